@@ -1,0 +1,1 @@
+"""Files to device batches; no model in here."""

@@ -1,0 +1,1 @@
+"""One run: training, evaluation, metrics, optimisers and schedules, checkpoints, run log."""

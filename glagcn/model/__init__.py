@@ -1,0 +1,1 @@
+"""Arrays to poses; no files, no dataset names, no devices in here."""

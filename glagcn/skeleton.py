@@ -1,0 +1,160 @@
+"""Joint sets: names, parents, left/right pairs, root, and the graph that the model convolves over.
+
+Joint numbers are 0-based everywhere.  A skeleton is identified by its name in caches and checkpoints.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from glagcn.errors import UserError
+
+
+@dataclass(frozen=True)
+class Skeleton:
+    """A set of V joints.
+
+    name      the identifier stored in caches and checkpoints.
+    joints    V joint names.
+    parents   V joint numbers; the root is its own parent.
+    left      the joints of the left side, paired in order with
+    right     the joints of the right side.
+    links     directed (from, to) pairs; "inward" of the graph convolution.  Child to parent for every joint but the
+              root, unless the published code did it otherwise.
+    joint_map for models fed another joint set: V rows, each the input joints whose mean is that joint; None where
+              the input has the same V joints.
+    """
+
+    name: str
+    joints: tuple[str, ...]
+    parents: tuple[int, ...]
+    left: tuple[int, ...]
+    right: tuple[int, ...]
+    links: tuple[tuple[int, int], ...]
+    joint_map: tuple[tuple[int, ...], ...] | None = None
+
+    @property
+    def num_joints(self) -> int:
+        """V, the number of joints of the output."""
+        return len(self.joints)
+
+    @property
+    def num_input_joints(self) -> int:
+        """The number of joints of the 2D input: V, unless there is a joint map."""
+        return self.num_joints if self.joint_map is None else 1 + max(max(row) for row in self.joint_map)
+
+    @property
+    def root(self) -> int:
+        """The joint that poses are relative to: the one that is its own parent."""
+        return next(j for j, parent in enumerate(self.parents) if j == parent)
+
+    @property
+    def mirror(self) -> list[int]:
+        """The permutation of the V joints that swaps left and right."""
+        order = list(range(self.num_joints))
+        for left, right in zip(self.left, self.right, strict=True):
+            order[left], order[right] = right, left
+        return order
+
+    def adjacency(self) -> np.ndarray:
+        """The fixed graph A of Eq. 2: [3,V,V] float32 = (identity, inward, outward), columns sum to 1 or 0.
+
+        A link (i, j) sets inward[j, i] = 1; outward is its transpose.  A column is a receiving joint.
+        """
+        v = self.num_joints
+        inward = np.zeros((v, v))
+        for i, j in self.links:
+            inward[j, i] = 1
+        graphs = np.stack([np.eye(v), _normalise_columns(inward), _normalise_columns(inward.T)])
+        return graphs.astype(np.float32)
+
+
+def _normalise_columns(graph: np.ndarray) -> np.ndarray:
+    degree = graph.sum(axis=0, keepdims=True)
+    return graph / np.where(degree == 0, 1, degree)
+
+
+def tree_links(parents: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
+    """The (child, parent) pairs of a tree whose root is its own parent."""
+    return tuple((child, parent) for child, parent in enumerate(parents) if child != parent)
+
+
+MPI3DHP_PARENTS = (1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, 14, 14, 1)
+H36M_PARENTS = (0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
+HUMANEVA_PARENTS = (0, 0, 1, 2, 3, 1, 5, 6, 0, 8, 9, 0, 11, 12, 1)
+HUMANEVA_JOINTS = (
+    "pelvis", "thorax",
+    "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+    "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
+    "head",
+)  # fmt: skip
+HUMANEVA_SIDES = {"left": (2, 3, 4, 8, 9, 10), "right": (5, 6, 7, 11, 12, 13)}
+
+# The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unattached.
+# Published weights only make sense with them; our own training uses the tree.
+HUMANEVA_PUBLISHED_LINKS = (
+    (1, 0), (14, 1), (0, 8), (0, 11), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13),
+)  # fmt: skip
+HUMANEVA_COCO_LINKS = tuple(link for link in HUMANEVA_PUBLISHED_LINKS if link not in {(0, 8), (1, 5)})
+COCO_TO_HUMANEVA = ((11, 12), (5, 6), *((j,) for j in (5, 7, 9, 6, 8, 10, 11, 13, 15, 12, 14, 16)), (0,))
+
+SKELETONS = {
+    skeleton.name: skeleton
+    for skeleton in (
+        Skeleton(
+            # MPI-INF-3DHP's 17 relevant joints, with the parents of its own MATLAB code (head_top hangs on the neck).
+            name="mpi3dhp17",
+            joints=(
+                "head_top", "neck",
+                "right_shoulder", "right_elbow", "right_wrist", "left_shoulder", "left_elbow", "left_wrist",
+                "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+                "pelvis", "spine", "head",
+            ),
+            parents=MPI3DHP_PARENTS,
+            left=(5, 6, 7, 11, 12, 13),
+            right=(2, 3, 4, 8, 9, 10),
+            links=tree_links(MPI3DHP_PARENTS),
+        ),
+        Skeleton(
+            name="h36m17",
+            joints=(
+                "pelvis", "right_hip", "right_knee", "right_ankle", "left_hip", "left_knee", "left_ankle",
+                "spine", "thorax", "neck", "head",
+                "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+            ),
+            parents=H36M_PARENTS,
+            left=(4, 5, 6, 11, 12, 13),
+            right=(1, 2, 3, 14, 15, 16),
+            links=tree_links(H36M_PARENTS),
+        ),
+        Skeleton(
+            name="humaneva15",
+            joints=HUMANEVA_JOINTS,
+            parents=HUMANEVA_PARENTS,
+            links=HUMANEVA_PUBLISHED_LINKS,
+            **HUMANEVA_SIDES,
+        ),
+        Skeleton(
+            name="humaneva15_coco17",
+            joints=HUMANEVA_JOINTS,
+            parents=HUMANEVA_PARENTS,
+            links=HUMANEVA_COCO_LINKS,
+            joint_map=COCO_TO_HUMANEVA,
+            **HUMANEVA_SIDES,
+        ),
+        Skeleton(
+            name="humaneva15_tree",
+            joints=HUMANEVA_JOINTS,
+            parents=HUMANEVA_PARENTS,
+            links=tree_links(HUMANEVA_PARENTS),
+            **HUMANEVA_SIDES,
+        ),
+    )
+}  # fmt: skip
+
+
+def get_skeleton(name: str) -> Skeleton:
+    """The skeleton called `name`.  Raises UserError naming the choices."""
+    if name not in SKELETONS:
+        raise UserError(f"unknown skeleton {name!r}; expected one of {', '.join(SKELETONS)}")
+    return SKELETONS[name]
