@@ -9,7 +9,11 @@ from typing import Any
 __version__ = "0.1.0"
 __all__ = ["load_model", "metrics", "predict"]
 
-_HOMES = {"load_model": "glagcn.engine.inference", "predict": "glagcn.engine.inference", "metrics": "glagcn.engine.metrics"}
+_HOMES = {
+    "load_model": "glagcn.engine.inference",
+    "predict": "glagcn.engine.inference",
+    "metrics": "glagcn.engine.metrics",
+}
 
 
 def __getattr__(name: str) -> Any:

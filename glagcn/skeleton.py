@@ -93,7 +93,8 @@ HUMANEVA_SIDES = {"left": (2, 3, 4, 8, 9, 10), "right": (5, 6, 7, 11, 12, 13)}
 # The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unattached.
 # Published weights only make sense with them; our own training uses the tree.
 HUMANEVA_PUBLISHED_LINKS = (
-    (1, 0), (14, 1), (0, 8), (0, 11), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10), (11, 12), (12, 13),
+    (1, 0), (14, 1), (0, 8), (0, 11), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10),
+    (11, 12), (12, 13),
 )  # fmt: skip
 HUMANEVA_COCO_LINKS = tuple(link for link in HUMANEVA_PUBLISHED_LINKS if link not in {(0, 8), (1, 5)})
 COCO_TO_HUMANEVA = ((11, 12), (5, 6), *((j,) for j in (5, 7, 9, 6, 8, 10, 11, 13, 15, 12, 14, 16)), (0,))
