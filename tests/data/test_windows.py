@@ -1,0 +1,181 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn.data.cache import Split
+from glagcn.data.sequence import SequenceInfo
+from glagcn.data.windows import EpochPlan, FrameStore, WindowIds, mean_pose, mirror, select_centers, share
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+GOLDEN = Path(__file__).parent.parent / "golden" / "windows_3dhp_27f.npz"
+SKELETON = get_skeleton("mpi3dhp17")
+CPU = torch.device("cpu")
+
+
+def make_split(lengths, size=(2048, 2048), seed=0):
+    draw = np.random.default_rng(seed)
+    infos = tuple(
+        SequenceInfo(f"S{k}/Seq1/cam{k % 2}", f"S{k}", k % 2, length, 25.0, *size) for k, length in enumerate(lengths)
+    )
+    total = sum(lengths)
+    return Split(
+        sequences=infos,
+        starts=np.cumsum([0, *lengths[:-1]]),
+        pixels=draw.uniform(0, size[0], (total, 17, 2)).astype(np.float32),
+        millimetres=draw.normal(0, 900, (total, 17, 3)).astype(np.float32),
+        valid=np.ones(total, dtype=bool),
+        activity=None,
+    )
+
+
+def store_of(split, frames=27):
+    return FrameStore(split, SKELETON, frames, CPU)
+
+
+def golden_split(arrays, picks):
+    """The raw sequences of the reference file as a split, and the first frame of each by key."""
+    keys = list(dict.fromkeys(tuple(key) for key, _, _ in picks))
+    pixels = [arrays["raw2d_" + "_".join(key)].astype(np.float32) for key in keys]
+    millimetres = [arrays["raw3d_" + "_".join(key)].astype(np.float32) for key in keys]
+    lengths = [len(p) for p in pixels]
+    split = make_split(lengths)
+    split.pixels[:] = np.concatenate(pixels)
+    split.millimetres[:] = np.concatenate(millimetres)
+    return split, dict(zip(keys, split.starts, strict=True))
+
+
+@pytest.fixture(scope="module")
+def golden():
+    arrays = dict(np.load(GOLDEN))
+    picks = json.loads(str(arrays["picks"]))
+    return arrays, picks
+
+
+class TestPlan:
+    @pytest.mark.parametrize("flip", ["copy", "random", "none"])
+    def test_every_window_once_per_copy_with_the_partial_batch(self, flip):
+        plan = EpochPlan(np.arange(100, 137), batch_size=8, flip=flip, seed=3)
+        batches = [plan.batch(2, k) for k in range(plan.steps_per_epoch)]
+        frames, flips = (np.concatenate(part) for part in zip(*batches, strict=True))
+        copies = 2 if flip == "copy" else 1
+        assert sorted(frames) == sorted(np.repeat(np.arange(100, 137), copies))
+        assert [len(b.frames) for b in batches[:-1]] == [8] * (plan.steps_per_epoch - 1)
+        assert len(batches[-1].frames) == (37 * copies) % 8
+        if flip == "copy":
+            assert sorted(frames[flips]) == list(range(100, 137))
+        assert flips.any() == (flip != "none")
+
+    def test_is_a_function_of_seed_and_epoch(self):
+        def order(seed, epoch):
+            return EpochPlan(np.arange(50), 50, "random", seed).batch(epoch, 0)
+
+        for part, other in zip(order(1, 4), order(1, 4), strict=True):
+            np.testing.assert_array_equal(part, other)
+        assert (order(1, 4).frames != order(1, 5).frames).any()
+        assert (order(1, 4).frames != order(2, 4).frames).any()
+
+    @pytest.mark.parametrize("world_size", [1, 2, 3, 8, 64])
+    @pytest.mark.parametrize("count", [1, 2, 7, 64, 65])
+    def test_shares_are_the_batch_whatever_the_world_size(self, world_size, count):
+        whole = WindowIds(np.arange(count), np.arange(count) % 2 == 0)
+        shares = [share(whole, rank, world_size) for rank in range(world_size)]
+        np.testing.assert_array_equal(np.concatenate([s.frames for s in shares]), whole.frames)
+        np.testing.assert_array_equal(np.concatenate([s.flips for s in shares]), whole.flips)
+        sizes = [len(s.frames) for s in shares]
+        assert max(sizes) - min(sizes) <= 1
+        assert sizes[0] == max(sizes)
+
+
+class TestSelection:
+    split = make_split([10, 7, 5])
+
+    def test_all_frames_by_default(self):
+        np.testing.assert_array_equal(select_centers(self.split), np.arange(22))
+
+    def test_stride_starts_anew_in_every_sequence(self):
+        assert select_centers(self.split, stride=4).tolist() == [0, 4, 8, 10, 14, 17, 21]
+
+    def test_subset_takes_the_beginning_of_every_sequence(self):
+        assert select_centers(self.split, subset=0.3).tolist() == [0, 1, 2, 10, 11, 12, 17, 18]
+
+    def test_cameras_and_subjects(self):
+        assert select_centers(self.split, cameras=(1,)).tolist() == list(range(10, 17))
+        assert select_centers(self.split, subjects=("S0", "S2")).tolist() == [*range(10), *range(17, 22)]
+
+    def test_what_is_not_there_is_named(self):
+        with pytest.raises(UserError, match="--cameras: 5 not in the data, which has 0, 1"):
+            select_centers(self.split, cameras=(5,))
+        with pytest.raises(UserError, match="--subjects_train: S9"):
+            select_centers(self.split, subjects=("S1", "S9"))
+        with pytest.raises(UserError, match="no training sequence"):
+            select_centers(self.split, subjects=("S1",), cameras=(0,))
+
+
+class TestWindows:
+    def test_equal_the_published_windows(self, golden):
+        arrays, picks = golden
+        split, first = golden_split(arrays, picks)
+        store = store_of(split)
+        for number, (key, center, flipped) in enumerate(picks):
+            batch = store.windows(WindowIds(np.array([first[tuple(key)] + center]), np.array([flipped])))
+            expected_2d, expected_3d = arrays[f"window{number}_2d"], arrays[f"window{number}_3d"]
+            np.testing.assert_allclose(batch.inputs[0].numpy(), expected_2d.reshape(27, 17, 2), atol=1e-6)
+            others = [j for j in range(17) if j != SKELETON.root]
+            expected = expected_3d.reshape(27, 17, 3)[:, others] / 1000
+            np.testing.assert_allclose(batch.targets[0].numpy()[:, others], expected, atol=1e-6)
+
+    def test_root_of_the_target_is_exactly_zero(self):
+        batch = store_of(make_split([40])).windows(WindowIds(np.arange(40), np.arange(40) % 2 == 0))
+        assert (batch.targets[:, :, SKELETON.root] == 0).all()
+
+    def test_ends_repeat_and_neighbours_do_not_leak(self):
+        split = make_split([30, 4, 30])
+        store = store_of(split)
+        batch = store.windows(WindowIds(np.array([30, 33]), np.zeros(2, dtype=bool)))
+        first, last = store.windows(WindowIds(np.array([30, 33]), np.zeros(2, dtype=bool))).inputs[:, 13]
+        assert (batch.inputs[0, :13] == first).all()
+        assert (batch.inputs[1, 14:] == last).all()
+        assert (batch.inputs[0, 16:] == last).all()  # a sequence shorter than the window repeats both ends
+
+    def test_image_size_belongs_to_the_sequence(self):
+        split = make_split([27], size=(1920, 1080))
+        split.pixels[13, 0] = (1920, 1080)
+        corner = store_of(split).windows(WindowIds(np.array([13]), np.array([False]))).inputs[0, 13, 0]
+        torch.testing.assert_close(corner, torch.tensor([1, 1080 / 1920]))
+
+    def test_flip_mirrors_input_and_target(self):
+        store = store_of(make_split([27]))
+        plain, flipped = (store.windows(WindowIds(np.array([13]), np.array([flag]))) for flag in (False, True))
+        order = torch.tensor(SKELETON.mirror)
+        for part, other in zip(plain, flipped, strict=True):
+            torch.testing.assert_close(other, mirror(part, order), rtol=0, atol=0)
+            torch.testing.assert_close(mirror(other, order), part, rtol=0, atol=0)
+        left, right = SKELETON.joints.index("left_wrist"), SKELETON.joints.index("right_wrist")
+        assert flipped.inputs[0, 0, left, 0] == -plain.inputs[0, 0, right, 0]
+        assert flipped.inputs[0, 0, left, 1] == plain.inputs[0, 0, right, 1]
+
+    def test_streaming_ahead_gives_the_same_batches_in_order(self):
+        store = store_of(make_split([60]))
+        ids = [WindowIds(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in range(0, 50, 5)]
+        plain = list(store.stream(iter(ids)))
+        from glagcn.data.windows import _ahead
+
+        ahead = list(_ahead(store.windows, iter(ids)))
+        assert len(ahead) == len(plain) == 10
+        for a, b in zip(ahead, plain, strict=True):
+            torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
+
+
+def test_mean_pose_is_symmetric_and_relative_to_the_root():
+    split = make_split([200])
+    mean = mean_pose(split, np.arange(200), SKELETON)
+    assert (mean[SKELETON.root] == 0).all()
+    torch.testing.assert_close(mean, mirror(mean, torch.tensor(SKELETON.mirror)))
+    relative = split.millimetres - split.millimetres[:, [SKELETON.root]]
+    np.testing.assert_allclose(
+        mean[:, 1], (relative.mean(0)[:, 1] + relative.mean(0)[SKELETON.mirror, 1]) / 2000, atol=1e-4
+    )
