@@ -1,0 +1,123 @@
+"""The processes of a run: how many there are, which one this is, and agreeing among them.
+
+Started by `python`, there is one; `torchrun` and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK.
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from accelerate import Accelerator
+from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from torch import Tensor
+
+from glagcn.config import Config
+from glagcn.errors import UserError
+
+# Rank 0 may prepare a large data set while the others wait.
+PATIENCE = timedelta(hours=2)
+
+
+def rank_from_environment() -> int:
+    """This process's number before anything is set up; 0 where there is no launcher."""
+    return int(os.environ.get("RANK", "0"))
+
+
+def wait_for_the_end(seconds: float = 10) -> None:
+    """Outlive rank 0, which prints the message that all ranks share.
+
+    A launcher ends every process as soon as one has failed: were another rank the first, rank 0 could die unheard.
+    """
+    if rank_from_environment() != 0:
+        time.sleep(seconds)
+
+
+class Ranks:
+    """This run's processes, over accelerate: NCCL on CUDA, gloo on CPUs, neither for one process."""
+
+    def __init__(self, config: Config) -> None:
+        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        cuda = torch.cuda.is_available()
+        if cuda:
+            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        self.accelerator = Accelerator(
+            cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone
+            mixed_precision="no",  # the training step casts; evaluation of the same model must not
+            dynamo_backend="no",  # --compile decides, not the environment
+            step_scheduler_with_optimizer=False,
+            kwargs_handlers=[
+                InitProcessGroupKwargs(timeout=PATIENCE),
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+            ],
+        )
+        self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
+        self.local_rank, self.device = self.accelerator.local_process_index, self.accelerator.device
+        if self.world_size != launched:
+            raise UserError(
+                f"the launcher started {launched} processes but {self.world_size} found each other; "
+                "use torchrun, or one of the configurations in launch/accelerate"
+            )
+        if not cuda:
+            cores = len(os.sched_getaffinity(0))
+            local_world = int(os.environ.get("LOCAL_WORLD_SIZE", launched))
+            torch.set_num_threads(config.workers or max(1, cores // local_world))
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this is rank 0, the one that prints and writes."""
+        return self.rank == 0
+
+    def barrier(self) -> None:
+        """Wait until every rank is here."""
+        self.accelerator.wait_for_everyone()
+
+    @contextmanager
+    def agree(self) -> Iterator[None]:
+        """Leave the block together: if it raised UserError (or OSError) on any rank, all raise the first rank's."""
+        problem = None
+        try:
+            yield
+        except (UserError, OSError) as error:
+            problem = str(error)
+        problems = [text for text in self.gather_objects(problem) if text is not None]
+        if problems:
+            raise UserError(problems[0])
+
+    def gather_objects(self, value: Any) -> list[Any]:
+        """The values of all ranks, in the order of ranks, on every rank."""
+        if self.world_size == 1:
+            return [value]
+        values: list[Any] = [None] * self.world_size
+        dist.all_gather_object(values, value)
+        return values
+
+    def from_main(self, value: Any) -> Any:
+        """Rank 0's value, on every rank."""
+        if self.world_size == 1:
+            return value
+        box = [value]
+        dist.broadcast_object_list(box, src=0)
+        return box[0]
+
+    def gather(self, rows: Tensor) -> Tensor:
+        """The rows of all ranks in the order of ranks: [W,*]. Every rank must bring the same shape."""
+        if self.world_size == 1:
+            return rows[None]
+        parts = [torch.empty_like(rows) for _ in range(self.world_size)]
+        dist.all_gather(parts, rows.contiguous())
+        return torch.stack(parts)
+
+    def share_buffers(self, model: torch.nn.Module) -> None:
+        """Give every rank rank 0's BatchNorm statistics, which are the ones that are saved."""
+        if self.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
+    def close(self) -> None:
+        """Leave the process group; without it a finished run may exit non-zero."""
+        self.accelerator.end_training()

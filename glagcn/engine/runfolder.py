@@ -1,0 +1,116 @@
+"""The run folder: where it is, what lies in it, starting over, and whether a resumed run is the same run.
+
+config.json     every option, as resolved
+log.txt         what was printed
+metrics.jsonl   one line per log interval and per evaluation
+tensorboard/    the same, as curves
+last.pt best.pt checkpoints
+result.json     the evaluation of best.pt at the end, with the CSV tables and inference_data.mat beside it
+"""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from glagcn.config import Config, from_dict, to_dict, training_differences
+from glagcn.engine import checkpoint
+from glagcn.engine.files import write_atomically
+from glagcn.errors import UserError
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """The state that a resumed run starts from."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The state with the lowest test MPJPE of all evaluations."""
+        return self.path / "best.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """The scalars, a JSON object a line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def result(self) -> Path:
+        """The evaluation at the end."""
+        return self.path / "result.json"
+
+    def create(self, config: Config, fresh: bool) -> None:
+        """Make the folder, or with `fresh` move an old one aside first; write config.json into it.
+
+        Raises UserError where that is not possible.
+        """
+        try:
+            if fresh and self.path.exists():
+                self.path.rename(self._free_name())
+            self.path.mkdir(parents=True, exist_ok=True)
+            text = json.dumps(to_dict(config), indent=2) + "\n"
+            write_atomically(self.path / "config.json", lambda file: file.write(text.encode()))
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
+            ) from None
+
+    def resume(self, config: Config, num_windows: int) -> dict[str, Any] | None:
+        """The content of last.pt, None at the start of a run.
+
+        Raises UserError where flags differ that shaped what was trained so far, or the data is not the same; it names
+        both values.
+        """
+        if not self.last.exists():
+            return None
+        content = checkpoint.load(self.last)
+        differences = training_differences(config, from_dict(content["config"]))
+        if differences:
+            listed = "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
+            raise UserError(
+                f"{self.path} holds a run trained with other options: {listed}. "
+                "Give the old values to resume, --run NAME for another folder, or --fresh to start over"
+            )
+        if content["num_windows"] != num_windows:
+            raise UserError(
+                f"{self.path} holds a run on {content['num_windows']} windows an epoch, and the data has {num_windows} "
+                "now; restore the data, or give --run NAME or --fresh"
+            )
+        return content
+
+    def finished(self, step: int) -> dict[str, Any] | None:
+        """The content of result.json if it is the result of a run that ended at `step`."""
+        try:
+            result = json.loads(self.result.read_text())
+        except (OSError, json.JSONDecodeError):
+            return None
+        return result if result.get("trained_steps") == step else None
+
+    def truncate_metrics(self, step: int) -> None:
+        """Drop lines that the resumed run will write again: those beyond `step`, those of an evaluation that was only
+        made because the run ended there, and a line that was cut off."""
+        if not self.metrics.exists():
+            return
+        kept = [line for line in self.metrics.read_text().splitlines() if _belongs(line, step)]
+        text = "".join(line + "\n" for line in kept)
+        write_atomically(self.metrics, lambda file: file.write(text.encode()))
+
+    def _free_name(self) -> Path:
+        number = 1
+        while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
+            number += 1
+        return candidate
+
+
+def _belongs(line: str, step: int) -> bool:
+    try:
+        record = json.loads(line)
+    except json.JSONDecodeError:
+        return False
+    return record["step"] <= step and not record.get("unscheduled")

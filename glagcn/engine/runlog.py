@@ -1,0 +1,91 @@
+"""What a run says: to the terminal, log.txt, metrics.jsonl and TensorBoard.  Rank 0 alone has one."""
+
+import json
+import math
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+
+class RunLog:
+    """The voice of a run.  `folder` None: speak only, write nothing (dry runs, evaluations)."""
+
+    def __init__(self, folder: Path | None = None, resumed_at: int = 0) -> None:
+        self._text = self._records = self._board = self._bar = None
+        if folder is not None:
+            from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+            self._text = (folder / "log.txt").open("a", buffering=1)
+            self._records = (folder / "metrics.jsonl").open("a", buffering=1)
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+
+    def say(self, text: str) -> None:
+        """Print, above the progress bar where there is one, and keep in log.txt."""
+        if self._bar is not None:
+            tqdm.write(text)
+        else:
+            print(text, flush=True)
+        if self._text is not None:
+            self._text.write(text + "\n")
+
+    def record(self, kind: str, step: int, values: dict[str, float], **marks: Any) -> None:
+        """One line of metrics.jsonl, and a TensorBoard scalar "kind/name" per value."""
+        if self._records is not None:
+            known = {name: None if math.isnan(value) else value for name, value in values.items()}  # JSON has no NaN
+            line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
+            self._records.write(json.dumps(line) + "\n")
+        if self._board is not None:
+            for name, value in values.items():
+                self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def text(self, name: str, text: str) -> None:
+        """A text page in TensorBoard."""
+        if self._board is not None:
+            self._board.add_text(name, text)
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        """A matplotlib figure in TensorBoard."""
+        if self._board is not None:
+            self._board.add_figure(name, figure, step)
+
+    def hparams(self, options: dict[str, Any], results: dict[str, float]) -> None:
+        """The row of this run in TensorBoard's table of hyperparameters."""
+        if self._board is not None:
+            plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in options.items()}
+            self._board.add_hparams(plain, {f"hparam/{k}": v for k, v in results.items()}, run_name=".")
+
+    def start_progress(self, done: int, total: int) -> None:
+        """A progress bar over optimiser steps; only on a terminal."""
+        if sys.stderr.isatty():
+            self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
+
+    def advance(self) -> None:
+        """One optimiser step done."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def show(self, text: str) -> None:
+        """Text beside the progress bar."""
+        if self._bar is not None:
+            self._bar.set_postfix_str(text)
+
+    @property
+    def has_bar(self) -> bool:
+        """Whether a terminal shows progress, so that plain lines can be fewer."""
+        return self._bar is not None
+
+    def flush(self) -> None:
+        """Hand everything to the operating system."""
+        for part in (self._text, self._records, self._board):
+            if part is not None:
+                part.flush()
+
+    def close(self) -> None:
+        """Finish the bar and close the files."""
+        for part in (self._bar, self._text, self._records, self._board):
+            if part is not None:
+                part.close()
+        self._text = self._records = self._board = self._bar = None

@@ -1,0 +1,76 @@
+"""From options to parts: the data that a run reads and the model that it starts with."""
+
+from pathlib import Path
+
+import torch
+
+from glagcn.config import Config
+from glagcn.data.cache import Cache, open_cache
+from glagcn.data.prepare import ensure_cache
+from glagcn.data.windows import EpochPlan, FrameStore, mean_pose, select_centers
+from glagcn.engine.evaluation import scored_frames
+from glagcn.engine.ranks import Ranks
+from glagcn.engine.runlog import RunLog
+from glagcn.engine.training import RunData
+from glagcn.errors import UserError
+from glagcn.model.initial import init_published, init_tuned
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+
+
+def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
+    """The cache of the data set, prepared by rank 0 if it is not there yet; one rank of each node verifies it."""
+    path = None
+    with ranks.agree():
+        if ranks.is_main:
+            folder = Path(config.cache_dir) if config.cache_dir else None
+            path = ensure_cache(
+                config.dataset, Path(config.root_path), folder, config.annotation, config.keypoints, say=log.say
+            )
+    path = ranks.from_main(path)
+    with ranks.agree():
+        if not path.exists():
+            raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
+        cache = open_cache(path, verify=ranks.local_rank == 0)
+    return cache
+
+
+def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
+    """Select, plan, and make the frames of both splits resident."""
+    skeleton = get_skeleton(cache.skeleton)
+    with ranks.agree():
+        centers = select_centers(
+            cache.train,
+            stride=config.stride,
+            subset=config.subset,
+            cameras=config.cameras,
+            subjects=config.subjects_train,
+        )
+        scored = scored_frames(cache.test, config.test_frames)
+    return RunData(
+        cache=cache,
+        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed),
+        train=FrameStore(cache.train, skeleton, config.frames, ranks.device),
+        test=FrameStore(cache.test, skeleton, config.frames, ranks.device),
+        scored=scored,
+    )
+
+
+def build_model(config: Config, data: RunData) -> LiftingNetwork:
+    """The network of the options, with the weights that the recipe starts from: the same for the same seed."""
+    skeleton = get_skeleton(data.cache.skeleton)
+    torch.manual_seed(config.seed)
+    model = LiftingNetwork(
+        skeleton,
+        config.widths,
+        config.channels,
+        graph=get_skeleton("h36m17") if config.graph == "h36m" else None,
+        sequence_layers=config.sequence_layers,
+        head=config.head,
+        dropout=config.dropout,
+    )
+    if config.recipe == "published":
+        init_published(model)
+    else:
+        init_tuned(model, mean_pose(data.cache.train, data.plan.centers, skeleton))
+    return model

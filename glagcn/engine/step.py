@@ -1,0 +1,94 @@
+"""One optimiser step on a global batch that is spread over ranks."""
+
+import math
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from glagcn.config import Config
+from glagcn.data.windows import Batch
+from glagcn.engine import numerics
+from glagcn.engine.ranks import Ranks
+from glagcn.model.network import LiftingNetwork, Prediction
+
+
+class Stepper:
+    """The model under DDP, its optimiser, and the step: the gradient of the mean loss over the global batch."""
+
+    def __init__(self, config: Config, ranks: Ranks, model: LiftingNetwork) -> None:
+        self.config, self.ranks = config, ranks
+        self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if config.sync_bn else model
+        self.model.to(ranks.device)
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, amsgrad=True, fused=True)
+        self._wrapped = ranks.accelerator.prepare(torch.compile(self.model) if config.compile else self.model)
+
+    def gradient(self, batch: Batch, count: int, counted: bool) -> tuple[Tensor, Tensor]:
+        """Accumulate the gradient, in --accumulate parts; -> this rank's sums of errors (see `errors`).
+
+        count    windows in the global batch.
+        counted  False on a rank without a share, whose batch stands in so that it takes part in the exchange.
+        """
+        parts = min(self.config.accumulate, len(batch.inputs))
+        singles, sequences = [], []
+        chunks = zip(batch.inputs.tensor_split(parts), batch.targets.tensor_split(parts), strict=True)
+        for number, (inputs, targets) in enumerate(chunks, 1):
+            alone = number < parts and self.ranks.world_size > 1
+            with self._wrapped.no_sync() if alone else nullcontext():
+                with numerics.autocast(self.config, self.ranks.device):
+                    prediction = self._wrapped(inputs)
+                single, sequence = errors(prediction, targets)
+                loss = single + self.config.sequence_weight * sequence
+                # DDP averages over ranks; with this factor that is the mean over the global batch.
+                loss = loss * (self.ranks.world_size * counted / count)
+                # An infinite loss may have finite gradients; times NaN they tell every rank.
+                (loss * (1 + 0 * loss.detach())).backward()
+            singles.append(single.detach() * counted)
+            sequences.append(sequence.detach() * counted)
+        return torch.stack(singles).sum(), torch.stack(sequences).sum()
+
+    def apply(self, rate: float) -> Tensor | None:
+        """Clip, and step at learning rate `rate`; -> the gradient's norm, None (and no step) where it is not finite.
+
+        The gradient is the same on every rank, and so is the answer.
+        """
+        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
+        if not torch.isfinite(norm):
+            return None
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return norm
+
+    def rehearse(self, batch: Batch) -> None:
+        """Let DDP arrange its buckets on a batch that leaves no trace.
+
+        DDP does so after its first backward pass, and with three or more ranks the arrangement decides the order of
+        additions: a resumed run must start with the settled one to repeat bit for bit.
+        """
+        if self.ranks.world_size == 1:
+            return
+        before = {name: value.clone() for name, value in self.model.state_dict().items()}
+        self.model.train()
+        self.gradient(batch, 1, counted=True)
+        self.optimizer.zero_grad()
+        self.model.load_state_dict(before)
+
+
+def errors(prediction: Prediction, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """Sums over windows of the mean joint error in metres: of the single head at the centre frame, and of the sequence
+    head over all frames (Eq. 4), 0 where there is none.
+
+    targets  [N,T,V,3] metres.
+    """
+    center = targets.shape[1] // 2
+    single = _distances(prediction.center, targets[:, center : center + 1])
+    if prediction.sequence is None:
+        return single, torch.zeros_like(single)
+    return single, _distances(prediction.sequence, targets)
+
+
+def _distances(predicted: Tensor, target: Tensor) -> Tensor:
+    """Sum over N of the mean Euclidean distance of [N,T,V,3] poses."""
+    return torch.linalg.vector_norm(predicted.float() - target, dim=-1).mean(dim=(1, 2)).sum()

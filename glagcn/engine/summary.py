@@ -1,0 +1,45 @@
+"""The text at the start of a run: what will run, on what, at what cost."""
+
+from dataclasses import fields
+
+from glagcn.config import Config
+from glagcn.engine import numerics
+from glagcn.engine.ranks import Ranks
+from glagcn.engine.training import RunData, last_step
+from glagcn.model.cost import count_cost
+from glagcn.model.network import LiftingNetwork
+
+
+def options_text(config: Config, origin: dict[str, str]) -> str:
+    """Every option with its value; those from flags are marked."""
+    lines = ["Options (* given as flags, + capped by --debug):"]
+    marks = {"flag": "*", "debug": "+"}
+    for name in (f.name for f in fields(Config)):
+        value = getattr(config, name)
+        shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
+        lines.append(f"  {marks.get(origin[name], ' ')} {name:16} {shown}")
+    return "\n".join(lines)
+
+
+def run_text(config: Config, data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
+    """Processes, data, model and plan in numbers."""
+    cache, plan = data.cache, data.plan
+    parameters, flops = count_cost(model)
+    steps, smallest = last_step(config, plan), plan.num_windows % config.batch_size
+    widths = "x".join(map(str, config.widths))
+    lines = [
+        f"Processes: {ranks.world_size}, on {ranks.device.type}, {numerics.precision(config)}; "
+        f"global batch {config.batch_size} = about {config.batch_size / ranks.world_size:g} each",
+        f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
+        f"train {len(cache.train.sequences)} sequences of {len(cache.train.pixels):,} frames, "
+        f"test {len(cache.test.sequences)} of {len(cache.test.pixels):,} frames, {len(data.scored):,} of them scored; "
+        f"resident on {data.train.home.type}",
+        f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
+        f"{config.frames} frames ({widths}), {config.channels} channels, graph {model.graph.name}",
+        f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
+        + (f" (the last of {smallest})" if smallest else "")
+        + f", {steps:,} steps in all",
+    ]
+    if config.debug:
+        lines.append("DEBUG: model, batch, steps and test frames are capped; the figures mean nothing.")
+    return "\n".join(lines)

@@ -1,0 +1,282 @@
+"""The training loop: plan, step, log, save, evaluate; and the state that resuming needs."""
+
+import math
+import resource
+import time
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+
+from glagcn.config import Config, to_dict
+from glagcn.data.cache import Cache
+from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, WindowIds, share, share_bounds
+from glagcn.engine import checkpoint, numerics
+from glagcn.engine.evaluation import Evaluation, evaluate, headline
+from glagcn.engine.figures import skeleton_figure
+from glagcn.engine.meter import Meter
+from glagcn.engine.ranks import Ranks
+from glagcn.engine.runfolder import RunFolder
+from glagcn.engine.runlog import RunLog
+from glagcn.engine.schedule import learning_rate
+from glagcn.engine.step import Stepper
+from glagcn.errors import UserError
+from glagcn.model.network import model_config
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+@dataclass
+class Progress:
+    """Where a run is.  `interval` and `epoch` are sums of (windows, single head, sequence head), errors in metres."""
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_mm: float = math.inf
+    best_step: int = 0
+    seconds: float = 0.0
+    interval: list[float] = field(default_factory=lambda: [0.0] * 3)
+    epoch: list[float] = field(default_factory=lambda: [0.0] * 3)
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads: the cache, the plan of training windows and both splits' resident frames."""
+
+    cache: Cache
+    plan: EpochPlan
+    train: FrameStore
+    test: FrameStore
+    scored: np.ndarray  # [n] the test frames that are evaluated
+
+
+class Trainer:
+    """One run on this rank.  Build it, `restore` a checkpoint if there is one, `run`."""
+
+    def __init__(
+        self, config: Config, ranks: Ranks, data: RunData, stepper: Stepper, folder: RunFolder, log: RunLog | None
+    ) -> None:
+        self.config, self.ranks, self.data, self.stepper = config, ranks, data, stepper
+        self.folder, self.log, self.plan = folder, log, data.plan
+        self.last_step = last_step(config, data.plan)
+        self.progress = Progress()
+        self.meter = Meter(ranks, capacity=config.log_steps, columns=2)
+        self._saved_at = self._line_at = self._clock = time.monotonic()
+        self._windows = 0
+
+    # ------------------------------------------------------------ state
+
+    def state(self) -> dict[str, Any]:
+        """The content of a checkpoint.  The meter must be drained."""
+        return {
+            "config": to_dict(self.config),
+            "model_config": model_config(self.stepper.model),
+            "model": self.stepper.model.state_dict(),
+            "optimizer": self.stepper.optimizer.state_dict(),
+            "progress": asdict(self.progress),
+            "num_windows": self.plan.num_windows,
+        }
+
+    def restore(self, content: dict[str, Any]) -> None:
+        """Go on from a checkpoint: rank 0's state, which serves every rank."""
+        self.stepper.model.load_state_dict(content["model"])
+        self.stepper.optimizer.load_state_dict(content["optimizer"])
+        self.progress = Progress(**content["progress"])
+
+    def save(self) -> None:
+        """Rank 0 writes last.pt.  Every rank must call it at the same step."""
+        self._drain()
+        if self.ranks.is_main:
+            checkpoint.save(self.folder.last, self.state())
+        self._saved_at = time.monotonic()
+
+    # ------------------------------------------------------------ the loop
+
+    def run(self) -> None:
+        """Train to the last step; evaluate where an epoch or the run ends."""
+        self.stepper.rehearse(self.data.train.windows(self._my_windows(0, 0)))
+        if self.log:
+            self.log.start_progress(self.progress.step, self.last_step)
+        while True:
+            if self._evaluation_is_due():
+                self._evaluate()
+            if self.progress.step >= self.last_step:
+                return
+            self._train_epoch()
+
+    def _train_epoch(self) -> None:
+        """The steps from here to the end of the epoch or of the run."""
+        per_epoch = self.plan.steps_per_epoch
+        epoch, begin = divmod(self.progress.step, per_epoch)
+        end = min(per_epoch, begin + self.last_step - self.progress.step)
+        self.stepper.model.train()
+        self._restart_clock(count=False)
+        batches = self.data.train.stream(self._my_windows(epoch, index) for index in range(begin, end))
+        for index, batch in enumerate(batches, begin):
+            torch.manual_seed(_seed(self.config.seed, epoch, index, self.ranks.rank))  # dropout
+            self.meter.add(*self.stepper.gradient(batch, self._batch_count(index), self._has_share(index)))
+            rate = learning_rate(self.config, epoch, index / per_epoch, self.progress.step)
+            norm = self.stepper.apply(rate)
+            if norm is None:
+                self._refuse_step()
+            self.progress.step += 1
+            self._after_step(rate, norm)
+        self._restart_clock()
+
+    def _my_windows(self, epoch: int, index: int) -> WindowIds:
+        """This rank's share of a global batch; where that is empty, the batch's first window, to be weighted with 0."""
+        whole = self.plan.batch(epoch, index)
+        mine = share(whole, self.ranks.rank, self.ranks.world_size)
+        return mine if len(mine.frames) else WindowIds(whole.frames[:1], whole.flips[:1])
+
+    def _batch_count(self, index: int) -> int:
+        """Windows in global batch `index` of any epoch."""
+        return min(self.plan.batch_size, self.plan.num_windows - index * self.plan.batch_size)
+
+    def _has_share(self, index: int) -> bool:
+        begin, end = share_bounds(self._batch_count(index), self.ranks.rank, self.ranks.world_size)
+        return end > begin
+
+    def _refuse_step(self) -> None:
+        good = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
+        raise UserError(
+            f"the loss or gradient of step {self.progress.step + 1} is not finite, so the step was not taken; {good}. "
+            "Lower --lr, set --clip, or look for bad values in the data"
+        )
+
+    # ------------------------------------------------------------ after a step
+
+    def _after_step(self, rate: float, norm: torch.Tensor) -> None:
+        step = self.progress.step
+        self._windows += self._batch_count((step - 1) % self.plan.steps_per_epoch)
+        overdue = False
+        if step % self.config.log_steps == 0:
+            self._drain()
+            self._log_interval(rate, float(norm))
+            late = time.monotonic() - self._saved_at > 60 * self.config.save_minutes
+            overdue = self.ranks.from_main(late and self.config.save_minutes > 0)
+        if overdue or (self.config.save_steps and step % self.config.save_steps == 0):
+            self.save()
+        if self.log:
+            self.log.advance()
+
+    def _drain(self) -> None:
+        """Add the errors of the steps since the last time to the sums, in the order of steps."""
+        rows = self.meter.drain()
+        for step, row in enumerate(rows, self.progress.step - len(rows)):
+            index = step % self.plan.steps_per_epoch
+            if index == 0:
+                self.progress.epoch = [0.0] * 3
+            for sums in (self.progress.interval, self.progress.epoch):
+                for column, value in enumerate((self._batch_count(index), *row)):
+                    sums[column] += value
+
+    def _log_interval(self, rate: float, norm: float) -> None:
+        means = self._means(self.progress.interval)
+        self.progress.interval = [0.0] * 3
+        speed = self._restart_clock()
+        if not self.log:
+            return
+        step, memory = self.progress.step, _memory_gb(self.ranks.device)
+        epoch = 1 + (step - 1) // self.plan.steps_per_epoch
+        measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
+        self.log.record("train", step, means | {"learning_rate": rate, "gradient_norm": norm} | measured, epoch=epoch)
+        text = f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s"
+        self.log.show(text)
+        first = step == self.config.log_steps
+        if not self.log.has_bar and (first or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES):
+            self._line_at = time.monotonic()
+            self.log.say(f"step {step}/{self.last_step}, epoch {epoch}/{self.config.epochs}: {text}")
+
+    def _means(self, sums: list[float]) -> dict[str, float]:
+        """Mean errors in mm: of the single head, and of the sequence head where there is one."""
+        windows, single, sequence = sums
+        means = {"mpjpe_mm": single / windows * MM_PER_METRE}
+        if self.config.sequence_layers:
+            means["sequence_mpjpe_mm"] = sequence / windows * MM_PER_METRE
+        return means
+
+    def _restart_clock(self, count: bool = True) -> float:
+        """-> windows per second of all ranks since the last call.  The time is training time if `count`."""
+        seconds = time.monotonic() - self._clock
+        speed = self._windows / max(seconds, 1e-9)
+        if count:
+            self.progress.seconds += seconds
+        self._clock, self._windows = time.monotonic(), 0
+        return speed
+
+    # ------------------------------------------------------------ evaluation
+
+    def _evaluation_is_due(self) -> bool:
+        step = self.progress.step
+        return step > self.progress.evaluated_step and (step >= self.last_step or self._is_scheduled(step))
+
+    def _is_scheduled(self, step: int) -> bool:
+        """Whether a run of all --epochs evaluates after this step."""
+        epochs, rest = divmod(step, self.plan.steps_per_epoch)
+        return rest == 0 and (epochs % self.config.eval_epochs == 0 or epochs == self.config.epochs)
+
+    def _evaluate(self) -> None:
+        """Evaluate, record, keep the best, save.
+
+        Where only --max_steps ends the run, last.pt is written before: a longer run that resumes from it must not know
+        of an evaluation that it would not have made.
+        """
+        scheduled = self._is_scheduled(self.progress.step)
+        if not scheduled:
+            self.save()
+        self._drain()
+        evaluation = self.evaluate()
+        scalars = self.ranks.from_main(evaluation.scalars if evaluation else None)
+        self.progress.evaluated_step = self.progress.step
+        improved = scalars["mpjpe_mm"] < self.progress.best_mm
+        if improved:
+            self.progress.best_mm, self.progress.best_step = scalars["mpjpe_mm"], self.progress.step
+        if evaluation:
+            self._report(evaluation, scheduled, improved)
+            if improved:
+                checkpoint.save(self.folder.best, self.state())
+        if scheduled:
+            self.save()
+
+    def evaluate(self) -> Evaluation | None:
+        """The model as it is on the test frames: the evaluation on rank 0, None elsewhere."""
+        model, data = self.stepper.model, self.data
+        self.ranks.share_buffers(model)
+        with numerics.full_precision():
+            return evaluate(model, data.cache, data.test, data.scored, self.ranks, flip=self.config.test_flip)
+
+    def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
+        if not self.log:
+            return
+        step = self.progress.step
+        epoch = step / self.plan.steps_per_epoch
+        marks = {"epoch": epoch} | ({} if scheduled else {"unscheduled": True})
+        self.log.record("test", step, evaluation.scalars, **marks)
+        self.log.record("train_epoch", step, self._means(self.progress.epoch), **marks)
+        self.log.figure("test/skeletons", skeleton_figure(evaluation, self.data.test.skeleton), step)
+        verdict = ", best so far" if improved else ""
+        self.log.say(
+            f"step {step}/{self.last_step}, epoch {epoch:.2f}/{self.config.epochs}: "
+            f"test {headline(evaluation.figures)}{verdict}"
+        )
+        self.log.flush()
+
+
+def last_step(config: Config, plan: EpochPlan) -> int:
+    """The optimiser step that a run ends at."""
+    whole = config.epochs * plan.steps_per_epoch
+    return min(whole, config.max_steps or whole)
+
+
+def _seed(*counters: int) -> int:
+    """A seed that no other counters share."""
+    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))
+
+
+def _memory_gb(device: torch.device) -> float:
+    """Peak memory in GB: of the GPU where there is one, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 1e9
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9
