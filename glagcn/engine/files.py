@@ -1,0 +1,44 @@
+"""Files that appear whole or not at all."""
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO
+
+from glagcn.errors import UserError
+
+
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> Path:
+    """Calls `write` with a temporary file beside `path`, then renames it to `path`; returns the path.
+
+    A reader, or a run that is killed at any moment, finds the old file or the new one, never a part.  The folder is
+    made where it is missing.  Raises UserError where the system refuses (rights, a full disk); whatever `write` raises
+    passes through.  In both cases `path` is untouched and the temporary file is gone.
+    """
+    path = Path(path)
+    # The process id keeps two processes that write the same file from sharing a temporary one.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        _discard(temporary)
+        reason = error.strerror or error
+        raise UserError(
+            f"cannot write {path}: {reason}; give a folder that you may write to, with space left"
+        ) from error
+    except BaseException:
+        _discard(temporary)
+        raise
+    return path
+
+
+def _discard(temporary: Path) -> None:
+    # The error that led here says more than one about the temporary file would.
+    with contextlib.suppress(OSError):
+        temporary.unlink()
