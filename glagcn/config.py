@@ -122,8 +122,9 @@ class Config:
 
     checkpoint: str = option("checkpoint", "-c", "--checkpoint", metavar="DIR", group="run",
         help="folder of run folders")
-    run: str | None = option(None, "--run", metavar="NAME", group="run",
-        help="name of the run folder; by default it follows from the flags that define the run")
+    run: str | None = option(None, "--run", "--run_name", metavar="NAME", group="run",
+        help="name of the run folder; by default it follows from the flags that define the run "
+        "(torchrun takes --run for an option of its own: use --run_name there)")
     fresh: bool = option(False, "--fresh", group="run", action="store_true",
         help="start over; the old run folder is kept under another name")
     evaluate: str | None = option(None, "--evaluate", nargs="?", const="best.pt", metavar="CHECKPOINT", group="run",

@@ -76,7 +76,7 @@ def _pose_shape(store: FrameStore) -> tuple[int, int]:
 class Evaluation:
     """The predictions of an evaluation, by sequence, and every figure that follows from them.
 
-    names       of the S sequences that have scored frames.
+    names       of the S test sequences; one without scored frames keeps its place in the tables.
     predicted   S arrays [n,V,3] mm, root at zero;  target likewise.
     activity    S arrays [n], or None where the data has no activities.
     figures     what result.json holds: scalars, protocols, scenes, per sequence.
@@ -105,8 +105,8 @@ def summarise(cache: Cache, root: int, frames: np.ndarray, predicted: np.ndarray
     target = split.millimetres[frames].astype(np.float64)
     target -= target[:, root : root + 1]
     owner = np.searchsorted(split.starts, frames, side="right") - 1
-    groups = [np.flatnonzero(owner == s) for s in np.unique(owner)]
-    names = [split.sequences[s].name for s in np.unique(owner)]
+    names = [info.name for info in split.sequences]
+    groups = [np.flatnonzero(owner == s) for s in range(len(names))]
     by_sequence = {"predicted": [predicted[g] for g in groups], "target": [target[g] for g in groups]}
     activity = None if split.activity is None else [split.activity[frames[g]] for g in groups]
 
