@@ -1,0 +1,148 @@
+"""The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module, output layers.
+
+Feature maps are [N,C,V,T] (batch, channels, joints, frames), stored channels-last, that is in the order N,V,T,C.
+Then each pose graph acts on one matrix [V, T*C], each mix of channels is one matrix product over the last axis,
+and no operation below has to reorder a feature map.
+"""
+
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glagcn.model.dropout import Dropout
+from glagcn.widths import TEMPORAL_KERNEL
+
+NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours.
+
+
+class SubsetMix(nn.Module):
+    """The sum over k of W_k in Eq. 2: [N,C,3*V,T], the three aggregated maps one after the other, to [N,C',V,T].
+
+    Three 1x1 convolutions that are summed equal one convolution along the joint axis with three taps, V joints apart;
+    as such they are a single pass over the input.  Each W_k keeps its own bias, as published.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1))
+        self.bias = nn.Parameter(torch.zeros(NUM_SUBSETS, out_channels))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The sum over the subsets: [N,C,3*V,T] to [N,C',V,T]."""
+        return F.conv2d(x, self.weight, self.bias.sum(0), dilation=(x.shape[2] // NUM_SUBSETS, 1))
+
+
+class AdaptiveGraphConv(nn.Module):
+    """Adaptive graph convolution, Eq. 2: ReLU(dropout(BN(sum_k (A_k + B_k + C_k) f W_k)) + skip(f)).
+
+    A is given to forward, B is `free_graph`, C (Eq. 3) comes from the data: `embed` computes theta and phi of the
+    three subsets at once, in the order theta_1..3, phi_1..3.  The skip is the identity, or a 1x1 convolution with
+    BatchNorm where the number of channels changes.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, num_joints: int, dropout: float):
+        super().__init__()
+        # A quarter of the output channels, but three where that is nothing (the sequence head), as published.
+        self.embed_channels = out_channels // 4 or 3
+        self.free_graph = nn.Parameter(torch.full((NUM_SUBSETS, num_joints, num_joints), 1e-6))
+        self.embed = nn.Conv2d(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
+        self.mix = SubsetMix(in_channels, out_channels)
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.dropout = Dropout(dropout)
+        self.skip = nn.Identity() if in_channels == out_channels else _conv_bn(in_channels, out_channels)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """Features [N,C,V,T] and the fixed graph A [3,V,V] to features [N,C',V,T]."""
+        n, c, v, t = x.shape
+        graph = (adjacency + self.free_graph).unsqueeze(1) + self._attention(x)
+        # A column of a graph is a receiving joint, so its transpose gathers: [3*V senders' sums] from [V joints].
+        gather = graph.permute(1, 0, 3, 2).reshape(n, NUM_SUBSETS * v, v)
+        aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n, v, t * c))
+        mixed = self.mix(aggregated.view(n, NUM_SUBSETS * v, t, c).permute(0, 3, 1, 2))
+        return F.relu(self.dropout(self.bn(mixed)) + self.skip(x))
+
+    def _attention(self, x: Tensor) -> Tensor:
+        """The data-dependent graphs C [3,N,V,V] of Eq. 3; each column sums to 1.
+
+        The softmax keeps the parameters' precision under autocast.
+        """
+        n, _, v, t = x.shape
+        size = self.embed_channels * t
+        embedded = self.embed(x).permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
+        theta, phi = embedded.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
+        return torch.softmax((theta @ phi.transpose(-1, -2)).to(self.free_graph.dtype) / size, dim=-2)
+
+
+class AGCN(nn.Module):
+    """AGCN(C, C', S): graph convolution, then a temporal convolution over 9 frames with stride S, in a residual.
+
+    residual      False leaves out the residual (the strided unit, which has an outer one).
+    activation    False leaves out the last ReLU (a head, whose output may be negative).
+    coordinates   True for the block that reads 2D coordinates: under autocast it reads them in float32, because
+                  the 8 bits of bfloat16 would round a 2048-pixel image to steps of several pixels.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        num_joints: int,
+        *,
+        stride: int = 1,
+        dropout: float = 0.1,
+        residual: bool = True,
+        activation: bool = True,
+        coordinates: bool = False,
+    ):
+        super().__init__()
+        kernel, padding = (1, TEMPORAL_KERNEL), (0, TEMPORAL_KERNEL // 2)
+        self.activation = activation
+        self.coordinates = coordinates
+        self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
+        self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
+        self.bn = nn.BatchNorm2d(out_channels)
+        self.residual: nn.Module | None = None
+        if residual:
+            same = in_channels == out_channels and stride == 1
+            self.residual = nn.Identity() if same else _conv_bn(in_channels, out_channels, stride)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """Features [N,C,V,T] and the fixed graph A [3,V,V] to features [N,C',V,ceil(T/S)]."""
+        with full_precision(x) if self.coordinates else nullcontext():
+            skip = None if self.residual is None else self.residual(x)
+            x = self.graph_conv(x, adjacency)
+        x = self.bn(self.temporal(x))
+        if skip is not None:
+            x = x + skip
+        return F.relu(x) if self.activation else x
+
+
+class StridedModule(nn.Module):
+    """Strided learning (section 3.2): AGCN(C, C, 1), then AGCN(C, C, w), with an outer residual.
+
+    The outer residual is the centre of every group of w frames; T becomes T/w.
+    """
+
+    def __init__(self, channels: int, num_joints: int, width: int, dropout: float):
+        super().__init__()
+        self.width = width
+        self.spread = AGCN(channels, channels, num_joints, dropout=dropout)
+        self.reduce = AGCN(channels, channels, num_joints, stride=width, dropout=dropout, residual=False)
+        self.dropout = Dropout(dropout)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """Features [N,C,V,T] to features [N,C,V,T/w]."""
+        centres = x[..., self.width // 2 :: self.width]
+        x = self.dropout(self.spread(x, adjacency))
+        return self.dropout(self.reduce(x, adjacency)) + centres
+
+
+def full_precision(x: Tensor) -> AbstractContextManager:
+    """A context in which autocast is off on x's device; x itself must be float32 already."""
+    return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()
+
+
+def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride=(1, stride)), nn.BatchNorm2d(out_channels))

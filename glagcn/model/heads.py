@@ -1,0 +1,77 @@
+"""Output layers: from the features of a joint to its 3D position (Eq. 5 and 6), and the sequence head."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.model.blocks import AGCN, full_precision
+
+HEADS = ("unshared", "shared", "mixed")
+
+
+class UnsharedLinear(nn.Module):
+    """One linear layer per joint, Eq. 5: [N,T,V,C] to [N,T,V,3]."""
+
+    def __init__(self, channels: int, num_joints: int):
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_joints, channels, 3))
+        self.bias = nn.Parameter(torch.empty(num_joints, 3))
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        """Start every joint's layer as PyTorch starts a linear layer."""
+        bound = 1 / math.sqrt(self.weight.shape[1])
+        nn.init.uniform_(self.weight, -bound, bound)
+        nn.init.uniform_(self.bias, -bound, bound)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N,T,V,C] to positions [N,T,V,3]."""
+        return torch.einsum("ntvc,vco->ntvo", x, self.weight) + self.bias
+
+
+class JointHead(nn.Module):
+    """Features [N,C,V,T] to positions [N,T,V,3] in metres.
+
+    kind    "unshared": a linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": both,
+            `mix` parts of the unshared and 1 - mix of the shared one.  The mix is fixed: a learnable one would
+            only rescale weights that are learnt anyway.
+    Computed in the parameters' precision also under autocast: bfloat16 would round a metre to steps of 4 mm.
+    """
+
+    def __init__(self, channels: int, num_joints: int, kind: str, mix: float = 0.5):
+        super().__init__()
+        if kind not in HEADS:
+            raise ValueError(f"unknown head {kind!r}; expected one of {', '.join(HEADS)}")
+        if not 0 < mix < 1:
+            raise ValueError(f"a mix of {mix} parts of the unshared head; expected a number between 0 and 1")
+        self.mix = {"unshared": 1.0, "shared": 0.0, "mixed": mix}[kind]
+        self.unshared = UnsharedLinear(channels, num_joints) if kind != "shared" else None
+        self.shared = nn.Linear(channels, 3) if kind != "unshared" else None
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N,C,V,T] to positions [N,T,V,3] in metres."""
+        x = x.permute(0, 3, 2, 1).to(next(self.parameters()).dtype)
+        with full_precision(x):
+            if self.unshared is None:
+                return self.shared(x)
+            if self.shared is None:
+                return self.unshared(x)
+            return self.mix * self.unshared(x) + (1 - self.mix) * self.shared(x)
+
+
+class SequenceHead(nn.Module):
+    """The head of the global loss (section 3.1): AGCN(C, 3, 1), then a linear output layer.
+
+    The paper's head is AGCN(C, 3, 1) alone.  As a block of the network that ends in a ReLU it could not output a
+    negative coordinate; here the block has no last ReLU, and a JointHead gives it a scale and a bias.
+    """
+
+    def __init__(self, channels: int, num_joints: int, kind: str, mix: float, dropout: float):
+        super().__init__()
+        self.block = AGCN(channels, 3, num_joints, dropout=dropout, activation=False)
+        self.output = JointHead(3, num_joints, kind, mix)
+
+    def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
+        """Features [N,C,V,T] and the fixed graph [3,V,V] to positions [N,T,V,3] in metres."""
+        return self.output(self.block(x, adjacency))

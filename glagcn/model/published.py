@@ -1,0 +1,139 @@
+"""The names and shapes of the published code's weights, and where each lies in ours.
+
+The published S-AGCN has one module per subset and per factor; ours holds them side by side in one tensor.  Every
+published tensor is therefore a slice of one of ours, and the two forms hold exactly the same numbers.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from glagcn.errors import UserError
+from glagcn.model.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv
+from glagcn.model.network import LiftingNetwork
+
+BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+CONVOLUTION = ("weight", "bias")
+INPUT_NORM = "data_bn."
+
+
+class Place(NamedTuple):
+    """Where a published tensor lies: `name` in our state dict, `index` into it, and its published `shape`."""
+
+    name: str
+    index: tuple[int | slice, ...]
+    shape: tuple[int, ...]
+
+    def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
+        """The published tensor's values in `tensors` (our weights, or their gradients), in its published shape."""
+        return tensors[self.name][self.index].reshape(self.shape)
+
+
+def published_places(model: LiftingNetwork) -> dict[str, Place]:
+    """The place of every published tensor, by its published name without "module.".
+
+    Raises UserError for a model that has no published form: one with a sequence stage or an unshared head.
+    """
+    if len(model.sequence) or model.head.unshared is not None:
+        raise UserError("only a model without sequence layers and with a shared head has a published form")
+    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    pairs = [] if model.input_norm is None else _copies("input_norm", INPUT_NORM, BATCH_NORM)
+    places = {theirs: Place(ours, (), shapes[ours]) for ours, theirs in pairs}
+    places |= _block(model.expand, "expand", "expand_gcn.", shapes)
+    for number, module in enumerate(model.strided):
+        places |= _block(module.spread, f"strided.{number}.spread", f"layers_tcngcn.{2 * number}.", shapes)
+        places |= _block(module.reduce, f"strided.{number}.reduce", f"layers_tcngcn.{2 * number + 1}.", shapes)
+    places["fc.weight"] = Place("head.shared.weight", (), (3, model.channels, 1))
+    places["fc.bias"] = Place("head.shared.bias", (), (3,))
+    return places
+
+
+def published_weights(model: LiftingNetwork) -> dict[str, Tensor]:
+    """The weights of `model` under their published names and in their published shapes, as copies."""
+    state = model.state_dict()
+    return {name: place.of(state).clone() for name, place in published_places(model).items()}
+
+
+@torch.no_grad()
+def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor], source: str) -> None:
+    """Copy published weights (names without "module.") into `model`.
+
+    The input normalisation of a model fed another joint set was never applied: it is left out.
+    Raises UserError, naming `source`, the tensor and both shapes, when anything is missing, left over or misshapen;
+    the model is then unchanged.
+    """
+    places = published_places(model)
+    if model.input_norm is None:
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(INPUT_NORM)}
+    for name in sorted(places.keys() | weights.keys()):
+        _check(name, places.get(name), weights.get(name), source)
+    state = model.state_dict()
+    for name, place in places.items():
+        target = state[place.name]
+        target[place.index] = weights[name].reshape(target[place.index].shape).to(target.dtype)
+
+
+def _check(name: str, place: Place | None, tensor: Tensor | None, source: str) -> None:
+    if tensor is None:
+        raise UserError(f"{source}: the weights {name!r} {list(place.shape)} are missing; {_hint(name)}")
+    if place is None:
+        raise UserError(f"{source}: unexpected weights {name!r} {list(tensor.shape)}; {_hint(name)}")
+    if tuple(tensor.shape) != place.shape:
+        raise UserError(
+            f"{source}: the weights {name!r} have shape {list(tensor.shape)}, expected {list(place.shape)}; "
+            f"{_hint(name)}"
+        )
+
+
+def _hint(name: str) -> str:
+    """What to change when the weights called `name` do not fit."""
+    if name.startswith("layers_tcngcn."):
+        return "each filter width has two entries of layers_tcngcn: give as many widths (-arc, widths=) as the file has"
+    if name.startswith(INPUT_NORM) or name.endswith(".PA"):
+        return "its size follows from the joints: choose the skeleton the file was trained with (skeleton=)"
+    return "the file is not a published S-AGCN of these channels (--channel) and joints (skeleton=)"
+
+
+def _copies(ours: str, theirs: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
+    return [(f"{ours}.{part}", f"{theirs}{part}") for part in parts]
+
+
+def _block(block: AGCN, ours: str, theirs: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Place]:
+    """The places of one AGCN block whose names begin with `ours` here and with `theirs` in the published code."""
+    graph = f"{ours}.graph_conv"
+    pairs = [(f"{graph}.free_graph", f"{theirs}gcn1.PA")]
+    pairs += _copies(f"{graph}.bn", f"{theirs}gcn1.bn.", BATCH_NORM)
+    pairs += _copies(f"{ours}.temporal", f"{theirs}tcn1.conv.", CONVOLUTION)
+    pairs += _copies(f"{ours}.bn", f"{theirs}tcn1.bn.", BATCH_NORM)
+    if f"{graph}.skip.0.weight" in shapes:
+        pairs += _copies(f"{graph}.skip.0", f"{theirs}gcn1.down.0.", CONVOLUTION)
+        pairs += _copies(f"{graph}.skip.1", f"{theirs}gcn1.down.1.", BATCH_NORM)
+    if f"{ours}.residual.0.weight" in shapes:
+        pairs += _copies(f"{ours}.residual.0", f"{theirs}residual.conv.", CONVOLUTION)
+        pairs += _copies(f"{ours}.residual.1", f"{theirs}residual.bn.", BATCH_NORM)
+    places = {name: Place(our_name, (), shapes[our_name]) for our_name, name in pairs}
+    # Joints and frames are the other way round in the published feature maps, hence in the kernel.
+    places[f"{theirs}tcn1.conv.weight"] = Place(f"{ours}.temporal.weight", (), _swap(shapes[f"{ours}.temporal.weight"]))
+    places |= {f"{theirs}gcn1.{name}": place for name, place in _subsets(block.graph_conv, graph)}
+    return places
+
+
+def _subsets(conv: AdaptiveGraphConv, ours: str) -> Iterator[tuple[str, Place]]:
+    """theta (conv_a), phi (conv_b) and W (conv_d) of the three subsets."""
+    out_channels, in_channels = conv.mix.weight.shape[:2]
+    size = conv.embed_channels
+    for k in range(NUM_SUBSETS):
+        for factor, letter in enumerate("ab"):
+            start = (factor * NUM_SUBSETS + k) * size
+            rows = (slice(start, start + size),)
+            yield f"conv_{letter}.{k}.weight", Place(f"{ours}.embed.weight", rows, (size, in_channels, 1, 1))
+            yield f"conv_{letter}.{k}.bias", Place(f"{ours}.embed.bias", rows, (size,))
+        tap = (slice(None), slice(None), slice(k, k + 1))
+        yield f"conv_d.{k}.weight", Place(f"{ours}.mix.weight", tap, (out_channels, in_channels, 1, 1))
+        yield f"conv_d.{k}.bias", Place(f"{ours}.mix.bias", (k,), (out_channels,))
+
+
+def _swap(shape: tuple[int, ...]) -> tuple[int, ...]:
+    return (*shape[:2], shape[3], shape[2])

@@ -1,0 +1,146 @@
+import pytest
+import torch
+from reference import mean_distance
+
+from glagcn.errors import UserError
+from glagcn.model.cost import count_cost
+from glagcn.model.heads import HEADS
+from glagcn.model.network import LiftingNetwork, from_config, model_config
+from glagcn.skeleton import get_skeleton
+
+MPI3DHP, H36M = get_skeleton("mpi3dhp17"), get_skeleton("h36m17")
+
+
+def small(**options) -> LiftingNetwork:
+    return LiftingNetwork(MPI3DHP, (3, 3), 8, **options)
+
+
+@pytest.mark.parametrize("head", HEADS)
+@pytest.mark.parametrize("sequence_layers", [0, 2])
+def test_every_parameter_gets_a_gradient(head, sequence_layers):
+    torch.manual_seed(0)
+    model = small(head=head, sequence_layers=sequence_layers)
+    out = model(torch.randn(4, 9, 17, 2))
+    loss = mean_distance(out.center, torch.randn(4, 1, 17, 3))
+    if out.sequence is not None:
+        loss = loss + mean_distance(out.sequence, torch.randn(4, 9, 17, 3))
+    loss.backward()
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.any()] == []
+
+
+@pytest.mark.parametrize(
+    ("channels", "stages", "parameters", "gmac"),
+    [(96, 3, 844_076, 0.176), (96, 5, 1_348_856, 1.623), (256, 3, 5_927_036, None), (256, 4, 7_703_106, 3.70)],
+)
+def test_the_public_model_has_the_published_size(channels, stages, parameters, gmac):
+    model = LiftingNetwork(H36M, (3,) * stages, channels, sequence_layers=0, head="shared")
+    counted, flops = count_cost(model)
+    assert counted == parameters
+    if gmac is not None:
+        assert flops / 2e9 == pytest.approx(gmac, abs=0.005)
+
+
+# An unshared sequence head adds a linear layer per joint, 17 * (3 * 3 + 3), to the predicted totals.
+@pytest.mark.parametrize(("channels", "stages", "layers", "predicted"), [(96, 5, 1, 1_483_883), (96, 5, 3, 1_736_273)])
+def test_the_full_model_has_the_predicted_size(channels, stages, layers, predicted):
+    model = LiftingNetwork(MPI3DHP, (3,) * stages, channels, sequence_layers=layers)
+    assert sum(p.numel() for p in model.parameters()) == predicted + 17 * 12
+
+
+@pytest.mark.parametrize("mode", ["train", "eval"])
+def test_a_batch_of_one_works(mode):
+    model = small().train(mode == "train")
+    out = model(torch.randn(1, 9, 17, 2))
+    assert out.center.shape == (1, 1, 17, 3)
+    assert out.sequence.shape == (1, 9, 17, 3)
+    assert torch.isfinite(out.center).all()
+
+
+def test_windows_do_not_see_each_other_in_eval_mode():
+    torch.manual_seed(0)
+    model = small().eval()
+    x = torch.randn(3, 9, 17, 2)
+    torch.testing.assert_close(model(x).center[1:2], model(x[1:2]).center)
+
+
+def test_the_sequence_head_can_output_negative_coordinates():
+    torch.manual_seed(0)
+    sequence = small()(torch.randn(8, 9, 17, 2)).sequence
+    assert (sequence < 0).any()
+    assert (sequence > 0).any()
+
+
+def test_a_joint_map_averages_the_input_and_leaves_it_as_it_was():
+    model = LiftingNetwork(get_skeleton("humaneva15_coco17"), (3,), 8, sequence_layers=0, head="shared").eval()
+    x = torch.randn(2, 3, 17, 2)
+    before = x.clone()
+    features = model._features(x)
+    assert torch.equal(x, before)
+    assert features.shape == (2, 2, 15, 3)
+    torch.testing.assert_close(features[:, :, 0], (x[:, :, 11] + x[:, :, 12]).transpose(1, 2) / 2)
+    torch.testing.assert_close(features[:, :, 2], x[:, :, 5].transpose(1, 2))
+
+
+@pytest.mark.parametrize("shape", [(2, 27, 17, 2), (2, 9, 16, 2), (2, 9, 17, 3), (9, 17, 2)])
+def test_a_wrong_input_is_refused_with_both_shapes(shape):
+    with pytest.raises(UserError, match=r"\[N, 9, 17, 2\].*found \[") as caught:
+        small()(torch.zeros(shape))
+    assert str(list(shape)) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"head": "both"}, "unknown head 'both'"),
+        ({"graph": get_skeleton("humaneva15")}, "--graph humaneva15 links 15 joints, but mpi3dhp17 has 17"),
+        ({"sequence_layers": -1}, "sequence layers"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(UserError, match=message):
+        small(**options)
+
+
+def test_another_graph_changes_the_adjacency_and_nothing_else():
+    own, borrowed = small(), small(graph=H36M)
+    assert torch.equal(borrowed.adjacency, torch.from_numpy(H36M.adjacency()))
+    assert own.state_dict().keys() == borrowed.state_dict().keys()
+    assert borrowed.skeleton is MPI3DHP
+
+
+def test_a_model_is_built_again_from_its_configuration():
+    model = small(head="mixed", mix=0.25, graph=H36M, sequence_layers=1, dropout=0.2).eval()
+    copy = from_config(model_config(model)).eval()
+    copy.load_state_dict(model.state_dict())
+    x = torch.randn(2, 9, 17, 2)
+    assert model_config(copy) == model_config(model)
+    assert torch.equal(copy(x).center, model(x).center)
+
+
+def test_a_configuration_with_an_unknown_entry_is_refused():
+    with pytest.raises(UserError, match="colour"):
+        from_config(model_config(small()) | {"colour": "red"})
+
+
+def test_gradients_lie_in_memory_as_their_parameters_do():
+    """Otherwise DistributedDataParallel copies, and warns about, every such gradient."""
+    model = small()
+    out = model(torch.randn(2, 9, 17, 2))
+    (out.center.sum() + out.sequence.sum()).backward()
+    assert [name for name, p in model.named_parameters() if p.grad.stride() != p.stride()] == []
+
+
+def test_under_autocast_coordinates_are_read_and_written_in_float32():
+    torch.manual_seed(0)
+    model = small().eval()
+    dtypes = {}
+    for name in ("expand", "sequence.0"):
+        convolution = model.get_submodule(f"{name}.graph_conv.embed")
+        convolution.register_forward_hook(lambda _, args, out, name=name: dtypes.update({name: out.dtype}))
+    x = torch.randn(2, 9, 17, 2)
+    exact = model(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = model(x)
+    assert dtypes == {"expand": torch.float32, "sequence.0": torch.bfloat16}
+    assert out.center.dtype == out.sequence.dtype == torch.float32
+    assert (out.center - exact.center).abs().max() < 0.05 * exact.center.abs().max()

@@ -1,0 +1,89 @@
+import json
+
+import pytest
+import reference
+import torch
+
+from glagcn.engine.inference import load_model
+from glagcn.engine.published import published_state
+from glagcn.errors import UserError
+from glagcn.model.network import LiftingNetwork
+from glagcn.model.published import load_published_weights, published_places, published_weights
+from glagcn.skeleton import get_skeleton
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_published_weights_give_the_published_output(name):
+    results = reference.results(name)
+    with torch.no_grad():
+        center = load_model(reference.checkpoint(name))(torch.from_numpy(results["input_2d"])).center
+    expected = torch.from_numpy(results["output_3d_eval"])
+    torch.testing.assert_close(center, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+
+
+# In float32 the longest model's gradients carry rounding errors up to 1.3e-4, depending on the number of threads.
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_published_weights_give_the_published_loss_and_gradients(name, dtype):
+    results = reference.results(name)
+    model = reference.without_dropout(load_model(reference.checkpoint(name))).to(dtype)
+    center = model(torch.from_numpy(results["input_2d"]).to(dtype)).center
+    expected = torch.from_numpy(results["output_3d_train"]).to(dtype)
+    torch.testing.assert_close(center, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
+
+    loss = reference.mean_distance(center, torch.from_numpy(results["target_3d"]).to(dtype))
+    assert loss.item() == pytest.approx(results["loss_train"].item(), rel=1e-6)
+
+    loss.backward()
+    gradients = {parameter: tensor.grad for parameter, tensor in model.named_parameters()}
+    places = published_places(model)
+    norms = json.loads(str(results["grad_norms"]))
+    assert norms.keys() == {key for key, place in places.items() if place.name in gradients}
+    tolerance = 3e-4 if (name, dtype) == ("h36m_243f", torch.float32) else 1e-4
+    for key, norm in norms.items():
+        if norm > 1e-5:
+            assert places[key].of(gradients).norm().item() == pytest.approx(norm, rel=tolerance), key
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_published_weights_come_back_bit_for_bit(name):
+    stored = published_state(reference.checkpoint(name))
+    if "coco" in name:  # its input normalisation was never applied
+        stored = {key: tensor for key, tensor in stored.items() if not key.startswith("data_bn.")}
+    returned = published_weights(load_model(reference.checkpoint(name)))
+    assert returned.keys() == stored.keys()
+    for key, tensor in stored.items():
+        assert returned[key].dtype == tensor.dtype
+        assert torch.equal(returned[key], tensor), key
+
+
+def test_every_number_of_ours_has_a_published_place():
+    model = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, sequence_layers=0, head="shared")
+    marks = {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
+    for place in published_places(model).values():
+        marks[place.name][place.index] += 1
+    assert [name for name, mark in marks.items() if not (mark == 1).all()] == ["adjacency"]
+
+
+def test_a_full_model_has_no_published_form():
+    with pytest.raises(UserError, match="without sequence layers and with a shared head"):
+        published_places(LiftingNetwork(get_skeleton("h36m17"), (3,), 8))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda w: w.pop("fc.bias"), r"file\.bin: the weights 'fc\.bias' \[3\] are missing"),
+        (lambda w: w.update(extra=torch.zeros(2)), r"unexpected weights 'extra' \[2\]"),
+        (lambda w: w.update({"fc.weight": torch.zeros(3, 9, 1)}), r"'fc\.weight' .*\[3, 9, 1\], expected \[3, 8, 1\]"),
+        (lambda w: w.pop("layers_tcngcn.1.tcn1.conv.bias"), r"-arc"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named_and_change_nothing(change, message):
+    model = LiftingNetwork(get_skeleton("h36m17"), (3,), 8, sequence_layers=0, head="shared")
+    weights = {name: tensor + 1 for name, tensor in published_weights(model).items()}
+    change(weights)
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    with pytest.raises(UserError, match=message):
+        load_published_weights(model, weights, "file.bin")
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
