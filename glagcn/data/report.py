@@ -1,0 +1,87 @@
+"""What preparation says: progress while it reads, and afterwards a table of what it read."""
+
+import sys
+import time
+from collections.abc import Callable
+
+import numpy as np
+from tqdm import tqdm
+
+from glagcn.data.cache import Split
+from glagcn.data.sequence import SequenceInfo
+from glagcn.data.sources.facts_3dhp import KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
+
+Say = Callable[[str], None]
+SECONDS_BETWEEN_LINES = 10.0
+
+
+def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
+    """A table of the sequences of a split, the cameras of one take in one row, with a total."""
+    rows = [("sequence", "frames", "cameras", "cut", "fps", "image", "valid")]
+    takes: dict[str, list[int]] = {}
+    for i, info in enumerate(split.sequences):
+        takes.setdefault(info.name.partition("/cam")[0], []).append(i)
+    for name, members in takes.items():
+        info = split.sequences[members[0]]
+        valid = sum(int(_frames_of(split.valid, split, i).sum()) for i in members)
+        image = f"{info.width}x{info.height}"
+        rows.append((name, info.length, len(members), cut_frames.get(name, 0), f"{info.fps:g}", image, valid))
+    rows.append(("all views", len(split.valid), "", "", "", "", int(split.valid.sum())))
+    widths = [max(len(str(row[k])) for row in rows) for k in range(len(rows[0]))]
+    return ["  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+
+
+def valid_frames_line(test: Split) -> str:
+    """What the numbers of valid frames of TS1..TS6 say about the release; a warning when they are of neither."""
+    counts = tuple(int(_frames_of(test.valid, test, i).sum()) for i in range(len(test.sequences)))
+    for name, known in KNOWN_VALID_FRAMES.items():
+        if counts == known:
+            return f"valid test frames {'/'.join(map(str, counts))}: the {name}"
+    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in KNOWN_VALID_FRAMES.items())
+    return (
+        f"warning: valid test frames {'/'.join(map(str, counts))}, {sum(counts)} in all; expected {expected}. "
+        "Results will not be comparable with published ones."
+    )
+
+
+def short_sequences_line(train: Split) -> str | None:
+    """A note when training sequences of 3DHP are shorter than the official table has them, else None."""
+    lengths = {info.name.partition("/cam")[0]: info.length for info in train.sequences}
+    short = [name for name, length in lengths.items() if length < TRAIN_SEQUENCES[name][0]]
+    if not short:
+        return None
+    official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
+    return (
+        f"note: {len(short)} training sequences are shorter than the official ones ({', '.join(short[:3])}, ...): "
+        f"{sum(lengths.values())} frames per camera instead of {official}"
+    )
+
+
+class ProgressReport:
+    """A bar on a terminal, a plain line every ten seconds otherwise.  Called as cache.Progress."""
+
+    def __init__(self, say: Say) -> None:
+        self.say = say
+        self.bar = tqdm(unit=" frames", unit_scale=True, leave=False) if sys.stderr.isatty() else None
+        self.last = time.monotonic()
+
+    def __enter__(self) -> "ProgressReport":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def __call__(self, split: str, info: SequenceInfo, done: int, total: int) -> None:
+        """After sequence `info` of `split`: `done` of `total` frames are written."""
+        if self.bar is not None:
+            self.bar.total = total
+            self.bar.set_description(f"{split} {info.name}", refresh=False)
+            self.bar.update(done - self.bar.n)
+        elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
+            self.last = time.monotonic()
+            self.say(f"read {done} of {total} frames, up to {split} {info.name}")
+
+
+def _frames_of(values: np.ndarray, split: Split, i: int) -> np.ndarray:
+    return values[split.starts[i] : split.starts[i] + split.sequences[i].length]

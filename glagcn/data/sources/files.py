@@ -1,0 +1,19 @@
+"""What a file was when it was read, for the provenance of a cache."""
+
+import hashlib
+from pathlib import Path
+
+from glagcn.errors import UserError
+
+
+def file_record(path: Path, root: Path) -> dict:
+    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError when it cannot be read.
+
+    Called just before a file is parsed, so that parsing finds it in the page cache and the disk is read once.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,147 @@
+"""Reading npz members that hold pickled containers of arrays, while executing nothing that is pickled inside.
+
+numpy.load(allow_pickle=True) runs whatever a file says.  Here a pickle may only build lists, tuples, dicts, sets,
+strings, numbers and the two stand-ins below.  Not even numpy's own unpickling is called: its array and dtype states
+can be forged to read foreign memory, so the raw bytes are turned into arrays by `frombuffer` after the load.
+"""
+
+import io
+import pickle
+import re
+import zipfile
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+from glagcn.errors import UserError
+
+PLAIN_DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|S\d+|U\d+|O8?|\?)")
+MEMBER_HINT = "expected an npz with the key 'data', as P-STMO's converter writes it"
+
+ZIP_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+
+
+def load_object(path: Path, key: str) -> object:
+    """The Python object in the 0-d object array `key` of an npz, its arrays read-only views of the file's bytes.
+
+    Raises UserError for a file that is truncated or no npz, a missing key, and any forbidden name in the pickle.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if f"{key}.npy" not in archive.namelist():
+                found = ", ".join(name.removesuffix(".npy") for name in archive.namelist()) or "nothing"
+                raise UserError(f"{path}: no key {key!r}; found {found}; {MEMBER_HINT}")
+            with archive.open(f"{key}.npy") as member:
+                value = _read_member(path, key, member)
+                member.read()  # to the end, where zipfile compares the checksum
+                return value
+    except ZIP_ERRORS as error:
+        raise UserError(f"{path} is no npz or is truncated ({error}); {MEMBER_HINT}; get it again") from error
+
+
+def _read_member(path: Path, key: str, member: io.BufferedIOBase) -> object:
+    shape, dtype = _read_header(path, key, member)
+    if dtype.kind != "O" or shape != ():
+        raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {MEMBER_HINT}")
+    try:
+        value = _resolve(_ArrayUnpickler(member, path).load())
+    except (UserError, *ZIP_ERRORS):
+        raise
+    except Exception as error:  # a damaged pickle makes the unpickler raise anything at all
+        raise UserError(f"{path}: the pickle in {key!r} is damaged ({type(error).__name__}: {error})") from error
+    return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
+
+
+def _read_header(path: Path, key: str, member: io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+    try:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(member)
+    except ValueError as error:
+        raise UserError(f"{path}: {key!r} is no .npy member ({error}); {MEMBER_HINT}") from error
+    return shape, dtype
+
+
+class _Dtype:
+    """Stands in for numpy.dtype: plain numbers, strings and objects only."""
+
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+        if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
+            raise ValueError(f"dtype {code!r} is not one of plain numbers or strings")
+        self.dtype = np.dtype(code)
+
+    def __setstate__(self, state: tuple) -> None:
+        # (version, byte order, sub-array, names, fields, size, alignment, flags, ...): only the order is believed.
+        if any(part is not None for part in state[2:5]):
+            raise ValueError("structured dtypes are not allowed")
+        if state[1] in ("<", ">"):
+            self.dtype = self.dtype.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands in for numpy.ndarray while unpickling; `build` makes the array."""
+
+    def __init__(self, *_: object) -> None:
+        self.parts: tuple = ()
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, content = state
+        if not isinstance(dtype, _Dtype) or not isinstance(content, list if dtype.dtype.kind == "O" else bytes):
+            raise ValueError("an array of unknown content")
+        if min(shape, default=0) < 0:
+            raise ValueError(f"an array of shape {shape}")
+        self.parts = (tuple(int(n) for n in shape), dtype.dtype, bool(fortran), content)
+
+    def build(self) -> np.ndarray:
+        shape, dtype, fortran, content = self.parts
+        order = "F" if fortran else "C"
+        if dtype.kind != "O":
+            return np.frombuffer(content, dtype).reshape(shape, order=order)
+        flat = np.empty(len(content), dtype=object)
+        for i, value in enumerate(content):
+            flat[i] = _resolve(value)
+        return flat.reshape(shape, order=order)
+
+
+class _Scalar:
+    """Stands in for a numpy scalar."""
+
+    def __init__(self, dtype: _Dtype, content: bytes) -> None:
+        self.value = np.frombuffer(content, dtype.dtype, count=1)[0]
+
+
+# numpy moved its core in version 2; files of both ages are in circulation.
+ALLOWED = {
+    **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
+    **{(f"numpy.{core}.multiarray", "scalar"): _Scalar for core in ("core", "_core")},
+    ("numpy", "ndarray"): _Array,
+    ("numpy", "dtype"): _Dtype,
+}
+
+
+class _ArrayUnpickler(pickle.Unpickler):
+    def __init__(self, file: io.BufferedIOBase, path: Path) -> None:
+        super().__init__(file)
+        self.path = path
+
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) not in ALLOWED:
+            raise UserError(
+                f"{self.path}: the pickle inside asks for {module}.{name}; only numpy arrays and plain containers are "
+                "allowed, and nothing was executed. Do not use this file unless you trust where it came from."
+            )
+        return ALLOWED[module, name]
+
+
+def _resolve(value: object) -> object:
+    """`value` with every stand-in replaced by what it stands for, through all plain containers."""
+    if isinstance(value, _Array):
+        return value.build()
+    if isinstance(value, _Scalar):
+        return value.value
+    if isinstance(value, dict):
+        return {key: _resolve(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(_resolve(item) for item in value)
+    return value

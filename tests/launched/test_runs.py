@@ -1,0 +1,151 @@
+"""Runs from start to end: resuming, evaluating and refusing, on one process and on several."""
+
+import json
+import signal
+import subprocess
+import time
+
+import pytest
+import torch
+
+from tests.launched.conftest import REPOSITORY, SMALL, launch, trainer
+
+pytestmark = pytest.mark.launched
+TIMES = {"time", "windows_per_second", "memory_gb"}
+
+
+def same_state(one, other):
+    """Assert that two checkpoints are equal bit for bit, times aside."""
+    a, b = (torch.load(path, weights_only=True) for path in (one, other))
+    for part in ("model", "optimizer"):
+        flat_a, flat_b = (torch.utils._pytree.tree_flatten(content[part]) for content in (a, b))
+        assert flat_a[1] == flat_b[1]
+        for x, y in zip(flat_a[0], flat_b[0], strict=True):
+            assert torch.equal(x, y) if isinstance(x, torch.Tensor) else x == y
+    assert a["progress"] | {"seconds": 0} == b["progress"] | {"seconds": 0}
+
+
+def records(folder):
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
+
+
+@pytest.mark.parametrize("processes", [1, 2, 3])
+def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
+    # 336 windows in batches of 7: 48 steps an epoch; both ends lie in the middle of one.
+    assert run("--max_steps 54 --run whole", processes).code == 0
+    assert run("--max_steps 22 --run parts", processes).code == 0
+    done = run("--max_steps 54 --run parts", processes)
+    assert "resumed at step 22 of 54" in done.out
+    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]
+    assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
+
+
+def test_killed_run_resumes_from_its_last_checkpoint(run, demo_root, tmp_path):
+    assert run("--max_steps 60 --run whole").code == 0
+    flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--max_steps", "60", "--run", "killed"]
+    command = [trainer()[1], *flags, "--save_steps", "5"]
+    with (tmp_path / "killed.log").open("w") as log:
+        process = subprocess.Popen(["python", *command], cwd=tmp_path, stdout=log, stderr=log, env=None)
+        while not (tmp_path / "killed/last.pt").exists() and process.poll() is None:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert not (tmp_path / "killed/result.json").exists()
+    assert launch(["python", *command], tmp_path).code == 0
+    same_state(tmp_path / "whole/last.pt", tmp_path / "killed/last.pt")
+    assert records(tmp_path / "whole") == records(tmp_path / "killed")
+    assert not list((tmp_path / "killed").glob("*.tmp"))
+
+
+def test_resumes_on_another_number_of_processes(run, tmp_path):
+    assert run("--max_steps 10 --run r", 2).code == 0
+    done = run("--max_steps 20 --run r", 3)
+    assert "resumed at step 10 of 20" in done.out
+    assert json.loads((tmp_path / "r/result.json").read_text())["trained_steps"] == 20
+
+
+def test_evaluation_is_the_same_on_any_number_of_processes(run, tmp_path):
+    assert run("--max_steps 10 --run r").code == 0
+    figures = []
+    for processes in (1, 2, 3):
+        done = run(f"--run r --evaluate --output {tmp_path}/{processes}", processes)
+        assert done.code == 0, done.err
+        assert "TestSeq6" in done.out
+        figures.append(json.loads((tmp_path / str(processes) / "result.json").read_text()))
+        assert (tmp_path / str(processes) / "inference_data.mat").exists()
+        assert (tmp_path / str(processes) / "mpii_3dhp_evaluation_sequencewise.csv").exists()
+    for other in figures[1:]:
+        for name in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc"):
+            assert other[name] == pytest.approx(figures[0][name], abs=1e-4)
+        assert other["frames"] == figures[0]["frames"]
+
+
+def test_the_end_is_the_end(run, tmp_path):
+    first = run("--max_steps 5")
+    folder = next(tmp_path.glob("demo_gt_f27_c8_unshared1_tuned_seed0"))
+    assert first.code == 0
+    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pt")}
+    again = run("--max_steps 5")
+    assert "is finished at step 5: MPJPE" in again.out
+    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pt")} == before
+    fresh = run("--max_steps 5 --fresh")
+    assert fresh.code == 0
+    assert (folder.with_name(folder.name + ".old1") / "last.pt").exists()
+    assert json.loads((folder / "config.json").read_text())["max_steps"] == 5
+
+
+def test_resume_refuses_flags_that_shaped_the_run(run, tmp_path):
+    assert run("--max_steps 3 --run r").code == 0
+    refused = run("--max_steps 6 --run r --lr 0.5 --dropout 0.3")
+    assert refused.code == 2
+    assert "--lr is 0.5 now and was 0.004" in refused.err
+    assert "--dropout is 0.3 now and was 0.1" in refused.err
+    assert run("--max_steps 4 --run r --workers 1 --log_steps 2 --epochs 5").code == 0
+
+
+def test_dry_run_stops_after_the_summary(run, tmp_path):
+    done = run("--dry_run")
+    assert done.code == 0
+    for words in ("Processes: 1", "parameters", "GFLOP per window", "steps in all", "* channels", "Dry run"):
+        assert words in done.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_goes_the_whole_way(run, tmp_path):
+    done = run("--debug", 2)
+    assert done.code == 0, done.err
+    assert "Processes: 2" in done.out
+    assert "DEBUG:" in done.out
+    folder = tmp_path / "demo_gt_f27_c8_unshared1_tuned_seed0_debug"
+    assert {"last.pt", "best.pt", "result.json", "log.txt", "tensorboard"} <= {p.name for p in folder.iterdir()}
+
+
+def test_a_step_that_is_not_finite_is_refused_on_every_rank(run, tmp_path):
+    done = run("--lr 1e38 --warmup 0 --save_steps 1 --run r", 2)
+    assert done.code != 0
+    assert done.err.count("is not finite, so the step was not taken") == 1
+    assert "the last good checkpoint is" in done.err
+    good = torch.load(tmp_path / "r/last.pt", weights_only=True)["progress"]["step"]
+    assert f"of step {good + 1} is not finite" in done.err
+
+
+def test_one_message_from_many_ranks(run, tmp_path):
+    done = run("--batch_size 1", 2)
+    assert done.code != 0
+    assert done.err.count("--batch_size 1 is smaller than the 2 processes") == 1
+    assert "main_sagcn_gpus.py\", line" not in done.err  # torchrun prints a traceback of its own
+    done = run("--frames 80", 2)
+    assert done.err.count("--frames 80") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_accelerate_launch_starts_two_processes_on_a_cpu(demo_root, tmp_path):
+    config = REPOSITORY / "launch/accelerate/cpu_debug.yaml"
+    script = str(REPOSITORY / "main_sagcn_gpus.py")
+    flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--dry_run"]
+    done = launch(["accelerate", "launch", "--config_file", str(config), script, *flags], tmp_path)
+    assert done.code == 0, done.err
+    assert "Processes: 2" in done.out
