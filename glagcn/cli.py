@@ -93,15 +93,22 @@ def _prepare(options: dict) -> None:
     from glagcn.data.prepare import prepare_3dhp
 
     options.pop("dataset")
-    prepare_3dhp(**{name: options[name] for name in ("raw", "npz", "annotation", "cameras", "out")})
+    path = prepare_3dhp(**{name: options[name] for name in ("raw", "npz", "annotation", "cameras", "out")})
+    if path.name.startswith("3dhp_gt_"):  # the name that training looks for
+        annotation = path.stem.removeprefix("3dhp_gt_")
+        chosen = "" if annotation == "univ" else f" --annotation {annotation}"
+        print(f"Train with: accelerate launch main_sagcn_gpus.py --dataset 3dhp --root_path {path.parent}{chosen}")
 
 
 def _evaluate(options: dict) -> None:
     from glagcn.engine import checkpoint
+    from glagcn.engine.published import check_is_zip
 
     path = Path(options["evaluate"])
-    if "dataset" not in options and checkpoint.is_ours(path):
-        options |= {"dataset": checkpoint.load(path)["config"]["dataset"]}
+    if "dataset" not in options:
+        check_is_zip(path)  # a bad path is the first thing to say
+        if checkpoint.is_ours(path):
+            options |= {"dataset": checkpoint.load(path)["config"].get("dataset")}
     _run(*resolve(options))
 
 

@@ -171,7 +171,7 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
     "demo": {
         "annotation": "", "flip": "random", "frames": 27, "channels": 32, "sequence_layers": 1, "head": "unshared",
-        "epochs": 2, "batch_size": 128,
+        "epochs": 2, "batch_size": 128, "log_steps": 10,
     },
 }
 RECIPE_PRESETS: dict[str, dict[str, Any]] = {
@@ -190,8 +190,9 @@ def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
 
     `given` holds the values of flags only, by field name.  Raises UserError naming flag, value and fix.
     """
-    if given.get("dataset") is None:
-        raise UserError(f"--dataset is missing; expected one of {', '.join(DATASETS)} (demo needs no data)")
+    if given.get("dataset") not in DATASETS:
+        found = f"--dataset {given['dataset']} is unknown" if given.get("dataset") else "--dataset is missing"
+        raise UserError(f"{found}; expected one of {', '.join(DATASETS)} (demo needs no data)")
     recipe = given.get("recipe", "tuned")
     preset = PRESETS[given["dataset"]] | RECIPE_PRESETS[recipe]
     if given.get("architecture") and "frames" not in given:

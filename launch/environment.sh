@@ -21,8 +21,8 @@ environment() {
                 return 1
             }
         fi
-        .venv/bin/pip install --quiet --disable-pip-version-check "${files[@]/#/--requirement=}"
-        .venv/bin/pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+        .venv/bin/pip install -qq --disable-pip-version-check "${files[@]/#/--requirement=}"
+        .venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
         echo "$stamp" >> .venv/installed
     fi
     # shellcheck disable=SC1091

@@ -9,17 +9,18 @@ progress            step, best error, sums since the last log line (engine.train
 num_windows         in an epoch, to notice other data
 """
 
-import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from glagcn.engine.files import write_atomically
+from glagcn.engine.published import check_is_zip
 from glagcn.errors import UserError
 
 FORMAT = "glagcn-checkpoint"
 VERSION = 1
+WEIGHTS = ("config", "model_config", "model")
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -38,24 +39,25 @@ def is_ours(path: Path) -> bool:
 def load(path: Path) -> dict[str, Any]:
     """Read one of our checkpoints onto the CPU, executing nothing that is pickled in it.
 
-    Raises UserError where the file is missing, damaged, of another kind or of a newer version.
+    Raises UserError where the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
     content = _read(path)
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise UserError(f"{path} is not a checkpoint of this program; expected a last.pt, best.pt or exported file")
-    if content["version"] > VERSION:
-        raise UserError(
-            f"{path} has checkpoint version {content['version']}, this program reads up to {VERSION}; update it"
-        )
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise UserError(f"{path} has checkpoint version {version}, this program reads up to {VERSION}; update it")
+    lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
+    if lacking:
+        raise UserError(f"{path} lacks the dictionary {', '.join(lacking)}; it is no whole checkpoint, use another")
     return content
 
 
 def _read(path: Path) -> Any:
-    if not path.is_file():
-        raise UserError(f"checkpoint {path} does not exist")
+    check_is_zip(path)
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError, pickle.UnpicklingError) as error:
+    except Exception as error:  # a damaged or hostile file makes it raise anything at all
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} cannot be read as a checkpoint ({reason}); is it complete? Copy it again or use another"
@@ -65,5 +67,4 @@ def _read(path: Path) -> Any:
 def export(source: Path, target: Path) -> None:
     """Write the weights of a checkpoint without optimiser and progress, for sharing."""
     content = load(source)
-    keep = ("config", "model_config", "model")
-    save(target, {name: content[name] for name in keep})
+    save(target, {name: content[name] for name in WEIGHTS})

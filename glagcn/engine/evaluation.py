@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
 from glagcn.data.windows import MM_PER_METRE, FrameStore, WindowIds, mirror, share, share_bounds
 from glagcn.engine import metrics, protocols, reports
@@ -147,6 +148,21 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
     return result
+
+
+def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> dict[str, Any]:
+    """What result.json says of the circumstances of an evaluation of the checkpoint at `path`."""
+    return {
+        "checkpoint": str(path),
+        "dataset": cache.dataset,
+        "keypoints": cache.keypoints,
+        "annotation": cache.annotation,
+        "skeleton": cache.skeleton,
+        "flip": config.test_flip,
+        "all_frames": config.test_frames is None,
+        "processes": ranks.world_size,
+        "warnings": [],
+    }
 
 
 def _without_nan(value: Any) -> Any:

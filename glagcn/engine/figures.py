@@ -3,43 +3,60 @@
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 
 from glagcn.skeleton import Skeleton
 
 if TYPE_CHECKING:
     from glagcn.engine.evaluation import Evaluation
 
-TRUE, LEFT, RIGHT = "0.65", "tab:blue", "tab:red"
+MOST_SEQUENCES = 6
 REACH_MM = 1100  # half the side of the box that is drawn around the root
+# Sides have colours in the true pose too, so that exchanged sides are seen.  {side: colour}
+TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
+PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
+VIEWS = {"front": 0, "side (camera at the left)": 2}  # {name: coordinate that runs to the right}
 
 
 def skeleton_figure(evaluation: "Evaluation", skeleton: Skeleton) -> Figure:
-    """Predicted poses (left side blue, right side red, trunk black) over true ones (grey), the middle scored frame of
-    each sequence (the first six), so that the same frames are seen every time.  Front view above, side view below.
+    """Predicted poses (thin) over true ones (broad and pale): the middle scored frame of each sequence (the first six),
+    so that the same frames are seen every time.  Titles give the mean error over all joints of that frame.
     """
-    count = min(6, len(evaluation.names))
-    figure = Figure(figsize=(2.6 * count, 5.6), layout="constrained")
+    shown = [number for number, poses in enumerate(evaluation.predicted) if len(poses)][:MOST_SEQUENCES]
+    figure = Figure(figsize=(max(2.6 * len(shown), 5.2), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
-    axes = np.atleast_2d(figure.subplots(2, count, squeeze=False))
-    for column in range(count):
-        middle = len(evaluation.predicted[column]) // 2
-        predicted, target = evaluation.predicted[column][middle], evaluation.target[column][middle]
+    axes = figure.subplots(len(VIEWS), max(1, len(shown)), squeeze=False)
+    for column, number in enumerate(shown):
+        middle = len(evaluation.predicted[number]) // 2
+        predicted, target = evaluation.predicted[number][middle], evaluation.target[number][middle]
         error = np.linalg.norm(predicted - target, axis=-1).mean()
-        axes[0, column].set_title(f"{evaluation.names[column]}  {error:.0f} mm", fontsize=10)
-        for axis, horizontal in zip(axes[:, column], (0, 2), strict=True):
-            draw_pose(axis, target, skeleton, horizontal, true=True)
-            draw_pose(axis, predicted, skeleton, horizontal)
+        axes[0, column].set_title(f"{evaluation.names[number]}: {error:.0f} mm", fontsize=11)
+        for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):
+            draw_pose(axis, target, skeleton, horizontal, TRUE, width=5)
+            draw_pose(axis, predicted, skeleton, horizontal, PREDICTED, width=1.8)
             axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
-    axes[0, 0].set_ylabel("front")
-    axes[1, 0].set_ylabel("side")
+    for axis, name in zip(axes[:, 0], VIEWS, strict=True):
+        axis.set_ylabel(name, fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=6, frameon=False, fontsize=10)
     return figure
 
 
-def draw_pose(axis, pose: np.ndarray, skeleton: Skeleton, horizontal: int, true: bool = False) -> None:
+def draw_pose(
+    axis: Axes, pose: np.ndarray, skeleton: Skeleton, horizontal: int, colours: dict[str, str], width: float
+) -> None:
     """Draw one pose [V,3] mm on matplotlib axes: coordinate `horizontal` against y, which points down."""
     for joint, parent in enumerate(skeleton.parents):
-        side = LEFT if joint in skeleton.left else RIGHT if joint in skeleton.right else "black"
+        side = "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
         line = pose[[joint, parent]]
-        axis.plot(line[:, horizontal], line[:, 1], color=TRUE if true else side, linewidth=4 if true else 1.8)
+        axis.plot(line[:, horizontal], line[:, 1], color=colours[side], linewidth=width, solid_capstyle="round")
+
+
+def _legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, linewidth=width, label=f"{name} {side}")
+        for name, colours, width in (("true", TRUE, 5), ("predicted", PREDICTED, 1.8))
+        for side, colour in colours.items()
+    ]

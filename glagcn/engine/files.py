@@ -38,6 +38,21 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
     return path
 
 
+def make_folder(path: Path, flag: str) -> None:
+    """Make the folder that `flag` names, so that a run learns at its start whether results can be written to it.
+
+    Raises UserError where the system refuses.
+    """
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+        allowed = os.access(path, os.W_OK | os.X_OK)
+        reason = "no right to write"
+    except OSError as error:
+        allowed, reason = False, error.strerror or str(error)
+    if not allowed:
+        raise UserError(f"{flag} {path} cannot be written to ({reason}); give a folder that you may write to")
+
+
 def _discard(temporary: Path) -> None:
     # The error that led here says more than one about the temporary file would.
     with contextlib.suppress(OSError):

@@ -141,9 +141,7 @@ def _check_input(model: LiftingNetwork, pose_2d: np.ndarray, image_size: tuple[f
 
 def _load_ours(path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None) -> LiftingNetwork:
     content = checkpoint.load(path)
-    config, state = content.get("model_config"), content.get("model")
-    if not isinstance(config, Mapping) or not isinstance(state, Mapping):
-        raise UserError(f"{path}: the checkpoint lacks the dictionary 'model_config' or 'model'; use another")
+    config, state = content["model_config"], content["model"]
     _check_agrees(path, config, skeleton, widths)
     model = from_config(config)
     _check_state(path, state, model)

@@ -1,5 +1,6 @@
 """Arithmetic: what training computes in, and full float32 for evaluation."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -23,6 +24,7 @@ def set_up(config: Config) -> None:
     """Apply --precision and --deterministic to this process."""
     _allow_tf32(precision(config) != "fp32")
     if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat its sums
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
 

@@ -45,6 +45,8 @@ class Ranks:
         cuda = torch.cuda.is_available()
         if cuda:
             torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
+        threads = config.workers or _fair_share_of_cores(launched)
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or accelerate warns and chooses
         self.accelerator = Accelerator(
             cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone
             mixed_precision="no",  # the training step casts; evaluation of the same model must not
@@ -63,9 +65,7 @@ class Ranks:
                 "use torchrun, or one of the configurations in launch/accelerate"
             )
         if not cuda:
-            cores = len(os.sched_getaffinity(0))
-            local_world = int(os.environ.get("LOCAL_WORLD_SIZE", launched))
-            torch.set_num_threads(config.workers or max(1, cores // local_world))
+            torch.set_num_threads(threads)  # torchrun sets one thread a process
 
     @property
     def is_main(self) -> bool:
@@ -121,3 +121,9 @@ class Ranks:
     def close(self) -> None:
         """Leave the process group; without it a finished run may exit non-zero."""
         self.accelerator.end_training()
+
+
+def _fair_share_of_cores(launched: int) -> int:
+    """Threads for each of this node's processes."""
+    on_this_node = int(os.environ.get("LOCAL_WORLD_SIZE", launched))
+    return max(1, len(os.sched_getaffinity(0)) // on_this_node)

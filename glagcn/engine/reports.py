@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from scipy.io import savemat
@@ -61,6 +61,14 @@ def format_tables(tables: Tables) -> str:
     overall = tables["activitywise"]["MPJPE"]["All"]
     blocks.append(_format_joints({joint: overall[joint] for joint in JOINTS}))
     return "\n\n".join(blocks)
+
+
+def format_scores(figures: Mapping[str, Any]) -> str:
+    """The named protocols and the scenes of an evaluation as text, a line each."""
+    lines = [f"{'protocol or scene':22}{'MPJPE':>8}{'PCK':>8}{'AUC':>8}"]
+    for name, scores in (figures["protocols"] | figures["scenes"]).items():
+        lines.append(f"{name:22}{scores['mpjpe_mm']:8.2f}{scores['pck']:8.2f}{scores['auc']:8.2f}")
+    return "\n".join(lines)
 
 
 def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:

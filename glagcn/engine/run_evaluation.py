@@ -8,7 +8,8 @@ from glagcn.config import Config
 from glagcn.data.cache import Cache
 from glagcn.data.windows import FrameStore
 from glagcn.engine import checkpoint, numerics, reports
-from glagcn.engine.evaluation import evaluate, headline, scored_frames, write_results
+from glagcn.engine.evaluation import about_evaluation, evaluate, headline, scored_frames, write_results
+from glagcn.engine.files import make_folder
 from glagcn.engine.inference import load_model
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runlog import RunLog
@@ -20,9 +21,8 @@ from glagcn.skeleton import get_skeleton
 
 def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Evaluate the checkpoint that --evaluate names; print the tables and write the result files."""
-    log = RunLog()
+    log = RunLog(silent=not ranks.is_main)
     if not ranks.is_main:
-        log.say = lambda text: None  # type: ignore[method-assign]
         logging.getLogger("glagcn").setLevel(logging.ERROR)
     with ranks.agree():
         path = find_checkpoint(config)
@@ -32,6 +32,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     cache = open_data(config, ranks, log)
     with ranks.agree():
         check_skeleton(model, cache, path)
+        if config.output and ranks.is_main:
+            make_folder(Path(config.output), "--output")
         frames = scored_frames(cache.test, config.test_frames)
     warnings = differences(trained, cache, path)
     for warning in warnings:
@@ -44,10 +46,11 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         evaluation = evaluate(model, cache, store, frames, ranks, flip=config.test_flip)
     with ranks.agree():
         if evaluation:
-            about = _about(config, cache, path, warnings, ranks)
+            about = about_evaluation(config, cache, path, ranks) | {"warnings": warnings}
             folder = Path(config.output) if config.output else path.parent
             result = write_results(evaluation, folder, about)
             log.say(reports.format_tables(evaluation.tables))
+            log.say("\n" + reports.format_scores(evaluation.figures) + "\n")
             log.say(f"{headline(result)}. Written to {folder}: result.json, the CSV tables, inference_data.mat")
 
 
@@ -73,6 +76,7 @@ def check_flags(config: Config, origin: dict[str, str], model: LiftingNetwork, p
         "architecture": model.widths,
         "head": model.head_kind,
         "sequence_layers": len(model.sequence),
+        "graph": {"h36m17": "h36m"}.get(model.graph.name, model.graph.name),
     }
     for name, value in held.items():
         given = getattr(config, name)
@@ -89,7 +93,8 @@ def check_skeleton(model: LiftingNetwork, cache: Cache, path: Path) -> None:
     if model.skeleton.name != data.name:
         raise UserError(
             f"{path} predicts the skeleton {model.skeleton.name} ({model.skeleton.num_joints} joints), "
-            f"and {cache.path} holds {data.name} ({data.num_joints} joints); evaluate it on the data set that it was trained for"
+            f"and {cache.path} holds {data.name} ({data.num_joints} joints); "
+            "evaluate it on the data set that it was trained for"
         )
 
 
@@ -102,21 +107,7 @@ def differences(trained: dict[str, Any] | None, cache: Cache, path: Path) -> lis
         ]
     held = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
     return [
-        f"{path} was trained with {name} {trained[name] or 'none'} and is evaluated with {name} {value or 'none'}"
+        f"{path} was trained with {name} {trained.get(name) or 'none'} and is evaluated with {name} {value or 'none'}"
         for name, value in held.items()
-        if trained[name] != value
+        if trained.get(name) != value
     ]
-
-
-def _about(config: Config, cache: Cache, path: Path, warnings: list[str], ranks: Ranks) -> dict[str, Any]:
-    return {
-        "checkpoint": str(path),
-        "dataset": cache.dataset,
-        "keypoints": cache.keypoints,
-        "annotation": cache.annotation,
-        "skeleton": cache.skeleton,
-        "flip": config.test_flip,
-        "all_frames": config.test_frames is None,
-        "processes": ranks.world_size,
-        "warnings": warnings,
-    }

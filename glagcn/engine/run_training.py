@@ -5,48 +5,54 @@ from typing import Any
 
 from glagcn.config import Config, to_dict
 from glagcn.engine import checkpoint
-from glagcn.engine.evaluation import headline, write_results
+from glagcn.engine.evaluation import about_evaluation, headline, write_results
+from glagcn.engine.files import make_folder
 from glagcn.engine.ranks import Ranks
-from glagcn.engine.runfolder import RunFolder
+from glagcn.engine.runfolder import RunFolder, finished_result
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.setup import build_model, load_data, open_data
+from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.step import Stepper
 from glagcn.engine.summary import options_text, run_text
 from glagcn.engine.training import RunData, Trainer, last_step
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
-    voice = RunLog() if ranks.is_main else _Silent()
+    voice = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
     data = load_data(config, ranks, open_data(config, ranks, voice))
     model = build_model(config, data)
-    summary = f"{options_text(config, origin)}\n{run_text(config, data, model, ranks)}"
+    summary = options_text(config, origin) + "\n" + run_text(config, data, model, ranks) if ranks.is_main else ""
     folder = RunFolder(Path(config.checkpoint) / config.run_name)
     if config.dry_run:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
     content = _open_folder(config, ranks, folder, data)
-    done = content["progress"]["step"] if content else 0
-    end = last_step(config, data.plan)
-    if content and done >= end and (result := folder.finished(done)):
+    done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
+    if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
         voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
         return
-    log = _open_log(ranks, folder, done)
-    if log:
-        log.say(summary)
-        log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
-        log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
+    if ranks.is_main:
+        folder.truncate_metrics(done)
+    log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=done)
+    log.say(summary)
+    log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
+    log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
     try:
-        trainer = _start(config, ranks, data, model, folder, log, content)
+        trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
+        if content:
+            trainer.restore(content)
         trainer.run()
-        _conclude(trainer, config)
+        _conclude(trainer, results_folder(config, folder))
     finally:
-        if log:
-            log.close()
+        log.close()
+
+
+def results_folder(config: Config, folder: RunFolder) -> Path:
+    """Where result.json and its companions go: --output, or the run folder."""
+    return Path(config.output) if config.output else folder.path
 
 
 def check_processes(config: Config, ranks: Ranks) -> None:
@@ -65,6 +71,8 @@ def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData)
     with ranks.agree():
         if ranks.is_main and not config.fresh:
             folder.resume(config, data.plan.num_windows)  # refuse before anything is written
+        if ranks.is_main and config.output:
+            make_folder(Path(config.output), "--output")
         if ranks.is_main:
             folder.create(config, config.fresh)
     with ranks.agree():
@@ -72,63 +80,25 @@ def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData)
     return content
 
 
-def _open_log(ranks: Ranks, folder: RunFolder, done: int) -> RunLog | None:
-    if not ranks.is_main:
-        return None
-    folder.truncate_metrics(done)
-    return RunLog(folder.path, resumed_at=done)
-
-
-def _start(
-    config: Config,
-    ranks: Ranks,
-    data: RunData,
-    model: LiftingNetwork,
-    folder: RunFolder,
-    log: RunLog | None,
-    content: dict[str, Any] | None,
-) -> Trainer:
-    trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
-    if content:
-        trainer.restore(content)
-    return trainer
-
-
-def _conclude(trainer: Trainer, config: Config) -> None:
-    """Evaluate best.pt and write the result beside it."""
-    folder, ranks, progress = trainer.folder, trainer.ranks, trainer.progress
-    ranks.barrier()  # rank 0 may still be writing best.pt
+def _conclude(trainer: Trainer, target: Path) -> None:
+    """Evaluate best.pt and write the result to the folder `target`."""
+    folder, progress, cache = trainer.folder, trainer.progress, trainer.data.cache
+    trainer.ranks.barrier()  # rank 0 may still be writing best.pt
     best = checkpoint.load(folder.best)
     trainer.stepper.model.load_state_dict(best["model"])
     evaluation = trainer.evaluate()
-    if evaluation is None or trainer.log is None:
+    if evaluation is None:
         return
-    cache = trainer.data.cache
-    about = {
-        "checkpoint": str(folder.best),
+    about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
         "selected_on": "test",
-        "dataset": cache.dataset,
-        "keypoints": cache.keypoints,
-        "annotation": cache.annotation,
-        "skeleton": cache.skeleton,
-        "flip": config.test_flip,
-        "all_frames": config.test_frames is None,
         "training_seconds": round(progress.seconds, 1),
-        "processes": ranks.world_size,
-        "warnings": [],
+        "mean_pose_mm": mean_pose_error(trainer.data),
     }
-    result = write_results(evaluation, Path(config.output) if config.output else folder.path, about)
-    trainer.log.hparams(to_dict(config), evaluation.scalars)
+    result = write_results(evaluation, target, about)
+    trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
     trainer.log.say(
-        f"Done: {headline(result)}, best at step {about['step']} (chosen on the test set, as published), "
-        f"{progress.seconds:.0f} s of training. Results and curves: {folder.path}"
+        f"Done: {headline(result)}; the mean pose scores {result['mean_pose_mm']:.1f} mm. "
+        f"Best at step {result['step']} (chosen on the test set, as published), {progress.seconds:.0f} s of training. Results and curves: {target}"
     )
-
-
-class _Silent:
-    """The voice of the other ranks."""
-
-    def say(self, text: str) -> None:
-        """Nothing."""

@@ -40,11 +40,6 @@ class RunFolder:
         """The scalars, a JSON object a line."""
         return self.path / "metrics.jsonl"
 
-    @property
-    def result(self) -> Path:
-        """The evaluation at the end."""
-        return self.path / "result.json"
-
     def create(self, config: Config, fresh: bool) -> None:
         """Make the folder, or with `fresh` move an old one aside first; write config.json into it.
 
@@ -64,12 +59,12 @@ class RunFolder:
     def resume(self, config: Config, num_windows: int) -> dict[str, Any] | None:
         """The content of last.pt, None at the start of a run.
 
-        Raises UserError where flags differ that shaped what was trained so far, or the data is not the same; it names
-        both values.
+        Raises UserError where last.pt is no state to resume from, and, naming both values, where flags differ that
+        shaped what was trained so far, or the data is not the same.
         """
         if not self.last.exists():
             return None
-        content = checkpoint.load(self.last)
+        content = self._load_last()
         differences = training_differences(config, from_dict(content["config"]))
         if differences:
             listed = "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
@@ -84,14 +79,6 @@ class RunFolder:
             )
         return content
 
-    def finished(self, step: int) -> dict[str, Any] | None:
-        """The content of result.json if it is the result of a run that ended at `step`."""
-        try:
-            result = json.loads(self.result.read_text())
-        except (OSError, json.JSONDecodeError):
-            return None
-        return result if result.get("trained_steps") == step else None
-
     def truncate_metrics(self, step: int) -> None:
         """Drop lines that the resumed run will write again: those beyond `step`, those of an evaluation that was only
         made because the run ended there, and a line that was cut off."""
@@ -101,11 +88,33 @@ class RunFolder:
         text = "".join(line + "\n" for line in kept)
         write_atomically(self.metrics, lambda file: file.write(text.encode()))
 
+    def _load_last(self) -> dict[str, Any]:
+        try:
+            content = checkpoint.load(self.last)
+        except UserError as error:
+            raise UserError(f"{error}; --fresh starts over") from None
+        lacking = [name for name in ("optimizer", "progress", "num_windows") if name not in content]
+        if lacking:
+            raise UserError(
+                f"{self.last} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be "
+                "resumed; put back the last.pt or best.pt of a run, or give --fresh to start over"
+            )
+        return content
+
     def _free_name(self) -> Path:
         number = 1
         while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
         return candidate
+
+
+def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
+    """The content of result.json in `folder` if it is the result of a run that ended at `step`."""
+    try:
+        result = json.loads((folder / "result.json").read_text())
+    except (OSError, json.JSONDecodeError):
+        return None
+    return result if result.get("trained_steps") == step else None
 
 
 def _belongs(line: str, step: int) -> bool:

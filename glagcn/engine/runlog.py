@@ -1,4 +1,4 @@
-"""What a run says: to the terminal, log.txt, metrics.jsonl and TensorBoard.  Rank 0 alone has one."""
+"""What a run says: to the terminal, log.txt, metrics.jsonl and TensorBoard."""
 
 import json
 import math
@@ -11,11 +11,17 @@ from tqdm import tqdm
 
 
 class RunLog:
-    """The voice of a run.  `folder` None: speak only, write nothing (dry runs, evaluations)."""
+    """The voice of a run.
 
-    def __init__(self, folder: Path | None = None, resumed_at: int = 0) -> None:
+    folder      the run folder; None to speak only (before there is one, and in evaluations).
+    silent      neither speak nor write: the log of every rank but the first.
+    resumed_at  the step that a resumed run starts at; later points of the curves are dropped.
+    """
+
+    def __init__(self, folder: Path | None = None, *, silent: bool = False, resumed_at: int = 0) -> None:
+        self._silent = silent
         self._text = self._records = self._board = self._bar = None
-        if folder is not None:
+        if folder is not None and not silent:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
             self._text = (folder / "log.txt").open("a", buffering=1)
@@ -24,6 +30,8 @@ class RunLog:
 
     def say(self, text: str) -> None:
         """Print, above the progress bar where there is one, and keep in log.txt."""
+        if self._silent:
+            return
         if self._bar is not None:
             tqdm.write(text)
         else:
@@ -52,14 +60,19 @@ class RunLog:
             self._board.add_figure(name, figure, step)
 
     def hparams(self, options: dict[str, Any], results: dict[str, float]) -> None:
-        """The row of this run in TensorBoard's table of hyperparameters."""
+        """The row of this run in TensorBoard's table of hyperparameters, beside the last value of its test curves."""
         if self._board is not None:
-            plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in options.items()}
-            self._board.add_hparams(plain, {f"hparam/{k}": v for k, v in results.items()}, run_name=".")
+            from torch.utils.tensorboard.summary import hparams
+
+            known = {k: v for k, v in options.items() if v is not None}
+            plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in known.items()}
+            # SummaryWriter.add_hparams would add a curve of one point for every result.
+            for summary in hparams(plain, {f"test/{name}": value for name, value in results.items()}):
+                self._board.file_writer.add_summary(summary)
 
     def start_progress(self, done: int, total: int) -> None:
         """A progress bar over optimiser steps; only on a terminal."""
-        if sys.stderr.isatty():
+        if sys.stderr.isatty() and not self._silent:
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
 
     def advance(self) -> None:

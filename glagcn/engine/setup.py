@@ -2,13 +2,15 @@
 
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from glagcn.config import Config
 from glagcn.data.cache import Cache, open_cache
 from glagcn.data.prepare import ensure_cache
-from glagcn.data.windows import EpochPlan, FrameStore, mean_pose, select_centers
+from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
 from glagcn.engine.evaluation import scored_frames
+from glagcn.engine.metrics import mpjpe
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runlog import RunLog
 from glagcn.engine.training import RunData
@@ -54,6 +56,14 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         test=FrameStore(cache.test, skeleton, config.frames, ranks.device),
         scored=scored,
     )
+
+
+def mean_pose_error(data: RunData) -> float:
+    """MPJPE in mm of predicting the mean training pose for every scored frame: what a model must beat clearly."""
+    cache, skeleton = data.cache, get_skeleton(data.cache.skeleton)
+    target = cache.test.millimetres[data.scored]
+    mean = mean_pose(cache.train, data.plan.centers, skeleton).numpy() * MM_PER_METRE
+    return mpjpe(np.broadcast_to(mean, target.shape), target - target[:, skeleton.root, None])
 
 
 def build_model(config: Config, data: RunData) -> LiftingNetwork:

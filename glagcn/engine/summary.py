@@ -5,6 +5,7 @@ from dataclasses import fields
 from glagcn.config import Config
 from glagcn.engine import numerics
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.setup import mean_pose_error
 from glagcn.engine.training import RunData, last_step
 from glagcn.model.cost import count_cost
 from glagcn.model.network import LiftingNetwork
@@ -39,6 +40,7 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork, ranks: Ranks)
         f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all",
+        f"Baseline: predicting the mean training pose scores {mean_pose_error(data):.1f} mm",
     ]
     if config.debug:
         lines.append("DEBUG: model, batch, steps and test frames are capped; the figures mean nothing.")

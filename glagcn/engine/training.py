@@ -55,7 +55,7 @@ class Trainer:
     """One run on this rank.  Build it, `restore` a checkpoint if there is one, `run`."""
 
     def __init__(
-        self, config: Config, ranks: Ranks, data: RunData, stepper: Stepper, folder: RunFolder, log: RunLog | None
+        self, config: Config, ranks: Ranks, data: RunData, stepper: Stepper, folder: RunFolder, log: RunLog
     ) -> None:
         self.config, self.ranks, self.data, self.stepper = config, ranks, data, stepper
         self.folder, self.log, self.plan = folder, log, data.plan
@@ -96,8 +96,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the last step; evaluate where an epoch or the run ends."""
         self.stepper.rehearse(self.data.train.windows(self._my_windows(0, 0)))
-        if self.log:
-            self.log.start_progress(self.progress.step, self.last_step)
+        self.log.start_progress(self.progress.step, self.last_step)
         while True:
             if self._evaluation_is_due():
                 self._evaluate()
@@ -158,8 +157,7 @@ class Trainer:
             overdue = self.ranks.from_main(late and self.config.save_minutes > 0)
         if overdue or (self.config.save_steps and step % self.config.save_steps == 0):
             self.save()
-        if self.log:
-            self.log.advance()
+        self.log.advance()
 
     def _drain(self) -> None:
         """Add the errors of the steps since the last time to the sums, in the order of steps."""
@@ -176,8 +174,6 @@ class Trainer:
         means = self._means(self.progress.interval)
         self.progress.interval = [0.0] * 3
         speed = self._restart_clock()
-        if not self.log:
-            return
         step, memory = self.progress.step, _memory_gb(self.ranks.device)
         epoch = 1 + (step - 1) // self.plan.steps_per_epoch
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
@@ -248,8 +244,6 @@ class Trainer:
             return evaluate(model, data.cache, data.test, data.scored, self.ranks, flip=self.config.test_flip)
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
-        if not self.log:
-            return
         step = self.progress.step
         epoch = step / self.plan.steps_per_epoch
         marks = {"epoch": epoch} | ({} if scheduled else {"unscheduled": True})

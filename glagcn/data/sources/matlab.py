@@ -119,7 +119,7 @@ def _open_test(path: Path, variable: str) -> h5py.File:
         kind = "is truncated or damaged" if h5py.is_hdf5(path) else "is not HDF5"
         if _is_matlab_5(path):
             kind = "is a MATLAB v5 file without valid_frame, as those of the training set are"
-        raise UserError(f"{path} {kind} ({error}); {TEST_DOWNLOAD}") from error
+        raise UserError(f"{path} {kind} ({error}); {TEST_DOWNLOAD}; get it again") from error
     missing = {*TEST_ARRAYS, variable} - file.keys()
     if missing:
         found = ", ".join(sorted(file))
