@@ -4,7 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from glagcn import __version__
+from glagcn import __version__, launcher
 from glagcn.config import VNECT_CAMERAS, Config, Parser, add_options, comma_separated, parse_command_line, resolve
 from glagcn.errors import UserError
 
@@ -33,16 +33,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _speak(work: Callable[[], None]) -> int:
-    """Run a command; a UserError becomes one message, printed by rank 0, and exit code 2."""
+    """Run a command; a UserError becomes one message for all ranks, and exit code 2."""
     try:
         work()
     except UserError as error:
-        from glagcn.engine.ranks import rank_from_environment, wait_for_the_end
-
-        if rank_from_environment() == 0:
-            print(f"error: {error}", file=sys.stderr, flush=True)
-        wait_for_the_end()
+        launcher.report(error)
+        if launcher.world_size() > 1:
+            launcher.leave_after_failure(2)
         return 2
+    except Exception:
+        if launcher.world_size() > 1:
+            launcher.leave_after_failure(1)
+        raise
     return 0
 
 
@@ -52,12 +54,10 @@ def _run(config: Config, origin: dict[str, str]) -> None:
     from glagcn.engine.run_evaluation import run_evaluation
     from glagcn.engine.run_training import train
 
-    numerics.set_up(config)
     ranks = Ranks(config)
-    try:
-        (run_evaluation if config.evaluate else train)(config, origin, ranks)
-    finally:
-        ranks.close()
+    config = numerics.set_up(config, ranks.device)
+    (run_evaluation if config.evaluate else train)(config, origin, ranks)
+    ranks.close()  # only now: it waits for every rank, and after an error some may never come
 
 
 def _parser() -> Parser:
@@ -105,10 +105,11 @@ def _evaluate(options: dict) -> None:
     from glagcn.engine.published import check_is_zip
 
     path = Path(options["evaluate"])
-    if "dataset" not in options:
-        check_is_zip(path)  # a bad path is the first thing to say
-        if checkpoint.is_ours(path):
-            options |= {"dataset": checkpoint.load(path)["config"].get("dataset")}
+    check_is_zip(path)  # a bad path is the first thing to say
+    if checkpoint.is_ours(path):
+        trained = checkpoint.load(path)["config"]
+        if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
+            options = {name: trained.get(name) for name in ("dataset", "keypoints", "annotation")} | options
     _run(*resolve(options))
 
 

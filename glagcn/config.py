@@ -6,7 +6,7 @@ A value comes from, in this order: a flag, the preset of the data set and recipe
 
 import argparse
 from dataclasses import asdict, dataclass, field, fields, replace
-from math import prod
+from math import inf, prod
 from typing import Any, NoReturn
 
 from glagcn.errors import UserError
@@ -21,7 +21,7 @@ def option(default: Any, *flags: str, help: str, group: str, trains: bool = Fals
     """A field of Config and its command line flags.
 
     default  None where the preset fills it in.
-    trains   the value shapes what is trained, so a resumed run must agree with it.
+    trains   the value shapes what is trained or which state is the best, so a resumed run must agree with it.
     parse    further keywords of argparse's add_argument.
     """
     meta = {"flags": flags, "help": help, "group": group, "trains": trains, "parse": parse}
@@ -32,7 +32,10 @@ def comma_separated(kind: type) -> Any:
     """An argparse type: a tuple of `kind`, written with commas."""
 
     def parse(text: str) -> tuple:
-        return tuple(kind(part) for part in text.split(",") if part)
+        values = tuple(kind(part) for part in text.split(",") if part)
+        if not values:
+            raise ValueError(text)
+        return values
 
     parse.__name__ = f"comma separated {kind.__name__}s"
     return parse
@@ -66,7 +69,7 @@ class Config:
     flip: str = option(None, "--flip", choices=("copy", "random", "none"), group="data", trains=True,
         help="horizontal flips in training: a second copy of every window, a random draw per window, or none")
     test_flip: bool = option(True, "-tta", "--test_flip", "--test_augmentation",
-        group="data", action=argparse.BooleanOptionalAction,
+        group="data", trains=True, action=argparse.BooleanOptionalAction,
         help="average the predictions of a window and of its mirror image when evaluating")
 
     frames: int = option(None, "-f", "--frames", type=int, metavar="T", group="model", trains=True,
@@ -139,8 +142,8 @@ class Config:
         help="evaluate after every N epochs, and at the end")
     log_steps: int = option(50, "--log_steps", type=int, metavar="N", group="run",
         help="optimiser steps between two lines of the log")
-    test_frames: int | None = option(None, "--test_frames", type=int, metavar="N", group="run",
-        help="evaluate on about N valid test frames only, evenly spread; results say so")
+    test_frames: int | None = option(None, "--test_frames", type=int, metavar="N", group="run", trains=True,
+        help="evaluate on N valid test frames only, evenly spread; results say so")
     debug: bool = option(False, "--debug", group="run", action="store_true", trains=True,
         help="the whole way in about a minute: a small model, few steps, few test frames")
     dry_run: bool = option(False, "--dry_run", group="run", action="store_true",
@@ -203,11 +206,15 @@ def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
         {f.name: "default" for f in fields(Config)} | dict.fromkeys(preset, "preset") | dict.fromkeys(given, "flag")
     )
     if config.debug:
-        capped = {name: cap for name, cap in DEBUG_CAPS.items() if (getattr(config, name) or cap + 1) > cap}
+        capped = {name: cap for name, cap in DEBUG_CAPS.items() if _exceeds(getattr(config, name), cap)}
         config = replace(config, **capped)
         origin |= dict.fromkeys(capped, "debug")
     check(config)
     return config, origin
+
+
+def _exceeds(value: float | None, cap: float) -> bool:
+    return value is None or value > cap
 
 
 def check(config: Config) -> None:
@@ -231,7 +238,8 @@ def check(config: Config) -> None:
         _expect(config, name, getattr(config, name) >= 0, "0 or more")
     for name in ("max_steps", "test_frames"):
         _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 1, "at least 1")
-    _expect(config, "lr", config.lr > 0, "a rate above 0")
+    _expect(config, "lr", 0 < config.lr < inf, "a rate above 0")
+    _expect(config, "seed", config.seed < 2**63, "a number below 2^63")
     _expect(config, "lr_final", config.lr_final is None or config.lr_final > 0, "a rate above 0")
     _expect(config, "dropout", 0 <= config.dropout < 1, "a probability from 0 to below 1")
     _expect(config, "subset", 0 < config.subset <= 1, "a fraction above 0 and up to 1")

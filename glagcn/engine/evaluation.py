@@ -27,16 +27,18 @@ Arrays = list[np.ndarray]
 
 
 def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
-    """The valid frames [n] int64 of a split; evenly thinned to about `most`."""
+    """The valid frames [n] int64 of a split; evenly thinned to `most`."""
     frames = np.flatnonzero(split.valid)
     if len(frames) == 0:
         raise UserError("no test frame is valid, so there is nothing to evaluate; prepare the data set again")
-    return frames[:: max(1, len(frames) // most)] if most else frames
+    if most is None or most >= len(frames):
+        return frames
+    return frames[np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
 @torch.no_grad()
 def predict_frames(
-    model: LiftingNetwork, store: FrameStore, frames: np.ndarray, ranks: Ranks, *, flip: bool, batch_size: int = 256
+    model: LiftingNetwork, store: FrameStore, frames: np.ndarray, ranks: Ranks, *, flip: bool, batch_size: int = 64
 ) -> np.ndarray:
     """Predicted poses [n,V,3] mm, root at zero, of the windows centred on `frames`: on every rank, for any world size.
 
@@ -134,7 +136,11 @@ def evaluate(
 ) -> Evaluation | None:
     """Predict on all ranks; -> the evaluation on rank 0, None elsewhere."""
     predicted = predict_frames(model, store, frames, ranks, flip=flip)
-    return summarise(cache, store.skeleton.root, frames, predicted) if ranks.is_main else None
+    evaluation = None
+    with ranks.agree():
+        if ranks.is_main:
+            evaluation = summarise(cache, store.skeleton.root, frames, predicted)
+    return evaluation
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ REACH_MM = 1100  # half the side of the box that is drawn around the root
 # Sides have colours in the true pose too, so that exchanged sides are seen.  {side: colour}
 TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
 PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
-VIEWS = {"front": 0, "side (camera at the left)": 2}  # {name: coordinate that runs to the right}
+VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name: coordinate that runs to the right}
 
 
 def skeleton_figure(evaluation: "Evaluation", skeleton: Skeleton) -> Figure:

@@ -26,6 +26,10 @@ class Meter:
 
     def drain(self) -> list[list[float]]:
         """Per step, the sums over all ranks.  Every rank must call it at the same step."""
-        rows = self._ranks.gather(self._rows[: self._count]).sum(dim=0).tolist()
+        first, *others = self._ranks.gather(self._rows[: self._count])
+        # One rank after the other: torch.sum adds in an order that depends on the number of rows.
+        total = first.clone()
+        for rows in others:
+            total += rows
         self._count = 0
-        return rows
+        return total.tolist()

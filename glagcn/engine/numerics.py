@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 
 import torch
 
@@ -10,28 +11,32 @@ from glagcn.config import Config
 from glagcn.errors import UserError
 
 
-def precision(config: Config) -> str:
-    """The arithmetic of training: fp32, tf32 or bf16.  Raises UserError for one that this machine lacks."""
-    cuda = torch.cuda.is_available()
-    if config.precision == "auto":
-        return "bf16" if cuda and torch.cuda.is_bf16_supported() else "fp32"
-    if config.precision == "tf32" and not cuda:
-        raise UserError("--precision tf32 needs a CUDA device, and none is visible; use fp32")
-    return config.precision
+def set_up(config: Config, device: torch.device) -> Config:
+    """Apply --precision and --deterministic to this process; -> the options with the precision that auto became.
 
-
-def set_up(config: Config) -> None:
-    """Apply --precision and --deterministic to this process."""
-    _allow_tf32(precision(config) != "fp32")
+    Raises UserError for a precision that the device lacks.
+    """
+    config = replace(config, precision=_precision(config, device))
+    _allow_tf32(config.precision != "fp32")
     if config.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat its sums
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
+    return config
+
+
+def _precision(config: Config, device: torch.device) -> str:
+    cuda = device.type == "cuda"
+    if config.precision == "auto":
+        return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if config.precision == "tf32" and not cuda:
+        raise UserError("--precision tf32 needs a CUDA device, and this run is on a CPU; use fp32")
+    return config.precision
 
 
 def autocast(config: Config, device: torch.device) -> AbstractContextManager:
     """bfloat16 where training uses it; nothing otherwise."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision(config) == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
 @contextmanager

@@ -4,7 +4,6 @@ Started by `python`, there is one; `torchrun` and `accelerate launch` set RANK, 
 """
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,6 +15,7 @@ from accelerate import Accelerator
 from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
 from torch import Tensor
 
+from glagcn import launcher
 from glagcn.config import Config
 from glagcn.errors import UserError
 
@@ -23,29 +23,15 @@ from glagcn.errors import UserError
 PATIENCE = timedelta(hours=2)
 
 
-def rank_from_environment() -> int:
-    """This process's number before anything is set up; 0 where there is no launcher."""
-    return int(os.environ.get("RANK", "0"))
-
-
-def wait_for_the_end(seconds: float = 10) -> None:
-    """Outlive rank 0, which prints the message that all ranks share.
-
-    A launcher ends every process as soon as one has failed: were another rank the first, rank 0 could die unheard.
-    """
-    if rank_from_environment() != 0:
-        time.sleep(seconds)
-
-
 class Ranks:
     """This run's processes, over accelerate: NCCL on CUDA, gloo on CPUs, neither for one process."""
 
     def __init__(self, config: Config) -> None:
-        launched = int(os.environ.get("WORLD_SIZE", "1"))
+        launched = launcher.world_size()
         cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")) % torch.cuda.device_count())
-        threads = config.workers or _fair_share_of_cores(launched)
+            _choose_gpu()
+        threads = config.workers or _fair_share_of_cores()
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or accelerate warns and chooses
         self.accelerator = Accelerator(
             cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone
@@ -123,7 +109,14 @@ class Ranks:
         self.accelerator.end_training()
 
 
-def _fair_share_of_cores(launched: int) -> int:
+def _choose_gpu() -> None:
+    """Make this process's GPU the current one, before anything touches a GPU; UserError if there are too few."""
+    count, wanted = torch.cuda.device_count(), launcher.processes_on_this_node()
+    if wanted > count:
+        raise UserError(f"{wanted} processes on this node, and {count} GPU(s) are visible; start one process per GPU")
+    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _fair_share_of_cores() -> int:
     """Threads for each of this node's processes."""
-    on_this_node = int(os.environ.get("LOCAL_WORLD_SIZE", launched))
-    return max(1, len(os.sched_getaffinity(0)) // on_this_node)
+    return max(1, len(os.sched_getaffinity(0)) // launcher.processes_on_this_node())

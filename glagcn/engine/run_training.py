@@ -12,7 +12,7 @@ from glagcn.engine.runfolder import RunFolder, finished_result
 from glagcn.engine.runlog import RunLog
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.step import Stepper
-from glagcn.engine.summary import options_text, run_text
+from glagcn.engine.summary import summary_text
 from glagcn.engine.training import RunData, Trainer, last_step
 from glagcn.errors import UserError
 
@@ -23,7 +23,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     check_processes(config, ranks)
     data = load_data(config, ranks, open_data(config, ranks, voice))
     model = build_model(config, data)
-    summary = options_text(config, origin) + "\n" + run_text(config, data, model, ranks) if ranks.is_main else ""
+    summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     folder = RunFolder(Path(config.checkpoint) / config.run_name)
     if config.dry_run:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
@@ -34,9 +34,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
         voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
         return
-    if ranks.is_main:
-        folder.truncate_metrics(done)
-    log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=done)
+    log = _open_log(ranks, folder, content)
     log.say(summary)
     log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
     log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
@@ -77,14 +75,30 @@ def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData)
             folder.create(config, config.fresh)
     with ranks.agree():
         content = folder.resume(config, data.plan.num_windows)
+    steps = ranks.gather_objects(content["progress"]["step"] if content else None)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"the processes see different states in {folder.last} (steps {steps}, by rank); "
+            "put the run folder on a file system of all nodes with -c DIR"
+        )
     return content
+
+
+def _open_log(ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
+    """The run's log, after going back to where last.pt was written; silent on all ranks but the first."""
+    progress = content["progress"] if content else {"step": 0, "evaluated_step": 0, "best_step": 0}
+    with ranks.agree():
+        if ranks.is_main:
+            folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
+        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"])
+    return log
 
 
 def _conclude(trainer: Trainer, target: Path) -> None:
     """Evaluate best.pt and write the result to the folder `target`."""
     folder, progress, cache = trainer.folder, trainer.progress, trainer.data.cache
-    trainer.ranks.barrier()  # rank 0 may still be writing best.pt
-    best = checkpoint.load(folder.best)
+    with trainer.ranks.agree():
+        best = checkpoint.load(folder.best)
     trainer.stepper.model.load_state_dict(best["model"])
     evaluation = trainer.evaluate()
     if evaluation is None:
@@ -100,5 +114,6 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
     trainer.log.say(
         f"Done: {headline(result)}; the mean pose scores {result['mean_pose_mm']:.1f} mm. "
-        f"Best at step {result['step']} (chosen on the test set, as published), {progress.seconds:.0f} s of training. Results and curves: {target}"
+        f"Best at step {result['step']} (chosen on the test set, as published), {progress.seconds:.0f} s of training. "
+        f"Results and curves: {target}"
     )

@@ -36,6 +36,11 @@ class RunFolder:
         return self.path / "best.pt"
 
     @property
+    def set_aside(self) -> Path:
+        """The best.pt before an evaluation that was only made because --max_steps ended the run replaced it."""
+        return self.path / "best_before_end.pt"
+
+    @property
     def metrics(self) -> Path:
         """The scalars, a JSON object a line."""
         return self.path / "metrics.jsonl"
@@ -79,12 +84,22 @@ class RunFolder:
             )
         return content
 
-    def truncate_metrics(self, step: int) -> None:
-        """Drop lines that the resumed run will write again: those beyond `step`, those of an evaluation that was only
-        made because the run ended there, and a line that was cut off."""
+    def rewind(self, step: int, evaluated_step: int, best_step: int) -> None:
+        """Go back to the moment when last.pt was written: forget what the resumed run will write again.
+
+        That is lines of metrics.jsonl beyond it, lines of an evaluation that was only made because the run ended
+        there, a line that was cut off, what that evaluation did to best.pt, and temporary files of a killed process.
+        """
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        if self.set_aside.exists():
+            self.set_aside.replace(self.best)
+        elif best_step == 0:
+            self.best.unlink(missing_ok=True)
         if not self.metrics.exists():
             return
-        kept = [line for line in self.metrics.read_text().splitlines() if _belongs(line, step)]
+        lines = self.metrics.read_text().splitlines()
+        kept = [line for line in lines if _belongs(line, step, evaluated_step)]
         text = "".join(line + "\n" for line in kept)
         write_atomically(self.metrics, lambda file: file.write(text.encode()))
 
@@ -117,9 +132,10 @@ def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
     return result if result.get("trained_steps") == step else None
 
 
-def _belongs(line: str, step: int) -> bool:
+def _belongs(line: str, step: int, evaluated_step: int) -> bool:
     try:
         record = json.loads(line)
     except json.JSONDecodeError:
         return False
-    return record["step"] <= step and not record.get("unscheduled")
+    reached = step if record["kind"] == "train" else evaluated_step
+    return record["step"] <= reached and not record.get("unscheduled")

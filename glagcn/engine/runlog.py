@@ -26,7 +26,7 @@ class RunLog:
 
             self._text = (folder / "log.txt").open("a", buffering=1)
             self._records = (folder / "metrics.jsonl").open("a", buffering=1)
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1 if resumed_at else None)
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
 
     def say(self, text: str) -> None:
         """Print, above the progress bar where there is one, and keep in log.txt."""
@@ -71,8 +71,8 @@ class RunLog:
                 self._board.file_writer.add_summary(summary)
 
     def start_progress(self, done: int, total: int) -> None:
-        """A progress bar over optimiser steps; only on a terminal."""
-        if sys.stderr.isatty() and not self._silent:
+        """A progress bar over optimiser steps; only where a person sees both it and the lines."""
+        if sys.stderr.isatty() and sys.stdout.isatty() and not self._silent:
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
 
     def advance(self) -> None:
@@ -80,15 +80,14 @@ class RunLog:
         if self._bar is not None:
             self._bar.update()
 
-    def show(self, text: str) -> None:
-        """Text beside the progress bar."""
-        if self._bar is not None:
-            self._bar.set_postfix_str(text)
-
-    @property
-    def has_bar(self) -> bool:
-        """Whether a terminal shows progress, so that plain lines can be fewer."""
-        return self._bar is not None
+    def say_progress(self, text: str) -> None:
+        """Where the run is: beside the progress bar where there is one, and in log.txt; else a line."""
+        if self._bar is None:
+            self.say(text)
+            return
+        self._bar.set_postfix_str(text.partition(": ")[2])
+        if self._text is not None:
+            self._text.write(text + "\n")
 
     def flush(self) -> None:
         """Hand everything to the operating system."""

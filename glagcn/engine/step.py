@@ -29,7 +29,8 @@ class Stepper:
         count    windows in the global batch.
         counted  False on a rank without a share, whose batch stands in so that it takes part in the exchange.
         """
-        parts = min(self.config.accumulate, len(batch.inputs))
+        # As many parts on every rank, also where shares differ: SyncBatchNorm meets in each.
+        parts = min(self.config.accumulate, max(1, count // self.ranks.world_size))
         singles, sequences = [], []
         chunks = zip(batch.inputs.tensor_split(parts), batch.targets.tensor_split(parts), strict=True)
         for number, (inputs, targets) in enumerate(chunks, 1):

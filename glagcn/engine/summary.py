@@ -3,12 +3,20 @@
 from dataclasses import fields
 
 from glagcn.config import Config
-from glagcn.engine import numerics
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.setup import mean_pose_error
 from glagcn.engine.training import RunData, last_step
 from glagcn.model.cost import count_cost
 from glagcn.model.network import LiftingNetwork
+
+
+def summary_text(config: Config, origin: dict[str, str], data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
+    """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
+    processes = (
+        f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.precision}; "
+        f"global batch {config.batch_size} = about {config.batch_size / ranks.world_size:g} each"
+    )
+    return "\n".join([processes, options_text(config, origin), run_text(config, data, model)])
 
 
 def options_text(config: Config, origin: dict[str, str]) -> str:
@@ -22,15 +30,13 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def run_text(config: Config, data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
-    """Processes, data, model and plan in numbers."""
+def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
+    """Data, model and plan in numbers."""
     cache, plan = data.cache, data.plan
     parameters, flops = count_cost(model)
     steps, smallest = last_step(config, plan), plan.num_windows % config.batch_size
     widths = "x".join(map(str, config.widths))
     lines = [
-        f"Processes: {ranks.world_size}, on {ranks.device.type}, {numerics.precision(config)}; "
-        f"global batch {config.batch_size} = about {config.batch_size / ranks.world_size:g} each",
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
         f"train {len(cache.train.sequences)} sequences of {len(cache.train.pixels):,} frames, "
         f"test {len(cache.test.sequences)} of {len(cache.test.pixels):,} frames, {len(data.scored):,} of them scored; "

@@ -4,7 +4,7 @@ import math
 import resource
 import time
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from glagcn.errors import UserError
 from glagcn.model.network import model_config
 
 SECONDS_BETWEEN_LINES = 30.0
+STEPS_BETWEEN_CLOCKS = 10  # every rank must hear whether it is time to save
 
 
 @dataclass
@@ -61,7 +62,7 @@ class Trainer:
         self.folder, self.log, self.plan = folder, log, data.plan
         self.last_step = last_step(config, data.plan)
         self.progress = Progress()
-        self.meter = Meter(ranks, capacity=config.log_steps, columns=2)
+        self.meter = Meter(ranks, capacity=min(config.log_steps, self.last_step), columns=2)
         self._saved_at = self._line_at = self._clock = time.monotonic()
         self._windows = 0
 
@@ -87,9 +88,16 @@ class Trainer:
     def save(self) -> None:
         """Rank 0 writes last.pt.  Every rank must call it at the same step."""
         self._drain()
-        if self.ranks.is_main:
-            checkpoint.save(self.folder.last, self.state())
+        with self.ranks.agree():
+            if self.ranks.is_main:
+                self._check_weights()
+                checkpoint.save(self.folder.last, self.state())
         self._saved_at = time.monotonic()
+
+    def _check_weights(self) -> None:
+        """Keep a checkpoint from being replaced by one that nothing can be done with."""
+        if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
+            self._refuse(f"the weights after step {self.progress.step} are not finite, so they were not saved")
 
     # ------------------------------------------------------------ the loop
 
@@ -118,7 +126,8 @@ class Trainer:
             rate = learning_rate(self.config, epoch, index / per_epoch, self.progress.step)
             norm = self.stepper.apply(rate)
             if norm is None:
-                self._refuse_step()
+                step = self.progress.step + 1
+                self._refuse(f"the loss or gradient of step {step} is not finite, so the step was not taken")
             self.progress.step += 1
             self._after_step(rate, norm)
         self._restart_clock()
@@ -137,27 +146,38 @@ class Trainer:
         begin, end = share_bounds(self._batch_count(index), self.ranks.rank, self.ranks.world_size)
         return end > begin
 
-    def _refuse_step(self) -> None:
+    def _refuse(self, what: str) -> NoReturn:
         good = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
-        raise UserError(
-            f"the loss or gradient of step {self.progress.step + 1} is not finite, so the step was not taken; {good}. "
-            "Lower --lr, set --clip, or look for bad values in the data"
-        )
+        raise UserError(f"{what}; {good}. Lower --lr, set --clip, or look for bad values in the data")
 
     # ------------------------------------------------------------ after a step
 
     def _after_step(self, rate: float, norm: torch.Tensor) -> None:
         step = self.progress.step
         self._windows += self._batch_count((step - 1) % self.plan.steps_per_epoch)
-        overdue = False
         if step % self.config.log_steps == 0:
             self._drain()
             self._log_interval(rate, float(norm))
-            late = time.monotonic() - self._saved_at > 60 * self.config.save_minutes
-            overdue = self.ranks.from_main(late and self.config.save_minutes > 0)
-        if overdue or (self.config.save_steps and step % self.config.save_steps == 0):
+        if self._save_is_due():
             self.save()
         self.log.advance()
+        if time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES:
+            self._say_progress(f"lr {rate:.2e}")
+
+    def _save_is_due(self) -> bool:
+        """The same answer on every rank: steps are counted, and the clock is rank 0's."""
+        if self.config.save_steps and self.progress.step % self.config.save_steps == 0:
+            return True
+        if not self.config.save_minutes or self.progress.step % STEPS_BETWEEN_CLOCKS:
+            return False
+        return self.ranks.from_main(time.monotonic() - self._saved_at > 60 * self.config.save_minutes)
+
+    def _say_progress(self, text: str) -> None:
+        """Where the run is, with `text`."""
+        self._line_at = time.monotonic()
+        step = self.progress.step
+        epoch = 1 + (step - 1) // self.plan.steps_per_epoch
+        self.log.say_progress(f"step {step}/{self.last_step}, epoch {epoch}/{self.config.epochs}: {text}")
 
     def _drain(self) -> None:
         """Add the errors of the steps since the last time to the sums, in the order of steps."""
@@ -178,17 +198,15 @@ class Trainer:
         epoch = 1 + (step - 1) // self.plan.steps_per_epoch
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         self.log.record("train", step, means | {"learning_rate": rate, "gradient_norm": norm} | measured, epoch=epoch)
-        text = f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s"
-        self.log.show(text)
-        first = step == self.config.log_steps
-        if not self.log.has_bar and (first or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES):
-            self._line_at = time.monotonic()
-            self.log.say(f"step {step}/{self.last_step}, epoch {epoch}/{self.config.epochs}: {text}")
+        if step == self.config.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
+            self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
     def _means(self, sums: list[float]) -> dict[str, float]:
-        """Mean errors in mm: of the single head, and of the sequence head where there is one."""
+        """The mean loss in metres, as optimised, and its parts in mm: the error of the single head, and of the sequence
+        head where there is one.  Errors of training windows, with dropout."""
         windows, single, sequence = sums
-        means = {"mpjpe_mm": single / windows * MM_PER_METRE}
+        loss = (single + self.config.sequence_weight * sequence) / windows
+        means = {"loss": loss, "mpjpe_mm": single / windows * MM_PER_METRE}
         if self.config.sequence_layers:
             means["sequence_mpjpe_mm"] = sequence / windows * MM_PER_METRE
         return means
@@ -216,8 +234,8 @@ class Trainer:
     def _evaluate(self) -> None:
         """Evaluate, record, keep the best, save.
 
-        Where only --max_steps ends the run, last.pt is written before: a longer run that resumes from it must not know
-        of an evaluation that it would not have made.
+        Where only --max_steps ends the run, last.pt is written before, and an earlier best.pt is set aside: a longer
+        run that resumes from it must not know of an evaluation that it would not have made.
         """
         scheduled = self._is_scheduled(self.progress.step)
         if not scheduled:
@@ -231,7 +249,10 @@ class Trainer:
             self.progress.best_mm, self.progress.best_step = scalars["mpjpe_mm"], self.progress.step
         if evaluation:
             self._report(evaluation, scheduled, improved)
-            if improved:
+        with self.ranks.agree():
+            if self.ranks.is_main and improved:
+                if not scheduled and self.folder.best.exists():
+                    self.folder.best.replace(self.folder.set_aside)
                 checkpoint.save(self.folder.best, self.state())
         if scheduled:
             self.save()

@@ -8,8 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from glagcn.data.prepare import ensure_cache
-
 REPOSITORY = Path(__file__).parents[2]
 SMALL = "--dataset demo --channel 8 --sequence_layers 1 --batch_size 7 --subset 0.02 --test_frames 40 --log_steps 4 --workers 1".split()
 
@@ -37,14 +35,6 @@ def trainer(processes: int = 1) -> list[str]:
     if processes == 1:
         return ["python", script]
     return ["torchrun", "--standalone", f"--nproc_per_node={processes}", "--", script]  # it has a --run of its own
-
-
-@pytest.fixture(scope="session")
-def demo_root(tmp_path_factory):
-    """A folder with the demo cache."""
-    root = tmp_path_factory.mktemp("demo")
-    ensure_cache("demo", root, None, "", say=lambda text: None)
-    return root
 
 
 @pytest.fixture

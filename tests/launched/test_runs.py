@@ -43,6 +43,18 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
+def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
+    # The run is evaluated at step 48, stopped at 50 (with an evaluation of its own), and goes on to 54.
+    for name, stops in (("whole", [54]), ("parts", [50, 54])):
+        for stop in stops:
+            assert run(f"--max_steps {stop} --run {name}").code == 0
+    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    same_state(tmp_path / "whole/best.pt", tmp_path / "parts/best.pt")
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+    results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]
+    assert results[0]["step"] == results[1]["step"]
+
+
 def test_killed_run_resumes_from_its_last_checkpoint(run, demo_root, tmp_path):
     assert run("--max_steps 60 --run whole").code == 0
     flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--max_steps", "60", "--run", "killed"]
