@@ -6,12 +6,11 @@ import numpy as np
 import torch
 
 from glagcn.config import parse_command_line
-from glagcn.data.windows import Batch
+from glagcn.data.windows import Batch, share_bounds
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.step import Stepper
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.data.windows import share_bounds
 
 
 def main() -> None:

@@ -13,8 +13,8 @@ WORKER = str(Path(__file__).with_name("gradient_worker.py"))
 
 def gradient(tmp_path, processes, count, accumulate=1):
     path = tmp_path / f"{processes}.pt"
-    command = ["torchrun", "--standalone", f"--nproc_per_node={processes}", WORKER, str(path), str(count), str(accumulate)]
-    done = launch(command, tmp_path)
+    arguments = [WORKER, str(path), str(count), str(accumulate)]
+    done = launch(["torchrun", "--standalone", f"--nproc_per_node={processes}", *arguments], tmp_path)
     assert done.code == 0, done.err
     return torch.load(path, weights_only=True)
 

@@ -148,7 +148,7 @@ def test_one_message_from_many_ranks(run, tmp_path):
     done = run("--batch_size 1", 2)
     assert done.code != 0
     assert done.err.count("--batch_size 1 is smaller than the 2 processes") == 1
-    assert "main_sagcn_gpus.py\", line" not in done.err  # torchrun prints a traceback of its own
+    assert 'main_sagcn_gpus.py", line' not in done.err  # torchrun prints a traceback of its own
     done = run("--frames 80", 2)
     assert done.err.count("--frames 80") == 1
     assert list(tmp_path.iterdir()) == []
