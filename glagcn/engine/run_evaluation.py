@@ -58,7 +58,7 @@ def find_checkpoint(config: Config) -> Path:
     """The file that --evaluate names: in the run folder, in the -c folder, or a path.  Raises UserError."""
     name = Path(config.evaluate)
     parent = Path(config.checkpoint)
-    places = [parent / config.run_name / name, parent / name, name]
+    places = list(dict.fromkeys((parent / config.run_name / name, parent / name, name)))
     for place in places:
         if place.is_file():
             return place

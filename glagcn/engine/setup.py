@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from glagcn.config import Config
-from glagcn.data.cache import Cache, open_cache
+from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.prepare import ensure_cache
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
 from glagcn.engine.evaluation import scored_frames
@@ -34,7 +34,19 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
         if not path.exists():
             raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
         cache = open_cache(path, verify=ranks.local_rank == 0)
+        check_identity(cache, config)
     return cache
+
+
+def check_identity(cache: Cache, config: Config) -> None:
+    """Refuse a cache whose name promises other data than it holds.  Raises UserError with both."""
+    held = cache_name(cache.dataset, cache.keypoints, cache.annotation)
+    wanted = cache_name(config.dataset, config.keypoints, config.annotation)
+    if held != wanted:
+        raise UserError(
+            f"{cache.path} holds what belongs into {held}, and {wanted} is needed; "
+            "give the file its own name back, and the next training prepares the right one"
+        )
 
 
 def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:

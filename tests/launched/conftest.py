@@ -1,6 +1,7 @@
 """Real runs: `python`, `torchrun` and `accelerate launch` started as a user starts them, on tiny data."""
 
 import os
+import shlex
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -9,7 +10,10 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-SMALL = "--dataset demo --channel 8 --sequence_layers 1 --batch_size 7 --subset 0.02 --test_frames 40 --log_steps 4 --workers 1".split()
+SMALL = shlex.split(
+    "--dataset demo --channel 8 --sequence_layers 1 --batch_size 7 --subset 0.02 --test_frames 40 --log_steps 4 "
+    "--workers 1"
+)
 
 
 @dataclass(frozen=True)

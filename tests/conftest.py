@@ -1,0 +1,52 @@
+"""What all tests share: one thread, the demo cache, a tiny trained run, and the commands."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from glagcn import cli
+from glagcn.data.prepare import ensure_cache
+from tests.commands import TINY, Ended, call
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """The models in tests are so small that threads would mostly wait for each other."""
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def demo_root(tmp_path_factory) -> Path:
+    """A folder with the demo cache; not to be changed."""
+    root = tmp_path_factory.mktemp("demo")
+    ensure_cache("demo", root, None, "", say=lambda text: None)
+    return root
+
+
+@pytest.fixture(scope="session")
+def trained(demo_root, tmp_path_factory) -> Path:
+    """The run folder of a tiny run on demo data with windows of 9 frames; not to be changed."""
+    folder = tmp_path_factory.mktemp("trained")
+    flags = f"--dataset demo --root_path {demo_root} -c {folder} --run r {TINY} --frames 9"
+    assert cli.train_main(flags.split()) == 0
+    return folder / "r"
+
+
+@pytest.fixture
+def train(capsys) -> Callable[[str], Ended]:
+    """train("--dataset demo ..."): main_sagcn_gpus.py with these flags."""
+    return lambda flags: call(cli.train_main, flags, capsys)
+
+
+@pytest.fixture
+def verb(capsys) -> Callable[[str], Ended]:
+    """verb("prepare 3dhp ..."): glagcn with these arguments."""
+    return lambda arguments: call(cli.main, arguments, capsys)
+
+
+@pytest.fixture
+def demo(train, demo_root, tmp_path) -> Callable[..., Ended]:
+    """demo("--run r"): a tiny run on demo data with run folders in tmp_path/runs."""
+    return lambda flags="": train(f"--dataset demo --root_path {demo_root} -c {tmp_path}/runs {TINY} {flags}")

@@ -1,0 +1,113 @@
+import copy
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn.config import parse_command_line
+from glagcn.data.windows import Batch
+from glagcn.engine.ranks import Ranks
+from glagcn.engine.step import Stepper, errors
+from glagcn.model.network import LiftingNetwork, Prediction
+from glagcn.skeleton import get_skeleton
+
+
+def stepper(*flags):
+    config, _ = parse_command_line(["--dataset", "demo", "--dropout", "0", "--workers", "1", *flags])
+    torch.manual_seed(0)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4, sequence_layers=1, dropout=0.0)
+    stepper = Stepper(config, Ranks(config), model)
+    stepper.model.eval()  # batch statistics would differ between a batch and its parts
+    return stepper
+
+
+def batch(count):
+    rng = np.random.default_rng(0)
+    return Batch(
+        torch.from_numpy(rng.normal(size=(count, 3, 17, 2)).astype(np.float32)),
+        torch.from_numpy(rng.normal(size=(count, 3, 17, 3)).astype(np.float32)),
+    )
+
+
+def gradients(stepper):
+    return [parameter.grad.clone() for parameter in stepper.model.parameters()]
+
+
+def test_errors_are_sums_over_windows_of_mean_distances():
+    targets = torch.zeros(2, 3, 17, 3)
+    targets[:, 1, :, 0] = 9.0  # only the centre frame counts for the single head
+    center = targets[:, 1:2].clone()
+    center[0, 0, 5] += torch.tensor([3.0, 4.0, 0.0])
+    sequence = targets.clone()
+    sequence[1, 2, :, 1] += 2.0
+    single, whole = errors(Prediction(center, sequence), targets)
+    assert single.item() == pytest.approx(5 / 17)
+    assert whole.item() == pytest.approx(2 / 3)
+    assert errors(Prediction(center, None), targets)[1].item() == 0
+
+
+def test_the_gradient_is_that_of_the_mean_loss():
+    ours, data = stepper("--sequence_weight", "0.5"), batch(6)
+    sums = ours.gradient(data, 6, counted=True)
+    expected = copy.deepcopy(ours.model)
+    expected.zero_grad()
+    prediction = expected(data.inputs)
+    single = (prediction.center - data.targets[:, 1:2]).norm(dim=-1).mean()
+    sequence = (prediction.sequence - data.targets).norm(dim=-1).mean()
+    (single + 0.5 * sequence).backward()
+    for found, parameter in zip(gradients(ours), expected.parameters(), strict=True):
+        torch.testing.assert_close(found, parameter.grad, rtol=1e-4, atol=1e-7)
+    assert [value.item() / 6 for value in sums] == pytest.approx([single.item(), sequence.item()], rel=1e-5)
+
+
+@pytest.mark.parametrize("parts", ["2", "4", "99"])
+def test_in_parts_it_is_the_same(parts):
+    whole, pieces = stepper(), stepper("--accumulate", parts)
+    sums = [each.gradient(batch(6), 6, counted=True) for each in (whole, pieces)]
+    for one, other in zip(gradients(whole), gradients(pieces), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
+    torch.testing.assert_close(*sums)
+
+
+def test_a_batch_that_is_not_counted_adds_nothing():
+    ours = stepper()
+    assert [value.item() for value in ours.gradient(batch(1), 6, counted=False)] == [0, 0]
+    assert all(gradient.abs().max() == 0 for gradient in gradients(ours))
+
+
+def test_a_step_moves_by_the_rate_and_clears_the_gradient():
+    """The first step of Adam moves every weight by the rate against its gradient's sign."""
+    ours = stepper()
+    before = [parameter.detach().clone() for parameter in ours.model.parameters()]
+    ours.gradient(batch(6), 6, counted=True)
+    slopes = gradients(ours)
+    norm = ours.apply(0.01)
+    assert norm.item() == pytest.approx(torch.cat([slope.flatten() for slope in slopes]).norm().item(), rel=1e-5)
+    for old, parameter, slope in zip(before, ours.model.parameters(), slopes, strict=True):
+        clear = slope.abs() > 1e-5
+        torch.testing.assert_close((old - parameter)[clear], 0.01 * slope.sign()[clear], rtol=1e-2, atol=0)
+        assert parameter.grad is None
+
+
+@pytest.mark.parametrize("bad", [torch.nan, torch.inf])
+def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(bad):
+    ours, data = stepper(), batch(6)
+    before = copy.deepcopy(ours.model.state_dict())
+    data.targets[2, 1, 3] = bad
+    ours.gradient(data, 6, counted=True)
+    assert ours.apply(0.01) is None
+    for name, value in ours.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+    assert ours.optimizer.state_dict()["state"] == {}
+
+
+def test_clipping_bounds_the_gradient_and_reports_its_norm():
+    free, clipped = stepper(), stepper("--clip", "0.001")
+    norms = []
+    for each in (free, clipped):
+        each.gradient(batch(6), 6, counted=True)
+        norms.append(each.apply(0.0).item())
+    assert norms[0] == pytest.approx(norms[1])
+    moments = [each.optimizer.state_dict()["state"] for each in (free, clipped)]
+    ratio = moments[1][0]["exp_avg"].norm() / moments[0][0]["exp_avg"].norm()
+    assert ratio.item() == pytest.approx(0.001 / norms[0], rel=1e-3)

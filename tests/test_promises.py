@@ -1,0 +1,269 @@
+"""What the documentation promises: its commands parse, its files exist, its launchers start what they say."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from accelerate.commands.config.config_args import load_config_from_file
+
+import glagcn.cli
+from glagcn.config import parse_command_line
+from tests.launched.conftest import launch
+
+REPOSITORY = Path(__file__).parents[1]
+TEXTS = sorted(
+    path.relative_to(REPOSITORY)
+    for pattern in ("*.md", "docs/*.md", "data/*.md", "checkpoint/*.md", "launch/*.sh", "launch/*.sbatch", ".ci/run",
+                    "launch/accelerate/*.yaml", "main_sagcn_gpus.py")
+    for path in REPOSITORY.glob(pattern)
+)  # fmt: skip
+YAMLS = sorted((REPOSITORY / "launch/accelerate").glob("*.yaml"))
+SCRIPTS = sorted([*REPOSITORY.glob("launch/*.sh"), *REPOSITORY.glob("launch/*.sbatch"), REPOSITORY / ".ci/run"])
+
+# A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
+TRAINER = re.compile(r"main_sagcn_gpus\.py((?: +(?!#)[^\s`|;]+)*)")
+SBATCH = re.compile(r"launch/slurm\.sbatch((?: +(?!#)[^\s`|;]+)*)")
+VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export)(?: +(?!#)[^\s`|;]+)+)")
+
+
+def text_of(path: Path) -> str:
+    """A text with continued lines joined: a backslash, and the comment sign of the next line."""
+    return re.sub(r" *\\\n(?:#? *)", " ", (REPOSITORY / path).read_text(encoding="utf-8"))
+
+
+def commands(*patterns: re.Pattern) -> list:
+    """Every command in the texts, as pytest parameters; not the mentions of a program in a sentence."""
+    found = [
+        (path, match[1].strip().rstrip(".,:)"))
+        for path in TEXTS
+        for pattern in patterns
+        for match in pattern.finditer(text_of(path))
+    ]
+    return [
+        pytest.param(line, id=f"{path}: {line}"[:90]) for path, line in dict.fromkeys(found) if re.search("--|/", line)
+    ]
+
+
+@pytest.mark.parametrize("line", commands(TRAINER, SBATCH))
+def test_every_training_command_parses(line):
+    config, _ = parse_command_line(shlex.split(line.replace('"$@"', "")))
+    assert config.dataset in ("3dhp", "demo")
+
+
+@pytest.mark.parametrize("line", commands(VERBS))
+def test_every_verb_parses(line):
+    options = vars(glagcn.cli._parser().parse_args(shlex.split(line)))
+    assert callable(options["verb"])
+
+
+def test_the_commands_were_found():
+    """So that the two tests above cannot pass by finding nothing."""
+    lines = [parameter.values[0] for parameter in commands(TRAINER, SBATCH)]
+    assert sum("--dataset 3dhp --frames 81" in line for line in lines) >= 6
+    assert sum(line.startswith("--dataset demo") for line in lines) >= 3
+    verbs = [parameter.values[0] for parameter in commands(VERBS)]
+    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export"}
+
+
+@pytest.mark.parametrize("path", TEXTS, ids=str)
+def test_every_file_that_is_named_exists(path):
+    named = re.findall(r"(?<![\w/.])((?:launch|docs|tests|glagcn|\.ci)/[\w./*-]*\w)", text_of(path))
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", text_of(path))
+    base = REPOSITORY / path.parent
+    missing = [name for name in named if not list(REPOSITORY.glob(name)) and not (REPOSITORY / name).exists()]
+    missing += [link for link in links if not (base / link).exists()]
+    assert missing == []
+
+
+def test_every_document_is_reachable_from_the_readme():
+    linked = set(re.findall(r"docs/\w+\.md", text_of(Path("README.md"))))
+    assert linked == {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/*.md")}
+
+
+def test_flags_in_the_documentation_exist():
+    """Flags in tables and sentences, where no command line shows them."""
+    helps = subprocess.run(
+        [sys.executable, "main_sagcn_gpus.py", "--help"], cwd=REPOSITORY, capture_output=True, text=True
+    )
+    known = set(re.findall(r"--[\w-]+", helps.stdout))
+    # Of other programs: pytest, torchrun, accelerate, sbatch, tensorboard, the verbs, and the published script.
+    known |= {
+        "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
+        "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
+        "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version",
+    }  # fmt: skip
+    for path in TEXTS:
+        if path.suffix == ".md":
+            assert set(re.findall(r"(?<![\w-])--[a-z][\w-]+", text_of(path))) <= known, path
+
+
+# ---------------------------------------------------------------- launchers
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_scripts_are_bash(script):
+    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("name", "processes", "machines", "kind"),
+    [
+        ("cpu_debug", 2, 1, "MULTI_GPU"),  # accelerate starts one process for its CPU types without MPI
+        ("one_gpu", 1, 1, "NO"),
+        ("eight_gpus", 8, 1, "MULTI_GPU"),
+        ("nodes", 16, 2, "MULTI_GPU"),
+    ],
+)
+def test_accelerate_reads_the_configurations(name, processes, machines, kind):
+    config = load_config_from_file(str(REPOSITORY / f"launch/accelerate/{name}.yaml"))
+    assert (config.num_processes, config.num_machines) == (processes, machines)
+    assert config.distributed_type == kind
+    assert config.mixed_precision == "no"  # --precision decides
+    assert not config.use_cpu
+
+
+def test_every_configuration_is_tested_and_documented():
+    assert {path.stem for path in YAMLS} == {"cpu_debug", "one_gpu", "eight_gpus", "nodes"}
+    for path in YAMLS:
+        command = next(
+            line for line in text_of(path.relative_to(REPOSITORY)).splitlines() if "accelerate launch" in line
+        )
+        assert f"--config_file launch/accelerate/{path.name}" in command
+
+
+def stub(folder: Path, name: str, script: str) -> None:
+    """An executable that stands in for a program."""
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/usr/bin/env bash\n{script}\n")
+    path.chmod(0o755)
+
+
+@pytest.mark.launched
+def test_slurm_starts_the_processes_that_it_was_given(demo_root, tmp_path):
+    """With a scheduler that gives this machine: srun runs what follows its own options, scontrol names the host."""
+    bin_folder = tmp_path / "bin"
+    stub(bin_folder, "srun", 'while [[ "$1" == --* ]]; do shift; done\nexec "$@"')
+    stub(bin_folder, "scontrol", '[ "$*" = "show hostnames node[1]" ] && echo localhost')
+    job = {
+        "SLURM_SUBMIT_DIR": str(REPOSITORY), "SLURM_JOB_ID": str(40_000 + os.getpid() % 10_000), "SLURM_NNODES": "1",
+        "SLURM_JOB_NODELIST": "node[1]", "PROCESSES_PER_NODE": "2",
+        "PATH": os.pathsep.join([str(bin_folder), str(Path(sys.executable).parent), os.environ["PATH"]]),
+    }  # fmt: skip
+    flags = f"--dataset demo --dry_run --root_path {demo_root} -c {tmp_path}/runs --channel 4 --run name".split()
+    done = launch(["bash", str(REPOSITORY / "launch/slurm.sbatch"), *flags], tmp_path, **job)
+    assert done.code == 0, done.err
+    assert "1 node(s) with 2 process(es) each, first node localhost" in done.out
+    assert "Processes: 2" in done.out
+    assert f"the run folder would be {tmp_path}/runs/name" in done.out  # torchrun has a --run of its own
+
+
+# ---------------------------------------------------------------- the first command of a newcomer
+
+
+def source_environment(folder: Path, *arguments: str, **settings: str):
+    """Call the function of launch/environment.sh in `folder`, as demo.sh and test.sh do."""
+    script = (
+        f"set -euo pipefail; source {REPOSITORY}/launch/environment.sh; environment {' '.join(arguments)}; echo ready"
+    )
+    return subprocess.run(["bash", "-c", script], cwd=folder, capture_output=True, text=True, env=os.environ | settings)
+
+
+@pytest.fixture
+def checkout(tmp_path):
+    """A folder with the files that the function reads, and a python whose virtual environments count what pip does."""
+    for name in ("launch/requirements.txt", "launch/requirements-dev.txt", "setup.cfg", "pyproject.toml"):
+        (tmp_path / "repository" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "repository" / name).write_text(f"# {name}\n")
+    pip = f'#!/usr/bin/env bash\\necho "$*" >> {tmp_path}/pip.log'
+    stub(
+        tmp_path, "python",
+        f"""if [ "$1" = -c ]; then exec {sys.executable} "$@"; fi
+        echo "$*" >> {tmp_path}/venv.log; mkdir -p .venv/bin; touch .venv/bin/activate
+        printf '{pip}' > .venv/bin/pip; chmod +x .venv/bin/pip""",
+    )  # fmt: skip
+    return tmp_path / "repository"
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines() if path.exists() else []
+
+
+@pytest.mark.parametrize("script", ["exit 1", "exit 127"])
+def test_an_old_python_is_refused_with_what_to_do(checkout, tmp_path, script):
+    stub(tmp_path, "old", script)
+    done = source_environment(checkout, "requirements.txt", PYTHON=str(tmp_path / "old"))
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"error: {tmp_path}/old is missing or older than 3.11; install Python 3.11")
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_missing_python_is_refused(checkout):
+    done = source_environment(checkout, "requirements.txt", PYTHON="python-that-is-not-there")
+    assert done.returncode == 1
+    assert "error: python-that-is-not-there is missing" in done.stderr
+
+
+def test_without_venv_the_packages_to_install_are_named(checkout, tmp_path):
+    stub(tmp_path, "bare", f'if [ "$1" = -c ]; then exec {sys.executable} "$@"; fi; exit 1')
+    done = source_environment(checkout, "requirements.txt", PYTHON=str(tmp_path / "bare"))
+    assert done.returncode == 1
+    assert "apt install python3-venv python3-pip" in done.stderr
+
+
+def test_a_second_start_installs_nothing(checkout, tmp_path):
+    python = str(tmp_path / "python")
+    first = source_environment(checkout, "requirements.txt", PYTHON=python)
+    assert (first.returncode, first.stdout.splitlines()[-1]) == (0, "ready"), first.stderr
+    assert [line.split()[-1] for line in lines(tmp_path / "pip.log")] == ["--requirement=launch/requirements.txt", "."]
+    second = source_environment(checkout, "requirements.txt", PYTHON=python)
+    assert (second.returncode, second.stdout) == (0, "ready\n")
+    assert len(lines(tmp_path / "pip.log")) == 2
+    assert len(lines(tmp_path / "venv.log")) == 1
+
+
+def test_other_requirements_are_installed_into_the_same_environment(checkout, tmp_path):
+    python = str(tmp_path / "python")
+    for files in (["requirements.txt"], ["requirements.txt", "requirements-dev.txt"]) * 2:
+        assert source_environment(checkout, *files, PYTHON=python).returncode == 0
+    assert len(lines(tmp_path / "pip.log")) == 4  # demo.sh and test.sh in turn: each installs once
+    assert len(lines(tmp_path / "venv.log")) == 1
+    (checkout / "launch/requirements.txt").write_text("# a newer set\n")
+    assert source_environment(checkout, "requirements.txt", PYTHON=python).returncode == 0
+    assert len(lines(tmp_path / "pip.log")) == 6
+
+
+def test_a_failed_installation_is_tried_again(checkout, tmp_path):
+    python = str(tmp_path / "python")
+    (checkout / ".venv").mkdir()
+    stub(checkout, ".venv/bin/pip", "exit 1")
+    assert source_environment(checkout, "requirements.txt", PYTHON=python).returncode != 0
+    assert not (checkout / ".venv/installed").exists()
+
+
+# ---------------------------------------------------------------- the public API
+
+
+def test_the_snippet_of_the_readme_runs(trained, monkeypatch, tmp_path):
+    (snippet,) = re.findall(r"```python\n(.*?)```", text_of(Path("README.md")), flags=re.DOTALL)
+    (name,) = re.findall(r'load_model\("(.*?)"\)', snippet)
+    monkeypatch.chdir(tmp_path)
+    Path(name).parent.mkdir(parents=True)
+    Path(name).write_bytes((trained / "best.pt").read_bytes())
+    given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "truth": np.zeros((5, 17, 3))}
+    exec(snippet, given)
+    assert given["pose_3d"].shape == (5, 17, 3)
+    assert given["error"] > 0
+
+
+def test_the_readme_names_the_run_folder_that_the_preset_gives():
+    text = text_of(Path("README.md"))
+    for dataset in ("3dhp", "demo"):
+        name = parse_command_line(["--dataset", dataset])[0].run_name
+        assert f"checkpoint/{name}/" in text
