@@ -78,7 +78,11 @@ def _parser() -> Parser:
     prepare.set_defaults(verb=_prepare)
 
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
-    evaluate.add_argument("evaluate", metavar="CHECKPOINT", help="ours or a published file")
+    evaluate.add_argument(
+        "evaluate",
+        metavar="CHECKPOINT",
+        help="last.pt, best.pt, an export, or a published file of the data set's joints",
+    )
     add_options(evaluate, EVALUATION_OPTIONS)
     evaluate.set_defaults(verb=_evaluate)
 

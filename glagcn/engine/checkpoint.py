@@ -9,6 +9,7 @@ progress            step, best error, sums since the last log line (engine.train
 num_windows         in an epoch, to notice other data
 """
 
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,10 @@ def load(path: Path) -> dict[str, Any]:
 def _read(path: Path) -> Any:
     check_is_zip(path)
     try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()  # torch.load does not compare checksums
+        if damaged:
+            raise ValueError(f"the checksum of {damaged} does not fit")
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file makes it raise anything at all
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__

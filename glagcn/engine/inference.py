@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.data.windows import MM_PER_METRE, mirror, normalise
@@ -20,6 +21,7 @@ from glagcn.skeleton import Skeleton, get_skeleton
 logger = logging.getLogger("glagcn")
 
 PUBLISHED_WIDTH = 3
+PUBLISHED_SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
 BATCH = 64  # windows lifted at once: a compromise between speed and memory (243 frames, 256 channels: about 2 GB).
 
 
@@ -48,30 +50,41 @@ def load_model(
 
 
 @torch.no_grad()
-def predict(
-    model: LiftingNetwork, pose_2d: np.ndarray, image_size: tuple[float, float], flip: bool = True
-) -> np.ndarray:
+def predict(model: LiftingNetwork, pose_2d: ArrayLike, image_size: ArrayLike, flip: bool = True) -> np.ndarray:
     """The 3D poses [T,V,3] of a sequence, in millimetres relative to the root, which is exactly 0.
 
-    pose_2d     [T,V,2] pixels, T of any length: beyond its ends the first and last frame are repeated.
+    pose_2d     [T,V,2] pixels (array, tensor or lists), T of any length: beyond its ends the first and last frame are
+                repeated.
     image_size  (width, height) in pixels.
     flip        average with the mirrored-back prediction for the mirrored sequence (test-time augmentation).
     Runs on the model's device and leaves its training mode as it was.  Raises UserError on a wrong shape, values that
     are not finite, or values that are not pixels of such an image.
     """
-    _check_input(model, pose_2d, image_size)
-    device = model.adjacency.device
-    pixels = torch.from_numpy(np.array(pose_2d, np.float32))
-    windows = _windows(normalise(pixels, torch.tensor(image_size, dtype=torch.float32)), model.frames)
-    was_training = model.training
+    pixels, size = _as_array(pose_2d, "pose_2d"), _as_array(image_size, "image_size")
+    _check_input(model, pixels, size)
+    normalised = normalise(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(size.astype(np.float32)))
+    training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        poses = [_lift(model, batch.to(device), flip) for batch in windows.split(BATCH)]
+        batches = _windows(normalised, model.frames).split(BATCH)
+        poses = [_lift(model, batch.to(model.adjacency), flip) for batch in batches]
     finally:
-        model.train(was_training)
+        for module in training:
+            module.training = True
     pose_3d = torch.cat(poses) * MM_PER_METRE
     pose_3d[:, model.skeleton.root] = 0
     return pose_3d.numpy()
+
+
+def _as_array(values: ArrayLike, name: str) -> np.ndarray:
+    """An array of numbers of whatever holds them; raises UserError where nothing does."""
+    try:
+        array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+    except ValueError as error:
+        raise UserError(f"{name} is no array: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{name} has type {array.dtype}; expected an array of numbers")
+    return array
 
 
 def _lift(model: LiftingNetwork, windows: Tensor, flip: bool) -> Tensor:
@@ -108,35 +121,40 @@ def _input_mirror(skeleton: Skeleton) -> list[int]:
     return order
 
 
-def _check_input(model: LiftingNetwork, pose_2d: np.ndarray, image_size: tuple[float, float]) -> None:
-    joints = model.skeleton.num_input_joints
-    shape = np.shape(pose_2d)
-    if np.asarray(pose_2d).dtype.kind not in "fiu":
-        raise UserError(f"pose_2d has type {np.asarray(pose_2d).dtype}; expected an array of numbers")
-    if len(shape) != 3 or shape[1:] != (joints, 2) or shape[0] == 0:
+def _check_input(model: LiftingNetwork, pose_2d: np.ndarray, image_size: np.ndarray) -> None:
+    joints, shape = model.skeleton.num_input_joints, pose_2d.shape
+    if pose_2d.ndim != 3 or shape[1:] != (joints, 2) or shape[0] == 0:
         raise UserError(
             f"pose_2d has shape {list(shape)}; expected [T, {joints}, 2]: pixels of at least one frame, of "
             f"the {joints} joints that this model ({model.skeleton.name}) reads"
         )
-    if len(image_size) != 2 or not all(np.isfinite(side) and side > 0 for side in image_size):
-        raise UserError(f"image_size is {image_size}; expected (width, height) in pixels")
+    if image_size.shape != (2,) or not (np.isfinite(image_size) & (image_size > 0)).all():
+        raise UserError(f"image_size is {image_size.tolist()}; expected (width, height) in pixels")
     finite = np.isfinite(pose_2d).all(axis=(1, 2))
     if not finite.all():
         raise UserError(
             f"pose_2d holds values that are not finite in {np.sum(~finite)} of {shape[0]} frames, first in frame "
             f"{np.argmin(finite)}; fill gaps before lifting"
         )
-    if np.abs(pose_2d).max() <= 2 < max(image_size):
+    width, height = image_size.tolist()
+    if np.abs(pose_2d).max() <= 2 < max(width, height):
         raise UserError(
             f"pose_2d lies between {np.min(pose_2d):.3g} and {np.max(pose_2d):.3g}: normalised coordinates; "
-            f"expected pixels of an image of {image_size[0]} x {image_size[1]}"
+            f"expected pixels of an image of {width:g} x {height:g}"
         )
     centre = np.median(pose_2d, axis=(0, 1))
-    if (centre < -np.asarray(image_size)).any() or (centre > 2 * np.asarray(image_size)).any():
+    if (centre < -image_size).any() or (centre > 2 * image_size).any():
         raise UserError(
             f"the median joint of pose_2d lies at ({centre[0]:.0f}, {centre[1]:.0f}), far outside an image of "
-            f"{image_size[0]} x {image_size[1]}; expected pixels, and image_size as (width, height)"
+            f"{width:g} x {height:g}; expected pixels, and image_size as (width, height)"
         )
+    if _share_outside(pose_2d, image_size) > 0.05 > _share_outside(pose_2d, image_size[::-1]):
+        logger.warning("many joints lie outside an image of %g x %g: is image_size (width, height)?", width, height)
+
+
+def _share_outside(pose_2d: np.ndarray, size: np.ndarray) -> float:
+    """The share of joints outside an image of this size."""
+    return float(np.mean(((pose_2d < 0) | (pose_2d > size)).any(axis=-1)))
 
 
 def _load_ours(path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None) -> LiftingNetwork:
@@ -188,6 +206,12 @@ def _load_published(path: Path, skeleton: Skeleton | None, widths: Sequence[int]
     if skeleton.num_joints != joints:
         raise UserError(
             f"{path}: weights for {joints} joints, but skeleton {skeleton.name!r} has {skeleton.num_joints}"
+        )
+    if skeleton.name not in PUBLISHED_SKELETONS:
+        logger.warning(
+            "%s: weights taken for the graph of %s and for metres, which no published file is known for",
+            path.name,
+            skeleton.name,
         )
     if widths is None:
         widths = (PUBLISHED_WIDTH,) * _count_stages(weights)

@@ -1,6 +1,6 @@
 """Errors of poses, and the official evaluation of MPI-INF-3DHP.  NumPy only; public as `glagcn.metrics`.
 
-Shapes: T (or n) frames, V joints.  Every function accepts NumPy arrays and CPU tensors, computes in float64 and gives
+Shapes: T (or n) frames, V joints.  Every function accepts NumPy arrays and tensors, computes in float64 and gives
 the unit that it was given.  Without a single frame a mean is NaN.
 """
 
@@ -196,7 +196,8 @@ def _pair(predicted: Any, target: Any) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _array(values: Any) -> np.ndarray:
-    return np.asarray(values.detach() if hasattr(values, "detach") else values)
+    """An array of whatever holds numbers; a tensor of any type and place first becomes float64 on the CPU."""
+    return values.detach().double().cpu().numpy() if hasattr(values, "detach") else np.asarray(values)
 
 
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:

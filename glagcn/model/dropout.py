@@ -18,7 +18,7 @@ class Dropout(nn.Dropout):
         if x.device.type != "cpu" or torch.compiler.is_compiling() or not self.training or self.p in (0, 1):
             return super().forward(x)
         n, c, v, t = x.shape
-        dropped = round(self.p * RESOLUTION)
+        dropped = min(round(self.p * RESOLUTION), RESOLUTION - 1)
         draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(-(2**63), None).view(torch.int16)
         kept = draws[: x.numel()].view(n, v, t, c).permute(0, 3, 1, 2) >= dropped - RESOLUTION // 2
-        return x * kept.to(x.dtype).mul_(RESOLUTION / (RESOLUTION - dropped))
+        return x * kept * (RESOLUTION / (RESOLUTION - dropped))

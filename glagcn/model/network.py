@@ -77,8 +77,12 @@ class LiftingNetwork(nn.Module):
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,V,2] to a Prediction in metres.
 
-        Raises UserError unless x has the frames and joints of this model.
+        Raises UserError unless x is a tensor of the model's type with the frames and joints of this model.
         """
+        kind = self.adjacency.dtype
+        if not isinstance(x, Tensor) or x.dtype != kind:
+            found = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"{type(x).__name__}"
+            raise UserError(f"the model reads a tensor of {kind}, found {found}; convert it first, e.g. x.float()")
         expected = (self.frames, self.skeleton.num_input_joints, 2)
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
             raise UserError(

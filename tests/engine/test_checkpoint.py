@@ -68,3 +68,12 @@ def test_published_files_and_other_files_are_not_ours(tmp_path):
         assert not checkpoint.is_ours(tmp_path / name)
     with pytest.raises(UserError, match=r"published\.bin is not a checkpoint of this program"):
         checkpoint.load(tmp_path / "published.bin")
+
+
+def test_one_flipped_bit_is_noticed(path):
+    checkpoint.save(path, {"config": {}, "model_config": {}, "model": {"weight": torch.ones(1000)}})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(8).numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="the checksum of .* does not fit"):
+        checkpoint.load(path)

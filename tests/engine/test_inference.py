@@ -109,9 +109,12 @@ def test_what_a_published_file_does_not_say_is_assumed_aloud(name, skeleton, cap
 
 
 def test_what_is_given_is_not_assumed(caplog):
+    loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="h36m17", widths=(3, 3, 3))
+    assert loaded.skeleton.name == "h36m17"
+    assert caplog.text == ""
     loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="mpi3dhp17", widths=(3, 3, 3))
     assert loaded.skeleton.name == "mpi3dhp17"
-    assert caplog.text == ""
+    assert "the graph of mpi3dhp17 and for metres" in caplog.text
 
 
 def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_path):
@@ -189,6 +192,30 @@ def test_predict_leaves_the_model_and_the_input_as_they_were(model):
     assert np.array_equal(first, predict(model.eval(), pose_2d, SIZE))
 
 
+def test_predict_takes_tensors_lists_and_models_of_another_type(model):
+    pose_2d = pixels(3)
+    expected = predict(model, pose_2d, SIZE)
+    for same in (torch.from_numpy(pose_2d), pose_2d.tolist()):
+        np.testing.assert_allclose(predict(model, same, torch.tensor(SIZE)), expected, atol=1e-3)
+    np.testing.assert_allclose(predict(model.double(), pose_2d, SIZE), expected, atol=1e-2)
+
+
+def test_predict_keeps_what_is_frozen_frozen(model):
+    model.train()
+    model.input_norm.eval()
+    predict(model, pixels(3), SIZE)
+    assert model.training
+    assert model.head.training
+    assert not model.input_norm.training
+
+
+def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
+    predict(model, pixels(3), SIZE)
+    assert caplog.text == ""
+    predict(model, pixels(3), SIZE[::-1])
+    assert "is image_size (width, height)?" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("pose_2d", "size", "message"),
     [
@@ -199,8 +226,11 @@ def test_predict_leaves_the_model_and_the_input_as_they_were(model):
         (np.full((2, 17, 2), "a"), SIZE, "expected an array of numbers"),
         (pixels(3) / 1920, SIZE, "normalised coordinates; expected pixels of an image of 1920 x 1080"),
         (pixels(3) + 9000, SIZE, "far outside an image"),
-        (pixels(3), (0, 1080), r"image_size is \(0, 1080\)"),
+        (pixels(3), (0, 1080), r"image_size is \[0, 1080\]"),
         (pixels(3), (1920,), "image_size"),
+        (pixels(3), 1920, "image_size is 1920"),
+        ([[1.0, 2.0], [3.0]], SIZE, "pose_2d is no array"),
+        (torch.full((2, 17, 2), torch.nan), SIZE, "not finite in 2 of 2 frames"),
     ],
 )
 def test_input_that_cannot_be_is_refused(model, pose_2d, size, message):

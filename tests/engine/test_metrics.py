@@ -3,6 +3,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from glagcn.engine import metrics
 from glagcn.errors import UserError
@@ -236,3 +237,9 @@ def test_an_activity_without_frames_is_nan():
 def test_what_does_not_fit_is_refused(predicted, target, activity, message):
     with pytest.raises(UserError, match=message):
         metrics.official_3dhp(predicted, target, activity)
+
+
+def test_tensors_of_any_type_are_taken():
+    predicted, target = (torch.from_numpy(random_poses(seed=seed)) for seed in (0, 1))
+    rough = metrics.mpjpe(predicted.bfloat16().requires_grad_(), target)
+    assert rough == pytest.approx(metrics.mpjpe(predicted, target), rel=1e-2)

@@ -83,6 +83,11 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     torch.testing.assert_close(x.grad, y.detach())
 
 
+def test_dropout_bears_any_probability_below_1():
+    dropout = Dropout(0.999999).train()
+    assert torch.isfinite(dropout(torch.ones(2, 3, 4, 5))).all()
+
+
 def test_dropout_follows_the_seed_and_draws_anew_every_time():
     dropout, x = Dropout(0.5), torch.ones(2, 3, 5, 7)
     torch.manual_seed(3)

@@ -144,3 +144,10 @@ def test_under_autocast_coordinates_are_read_and_written_in_float32():
     assert dtypes == {"expand": torch.float32, "sequence.0": torch.bfloat16}
     assert out.center.dtype == out.sequence.dtype == torch.float32
     assert (out.center - exact.center).abs().max() < 0.05 * exact.center.abs().max()
+
+
+@pytest.mark.parametrize("wrong", [lambda x: x.double(), lambda x: x.numpy()], ids=["float64", "numpy"])
+def test_input_of_another_type_is_refused_with_both(wrong):
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4)
+    with pytest.raises(UserError, match=r"reads a tensor of torch.float32, found .*; convert it first"):
+        model(wrong(torch.zeros(1, 3, 17, 2)))
