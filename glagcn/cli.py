@@ -74,7 +74,7 @@ def _parser() -> Parser:
     source.add_argument("--npz", type=Path, metavar="DIR", help="data_train_3dhp.npz and data_test_3dhp.npz, or *_ori")
     prepare.add_argument("--annotation", choices=("univ", "annot3"), help="3D reference (default univ, *_ori: annot3)")
     prepare.add_argument("--cameras", type=comma_separated(int), default=VNECT_CAMERAS, metavar="0,1,...")
-    prepare.add_argument("--out", type=Path, metavar="FILE", help="default: 3dhp_gt_<annotation>.h5 in DIR")
+    prepare.add_argument("--out", type=Path, metavar="FILE", help="default: 3dhp_gt_<annotation>[_cam...].h5 in DIR")
     prepare.set_defaults(verb=_prepare)
 
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
@@ -98,8 +98,8 @@ def _prepare(options: dict) -> None:
 
     options.pop("dataset")
     path = prepare_3dhp(**{name: options[name] for name in ("raw", "npz", "annotation", "cameras", "out")})
-    if path.name.startswith("3dhp_gt_"):  # the name that training looks for
-        annotation = path.stem.removeprefix("3dhp_gt_")
+    annotation = path.name.removeprefix("3dhp_gt_").removesuffix(".h5")
+    if annotation in ("univ", "annot3"):  # the name that training looks for
         chosen = "" if annotation == "univ" else f" --annotation {annotation}"
         print(f"Train with: accelerate launch main_sagcn_gpus.py --dataset 3dhp --root_path {path.parent}{chosen}")
 

@@ -1,7 +1,6 @@
 """Filter widths: the strides of the temporal stage, whose product is the length of a window."""
 
 from collections.abc import Sequence
-from itertools import product
 from math import prod
 
 from glagcn.errors import UserError
@@ -60,9 +59,14 @@ def _factors(frames: int) -> tuple[int, ...]:
 
 
 def _neighbours(frames: int) -> list[int]:
-    """The nearest valid window lengths below and above `frames`, of those up to 3^7 = 2187."""
-    powers = product(range(8), range(5), range(4))
-    lengths = sorted(n for n in (3**a * 5**b * 7**c for a, b, c in powers) if 3 <= n <= 3**7)
+    """The nearest valid window lengths below and above `frames`."""
+    most = 3 * max(frames, 1)  # three times a valid length is one, so the nearest above lies within
+    lengths = [1]
+    for width in (3, 5, 7):
+        for n in lengths:  # which grows while it is read: every length times 1, width, width^2, ...
+            if n * width <= most:
+                lengths.append(n * width)
+    lengths = sorted(n for n in lengths if n >= 3)
     below = [n for n in lengths if n < frames]
     above = [n for n in lengths if n > frames]
     return below[-1:] + above[:1]

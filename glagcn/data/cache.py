@@ -12,20 +12,16 @@ Layout (version 1), with every array contiguous so that it can be mapped into me
                         each of the arrays with the attribute crc32, the checksum of its bytes
 """
 
-import contextlib
 import json
-import os
 import zlib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from glagcn.data.seal import USER_BLOCK, check_seal, damaged, seal
+from glagcn.data.seal import check_seal, damaged
 from glagcn.data.sequence import SequenceInfo
-from glagcn.data.sources import Source
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
@@ -38,9 +34,6 @@ TABLE = np.dtype(
         ("fps", "<f8"), ("width", "<i4"), ("height", "<i4"),
     ]
 )  # fmt: skip
-
-Progress = Callable[[str, SequenceInfo, int, int], None]
-"""Called after each sequence with (split, its row, frames written so far, frames of both splits)."""
 
 
 @dataclass(frozen=True)
@@ -84,38 +77,6 @@ def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
     return "_".join(filter(None, (dataset, keypoints, annotation))) + ".h5"
 
 
-def write_cache(path: Path, source: Source, progress: Progress | None = None) -> None:
-    """Write all of `source` to `path`, one sequence in memory at a time.
-
-    The file appears only when it is complete: it is written beside its place, flushed to disk and renamed, and
-    removed on any error.  Raises UserError when a split is empty, the test split has no valid frame, or the file
-    cannot be written; and whatever the source raises.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # No locks here and below: network file systems may lack them, and only complete files get the final name.
-        with h5py.File(temporary, "w", userblock_size=USER_BLOCK, locking=False) as file:
-            _write_splits(file, source, progress)
-            _write_header(file, source)
-            file.flush()
-            arrays = [
-                (int(array.id.get_offset()), int(array.nbytes)) for split in SPLITS for array in _arrays(file[split])
-            ]
-        seal(temporary, CACHE_VERSION, arrays)
-        _flush(temporary)
-        temporary.replace(path)
-        _flush(path.parent)
-    except OSError as error:
-        raise UserError(
-            f"cannot write the cache {path}: {error}. Is the folder writable, and is there room? "
-            "Choose another place with --cache_dir (training) or --out (glagcn prepare)."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
 def open_cache(path: Path, verify: bool = True) -> Cache:
     """Open the cache at `path`, the big arrays mapped, not read.  `verify` compares the checksum of every array.
 
@@ -134,97 +95,6 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
     notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
     identity = {key: header[key] for key in ("dataset", "keypoints", "annotation", "skeleton")}
     return Cache(path=path, **identity, train=train, test=test, provenance=provenance, notes=notes)
-
-
-def _write_splits(file: h5py.File, source: Source, progress: Progress | None) -> None:
-    joints = get_skeleton(source.skeleton).num_joints
-    # All tables first: they are cheap, and a missing test set should not be found after minutes of reading.
-    tables = {split: _table(split, source.infos(split)) for split in SPLITS}
-    total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
-    for split, table in tables.items():
-        group = file.create_group(split)
-        writer = _SplitWriter(group, int(table["length"].sum()), joints)
-        for row, sequence in zip(table, source.read(split), strict=True):
-            if (sequence.info.name.encode(), sequence.info.length) != (bytes(row["name"]), row["length"]):
-                raise ValueError(f"the source announced {row} and then read {sequence.info}")
-            writer.append("pixels", sequence.pixels)
-            writer.append("millimetres", sequence.millimetres)
-            writer.append("valid", sequence.valid.astype(np.uint8))
-            if sequence.activity is not None:
-                writer.append("activity", sequence.activity)
-            done += sequence.info.length
-            if progress:
-                progress(split, sequence.info, done, total)
-        writer.finish()
-        group["sequences"] = table
-    if not file["test/valid"][()].any():
-        raise UserError("no test frame is valid, so nothing could be scored; is the test set complete?")
-
-
-def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
-    lengths = np.array([info.length for info in infos], dtype=np.int64)
-    if lengths.sum() == 0:
-        raise UserError(f"the {split} split has no frames; nothing was written")
-    if len({info.name for info in infos}) != len(infos) or lengths.min() < 1:
-        raise ValueError(f"names must be unique and lengths positive: {infos}")
-    starts = np.cumsum(lengths) - lengths
-    rows = [
-        (info.name, info.subject, info.camera, start, info.length, info.fps, info.width, info.height)
-        for info, start in zip(infos, starts, strict=True)
-    ]
-    return np.array(rows, dtype=TABLE)
-
-
-def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
-    return [group[name] for name in ("pixels", "millimetres", "valid", "activity") if name in group]
-
-
-class _SplitWriter:
-    """Appends sequences to the arrays of one split, checksumming what it writes."""
-
-    def __init__(self, group: h5py.Group, frames: int, joints: int) -> None:
-        self.group, self.frames = group, frames
-        self.kinds = {
-            "pixels": ("<f4", (joints, 2)),
-            "millimetres": ("<f4", (joints, 3)),
-            "valid": ("u1", ()),
-            "activity": ("u1", ()),
-        }
-        self.written: dict[str, int] = {}
-        self.checksums: dict[str, int] = {}
-
-    def append(self, name: str, values: np.ndarray) -> None:
-        dtype, tail = self.kinds[name]
-        if values.shape[1:] != tail:
-            raise ValueError(f"{name} has shape {values.shape}, expected (frames, *{tail})")
-        if name not in self.group:
-            self.group.create_dataset(name, (self.frames, *tail), dtype)
-        values = np.ascontiguousarray(values, dtype)
-        start = self.written.get(name, 0)
-        self.group[name][start : start + len(values)] = values
-        self.written[name] = start + len(values)
-        self.checksums[name] = zlib.crc32(values, self.checksums.get(name, 0))
-
-    def finish(self) -> None:
-        for name, frames in self.written.items():
-            if frames != self.frames:
-                raise ValueError(f"{name} was given for {frames} of {self.frames} frames")
-            self.group[name].attrs["crc32"] = np.uint32(self.checksums[name])
-
-
-def _write_header(file: h5py.File, source: Source) -> None:
-    file.attrs.update({key: getattr(source, key) for key in TEXTS[:4]})
-    file.attrs["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
-    file.attrs["notes"], file.attrs["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read_header(file: h5py.File, path: Path) -> dict[str, str]:

@@ -3,7 +3,8 @@
 import time
 from pathlib import Path
 
-from glagcn.data.cache import cache_name, open_cache, write_cache
+from glagcn.data.cache import cache_name, open_cache
+from glagcn.data.cache_writer import write_cache
 from glagcn.data.report import ProgressReport, Say, short_sequences_line, summary_lines, valid_frames_line
 from glagcn.data.sources import Source
 from glagcn.data.sources.facts_3dhp import ANNOTATION_VARIABLES, DEFAULT_CAMERAS, NUM_CAMERAS
@@ -49,7 +50,8 @@ def prepare_3dhp(
     """Write the cache of the official release in `raw` or of the npz pair in `npz`; returns its path.
 
     annotation None: "univ" for a release, what the file names say for an npz.  out None: beside the data, under the
-    name of `cache_name`.  Says what was read, as a table.  Raises UserError for anything wrong with flags or files.
+    name of `cache_name`, or with other cameras than the usual ones, under one that says so.  Says what was read, as a
+    table.  Raises UserError for anything wrong with flags or files.
     """
     if (raw is None) == (npz is None):
         raise UserError("pass either --raw DIR (the official release) or --npz DIR (the npz pair), and not both")
@@ -58,12 +60,20 @@ def prepare_3dhp(
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; pass the folder that holds the files")
     source = _raw_source(raw, annotation or "univ", cameras) if raw else _npz_source(npz, annotation, cameras)
-    path = out or folder / cache_name(source.dataset, source.keypoints, source.annotation)
+    usual = cache_name(source.dataset, source.keypoints, source.annotation)
+    path = out or folder / _name_with_cameras(usual, cameras)
     if path.is_dir():
         raise UserError(
             f"--out {path} is a folder; pass a file name, such as {path / cache_name('3dhp', 'gt', 'univ')}"
         )
     write_and_report(path, source, say)
+    if path.name == _name_with_cameras(usual, cameras) != usual:
+        given = ",".join(map(str, cameras))
+        say(
+            f"note: the cameras {given} are not the usual ones, so this is not named {usual} and training will not "
+            "find it. To train on some of the usual cameras, prepare them all and pass --cameras to training; to "
+            f"train on this file, rename it to {usual} in a folder of its own and pass that folder as --cache_dir"
+        )
     return path
 
 
@@ -121,6 +131,16 @@ def write_and_report(path: Path, source: Source, say: Say) -> None:
 
 def _labelled(note: str) -> str:
     return note if note.startswith("warning") else f"note: {note}"
+
+
+def _name_with_cameras(usual: str, cameras: tuple[int, ...]) -> str:
+    """The name for a cache of these cameras, e.g. "3dhp_gt_univ_cam0-2.h5"; `usual` where they are the default ones.
+
+    Training takes a file with the usual name as the whole data set, and a complete one must not be replaced by a part.
+    """
+    if set(cameras) == set(DEFAULT_CAMERAS):
+        return usual
+    return f"{usual.removesuffix('.h5')}_cam{'-'.join(map(str, cameras))}.h5"
 
 
 def _check_choices(annotation: str, cameras: tuple[int, ...]) -> None:

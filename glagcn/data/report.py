@@ -51,8 +51,10 @@ def short_sequences_line(train: Split) -> str | None:
     if not short:
         return None
     official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
+    names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
+    which = "training sequence is" if len(short) == 1 else "training sequences are"
     return (
-        f"note: {len(short)} training sequences are shorter than the official ones ({', '.join(short[:3])}, ...): "
+        f"note: {len(short)} {which} shorter than officially ({names}): "
         f"{sum(lengths.values())} frames per camera instead of {official}"
     )
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import secrets
 from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
@@ -17,8 +18,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
     passes through.  In both cases `path` is untouched and the temporary file is gone.
     """
     path = Path(path)
-    # The process id keeps two processes that write the same file from sharing a temporary one.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
+    # containers share, a process id alone is not unique.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with temporary.open("wb") as file:

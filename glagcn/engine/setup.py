@@ -8,6 +8,7 @@ import torch
 from glagcn.config import Config
 from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.prepare import ensure_cache
+from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
 from glagcn.engine.evaluation import scored_frames
 from glagcn.engine.metrics import mpjpe
@@ -35,6 +36,9 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
             raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
         cache = open_cache(path, verify=ranks.local_rank == 0)
         check_identity(cache, config)
+    warning = camera_warning(cache)
+    if warning:
+        log.say(f"WARNING: {warning}")
     return cache
 
 
@@ -47,6 +51,18 @@ def check_identity(cache: Cache, config: Config) -> None:
             f"{cache.path} holds what belongs into {held}, and {wanted} is needed; "
             "give the file its own name back, and the next training prepares the right one"
         )
+
+
+def camera_warning(cache: Cache) -> str | None:
+    """What to say when a cache of 3DHP was prepared with other training cameras than everyone's; else None."""
+    held = cache.provenance.get("cameras")
+    if cache.dataset != "3dhp" or held is None or set(held) == set(DEFAULT_CAMERAS):
+        return None
+    found, usual = (",".join(map(str, cameras)) for cameras in (held, DEFAULT_CAMERAS))
+    return (
+        f"{cache.path} holds the training cameras {found}, not the usual {usual}; results will not be comparable with "
+        "published ones. For the usual ones, remove the file: the next training prepares it anew"
+    )
 
 
 def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:

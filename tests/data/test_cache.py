@@ -1,12 +1,16 @@
 """The cache: what is written is what is read, and every kind of damage is an error that says so."""
 
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
 
-from glagcn.data.cache import CACHE_VERSION, cache_name, open_cache, write_cache
+from glagcn.data.cache import CACHE_VERSION, cache_name, open_cache
+from glagcn.data.cache_writer import write_cache
 from glagcn.data.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.errors import UserError
@@ -17,10 +21,10 @@ class TinySource:
 
     dataset, keypoints, annotation, skeleton = "tiny", "gt", "", "mpi3dhp17"
 
-    def __init__(self, lengths=None, joints=17, valid=True, fail_after=None):
+    def __init__(self, lengths=None, joints=17, valid=True, fail_after=None, error=KeyboardInterrupt):
         self.notes = ["made for a test"]
         self.lengths = lengths or {"train": [5, 1, 7], "test": [4, 6]}
-        self.joints, self.valid, self.fail_after = joints, valid, fail_after
+        self.joints, self.valid, self.fail_after, self.error = joints, valid, fail_after, error
 
     def infos(self, split):
         return [
@@ -32,7 +36,7 @@ class TinySource:
         rng = np.random.default_rng([split == "test"])
         for i, info in enumerate(self.infos(split)):
             if self.fail_after == (split, i):
-                raise KeyboardInterrupt
+                raise self.error
             pixels = rng.normal(500, 100, (info.length, self.joints, 2)).astype(np.float32)
             millimetres = rng.normal(0, 100, (info.length, self.joints, 3)).astype(np.float32)
             valid = rng.random(info.length) < 0.5
@@ -260,3 +264,49 @@ def test_damage_anywhere_is_an_error(path):
         damaged.write_bytes(content)
         with pytest.raises(UserError):
             open_cache(damaged)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from pathlib import Path
+from glagcn.data.cache_writer import write_cache
+from glagcn.errors import UserError
+from tests.data.test_cache import TinySource
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing beyond the limit is an error, as on a full disk
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
+try:
+    write_cache(Path(sys.argv[1]), TinySource({"train": [3000] * 3, "test": [3000]}))
+except UserError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("most_bytes", [3_000, 100_000, 4_000_000])
+def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, most_bytes):
+    command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "a.h5"), str(most_bytes)]
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert re.fullmatch(r"cannot write the cache .*/a\.h5: .* is there room\? .*\n", ended.stdout)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("error", [OSError("the disk of the source"), RuntimeError("a bug of the source")])
+def test_what_the_source_raises_passes_through(tmp_path, error):
+    with pytest.raises(type(error), match="of the source") as caught:
+        write_cache(tmp_path / "a.h5", TinySource(fail_after=("test", 0), error=error))
+    assert caught.value is error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_two_processes_of_the_same_number_write_different_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    seen = []
+
+    def look(*_):
+        seen.append({entry.name for entry in tmp_path.iterdir()} - {"a.h5"})
+
+    for _ in range(2):
+        write_cache(tmp_path / "a.h5", TinySource(), look)
+    assert all(name.startswith(".") and name.endswith(".tmp") for names in seen for name in names)
+    assert len(set.union(*seen)) == 2

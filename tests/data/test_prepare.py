@@ -77,6 +77,19 @@ def test_annotation_cameras_and_out(release, tmp_path):
     np.testing.assert_array_equal(cache.test.millimetres[:FRAMES], frames["annot3"].astype(np.float32))
 
 
+def test_other_cameras_do_not_replace_the_cache_of_the_usual_ones(pair):
+    said = []
+    path = prepare_3dhp(npz=pair, cameras=(8, *DEFAULT_CAMERAS[:-1]), say=said.append)  # all, in another order
+    assert path == pair / "3dhp_gt_univ.h5"
+    assert not any("--cache_dir" in line for line in said)
+    before = path.read_bytes()
+    assert prepare_3dhp(npz=pair, cameras=(0, 2), say=said.append) == pair / "3dhp_gt_univ_cam0-2.h5"
+    assert path.read_bytes() == before
+    assert said[-1].startswith("note: the cameras 0,2 are not the usual ones")
+    assert "3dhp_gt_univ.h5" in said[-1]
+    assert "--cameras" in said[-1]
+
+
 def test_what_was_read_is_said(release, monkeypatch):
     monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))
     said = []
@@ -265,6 +278,23 @@ def test_the_table_has_one_row_per_take_and_a_total(release):
     assert len(lines) == 1 + 16 + 1
     assert len({len(line) for line in lines}) == 1
     assert lines[-1].split() == ["all", "views", str(len(split.valid)), str(len(split.valid))]
+
+
+@pytest.mark.parametrize(
+    ("short", "words"),
+    [
+        (["S1/Seq1"], "1 training sequence is shorter than officially (S1/Seq1): "),
+        (
+            ["S1/Seq1", "S1/Seq2", "S2/Seq1"],
+            "3 training sequences are shorter than officially (S1/Seq1, S1/Seq2, S2/Seq1): ",
+        ),
+        (["S1/Seq1", "S1/Seq2", "S2/Seq1", "S8/Seq2"], "(S1/Seq1, S1/Seq2, S2/Seq1, ...): "),
+    ],
+)
+def test_short_sequences_are_named(release, monkeypatch, short, words):
+    for name, (frames, fps) in TRAIN_SEQUENCES.items():
+        monkeypatch.setitem(TRAIN_SEQUENCES, name, (frames if name in short else FRAMES, fps))
+    assert words in short_sequences_line(open_cache(prepare_3dhp(raw=release, say=silent)).train)
 
 
 def test_sequences_of_official_length_are_not_called_short(release, monkeypatch):

@@ -1,6 +1,7 @@
 """The published formats: what is read equals what the files hold, and every wrong file says what is wrong."""
 
 import pickle
+import resource
 import zipfile
 
 import h5py
@@ -178,6 +179,54 @@ def test_image_size_comes_from_the_calibration(one_train):
     assert not any("no camera.calibration" in note for note in source.notes)
 
 
+def test_an_image_size_may_be_written_with_a_point(one_train):
+    one_train()
+    tiny_3dhp.write_calibration(one_train.root / "S1/Seq1/camera.calibration", "1024.0 768.")
+    _, sequences = one_train()
+    assert (sequences[0].info.width, sequences[0].info.height) == (1024, 768)
+
+
+def test_rows_beyond_those_that_frames_counts_are_cut_and_noted(one_train):
+    _, expected = one_train(frames=np.arange(8)[:, None])  # 12 rows
+    assert {len(s.pixels) for s in expected} == {len(s.millimetres) for s in expected} == {8}
+    source, _ = one_train(frames=np.arange(8)[:, None])
+    assert source.notes.count("S1/Seq1: matrices of 12 rows, of which `frames` counts the first 8") == 1
+    source, _ = one_train()
+    assert not any("rows" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_3d_of_unscored_frames_may_be_anything(one_test, fill):
+    arrays = tiny_3dhp.scene("TS6", FRAMES, 0)
+    unscored = np.ones(FRAMES, dtype=bool)
+    unscored[2:5] = False  # so few that they are not the median
+    filled = np.where(unscored[:, None, None], fill, arrays["univ_annot3"])
+    sequence = one_test(univ_annot3=filled, valid_frame=1.0 - unscored)
+    np.testing.assert_array_equal(sequence.millimetres, filled.astype(np.float32))
+    source = raw(one_test.root, "annot3")  # one that contradicts, so that the judgement is seen to work without them
+    tiny_3dhp.write_test_mat(one_test.root / "TS6/annot_data.mat", arrays, annot3=filled, valid_frame=1.0 - unscored)
+    list(source.read("test"))
+    noted = [note for note in source.notes if "not finite in 9 frames, none of which is scored" in note]
+    assert len(noted) == np.isnan(fill)
+    assert any(note.startswith("warning: TS6 was read as annot3") for note in source.notes)
+    with pytest.raises(UserError, match="2D is not finite in 9 of 12 frames"):  # 2D is context, scored or not
+        one_test(annot2=np.where(unscored[:, None, None], np.nan, arrays["annot2"]), valid_frame=1.0 - unscored)
+    if np.isnan(fill):
+        with pytest.raises(UserError, match="3D is not finite in 9 of 12 frames"):
+            one_test(univ_annot3=filled, valid_frame=np.zeros(FRAMES))
+
+
+def test_3d_of_unscored_frames_of_an_npz_may_be_anything(tmp_path):
+    _, test = tiny_3dhp.npz_content(FRAMES)
+    test["TS6"]["valid"][1:] = 0
+    test["TS6"]["data_3d"][1:] = np.nan
+    tiny_3dhp.write_npz(tmp_path, FRAMES)
+    tiny_3dhp.save_npz(tmp_path / "data_test_3dhp.npz", test)
+    source = npz(tmp_path)
+    assert np.isnan(list(source.read("test"))[5].millimetres[1:]).all()
+    assert any("TS6: the 3D is not finite in 11 frames, none of which is scored" in note for note in source.notes)
+
+
 def test_2d_outside_the_image_is_kept(one_train):
     _, sequences = one_train(lambda views: views[0]["annot2"].__isub__(3000))
     assert sequences[0].pixels.min() < -101
@@ -248,6 +297,22 @@ def metres(views):
         arrays["univ_annot3"] /= 1000
 
 
+def centimetres(views):
+    for arrays in views:
+        arrays["univ_annot3"] /= 10
+
+
+def absolute_pelvis(views):
+    for arrays in views:
+        others = np.arange(28) != tiny_3dhp.PELVIS
+        arrays["univ_annot3"][:, others] -= arrays["univ_annot3"][:, tiny_3dhp.PELVIS][:, None]
+
+
+def micrometres(views):
+    for arrays in views:
+        arrays["univ_annot3"] *= 1000
+
+
 def normalised(views):
     for arrays in views:
         arrays["annot2"][:] = arrays["annot2"] / 1024 - 1
@@ -256,6 +321,14 @@ def normalised(views):
 def seventeen(views):
     for arrays in views:
         arrays["annot2"] = arrays["annot2"][:, :17]
+
+
+def cells(shape, rows=FRAMES):
+    """A cell array of matrices of 28 joints."""
+    filled = np.empty(shape, dtype=object)
+    for place in np.ndindex(shape):
+        filled[place] = np.full((rows, 56), 500.0)
+    return filled
 
 
 def short(views):
@@ -267,6 +340,9 @@ def short(views):
     [
         (nan_in, r"S1/Seq1/cam4: 3D is not finite in 1 of 10 frames, first in frame 3 \(2 of 17 joints\)"),
         (metres, r"median distance of the joints from the pelvis is .*metres"),
+        (centimetres, r"median distance of the joints from the pelvis is .*centimetres, so multiply by 10\."),
+        (absolute_pelvis, r"pelvis is .*The pelvis is absolute while the others are relative"),
+        (micrometres, r"median distance of the joints from the pelvis is .*Convert the 3D to millimetres"),
         (normalised, r"S1/Seq1/cam0: the largest 2D coordinate is .*normalised; expected pixels"),
         (seventeen, r"annot2 of camera 0: found \(12, 34\), expected \(12, 56\)"),
         (short, r"univ_annot3 of camera 2: found \(11, 84\), expected \(12, 84\)"),
@@ -286,6 +362,9 @@ def test_wrong_training_values(one_train, edit, message):
         ({"cameras": np.arange(8)}, "holds 8 cameras, so there is no camera 8"),
         ({"frames": np.arange(1, FRAMES + 1)}, "frames does not count 0, 1, 2"),
         ({"annot2": np.zeros((14, 1))}, "annot2 of camera 0: found no matrix"),
+        ({"annot2": cells((14, 2))}, r"annot2 has 28 cells, shape \(14, 2\); expected one for each of the 14 cameras"),
+        ({"annot2": cells((14, 1), FRAMES + 1)}, "13 frames of 2D but 12 frames of 3D"),
+        ({"annot2": cells((14, 1), 0)}, r"annot2 of camera 0: found \(0, 56\), expected \(12, 56\)"),
     ],
 )
 def test_wrong_training_variables(one_train, changes, message):
@@ -309,7 +388,9 @@ def test_a_test_file_in_place_of_a_training_file(one_train):
         raw(one_train.root).infos("train")
 
 
-@pytest.mark.parametrize("text", ["", "name 0\n size x y\n", "name 0\n size 0 0\n"])
+@pytest.mark.parametrize(
+    "text", ["", "name 0\n size x y\n", "name 0\n size 0 0\n", "name 0\n size 2048.5 2048\n", "name 0\n size inf 1\n"]
+)
 def test_a_damaged_calibration(one_train, text):
     (one_train.root / "S1/Seq1").mkdir(parents=True)
     (one_train.root / "S1/Seq1/camera.calibration").write_text(text)
@@ -335,7 +416,10 @@ def test_a_training_file_in_place_of_a_test_file(one_test):
         ({"activity_annotation": np.full(FRAMES, 8)}, "activity of frame 0 is 8.0; expected a whole number 1..7"),
         ({"annot2": np.zeros((FRAMES, 28, 2))}, r"annot2 has shape \(12, 1, 28, 2\).*expected \(frames, 1, 17, 2\)"),
         ({"univ_annot3": np.zeros((FRAMES - 1, 17, 3))}, "12 frames of 2D but 11 frames of 3D"),
-        ({"univ_annot3": np.full((FRAMES, 17, 3), np.nan)}, r"3D is not finite in 12 of 12 frames.*\(17 of 17 joints"),
+        (
+            {"univ_annot3": np.full((FRAMES, 17, 3), np.nan)},
+            r"3D is not finite in 7 of 7 scored frames.*\(17 of 17 joints",
+        ),
     ],
 )
 def test_wrong_test_variables(one_test, changes, message):
@@ -379,6 +463,7 @@ def read_npz_with(tmp_path, edit_train=None, edit_test=None):
         (lambda d: d["S2 Seq1"][0]["5"].pop("data_3d") is None, "S2 Seq1 camera 5: no data_3d; found data_2d"),
         (lambda d: d["S2 Seq1"][0].update({"5": 3}), "S2 Seq1 camera 5: expected a dict with data_2d, data_3d"),
         (lambda d: d["S2 Seq1"][0]["5"].update(data_2d=3), "data_2d is no array of frames; found int"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=[[[1.0]]]), "data_3d is no array of frames; found list"),
         (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.ones((FRAMES, 16, 3))), r"shape \(12, 16, 3\); expected"),
         (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.full((FRAMES, 17, 3), "x")), "holds <U1 values"),
     ],
@@ -402,6 +487,21 @@ def test_wrong_test_npz(tmp_path, edit, message):
     with pytest.raises(UserError, match=message) as caught:
         read_npz_with(tmp_path, edit_test=edit)
     assert "data_test_3dhp.npz" in str(caught.value)
+
+
+def test_cameras_may_be_numbers(pair, tmp_path):
+    train, _ = tiny_3dhp.npz_content(FRAMES)
+    for take in train.values():
+        take[0] = {int(camera): view for camera, view in take[0].items()}
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    source = npz(tmp_path)
+    for found, expected in zip(source.read("train"), npz(pair).read("train"), strict=True):
+        assert found.info == expected.info
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+    del train["S4 Seq1"][0][5]
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    with pytest.raises(UserError, match="S4 Seq1: no camera 5; found 0, 1, 2, 4, 6, 7, 8"):
+        npz(tmp_path).infos("train")
 
 
 def test_another_frame_rate_in_an_npz_is_reported(tmp_path):
@@ -521,10 +621,36 @@ def test_forged_arrays_are_refused(tmp_path, parts):
 
 def test_a_list_that_contains_itself_is_refused(tmp_path):
     endless = []
-    endless.append(endless)
+    endless.append({"again": (endless,)})
     save_pickle(tmp_path / "a.npz", pickle.dumps(endless))
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="damaged.* a list that contains itself"):
         load_object(tmp_path / "a.npz", "data")
+
+
+def test_a_large_memo_number_costs_no_memory(tmp_path):
+    # The number 1 is given the entry 100,000,000 of the memo; a list of so many entries takes 1.6 GB.
+    save_pickle(tmp_path / "a.npz", b"K\x01" + pickle.LONG_BINPUT + (100_000_000).to_bytes(4, "little") + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert load_object(tmp_path / "a.npz", "data") == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
+def test_what_is_shared_is_read_once(tmp_path):
+    nested = [np.arange(3)]
+    for _ in range(60):
+        nested = [nested, nested]
+    save_pickle(tmp_path / "a.npz", pickle.dumps(nested))
+    found = load_object(tmp_path / "a.npz", "data")
+    for _ in range(60):
+        assert found[0] is found[1]
+        found = found[0]
+    np.testing.assert_array_equal(found[0], np.arange(3))
+
+
+def test_keys_and_members_of_sets_may_be_numpy_scalars(tmp_path):
+    content = {np.str_("TS1"): 1, (np.int64(2), "x"): 2, "set": {np.float32(0.5)}}
+    save_pickle(tmp_path / "a.npz", pickle.dumps(content))
+    assert load_object(tmp_path / "a.npz", "data") == {"TS1": 1, (2, "x"): 2, "set": {0.5}}
 
 
 def test_files_that_are_no_such_npz(tmp_path, pair):

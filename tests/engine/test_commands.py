@@ -3,6 +3,7 @@
 import json
 import shlex
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -33,6 +34,34 @@ def release(tmp_path):
 
 
 # ---------------------------------------------------------------- training
+
+
+def test_3d_of_unscored_frames_changes_nothing(release, train, tmp_path):
+    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    assert train(f"{flags} -c {tmp_path} --run whole").code == 0
+    for path in release.glob("mpi_inf_3dhp_test_set/TS*/annot_data.mat"):
+        with h5py.File(path, "r+") as file:
+            scored = file["valid_frame"][:, 0] == 1
+            file["univ_annot3"][:] = np.where(scored[:, None, None, None], file["univ_annot3"], np.nan)
+    (release / "3dhp_gt_univ.h5").unlink()
+    ended = train(f"{flags} -c {tmp_path} --run holes")
+    assert ended.code == 0, ended.err
+    assert np.isnan(open_cache(release / "3dhp_gt_univ.h5").test.millimetres).any()
+    assert result(tmp_path / "holes")["mpjpe_mm"] == result(tmp_path / "whole")["mpjpe_mm"]
+
+
+def test_a_cache_of_other_cameras_is_not_taken_for_the_usual_one_in_silence(release, train, verb, tmp_path):
+    prepared = verb(f"prepare 3dhp --raw {release} --cameras 0,2")
+    assert (prepared.code, "3dhp_gt_univ_cam0-2.h5" in prepared.out) == (0, True)
+    assert "Train with" not in prepared.out
+    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    ended = train(f"{flags} -c {tmp_path}/usual")
+    assert (ended.code, "WARNING" in ended.out) == (0, False), ended.err
+    assert "there is no 3dhp_gt_univ.h5 yet" in ended.out
+    (release / "3dhp_gt_univ_cam0-2.h5").replace(release / "3dhp_gt_univ.h5")
+    ended = train(f"{flags} -c {tmp_path}/other")
+    assert ended.code == 0, ended.err
+    assert "3dhp_gt_univ.h5 holds the training cameras 0,2, not the usual 0,1,2,4,5,6,7,8" in ended.out
 
 
 def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):

@@ -59,3 +59,12 @@ def test_a_full_disk_leaves_nothing(tmp_path):
     with pytest.raises(UserError, match="No space left on device"):
         write_atomically(tmp_path / "last.pt", write)
     assert names(tmp_path) == []
+
+
+def test_two_processes_of_the_same_number_write_different_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    temporary = set()
+    for _ in range(2):
+        write_atomically(tmp_path / "last.pt", lambda file: temporary.update(n for n in names(tmp_path) if n[0] == "."))
+    assert len(temporary) == 2
+    assert all(name.endswith(".tmp") for name in temporary)

@@ -19,7 +19,7 @@ def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, in
             if key == "name":
                 camera = int(values[0])
             elif key == "size" and camera is not None:
-                sizes[camera] = (int(values[0]), int(values[1]))
+                sizes[camera] = (_whole(values[0]), _whole(values[1]))
     except (OSError, ValueError, IndexError) as error:
         raise UserError(f"{path} is not a readable camera calibration ({error}); get it again or remove it") from error
     for camera in cameras:
@@ -29,3 +29,10 @@ def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, in
                 f"`name {camera}` and `size WIDTH HEIGHT`. Get the file again, or remove it to assume 2048 x 2048."
             )
     return sizes
+
+
+def _whole(text: str) -> int:
+    """2048 of "2048" or "2048.0"; raises ValueError for anything else."""
+    if not float(text).is_integer():
+        raise ValueError(f"{text} is no number of pixels")
+    return int(float(text))

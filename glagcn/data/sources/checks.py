@@ -4,9 +4,11 @@ import numpy as np
 
 from glagcn.errors import UserError
 
-# A person is about a metre across: no joint set has a median distance from the pelvis below 20 mm or above 20 m.
-SMALLEST_MEDIAN_MM = 20.0
-LARGEST_MEDIAN_MM = 20_000.0
+# The joints of a person, child or adult, are half a metre from the pelvis in the median: 0.5 in metres, 50 in
+# centimetres, and the distance from the camera, some metres, where only the pelvis is absolute.
+SMALLEST_MEDIAN_MM = 100.0
+LARGEST_MEDIAN_MM = 2_000.0
+LARGEST_MEDIAN_METRES = 5.0
 # Normalised 2D lies in [-1, 1], a little beyond where a person leaves the image.
 LARGEST_NORMALISED = 2.5
 
@@ -25,28 +27,20 @@ def as_frames(where: str, name: str, array: object, joints: int, channels: int) 
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: int) -> None:
+def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: int, valid: np.ndarray) -> None:
     """Check pixels [T,V,2] against millimetres [T,V,3]; raises UserError that begins with `where`.
 
     Equal lengths, finite values, 3D in millimetres, 2D in pixels.  2D may leave the image: published test
-    sequences do, so that is not an error.
+    sequences do, so that is not an error.  2D is context in every frame and is checked in all of them; 3D is read
+    where `valid` [T] says so, and copies of the test set fill it with anything elsewhere (see `unscored_note`).
     """
-    if len(pixels) != len(millimetres):
-        raise UserError(
-            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected equally many. "
-            "The file is damaged or was put together from two versions; get it again."
-        )
+    check_lengths(where, pixels, millimetres)
     if not len(pixels):
         raise UserError(f"{where}: holds no frames; expected at least one")
-    _check_finite(where, "2D", pixels)
-    _check_finite(where, "3D", millimetres)
-    distance = float(np.median(np.linalg.norm(millimetres - millimetres[:, root : root + 1], axis=-1)))
-    if not SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
-        unit = " (it looks like metres: multiply by 1000)" if distance < SMALLEST_MEDIAN_MM else ""
-        raise UserError(
-            f"{where}: the median distance of the joints from the pelvis is {distance:.4g}{unit}; "
-            "expected some hundred millimetres. Convert the 3D to millimetres."
-        )
+    _check_finite(where, "2D", pixels, np.ones(len(pixels), dtype=bool))
+    scored = judged_frames(valid)
+    _check_finite(where, "3D", millimetres, scored)
+    _check_unit(where, millimetres[scored], root)
     largest = float(np.abs(pixels).max())
     if largest <= LARGEST_NORMALISED:
         raise UserError(
@@ -55,15 +49,58 @@ def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: i
         )
 
 
-def _check_finite(where: str, name: str, values: np.ndarray) -> None:
-    bad = ~np.isfinite(values).all(axis=-1)
+def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
+    """Raise UserError unless there are as many frames of 2D as of 3D."""
+    if len(pixels) != len(millimetres):
+        raise UserError(
+            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected equally many. "
+            "The file is damaged or was put together from two versions; get it again."
+        )
+
+
+def judged_frames(valid: np.ndarray) -> np.ndarray:
+    """The [T] bool mask of the frames whose 3D is judged: those that are scored, or all where none is."""
+    return valid if valid.any() else np.ones_like(valid)
+
+
+def unscored_note(name: str, millimetres: np.ndarray) -> str | None:
+    """What to say about 3D [T,V,3] that passed `check_poses` and is not finite in some unscored frames; else None."""
+    bad = int((~np.isfinite(millimetres).all(axis=(1, 2))).sum())
+    return f"{name}: the 3D is not finite in {bad} frames, none of which is scored; kept as it is" if bad else None
+
+
+def _check_finite(where: str, name: str, values: np.ndarray, judged: np.ndarray) -> None:
+    bad = ~np.isfinite(values).all(axis=-1) & judged[:, None]
     if bad.any():
         frames = np.flatnonzero(bad.any(axis=-1))
+        judged_as = "frames" if judged.all() else "scored frames"
         raise UserError(
-            f"{where}: {name} is not finite in {len(frames)} of {len(values)} frames, first in frame {frames[0]} "
+            f"{where}: {name} is not finite in {len(frames)} of {judged.sum()} {judged_as}, first in frame {frames[0]} "
             f"({int(bad[frames[0]].sum())} of {values.shape[1]} joints); expected numbers everywhere. "
             "The file is damaged; get it again."
         )
+
+
+def _check_unit(where: str, millimetres: np.ndarray, root: int) -> None:
+    distance = float(np.median(np.linalg.norm(millimetres - millimetres[:, root : root + 1], axis=-1)))
+    if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
+        return
+    from_camera = np.median(np.linalg.norm(millimetres, axis=-1), axis=0)  # of each joint
+    if distance < LARGEST_MEDIAN_METRES:
+        cause = "Convert the 3D to millimetres: it looks like metres, so multiply by 1000."
+    elif distance < SMALLEST_MEDIAN_MM:
+        cause = "Convert the 3D to millimetres: it looks like centimetres, so multiply by 10."
+    elif np.median(from_camera) <= LARGEST_MEDIAN_MM < from_camera[root]:
+        cause = (
+            "The pelvis is absolute while the others are relative to it: the file was saved after a program had "
+            "changed its arrays. Get it again."
+        )
+    else:
+        cause = "Convert the 3D to millimetres."
+    raise UserError(
+        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; "
+        f"expected some hundred millimetres. {cause}"
+    )
 
 
 def as_valid(where: str, values: object, frames: int) -> np.ndarray:

@@ -45,27 +45,32 @@ def check_numbering(path: Path, cameras: tuple[int, ...]) -> None:
             )
 
 
-def read_train_joints(
-    path: Path, variable: str, channels: int, cameras: tuple[int, ...], length: int
-) -> dict[int, np.ndarray]:
-    """{camera: [length,17,channels] float32} of one variable of an annot.mat.  Raises UserError.
+def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[int, ...]) -> dict[int, np.ndarray]:
+    """{camera: [rows,17,channels] float32} of one variable of an annot.mat.  Raises UserError.
 
-    The file holds one (F, 28 * channels) matrix per camera, joint by joint; frames from `length` on are cut.
+    The file holds one (rows, 28 * channels) matrix per camera, joint by joint, with a row for each of `frames` or more.
     """
-    cells = _load(path, variable).ravel()
-    frames = count_train_frames(path, variable)
+    found_cells = _load(path, variable)
+    cells = found_cells.ravel()
+    shapes = _train_shapes(path)
+    frames, expected_cells = (int(np.prod(shapes[name])) for name in ("frames", "cameras"))
+    if len(cells) != expected_cells:
+        raise UserError(
+            f"{path}: {variable} has {len(cells)} cells, shape {found_cells.shape}; expected one for each of the "
+            f"{expected_cells} cameras. In another arrangement cameras would be mixed up; get the file again."
+        )
     joints = {}
     for camera in cameras:
         where = f"{path}: {variable} of camera {camera}"
-        block = cells[camera] if cells.dtype == object and camera < len(cells) else None
+        block = cells[camera] if cells.dtype == object else None
         expected = (frames, NUM_ANNOTATED_JOINTS * channels)
-        if not isinstance(block, np.ndarray) or block.shape != expected:
-            found = block.shape if isinstance(block, np.ndarray) else "no matrix"
+        shape = block.shape if isinstance(block, np.ndarray) else ()
+        if len(shape) != 2 or shape[0] < frames or shape[1] != expected[1]:
             raise UserError(
-                f"{where}: found {found}, expected {expected}: `frames` rows of {NUM_ANNOTATED_JOINTS} joints. "
-                "Another joint set, or a damaged file; get it again."
+                f"{where}: found {shape or 'no matrix'}, expected {expected}: a row for each of `frames`, of "
+                f"{NUM_ANNOTATED_JOINTS} joints. Another joint set, or a damaged file; get it again."
             )
-        selected = block.reshape(frames, NUM_ANNOTATED_JOINTS, channels)[:length, list(RELEVANT_JOINTS)]
+        selected = block.reshape(-1, NUM_ANNOTATED_JOINTS, channels)[:, list(RELEVANT_JOINTS)]
         joints[camera] = as_frames(where, variable, selected, len(RELEVANT_JOINTS), channels)
     return joints
 

@@ -8,7 +8,15 @@ import numpy as np
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources import SplitName, matlab
 from glagcn.data.sources.calibration import image_sizes
-from glagcn.data.sources.checks import as_activity, as_frames, as_valid, check_poses
+from glagcn.data.sources.checks import (
+    as_activity,
+    as_frames,
+    as_valid,
+    check_lengths,
+    check_poses,
+    judged_frames,
+    unscored_note,
+)
 from glagcn.data.sources.facts_3dhp import (
     ANNOTATION_VARIABLES,
     TEST_FPS,
@@ -105,11 +113,16 @@ class RawRelease:
         self._record(path)
         infos = self._train_infos(name)
         matlab.check_numbering(path, self.cameras)
-        length = infos[0].length
-        pixels = matlab.read_train_joints(path, "annot2", 2, self.cameras, length)
-        millimetres = matlab.read_train_joints(path, self._variable, 3, self.cameras, length)
+        frames = matlab.count_train_frames(path, self._variable)
+        all_pixels = matlab.read_train_joints(path, "annot2", 2, self.cameras)
+        all_millimetres = matlab.read_train_joints(path, self._variable, 3, self.cameras)
         for info in infos:
-            yield self._sequence(path, info, pixels.pop(info.camera), millimetres.pop(info.camera))
+            pixels, millimetres = all_pixels.pop(info.camera), all_millimetres.pop(info.camera)
+            check_lengths(f"{path}: {info.name}", pixels, millimetres)
+            if len(pixels) != frames:
+                self._note(f"{name}: matrices of {len(pixels)} rows, of which `frames` counts the first {frames}")
+            valid = np.ones(info.length, dtype=bool)
+            yield self._sequence(path, info, pixels[: info.length], millimetres[: info.length], valid)
 
     def _test_info(self, name: str) -> SequenceInfo:
         frames = matlab.count_test_frames(self._test[name], self._variable)
@@ -127,12 +140,13 @@ class RawRelease:
         sequence = self._sequence(path, self._test_info(name), pixels, millimetres, valid, activity)
         # The two with a camera of their own, and short: cheap to judge, and telling (their scales differ from 1).
         if name in ("TS5", "TS6"):
-            self._note(contradiction(name, self.annotation, pixels, millimetres))
+            judged = judged_frames(valid)
+            self._note(contradiction(name, self.annotation, pixels[judged], millimetres[judged]))
+        self._note(unscored_note(name, millimetres))
         return sequence
 
-    def _sequence(self, path: Path, info: SequenceInfo, pixels, millimetres, valid=None, activity=None) -> Sequence:
-        check_poses(f"{path}: {info.name}", pixels, millimetres, get_skeleton(self.skeleton).root)
-        valid = np.ones(info.length, dtype=bool) if valid is None else valid
+    def _sequence(self, path: Path, info: SequenceInfo, pixels, millimetres, valid, activity=None) -> Sequence:
+        check_poses(f"{path}: {info.name}", pixels, millimetres, get_skeleton(self.skeleton).root, valid)
         return Sequence(info, pixels, millimetres, valid, activity)
 
     @property

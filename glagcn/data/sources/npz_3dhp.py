@@ -8,7 +8,7 @@ import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources import SplitName
-from glagcn.data.sources.checks import as_frames, as_valid, check_poses
+from glagcn.data.sources.checks import as_frames, as_valid, check_poses, judged_frames, unscored_note
 from glagcn.data.sources.facts_3dhp import (
     TEST_FPS,
     TEST_IMAGE_SIZES,
@@ -109,20 +109,18 @@ class NpzPair:
             raise UserError(
                 f"{where}: expected the list [cameras, fps], found {_kind(value)}; not a 3DHP npz of P-STMO"
             )
-        if value[1] != official_fps:
+        if not np.array_equal(value[1], official_fps):
             self.notes.append(f"warning: {where}: {value[1]} fps in the file; the official {official_fps} is used")
-        missing = [camera for camera in self.cameras if str(camera) not in value[0]]
+        views = {str(camera): view for camera, view in value[0].items()}  # some copies count them by numbers
+        missing = [camera for camera in self.cameras if str(camera) not in views]
         if missing:
             raise UserError(
-                f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(map(str, value[0]))}. "
+                f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(views)}. "
                 "Choose among these with --cameras."
             )
-        return value[0]
+        return views
 
     def _info(self, split: SplitName, name: str, entry: dict) -> SequenceInfo:
-        where = f"{self.paths[split]}: {name}"
-        if np.ndim(entry["data_2d"]) == 0:
-            raise UserError(f"{where}: data_2d is no array of frames; found {_kind(entry['data_2d'])}")
         frames = len(entry["data_2d"])
         if split == "test":
             return SequenceInfo(name, name, -1, frames, TEST_FPS, *TEST_IMAGE_SIZES[name])
@@ -137,14 +135,18 @@ class NpzPair:
         where = f"{self.paths[split]}: {info.name}"
         pixels = as_frames(where, "data_2d", entry["data_2d"], 17, 2)
         millimetres = as_frames(where, "data_3d", entry["data_3d"], 17, 3)
-        check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root)
+        test = split == "test"
+        valid = as_valid(where, entry["valid"], len(pixels)) if test else np.ones(len(pixels), dtype=bool)
+        check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root, valid)
         if info.name in ("TS5", "TS6"):
-            warning = contradiction(info.name, self.annotation, pixels, millimetres)
-            self.notes.extend([warning] if warning else [])
-        if split == "test":
-            return Sequence(info, pixels, millimetres, as_valid(where, entry["valid"], info.length))
-        valid = np.ones(info.length, dtype=bool)
-        return Sequence(info, pixels[: info.length], millimetres[: info.length], valid)
+            judged = judged_frames(valid)
+            self._note(contradiction(info.name, self.annotation, pixels[judged], millimetres[judged]))
+        self._note(unscored_note(info.name, millimetres))
+        return Sequence(info, pixels[: info.length], millimetres[: info.length], valid[: info.length])
+
+    def _note(self, note: str | None) -> None:
+        if note and note not in self.notes:
+            self.notes.append(note)
 
 
 def _check_keys(path: Path, split: SplitName, content: object, expected: list[str]) -> None:
@@ -178,6 +180,9 @@ def _fields(where: str, entry: object, names: tuple[str, ...]) -> dict:
     if missing:
         hint = " A file without valid frames is no test file." if "valid" in missing else ""
         raise UserError(f"{where}: no {', '.join(missing)}; found {', '.join(map(str, entry)) or 'nothing'}.{hint}")
+    for name in names:
+        if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0:
+            raise UserError(f"{where}: {name} is no array of frames; found {_kind(entry[name])}")
     return entry
 
 

@@ -45,7 +45,7 @@ def _read_member(path: Path, key: str, member: io.BufferedIOBase) -> object:
     if dtype.kind != "O" or shape != ():
         raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {MEMBER_HINT}")
     try:
-        value = _resolve(_ArrayUnpickler(member, path).load())
+        value = _Resolver().resolve(_ArrayUnpickler(member, path).load())
     except (UserError, *ZIP_ERRORS):
         raise
     except Exception as error:  # a damaged pickle makes the unpickler raise anything at all
@@ -80,7 +80,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray while unpickling; `build` makes the array."""
+    """Stands in for numpy.ndarray while unpickling; _Resolver makes the array of it."""
 
     def __init__(self, *_: object) -> None:
         self.parts: tuple = ()
@@ -92,16 +92,6 @@ class _Array:
         if min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape}")
         self.parts = (tuple(int(n) for n in shape), dtype.dtype, bool(fortran), content)
-
-    def build(self) -> np.ndarray:
-        shape, dtype, fortran, content = self.parts
-        order = "F" if fortran else "C"
-        if dtype.kind != "O":
-            return np.frombuffer(content, dtype).reshape(shape, order=order)
-        flat = np.empty(len(content), dtype=object)
-        for i, value in enumerate(content):
-            flat[i] = _resolve(value)
-        return flat.reshape(shape, order=order)
 
 
 class _Scalar:
@@ -120,7 +110,12 @@ ALLOWED = {
 }
 
 
-class _ArrayUnpickler(pickle.Unpickler):
+class _ArrayUnpickler(pickle._Unpickler):
+    """Python's own unpickler, not the one in C: that one keeps its memo as a list, twice as long as the largest number
+    a file gives to an entry, so six bytes could ask for gigabytes.  This one has a dict, and is as fast on few and
+    large arrays.
+    """
+
     def __init__(self, file: io.BufferedIOBase, path: Path) -> None:
         super().__init__(file)
         self.path = path
@@ -134,14 +129,42 @@ class _ArrayUnpickler(pickle.Unpickler):
         return ALLOWED[module, name]
 
 
-def _resolve(value: object) -> object:
-    """`value` with every stand-in replaced by what it stands for, through all plain containers."""
-    if isinstance(value, _Array):
-        return value.build()
-    if isinstance(value, _Scalar):
-        return value.value
-    if isinstance(value, dict):
-        return {key: _resolve(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return type(value)(_resolve(item) for item in value)
-    return value
+class _Resolver:
+    """Replaces every stand-in by what it stands for, through arrays of objects and all plain containers.
+
+    What a pickle holds once and names often is made once: else nested sharing would grow exponentially.
+    """
+
+    def __init__(self) -> None:
+        self.known: dict[int, object] = {}  # by id(), which stays taken while the pickle's own objects live
+        self.open: set[int] = set()
+
+    def resolve(self, value: object) -> object:
+        """`value` resolved.  Raises ValueError when it contains itself."""
+        if isinstance(value, _Scalar):
+            return value.value
+        if not isinstance(value, _Array | dict | list | tuple | set | frozenset):
+            return value
+        if id(value) in self.open:
+            raise ValueError(f"a {type(value).__name__} that contains itself")
+        if id(value) not in self.known:
+            self.open.add(id(value))
+            self.known[id(value)] = self._make(value)
+            self.open.remove(id(value))
+        return self.known[id(value)]
+
+    def _make(self, value: object) -> object:
+        if isinstance(value, _Array):
+            return self._array(*value.parts)
+        if isinstance(value, dict):
+            return {self.resolve(key): self.resolve(item) for key, item in value.items()}
+        return type(value)(self.resolve(item) for item in value)
+
+    def _array(self, shape: tuple[int, ...], dtype: np.dtype, fortran: bool, content: bytes | list) -> np.ndarray:
+        order = "F" if fortran else "C"
+        if dtype.kind != "O":
+            return np.frombuffer(content, dtype).reshape(shape, order=order)
+        flat = np.empty(len(content), dtype=object)
+        for i, value in enumerate(content):
+            flat[i] = self.resolve(value)
+        return flat.reshape(shape, order=order)
