@@ -1,6 +1,7 @@
 import json
 import math
 import re
+import time
 
 import pytest
 from matplotlib.figure import Figure
@@ -91,12 +92,14 @@ def test_nan_is_null_in_json(log, tmp_path):
     json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path):
+def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, monkeypatch):
     first = RunLog(tmp_path)
     for step in (2, 4, 6, 8):
         first.record("train", step, {"mpjpe_mm": 100.0 + step})
     first.say("before")
     first.close()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60)  # TensorBoard orders files by the second they were made in
     second = RunLog(tmp_path, resumed_at=4)  # the last checkpoint: 6 and 8 will be trained again
     for step in (6, 8, 10):
         second.record("train", step, {"mpjpe_mm": 200.0 + step})
