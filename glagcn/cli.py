@@ -1,11 +1,12 @@
 """The commands: `main_sagcn_gpus.py`, and `glagcn` with the verbs beside training."""
 
+import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from glagcn import __version__, launcher
-from glagcn.config import VNECT_CAMERAS, Config, Parser, add_options, comma_separated, parse_command_line, resolve
+from glagcn.config import Config, Parser, add_options, comma_separated, parse_command_line, resolve
 from glagcn.errors import UserError
 
 EVALUATION_OPTIONS = {
@@ -73,7 +74,13 @@ def _parser() -> Parser:
     )
     source.add_argument("--npz", type=Path, metavar="DIR", help="data_train_3dhp.npz and data_test_3dhp.npz, or *_ori")
     prepare.add_argument("--annotation", choices=("univ", "annot3"), help="3D reference (default univ, *_ori: annot3)")
-    prepare.add_argument("--cameras", type=comma_separated(int), default=VNECT_CAMERAS, metavar="0,1,...")
+    prepare.add_argument(
+        "--cameras",
+        type=comma_separated(int),
+        default=argparse.SUPPRESS,
+        metavar="0,1,...",
+        help="default: the eight that everyone uses",
+    )
     prepare.add_argument("--out", type=Path, metavar="FILE", help="default: 3dhp_gt_<annotation>[_cam...].h5 in DIR")
     prepare.set_defaults(verb=_prepare)
 
@@ -97,7 +104,7 @@ def _prepare(options: dict) -> None:
     from glagcn.data.prepare import prepare_3dhp
 
     options.pop("dataset")
-    path = prepare_3dhp(**{name: options[name] for name in ("raw", "npz", "annotation", "cameras", "out")})
+    path = prepare_3dhp(**options)
     annotation = path.name.removeprefix("3dhp_gt_").removesuffix(".h5")
     if annotation in ("univ", "annot3"):  # the name that training looks for
         chosen = "" if annotation == "univ" else f" --annotation {annotation}"

@@ -14,7 +14,6 @@ from glagcn.widths import check_widths, widths_for
 
 DATASETS = ("3dhp", "demo")
 RECIPES = ("tuned", "published")
-VNECT_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 
 
 def option(default: Any, *flags: str, help: str, group: str, trains: bool = False, **parse: Any) -> Any:

@@ -77,6 +77,7 @@ class _Disk(io.FileIO):
         self.refusal: OSError | None = None
 
     def write(self, content: memoryview) -> int:
+        """Write all of `content`, or remember why the system refused; -> its length either way."""
         view = memoryview(content)
         done = 0
         try:
@@ -87,6 +88,7 @@ class _Disk(io.FileIO):
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or remember why the system refused."""
         try:
             return super().truncate(size)
         except OSError as error:
@@ -94,6 +96,7 @@ class _Disk(io.FileIO):
             return size or 0
 
     def close(self) -> None:
+        """Close the file; remember a refusal that comes as late as this."""
         try:
             super().close()
         except OSError as error:  # network file systems may refuse as late as here
