@@ -105,20 +105,20 @@ def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Seq
 
     predicted, target  any number of sequences [n,17,3], millimetres, relative to the root, taken as they are: no
                        alignment, no centring, the root counts.
-    activity           [n] numbers 1..7 per sequence; None: the activity tables hold the row "All" alone.
+    activity           [n] numbers 1..7 per sequence; None: there is no "activitywise".
 
     Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows TestSeq1..N, or the
     activities and All (every frame pooled); columns the 17 joints and Average, or the joint groups and Total.  A row
     without frames is NaN.  Raises UserError for shapes or activities that do not fit.
     """
     errors = sequence_errors(predicted, target)
-    pooled = np.concatenate(errors)
     by_sequence = {f"TestSeq{number}": frames for number, frames in enumerate(errors, start=1)}
-    by_activity = {}
+    tables = {"sequencewise": _tables(by_sequence)}
     if activity is not None:
-        numbers = _activities(activity, errors)
+        pooled, numbers = np.concatenate(errors), _activities(activity, errors)
         by_activity = {name: pooled[numbers == number] for number, name in enumerate(ACTIVITIES, start=1)}
-    return {"sequencewise": _tables(by_sequence), "activitywise": _tables(by_activity | {"All": pooled})}
+        tables["activitywise"] = _tables(by_activity | {"All": pooled})
+    return tables
 
 
 def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.ndarray]:

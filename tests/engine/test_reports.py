@@ -85,3 +85,9 @@ def test_the_screen_shows_totals_groups_and_joints():
     assert lines["TestSeq1"][1:4] == ["75.59", "86.07", "52.63"]
     assert max(map(len, text.splitlines())) <= 120
     assert text.count("left_ankle") == 1
+
+
+def test_without_activities_the_text_says_so():
+    text = format_tables(golden_tables(with_activities=False))
+    assert "TestSeq6" in text
+    assert text.endswith("so there is no activity table")
