@@ -117,8 +117,8 @@ def _evaluate(options: dict) -> None:
 
     path = Path(options["evaluate"])
     check_is_zip(path)  # a bad path is the first thing to say
-    if checkpoint.is_ours(path):
-        trained = checkpoint.load(path)["config"]
+    if content := checkpoint.load_ours(path):
+        trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             options = {name: trained.get(name) for name in ("dataset", "keypoints", "annotation")} | options
     _run(*resolve(options))

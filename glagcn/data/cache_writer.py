@@ -183,6 +183,7 @@ class _SplitWriter:
             self.append("activity", sequence.activity)
 
     def append(self, name: str, values: np.ndarray) -> None:
+        """Write the next frames of the array `name`, made for all frames on first use, and extend its checksum."""
         dtype, tail = self.kinds[name]
         if values.shape[1:] != tail:
             raise ValueError(f"{name} has shape {values.shape}, expected (frames, *{tail})")

@@ -29,12 +29,13 @@ def save(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, lambda file: torch.save({"format": FORMAT, "version": VERSION} | content, file))
 
 
-def is_ours(path: Path) -> bool:
-    """Whether this is one of our checkpoints, as opposed to a published file or something else."""
+def load_ours(path: Path) -> dict[str, Any] | None:
+    """As `load`, but None where the file is not one of ours: a published file, or something else."""
     try:
-        return isinstance(content := _read(path), dict) and content.get("format") == FORMAT
+        content = _read(path)
     except UserError:
-        return False
+        return None
+    return _checked(content, path) if _is_ours(content) else None
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -43,8 +44,16 @@ def load(path: Path) -> dict[str, Any]:
     Raises UserError where the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
     content = _read(path)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
+    if not _is_ours(content):
         raise UserError(f"{path} is not a checkpoint of this program; expected a last.pt, best.pt or exported file")
+    return _checked(content, path)
+
+
+def _is_ours(content: Any) -> bool:
+    return isinstance(content, dict) and content.get("format") == FORMAT
+
+
+def _checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise UserError(f"{path} has checkpoint version {version}, this program reads up to {VERSION}; update it")

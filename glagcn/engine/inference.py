@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +40,9 @@ def load_model(
     path = Path(path)
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     check_is_zip(path)
-    load = _load_ours if checkpoint.is_ours(path) else _load_published
-    model = load(path, skeleton, widths).eval()
+    content = checkpoint.load_ours(path)
+    build = _load_published if content is None else partial(_restore, content)
+    model = build(path, skeleton, widths).eval()
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise UserError(
@@ -157,8 +159,9 @@ def _share_outside(pose_2d: np.ndarray, size: np.ndarray) -> float:
     return float(np.mean(((pose_2d < 0) | (pose_2d > size)).any(axis=-1)))
 
 
-def _load_ours(path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None) -> LiftingNetwork:
-    content = checkpoint.load(path)
+def _restore(
+    content: dict[str, Any], path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None
+) -> LiftingNetwork:
     config, state = content["model_config"], content["model"]
     _check_agrees(path, config, skeleton, widths)
     model = from_config(config)

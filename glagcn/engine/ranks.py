@@ -58,10 +58,6 @@ class Ranks:
         """Whether this is rank 0, the one that prints and writes."""
         return self.rank == 0
 
-    def barrier(self) -> None:
-        """Wait until every rank is here."""
-        self.accelerator.wait_for_everyone()
-
     @contextmanager
     def agree(self) -> Iterator[None]:
         """Leave the block together: if it raised UserError (or OSError) on any rank, all raise the first rank's."""

@@ -26,7 +26,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         logging.getLogger("glagcn").setLevel(logging.ERROR)
     with ranks.agree():
         path = find_checkpoint(config)
-        trained = checkpoint.load(path)["config"] if checkpoint.is_ours(path) else None
+        content = checkpoint.load_ours(path)
+        trained = content["config"] if content else None
         model = load_model(path, widths=config.architecture)
         check_flags(config, origin, model, path)
     cache = open_data(config, ranks, log)

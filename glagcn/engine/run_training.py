@@ -65,22 +65,20 @@ def check_processes(config: Config, ranks: Ranks) -> None:
 
 
 def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData) -> dict[str, Any] | None:
-    """Rank 0 makes the folder; every rank reads last.pt in it."""
-    with ranks.agree():
-        if ranks.is_main and not config.fresh:
-            folder.resume(config, data.plan.num_windows)  # refuse before anything is written
-        if ranks.is_main and config.output:
-            make_folder(Path(config.output), "--output")
-        if ranks.is_main:
-            folder.create(config, config.fresh)
-    with ranks.agree():
-        content = folder.resume(config, data.plan.num_windows)
+    """Every rank reads last.pt, unless the run starts over; then rank 0 makes the folder."""
+    with ranks.agree():  # refuse before anything is written
+        content = None if config.fresh else folder.resume(config, data.plan.num_windows)
     steps = ranks.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
         raise UserError(
             f"the processes see different states in {folder.last} (steps {steps}, by rank); "
             "put the run folder on a file system of all nodes with -c DIR"
         )
+    with ranks.agree():
+        if ranks.is_main and config.output:
+            make_folder(Path(config.output), "--output")
+        if ranks.is_main:
+            folder.create(config, config.fresh)
     return content
 
 

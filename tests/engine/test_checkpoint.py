@@ -20,7 +20,7 @@ def test_what_is_saved_comes_back(path):
     assert content["version"] == checkpoint.VERSION
     assert {name: content[name] for name in REST} == REST
     assert torch.equal(content["model"]["weight"], torch.arange(3.0))
-    assert checkpoint.is_ours(path)
+    assert checkpoint.load_ours(path)
 
 
 def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(path, monkeypatch):
@@ -65,7 +65,7 @@ def test_published_files_and_other_files_are_not_ours(tmp_path):
     torch.save({"model_pos": {}}, tmp_path / "published.bin")
     (tmp_path / "text.pt").write_text("hello")
     for name in ("published.bin", "text.pt", "nothing.pt"):
-        assert not checkpoint.is_ours(tmp_path / name)
+        assert checkpoint.load_ours(tmp_path / name) is None
     with pytest.raises(UserError, match=r"published\.bin is not a checkpoint of this program"):
         checkpoint.load(tmp_path / "published.bin")
 
