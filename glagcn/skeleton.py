@@ -56,6 +56,21 @@ class Skeleton:
             order[left], order[right] = right, left
         return order
 
+    @property
+    def input_mirror(self) -> list[int]:
+        """The permutation of the input joints that swaps left and right; `mirror` where there is no joint map.
+
+        With a map, the input joint of a joint changes places with that of its mirror joint.  A joint that averages a
+        left and a right input needs no swap, and an input that no joint reads has none.
+        """
+        if self.joint_map is None:
+            return self.mirror
+        order = list(range(self.num_input_joints))
+        for joint, mirrored in enumerate(self.mirror):
+            if len(self.joint_map[joint]) == 1:
+                order[self.joint_map[joint][0]] = self.joint_map[mirrored][0]
+        return order
+
     def adjacency(self) -> np.ndarray:
         """The fixed graph A of Eq. 2: [3,V,V] float32 = (identity, inward, outward), columns sum to 1 or 0.
 

@@ -94,8 +94,7 @@ def _lift(model: LiftingNetwork, windows: Tensor, flip: bool) -> Tensor:
     poses = model(windows).center[:, 0]
     if flip:
         there, back = (
-            torch.tensor(order, device=windows.device)
-            for order in (_input_mirror(model.skeleton), model.skeleton.mirror)
+            torch.tensor(order, device=windows.device) for order in (model.skeleton.input_mirror, model.skeleton.mirror)
         )
         poses = (poses + mirror(model(mirror(windows, there)).center[:, 0], back)) / 2
     return poses.float().cpu()
@@ -106,21 +105,6 @@ def _windows(pose: Tensor, frames: int) -> Tensor:
     half = frames // 2
     padded = torch.cat([pose[:1].expand(half, -1, -1), pose, pose[-1:].expand(half, -1, -1)])
     return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
-
-
-def _input_mirror(skeleton: Skeleton) -> list[int]:
-    """The permutation of the input joints that swaps left and right; the skeleton's own where there is no map.
-
-    With a map, the input joint of a joint changes places with that of its mirror joint.  A joint that averages a left
-    and a right input needs no swap, an input that no joint reads has none.
-    """
-    if skeleton.joint_map is None:
-        return skeleton.mirror
-    order = list(range(skeleton.num_input_joints))
-    for joint, mirrored in enumerate(skeleton.mirror):
-        if len(skeleton.joint_map[joint]) == 1:
-            order[skeleton.joint_map[joint][0]] = skeleton.joint_map[mirrored][0]
-    return order
 
 
 def _check_input(model: LiftingNetwork, pose_2d: np.ndarray, image_size: np.ndarray) -> None:
