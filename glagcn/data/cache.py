@@ -8,6 +8,7 @@ Layout (version 1), with every array contiguous so that it can be mapped into me
     /train, /test
       sequences         [S] table: name, subject, camera, start, length, fps, width, height
       pixels            [F,V,2] float32        millimetres   [F,V,3] float32, camera coordinates
+                        V is the number of input joints of the skeleton for the one, of its joints for the other
       valid             [F] uint8              activity      [F] uint8, left out where the source has none
                         each of the arrays with the attribute crc32, the checksum of its bytes
 """
@@ -42,8 +43,9 @@ class Split:
 
     sequences    S rows of the table.
     starts       [S] int64, the first frame of each sequence in the arrays below.
-    pixels       [F,V,2] float32, image coordinates.  Like millimetres a copy-on-write map of the file: processes
-                 of one node share its pages, and writing to it changes nothing but this process.
+    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.  Like millimetres a
+                 copy-on-write map of the file: processes of one node share its pages, and writing to it changes
+                 nothing but this process.
     millimetres  [F,V,3] float32, camera coordinates, absolute.
     valid        [F] bool: frames that are scored.
     activity     [F] uint8, 1..7 (0: none), or None where the source has no such table.
@@ -109,12 +111,12 @@ def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
 
 
 def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: bool) -> Split:
-    group, joints = file[name], get_skeleton(skeleton).num_joints
+    group, joint_set = file[name], get_skeleton(skeleton)
     table = group["sequences"][()]
     frames = int(table["length"].sum())
     arrays = {
-        "pixels": _map(path, group["pixels"], "<f4", (frames, joints, 2)),
-        "millimetres": _map(path, group["millimetres"], "<f4", (frames, joints, 3)),
+        "pixels": _map(path, group["pixels"], "<f4", (frames, joint_set.num_input_joints, 2)),
+        "millimetres": _map(path, group["millimetres"], "<f4", (frames, joint_set.num_joints, 3)),
         "valid": np.array(_map(path, group["valid"], "u1", (frames,))),
     }
     if "activity" in group:

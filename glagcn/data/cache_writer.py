@@ -17,7 +17,7 @@ from glagcn.data.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources import Source
 from glagcn.errors import UserError
-from glagcn.skeleton import get_skeleton
+from glagcn.skeleton import Skeleton, get_skeleton
 
 Progress = Callable[[str, SequenceInfo, int, int], None]
 """Called after each sequence with (split, its row, frames written so far, frames of both splits)."""
@@ -120,14 +120,14 @@ def _write_file(disk: _Disk, source: Source, progress: Progress | None) -> list[
 
 
 def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Progress | None) -> None:
-    joints = get_skeleton(source.skeleton).num_joints
+    skeleton = get_skeleton(source.skeleton)
     # All tables first: they are cheap, and a missing test set should not be found after minutes of reading.
     tables = {split: _table(split, source.infos(split)) for split in SPLITS}
     total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
     some_valid = False
     for split, table in tables.items():
         group = file.create_group(split)
-        writer = _SplitWriter(group, int(table["length"].sum()), joints)
+        writer = _SplitWriter(group, int(table["length"].sum()), skeleton)
         for row, sequence in zip(table, source.read(split), strict=True):
             if (sequence.info.name.encode(), sequence.info.length) != (bytes(row["name"]), row["length"]):
                 raise ValueError(f"the source announced {row} and then read {sequence.info}")
@@ -164,11 +164,11 @@ def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
 class _SplitWriter:
     """Appends sequences to the arrays of one split, checksumming what it writes."""
 
-    def __init__(self, group: h5py.Group, frames: int, joints: int) -> None:
+    def __init__(self, group: h5py.Group, frames: int, skeleton: Skeleton) -> None:
         self.group, self.frames = group, frames
         self.kinds = {
-            "pixels": ("<f4", (joints, 2)),
-            "millimetres": ("<f4", (joints, 3)),
+            "pixels": ("<f4", (skeleton.num_input_joints, 2)),
+            "millimetres": ("<f4", (skeleton.num_joints, 3)),
             "valid": ("u1", ()),
             "activity": ("u1", ()),
         }

@@ -27,6 +27,32 @@ def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
         image = f"{info.width}x{info.height}"
         rows.append((name, info.length, len(members), cut_frames.get(name, 0), f"{info.fps:g}", image, valid))
     rows.append(("all views", len(split.valid), "", "", "", "", int(split.valid.sum())))
+    return _aligned(rows)
+
+
+def subject_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
+    """A table of the subjects of a split, for data sets of many takes; frames are those of one camera."""
+    rows = [("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")]
+    for subject in dict.fromkeys(info.subject for info in split.sequences):
+        infos = [info for info in split.sequences if info.subject == subject]
+        takes = {info.name.partition("/cam")[0]: info.length for info in infos}
+        rows.append(
+            (
+                subject,
+                len({info.kind_of_action for info in infos}),
+                len(takes),
+                sum(takes.values()),
+                len({info.camera for info in infos}),
+                sum(cut_frames.get(name, 0) for name in takes),
+                "/".join(dict.fromkeys(f"{info.fps:g}" for info in infos)),
+                "/".join(dict.fromkeys(f"{info.width}x{info.height}" for info in infos)),
+            )
+        )
+    rows.append(("all views", "", "", len(split.valid), "", "", "", ""))
+    return _aligned(rows)
+
+
+def _aligned(rows: list[tuple]) -> list[str]:
     widths = [max(len(str(row[k])) for row in rows) for k in range(len(rows[0]))]
     return ["  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 

@@ -8,7 +8,8 @@ import tiny_3dhp
 
 from glagcn.data import report
 from glagcn.data.cache import open_cache
-from glagcn.data.prepare import ensure_cache, find_3dhp, prepare_3dhp
+from glagcn.data.find import find_3dhp
+from glagcn.data.prepare import ensure_cache, prepare_3dhp
 from glagcn.data.report import short_sequences_line, summary_lines, valid_frames_line
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 from glagcn.errors import UserError

@@ -10,15 +10,18 @@ import pytest
 import scipy.io
 import tiny_3dhp
 
-from glagcn.data.sources import facts_3dhp
+from glagcn.data.sources import facts_3dhp, safe_pickle
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS, TRAIN_SEQUENCES
 from glagcn.data.sources.mpi_inf_3dhp import RawRelease
 from glagcn.data.sources.npz_3dhp import NpzPair
 from glagcn.data.sources.pinhole import judge_annotation, projection_error
-from glagcn.data.sources.safe_pickle import load_object
 from glagcn.errors import UserError
 
 FRAMES = 12
+
+
+def load_object(path, key):
+    return safe_pickle.load_object(path, key, "expected a test file")
 
 
 @pytest.fixture(scope="module")

@@ -49,6 +49,23 @@ def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: i
         )
 
 
+def check_world(where: str, metres: np.ndarray, root: int) -> None:
+    """Raise UserError unless 3D [T,V,3] in a world frame has frames, is finite, and is in metres."""
+    if not len(metres):
+        raise UserError(f"{where}: holds no frames; expected at least one")
+    _check_finite(where, "3D", metres, np.ones(len(metres), dtype=bool))
+    distance = _median_distance(metres, root)
+    if SMALLEST_MEDIAN_MM <= 1000 * distance <= LARGEST_MEDIAN_MM:
+        return
+    cause = "Convert the 3D to metres"
+    if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
+        cause += ": it looks like millimetres, so divide by 1000"
+    raise UserError(
+        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; expected about half a metre. "
+        f"{cause}."
+    )
+
+
 def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
     """Raise UserError unless there are as many frames of 2D as of 3D."""
     if len(pixels) != len(millimetres):
@@ -82,7 +99,7 @@ def _check_finite(where: str, name: str, values: np.ndarray, judged: np.ndarray)
 
 
 def _check_unit(where: str, millimetres: np.ndarray, root: int) -> None:
-    distance = float(np.median(np.linalg.norm(millimetres - millimetres[:, root : root + 1], axis=-1)))
+    distance = _median_distance(millimetres, root)
     if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
         return
     from_camera = np.median(np.linalg.norm(millimetres, axis=-1), axis=0)  # of each joint
@@ -101,6 +118,10 @@ def _check_unit(where: str, millimetres: np.ndarray, root: int) -> None:
         f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; "
         f"expected some hundred millimetres. {cause}"
     )
+
+
+def _median_distance(poses: np.ndarray, root: int) -> float:
+    return float(np.median(np.linalg.norm(poses - poses[:, root : root + 1], axis=-1)))
 
 
 def as_valid(where: str, values: object, frames: int) -> np.ndarray:

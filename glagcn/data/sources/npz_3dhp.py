@@ -27,6 +27,7 @@ FILE_NAMES = {
     "univ": {"train": "data_train_3dhp.npz", "test": "data_test_3dhp.npz"},
     "annot3": {"train": "data_train_3dhp_ori.npz", "test": "data_test_3dhp_ori.npz"},
 }
+FILE_HINT = "expected an npz with the key 'data', as P-STMO's converter writes it"
 KEYS = {"train": "'S1 Seq1' to 'S8 Seq2'", "test": "'TS1' to 'TS6'"}
 
 
@@ -87,7 +88,7 @@ class NpzPair:
     def _load(self, split: SplitName) -> dict[str, dict]:
         path = self.paths[split]
         self._records[split] = file_record(path, self.root)
-        content = load_object(path, "data")
+        content = load_object(path, "data", FILE_HINT)
         expected = [name.replace("/", " ") for name in TRAIN_SEQUENCES] if split == "train" else list(TEST_SEQUENCES)
         _check_keys(path, split, content, expected)
         if split == "test":

@@ -17,33 +17,34 @@ import numpy as np
 from glagcn.errors import UserError
 
 PLAIN_DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|S\d+|U\d+|O8?|\?)")
-MEMBER_HINT = "expected an npz with the key 'data', as P-STMO's converter writes it"
 
+BYTES = (bytes, bytearray)
 ZIP_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
 
 
-def load_object(path: Path, key: str) -> object:
-    """The Python object in the 0-d object array `key` of an npz, its arrays read-only views of the file's bytes.
+def load_object(path: Path, key: str, hint: str) -> object:
+    """The Python object in the 0-d object array `key` of an npz, its arrays views of the file's bytes.
 
     Raises UserError for a file that is truncated or no npz, a missing key, and any forbidden name in the pickle.
+    `hint` is part of its messages: what was expected, such as "expected an npz with the key 'data'".
     """
     try:
         with zipfile.ZipFile(path) as archive:
             if f"{key}.npy" not in archive.namelist():
                 found = ", ".join(name.removesuffix(".npy") for name in archive.namelist()) or "nothing"
-                raise UserError(f"{path}: no key {key!r}; found {found}; {MEMBER_HINT}")
+                raise UserError(f"{path}: no key {key!r}; found {found}; {hint}")
             with archive.open(f"{key}.npy") as member:
-                value = _read_member(path, key, member)
+                value = _read_member(path, key, member, hint)
                 member.read()  # to the end, where zipfile compares the checksum
                 return value
     except ZIP_ERRORS as error:
-        raise UserError(f"{path} is no npz or is truncated ({error}); {MEMBER_HINT}; get it again") from error
+        raise UserError(f"{path} is no npz or is truncated ({error}); {hint}; get it again") from error
 
 
-def _read_member(path: Path, key: str, member: io.BufferedIOBase) -> object:
-    shape, dtype = _read_header(path, key, member)
+def _read_member(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> object:
+    shape, dtype = _read_header(path, key, member, hint)
     if dtype.kind != "O" or shape != ():
-        raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {MEMBER_HINT}")
+        raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {hint}")
     try:
         value = _Resolver().resolve(_ArrayUnpickler(member, path).load())
     except (UserError, *ZIP_ERRORS):
@@ -53,13 +54,13 @@ def _read_member(path: Path, key: str, member: io.BufferedIOBase) -> object:
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
 
-def _read_header(path: Path, key: str, member: io.BufferedIOBase) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> tuple[tuple[int, ...], np.dtype]:
     try:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
     except ValueError as error:
-        raise UserError(f"{path}: {key!r} is no .npy member ({error}); {MEMBER_HINT}") from error
+        raise UserError(f"{path}: {key!r} is no .npy member ({error}); {hint}") from error
     return shape, dtype
 
 
@@ -72,9 +73,9 @@ class _Dtype:
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
-        # (version, byte order, sub-array, names, fields, size, alignment, flags, ...): only the order is believed.
-        if any(part is not None for part in state[2:5]):
-            raise ValueError("structured dtypes are not allowed")
+        # (version, byte order, sub-array, names, fields, size, alignment, flags): only the order is believed.
+        if any(part is not None for part in state[2:5]) or len(state) > 8:
+            raise ValueError("structured dtypes and dtypes with metadata are not allowed")
         if state[1] in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(state[1])
 
@@ -87,11 +88,21 @@ class _Array:
 
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, _Dtype) or not isinstance(content, list if dtype.dtype.kind == "O" else bytes):
+        self._set(shape, dtype, bool(fortran), content)
+
+    def _set(self, shape: tuple, dtype: _Dtype, fortran: bool, content: bytes | bytearray | list) -> None:
+        if not isinstance(dtype, _Dtype) or not isinstance(content, list if dtype.dtype.kind == "O" else BYTES):
             raise ValueError("an array of unknown content")
         if min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape}")
-        self.parts = (tuple(int(n) for n in shape), dtype.dtype, bool(fortran), content)
+        self.parts = (tuple(int(n) for n in shape), dtype.dtype, fortran, content)
+
+
+class _Buffer(_Array):
+    """Stands in for the function that makes arrays of buffers, which protocol 5 of pickle uses."""
+
+    def __init__(self, content: bytes | bytearray, dtype: _Dtype, shape: tuple, order: str) -> None:
+        self._set(shape, dtype, order == "F", content)
 
 
 class _Scalar:
@@ -100,11 +111,30 @@ class _Scalar:
     def __init__(self, dtype: _Dtype, content: bytes) -> None:
         self.value = np.frombuffer(content, dtype.dtype, count=1)[0]
 
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("a number with a state")
 
+
+class _Bytes:
+    """Stands in for what pickle's protocol 2, which knows no bytes, makes them with: text of the first 256 letters."""
+
+    def __new__(cls, text: str = "", encoding: str = "latin1") -> bytes:
+        if encoding != "latin1":
+            raise ValueError(f"bytes in the encoding {encoding!r}")
+        return text.encode("latin1")
+
+    def __setstate__(self, state: object) -> None:
+        raise ValueError("bytes with a state")
+
+
+# Every one has a __setstate__: without it a pickle could set attributes of the class, for all files read after it.
 # numpy moved its core in version 2; files of both ages are in circulation.
 ALLOWED = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _Scalar for core in ("core", "_core")},
+    **{(f"numpy.{core}.numeric", "_frombuffer"): _Buffer for core in ("core", "_core")},
+    ("_codecs", "encode"): _Bytes,
+    ("__builtin__", "bytes"): _Bytes,
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
 }
@@ -127,6 +157,10 @@ class _ArrayUnpickler(pickle._Unpickler):
                 "allowed, and nothing was executed. Do not use this file unless you trust where it came from."
             )
         return ALLOWED[module, name]
+
+    def get_extension(self, code: int) -> None:
+        """Refuse names by number: what one stands for may come from a table of the process, past `find_class`."""
+        raise UserError(f"{self.path}: the pickle inside asks for extension {code}, which nothing here uses; refused")
 
 
 class _Resolver:

@@ -1,0 +1,102 @@
+"""The calibrated cameras of Human3.6M and HumanEva-I: between the world, a camera and its image.
+
+The numbers in cameras.json are the calibrations of the two data sets, in the order in which VideoPose3D's files hold
+the views.  Camera coordinates are x right, y down, z forward.
+"""
+
+import json
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+CALIBRATION = Path(__file__).with_name("cameras.json")
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera as it stands for one subject.
+
+    id             the name of the data set, such as "54138969" or "C1".
+    width, height  of the image, pixels.
+    orientation    the quaternion (w, x, y, z) that turns camera axes into world axes.
+    translation    where the camera stands in the world, millimetres.
+    focal, centre  (x, y), pixels; None where the data set has no intrinsics (HumanEva-I), like
+    radial         the coefficients (k1, k2, k3) and
+    tangential     (p1, p2) of the distortion.
+    """
+
+    id: str
+    width: int
+    height: int
+    orientation: tuple[float, float, float, float]
+    translation: tuple[float, float, float]
+    focal: tuple[float, float] | None = None
+    centre: tuple[float, float] | None = None
+    radial: tuple[float, float, float] | None = None
+    tangential: tuple[float, float] | None = None
+
+
+@cache
+def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
+    """The cameras of a subject of "h36m" or "humaneva15", in the order of the files; empty where none are calibrated.
+
+    "Train/S1" and "Validate/S1" of HumanEva-I are the same person before the same cameras.
+    """
+    calibration = _calibration()[dataset]
+    prefix, _, person = subject.rpartition("/")
+    if prefix not in (("Train", "Validate") if dataset == "humaneva15" else ("",)):
+        return ()
+    placed = calibration["placed"].get(person, [])
+    return tuple(
+        Camera(**{key: tuple(value) if isinstance(value, list) else value for key, value in (lens | place).items()})
+        for lens, place in zip(calibration["cameras"], placed, strict=False)
+    )
+
+
+def to_camera(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """World points [...,3] in camera coordinates, both in millimetres: the inverse orientation of X - t."""
+    return (np.asarray(points, np.float64) - camera.translation) @ axes_of(camera)
+
+
+def to_world(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """Camera coordinates [...,3] as world points, both in millimetres: the inverse of `to_camera`."""
+    return np.asarray(points, np.float64) @ axes_of(camera).T + camera.translation
+
+
+def project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """The pixels [...,2] of points [...,3] in camera coordinates, any unit.  Raises ValueError without intrinsics.
+
+    Human3.6M's own model: with x = (X / Z, Y / Z) and r2 = |x|^2, the pixel is
+    focal * (x (1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 x_2 + p2 x_1) + (p2, p1) r2) + centre.
+    VideoPose3D's converter does not exchange p1 and p2; over the image that is less than a pixel.
+    """
+    if camera.focal is None or camera.centre is None:
+        raise ValueError(f"camera {camera.id} has no intrinsics")
+    points = np.asarray(points, np.float64)
+    plane = points[..., :2] / points[..., 2:]
+    r2 = (plane**2).sum(axis=-1, keepdims=True)
+    k1, k2, k3 = camera.radial or (0.0, 0.0, 0.0)
+    p1, p2 = camera.tangential or (0.0, 0.0)
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    tangential = plane @ [[p2], [p1]]
+    distorted = plane * (radial + tangential) + r2 * np.array([p2, p1])
+    return distorted * camera.focal + camera.centre
+
+
+@cache
+def _calibration() -> dict:
+    return json.loads(CALIBRATION.read_text(encoding="utf-8"))
+
+
+def axes_of(camera: Camera) -> np.ndarray:
+    """The rotation [3,3] from camera to world coordinates: its columns are the camera's axes in the world, z up."""
+    w, x, y, z = np.array(camera.orientation) / np.linalg.norm(camera.orientation)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
