@@ -46,6 +46,11 @@ def check_widths(widths: Sequence[int], frames: int | None = None) -> None:
         )
 
 
+def target_frame(frames: int, causal: bool) -> int:
+    """The frame of a window that it is lifted for, counted from 0: the centre, or causally the last."""
+    return frames - 1 if causal else frames // 2
+
+
 def _factors(frames: int) -> tuple[int, ...]:
     """The prime factors of `frames` when all are 3, 5 or 7; else nothing."""
     if frames < 2:

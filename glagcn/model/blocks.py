@@ -122,21 +122,22 @@ class AGCN(nn.Module):
 class StridedModule(nn.Module):
     """Strided learning (section 3.2): AGCN(C, C, 1), then AGCN(C, C, w), with an outer residual.
 
-    The outer residual is the centre of every group of w frames; T becomes T/w.
+    The outer residual is the centre of every group of w frames, in a causal model its last frame; T becomes T/w.
     """
 
-    def __init__(self, channels: int, num_joints: int, width: int, dropout: float):
+    def __init__(self, channels: int, num_joints: int, width: int, dropout: float, causal: bool = False):
         super().__init__()
         self.width = width
+        self.kept = width - 1 if causal else width // 2
         self.spread = AGCN(channels, channels, num_joints, dropout=dropout)
         self.reduce = AGCN(channels, channels, num_joints, stride=width, dropout=dropout, residual=False)
         self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Features [N,C,V,T] to features [N,C,V,T/w]."""
-        centres = x[..., self.width // 2 :: self.width]
+        skip = x[..., self.kept :: self.width]
         x = self.dropout(self.spread(x, adjacency))
-        return self.dropout(self.reduce(x, adjacency)) + centres
+        return self.dropout(self.reduce(x, adjacency)) + skip
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:

@@ -1,4 +1,4 @@
-"""GLA-GCN: a window of 2D poses to the 3D pose of its centre frame."""
+"""GLA-GCN: a window of 2D poses to the 3D pose of its centre frame, or causally of its last."""
 
 from collections.abc import Sequence
 from math import prod
@@ -12,13 +12,13 @@ from glagcn.model.blocks import AGCN, StridedModule
 from glagcn.model.heads import HEADS, JointHead, SequenceHead
 from glagcn.model.initial import init_published
 from glagcn.skeleton import Skeleton, get_skeleton
-from glagcn.widths import check_widths
+from glagcn.widths import check_widths, target_frame
 
 
 class Prediction(NamedTuple):
     """What the network returns, in metres relative to the root."""
 
-    center: Tensor  # [N,1,V,3], the centre frame
+    center: Tensor  # [N,1,V,3], the target frame: the centre, or the last of a causal model
     sequence: Tensor | None  # [N,T,V,3], every frame of the window; None without a sequence stage
 
 
@@ -35,9 +35,10 @@ class LiftingNetwork(nn.Module):
                 script convolves 3DHP joints over the links of "h36m17".
     head, mix   see JointHead; the sequence head's output layer is of the same kind.
     dropout     inside the graph convolutions and after the units of the strided stage.
+    causal      the target is the last frame of the window, so that lifting needs no frames to come.
+    input_norm  False leaves the input normalisation out: the published model fed COCO joints never applies its own.
 
-    A skeleton with a joint map reads num_input_joints joints and averages them to its V; such a model is a published
-    one that never applied its input normalisation, so it has none.
+    A skeleton with a joint map reads num_input_joints joints and averages them to its V.
     Starts with the published initialisation.  Raises UserError on widths, head or graph that cannot be.
     """
 
@@ -52,6 +53,8 @@ class LiftingNetwork(nn.Module):
         head: str = "unshared",
         mix: float = 0.5,
         dropout: float = 0.1,
+        causal: bool = False,
+        input_norm: bool = True,
     ):
         super().__init__()
         graph = graph or skeleton
@@ -59,20 +62,26 @@ class LiftingNetwork(nn.Module):
         self.skeleton, self.graph = skeleton, graph
         self.widths = tuple(widths)
         self.frames = prod(widths)
+        self.causal = causal
         self.channels = channels
         self.head_kind, self.mix, self.dropout = head, mix, dropout
 
         joints = skeleton.num_joints
         self.register_buffer("adjacency", torch.from_numpy(graph.adjacency()))
         self.register_buffer("joint_map", _joint_map(skeleton), persistent=False)
-        self.input_norm = nn.BatchNorm1d(2 * joints) if skeleton.joint_map is None else None
+        self.input_norm = nn.BatchNorm1d(2 * joints) if input_norm else None
         self.expand = AGCN(2, channels, joints, dropout=dropout, coordinates=True)
         self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
         self.sequence_head = SequenceHead(channels, joints, head, mix, dropout) if sequence_layers else None
-        self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout) for width in widths)
+        self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout, causal) for width in widths)
         self.head = JointHead(channels, joints, head, mix)
         self.to(memory_format=torch.channels_last)
         init_published(self)
+
+    @property
+    def target_frame(self) -> int:
+        """The frame of a window, counted from 0, whose pose is predicted."""
+        return target_frame(self.frames, self.causal)
 
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,V,2] to a Prediction in metres.
@@ -119,6 +128,8 @@ def model_config(model: LiftingNetwork) -> dict[str, Any]:
         "head": model.head_kind,
         "mix": model.mix,
         "dropout": model.dropout,
+        "causal": model.causal,
+        "input_norm": model.input_norm is not None,
     }
 
 

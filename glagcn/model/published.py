@@ -68,32 +68,41 @@ def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor],
     if model.input_norm is None:
         weights = {name: tensor for name, tensor in weights.items() if not name.startswith(INPUT_NORM)}
     for name in sorted(places.keys() | weights.keys()):
-        _check(name, places.get(name), weights.get(name), source)
+        problem = _problem(name, places.get(name), weights.get(name))
+        if problem:
+            raise UserError(f"{source}: {problem}; {_hint(name, weights)}")
     state = model.state_dict()
     for name, place in places.items():
         target = state[place.name]
         target[place.index] = weights[name].reshape(target[place.index].shape).to(target.dtype)
 
 
-def _check(name: str, place: Place | None, tensor: Tensor | None, source: str) -> None:
+def count_widths(weights: Mapping[str, Tensor]) -> int:
+    """The number of filter widths of published weights: each has two blocks in layers_tcngcn."""
+    return sum(name.startswith("layers_tcngcn.") and name.endswith(".PA") for name in weights) // 2
+
+
+def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | None:
+    """How the weights called `name` do not fit; None where they do."""
     if tensor is None:
-        raise UserError(f"{source}: the weights {name!r} {list(place.shape)} are missing; {_hint(name)}")
+        return f"the weights {name!r} {list(place.shape)} are missing"
     if place is None:
-        raise UserError(f"{source}: unexpected weights {name!r} {list(tensor.shape)}; {_hint(name)}")
+        return f"unexpected weights {name!r} {list(tensor.shape)}"
     if tuple(tensor.shape) != place.shape:
-        raise UserError(
-            f"{source}: the weights {name!r} have shape {list(tensor.shape)}, expected {list(place.shape)}; "
-            f"{_hint(name)}"
-        )
+        return f"the weights {name!r} have shape {list(tensor.shape)}, expected {list(place.shape)}"
+    return None
 
 
-def _hint(name: str) -> str:
-    """What to change when the weights called `name` do not fit."""
-    if name.startswith("layers_tcngcn."):
-        return "each filter width has two entries of layers_tcngcn: give as many widths (-arc, widths=) as the file has"
-    if name.startswith(INPUT_NORM) or name.endswith(".PA"):
+def _hint(name: str, weights: Mapping[str, Tensor]) -> str:
+    """What would fit `weights`, where those called `name` do not fit the model."""
+    if name.startswith(INPUT_NORM) or name == "expand_gcn.gcn1.PA":
         return "its size follows from the joints: choose the skeleton the file was trained with (skeleton=)"
-    return "the file is not a published S-AGCN of these channels (--channel) and joints (skeleton=)"
+    parts = []
+    if count_widths(weights):
+        parts.append(f"{count_widths(weights)} filter widths, such as -arc {','.join('3' * count_widths(weights))}")
+    if "fc.weight" in weights and weights["fc.weight"].dim() > 1:
+        parts.append(f"--channel {weights['fc.weight'].shape[1]}")
+    return f"the file has {' and '.join(parts)}" if parts else "the file is not a published S-AGCN"
 
 
 def _copies(ours: str, theirs: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -71,7 +71,8 @@ def test_the_sequence_head_can_output_negative_coordinates():
 
 
 def test_a_joint_map_averages_the_input_and_leaves_it_as_it_was():
-    model = LiftingNetwork(get_skeleton("humaneva15_coco17"), (3,), 8, sequence_layers=0, head="shared").eval()
+    skeleton = get_skeleton("humaneva15_coco17")
+    model = LiftingNetwork(skeleton, (3,), 8, sequence_layers=0, head="shared", input_norm=False).eval()
     x = torch.randn(2, 3, 17, 2)
     before = x.clone()
     features = model._features(x)
@@ -79,6 +80,29 @@ def test_a_joint_map_averages_the_input_and_leaves_it_as_it_was():
     assert features.shape == (2, 2, 15, 3)
     torch.testing.assert_close(features[:, :, 0], (x[:, :, 11] + x[:, :, 12]).transpose(1, 2) / 2)
     torch.testing.assert_close(features[:, :, 2], x[:, :, 5].transpose(1, 2))
+
+
+def test_the_input_norm_is_over_the_mapped_joints():
+    model = LiftingNetwork(get_skeleton("humaneva15_coco17"), (3,), 8, sequence_layers=0, head="shared")
+    assert model.input_norm.num_features == 2 * 15
+    assert model(torch.randn(2, 3, 17, 2)).center.shape == (2, 1, 15, 3)
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_outer_residual_carries_the_target_frame(causal):
+    """With everything else silenced, what reaches the head is the target frame of the window alone."""
+    model = LiftingNetwork(get_skeleton("h36m17"), (3, 5), 4, sequence_layers=0, causal=causal).eval()
+    for module in model.strided:
+        for layer in (module.reduce.bn, module.reduce.temporal):
+            torch.nn.init.zeros_(layer.weight)
+            torch.nn.init.zeros_(layer.bias)
+    assert model.target_frame == (14 if causal else 7)
+    x = torch.randn(1, 15, 17, 2)
+    features = model.expand(model._features(x), model.adjacency)[..., model.target_frame]
+    for module in model.strided:
+        module.reduce.activation = False
+    expected = model.head(features[..., None])
+    torch.testing.assert_close(model(x).center, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 27, 17, 2), (2, 9, 16, 2), (2, 9, 17, 3), (9, 17, 2)])
