@@ -7,7 +7,16 @@ import torch
 
 from glagcn.data.cache import Split
 from glagcn.data.sequence import SequenceInfo
-from glagcn.data.windows import EpochPlan, FrameStore, WindowIds, mean_pose, mirror, select_centers, share
+from glagcn.data.windows import (
+    EpochPlan,
+    FrameStore,
+    WindowIds,
+    distortions,
+    mean_pose,
+    mirror,
+    select_centers,
+    share,
+)
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
@@ -60,7 +69,8 @@ class TestPlan:
     def test_every_window_once_per_copy_with_the_partial_batch(self, flip):
         plan = EpochPlan(np.arange(100, 137), batch_size=8, flip=flip, seed=3)
         batches = [plan.batch(2, k) for k in range(plan.steps_per_epoch)]
-        frames, flips = (np.concatenate(part) for part in zip(*batches, strict=True))
+        frames, flips = (np.concatenate([getattr(batch, part) for batch in batches]) for part in ("frames", "flips"))
+        assert all(batch.distortions is None for batch in batches)
         copies = 2 if flip == "copy" else 1
         assert sorted(frames) == sorted(np.repeat(np.arange(100, 137), copies))
         assert [len(b.frames) for b in batches[:-1]] == [8] * (plan.steps_per_epoch - 1)
@@ -89,6 +99,15 @@ class TestPlan:
         assert max(sizes) - min(sizes) <= 1
         assert sizes[0] == max(sizes)
 
+    def test_distortions_are_drawn_per_window_and_epoch_and_leave_the_order_as_it_is(self):
+        plain, distorted = (EpochPlan(np.arange(900), 900, "copy", 0, distort=flag) for flag in (False, True))
+        whole, later = distorted.batch(0, 0), distorted.batch(1, 0)
+        np.testing.assert_array_equal(plain.batch(0, 0).frames, whole.frames)
+        assert set(whole.distortions) == set(range(9))
+        assert (whole.distortions != later.distortions).any()
+        shares = [share(whole, rank, 7) for rank in range(7)]
+        np.testing.assert_array_equal(np.concatenate([s.distortions for s in shares]), whole.distortions)
+
 
 class TestSelection:
     split = make_split([10, 7, 5])
@@ -102,17 +121,12 @@ class TestSelection:
     def test_subset_takes_the_beginning_of_every_sequence(self):
         assert select_centers(self.split, subset=0.3).tolist() == [0, 1, 2, 10, 11, 12, 17, 18]
 
-    def test_cameras_and_subjects(self):
+    def test_cameras(self):
         assert select_centers(self.split, cameras=(1,)).tolist() == list(range(10, 17))
-        assert select_centers(self.split, subjects=("S0", "S2")).tolist() == [*range(10), *range(17, 22)]
 
     def test_what_is_not_there_is_named(self):
         with pytest.raises(UserError, match="--cameras: 5 not in the data, which has 0, 1"):
             select_centers(self.split, cameras=(5,))
-        with pytest.raises(UserError, match="--subjects_train: S9"):
-            select_centers(self.split, subjects=("S1", "S9"))
-        with pytest.raises(UserError, match="no training sequence"):
-            select_centers(self.split, subjects=("S1",), cameras=(0,))
 
 
 class TestWindows:
@@ -157,6 +171,40 @@ class TestWindows:
         left, right = SKELETON.joints.index("left_wrist"), SKELETON.joints.index("right_wrist")
         assert flipped.inputs[0, 0, left, 0] == -plain.inputs[0, 0, right, 0]
         assert flipped.inputs[0, 0, left, 1] == plain.inputs[0, 0, right, 1]
+
+    def test_a_distortion_turns_and_scales_the_target_alone(self):
+        store = store_of(make_split([27]))
+        ids = WindowIds(np.full(9, 13), np.zeros(9, dtype=bool))
+        plain, distorted = store.windows(ids), store.windows(ids._replace(distortions=np.arange(9)))
+        assert torch.equal(plain.inputs, distorted.inputs)
+        torch.testing.assert_close(distorted.targets[4], plain.targets[4])  # 0 degrees, scale 1
+        angle, scale = np.deg2rad(5), 1.05  # the last of the nine
+        x, y, z = plain.targets[8].unbind(-1)
+        turned = [x * np.cos(angle) - y * np.sin(angle), x * np.sin(angle) + y * np.cos(angle), z]
+        torch.testing.assert_close(distorted.targets[8], scale * torch.stack(turned, dim=-1))
+        lengths = torch.linalg.det(distortions()) ** (1 / 3)
+        torch.testing.assert_close(lengths, torch.tensor([0.95, 1, 1.05]).repeat(3))
+
+    def test_a_causal_window_ends_at_its_frame(self):
+        split = make_split([30, 30])
+        store = FrameStore(split, SKELETON, 9, CPU, causal=True)
+        batch = store.windows(WindowIds(np.array([32, 45]), np.zeros(2, dtype=bool)))
+        singles = FrameStore(split, SKELETON, 1, CPU).windows(WindowIds(np.arange(60), np.zeros(60, dtype=bool)))
+        frames = [[30, 30, 30, 30, 30, 30, 30, 31, 32], list(range(37, 46))]
+        assert torch.equal(batch.inputs, singles.inputs[:, 0][torch.tensor(frames)])
+
+    def test_inputs_of_other_joints_are_mirrored_by_their_own_pairs(self):
+        skeleton = get_skeleton("humaneva15_coco17")
+        plain = make_split([27])
+        split = Split(plain.sequences, plain.starts, plain.pixels, plain.millimetres[:, :15], plain.valid, None)
+        store = FrameStore(split, skeleton, 27, CPU)
+        straight, mirrored = (store.windows(WindowIds(np.array([13]), np.array([flag]))) for flag in (False, True))
+        assert straight.inputs.shape == (1, 27, 17, 2)
+        assert straight.targets.shape == (1, 27, 15, 3)
+        coco_left_wrist, coco_right_wrist = 9, 10
+        assert torch.equal(mirrored.inputs[..., coco_left_wrist, 0], -straight.inputs[..., coco_right_wrist, 0])
+        left, right = skeleton.joints.index("left_wrist"), skeleton.joints.index("right_wrist")
+        assert torch.equal(mirrored.targets[..., left, 1], straight.targets[..., right, 1])
 
     def test_streaming_ahead_gives_the_same_batches_in_order(self):
         store = store_of(make_split([60]))
