@@ -1,43 +1,35 @@
-"""Every option of the trainer once: its flags, its meaning, and the presets of the paper.
+"""Every option of the trainer once: its flags, its meaning, and what it may be.
 
 A value comes from, in this order: a flag, the preset of the data set and recipe, the default of the field;
 `--debug` then caps whatever would make a run long.  Nothing here imports torch, so that `--help` is immediate.
 """
 
 import argparse
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from math import inf, prod
-from typing import Any, NoReturn
+from re import fullmatch
+from typing import Any
 
 from glagcn.errors import UserError
+from glagcn.options import Parser, add_options, add_refused, comma_separated, long_flag, option
+from glagcn.presets import DATASETS, DEBUG_CAPS, GRAPHS, PRESETS, RECIPE_PRESETS, RECIPES
 from glagcn.widths import check_widths, widths_for
 
-DATASETS = ("3dhp", "demo")
-RECIPES = ("tuned", "published")
-
-
-def option(default: Any, *flags: str, help: str, group: str, trains: bool = False, **parse: Any) -> Any:
-    """A field of Config and its command line flags.
-
-    default  None where the preset fills it in.
-    trains   the value shapes what is trained or which state is the best, so a resumed run must agree with it.
-    parse    further keywords of argparse's add_argument.
-    """
-    meta = {"flags": flags, "help": help, "group": group, "trains": trains, "parse": parse}
-    return field(default=default, metadata=meta)
-
-
-def comma_separated(kind: type) -> Any:
-    """An argparse type: a tuple of `kind`, written with commas."""
-
-    def parse(text: str) -> tuple:
-        values = tuple(kind(part) for part in text.split(",") if part)
-        if not values:
-            raise ValueError(text)
-        return values
-
-    parse.__name__ = f"comma separated {kind.__name__}s"
-    return parse
+# Options that only some schedules read, the first of which is suggested.
+SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
+    "lr_final": ("exponential", "cosine"),
+    "lr_decay": ("steps",),
+    "lr_decay_large": ("steps",),
+    "large_decay_epoch": ("steps",),
+}
+AT_LEAST_ONE = (
+    "epochs", "batch_size", "accumulate", "stride", "downsample", "log_steps", "large_decay_epoch", "max_steps",
+    "test_frames",
+)  # fmt: skip
+NOT_NEGATIVE = (
+    "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "eval_epochs", "checkpoint_frequency", "clip",
+    "sequence_weight", "seed",
+)  # fmt: skip
 
 
 # fmt: off
@@ -45,14 +37,15 @@ def comma_separated(kind: type) -> Any:
 class Config:
     """The resolved options of one run."""
 
-    dataset: str = option(None, "-d", "--dataset", choices=DATASETS, group="data", trains=True,
-        help="3dhp: MPI-INF-3DHP; demo: synthetic people, made on the spot")
+    dataset: str = option("h36m", "-d", "--dataset", choices=DATASETS, group="data", trains=True,
+        help="h36m: Human3.6M; humaneva15: HumanEva-I; 3dhp: MPI-INF-3DHP; demo: synthetic people, made on the spot")
     root_path: str = option("data", "--root_path", metavar="DIR", group="data",
         help="where the published files are, and the cache made of them")
     cache_dir: str | None = option(None, "--cache_dir", metavar="DIR", group="data",
         help="keep the cache here instead, for instance when --root_path is read-only")
-    keypoints: str = option("gt", "-k", "--keypoints", choices=("gt",), group="data", trains=True,
-        help="source of the 2D poses; gt is the ground truth")
+    keypoints: str = option("gt", "-k", "--keypoints", metavar="NAME", group="data", trains=True,
+        help="source of the 2D poses: gt is the ground truth; others as their files are named, "
+        "data_2d_h36m_cpn_ft_h36m_dbb.npz is cpn_ft_h36m_dbb")
     annotation: str = option(None, "--annotation", choices=("univ", "annot3"), group="data", trains=True,
         help="3D reference of 3dhp: univ_annot3 (the field's protocol) or annot3 (true scale)")
     cameras: tuple[int, ...] | None = option(None, "--cameras", metavar="0,1,...", type=comma_separated(int),
@@ -61,13 +54,26 @@ class Config:
     subjects_train: tuple[str, ...] | None = option(None, "-str", "--subjects_train", metavar="S1,...",
         type=comma_separated(str), group="data", trains=True,
         help="train on these subjects only")
+    subjects_test: tuple[str, ...] | None = option(None, "-ste", "--subjects_test", metavar="S9,...",
+        type=comma_separated(str), group="data", trains=True,
+        help="evaluate these subjects only")
+    actions: tuple[str, ...] | None = option(None, "-a", "--actions", metavar="Walk,...",
+        type=comma_separated(str), group="data", trains=True,
+        help="train on and evaluate the actions that begin with these words; * is all")
+    downsample: int = option(1, "--downsample", type=int, metavar="N", group="data", trains=True,
+        help="use every N-th frame of every sequence, in training and evaluation")
     subset: float = option(1.0, "--subset", type=float, group="data", trains=True,
         help="train on this leading fraction of every sequence")
     stride: int = option(1, "-s", "--stride", type=int, group="data", trains=True,
         help="frames between the centres of training windows")
     flip: str = option(None, "--flip", choices=("copy", "random", "none"), group="data", trains=True,
+        short_for={"copy": ("-da", "--data_augmentation")},
         help="horizontal flips in training: a second copy of every window, a random draw per window, or none")
-    test_flip: bool = option(True, "-tta", "--test_flip", "--test_augmentation",
+    distort_targets: bool = option(False, "--distort_targets", group="data", trains=True,
+        action=argparse.BooleanOptionalAction,
+        help="turn (-5, 0, 5 degrees) and scale (0.95, 1, 1.05) the 3D target of every training window by a draw, and "
+        "not its 2D: the published runs on Human3.6M and HumanEva-I did")
+    test_flip: bool = option(None, "-tta", "--test_flip", "--test_augmentation", "--test_time_augmentation",
         group="data", trains=True, action=argparse.BooleanOptionalAction,
         help="average the predictions of a window and of its mirror image when evaluating")
 
@@ -82,13 +88,19 @@ class Config:
         help="AGCN blocks of the sequence stage; 0 leaves the stage and its head out (the public S-AGCN)")
     head: str = option(None, "--head", choices=("unshared", "shared", "mixed"), group="model", trains=True,
         help="single head: one linear layer per joint (Eq. 5), one for all (Eq. 6), or both averaged")
-    graph: str | None = option(None, "--graph", choices=("h36m",), group="model", trains=True,
-        help="use Human3.6M's links on the joints of the data set, as the published 3DHP script does")
+    graph: str | None = option(None, "--graph", choices=GRAPHS, group="model", trains=True,
+        help="links of the graph convolution where they are not those of the data's joints: h36m for 3dhp, as in the "
+        "published script; humaneva15, humaneva15_coco17: as in the published HumanEva-I models")
+    causal: bool = option(False, "--causal", group="model", trains=True, action=argparse.BooleanOptionalAction,
+        help="lift the last frame of a window instead of its centre: no frames to come are needed")
     dropout: float = option(0.1, "-drop", "--dropout", type=float, group="model", trains=True,
         help="dropout probability")
 
-    recipe: str = option("tuned", "--recipe", choices=RECIPES, group="optimisation", trains=True,
-        help="how weights start and the learning rate decays: tuned (ours) or published (the paper's script)")
+    recipe: str = option(None, "--recipe", choices=RECIPES, group="optimisation", trains=True,
+        help="how weights start, and the defaults of this group: tuned (ours; 3dhp, demo) or published (the paper's "
+        "scripts; h36m, humaneva15)")
+    resume: str | None = option(None, "-r", "--resume", metavar="CHECKPOINT", group="optimisation",
+        help="start from this checkpoint, ours or a published one; a run that was stopped goes on without this flag")
     epochs: int = option(None, "-e", "--epochs", type=int, group="optimisation",
         help="passes over the training windows; the schedule spans them")
     max_steps: int | None = option(None, "--max_steps", type=int, metavar="N", group="optimisation",
@@ -99,8 +111,25 @@ class Config:
         help="compute every batch in K parts, to save memory")
     lr: float = option(None, "-lr", "--lr", "--learning_rate", type=float, group="optimisation", trains=True,
         help="learning rate at the start, for the global batch: never divided by the number of processes")
+    optimizer: str = option(None, "--optimizer", choices=("adam", "ranger"), group="optimisation", trains=True,
+        help="Adam with amsgrad, or Ranger (RAdam with Lookahead)")
+    schedule: str = option(None, "--schedule", choices=("exponential", "cosine", "steps"), group="optimisation",
+        trains=True,
+        help="decay of the rate: exponential to --lr_final step by step, a cosine to --lr_final epoch by epoch, or "
+        "factors after epochs")
     lr_final: float | None = option(None, "--lr_final", type=float, group="optimisation", trains=True,
-        help="learning rate at the end of --epochs (recipe tuned)")
+        help="learning rate at the end of --epochs (exponential, cosine)")
+    lr_decay: float | None = option(None, "-lrd", "--lr_decay", type=float, group="optimisation", trains=True,
+        help="factor of the rate after an epoch (steps)")
+    lr_decay_large: float | None = option(None, "--lr_decay_large", type=float, group="optimisation", trains=True,
+        help="factor instead of it after every --large_decay_epoch-th epoch (steps)")
+    large_decay_epoch: int | None = option(None, "--large_decay_epoch", type=int, metavar="N", group="optimisation",
+        trains=True,
+        help="see --lr_decay_large (steps)")
+    bn_momentum: float = option(0.1, "--bn_momentum", type=float, group="optimisation", trains=True,
+        help="momentum of the BatchNorm statistics in the first epoch")
+    bn_momentum_final: float = option(None, "--bn_momentum_final", type=float, group="optimisation", trains=True,
+        help="momentum that it falls to over --epochs, exponentially, epoch by epoch")
     warmup: int = option(None, "--warmup", type=int, metavar="STEPS", group="optimisation", trains=True,
         help="optimiser steps over which the learning rate rises from 0")
     clip: float = option(0.0, "--clip", type=float, metavar="NORM", group="optimisation", trains=True,
@@ -133,20 +162,56 @@ class Config:
         help="evaluate instead of training: best.pt of the run folder, or this checkpoint")
     output: str | None = option(None, "--output", metavar="DIR", group="run",
         help="write results here instead of beside the checkpoint")
+    by_subject: bool = option(False, "--by_subject", group="run", action="store_true",
+        help="print the errors of every subject too (h36m, humaneva15)")
     save_steps: int = option(0, "--save_steps", type=int, metavar="N", group="run",
         help="write last.pt every N optimiser steps")
     save_minutes: float = option(10.0, "--save_minutes", type=float, metavar="M", group="run",
         help="write last.pt every M minutes; 0 does not")
+    checkpoint_frequency: int = option(0, "--checkpoint_frequency", type=int, metavar="N", group="run",
+        help="keep the state after every N epochs as epoch_<number>.pt; 0 keeps last.pt and best.pt alone")
     eval_epochs: int = option(1, "--eval_epochs", type=int, metavar="N", group="run",
-        help="evaluate after every N epochs, and at the end")
+        short_for={0: ("--no_eval",)},
+        help="evaluate after every N epochs, and at the end; 0: at the end only")
+    export_training_curves: bool = option(True, "--export_training_curves", group="run",
+        action=argparse.BooleanOptionalAction,
+        help="draw training_curves.png in the run folder after every evaluation")
     log_steps: int = option(50, "--log_steps", type=int, metavar="N", group="run",
         help="optimiser steps between two lines of the log")
     test_frames: int | None = option(None, "--test_frames", type=int, metavar="N", group="run", trains=True,
         help="evaluate on N valid test frames only, evenly spread; results say so")
-    debug: bool = option(False, "--debug", group="run", action="store_true", trains=True,
+    debug: bool = option(False, "-dg", "--debug", group="run", action="store_true", trains=True,
         help="the whole way in about a minute: a small model, few steps, few test frames")
     dry_run: bool = option(False, "--dry_run", group="run", action="store_true",
         help="stop after the summary of what would run")
+
+    render: bool = option(False, "--render", group="rendering", action="store_true",
+        help="draw one sequence instead of training, with best.pt or the checkpoint of --evaluate")
+    viz_subject: str | None = option(None, "--viz_subject", group="rendering", help="whom to draw, such as S11 or TS1")
+    viz_action: str | None = option(None, "--viz_action", group="rendering", help="what, such as Walking or Seq1")
+    viz_camera: int = option(0, "--viz_camera", type=int, metavar="N", group="rendering", help="seen by which camera")
+    viz_output: str | None = option(None, "--viz_output", metavar="FILE", group="rendering",
+        help="write the animation here: .gif or .mp4")
+    viz_video: str | None = option(None, "--viz_video", metavar="FILE", group="rendering",
+        help="show the frames of this video behind the 2D poses")
+    viz_skip: int = option(0, "--viz_skip", type=int, metavar="N", group="rendering", help="begin at frame N")
+    viz_limit: int = option(-1, "--viz_limit", type=int, metavar="N", group="rendering",
+        help="show at most N frames; -1 shows all")
+    viz_downsample: int = option(1, "--viz_downsample", type=int, metavar="N", group="rendering",
+        help="show every N-th frame, at the fps divided by N")
+    viz_size: float = option(5.0, "--viz_size", type=float, metavar="INCHES", group="rendering",
+        help="height of the picture, at 100 pixels an inch")
+    viz_bitrate: int = option(3000, "--viz_bitrate", type=int, metavar="KBPS", group="rendering", help="of the .mp4")
+    viz_ground_truth: bool = option(True, "--viz_no_ground_truth", action="store_false", group="rendering",
+        help="leave the true pose out")
+    viz_export: str | None = option(None, "--viz_export", metavar="FILE", group="rendering",
+        help="write the coordinates of the frames that are shown: .npz or .csv")
+    viz_keypoints: str | None = option(None, "--viz_keypoints", metavar="FILE", group="rendering",
+        help="lift these 2D poses [T,V,2] (.npy, .npz) instead of a sequence of the data set")
+    viz_image_size: tuple[int, ...] | None = option(None, "--viz_image_size", metavar="W,H", type=comma_separated(int),
+        group="rendering", help="pixels of the image that --viz-keypoints were found in")
+    viz_fps: float | None = option(None, "--viz_fps", type=float, metavar="F", group="rendering",
+        help="frames per second, where neither poses nor video say it or both are wrong")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -163,40 +228,17 @@ class Config:
         return "_".join([*source, *model, self.recipe, f"seed{self.seed}"] + (["debug"] if self.debug else []))
 
 
-# The paper's numbers and ours.  3dhp: 81 frames, 256 channels and 1,200 windows a step are the published command;
-# 49 epochs, Adam, flips as copies are what its script does.  Its rate of 1e-3 is divided by the world size there:
-# 1.25e-4 on its eight GPUs, which is the global rate.
-PRESETS: dict[str, dict[str, Any]] = {
-    "3dhp": {
-        "annotation": "univ", "flip": "copy", "frames": 81, "channels": 256, "sequence_layers": 3, "head": "unshared",
-        "epochs": 49, "batch_size": 1200,
-    },
-    "demo": {
-        "annotation": "", "flip": "random", "frames": 27, "channels": 32, "sequence_layers": 1, "head": "unshared",
-        "epochs": 2, "batch_size": 128, "log_steps": 10,
-    },
-}
-RECIPE_PRESETS: dict[str, dict[str, Any]] = {
-    "tuned": {"lr": 4e-3, "lr_final": 2e-4, "warmup": 100},
-    "published": {"lr": 1.25e-4, "lr_final": None, "warmup": 0},
-}
-DEBUG_CAPS: dict[str, Any] = {
-    "channels": 16, "sequence_layers": 1, "batch_size": 64, "epochs": 1, "max_steps": 20, "warmup": 5, "log_steps": 5,
-    "test_frames": 256,
-}
-# fmt: on
-
-
 def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
     """Fill in presets and check.  -> (config, where each value came from: "flag", "preset", "default" or "debug").
 
     `given` holds the values of flags only, by field name.  Raises UserError naming flag, value and fix.
     """
-    if given.get("dataset") not in DATASETS:
-        found = f"--dataset {given['dataset']} is unknown" if given.get("dataset") else "--dataset is missing"
-        raise UserError(f"{found}; expected one of {', '.join(DATASETS)} (demo needs no data)")
-    recipe = given.get("recipe", "tuned")
-    preset = PRESETS[given["dataset"]] | RECIPE_PRESETS[recipe]
+    dataset = given.get("dataset", Config.dataset)
+    if dataset not in DATASETS:
+        raise UserError(f"--dataset {dataset} is unknown; expected one of {', '.join(DATASETS)} (demo needs no data)")
+    preset = _preset(given)
+    if given.get("schedule", preset["schedule"]) != preset["schedule"]:
+        preset = {name: value for name, value in preset.items() if name not in SCHEDULE_OPTIONS}
     if given.get("architecture") and "frames" not in given:
         check_widths(given["architecture"])
         preset["frames"] = prod(given["architecture"])
@@ -212,6 +254,12 @@ def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
     return config, origin
 
 
+def _preset(given: dict[str, Any]) -> dict[str, Any]:
+    """The presets of a data set and recipe, where given."""
+    dataset = given.get("dataset", Config.dataset)
+    return PRESETS[dataset] | RECIPE_PRESETS[given.get("recipe", PRESETS[dataset]["recipe"]), dataset]
+
+
 def _exceeds(value: float | None, cap: float) -> bool:
     return value is None or value > cap
 
@@ -221,67 +269,53 @@ def check(config: Config) -> None:
     check_widths(config.widths, config.frames)
     if config.channels < 4:
         raise UserError(f"--channel {config.channels} is too small; expected at least 4")
-    for name in ("epochs", "batch_size", "accumulate", "stride", "eval_epochs", "log_steps"):
-        _expect(config, name, getattr(config, name) >= 1, "at least 1")
-    not_negative = (
-        "sequence_layers",
-        "warmup",
-        "workers",
-        "save_steps",
-        "save_minutes",
-        "clip",
-        "sequence_weight",
-        "seed",
-    )
-    for name in not_negative:
-        _expect(config, name, getattr(config, name) >= 0, "0 or more")
-    for name in ("max_steps", "test_frames"):
+    for name in AT_LEAST_ONE:
         _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 1, "at least 1")
+    for name in NOT_NEGATIVE:
+        _expect(config, name, getattr(config, name) >= 0, "0 or more")
     _expect(config, "lr", 0 < config.lr < inf, "a rate above 0")
     _expect(config, "seed", config.seed < 2**63, "a number below 2^63")
     _expect(config, "lr_final", config.lr_final is None or config.lr_final > 0, "a rate above 0")
+    for name in ("lr_decay", "lr_decay_large", "bn_momentum", "bn_momentum_final"):
+        _expect(config, name, getattr(config, name) is None or 0 < getattr(config, name) <= 1, "above 0, at most 1")
     _expect(config, "dropout", 0 <= config.dropout < 1, "a probability from 0 to below 1")
     _expect(config, "subset", 0 < config.subset <= 1, "a fraction above 0 and up to 1")
-    if config.dataset != "3dhp" and config.annotation:
-        raise UserError(f"--annotation {config.annotation} is for --dataset 3dhp; {config.dataset} has one kind only")
-    if config.recipe == "published" and config.lr_final is not None:
-        raise UserError("--lr_final is for --recipe tuned; the published decay has fixed factors")
+    _check_data(config)
+    _check_schedule(config)
     if config.run and (config.run in {".", ".."} or "/" in config.run):
         raise UserError(f"--run {config.run} must be a plain folder name; -c sets the folder that it lies in")
+    drawing = [f for f in fields(config) if f.name.startswith("viz_") and getattr(config, f.name) != f.default]
+    if drawing and not config.render:
+        raise UserError(f"{long_flag(drawing[0].metadata['flags'])} says how to draw; add --render, or leave it out")
+
+
+def _check_data(config: Config) -> None:
+    if config.dataset != "3dhp" and config.annotation:
+        raise UserError(f"--annotation {config.annotation} is for --dataset 3dhp; {config.dataset} has one kind only")
+    if config.dataset in ("3dhp", "demo") and config.keypoints != "gt":
+        raise UserError(f"--keypoints {config.keypoints}: --dataset {config.dataset} has ground-truth 2D only (gt)")
+    if not fullmatch(r"\w[\w.-]*", config.keypoints):
+        raise UserError(
+            f"--keypoints {config.keypoints} is no name of a 2D source; give what stands between data_2d_"
+            f"{config.dataset}_ and .npz in the name of its file, such as gt"
+        )
+
+
+def _check_schedule(config: Config) -> None:
+    """Refuse flags of another schedule instead of ignoring them."""
+    for name, schedules in SCHEDULE_OPTIONS.items():
+        if getattr(config, name) is not None and config.schedule not in schedules:
+            raise UserError(
+                f"--{name} {getattr(config, name)} has no effect on --schedule {config.schedule}, which --recipe "
+                f"{config.recipe} uses on {config.dataset}; leave it out, or give --schedule {schedules[0]}"
+            )
+        if getattr(config, name) is None and config.schedule in schedules and name != "lr_final":
+            raise UserError(f"--schedule {config.schedule} needs --{name}")
 
 
 def _expect(config: Config, name: str, holds: bool, expected: str) -> None:
     if not holds:
         raise UserError(f"--{name} {getattr(config, name)} cannot work; expected {expected}")
-
-
-def _spellings(flag: str) -> list[str]:
-    """A long flag with underscores and with hyphens: the published scripts use both styles."""
-    return [flag, flag.replace("_", "-")] if "_" in flag else [flag]
-
-
-def add_options(parser: argparse.ArgumentParser, names: set[str] | None = None) -> None:
-    """Add the flags of Config (or of the fields `names`) to a parser; flags that are not given leave no value."""
-    wanted = [f for f in fields(Config) if names is None or f.name in names]
-    groups = {name: parser.add_argument_group(name) for name in dict.fromkeys(f.metadata["group"] for f in wanted)}
-    for f in wanted:
-        meta = f.metadata
-        shown = "" if f.default is None or isinstance(f.default, bool) else f" (default {f.default})"
-        flags = [spelling for flag in meta["flags"] for spelling in _spellings(flag)]
-        groups[meta["group"]].add_argument(
-            *flags, dest=f.name, default=argparse.SUPPRESS, help=meta["help"] + shown, **meta["parse"]
-        )
-
-
-class Parser(argparse.ArgumentParser):
-    """argparse that raises UserError instead of printing usage and exiting, and takes no abbreviated flags."""
-
-    def __init__(self, **settings: Any) -> None:
-        super().__init__(**({"allow_abbrev": False} | settings))
-
-    def error(self, message: str) -> NoReturn:
-        """Called by argparse for every bad command line."""
-        raise UserError(f"{message}; `{self.prog} --help` lists the flags")
 
 
 def parse_command_line(arguments: list[str] | None = None) -> tuple[Config, dict[str, str]]:
@@ -291,7 +325,8 @@ def parse_command_line(arguments: list[str] | None = None) -> tuple[Config, dict
         description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses.",
         epilog="The same command resumes a run that was stopped. `glagcn --help` lists the verbs beside training.",
     )
-    add_options(parser)
+    add_options(parser, Config)
+    add_refused(parser)
     return resolve(vars(parser.parse_args(arguments)))
 
 
@@ -301,17 +336,13 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """The inverse of to_dict; unknown names, from a newer version, are ignored."""
+    """The inverse of to_dict; what a newer version added is ignored, what an older one lacked takes its preset."""
     known = {f.name for f in fields(Config)}
-    return Config(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known})
+    held = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
+    return Config(**(_preset(held) | held))
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
     """(flag, value now, value then) for every option that shaped what was trained and now differs."""
     differing = [f for f in fields(Config) if f.metadata["trains"] and getattr(ours, f.name) != getattr(theirs, f.name)]
     return [(long_flag(f.metadata["flags"]), getattr(ours, f.name), getattr(theirs, f.name)) for f in differing]
-
-
-def long_flag(flags: tuple[str, ...]) -> str:
-    """The flag to name in a message: the first with two dashes."""
-    return next(flag for flag in flags if flag.startswith("--"))

@@ -1,4 +1,5 @@
 import json
+import re
 import shlex
 import subprocess
 import sys
@@ -6,8 +7,10 @@ from dataclasses import fields, replace
 
 import pytest
 
-from glagcn.config import PRESETS, Config, from_dict, parse_command_line, to_dict, training_differences
+from glagcn.config import Config, from_dict, parse_command_line, to_dict, training_differences
 from glagcn.errors import UserError
+from glagcn.options import REFUSED
+from glagcn.presets import DEBUG_CAPS, PRESETS, RECIPE_PRESETS
 
 
 def parse(line):
@@ -51,7 +54,6 @@ def test_architecture_sets_the_frames():
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("", "--dataset is missing"),
         ("--dataset h3wb", "invalid choice: 'h3wb'"),
         ("--dataset demo --frame 81", "unrecognized arguments: --frame"),
         ("--dataset demo --frames 80", "--frames 80.*81"),
@@ -68,13 +70,71 @@ def test_architecture_sets_the_frames():
         ("--dataset demo --channel 2", "--channel 2 is too small"),
         ("--dataset demo --max_steps 0", "--max_steps 0 cannot work"),
         ("--dataset demo --annotation univ", "--annotation univ is for --dataset 3dhp"),
-        ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final is for --recipe tuned"),
+        ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
+        ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
+        ("--schedule steps", "--schedule steps needs --lr_decay"),
+        ("-d demo -k cpn_ft_h36m_dbb", "--keypoints cpn_ft_h36m_dbb: --dataset demo has ground-truth 2D only"),
+        ("-k ../gt", "--keypoints ../gt is no name of a 2D source"),
+        ("-tt", "-tt is not a flag; did you mean -tta?"),
+        ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
+        ("--eval", "unrecognized arguments: --eval"),
         ("--dataset demo --run a/b", "--run a/b must be a plain folder name"),
     ],
 )
 def test_bad_flags_name_flag_value_and_fix(line, message):
     with pytest.raises(UserError, match=message):
         parse(line)
+
+
+@pytest.mark.parametrize("flag", REFUSED)
+def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
+    for line in (flag, f"{flag} 1", flag.replace("_", "-")):
+        with pytest.raises(UserError, match=rf"^{re.escape(flag)} has no meaning here: \w.{{15}}"):
+            parse(line)
+
+
+def test_without_a_data_set_it_is_human36m_as_published():
+    config, origin = parse("-da -tta")
+    assert (config.dataset, config.keypoints, config.flip, config.test_flip) == ("h36m", "gt", "copy", True)
+    assert origin["dataset"] == "default"
+    assert (config.widths, config.channels, config.batch_size, config.epochs) == ((3,) * 5, 96, 512, 80)
+    assert (config.lr, config.dropout, config.optimizer, config.schedule) == (0.01, 0.1, "ranger", "cosine")
+    assert (config.head, config.sequence_layers, config.recipe) == ("shared", 0, "published")
+    plain, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
+    assert (plain.flip, plain.test_flip, plain.distort_targets) == ("none", False, False)
+
+
+def test_the_published_humaneva_command():
+    config, _ = parse(
+        "-da -tta -d humaneva15 -k detectron_pt_coco -str Train/S1,Train/S2,Train/S3 -ste Validate/S1,Validate/S2 "
+        "-c checkpoint/humaneva -a Walk,Jog,Box -arc 3,3,3 -b 1024 "
+        "--evaluate 96_detectron_pt_coco_27_supervised_epoch_990.bin --by-subject"
+    )
+    assert config.subjects_test == ("Validate/S1", "Validate/S2")
+    assert config.actions == ("Walk", "Jog", "Box")
+    assert (config.by_subject, config.frames, config.graph) == (True, 27, "humaneva15_tree")
+    assert parse("-d humaneva15")[0].by_subject is False
+    assert parse("-d humaneva15 -a *")[0].actions == ("*",)
+
+
+def test_switches_that_stand_for_a_value():
+    assert parse("--no-eval")[0].eval_epochs == 0
+    assert parse("--data_augmentation -d 3dhp --flip none")[0].flip == "none"  # the last one counts
+    assert parse("-dg")[0].debug
+    assert not parse("--no-export-training-curves")[0].export_training_curves
+
+
+def test_a_schedule_of_another_preset_brings_its_own_options():
+    config, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
+    assert (config.lr_decay, config.lr_final) == (None, 1e-6)
+    with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule exponential"):
+        parse("-d 3dhp --large_decay_epoch 5")
+
+
+def test_a_configuration_of_an_older_version_takes_the_presets_of_what_it_lacks():
+    config, _ = parse("-d 3dhp")
+    old = {name: value for name, value in to_dict(config).items() if name not in ("optimizer", "schedule", "causal")}
+    assert from_dict(old) == config
 
 
 def test_debug_shrinks_what_flags_ask_for():
@@ -116,7 +176,7 @@ def test_configuration_survives_json():
 def test_every_option_has_help_and_presets_name_options():
     names = {f.name for f in fields(Config)}
     assert all(f.metadata["help"] for f in fields(Config))
-    assert all(set(preset) <= names for preset in PRESETS.values())
+    assert all(set(preset) <= names for preset in [*PRESETS.values(), *RECIPE_PRESETS.values(), DEBUG_CAPS])
 
 
 def test_help_does_not_import_torch():

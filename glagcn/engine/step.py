@@ -9,6 +9,7 @@ from torch import Tensor
 from glagcn.config import Config
 from glagcn.data.windows import Batch
 from glagcn.engine import numerics
+from glagcn.engine.optimizers import build_optimizer
 from glagcn.engine.ranks import Ranks
 from glagcn.model.network import LiftingNetwork, Prediction
 
@@ -20,7 +21,7 @@ class Stepper:
         self.config, self.ranks = config, ranks
         self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if config.sync_bn else model
         self.model.to(ranks.device)
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=config.lr, amsgrad=True, fused=True)
+        self.optimizer = build_optimizer(config, self.model.parameters())
         self._wrapped = ranks.accelerator.prepare(torch.compile(self.model) if config.compile else self.model)
 
     def gradient(self, batch: Batch, count: int, counted: bool) -> tuple[Tensor, Tensor]:
@@ -38,7 +39,7 @@ class Stepper:
             with self._wrapped.no_sync() if alone else nullcontext():
                 with numerics.autocast(self.config, self.ranks.device):
                     prediction = self._wrapped(inputs)
-                single, sequence = errors(prediction, targets)
+                single, sequence = errors(prediction, targets, self.model.target_frame)
                 loss = single + self.config.sequence_weight * sequence
                 # DDP averages over ranks; with this factor that is the mean over the global batch.
                 loss = loss * (self.ranks.world_size * counted / count)
@@ -62,6 +63,12 @@ class Stepper:
         self.optimizer.zero_grad()
         return norm
 
+    def set_bn_momentum(self, momentum: float) -> None:
+        """How much of each batch enters the running statistics of every BatchNorm."""
+        for module in self.model.modules():
+            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+                module.momentum = momentum
+
     def rehearse(self, batch: Batch) -> None:
         """Let DDP arrange its buckets on a batch that leaves no trace.
 
@@ -77,14 +84,13 @@ class Stepper:
         self.model.load_state_dict(before)
 
 
-def errors(prediction: Prediction, targets: Tensor) -> tuple[Tensor, Tensor]:
-    """Sums over windows of the mean joint error in metres: of the single head at the centre frame, and of the sequence
-    head over all frames (Eq. 4), 0 where there is none.
+def errors(prediction: Prediction, targets: Tensor, frame: int) -> tuple[Tensor, Tensor]:
+    """Sums over windows of the mean joint error in metres: of the single head at the target frame `frame`, and of the
+    sequence head over all frames (Eq. 4), 0 where there is none.
 
     targets  [N,T,V,3] metres.
     """
-    center = targets.shape[1] // 2
-    single = _distances(prediction.center, targets[:, center : center + 1])
+    single = _distances(prediction.center, targets[:, frame : frame + 1])
     if prediction.sequence is None:
         return single, torch.zeros_like(single)
     return single, _distances(prediction.sequence, targets)

@@ -40,10 +40,19 @@ def test_errors_are_sums_over_windows_of_mean_distances():
     center[0, 0, 5] += torch.tensor([3.0, 4.0, 0.0])
     sequence = targets.clone()
     sequence[1, 2, :, 1] += 2.0
-    single, whole = errors(Prediction(center, sequence), targets)
+    single, whole = errors(Prediction(center, sequence), targets, frame=1)
     assert single.item() == pytest.approx(5 / 17)
     assert whole.item() == pytest.approx(2 / 3)
-    assert errors(Prediction(center, None), targets)[1].item() == 0
+    assert errors(Prediction(center, None), targets, frame=1)[1].item() == 0
+
+
+def test_the_bn_momentum_reaches_every_batch_norm():
+    ours = stepper()
+    ours.set_bn_momentum(0.02)
+    norms = [module for module in ours.model.modules() if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)]
+    names = [name for name, _ in ours.model.named_modules() if "skip.1" in name or "residual.1" in name]
+    assert names, "no BatchNorm of a skip connection to be forgotten"
+    assert {norm.momentum for norm in norms} == {0.02}
 
 
 def test_the_gradient_is_that_of_the_mean_loss():
