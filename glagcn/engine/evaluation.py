@@ -2,12 +2,13 @@
 
 Each rank predicts its share of the scored frames; the poses meet on rank 0, which computes every figure in float64.
 Poses travel instead of sums because Procrustes alignment, velocities and the official tables need them, and they
-are few: 17 joints of 2,900 frames are half a megabyte.
+are small: 17 joints of 2,900 frames are half a megabyte, those of Human3.6M's 543,344 test frames 111.
+
+Which figures, tables and files there are is a matter of the suite (suites.py), which the skeleton chooses.
 """
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +18,13 @@ import torch
 from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
 from glagcn.data.windows import MM_PER_METRE, FrameStore, WindowIds, mirror, share, share_bounds
-from glagcn.engine import metrics, protocols, reports
 from glagcn.engine.files import write_atomically
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.suite import Evaluation, Scored, sequence_bounds
+from glagcn.engine.suites import suite_of, suite_of_figures
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
-
-Arrays = list[np.ndarray]
+from glagcn.skeleton import Skeleton
 
 
 def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
@@ -38,11 +39,19 @@ def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
 
 @torch.no_grad()
 def predict_frames(
-    model: LiftingNetwork, store: FrameStore, frames: np.ndarray, ranks: Ranks, *, flip: bool, batch_size: int = 64
+    model: LiftingNetwork,
+    store: FrameStore,
+    frames: np.ndarray,
+    ranks: Ranks,
+    *,
+    flip: bool,
+    zero_root: bool,
+    batch_size: int = 64,
 ) -> np.ndarray:
-    """Predicted poses [n,V,3] mm, root at zero, of the windows centred on `frames`: on every rank, for any world size.
+    """Predicted poses [n,V,3] mm of the windows centred on `frames`: on every rank, for any world size.
 
-    flip  average each prediction with the un-mirrored prediction of the mirrored window.
+    flip       average each prediction with the un-mirrored prediction of the mirrored window.
+    zero_root  set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
     """
     model.eval()
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
@@ -50,7 +59,7 @@ def predict_frames(
 
     def batches() -> Iterator[WindowIds]:
         for begin in range(0, len(mine.frames), batch_size):
-            ids = WindowIds(*(part[begin : begin + batch_size] for part in mine))
+            ids = mine.part(begin, begin + batch_size)
             both = WindowIds(np.tile(ids.frames, 2), np.repeat([False, True], len(ids.frames)))
             yield both if flip else ids
 
@@ -64,92 +73,83 @@ def predict_frames(
             predicted = (straight + mirror(mirrored, order)) / 2
         poses[done : done + len(predicted)] = predicted
         done += len(predicted)
-    poses[:, store.skeleton.root] = 0
+    if zero_root:
+        poses[:, store.skeleton.root] = 0
     gathered = ranks.gather(poses)
     bounds = [share_bounds(len(frames), rank, ranks.world_size) for rank in range(ranks.world_size)]
     whole = torch.cat([part[: end - begin] for part, (begin, end) in zip(gathered, bounds, strict=True)])
-    return whole.double().cpu().numpy() * MM_PER_METRE
+    millimetres = whole.double().cpu().numpy()
+    millimetres *= MM_PER_METRE
+    return millimetres
 
 
 def _pose_shape(store: FrameStore) -> tuple[int, int]:
     return store.skeleton.num_joints, 3
 
 
-@dataclass(frozen=True)
-class Evaluation:
-    """The predictions of an evaluation, by sequence, and every figure that follows from them.
+def summarise(
+    split: Split, skeleton: Skeleton, annotation: str, frames: np.ndarray, predicted: np.ndarray
+) -> Evaluation:
+    """All figures of the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
 
-    names       of the S test sequences; one without scored frames keeps its place in the tables.
-    predicted   S arrays [n,V,3] mm, root at zero;  target likewise.
-    activity    S arrays [n], or None where the data has no activities.
-    figures     what result.json holds: scalars, protocols, scenes, per sequence.
-    tables      the official tables (metrics.official_3dhp).
+    skeleton    of the poses; it chooses the suite, which must have been asked what to do with the predicted root.
+    annotation  what the 3D of the split is, such as "univ"; empty where there is but one.
     """
-
-    names: list[str]
-    predicted: Arrays
-    target: Arrays
-    activity: Arrays | None
-    figures: dict[str, Any]
-    tables: dict[str, Any]
-
-    @property
-    def scalars(self) -> dict[str, float]:
-        """The figures for curves and logs."""
-        return {name: self.figures[name] for name in SCALARS}
-
-
-SCALARS = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm", "pck", "auc")
-
-
-def summarise(cache: Cache, root: int, frames: np.ndarray, predicted: np.ndarray) -> Evaluation:
-    """All figures of the predictions [n,V,3] mm of the test frames `frames` [n], in float64."""
-    split = cache.test
+    suite = suite_of(skeleton)
     target = split.millimetres[frames].astype(np.float64)
-    target -= target[:, root : root + 1]
-    owner = np.searchsorted(split.starts, frames, side="right") - 1
-    names = [info.name for info in split.sequences]
-    groups = [np.flatnonzero(owner == s) for s in range(len(names))]
-    by_sequence = {"predicted": [predicted[g] for g in groups], "target": [target[g] for g in groups]}
-    activity = None if split.activity is None else [split.activity[frames[g]] for g in groups]
-
-    named = protocols.protocols(**by_sequence, annotation=cache.annotation)
-    protocol = next(iter(named))
-    consecutive = (np.diff(frames) == 1) & (np.diff(owner) == 0)
-    figures = {
-        **named[protocol],
-        "p_mpjpe_mm": metrics.p_mpjpe(predicted, target),
-        "n_mpjpe_mm": metrics.n_mpjpe(predicted, target),
-        "velocity_mm": metrics.velocity_error(predicted, target, consecutive) if consecutive.any() else float("nan"),
-        "frames": len(frames),
-        "protocol": protocol,
-        "protocols": named,
-        "scenes": protocols.scenes(**by_sequence),
-        "sequences": {name: {"frames": len(group)} for name, group in zip(names, groups, strict=True)},
-    }
-    tables = metrics.official_3dhp(**by_sequence, activity=activity)
-    return Evaluation(names, **by_sequence, activity=activity, figures=figures, tables=tables)
+    target -= target[:, skeleton.root : skeleton.root + 1]
+    scored = Scored(
+        sequences=split.sequences,
+        bounds=sequence_bounds(split, frames),
+        frames=frames,
+        predicted=predicted,
+        target=target,
+        activity=None if split.activity is None else split.activity[frames],
+        annotation=annotation,
+        root=suite.root,
+    )
+    figures, tables = suite.score(scored)
+    return Evaluation(
+        names=[info.name for info in split.sequences],
+        predicted=scored.by_sequence(predicted),
+        target=scored.by_sequence(target),
+        activity=None if scored.activity is None else scored.by_sequence(scored.activity),
+        figures=figures | {"root": suite.root},
+        tables=tables,
+        suite=suite,
+        skeleton=skeleton,
+    )
 
 
 def evaluate(
-    model: LiftingNetwork, cache: Cache, store: FrameStore, frames: np.ndarray, ranks: Ranks, *, flip: bool
+    model: LiftingNetwork,
+    split: Split,
+    store: FrameStore,
+    frames: np.ndarray,
+    ranks: Ranks,
+    *,
+    annotation: str,
+    flip: bool,
 ) -> Evaluation | None:
-    """Predict on all ranks; -> the evaluation on rank 0, None elsewhere."""
-    predicted = predict_frames(model, store, frames, ranks, flip=flip)
+    """Predict on all ranks; -> the evaluation on rank 0, None elsewhere.
+
+    split  what `frames` number the frames of, and `store` keeps resident; it need not be all of a cache's test split.
+    """
+    zero_root = suite_of(store.skeleton).zero_root
+    predicted = predict_frames(model, store, frames, ranks, flip=flip, zero_root=zero_root)
     evaluation = None
     with ranks.agree():
         if ranks.is_main:
-            evaluation = summarise(cache, store.skeleton.root, frames, predicted)
+            evaluation = summarise(split, store.skeleton, annotation, frames, predicted)
     return evaluation
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Write result.json, the official CSV tables and inference_data.mat; -> the content of result.json.
+    """Write result.json and the files of the suite; -> the content of result.json.
 
     about  what else result.json says: the checkpoint, the data, warnings.
     """
-    reports.write_official_csv(evaluation.tables, folder)
-    reports.write_inference_mat(dict(zip(evaluation.names, evaluation.predicted, strict=True)), folder)
+    evaluation.suite.write(evaluation, folder)
     result = _without_nan(evaluation.figures | about)
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
@@ -179,9 +179,5 @@ def _without_nan(value: Any) -> Any:
 
 
 def headline(figures: dict[str, Any]) -> str:
-    """One line for the log: the figures and the protocol they follow."""
-    return (
-        f"MPJPE {figures['mpjpe_mm']:.2f} mm, P-MPJPE {figures['p_mpjpe_mm']:.2f} mm, "
-        f"PCK {figures['pck']:.2f}, AUC {figures['auc']:.2f} "
-        f"({figures['protocol']}, {figures['frames']} frames: MPJPE over 17 joints, PCK and AUC over 14)"
-    )
+    """One line for the log, of figures from memory or from result.json: the figures and the protocol they follow."""
+    return suite_of_figures(figures).headline(figures)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from glagcn.engine.evaluation import Evaluation
 
 MOST_SEQUENCES = 6
+SHORT_NAME = 10  # characters; a longer one takes a line of its own
 REACH_MM = 1100  # half the side of the box that is drawn around the root
 # Sides have colours in the true pose too, so that exchanged sides are seen.  {side: colour}
 TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
@@ -21,11 +22,14 @@ PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
 VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name: coordinate that runs to the right}
 
 
-def skeleton_figure(evaluation: "Evaluation", skeleton: Skeleton) -> Figure:
-    """Predicted poses (thin) over true ones (broad and pale): the middle scored frame of each sequence (the first six),
-    so that the same frames are seen every time.  Titles give the mean error over all joints of that frame.
+def skeleton_figure(evaluation: "Evaluation") -> Figure:
+    """Predicted poses (thin) over true ones (broad and pale): the middle scored frame of each sequence, of six spread
+    over all where there are more, so that the same frames are seen every time.  Titles give the mean error over all
+    joints of that frame.
     """
-    shown = [number for number, poses in enumerate(evaluation.predicted) if len(poses)][:MOST_SEQUENCES]
+    filled = [number for number, poses in enumerate(evaluation.predicted) if len(poses)]
+    spread = np.linspace(0, len(filled) - 1, min(MOST_SEQUENCES, len(filled))).round().astype(int)
+    shown = [filled[place] for place in spread]
     figure = Figure(figsize=(max(2.6 * len(shown), 5.2), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(VIEWS), max(1, len(shown)), squeeze=False)
@@ -33,10 +37,12 @@ def skeleton_figure(evaluation: "Evaluation", skeleton: Skeleton) -> Figure:
         middle = len(evaluation.predicted[number]) // 2
         predicted, target = evaluation.predicted[number][middle], evaluation.target[number][middle]
         error = np.linalg.norm(predicted - target, axis=-1).mean()
-        axes[0, column].set_title(f"{evaluation.names[number]}: {error:.0f} mm", fontsize=11)
+        name = evaluation.names[number]
+        lines = f"{name}: {error:.0f} mm" if len(name) <= SHORT_NAME else f"{name}\n{error:.0f} mm"
+        axes[0, column].set_title(lines, fontsize=11 if len(name) <= SHORT_NAME else 8)
         for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):
-            draw_pose(axis, target, skeleton, horizontal, TRUE, width=5)
-            draw_pose(axis, predicted, skeleton, horizontal, PREDICTED, width=1.8)
+            draw_pose(axis, target, evaluation.skeleton, horizontal, TRUE, width=5)
+            draw_pose(axis, predicted, evaluation.skeleton, horizontal, PREDICTED, width=1.8)
             axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
     for axis, name in zip(axes[:, 0], VIEWS, strict=True):
         axis.set_ylabel(name, fontsize=11)
@@ -49,9 +55,13 @@ def draw_pose(
 ) -> None:
     """Draw one pose [V,3] mm on matplotlib axes: coordinate `horizontal` against y, which points down."""
     for joint, parent in enumerate(skeleton.parents):
-        side = "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
-        line = pose[[joint, parent]]
-        axis.plot(line[:, horizontal], line[:, 1], color=colours[side], linewidth=width, solid_capstyle="round")
+        line, colour = pose[[joint, parent]], colours[side_of(joint, skeleton)]
+        axis.plot(line[:, horizontal], line[:, 1], color=colour, linewidth=width, solid_capstyle="round")
+
+
+def side_of(joint: int, skeleton: Skeleton) -> str:
+    """The side that a joint, and the bone to its parent, belongs to: "left", "right" or "middle"."""
+    return "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
 
 
 def _legend() -> list[Line2D]:

@@ -54,6 +54,11 @@ def write_inference_mat(predictions: Mapping[str, np.ndarray], folder: str | os.
     return write_atomically(Path(folder) / INFERENCE_MAT, write)
 
 
+def csv_number(value: float) -> str:
+    """15 significant digits and NaN, as MATLAB's writetable prints them."""
+    return "NaN" if np.isnan(value) else f"{value:.15g}"
+
+
 def format_tables(tables: Tables) -> str:
     """The tables as text: totals and PCK per joint group of every row, then the MPJPE of every joint."""
     blocks = [_format_rows(kind, tables[kind]) for kind in tables]
@@ -79,14 +84,9 @@ def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:
     for metric, corner in (("MPJPE", ""), ("PCK", "PCK"), ("AUC", "AUC")):
         table = tables[metric]
         lines.append([corner, *next(iter(table.values()))])
-        lines.extend([name, *(_number(value) for value in row.values())] for name, row in table.items())
+        lines.extend([name, *(csv_number(value) for value in row.values())] for name, row in table.items())
     text = "".join(",".join(line + [""] * (CSV_COLUMNS - len(line))) + "\n" for line in lines)
     return write_atomically(path, lambda file: file.write(text.encode("ascii")))
-
-
-def _number(value: float) -> str:
-    """15 significant digits and NaN, as writetable prints them."""
-    return "NaN" if np.isnan(value) else f"{value:.15g}"
 
 
 def _format_rows(kind: str, tables: dict[str, Table]) -> str:

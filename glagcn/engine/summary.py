@@ -33,13 +33,14 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
 def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     """Data, model and plan in numbers."""
     cache, plan = data.cache, data.plan
+    train, test = data.train_split, data.test_split
     parameters, flops = count_cost(model)
     steps, smallest = last_step(config, plan), plan.num_windows % config.batch_size
     widths = "x".join(map(str, config.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
-        f"train {len(cache.train.sequences)} sequences of {len(cache.train.pixels):,} frames, "
-        f"test {len(cache.test.sequences)} of {len(cache.test.pixels):,} frames, {len(data.scored):,} of them scored; "
+        f"train {len(train.sequences)} sequences of {len(train.pixels):,} frames, "
+        f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.scored):,} of them scored; "
         f"resident on {data.train.home.type}",
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
         f"{config.frames} frames ({widths}), {config.channels} channels, graph {model.graph.name}",
@@ -48,6 +49,9 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
         + f", {steps:,} steps in all",
         f"Baseline: predicting the mean training pose scores {mean_pose_error(data):.1f} mm",
     ]
+    both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}
+    if both:
+        lines.append(f"WARNING: trained on and tested on: {', '.join(sorted(both))}; the test says little about others")
     if config.debug:
         lines.append("DEBUG: model, batch, steps and test frames are capped; the figures mean nothing.")
     return "\n".join(lines)

@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,7 @@ from glagcn.engine.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, Prediction
 from glagcn.skeleton import get_skeleton
+from tests.engine.splits import make_split
 
 SKELETON = get_skeleton("mpi3dhp17")
 ROOT = SKELETON.root
@@ -77,7 +77,7 @@ def test_a_known_error_gives_known_figures():
     frames = scored_frames(cache.test)
     predicted = true_poses(cache, frames)
     predicted[:, 3] += (30, 40, 0)  # 50 mm in one of 17 joints
-    figures = summarise(cache, ROOT, frames, predicted).figures
+    figures = summarise(cache.test, SKELETON, cache.annotation, frames, predicted).figures
     assert figures["mpjpe_mm"] == pytest.approx(50 / 17)
     assert figures["pck"] == pytest.approx(100)
     assert figures["frames"] == 7
@@ -93,7 +93,7 @@ def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
     predicted = true_poses(cache, frames)
     moving = np.arange(17) != ROOT
     predicted[:, moving, 0] += offset[:, None]
-    figures = summarise(cache, ROOT, frames, predicted).figures
+    figures = summarise(cache.test, SKELETON, cache.annotation, frames, predicted).figures
     pairs = [3, 3, 3, 12, 12]  # 0-1, 3-4, 4-5, 6-7, 7-8; not 1-3, not 5-6
     assert figures["velocity_mm"] == pytest.approx(np.mean(pairs) * 16 / 17)
 
@@ -101,7 +101,7 @@ def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
 def test_without_neighbours_there_is_no_velocity(tmp_path):
     cache = make_cache([6], valid=[1, 0, 1, 0, 1, 0])
     frames = scored_frames(cache.test)
-    evaluation = summarise(cache, ROOT, frames, true_poses(cache, frames))
+    evaluation = summarise(cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
     assert np.isnan(evaluation.figures["velocity_mm"])
     write_results(evaluation, tmp_path, {})
     text = (tmp_path / "result.json").read_text()
@@ -111,7 +111,7 @@ def test_without_neighbours_there_is_no_velocity(tmp_path):
 def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
     cache = make_cache([3, 3, 3], valid=[1, 1, 1, 0, 0, 0, 1, 1, 1], activity=[1] * 9)
     frames = scored_frames(cache.test)
-    evaluation = summarise(cache, ROOT, frames, true_poses(cache, frames))
+    evaluation = summarise(cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
     assert [len(poses) for poses in evaluation.predicted] == [3, 0, 3]
     assert list(evaluation.tables["sequencewise"]["MPJPE"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
     assert evaluation.scalars["mpjpe_mm"] == 0
@@ -122,7 +122,7 @@ def test_the_protocol_is_named_by_the_annotation():
     cache = make_cache([2, 2])
     frames = scored_frames(cache.test)
     for annotation, name in (("", "official"), ("univ", "official-univ"), ("annot3", "official-annot3")):
-        figures = summarise(replace(cache, annotation=annotation), ROOT, frames, true_poses(cache, frames)).figures
+        figures = summarise(cache.test, SKELETON, annotation, frames, true_poses(cache, frames)).figures
         assert figures["protocol"] == name
         assert f"({name}, 4 frames: MPJPE over 17 joints, PCK and AUC over 14)" in headline(figures)
 
@@ -146,11 +146,33 @@ def store_of(cache, ranks, frames=3):
 def test_every_frame_is_predicted_in_order_in_mm_with_the_root_at_zero(ranks):
     cache = make_cache([5, 4])
     frames = np.array([0, 2, 3, 7, 8])
-    predicted = predict_frames(Echo(), store_of(cache, ranks), frames, ranks, flip=False, batch_size=2)
+    predicted = predict_frames(Echo(), store_of(cache, ranks), frames, ranks, flip=False, zero_root=True, batch_size=2)
     expected = (cache.test.pixels[frames].astype(np.float64) / 500 - 1) * 1000
     expected[:, ROOT] = 0
     np.testing.assert_allclose(predicted[..., :2], expected, atol=1e-2)
     assert predicted.dtype == np.float64
+
+
+def test_the_root_stays_as_predicted_where_it_is_to_count(ranks):
+    cache = make_cache([4])
+    store, frames = store_of(cache, ranks), np.arange(4)
+    kept = predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=False)
+    zeroed = predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=True)
+    others = np.arange(17) != ROOT
+    np.testing.assert_array_equal(kept[:, others], zeroed[:, others])
+    np.testing.assert_allclose(kept[:, ROOT, :2], (cache.test.pixels[:, ROOT] / 500 - 1) * 1000, atol=1e-2)
+    assert (kept[:, ROOT, :2] != 0).all()
+
+
+def test_the_skeleton_decides_whether_the_predicted_root_counts(ranks):
+    for name, counts in (("mpi3dhp17", False), ("h36m17", True), ("humaneva15", True)):
+        skeleton = get_skeleton(name)
+        split = make_split({"S9/Posing/cam0": 4}, name)
+        store = FrameStore(split, skeleton, 3, ranks.device)
+        evaluation = evaluate(Echo(), split, store, np.arange(4), ranks, annotation="", flip=False)
+        assert (evaluation.predicted[0][:, skeleton.root] != 0).any() == counts
+        assert (evaluation.target[0][:, skeleton.root] == 0).all()
+        assert evaluation.figures["root"] == evaluation.suite.root == ("as predicted" if counts else "zero")
 
 
 def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
@@ -164,9 +186,11 @@ def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
     cache = make_cache([6])
     frames = np.arange(6)
     store = store_of(cache, ranks)
-    plain = predict_frames(Echo(), store, frames, ranks, flip=False)
-    np.testing.assert_allclose(predict_frames(Echo(), store, frames, ranks, flip=True), plain, atol=1e-3)
-    shift = predict_frames(Shifted(), store, frames, ranks, flip=True) - plain
+    plain = predict_frames(Echo(), store, frames, ranks, flip=False, zero_root=True)
+    np.testing.assert_allclose(
+        predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=True), plain, atol=1e-3
+    )
+    shift = predict_frames(Shifted(), store, frames, ranks, flip=True, zero_root=True) - plain
     others = np.arange(17) != ROOT
     np.testing.assert_allclose(shift[:, others], np.broadcast_to([0, 500, 0], (6, 16, 3)), atol=1e-3)
 
@@ -179,13 +203,13 @@ def test_it_agrees_with_predict_on_the_same_pixels(ranks, flip):
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3,), 4, sequence_layers=1)
     cache = make_cache([7])
-    ours = predict_frames(model, store_of(cache, ranks), np.arange(7), ranks, flip=flip)
+    ours = predict_frames(model, store_of(cache, ranks), np.arange(7), ranks, flip=flip, zero_root=True)
     np.testing.assert_allclose(ours, predict(model, cache.test.pixels, (1000, 1000), flip=flip), atol=1e-2)
 
 
 def test_evaluation_on_rank_0_has_poses_and_figures(ranks):
     cache = make_cache([3, 3])
-    evaluation = evaluate(Echo(), cache, store_of(cache, ranks), np.arange(6), ranks, flip=True)
+    evaluation = evaluate(Echo(), cache.test, store_of(cache, ranks), np.arange(6), ranks, annotation="", flip=True)
     assert evaluation.names == ["TS1", "TS2"]
     assert evaluation.activity is None
     assert set(evaluation.scalars) == {"mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm", "pck", "auc"}

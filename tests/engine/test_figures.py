@@ -3,6 +3,7 @@ import pytest
 
 from glagcn.engine.evaluation import Evaluation
 from glagcn.engine.figures import MOST_SEQUENCES, VIEWS, skeleton_figure
+from glagcn.engine.suites import OFFICIAL
 from glagcn.skeleton import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
@@ -13,18 +14,19 @@ def evaluation(counts, error=30.0):
     rng = np.random.default_rng(0)
     target = [rng.uniform(-800, 800, (count, 17, 3)) for count in counts]
     names = [f"TS{number + 1}" for number in range(len(counts))]
-    return Evaluation(names, [poses + np.array([error, 0, 0]) for poses in target], target, None, {}, {})
+    predicted = [poses + np.array([error, 0, 0]) for poses in target]
+    return Evaluation(names, predicted, target, None, {}, {}, OFFICIAL, SKELETON)
 
 
 def test_titles_name_the_sequence_and_the_error_of_the_frame():
-    figure = skeleton_figure(evaluation([3, 4]), SKELETON)
+    figure = skeleton_figure(evaluation([3, 4]))
     assert [axis.get_title() for axis in figure.axes] == ["TS1: 30 mm", "TS2: 30 mm", "", ""]
     assert [axis.get_ylabel() for axis in figure.axes[::2]] == list(VIEWS)
 
 
 def test_bones_lie_where_the_middle_frame_has_them():
     shown = evaluation([5])
-    front, side = skeleton_figure(shown, SKELETON).axes
+    front, side = skeleton_figure(shown).axes
     true, predicted = shown.target[0][2], shown.predicted[0][2]
     knee, ankle = SKELETON.joints.index("left_knee"), SKELETON.joints.index("left_ankle")
     for axis, horizontal in ((front, 0), (side, 2)):
@@ -37,20 +39,29 @@ def test_bones_lie_where_the_middle_frame_has_them():
 
 
 def test_the_legend_names_poses_and_sides():
-    (legend,) = skeleton_figure(evaluation([1]), SKELETON).legends
+    (legend,) = skeleton_figure(evaluation([1])).legends
     words = [text.get_text() for text in legend.get_texts()]
     assert words == [f"{pose} {side}" for pose in ("true", "predicted") for side in ("left", "right", "middle")]
 
 
-def test_at_most_the_first_six_and_none_without_frames():
-    assert len(skeleton_figure(evaluation([1] * 9), SKELETON).axes) == MOST_SEQUENCES * 2
-    figure = skeleton_figure(evaluation([0, 2, 0, 1]), SKELETON)
+def test_at_most_six_spread_over_all_and_none_without_frames():
+    figure = skeleton_figure(evaluation([1] * 11))
+    assert len(figure.axes) == MOST_SEQUENCES * 2
+    assert [axis.get_title().partition(":")[0] for axis in figure.axes[:6]] == [
+        "TS1",
+        "TS3",
+        "TS5",
+        "TS7",
+        "TS9",
+        "TS11",
+    ]
+    figure = skeleton_figure(evaluation([0, 2, 0, 1]))
     assert [axis.get_title()[:3] for axis in figure.axes[:2]] == ["TS2", "TS4"]
 
 
 @pytest.mark.parametrize("counts", [[1], [1] * 6])
 def test_it_can_be_drawn(counts):
-    figure = skeleton_figure(evaluation(counts), SKELETON)
+    figure = skeleton_figure(evaluation(counts))
     figure.canvas.draw()
     pixels = np.asarray(figure.canvas.buffer_rgba())
     assert (pixels != 255).any()

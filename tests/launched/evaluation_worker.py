@@ -1,0 +1,32 @@
+"""Started by test_evaluation.py on several ranks: an evaluation by action, written by rank 0."""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from glagcn.config import parse_command_line
+from glagcn.data.windows import FrameStore
+from glagcn.engine.evaluation import evaluate, scored_frames, write_results
+from glagcn.engine.ranks import Ranks
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+from tests.engine.splits import make_split
+
+
+def main() -> None:
+    ranks = Ranks(parse_command_line(["-d", "demo", "--workers", "1"])[0])
+    skeleton = get_skeleton("h36m17")
+    split = make_split({"S9/Walking/cam0": 11, "S9/WalkDog/cam1": 7, "S11/Walking 1/cam0": 13})
+    torch.manual_seed(0)
+    model = LiftingNetwork(skeleton, (3, 3), 8, sequence_layers=1)
+    store = FrameStore(split, skeleton, model.frames, ranks.device)
+    evaluation = evaluate(model, split, store, scored_frames(split), ranks, annotation="", flip=True)
+    assert (evaluation is not None) == ranks.is_main
+    if evaluation:
+        write_results(evaluation, Path(sys.argv[1]), {})
+    ranks.close()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,33 @@
+"""An evaluation by action has the same figures on any number of processes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.launched.conftest import REPOSITORY, launch
+
+pytestmark = pytest.mark.launched
+WORKER = str(Path(__file__).with_name("evaluation_worker.py"))
+
+
+def numbers(value, path=()):
+    """{path: number} of every number in a result."""
+    if isinstance(value, dict):
+        return {key: leaf for name, part in value.items() for key, leaf in numbers(part, (*path, name)).items()}
+    return {path: value} if isinstance(value, int | float) else {}
+
+
+def test_by_action_on_one_two_and_three_processes(tmp_path):
+    results = []
+    for processes in (1, 2, 3):
+        folder = tmp_path / str(processes)
+        command = ["torchrun", "--standalone", f"--nproc_per_node={processes}", WORKER, str(folder)]
+        done = launch(command, tmp_path, PYTHONPATH=str(REPOSITORY))
+        assert done.code == 0, done.err
+        results.append(numbers(json.loads((folder / "result.json").read_text())))
+        assert (folder / "evaluation_by_action.csv").exists()
+    assert results[0]["frames",] == 31
+    assert results[0]["actions", "Walking", "velocity_mm"] > 0
+    for other in results[1:]:
+        assert other == pytest.approx(results[0], rel=1e-6)
