@@ -82,3 +82,11 @@ def export(source: Path, target: Path) -> None:
     """Write the weights of a checkpoint without optimiser and progress, for sharing."""
     content = load(source)
     save(target, {name: content[name] for name in WEIGHTS})
+
+
+def epochs_done(content: dict[str, Any]) -> int:
+    """The whole epochs behind a checkpoint; 0 where it does not say, as an exported file."""
+    if "progress" not in content or "num_windows" not in content:
+        return 0
+    per_epoch = -(-content["num_windows"] // content["config"]["batch_size"])
+    return content["progress"]["step"] // per_epoch

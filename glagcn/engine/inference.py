@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,14 @@ from torch import Tensor
 
 from glagcn.data.windows import MM_PER_METRE, mirror, normalise
 from glagcn.engine import checkpoint
-from glagcn.engine.published import check_is_zip, published_state
+from glagcn.engine.published import check_is_zip
+from glagcn.engine.published_model import load_published
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, from_config
-from glagcn.model.published import load_published_weights
 from glagcn.skeleton import Skeleton, get_skeleton
 
 logger = logging.getLogger("glagcn")
 
-PUBLISHED_WIDTH = 3
-PUBLISHED_SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
 BATCH = 64  # windows lifted at once: a compromise between speed and memory (243 frames, 256 channels: about 2 GB).
 
 
@@ -41,24 +38,40 @@ def load_model(
     skeleton = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     check_is_zip(path)
     content = checkpoint.load_ours(path)
-    build = _load_published if content is None else partial(_restore, content)
-    model = build(path, skeleton, widths).eval()
+    if content is not None:
+        model = restore(content, path, skeleton, widths)
+    else:
+        model, form = load_published(path, skeleton, widths)
+        for assumption in form.assumed:
+            logger.warning(assumption)
+    check_finite(model, path)
+    return model.eval()
+
+
+def check_finite(model: LiftingNetwork, path: Path) -> None:
+    """Raise UserError, naming the checkpoint `path`, where a weight of the model read from it is not finite."""
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise UserError(
             f"{path}: the weights {broken[0]!r} hold values that are not finite; take an earlier checkpoint"
         )
-    return model
 
 
 @torch.no_grad()
-def predict(model: LiftingNetwork, pose_2d: ArrayLike, image_size: ArrayLike, flip: bool = True) -> np.ndarray:
+def predict(
+    model: LiftingNetwork,
+    pose_2d: ArrayLike,
+    image_size: ArrayLike,
+    flip: bool = True,
+    frames: Sequence[int] | np.ndarray | None = None,
+) -> np.ndarray:
     """The 3D poses [T,V,3] of a sequence, in millimetres relative to the root, which is exactly 0.
 
     pose_2d     [T,V,2] pixels (array, tensor or lists), T of any length: beyond its ends the first and last frame are
                 repeated.
     image_size  (width, height) in pixels.
     flip        average with the mirrored-back prediction for the mirrored sequence (test-time augmentation).
+    frames      the numbers of the n frames to lift, each amid its true neighbours, to [n,V,3]; None: all.
     Runs on the model's device and leaves its training mode as it was.  Raises UserError on a wrong shape, values that
     are not finite, or values that are not pixels of such an image.
     """
@@ -68,8 +81,9 @@ def predict(model: LiftingNetwork, pose_2d: ArrayLike, image_size: ArrayLike, fl
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        batches = _windows(normalised, model.frames).split(BATCH)
-        poses = [_lift(model, batch.to(model.adjacency), flip) for batch in batches]
+        windows = _windows(normalised, model.frames, model.target_frame)
+        numbers = torch.arange(len(windows)) if frames is None else torch.from_numpy(np.asarray(frames, np.int64))
+        poses = [_lift(model, windows[part].to(model.adjacency), flip) for part in numbers.split(BATCH)]
     finally:
         for module in training:
             module.training = True
@@ -100,10 +114,11 @@ def _lift(model: LiftingNetwork, windows: Tensor, flip: bool) -> Tensor:
     return poses.float().cpu()
 
 
-def _windows(pose: Tensor, frames: int) -> Tensor:
-    """All windows [T,frames,V,2] of a sequence [T,V,2], one around each frame, the ends repeated (a view)."""
-    half = frames // 2
-    padded = torch.cat([pose[:1].expand(half, -1, -1), pose, pose[-1:].expand(half, -1, -1)])
+def _windows(pose: Tensor, frames: int, target: int) -> Tensor:
+    """All windows [T,frames,V,2] of a sequence [T,V,2], one for each frame, which is frame `target` of its window; the
+    ends are repeated (a view)."""
+    before, after = pose[:1].expand(target, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
+    padded = torch.cat([before, pose, after])
     return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
 
 
@@ -143,13 +158,14 @@ def _share_outside(pose_2d: np.ndarray, size: np.ndarray) -> float:
     return float(np.mean(((pose_2d < 0) | (pose_2d > size)).any(axis=-1)))
 
 
-def _restore(
-    content: dict[str, Any], path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None
+def restore(
+    content: dict[str, Any], path: Path, skeleton: Skeleton | None = None, widths: Sequence[int] | None = None
 ) -> LiftingNetwork:
+    """The model in `content`, a checkpoint of ours that was read from `path`; otherwise as `load_model`."""
     config, state = content["model_config"], content["model"]
     _check_agrees(path, config, skeleton, widths)
     model = from_config(config)
-    _check_state(path, state, model)
+    check_state(path, state, model)
     model.load_state_dict(state)
     return model
 
@@ -165,8 +181,8 @@ def _check_agrees(
         raise UserError(f"{path}: trained with widths {config.get('widths')}, not {list(widths)}; leave them out")
 
 
-def _check_state(path: Path, state: Mapping[str, Tensor], model: LiftingNetwork) -> None:
-    """Raise UserError unless `state` has exactly the model's tensors, and its graph."""
+def check_state(path: Path, state: Mapping[str, Tensor], model: LiftingNetwork) -> None:
+    """Raise UserError unless `state`, read from `path`, has exactly the model's tensors, and its graph."""
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
         found, wanted = (list(d[name].shape) if name in d else "nothing" for d in (state, expected))
@@ -179,48 +195,3 @@ def _check_state(path: Path, state: Mapping[str, Tensor], model: LiftingNetwork)
             f"{path}: the graph it was trained with is not this program's graph {model.graph.name!r}; "
             "evaluate it with the version of glagcn that trained it"
         )
-
-
-def _load_published(path: Path, skeleton: Skeleton | None, widths: Sequence[int] | None) -> LiftingNetwork:
-    weights = published_state(path)
-    try:
-        joints, channels = weights["expand_gcn.gcn1.PA"].shape[-1], weights["fc.weight"].shape[1]
-    except (KeyError, IndexError) as error:
-        raise UserError(f"{path}: not the weights of a published S-AGCN (no usable {error})") from error
-    if skeleton is None:
-        skeleton = _guess_skeleton(path, joints)
-        logger.warning("%s does not name its skeleton: assumed %s; give skeleton= otherwise", path.name, skeleton.name)
-    if skeleton.num_joints != joints:
-        raise UserError(
-            f"{path}: weights for {joints} joints, but skeleton {skeleton.name!r} has {skeleton.num_joints}"
-        )
-    if skeleton.name not in PUBLISHED_SKELETONS:
-        logger.warning(
-            "%s: weights taken for the graph of %s and for metres, which no published file is known for",
-            path.name,
-            skeleton.name,
-        )
-    if widths is None:
-        widths = (PUBLISHED_WIDTH,) * _count_stages(weights)
-        logger.warning("%s does not hold its filter widths: assumed %s; give widths= otherwise", path.name, widths)
-    model = LiftingNetwork(skeleton, widths, channels, sequence_layers=0, head="shared")
-    load_published_weights(model, weights, str(path))
-    return model
-
-
-def _count_stages(weights: Mapping[str, Tensor]) -> int:
-    return sum(1 for name in weights if name.startswith("layers_tcngcn.") and name.endswith(".PA")) // 2
-
-
-def _guess_skeleton(path: Path, joints: int) -> Skeleton:
-    """The skeleton of a published file, from its joint count and name."""
-    if joints == 17:
-        return get_skeleton("h36m17")
-    if joints == 15 and "_coco" in path.name:
-        return get_skeleton("humaneva15_coco17")
-    if joints == 15 and "_gt" in path.name:
-        return get_skeleton("humaneva15")
-    raise UserError(
-        f"{path}: weights for {joints} joints, and neither they nor the file's name say which skeleton; "
-        "give skeleton='h36m17' (17 joints), 'humaneva15' or 'humaneva15_coco17' (15 joints)"
-    )

@@ -1,5 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,13 +9,15 @@ from glagcn.engine import checkpoint
 from glagcn.engine.evaluation import about_evaluation, headline, write_results
 from glagcn.engine.files import make_folder
 from glagcn.engine.ranks import Ranks
-from glagcn.engine.runfolder import RunFolder, finished_result
+from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
 from glagcn.engine.runlog import RunLog
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
+from glagcn.engine.start import Start, start_from
 from glagcn.engine.step import Stepper
 from glagcn.engine.summary import summary_text
 from glagcn.engine.training import RunData, Trainer, last_step
 from glagcn.errors import UserError
+from glagcn.model.network import LiftingNetwork
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
@@ -29,7 +32,8 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
-    content = _open_folder(config, ranks, folder, data)
+    config = _without_own_state(config, folder)
+    content, start = _open_folder(config, ranks, folder, data, model)
     done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
     if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
         voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
@@ -37,11 +41,13 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     log = _open_log(ranks, folder, content)
     log.say(summary)
     log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
+    if start:
+        log.say(start.said)
     log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
     try:
         trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
-        if content:
-            trainer.restore(content)
+        if content or (start and start.content):
+            trainer.restore(content or start.content)
         trainer.run()
         _conclude(trainer, results_folder(config, folder))
     finally:
@@ -64,10 +70,25 @@ def check_processes(config: Config, ranks: Ranks) -> None:
         raise UserError("--sync_bn works on CUDA devices only; leave it out on CPUs")
 
 
-def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData) -> dict[str, Any] | None:
-    """Every rank reads last.pt, unless the run starts over; then rank 0 makes the folder."""
+def _without_own_state(config: Config, folder: RunFolder) -> Config:
+    """The options without a --resume that names the state which the run goes on from anyway."""
+    if not config.resume or config.fresh or not folder.last.exists():
+        return config
+    named = next((place for place in checkpoint_places(config, config.resume) if place.is_file()), None)
+    return replace(config, resume=None) if named and named.samefile(folder.last) else config
+
+
+def _open_folder(
+    config: Config, ranks: Ranks, folder: RunFolder, data: RunData, model: LiftingNetwork
+) -> tuple[dict[str, Any] | None, Start | None]:
+    """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the
+    folder."""
+    start = None
     with ranks.agree():  # refuse before anything is written
         content = None if config.fresh else folder.resume(config, data.plan.num_windows)
+        if content is None and config.resume:
+            path = find_checkpoint(config, "--resume", config.resume)
+            start = start_from(path, config, model, data.plan.num_windows)
     steps = ranks.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
         raise UserError(
@@ -79,7 +100,7 @@ def _open_folder(config: Config, ranks: Ranks, folder: RunFolder, data: RunData)
             make_folder(Path(config.output), "--output")
         if ranks.is_main:
             folder.create(config, config.fresh)
-    return content
+    return content, start
 
 
 def _open_log(ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:

@@ -3,9 +3,10 @@
 config.json     every option, as resolved
 log.txt         what was printed
 metrics.jsonl   one line per log interval and per evaluation
-tensorboard/    the same, as curves
-last.pt best.pt checkpoints
-result.json     the evaluation of best.pt at the end, with the CSV tables and inference_data.mat beside it
+tensorboard/    the same, as curves; training_curves.png, the errors of the epochs
+last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
+result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
+                inference_data.mat
 """
 
 import json
@@ -34,6 +35,10 @@ class RunFolder:
     def best(self) -> Path:
         """The state with the lowest test MPJPE of all evaluations."""
         return self.path / "best.pt"
+
+    def epoch(self, number: int) -> Path:
+        """The state after epoch `number`, counted from 1."""
+        return self.path / f"epoch_{number}.pt"
 
     @property
     def set_aside(self) -> Path:
@@ -70,6 +75,12 @@ class RunFolder:
         if not self.last.exists():
             return None
         content = self._load_last()
+        if config.resume and config.resume != content["config"].get("resume"):
+            raise UserError(
+                f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
+                f"{config.resume}; leave --resume out to go on with it, give --run NAME for another folder, or "
+                "--fresh to start over from that file"
+            )
         differences = training_differences(config, from_dict(content["config"]))
         if differences:
             listed = "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
@@ -121,6 +132,24 @@ class RunFolder:
         while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
         return candidate
+
+
+def checkpoint_places(config: Config, name: str) -> list[Path]:
+    """Where a checkpoint that a flag names may be: in the run folder, in the -c folder, there in the data set's folder,
+    where the published project keeps its files, and as a path."""
+    parent = Path(config.checkpoint)
+    folders = (parent / config.run_name, parent, parent / config.dataset, Path())
+    return list(dict.fromkeys(folder / name for folder in folders))
+
+
+def find_checkpoint(config: Config, flag: str, name: str) -> Path:
+    """The first of `checkpoint_places` that is there.  Raises UserError that names `flag` and where it looked."""
+    places = checkpoint_places(config, name)
+    for place in places:
+        if place.is_file():
+            return place
+    listed = ", ".join(map(str, places))
+    raise UserError(f"{flag} {name}: no such checkpoint; looked for {listed}. Train first, or give the path of a file")
 
 
 def finished_result(folder: Path, step: int) -> dict[str, Any] | None:

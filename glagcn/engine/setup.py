@@ -1,5 +1,6 @@
 """From options to parts: the data that a run reads and the model that it starts with."""
 
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -8,17 +9,20 @@ import torch
 from glagcn.config import Config
 from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.prepare import ensure_cache
+from glagcn.data.selection import check_selection, select
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
 from glagcn.engine.evaluation import scored_frames
-from glagcn.engine.metrics import mpjpe
+from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runlog import RunLog
+from glagcn.engine.suite import BLOCK
+from glagcn.engine.suites import suite_of
 from glagcn.engine.training import RunData
 from glagcn.errors import UserError
 from glagcn.model.initial import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.skeleton import Skeleton, get_skeleton
 
 
 def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
@@ -28,7 +32,18 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
         if ranks.is_main:
             folder = Path(config.cache_dir) if config.cache_dir else None
             path = ensure_cache(
-                config.dataset, Path(config.root_path), folder, config.annotation, config.keypoints, say=log.say
+                config.dataset,
+                Path(config.root_path),
+                folder,
+                config.annotation,
+                config.keypoints,
+                say=log.say,
+                check=partial(
+                    check_selection,
+                    subjects_train=config.subjects_train,
+                    subjects_test=config.subjects_test,
+                    actions=config.actions,
+                ),
             )
     path = ranks.from_main(path)
     with ranks.agree():
@@ -69,29 +84,39 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
     """Select, plan, and make the frames of both splits resident."""
     skeleton = get_skeleton(cache.skeleton)
     with ranks.agree():
-        centers = select_centers(
-            cache.train,
-            stride=config.stride,
-            subset=config.subset,
-            cameras=config.cameras,
-            subjects=config.subjects_train,
+        train_split, test_split = select(
+            cache, config.subjects_train, config.subjects_test, config.actions, config.downsample
         )
-        scored = scored_frames(cache.test, config.test_frames)
+        centers = select_centers(train_split, stride=config.stride, subset=config.subset, cameras=config.cameras)
+        scored = scored_frames(test_split, config.test_frames)
     return RunData(
         cache=cache,
-        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed),
-        train=FrameStore(cache.train, skeleton, config.frames, ranks.device),
-        test=FrameStore(cache.test, skeleton, config.frames, ranks.device),
+        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets),
+        train=FrameStore(train_split, skeleton, config.frames, ranks.device, causal=config.causal),
+        test=FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal),
+        train_split=train_split,
+        test_split=test_split,
         scored=scored,
     )
 
 
 def mean_pose_error(data: RunData) -> float:
-    """MPJPE in mm of predicting the mean training pose for every scored frame: what a model must beat clearly."""
-    cache, skeleton = data.cache, get_skeleton(data.cache.skeleton)
-    target = cache.test.millimetres[data.scored]
-    mean = mean_pose(cache.train, data.plan.centers, skeleton).numpy() * MM_PER_METRE
-    return mpjpe(np.broadcast_to(mean, target.shape), target - target[:, skeleton.root, None])
+    """MPJPE in mm, averaged as the suite does, of predicting the mean training pose for every scored frame: what a
+    model must beat clearly.
+    """
+    split, skeleton = data.test_split, get_skeleton(data.cache.skeleton)
+    mean = mean_pose(data.train_split, data.plan.centers, skeleton).numpy() * MM_PER_METRE
+    errors = []
+    for begin in range(0, len(data.scored), BLOCK):
+        target = split.millimetres[data.scored[begin : begin + BLOCK]]
+        target -= target[:, skeleton.root, None]
+        errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
+    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, data.scored)
+
+
+def graph_of(config: Config, skeleton: Skeleton) -> Skeleton:
+    """The skeleton whose links the graph convolution follows: --graph, or the data's own."""
+    return get_skeleton({"h36m": "h36m17"}.get(config.graph, config.graph)) if config.graph else skeleton
 
 
 def build_model(config: Config, data: RunData) -> LiftingNetwork:
@@ -102,13 +127,16 @@ def build_model(config: Config, data: RunData) -> LiftingNetwork:
         skeleton,
         config.widths,
         config.channels,
-        graph=get_skeleton("h36m17") if config.graph == "h36m" else None,
+        graph=graph_of(config, skeleton),
         sequence_layers=config.sequence_layers,
         head=config.head,
         dropout=config.dropout,
+        causal=config.causal,
+        # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
+        input_norm=config.graph != "humaneva15_coco17",
     )
     if config.recipe == "published":
         init_published(model)
     else:
-        init_tuned(model, mean_pose(data.cache.train, data.plan.centers, skeleton))
+        init_tuned(model, mean_pose(data.train_split, data.plan.centers, skeleton))
     return model

@@ -10,16 +10,17 @@ import numpy as np
 import torch
 
 from glagcn.config import Config, to_dict
-from glagcn.data.cache import Cache
+from glagcn.data.cache import Cache, Split
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, WindowIds, share, share_bounds
 from glagcn.engine import checkpoint, numerics
+from glagcn.engine.curves import FILE_NAME, draw_training_curves
 from glagcn.engine.evaluation import Evaluation, evaluate, headline
 from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.schedule import learning_rate
+from glagcn.engine.schedule import bn_momentum, learning_rate
 from glagcn.engine.step import Stepper
 from glagcn.errors import UserError
 from glagcn.model.network import model_config
@@ -43,12 +44,14 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run reads: the cache, the plan of training windows and both splits' resident frames."""
+    """What a run reads: the cache, what is chosen of it, the plan of training windows, and the resident frames."""
 
     cache: Cache
     plan: EpochPlan
     train: FrameStore
     test: FrameStore
+    train_split: Split  # the frames that `train` holds and `plan` numbers
+    test_split: Split  # the frames that `test` holds and `scored` numbers
     scored: np.ndarray  # [n] the test frames that are evaluated
 
 
@@ -94,6 +97,17 @@ class Trainer:
                 checkpoint.save(self.folder.last, self.state())
         self._saved_at = time.monotonic()
 
+    def _keep_if_due(self) -> None:
+        """Rank 0 keeps the state after every --checkpoint_frequency-th epoch under a name of its own."""
+        epochs, rest = divmod(self.progress.step, self.plan.steps_per_epoch)
+        frequency = self.config.checkpoint_frequency
+        if not frequency or rest or not epochs or epochs % frequency:
+            return
+        self._drain()
+        with self.ranks.agree():
+            if self.ranks.is_main:
+                checkpoint.save(self.folder.epoch(epochs), self.state())
+
     def _check_weights(self) -> None:
         """Keep a checkpoint from being replaced by one that nothing can be done with."""
         if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
@@ -108,6 +122,7 @@ class Trainer:
         while True:
             if self._evaluation_is_due():
                 self._evaluate()
+            self._keep_if_due()
             if self.progress.step >= self.last_step:
                 return
             self._train_epoch()
@@ -118,6 +133,7 @@ class Trainer:
         epoch, begin = divmod(self.progress.step, per_epoch)
         end = min(per_epoch, begin + self.last_step - self.progress.step)
         self.stepper.model.train()
+        self.stepper.set_bn_momentum(bn_momentum(self.config, epoch))
         self._restart_clock(count=False)
         batches = self.data.train.stream(self._my_windows(epoch, index) for index in range(begin, end))
         for index, batch in enumerate(batches, begin):
@@ -136,7 +152,7 @@ class Trainer:
         """This rank's share of a global batch; where that is empty, the batch's first window, to be weighted with 0."""
         whole = self.plan.batch(epoch, index)
         mine = share(whole, self.ranks.rank, self.ranks.world_size)
-        return mine if len(mine.frames) else WindowIds(whole.frames[:1], whole.flips[:1])
+        return mine if len(mine.frames) else whole.part(0, 1)
 
     def _batch_count(self, index: int) -> int:
         """Windows in global batch `index` of any epoch."""
@@ -229,7 +245,8 @@ class Trainer:
     def _is_scheduled(self, step: int) -> bool:
         """Whether a run of all --epochs evaluates after this step."""
         epochs, rest = divmod(step, self.plan.steps_per_epoch)
-        return rest == 0 and (epochs % self.config.eval_epochs == 0 or epochs == self.config.epochs)
+        regular = self.config.eval_epochs and epochs % self.config.eval_epochs == 0
+        return rest == 0 and bool(regular or epochs == self.config.epochs)
 
     def _evaluate(self) -> None:
         """Evaluate, record, keep the best, save.
@@ -262,21 +279,33 @@ class Trainer:
         model, data = self.stepper.model, self.data
         self.ranks.share_buffers(model)
         with numerics.full_precision():
-            return evaluate(model, data.cache, data.test, data.scored, self.ranks, flip=self.config.test_flip)
+            return evaluate(
+                model,
+                data.test_split,
+                data.test,
+                data.scored,
+                self.ranks,
+                annotation=data.cache.annotation,
+                flip=self.config.test_flip,
+            )
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
         step = self.progress.step
         epoch = step / self.plan.steps_per_epoch
         marks = {"epoch": epoch} | ({} if scheduled else {"unscheduled": True})
         self.log.record("test", step, evaluation.scalars, **marks)
+        for kind, values in evaluation.suite.curves(evaluation.figures).items():
+            self.log.record(kind, step, values, **marks)
         self.log.record("train_epoch", step, self._means(self.progress.epoch), **marks)
-        self.log.figure("test/skeletons", skeleton_figure(evaluation, self.data.test.skeleton), step)
+        self.log.figure("test/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
         self.log.say(
             f"step {step}/{self.last_step}, epoch {epoch:.2f}/{self.config.epochs}: "
             f"test {headline(evaluation.figures)}{verdict}"
         )
         self.log.flush()
+        if self.config.export_training_curves:
+            draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME)
 
 
 def last_step(config: Config, plan: EpochPlan) -> int:

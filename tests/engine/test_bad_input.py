@@ -281,7 +281,7 @@ def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train
         ("--batch_size 0", ("--batch_size 0", "at least 1")),
         ("--cameras 9", ("--cameras", "9", "0, 1, 2, 3")),
         ("--cameras front", ("--cameras", "front")),
-        ("--subjects_train S1,Anna", ("--subjects_train", "Anna", "S1, S2")),
+        ("--subjects_train S1,Anna", ("--subjects-train Anna", "S1, S2")),
         ("--run a/b", ("--run a/b", "-c")),
         ("--annotation univ", ("--annotation univ", "3dhp")),
     ],

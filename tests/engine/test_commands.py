@@ -17,6 +17,7 @@ from glagcn.skeleton import get_skeleton
 from tests.data import tiny_3dhp
 
 PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
+CURVES = {"log.txt", "metrics.jsonl", "tensorboard"}
 RESULT_FILES = {
     "result.json", "inference_data.mat",
     "mpii_3dhp_evaluation_sequencewise.csv", "mpii_3dhp_evaluation_activitywise.csv",
@@ -73,7 +74,7 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     assert "graph mpi3dhp17" in ended.out
     folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_tuned_seed0"
     left = {path.name for path in folder.iterdir()}
-    assert left == RESULT_FILES | {"config.json", "log.txt", "metrics.jsonl", "tensorboard", "last.pt", "best.pt"}
+    assert left == RESULT_FILES | CURVES | {"config.json", "training_curves.png", "last.pt", "best.pt"}
     found = result(folder)
     cache = open_cache(release / "3dhp_gt_univ.h5")
     assert found["frames"] == cache.test.valid.sum()
@@ -102,7 +103,7 @@ def test_the_published_command_evaluates_the_run_of_the_same_flags(release, trai
     checkpoint.save(folder / "best.pt", content | {"model_config": model_config(model), "model": model.state_dict()})
     ended = train(f"{PUBLISHED} --test_frames 2 --workers 1 --no-test_flip")
     assert ended.code == 0, ended.err
-    assert {path.name for path in folder.iterdir()} == RESULT_FILES | {"best.pt"}
+    assert {path.name for path in folder.iterdir()} == RESULT_FILES | CURVES | {"best.pt"}
     assert result(folder)["checkpoint"] == "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0/best.pt"
     assert (result(folder)["dataset"], result(folder)["warnings"]) == ("3dhp", [])
 

@@ -9,6 +9,7 @@ import torch
 import glagcn
 from glagcn.engine import checkpoint
 from glagcn.engine.inference import BATCH, load_model, predict
+from glagcn.engine.published_model import load_published
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.model.published import published_weights
@@ -124,6 +125,40 @@ def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_pa
     assert load_model(tmp_path / "best.bin", skeleton="humaneva15").skeleton.name == "humaneva15"
 
 
+def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
+    shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
+    model, form = load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("humaneva15_coco17"))
+    assert model.skeleton.name == "humaneva15_coco17"
+    assert "assumed humaneva15_coco17" in form.assumed[0]
+    with pytest.raises(UserError, match="neither they nor the file's name"):
+        load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("h36m17"))
+
+
+def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
+    names = {
+        "96_cpn_ft_h36m_dbb_27_supervised.bin": "cpn_ft_h36m_dbb",
+        "96_gt_27_supervised_epoch_819.bin": "gt",
+        "96_cpn_ft_h36m_dbb_243_supervised.bin": "its name says 243 frames, and its 3 stages of width 3 are 27",
+    }
+    for name, told in names.items():
+        shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / name)
+        if "frames" in told:
+            with pytest.raises(UserError, match=told):
+                load_published(tmp_path / name)
+        else:
+            assert load_published(tmp_path / name)[1].keypoints == told
+    assert load_published(GOLDEN / "h36m_27f.bin")[1].keypoints is None
+
+
+def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
+    with pytest.raises(
+        UserError, match=r"'[\w.]+' have shape \[16.*\], expected \[32.*\]; the file has .*--channel 16"
+    ):
+        load_published(GOLDEN / "h36m_27f.bin", channels=32)
+    with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
+        load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
+
+
 def test_a_published_file_refuses_other_joints_or_widths():
     with pytest.raises(UserError, match="weights for 17 joints, but skeleton 'humaneva15' has 15"):
         load_model(GOLDEN / "h36m_27f.bin", skeleton="humaneva15")
@@ -179,6 +214,17 @@ def test_with_flip_a_mirrored_sequence_gives_the_mirrored_poses(name):
     expected = predict(model, pose_2d, SIZE)[:, model.skeleton.mirror] * (-1, 1, 1)
     np.testing.assert_allclose(predict(model, mirrored_2d, SIZE), expected, atol=1e-5 * np.abs(expected).max())
     assert np.abs(predict(model, mirrored_2d, SIZE, flip=False) - expected).max() > 1
+
+
+def test_a_causal_model_needs_no_frames_to_come():
+    torch.manual_seed(0)
+    model = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, causal=True).eval()
+    pose_2d = pixels(12)
+    changed = pose_2d.copy()
+    changed[7:] = pixels(5)[:, ::-1]
+    before, after = (predict(model, poses, SIZE) for poses in (pose_2d, changed))
+    np.testing.assert_array_equal(before[:7], after[:7])
+    assert np.abs(before[7:] - after[7:]).max(axis=(1, 2)).min() > 1
 
 
 def test_predict_leaves_the_model_and_the_input_as_they_were(model):

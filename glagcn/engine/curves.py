@@ -1,0 +1,36 @@
+"""training_curves.png: a run's errors over its epochs, for those who look at files rather than at TensorBoard."""
+
+import json
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from glagcn.engine.files import write_atomically
+
+FILE_NAME = "training_curves.png"
+CURVES = {
+    ("train_epoch", "mpjpe_mm"): "training (with dropout)",
+    ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
+    ("test", "mpjpe_mm"): "test",
+    ("test", "p_mpjpe_mm"): "test, aligned (P-MPJPE)",
+}
+
+
+def draw_training_curves(records: Path, target: Path) -> None:
+    """Draw the epochs' errors in mm that `records` (a metrics.jsonl) holds to the PNG `target`.
+
+    Raises UserError where it cannot be written.
+    """
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (kind, name), label in CURVES.items():
+        points = [(line["epoch"], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=label)
+    axes.set(xlabel="epoch", ylabel="error, mm", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))

@@ -1,0 +1,105 @@
+"""--resume: the checkpoint that a run starts from, ours or a published one."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from glagcn.config import Config, from_dict, training_differences
+from glagcn.engine import checkpoint
+from glagcn.engine.inference import check_finite, check_state
+from glagcn.engine.published import published_state
+from glagcn.engine.published_model import recognise
+from glagcn.errors import UserError
+from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.model.published import load_published_weights
+
+WHOLE_STATE = ("optimizer", "progress", "num_windows")
+FLAGS = {"widths": "-arc", "channels": "--channel"}  # of entries of model_config; the others are called like theirs
+FRESH = "the optimiser, the learning rate and the count of epochs start fresh"
+
+
+class Start(NamedTuple):
+    """How a run starts.
+
+    content  a whole state to go on from; None where only weights were taken, which the model then has.
+    said     what a user should know of it.
+    """
+
+    content: dict[str, Any] | None
+    said: str
+
+
+def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: int) -> Start:
+    """Start a run at the checkpoint `path`: at its whole state where that is of a run with the same options and data,
+    else with its weights.
+
+    num_windows  in an epoch of this run.
+    Raises UserError, naming the flag that would fit, where the weights are of another network than `model`.
+    """
+    content = checkpoint.load_ours(path)
+    if content is None:
+        return _start_published(path, model)
+    _check_same_network(path, content["model_config"], model)
+    check_state(path, content["model"], model)
+    model.load_state_dict(content["model"])
+    check_finite(model, path)
+    obstacle = _obstacle(content, config, num_windows)
+    if obstacle:
+        return Start(None, f"Started with the weights of {path}; {FRESH}, because {obstacle}")
+    # Its best was kept in another folder: the next evaluation here is the best so far.
+    progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
+    return Start(content | {"progress": progress}, f"Started with the whole state of {path}, step {progress['step']}")
+
+
+def _start_published(path: Path, model: LiftingNetwork) -> Start:
+    weights = published_state(path)
+    form = recognise(path, weights, data_skeleton=model.skeleton)
+    if form.skeleton.name != model.skeleton.name:
+        raise UserError(
+            f"{path} holds the weights of a network of skeleton {form.skeleton.name}, and the data has "
+            f"{model.skeleton.name}; start from a checkpoint for these joints (-d, -k choose them)"
+        )
+    if len(model.sequence) or model.head.unshared is not None:
+        raise UserError(
+            f"{path} holds the weights of a published S-AGCN, which has no sequence stage and a shared head; "
+            "give --sequence_layers 0 --head shared"
+        )
+    if form.skeleton.links != model.graph.links:
+        graph = form.skeleton.name.replace("h36m17", "h36m")
+        raise UserError(
+            f"{path} holds weights for the published graph {graph}, and this run convolves over {model.graph.name}; "
+            f"give --graph {graph}"
+        )
+    load_published_weights(model, weights, str(path))
+    check_finite(model, path)
+    return Start(None, "; ".join([f"Started with the weights of {path}, a published file; {FRESH}", *form.assumed]))
+
+
+def _check_same_network(path: Path, held: Mapping[str, Any], model: LiftingNetwork) -> None:
+    wanted = model_config(model)
+    differing = [name for name in wanted if name != "dropout" and held.get(name, wanted[name]) != wanted[name]]
+    if differing:
+        listed = "; ".join(
+            f"{FLAGS.get(name, '--' + name)} is {_shown(wanted[name])} and was {_shown(held[name])}"
+            for name in differing
+        )
+        raise UserError(
+            f"{path} holds the weights of another network: {listed}. Give the values that it was trained with"
+        )
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _obstacle(content: Mapping[str, Any], config: Config, num_windows: int) -> str | None:
+    """Why a run cannot go on from the whole state in `content`; None where it can."""
+    lacking = [name for name in WHOLE_STATE if name not in content]
+    if lacking:
+        return f"the file lacks {', '.join(lacking)}"
+    differences = training_differences(config, from_dict(content["config"]))
+    if differences:
+        return "options differ: " + "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
+    if content["num_windows"] != num_windows:
+        return f"it had {content['num_windows']} windows an epoch, and the data has {num_windows}"
+    return None

@@ -1,0 +1,28 @@
+import json
+
+import numpy as np
+from matplotlib.image import imread
+
+from glagcn.engine.curves import draw_training_curves
+
+
+def test_a_record_of_epochs_becomes_a_picture(tmp_path):
+    lines = [{"kind": "train", "step": 1, "mpjpe_mm": 900.0}]
+    for epoch in (1, 2):
+        lines += [
+            {"kind": "test", "step": epoch, "epoch": epoch, "mpjpe_mm": 100.0 / epoch, "p_mpjpe_mm": None},
+            {"kind": "train_epoch", "step": epoch, "epoch": epoch, "mpjpe_mm": 80.0 / epoch},
+        ]
+    records = tmp_path / "metrics.jsonl"
+    records.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    draw_training_curves(records, tmp_path / "curves.png")
+    picture = imread(tmp_path / "curves.png")[..., :3]
+    tab_blue, tab_orange, tab_green = (31, 119, 180), (255, 127, 14), (44, 160, 44)
+    shown = [(np.abs(picture * 255 - colour).max(axis=-1) < 2).any() for colour in (tab_blue, tab_orange, tab_green)]
+    assert shown == [True, True, False]  # training and test; no sequence head, no aligned error
+
+
+def test_a_run_draws_its_curves_unless_told_not_to(demo, trained, tmp_path):
+    assert (trained / "training_curves.png").stat().st_size > 5000
+    assert demo("--run plain --frames 9 --no-export-training-curves").code == 0
+    assert not (tmp_path / "runs/plain/training_curves.png").exists()
