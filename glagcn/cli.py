@@ -1,17 +1,20 @@
 """The commands: `main_sagcn_gpus.py`, and `glagcn` with the verbs beside training."""
 
-import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
 from glagcn import __version__, launcher
-from glagcn.config import Config, Parser, add_options, comma_separated, parse_command_line, resolve
+from glagcn.config import Config, from_dict, parse_command_line, resolve
 from glagcn.errors import UserError
+from glagcn.options import Parser, add_options, comma_separated
 
 EVALUATION_OPTIONS = {
-    "dataset", "root_path", "cache_dir", "annotation", "keypoints", "test_flip", "test_frames", "output", "workers",
+    "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
+    "architecture", "test_flip", "test_frames", "by_subject", "output", "workers",
 }  # fmt: skip
+# What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
+SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
 
 
 def train_main(arguments: list[str] | None = None) -> int:
@@ -53,11 +56,13 @@ def _run(config: Config, origin: dict[str, str]) -> None:
     from glagcn.engine import numerics
     from glagcn.engine.ranks import Ranks
     from glagcn.engine.run_evaluation import run_evaluation
+    from glagcn.engine.run_render import render
     from glagcn.engine.run_training import train
 
     ranks = Ranks(config)
     config = numerics.set_up(config, ranks.device)
-    (run_evaluation if config.evaluate else train)(config, origin, ranks)
+    work = render if config.render else run_evaluation if config.evaluate else train
+    work(config, origin, ranks)
     ranks.close()  # only now: it waits for every rank, and after an error some may never come
 
 
@@ -67,21 +72,31 @@ def _parser() -> Parser:
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
     prepare = verbs.add_parser("prepare", help="make the cache of a data set from its published files")
-    prepare.add_argument("dataset", choices=("3dhp",))
+    prepare.add_argument("dataset", choices=("3dhp", "h36m", "humaneva15"))
     source = prepare.add_mutually_exclusive_group(required=True)
     source.add_argument(
         "--raw", type=Path, metavar="DIR", help="the official release: S1..S8 and mpi_inf_3dhp_test_set"
     )
-    source.add_argument("--npz", type=Path, metavar="DIR", help="data_train_3dhp.npz and data_test_3dhp.npz, or *_ori")
-    prepare.add_argument("--annotation", choices=("univ", "annot3"), help="3D reference (default univ, *_ori: annot3)")
+    source.add_argument(
+        "--npz",
+        type=Path,
+        metavar="DIR",
+        help="3dhp: data_train_3dhp.npz and data_test_3dhp.npz, or *_ori; h36m and humaneva15: "
+        "data_3d_DATASET.npz and data_2d_DATASET_KEYPOINTS.npz",
+    )
+    prepare.add_argument("-k", "--keypoints", default="gt", metavar="NAME", help="2D source, such as cpn_ft_h36m_dbb")
+    prepare.add_argument(
+        "--annotation", choices=("univ", "annot3"), help="3dhp: 3D reference (default univ, *_ori: annot3)"
+    )
     prepare.add_argument(
         "--cameras",
         type=comma_separated(int),
-        default=argparse.SUPPRESS,
         metavar="0,1,...",
-        help="default: the eight that everyone uses",
+        help="3dhp: default the eight that everyone uses",
     )
-    prepare.add_argument("--out", type=Path, metavar="FILE", help="default: 3dhp_gt_<annotation>[_cam...].h5 in DIR")
+    prepare.add_argument(
+        "--out", type=Path, metavar="FILE", help="default in DIR: DATASET_KEYPOINTS[_ANNOTATION][_cam...].h5"
+    )
     prepare.set_defaults(verb=_prepare)
 
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
@@ -90,25 +105,59 @@ def _parser() -> Parser:
         metavar="CHECKPOINT",
         help="last.pt, best.pt, an export, or a published file of the data set's joints",
     )
-    add_options(evaluate, EVALUATION_OPTIONS)
+    add_options(evaluate, Config, EVALUATION_OPTIONS)
     evaluate.set_defaults(verb=_evaluate)
 
     export = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
     export.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    export.add_argument(
+        "--layout",
+        choices=("ours", "published"),
+        default="ours",
+        help="published: what the published code reads (FILE.bin with model_pos, or FILE.pth)",
+    )
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     export.set_defaults(verb=_export)
     return parser
 
 
 def _prepare(options: dict) -> None:
+    dataset = options.pop("dataset")
+    given = {name: value for name, value in options.items() if value is not None}
+    if dataset == "3dhp":
+        path, named, chosen = _prepare_3dhp(given)
+    else:
+        path, named, chosen = _prepare_videopose3d(dataset, given)
+    if path.name == named:  # the name that training looks for
+        root = path.parent
+        print(f"Train with: accelerate launch main_sagcn_gpus.py --dataset {dataset} --root_path {root}{chosen}")
+
+
+def _prepare_3dhp(given: dict) -> tuple[Path, str, str]:
+    """-> the cache, the name it must have to be found by training, and the flags that choose it there."""
     from glagcn.data.prepare import prepare_3dhp
 
-    options.pop("dataset")
-    path = prepare_3dhp(**options)
-    annotation = path.name.removeprefix("3dhp_gt_").removesuffix(".h5")
-    if annotation in ("univ", "annot3"):  # the name that training looks for
-        chosen = "" if annotation == "univ" else f" --annotation {annotation}"
-        print(f"Train with: accelerate launch main_sagcn_gpus.py --dataset 3dhp --root_path {path.parent}{chosen}")
+    keypoints = given.pop("keypoints")
+    if keypoints != "gt":
+        raise UserError(f"--keypoints {keypoints}: 3dhp has one 2D source, gt; others are for h36m and humaneva15")
+    path = prepare_3dhp(**given)
+    annotation = "annot3" if path.name == "3dhp_gt_annot3.h5" else "univ"
+    return path, f"3dhp_gt_{annotation}.h5", "" if annotation == "univ" else f" --annotation {annotation}"
+
+
+def _prepare_videopose3d(dataset: str, given: dict) -> tuple[Path, str, str]:
+    """The same for h36m and humaneva15."""
+    from glagcn.data.prepare import prepare_videopose3d
+
+    foreign = [f"--{name}" for name in ("raw", "annotation", "cameras") if name in given]
+    if foreign:
+        raise UserError(
+            f"{', '.join(foreign)}: for 3dhp only; {dataset} is read from VideoPose3D's files, all cameras: "
+            f"glagcn prepare {dataset} --npz DIR [-k NAME] [--out FILE]"
+        )
+    keypoints = given["keypoints"]
+    path = prepare_videopose3d(dataset, **given)
+    return path, f"{dataset}_{keypoints}.h5", "" if keypoints == "gt" else f" -k {keypoints}"
 
 
 def _evaluate(options: dict) -> None:
@@ -120,14 +169,17 @@ def _evaluate(options: dict) -> None:
     if content := checkpoint.load_ours(path):
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
-            options = {name: trained.get(name) for name in ("dataset", "keypoints", "annotation")} | options
+            held = from_dict(trained)
+            options = {name: getattr(held, name) for name in SAME_DATA} | options
     _run(*resolve(options))
 
 
 def _export(options: dict) -> None:
     from glagcn.engine import checkpoint
+    from glagcn.engine.published_export import export_published
 
-    checkpoint.export(options["checkpoint"], options["out"])
+    write = export_published if options["layout"] == "published" else checkpoint.export
+    write(options["checkpoint"], options["out"])
     print(f"{options['out']}: the weights of {options['checkpoint']}, for sharing")
 
 

@@ -17,15 +17,24 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
     made where it is missing.  Raises UserError where the system refuses (rights, a full disk); whatever `write` raises
     passes through.  In both cases `path` is untouched and the temporary file is gone.
     """
+
+    def fill(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            write(file)
+
+    return replace_atomically(path, fill)
+
+
+def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None]) -> Path:
+    """write_atomically for what is written by name, as by another program: `fill` gets the temporary file's path."""
     path = Path(path)
     # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
     # containers share, a process id alone is not unique.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            write(file)
-            file.flush()
+        fill(temporary)
+        with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:

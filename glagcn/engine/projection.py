@@ -1,0 +1,61 @@
+"""How a 3D pose is looked at: made upright, turned a little, projected onto the screen, and framed.
+
+Camera coordinates are x right, y down, z forward.  Upright ones are x right, y away from the camera, z up.  Screen
+coordinates are (right, up, depth).  All are millimetres; the projection is orthographic: it leaves depth out.
+"""
+
+import numpy as np
+
+from glagcn.errors import UserError
+
+CAMERA_TO_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+# Seen a little from the side and from above: exactly from the camera, errors in depth would be invisible.
+TURN_DEGREES, RAISE_DEGREES = 25.0, 12.0
+MARGIN = 1.1  # the box that is drawn, in sides of the smallest one that holds the poses
+LEAST_SIDE_MM = 1000.0
+
+
+def upright_matrix(rotation: np.ndarray | None = None) -> np.ndarray:
+    """The rotation [3,3] from camera to upright coordinates.
+
+    rotation  [3,3] from camera to world coordinates with z up, which levels the floor; None takes the camera as level.
+    Raises UserError where `rotation` is no rotation.
+    """
+    if rotation is None:
+        return CAMERA_TO_UPRIGHT
+    rotation = np.asarray(rotation, dtype=np.float64)
+    if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+        raise UserError(f"rotation is {rotation.tolist()}; expected an orthogonal matrix [3,3], camera to world")
+    forward = rotation[:2, 2]
+    if np.hypot(*forward) < 1e-3:  # it looks straight down or up: what its image has at the top lies ahead
+        forward = -rotation[:2, 1]
+    x, y = forward / np.hypot(*forward)
+    return np.array([[y, -x, 0], [x, y, 0], [0, 0, 1]]) @ rotation
+
+
+def screen_matrix() -> np.ndarray:
+    """The rotation [3,3] from upright coordinates to the screen: rows right, up, depth."""
+    turn, raised = np.radians(TURN_DEGREES), np.radians(RAISE_DEGREES)
+    right, away = np.array([np.cos(turn), np.sin(turn), 0]), np.array([-np.sin(turn), np.cos(turn), 0])
+    up = np.array([0.0, 0, 1])
+    return np.stack([right, np.cos(raised) * up + np.sin(raised) * away, np.cos(raised) * away - np.sin(raised) * up])
+
+
+def frame_box(points: np.ndarray) -> tuple[np.ndarray, float]:
+    """The square that holds all screen points [...,3]: its centre [2] and half its side, mm; not finite ones are left
+    out."""
+    points = points[..., :2].reshape(-1, 2)
+    points = points[np.isfinite(points).all(axis=1)]
+    if len(points) == 0:
+        return np.zeros(2), LEAST_SIDE_MM / 2
+    low, high = points.min(axis=0), points.max(axis=0)
+    return (low + high) / 2, max(float((high - low).max()), LEAST_SIDE_MM) / 2 * MARGIN
+
+
+def floor_lines(height: float, reach: float, step: float) -> np.ndarray:
+    """A square grid on the floor [n,2,3] in upright coordinates, mm: z = height, x and y from -reach to reach."""
+    lines = []
+    for offset in np.arange(-reach, reach + step / 2, step):
+        lines.append([(offset, -reach, height), (offset, reach, height)])
+        lines.append([(-reach, offset, height), (reach, offset, height)])
+    return np.array(lines)

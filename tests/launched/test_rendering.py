@@ -1,0 +1,18 @@
+"""Rendering on two processes: one of them works, and both end."""
+
+import pytest
+
+pytestmark = pytest.mark.launched
+
+
+def test_one_rank_draws_and_a_failure_ends_both(run, tmp_path):
+    assert run("--max_steps 2 --run r").code == 0
+    flags = "--run r --render --viz-subject TS1 --viz-limit 2 --viz-size 1"
+    done = run(f"{flags} --viz-output {tmp_path}/a.gif", 2)
+    assert done.code == 0, done.err
+    assert done.out.count("Wrote ") == 1
+    assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
+    refused = run(f"{flags} --viz-output {tmp_path}/b.gif --viz-skip 150", 2)
+    assert refused.code != 0
+    assert refused.err.count("error: --viz-skip 150 leaves nothing") == 1
+    assert not (tmp_path / "b.gif").exists()
