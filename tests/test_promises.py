@@ -13,6 +13,7 @@ from accelerate.commands.config.config_args import load_config_from_file
 
 import glagcn.cli
 from glagcn.config import parse_command_line
+from glagcn.presets import DATASETS
 from tests.launched.conftest import launch
 
 REPOSITORY = Path(__file__).parents[1]
@@ -52,7 +53,7 @@ def commands(*patterns: re.Pattern) -> list:
 @pytest.mark.parametrize("line", commands(TRAINER, SBATCH))
 def test_every_training_command_parses(line):
     config, _ = parse_command_line(shlex.split(line.replace('"$@"', "")))
-    assert config.dataset in ("3dhp", "demo")
+    assert config.dataset in DATASETS
 
 
 @pytest.mark.parametrize("line", commands(VERBS))
@@ -95,7 +96,7 @@ def test_flags_in_the_documentation_exist():
     known |= {
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
-        "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version",
+        "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":
