@@ -8,7 +8,7 @@ import pytest
 from tests.launched.conftest import REPOSITORY, launch
 
 pytestmark = pytest.mark.launched
-WORKER = str(Path(__file__).with_name("evaluation_worker.py"))
+WORKER = str(Path(__file__).with_name("scoring_worker.py"))
 
 
 def numbers(value, path=()):
