@@ -20,10 +20,10 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: L
 
 
 def options_text(config: Config, origin: dict[str, str]) -> str:
-    """Every option with its value; those from flags are marked."""
+    """Every option that training reads, with its value; those from flags are marked."""
     lines = ["Options (* given as flags, + capped by --debug):"]
     marks = {"flag": "*", "debug": "+"}
-    for name in (f.name for f in fields(Config)):
+    for name in (f.name for f in fields(Config) if f.metadata["group"] != "rendering"):
         value = getattr(config, name)
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
         lines.append(f"  {marks.get(origin[name], ' ')} {name:16} {shown}")
