@@ -2,6 +2,7 @@
 refused with a reason."""
 
 import argparse
+import sys
 from dataclasses import field, fields
 from typing import Any, NoReturn
 
@@ -124,7 +125,7 @@ class Parser(argparse.ArgumentParser):
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but it does not take -tt for -tta either: allow_abbrev leaves single-dash flags out."""
-        for word in args or ():
+        for word in sys.argv[1:] if args is None else args:
             if word not in self._option_string_actions and (whole := self._abbreviated(word)):
                 self.error(f"{word} is not a flag; did you mean {whole}?")
         return super().parse_known_args(args, namespace)

@@ -4,6 +4,7 @@ import shlex
 import subprocess
 import sys
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,8 @@ from glagcn.config import Config, from_dict, parse_command_line, to_dict, traini
 from glagcn.errors import UserError
 from glagcn.options import REFUSED
 from glagcn.presets import DEBUG_CAPS, PRESETS, RECIPE_PRESETS
+
+REPOSITORY = Path(__file__).parents[1]
 
 
 def parse(line):
@@ -84,6 +87,14 @@ def test_architecture_sets_the_frames():
 def test_bad_flags_name_flag_value_and_fix(line, message):
     with pytest.raises(UserError, match=message):
         parse(line)
+
+
+@pytest.mark.parametrize("command", ["main_sagcn_gpus.py", "-m glagcn.cli evaluate best.pt"])
+def test_the_real_command_line_takes_no_abbreviated_flag(command):
+    """As a process: there the words come from sys.argv and not as a list."""
+    done = subprocess.run([sys.executable, *command.split(), "-tt"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: -tt is not a flag; did you mean -tta?")
 
 
 @pytest.mark.parametrize("flag", REFUSED)
