@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 from torch import Tensor
@@ -77,9 +78,10 @@ def recognise(
     named = NAME.search(path.name)
     assumed = []
     if skeleton is None:
-        skeleton = _guess_skeleton(path, joints, data_skeleton)
+        skeleton, reason = _guess_skeleton(path, joints, data_skeleton)
         assumed.append(
-            f"{path.name} does not name its skeleton: assumed {skeleton.name}; give -d and -k (skeleton=) otherwise"
+            f"{path.name} does not hold its skeleton: assumed {skeleton.name}, {reason}; give -d and -k (skeleton=) "
+            "otherwise"
         )
     if skeleton.num_joints != joints:
         raise UserError(
@@ -94,21 +96,26 @@ def recognise(
         widths = (WIDTH,) * count_widths(weights)
         _check_frames(path, named, widths)
         assumed.append(f"{path.name} does not hold its filter widths: assumed {widths}; give -arc (widths=) otherwise")
+    elif named and int(named["frames"]) != prod(widths):
+        assumed.append(
+            f"{path.name}: its name says {named['frames']} frames, and the filter widths given, {tuple(widths)}, are "
+            f"{prod(widths)}: the poses are wrong unless it was trained so"
+        )
     return PublishedForm(
         skeleton, tuple(widths), channels or held, named["keypoints"] if named else None, tuple(assumed)
     )
 
 
-def _guess_skeleton(path: Path, joints: int, data_skeleton: Skeleton | None) -> Skeleton:
-    """The skeleton of a published file, from its joint count and name, else that of the data."""
+def _guess_skeleton(path: Path, joints: int, data_skeleton: Skeleton | None) -> tuple[Skeleton, str]:
+    """The skeleton of a published file, from its joint count and name, else that of the data; and why, in words."""
     if joints == 17:
-        return get_skeleton("h36m17")
+        return get_skeleton("h36m17"), "the published one of 17 joints"
     if joints == 15 and "_coco" in path.name:
-        return get_skeleton("humaneva15_coco17")
+        return get_skeleton("humaneva15_coco17"), "by its name"
     if joints == 15 and "_gt" in path.name:
-        return get_skeleton("humaneva15")
+        return get_skeleton("humaneva15"), "by its name"
     if data_skeleton is not None and data_skeleton.num_joints == joints:
-        return data_skeleton
+        return data_skeleton, "as the data has"
     raise UserError(
         f"{path}: weights for {joints} joints, and neither they nor the file's name say which skeleton; "
         "give skeleton='h36m17' (17 joints), 'humaneva15' or 'humaneva15_coco17' (15 joints)"

@@ -96,16 +96,17 @@ def differences(trained: Trained, cache: Cache) -> list[str]:
     """What makes the figures not comparable to the training: said aloud and kept in result.json."""
     path = trained.path
     if trained.options is None:
-        said = [
-            f"{path} is a published file, which does not say what data it was trained on; "
-            f"assumed to be {cache.dataset} with {trained.keypoints or cache.keypoints} 2D poses"
-        ]
-        if trained.keypoints and trained.keypoints != cache.keypoints:
-            said.append(
+        if trained.keypoints is None:
+            return [
+                f"{path} is a published file, which does not say what data it was trained on; assumed to be "
+                f"{cache.dataset} with {cache.keypoints} 2D poses"
+            ]
+        if trained.keypoints != cache.keypoints:
+            return [
                 f"{path} was trained on 2D poses from {trained.keypoints}, by its name, and is evaluated on those from "
                 f"{cache.keypoints}: its errors will be larger than published (-k {trained.keypoints})"
-            )
-        return said
+            ]
+        return []
     held = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
     return [
         f"{path} was trained with {name} {trained.options.get(name) or 'none'} and is evaluated with {name} "

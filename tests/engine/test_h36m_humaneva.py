@@ -178,6 +178,17 @@ def test_another_2d_source_than_the_name_tells_is_a_warning(start, files, tmp_pa
     assert any("cpn_ft_h36m_dbb, by its name" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
+def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(start, files, tmp_path):
+    ended = start(f"-d humaneva15 --test_frames 4 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
+    assert ended.code == 0, ended.err
+    assert "WARNING" not in ended.out
+    assert results(tmp_path / "out")["warnings"] == []
+    nameless = write_published(tmp_path / "nameless.bin", "humaneva15", 3) and tmp_path / "nameless.bin"
+    ended = start(f"-d humaneva15 --test_frames 4 --evaluate {nameless} --output {tmp_path}/other")
+    (warning,) = results(tmp_path / "other")["warnings"]
+    assert "does not say what data it was trained on; assumed to be humaneva15 with gt 2D poses" in warning
+
+
 def test_who_is_trained_on_and_tested_on_is_warned(start):
     ended = start("-str S1,S9 --dry_run")
     assert "WARNING: trained on and tested on: S9" in ended.out

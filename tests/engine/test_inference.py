@@ -129,7 +129,7 @@ def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
     shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
     model, form = load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("humaneva15_coco17"))
     assert model.skeleton.name == "humaneva15_coco17"
-    assert "assumed humaneva15_coco17" in form.assumed[0]
+    assert "assumed humaneva15_coco17, as the data has" in form.assumed[0]
     with pytest.raises(UserError, match="neither they nor the file's name"):
         load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("h36m17"))
 
@@ -148,6 +148,14 @@ def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
         else:
             assert load_published(tmp_path / name)[1].keypoints == told
     assert load_published(GOLDEN / "h36m_27f.bin")[1].keypoints is None
+
+
+def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_path):
+    file = shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / "96_gt_27_supervised.bin")
+    model, form = load_published(file, widths=(3, 3, 9))
+    assert model.frames == 81
+    assert "its name says 27 frames, and the filter widths given, (3, 3, 9), are 81" in form.assumed[-1]
+    assert not any("its name says" in words for words in load_published(file, widths=(3, 3, 3))[1].assumed)
 
 
 def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
