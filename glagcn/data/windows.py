@@ -10,6 +10,7 @@ The way from frames to a batch:
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import NamedTuple
 
 import numpy as np
@@ -17,12 +18,16 @@ import torch
 from torch import Tensor
 
 from glagcn.data.cache import Split
+from glagcn.data.shuffle import Shuffle
 from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
 MM_PER_METRE = 1000.0
 DISTORTION_DEGREES, DISTORTION_SCALES = (-5.0, 0.0, 5.0), (0.95, 1.0, 1.05)
+DISTORTIONS = len(DISTORTION_DEGREES) * len(DISTORTION_SCALES)
+FLIP, DISTORTION = 0, 1  # what a draw is for
+PART_FRAMES = 4096  # that a CPU gathers and finishes at a time: 1.4 MB, which stay in its cache
 DEVICE_SHARE = 0.25  # of the free device memory may hold frames; the rest is for the model
 
 
@@ -72,13 +77,13 @@ def select_centers(
 
 
 class EpochPlan:
-    """Which windows make global batch k of an epoch: a pure function of (seed, epoch), for any number of processes.
+    """Which windows make global batch k of an epoch: a pure function of (seed, epoch, k), for any number of processes.
 
     centers  [W] frames.
     flip     "copy": every window also mirrored, 2 W windows an epoch; "random": each mirrored or not by a draw
              per epoch; "none".
     distort  draw a distortion of the target for every window and epoch (see `distortions`).
-    The last batch of an epoch holds what remains.
+    Every window comes once in an epoch; the last batch of an epoch holds what remains.
     """
 
     def __init__(self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False) -> None:
@@ -86,26 +91,14 @@ class EpochPlan:
         self.distort = distort
         self.num_windows = len(centers) * (2 if flip == "copy" else 1)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
-        self._epoch = -1
-        self._order = self._draws = self._distortions = np.empty(0)
 
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0."""
-        if epoch != self._epoch:
-            self._shuffle(epoch)
-        ids = self._order[index * self.batch_size : (index + 1) * self.batch_size]
-        frames = self.centers[ids % len(self.centers)]
-        flips = self._draws[ids] if self.flip == "random" else ids >= len(self.centers)
-        return WindowIds(frames, flips, self._distortions[ids] if self.distort else None)
-
-    def _shuffle(self, epoch: int) -> None:
-        draw = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-        self._order = draw.permutation(self.num_windows)
-        if self.flip == "random":
-            self._draws = draw.random(self.num_windows) < 0.5
-        if self.distort:
-            self._distortions = draw.integers(len(DISTORTION_DEGREES) * len(DISTORTION_SCALES), size=self.num_windows)
-        self._epoch = epoch
+        shuffle = Shuffle(self.num_windows, self.seed, epoch)
+        ids = shuffle[index * self.batch_size : (index + 1) * self.batch_size]
+        flips = shuffle.draw(ids, 2, FLIP) == 1 if self.flip == "random" else ids >= len(self.centers)
+        distortions = shuffle.draw(ids, DISTORTIONS, DISTORTION) if self.distort else None
+        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions)
 
 
 def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
@@ -137,48 +130,124 @@ class FrameStore:
         nbytes = split.pixels.nbytes + split.millimetres.nbytes
         self.home = device if _fits(nbytes, device) else torch.device("cpu")
         lengths = np.array([info.length for info in split.sequences])
+        self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
+        self._last = self._first + lengths - 1
         sizes = np.array([(info.width, info.height) for info in split.sequences], dtype=np.float32)
+        self._half_widths = torch.from_numpy(sizes[:, :1] / 2).to(device)  # [S,1]
+        corners = np.stack([np.ones(len(sizes), np.float32), sizes[:, 1] / sizes[:, 0]], axis=1)
+        self._corners = torch.from_numpy(np.tile(corners, skeleton.num_input_joints)).to(device)  # [S,V*2]
         with torch.no_grad():
             self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)  # [F,V*2]
             self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)  # [F,V*3]
-        self._sequence = torch.from_numpy(np.repeat(np.arange(len(lengths)), lengths)).to(self.home)  # [F]
-        self._first = torch.from_numpy(np.asarray(split.starts, dtype=np.int64)).to(self.home)  # [S]
-        self._last = self._first + torch.from_numpy(lengths - 1).to(self.home)
-        self._sizes = torch.from_numpy(sizes).to(self.home)  # [S,2] width, height
-        self._mirror = torch.tensor(skeleton.mirror, device=self.home)
-        self._input_mirror = torch.tensor(skeleton.input_mirror, device=self.home)
-        self._distortions = distortions().to(self.home)
         self._offsets = torch.arange(num_frames, device=self.home) - target_frame(num_frames, causal)
+        self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
+        self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
+        self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
+        self._distortions = distortions().to(device)
 
-    def windows(self, ids: WindowIds) -> Batch:
-        """The windows on the device.  Beyond its ends a sequence repeats its first or last frame."""
-        centers = torch.from_numpy(ids.frames).to(self.home, non_blocking=True)
-        flips = torch.from_numpy(np.ascontiguousarray(ids.flips)).to(self.home, non_blocking=True)
-        sequence = self._sequence[centers]
-        frames = centers[:, None] + self._offsets  # [n,T]
-        frames = frames.clamp(self._first[sequence, None], self._last[sequence, None])
-        pixels = self._pixels.index_select(0, frames.flatten()).view(*frames.shape, self.skeleton.num_input_joints, 2)
-        targets = self._millimetres.index_select(0, frames.flatten()).view(*frames.shape, self.skeleton.num_joints, 3)
-        inputs = normalise(pixels, self._sizes[sequence][:, None, None])
-        root = self.skeleton.root
-        targets = (targets - targets[:, :, root : root + 1]) / MM_PER_METRE
-        chosen = flips[:, None, None, None]
-        inputs = torch.where(chosen, mirror(inputs, self._input_mirror), inputs)
-        targets = torch.where(chosen, mirror(targets, self._mirror), targets)
-        if ids.distortions is not None:
-            drawn = self._distortions[torch.from_numpy(ids.distortions).to(self.home)]
-            targets = torch.einsum("nij,ntvj->ntvi", drawn, targets)
-        if self.home == self.device:
+    def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
+        """The windows on the device.  Beyond its ends a sequence repeats its first or last frame.
+
+        out  `room` for as many windows or more, to be filled; None takes new memory.
+        """
+        count = len(ids.frames)
+        inputs, targets = (part[:count] for part in out or self.room(count))
+        if self.device.type != "cpu":
+            self._fill(ids, inputs, targets)
             return Batch(inputs, targets)
-        return Batch(*(part.pin_memory().to(self.device, non_blocking=True) for part in (inputs, targets)))
+        size = max(1, PART_FRAMES // self.num_frames)
+        with _one_thread():
+            for begin in range(0, len(ids.frames), size):
+                part = slice(begin, begin + size)
+                self._fill(ids.part(part.start, part.stop), inputs[part], targets[part])
+        return Batch(inputs, targets)
 
-    def stream(self, ids: Iterator[WindowIds]) -> Iterator[Batch]:
-        """The batch of each item, the next one being made while the caller works on this one when frames are on the
-        host and the caller computes on a device."""
+    def room(self, count: int) -> Batch:
+        """Memory on the device for a batch of `count` windows, its content undefined."""
+        shape = count, self.num_frames
+        inputs = torch.empty(*shape, self.skeleton.num_input_joints, 2, device=self.device)
+        return Batch(inputs, torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device))
+
+    def stream(self, ids: Iterator[WindowIds], *, reuse: bool = False) -> Iterator[Batch]:
+        """The batch of each item.
+
+        Where frames are on the host and the caller computes on a device, the next batch is gathered and copied while
+        the caller works on this one.
+        reuse  a batch may be overwritten as soon as the next one is asked for.  A system that hands out new memory page
+               by page takes longer for that than the windows take.
+        """
         if self.home == self.device:
-            yield from map(self.windows, ids)
-        else:
-            yield from _ahead(self.windows, ids)
+            room = None
+            for item in ids:
+                if room is None or len(room.inputs) < len(item.frames) or not reuse:
+                    room = self.room(len(item.frames))
+                yield self.windows(item, room)
+            return
+        side = torch.cuda.Stream(self.device)
+        for batch, copied in _ahead(lambda item: self._copy_on(side, item), ids):
+            stream = torch.cuda.current_stream(self.device)
+            stream.wait_event(copied)
+            for part in batch:
+                part.record_stream(stream)  # its memory was taken for the other stream
+            yield batch
+
+    def _copy_on(self, side: torch.cuda.Stream, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
+        """The windows, made on a stream of their own, and the event that says they are there."""
+        with torch.cuda.stream(side):
+            return self.windows(ids), side.record_event()
+
+    def _fill(self, ids: WindowIds, inputs: Tensor, targets: Tensor) -> None:
+        """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,2], targets [n,T,V,3].
+
+        Joints and axes are one axis in here, of V*2 or V*3 numbers: on a CPU, rows of 34 numbers are worked on several
+        times as fast as rows of 2.  A mirror image is another order of them, and a sign in what they are divided by.
+        """
+        sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
+        pixels, millimetres = self._gather(ids.frames, sequence)
+        sequence, flips = self._on_device(sequence), self._on_device(ids.flips.astype(np.int64))
+
+        rows, signs = inputs.flatten(2), self._input_signs[flips]
+        torch.gather(pixels, 2, self._input_columns[flips][:, None].expand_as(pixels), out=rows)
+        rows.div_((self._half_widths[sequence] * signs)[:, None])
+        rows.sub_((self._corners[sequence] * signs)[:, None])
+
+        rows = targets.flatten(2)
+        torch.gather(millimetres, 2, self._columns[flips][:, None].expand_as(millimetres), out=rows)
+        rows.sub_(rows.gather(2, self._root_columns.expand_as(rows)))
+        rows.div_((self._signs[flips] * MM_PER_METRE)[:, None])
+        if ids.distortions is not None:
+            drawn = self._distortions[self._on_device(ids.distortions)]
+            targets.copy_(torch.einsum("nij,ntvj->ntvi", drawn, targets))
+
+    def _gather(self, frames: np.ndarray, sequence: np.ndarray) -> tuple[Tensor, Tensor]:
+        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows at n frames and their sequences."""
+        columns = np.stack([frames, self._first[sequence], self._last[sequence]])[..., None]
+        centers, first, last = torch.from_numpy(columns).to(self.home, non_blocking=True)
+        rows = (centers + self._offsets).clamp_(first, last).flatten()
+        shape = len(frames), self.num_frames, -1
+        if self.home == self.device:
+            return self._pixels.index_select(0, rows).view(shape), self._millimetres.index_select(0, rows).view(shape)
+        parts = []
+        for table in (self._pixels, self._millimetres):
+            # From pinned memory a copy does not hold the host up.
+            pinned = torch.empty(len(rows), table.shape[1], pin_memory=True)
+            torch.index_select(table, 0, rows, out=pinned)
+            parts.append(pinned.to(self.device, non_blocking=True).view(shape))
+        return parts[0], parts[1]
+
+    def _on_device(self, column: np.ndarray) -> Tensor:
+        return torch.from_numpy(column).to(self.device, non_blocking=True)
+
+
+def _flat_mirror(order: list[int], axes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Of poses as rows of V*axes numbers, plain (entry 0) and mirrored (1): the order of the numbers, and their signs,
+    both [2,V*axes]."""
+    columns = torch.arange(len(order) * axes).view(-1, axes)
+    signs = torch.ones_like(columns, dtype=torch.float32)
+    mirrored = signs.clone()
+    mirrored[:, 0] = -1
+    both = (columns, columns[order]), (signs, mirrored)
+    return tuple(torch.stack([part.flatten() for part in pair]).to(device) for pair in both)
 
 
 def normalise(pixels: Tensor, size: Tensor) -> Tensor:
@@ -222,6 +291,18 @@ def _fits(nbytes: int, device: torch.device) -> bool:
         return True
     free, _ = torch.cuda.mem_get_info(device)
     return nbytes < DEVICE_SHARE * free
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """PyTorch on one thread.  Gathering is a handful of passes of a millisecond each; where other processes hold the
+    cores, waiting for the second thread at the end of every pass takes ten times as long as it saves."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _ahead(work, items: Iterator) -> Iterator:

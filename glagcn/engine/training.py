@@ -135,7 +135,7 @@ class Trainer:
         self.stepper.model.train()
         self.stepper.set_bn_momentum(bn_momentum(self.config, epoch))
         self._restart_clock(count=False)
-        batches = self.data.train.stream(self._my_windows(epoch, index) for index in range(begin, end))
+        batches = self.data.train.stream((self._my_windows(epoch, index) for index in range(begin, end)), reuse=True)
         for index, batch in enumerate(batches, begin):
             torch.manual_seed(_seed(self.config.seed, epoch, index, self.ranks.rank))  # dropout
             self.meter.add(*self.stepper.gradient(batch, self._batch_count(index), self._has_share(index)))

@@ -218,6 +218,42 @@ class TestWindows:
             torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
 
 
+class TestRoom:
+    def test_a_stream_may_reuse_its_memory(self):
+        store = store_of(make_split([60]), frames=9)
+        ids = [WindowIds(np.arange(k, k + n), np.arange(n) % 2 == 0) for k, n in ((0, 5), (9, 5), (20, 3))]
+        expected = [store.windows(item) for item in ids]
+        places = set()
+        for batch, plain in zip(store.stream(iter(ids), reuse=True), expected, strict=True):
+            assert all(torch.equal(*pair) for pair in zip(batch, plain, strict=True))
+            places.add(batch.inputs.data_ptr())
+        assert len(places) == 1
+
+    def test_without_that_every_batch_stays(self):
+        store = store_of(make_split([60]), frames=9)
+        ids = [WindowIds(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in (0, 9)]
+        first, second = store.stream(iter(ids))
+        assert torch.equal(first.inputs, store.windows(ids[0]).inputs)
+        assert not torch.equal(first.inputs, second.inputs)
+
+    def test_windows_made_in_parts_are_those_made_at_once(self, monkeypatch):
+        store = store_of(make_split([60, 40]))
+        ids = WindowIds(np.arange(100), np.arange(100) % 3 == 0, np.arange(100) % 9)
+        whole = store.windows(ids)
+        monkeypatch.setattr("glagcn.data.windows.PART_FRAMES", 7 * 27)
+        for part, other in zip(store.windows(ids), whole, strict=True):
+            assert torch.equal(part, other)
+
+    def test_the_number_of_threads_is_as_before(self):
+        torch.set_num_threads(2)
+        store_of(make_split([60])).windows(WindowIds(np.arange(60), np.zeros(60, dtype=bool)))
+        assert torch.get_num_threads() == 2
+
+    def test_no_windows_are_a_batch_too(self):
+        batch = store_of(make_split([60])).windows(WindowIds(np.arange(0), np.zeros(0, dtype=bool)))
+        assert batch.inputs.shape == (0, 27, 17, 2)
+
+
 def test_mean_pose_is_symmetric_and_relative_to_the_root():
     split = make_split([200])
     mean = mean_pose(split, np.arange(200), SKELETON)
