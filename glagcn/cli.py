@@ -13,6 +13,9 @@ EVALUATION_OPTIONS = {
     "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
     "architecture", "test_flip", "test_frames", "by_subject", "output", "workers",
 }  # fmt: skip
+BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
+# A model and a batch that two CPU cores measure in minutes.
+BENCH_DEFAULTS = {"frames": 27, "channels": 32, "batch_size": 128}
 # What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
 
@@ -118,6 +121,20 @@ def _parser() -> Parser:
     )
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     export.set_defaults(verb=_export)
+
+    bench = verbs.add_parser("bench", help="measure this machine: ours, the plain way, and the hardware's limits")
+    bench.add_argument("part", choices=("input", "step", "eval", "startup", "scaling", "all"))
+    bench.add_argument(
+        "--dataset_scale",
+        "--dataset-scale",
+        choices=("demo", "3dhp"),
+        default="3dhp",
+        help="how much data: the demo, or sequences as many and as long as in MPI-INF-3DHP (the default; 370 MB)",
+    )
+    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    add_options(bench, Config, BENCH_OPTIONS)
+    bench.set_defaults(verb=_bench)
     return parser
 
 
@@ -181,6 +198,15 @@ def _export(options: dict) -> None:
     write = export_published if options["layout"] == "published" else checkpoint.export
     write(options["checkpoint"], options["out"])
     print(f"{options['out']}: the weights of {options['checkpoint']}, for sharing")
+
+
+def _bench(options: dict) -> None:
+    part, repeats, json_file = (options.pop(name) for name in ("part", "repeats", "json"))
+    config, _ = resolve(BENCH_DEFAULTS | {"dataset": options.pop("dataset_scale")} | options)
+
+    from glagcn.bench.run import run_bench
+
+    print(run_bench(part, config, repeats, json_file))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,46 @@
+"""Clocks: two ways of doing the same thing, timed in turns, on a CPU or on a CUDA device."""
+
+import resource
+import time
+from collections.abc import Callable
+from statistics import median
+
+import torch
+
+Work = Callable[[], object]
+
+
+def seconds(work: Work, device: torch.device) -> float:
+    """How long one call takes; on CUDA between two events on the device, with nothing else under way."""
+    if device.type != "cuda":
+        begin = time.perf_counter()
+        work()
+        return time.perf_counter() - begin
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    begin.record(torch.cuda.current_stream(device))
+    work()
+    end.record(torch.cuda.current_stream(device))
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000
+
+
+def interleaved(works: dict[str, Work], repeats: int, device: torch.device, warm_up: int = 1) -> dict[str, float]:
+    """The median seconds of each work over `repeats` rounds, after `warm_up` rounds that do not count.
+
+    A round runs every work once: what else the machine does meets all of them alike.
+    """
+    times: dict[str, list[float]] = {name: [] for name in works}
+    for number in range(warm_up + repeats):
+        for name, work in works.items():
+            elapsed = seconds(work, device)
+            if number >= warm_up:
+                times[name].append(elapsed)
+    return {name: median(values) for name, values in times.items()}
+
+
+def peak_memory(device: torch.device) -> int:
+    """Most bytes in use so far: of the CUDA device's memory, else of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024

@@ -1,0 +1,116 @@
+"""The parts that run in this process: input, step, evaluation.  Each measures ours and the plain way in turns."""
+
+import copy
+from itertools import count
+from typing import Any
+
+import numpy as np
+
+from glagcn.bench.floor import Cost, evaluation_cost, input_cost, training_cost
+from glagcn.bench.measure import interleaved, peak_memory
+from glagcn.bench.reference_input import ReferenceLoader
+from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
+from glagcn.bench.reference_weights import reference_of
+from glagcn.bench.setting import Setting
+from glagcn.engine import numerics
+from glagcn.engine.evaluation import predict_frames
+from glagcn.engine.metrics import joint_errors
+from glagcn.engine.step import Stepper
+
+REFERENCE_WINDOWS = 64  # the plain loader makes a few hundred a second
+EVALUATED_FRAMES = 256
+
+
+def measure_input(setting: Setting) -> dict[str, Any]:
+    """Windows per second of making training batches: the plan's batch, gathered on the device."""
+    plan, store = setting.plan, setting.data.train
+    loader = ReferenceLoader(setting.data.train_split, store.skeleton, store.num_frames)
+    windows = min(plan.batch_size, plan.num_windows)
+    fewer = min(REFERENCE_WINDOWS, windows)
+    room = store.room(windows)
+    ours, plain = count(), count()
+
+    def make() -> None:
+        store.windows(plan.batch(0, next(ours) % plan.steps_per_epoch), room)
+
+    def make_plainly() -> None:
+        batch = loader.batch(plan.batch(1, next(plain) % plan.steps_per_epoch).part(0, fewer))
+        _ = [part.to(setting.device) for part in batch]
+
+    # Batches are cheap, and their times vary with what is in the caches: more rounds.
+    times = interleaved({"ours": make, "reference": make_plainly}, 5 * setting.repeats, setting.device)
+    plan_seconds = interleaved({"plan": lambda: plan.batch(2, 0)}, 5 * setting.repeats, setting.device)["plan"]
+    cost = input_cost(setting.model, windows)
+    result = _result(setting, windows, times["ours"], fewer / times["reference"], cost)
+    return result | {"plan_ms": 1000 * plan_seconds, "windows_in_epoch": plan.num_windows}
+
+
+def measure_step(setting: Setting) -> dict[str, Any]:
+    """Windows per second of one optimiser step on a batch that is there already."""
+    config, plan = setting.config, setting.plan
+    reference = reference_of(setting.model)
+    stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model))
+    plain = ReferenceStepper(reference, config.lr, config.sequence_weight, setting.model.target_frame)
+    batch = setting.data.train.windows(plan.batch(0, 0))
+    windows = len(batch.inputs)
+    stepper.model.train()
+
+    def step() -> None:
+        stepper.gradient(batch, windows, counted=True)
+        stepper.apply(config.lr)
+
+    def step_plainly() -> None:
+        with numerics.full_precision():
+            plain.step(batch)
+
+    times = interleaved({"ours": step, "reference": step_plainly}, setting.repeats, setting.device)
+    cost = training_cost(setting.model, windows, setting.number_bytes)
+    gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
+    result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
+    return result | {"gradient_bytes": gradient_bytes}
+
+
+def measure_evaluation(setting: Setting) -> dict[str, Any]:
+    """Scored frames per second: windows, both passes, and MPJPE; and that both ways give the same MPJPE."""
+    data, skeleton, model = setting.data, setting.data.test.skeleton, copy.deepcopy(setting.model)
+    frames = data.scored[:: max(1, len(data.scored) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
+    loader = ReferenceLoader(data.test_split, skeleton, setting.config.frames)
+    plain = reference_of(setting.model)
+    target = data.test_split.millimetres[frames].astype(np.float64)
+    target -= target[:, skeleton.root : skeleton.root + 1]
+    found: dict[str, float] = {}
+
+    def evaluate() -> None:
+        predicted = predict_frames(model, data.test, frames, setting.ranks, flip=True, zero_root=True)
+        found["ours"] = float(joint_errors(predicted, target).mean())
+
+    def evaluate_plainly() -> None:
+        found["reference"] = reference_mpjpe(
+            plain, loader, skeleton, frames, frame=setting.model.target_frame, batch_size=setting.config.batch_size
+        )
+
+    with numerics.full_precision():
+        times = interleaved({"ours": evaluate, "reference": evaluate_plainly}, setting.repeats, setting.device)
+    cost = evaluation_cost(setting.model, len(frames), flip=True)
+    result = _result(setting, len(frames), times["ours"], len(frames) / times["reference"], cost)
+    return result | {"mpjpe_mm": found["ours"], "reference_mpjpe_mm": found["reference"]}
+
+
+def _result(setting: Setting, windows: int, elapsed: float, reference: float, cost: Cost) -> dict[str, Any]:
+    """The entry of the JSON: rates in windows per second, and what was achieved beside the floor.
+
+    elapsed    seconds that `windows` took;  reference  windows per second of the plain way.
+    """
+    return {
+        "ours": windows / elapsed,
+        "reference": reference,
+        "ratio": windows / elapsed / reference,
+        "unit": "windows/s",
+        "fraction_of_floor": cost.seconds(setting.peaks) / elapsed,
+        "ms": 1000 * elapsed,
+        "windows": windows,
+        "floor_ms": 1000 * cost.seconds(setting.peaks),
+        "flops_per_second": cost.flops / elapsed,
+        "bytes_per_second": cost.bytes / elapsed,
+        "peak_memory_bytes": peak_memory(setting.device),
+    }

@@ -1,0 +1,54 @@
+"""Starting worker.py, alone or as the ranks of a run."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from typing import Any
+
+from glagcn.bench.setting import Setting
+from glagcn.config import Config, to_dict
+from glagcn.errors import UserError
+
+PATIENCE_S = 600
+OF_A_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def run_worker(job: str, setting: Setting, config: Config, processes: int = 1) -> list[dict[str, Any]]:
+    """What the ranks of a run of worker.py answered, by rank.
+
+    config  in place of the setting's own.  Raises UserError with the last lines of the first process that failed.
+    """
+    given = {"config": to_dict(config), "cache": str(setting.data.cache.path), "repeats": setting.repeats}
+    command = [sys.executable, "-m", "glagcn.bench.worker", job, json.dumps(given)]
+    port = _free_port()
+    started = []
+    for rank in range(processes):
+        environment = {name: value for name, value in os.environ.items() if name not in OF_A_LAUNCHER}
+        if processes > 1:
+            values = (rank, rank, processes, processes, "127.0.0.1", port)
+            environment |= dict(zip(OF_A_LAUNCHER, map(str, values), strict=True))
+        started.append(
+            subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+        )
+    answers = []
+    try:
+        for process in started:
+            out, errors = process.communicate(timeout=PATIENCE_S)
+            if process.returncode:
+                raise UserError(f"a process of the bench failed ({job}):\n" + "\n".join(errors.splitlines()[-5:]))
+            answers.append(json.loads(out.splitlines()[-1]))
+    except subprocess.TimeoutExpired as error:
+        raise UserError(f"a process of the bench took more than {PATIENCE_S} s ({job})") from error
+    finally:
+        for process in started:
+            process.kill()
+            process.wait()
+    return answers
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

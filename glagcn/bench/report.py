@@ -1,0 +1,65 @@
+"""What the bench says: a table, and a JSON file."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from glagcn.engine.files import write_atomically
+
+HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "GB/s", "peak GB")
+
+
+def table(report: dict[str, Any]) -> str:
+    """The results in columns, below the machine and its peaks."""
+    machine, peaks = report["machine"], report["peaks"]
+    rows = [HEAD, *(_row(part, result) for part, result in report["results"].items())]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
+    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
+    head = (
+        f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
+        f"peaks: matrix product {peaks['flops'] / 1e9:.0f} GFLOP/s, copy {peaks['bytes'] / 1e9:.1f} GB/s\n"
+    )
+    return "\n".join([head, *lines, *_scaling_lines(report["results"].get("scaling"))])
+
+
+def write_report(report: dict[str, Any], path: Path) -> None:
+    """Write the report as JSON; the file appears whole or not at all.  Raises UserError where it cannot."""
+    text = json.dumps(report, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda file: file.write(text.encode()))
+
+
+def _row(part: str, result: dict[str, Any]) -> tuple[str, ...]:
+    def cell(name: str, scale: float = 1.0, form: str = ".1f") -> str:
+        return format(result[name] / scale, form) if name in result else "-"
+
+    return (
+        part,
+        cell("ours"),
+        cell("reference"),
+        result["unit"],
+        cell("ratio", form=".2f"),
+        cell("fraction_of_floor", 0.01, ".1f") + " %",
+        cell("ms"),
+        cell("flops_per_second", 1e9),
+        cell("bytes_per_second", 1e9, ".2f"),
+        cell("peak_memory_bytes", 1e9, ".2f"),
+    )
+
+
+def _scaling_lines(result: dict[str, Any] | None) -> list[str]:
+    if result is None:
+        return []
+    lines = ["", "scaling, measured here (strong: one batch shared; weak: a batch for each)"]
+    lines += [
+        f"  {row['kind']:6}  {row['processes']:4} processes  {row['ms']:9.1f} ms  {row['rate']:9.1f} windows/s  "
+        f"{100 * row['efficiency']:5.1f} %"
+        for row in result["measured"]
+    ]
+    lines += ["predicted for as many GPUs, each with this step and batch, from stated link speeds"]
+    lines += [
+        f"  {row['processes']:4} GPUs  exchange {row['exchange_ms']:8.2f} ms  step {row['step_ms']:9.1f} ms  "
+        f"{100 * row['efficiency']:5.1f} %"
+        for row in result["predicted"]
+    ]
+    return lines

@@ -1,0 +1,54 @@
+"""`glagcn bench`: measure the parts that were asked for."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from glagcn.bench.machine import describe
+from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
+from glagcn.bench.report import table, write_report
+from glagcn.bench.scaling import measure_scaling
+from glagcn.bench.setting import open_setting
+from glagcn.bench.startup import measure_startup
+from glagcn.config import Config, to_dict
+from glagcn.errors import UserError
+
+PARTS = {
+    "input": measure_input,
+    "step": measure_step,
+    "eval": measure_evaluation,
+    "startup": measure_startup,
+    "scaling": measure_scaling,
+}
+ASKED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
+
+
+def run_bench(part: str, config: Config, repeats: int, json_file: Path | None) -> str:
+    """Measure one part or "all"; -> the table.
+
+    config   of the trainer, its data set "demo" or "3dhp": the scale.
+    repeats  rounds that medians are taken of.
+    Raises UserError for options that cannot work and for a file that cannot be written.
+    """
+    if repeats < 1:
+        raise UserError(f"--repeats {repeats} cannot work; expected at least 1")
+    if config.head == "mixed":
+        raise UserError("--head mixed has no plain reference; expected shared or unshared")
+    with open_setting(config, repeats) as setting:
+        results: dict[str, dict[str, Any]] = {}
+        for name, measure in PARTS.items():
+            if part in (name, "all"):
+                results[name] = measure(setting)
+        report = {
+            "machine": describe(setting.device),
+            "peaks": asdict(setting.peaks),
+            "options": {name: to_dict(setting.config)[name] for name in ASKED}
+            | {"dataset_scale": config.dataset, "repeats": repeats},
+            "results": results,
+        }
+    if "input" in results and "step" in results:
+        # Of a step of as many windows.
+        results["input"]["share_of_step"] = results["step"]["ours"] / results["input"]["ours"]
+    if json_file:
+        write_report(report, json_file)
+    return table(report)

@@ -1,0 +1,114 @@
+"""A process of its own, for what must be measured from a process's start: `python -m glagcn.bench.worker JOB JSON`.
+
+Prints one line of JSON.  Started by startup.py and scaling.py, under the environment of a launcher where there are
+several.
+"""
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+BEGIN = time.perf_counter()
+
+
+def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Do one job, "ours", "reference" or "steps"; -> what it measured."""
+    from glagcn.config import from_dict
+
+    work = {"ours": _start, "reference": _start_plainly, "steps": _steps}[job]
+    return work(from_dict(given["config"]), Path(given["cache"]), given["repeats"])
+
+
+def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
+    """From the end of the imports to the end of the first step, as a training run starts."""
+    from glagcn.bench.measure import peak_memory
+    from glagcn.data.cache import open_cache
+    from glagcn.engine import numerics
+    from glagcn.engine.ranks import Ranks
+    from glagcn.engine.setup import build_model, load_data
+    from glagcn.engine.step import Stepper
+
+    imported = time.perf_counter()
+    ranks = Ranks(config)
+    config = numerics.set_up(config, ranks.device)
+    data = load_data(config, ranks, open_cache(path))
+    stepper = Stepper(config, ranks, build_model(config, data))
+    batch = data.train.windows(data.plan.batch(0, 0))
+    stepper.gradient(batch, len(batch.inputs), counted=True)
+    norm = stepper.apply(config.lr)
+    if norm is not None:
+        norm.item()  # the device has finished
+    return _times(imported) | {"peak_memory_bytes": peak_memory(ranks.device)}
+
+
+def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:
+    """The same as published: every pose in float64, a list of tuples with every window, then a batch and a step."""
+    import numpy as np
+
+    from glagcn.bench.measure import peak_memory
+    from glagcn.bench.reference_input import ReferenceLoader
+    from glagcn.bench.reference_model import ReferenceModel
+    from glagcn.bench.reference_steps import ReferenceStepper
+    from glagcn.data.cache import open_cache
+    from glagcn.data.windows import Batch, WindowIds
+    from glagcn.engine.ranks import Ranks
+    from glagcn.skeleton import get_skeleton
+    from glagcn.widths import target_frame
+
+    imported = time.perf_counter()
+    device = Ranks(config).device
+    cache = open_cache(path)
+    skeleton, split = get_skeleton(cache.skeleton), cache.train
+    loader = ReferenceLoader(split, skeleton, config.frames)
+    pairs = [
+        (info.name, start + center, flip)
+        for flip in (False, True)
+        for info, start in zip(split.sequences, split.starts.tolist(), strict=True)
+        for center in range(info.length)
+    ]
+    order = np.random.default_rng(config.seed).permutation(len(pairs))[: config.batch_size]
+    chosen = [pairs[number] for number in order]
+    ids = WindowIds(np.array([frame for _, frame, _ in chosen]), np.array([flip for *_, flip in chosen]))
+    form = {"sequence_layers": config.sequence_layers, "head": config.head, "dropout": config.dropout}
+    model = ReferenceModel(skeleton, config.widths, config.channels, **form).to(device)
+    stepper = ReferenceStepper(model, config.lr, config.sequence_weight, target_frame(config.frames, False))
+    stepper.step(Batch(*(part.to(device) for part in loader.batch(ids))))
+    return _times(imported) | {"peak_memory_bytes": peak_memory(device)}
+
+
+def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
+    """The median time of a step of all ranks together, every rank with its share of the global batch."""
+    from glagcn.bench.measure import interleaved
+    from glagcn.data.cache import open_cache
+    from glagcn.data.windows import share
+    from glagcn.engine import numerics
+    from glagcn.engine.ranks import Ranks
+    from glagcn.engine.setup import build_model, load_data
+    from glagcn.engine.step import Stepper
+
+    ranks = Ranks(config)
+    config = numerics.set_up(config, ranks.device)
+    data = load_data(config, ranks, open_cache(path, verify=False))
+    stepper = Stepper(config, ranks, build_model(config, data))
+    whole = data.plan.batch(0, 0)
+    batch = data.train.windows(share(whole, ranks.rank, ranks.world_size))
+    stepper.model.train()
+
+    def step() -> None:
+        stepper.gradient(batch, len(whole.frames), counted=True)
+        stepper.apply(config.lr)
+
+    elapsed = interleaved({"step": step}, repeats, ranks.device, warm_up=2)["step"]
+    answer = {"rank": ranks.rank, "seconds": elapsed, "windows": len(whole.frames)}
+    ranks.close()
+    return answer
+
+
+def _times(imported: float) -> dict[str, float]:
+    return {"import_seconds": imported - BEGIN, "seconds": time.perf_counter() - imported}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(main(sys.argv[1], json.loads(sys.argv[2]))) + "\n")
