@@ -3,6 +3,7 @@
 import resource
 import time
 from collections.abc import Callable
+from pathlib import Path
 from statistics import median
 
 import torch
@@ -43,4 +44,10 @@ def peak_memory(device: torch.device) -> int:
     """Most bytes in use so far: of the CUDA device's memory, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    # Not ru_maxrss: a process inherits that of the one that started it.
+    status = Path("/proc/self/status")
+    if status.exists():
+        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
+        if "VmHWM" in lines:
+            return int(lines["VmHWM"].split()[0]) * 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
