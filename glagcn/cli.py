@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from glagcn import __version__, launcher
 from glagcn.config import Config, from_dict, parse_command_line, resolve
@@ -121,7 +122,11 @@ def _parser() -> Parser:
     )
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     export.set_defaults(verb=_export)
+    _add_bench(verbs)
+    return parser
 
+
+def _add_bench(verbs: Any) -> None:
     bench = verbs.add_parser("bench", help="measure this machine: ours, the plain way, and the hardware's limits")
     bench.add_argument("part", choices=("input", "step", "eval", "startup", "scaling", "all"))
     bench.add_argument(
@@ -135,7 +140,6 @@ def _parser() -> Parser:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     add_options(bench, Config, BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
-    return parser
 
 
 def _prepare(options: dict) -> None:

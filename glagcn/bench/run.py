@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from glagcn import launcher
 from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
 from glagcn.bench.report import table, write_report
@@ -30,6 +31,10 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None) -
     repeats  rounds that medians are taken of.
     Raises UserError for options that cannot work and for a file that cannot be written.
     """
+    if launcher.world_size() > 1:
+        raise UserError(
+            "glagcn bench starts the processes that it needs; call it without torchrun or accelerate launch"
+        )
     if repeats < 1:
         raise UserError(f"--repeats {repeats} cannot work; expected at least 1")
     if config.head == "mixed":

@@ -84,6 +84,12 @@ def test_a_file_that_cannot_be_written_is_refused(verb, tmp_path):
     assert_refused(verb(f"bench input {TINY} --json {tmp_path}/file/bench.json"), "cannot write")
 
 
+def test_a_launcher_is_refused(verb, monkeypatch):
+    monkeypatch.setattr("glagcn.launcher.world_size", lambda: 2)
+    monkeypatch.setattr("glagcn.launcher.leave_after_failure", lambda code: None)
+    assert_refused(verb(f"bench input {TINY}"), "without torchrun")
+
+
 def test_the_scale_may_be_spelled_both_ways():
     for spelling in ("--dataset-scale", "--dataset_scale"):
         assert vars(_parser().parse_args(["bench", "all", spelling, "demo"]))["dataset_scale"] == "demo"
