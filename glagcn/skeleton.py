@@ -169,6 +169,16 @@ SKELETONS = {
 }  # fmt: skip
 
 
+def graph_flag(skeleton: Skeleton) -> str:
+    """What --graph calls the links of a skeleton: "h36m" as the published script, else the skeleton's name."""
+    return "h36m" if skeleton.name == "h36m17" else skeleton.name
+
+
+def graph_skeleton(flag: str) -> Skeleton:
+    """The skeleton whose links --graph names: the inverse of `graph_flag`."""
+    return get_skeleton("h36m17" if flag == "h36m" else flag)
+
+
 def get_skeleton(name: str) -> Skeleton:
     """The skeleton called `name`.  Raises UserError naming the choices."""
     if name not in SKELETONS:

@@ -13,6 +13,7 @@ from glagcn.engine.published_model import SKELETONS
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
 from glagcn.model.published import INPUT_NORM, published_weights
+from glagcn.skeleton import graph_flag
 
 PREFIX = "module."  # the published code saves and loads a model inside DataParallel
 
@@ -52,7 +53,7 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
         raise UserError(
             f"{source}: the published code would run these weights on its own graph of {model.skeleton.name}, around "
             f"the centre frame, and they were trained on {model.graph.name}{', causally' if model.causal else ''}; "
-            f"train with --graph {model.skeleton.name.replace('h36m17', 'h36m')} to export"
+            f"train with --graph {graph_flag(model.skeleton)} to export"
         )
 
 

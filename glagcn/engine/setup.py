@@ -22,7 +22,7 @@ from glagcn.engine.training import RunData
 from glagcn.errors import UserError
 from glagcn.model.initial import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
 
 
 def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
@@ -116,7 +116,7 @@ def mean_pose_error(data: RunData) -> float:
 
 def graph_of(config: Config, skeleton: Skeleton) -> Skeleton:
     """The skeleton whose links the graph convolution follows: --graph, or the data's own."""
-    return get_skeleton({"h36m": "h36m17"}.get(config.graph, config.graph)) if config.graph else skeleton
+    return graph_skeleton(config.graph) if config.graph else skeleton
 
 
 def build_model(config: Config, data: RunData) -> LiftingNetwork:

@@ -12,9 +12,12 @@ from glagcn.engine.published_model import recognise
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.model.published import load_published_weights
+from glagcn.skeleton import get_skeleton, graph_flag
 
 WHOLE_STATE = ("optimizer", "progress", "num_windows")
-FLAGS = {"widths": "-arc", "channels": "--channel"}  # of entries of model_config; the others are called like theirs
+# Of entries of model_config; the others are called like their flags.
+FLAGS = {"skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
+NOT_COMPARED = ("dropout", "input_norm")  # one may differ, the other follows from --graph
 FRESH = "the optimiser, the learning rate and the count of epochs start fresh"
 
 
@@ -53,7 +56,7 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
 
 def _start_published(path: Path, model: LiftingNetwork) -> Start:
     weights = published_state(path)
-    form = recognise(path, weights, data_skeleton=model.skeleton)
+    form = recognise(path, weights, widths=model.widths, data_skeleton=model.skeleton)
     if form.skeleton.name != model.skeleton.name:
         raise UserError(
             f"{path} holds the weights of a network of skeleton {form.skeleton.name}, and the data has "
@@ -64,11 +67,13 @@ def _start_published(path: Path, model: LiftingNetwork) -> Start:
             f"{path} holds the weights of a published S-AGCN, which has no sequence stage and a shared head; "
             "give --sequence_layers 0 --head shared"
         )
+    if model.causal:
+        raise UserError(f"{path} holds the weights of a network that lifts the centre frame; leave --causal out")
     if form.skeleton.links != model.graph.links:
-        graph = form.skeleton.name.replace("h36m17", "h36m")
+        wanted, graph = graph_flag(form.skeleton), graph_flag(model.graph)
         raise UserError(
-            f"{path} holds weights for the published graph {graph}, and this run convolves over {model.graph.name}; "
-            f"give --graph {graph}"
+            f"{path} holds weights for the published graph {wanted}, and this run convolves over {graph}; "
+            f"give --graph {wanted}"
         )
     load_published_weights(model, weights, str(path))
     check_finite(model, path)
@@ -77,10 +82,11 @@ def _start_published(path: Path, model: LiftingNetwork) -> Start:
 
 def _check_same_network(path: Path, held: Mapping[str, Any], model: LiftingNetwork) -> None:
     wanted = model_config(model)
-    differing = [name for name in wanted if name != "dropout" and held.get(name, wanted[name]) != wanted[name]]
+    compared = ["skeleton"] if held["skeleton"] != wanted["skeleton"] else [n for n in wanted if n not in NOT_COMPARED]
+    differing = [name for name in compared if held.get(name, wanted[name]) != wanted[name]]
     if differing:
         listed = "; ".join(
-            f"{FLAGS.get(name, '--' + name)} is {_shown(wanted[name])} and was {_shown(held[name])}"
+            f"{FLAGS.get(name, '--' + name)} is {_shown(name, wanted[name])} and was {_shown(name, held[name])}"
             for name in differing
         )
         raise UserError(
@@ -88,7 +94,10 @@ def _check_same_network(path: Path, held: Mapping[str, Any], model: LiftingNetwo
         )
 
 
-def _shown(value: Any) -> str:
+def _shown(name: str, value: Any) -> str:
+    """An entry of model_config as its flag would say it."""
+    if name == "graph":
+        return graph_flag(get_skeleton(value))
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 

@@ -13,7 +13,7 @@ from glagcn.engine.published_model import load_published
 from glagcn.engine.runfolder import find_checkpoint
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import Skeleton
+from glagcn.skeleton import Skeleton, graph_flag
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def check_flags(config: Config, origin: dict[str, str], trained: Trained) -> Non
         "architecture": model.widths,
         "head": model.head_kind,
         "sequence_layers": len(model.sequence),
-        "graph": {"h36m17": "h36m"}.get(model.graph.name, model.graph.name),
+        "graph": graph_flag(model.graph),
         "causal": model.causal,
     }
     for name, value in held.items():

@@ -96,6 +96,7 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
         ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("unexpected weights", "-arc 3,3,3,3,3")),
         ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", (r"have shape \[8", r"expected \[16", "--channel 8")),
         ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--sequence_layers 0 --head shared",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("the centre frame; leave --causal out",)),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_with_the_flag_that_would(start, files, tmp_path, flags, parts):
@@ -104,6 +105,14 @@ def test_weights_that_do_not_fit_are_refused_with_the_flag_that_would(start, fil
     assert_refused(start(f"-ch 8 {flags.format(files / 'checkpoint')}"), *parts)
     assert listing(files) == before
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_widths_of_a_start_are_those_of_the_run(start, files):
+    """Nothing in the file tells them, so they are not said to be 3 where the run has others."""
+    ended = start(f"{SMALL} -d humaneva15 --graph humaneva15 -arc 3,3,5 --resume {files}/checkpoint/{GT}")
+    assert ended.code == 0, ended.err
+    assert "its name says 27 frames, and the filter widths given, (3, 3, 5), are 45" in ended.out
+    assert "assumed (3, 3, 3)" not in ended.out
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import torch
 
 from glagcn.engine import checkpoint
 from tests.commands import assert_refused, listing
+from tests.data.tiny_videopose3d import write_h36m
 
 RUN = "--frames 9 --epochs 2 --max_steps 10 --checkpoint_frequency 1"  # two epochs of five steps
 
@@ -73,6 +74,18 @@ def test_what_cannot_start_is_refused_and_leaves_all_as_it_was(demo, first, tmp_
     before = listing(tmp_path)
     assert_refused(demo(f"{RUN} {flags.format(first)}"), *parts)
     assert listing(tmp_path) == before
+
+
+def test_what_differs_in_our_network_is_named_as_flags_are(train, demo, first, tmp_path):
+    """Not as entries of the model's configuration are: there is no --skeleton and no h36m17."""
+    assert_refused(
+        demo(f"{RUN} --run second --graph h36m --resume {first}/last.pt"), "--graph is h36m and was mpi3dhp17"
+    )
+    write_h36m(tmp_path / "data", keypoints=("gt",))
+    flags = f"-d h36m --root_path {tmp_path}/data -c {tmp_path}/runs -ch 4 -arc 3,3 --resume {first}/last.pt"
+    refused = train(flags)
+    assert_refused(refused, r"the skeleton of the data \(-d, -k\) is h36m17 and was mpi3dhp17")
+    assert "--graph" not in refused.err
 
 
 def test_a_published_file_of_other_joints_is_refused(demo, tmp_path):
