@@ -52,6 +52,7 @@ def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None
 def make_folder(path: Path, flag: str) -> None:
     """Make the folder that `flag` names, so that a run learns at its start whether results can be written to it.
 
+    flag  what stands before the path in the message.
     Raises UserError where the system refuses.
     """
     try:

@@ -30,8 +30,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         check_skeleton(trained, skeleton, str(cache.path))
         split = select_test(cache, config.subjects_test, config.actions, config.downsample)
         frames = scored_frames(split, config.test_frames)
-        if config.output and ranks.is_main:
-            make_folder(folder, "--output")
+        if ranks.is_main:  # not only after all the work
+            make_folder(folder, "--output" if config.output else "--output is not given, and")
     model = trained.model.to(ranks.device)
     warnings = differences(trained, cache)
     for warning in warnings:
@@ -60,8 +60,10 @@ def results_folder(config: Config, trained: Trained) -> Path:
     """
     if config.output:
         return Path(config.output)
-    alone = trained.options is not None and not trained.path.stem.startswith("epoch_")
-    return trained.path.parent if alone else trained.path.with_suffix("")
+    if trained.options is not None and not trained.path.stem.startswith("epoch_"):
+        return trained.path.parent
+    own = trained.path.with_suffix("")
+    return trained.path.with_name(f"{trained.path.name}_results") if own.is_file() else own
 
 
 def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:

@@ -187,6 +187,20 @@ def test_another_2d_source_than_the_name_tells_is_a_warning(start, files, tmp_pa
     assert any("cpn_ft_h36m_dbb, by its name" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
+def test_a_published_file_without_a_suffix_has_a_place_for_its_results(start, tmp_path):
+    write_published(tmp_path / "bare", "humaneva15", 3)
+    assert start("-d humaneva15 --test_frames 4 --evaluate bare").code == 0
+    assert results(tmp_path / "bare_results")["frames"] == 4
+
+
+def test_where_results_cannot_be_written_is_told_before_the_work(start, tmp_path):
+    write_published(tmp_path / "gt.bin", "humaneva15", 3)
+    (tmp_path / "gt").symlink_to("/dev/null")
+    ended = start("-d humaneva15 --test_frames 4 --evaluate gt.bin")
+    assert_refused(ended, f"--output is not given, and {tmp_path}/gt cannot be written to")
+    assert "Evaluating" not in ended.out
+
+
 def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(start, files, tmp_path):
     ended = start(f"-d humaneva15 --test_frames 4 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
     assert ended.code == 0, ended.err
