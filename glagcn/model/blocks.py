@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from glagcn.model import host
 from glagcn.model.dropout import Dropout
 from glagcn.widths import TEMPORAL_KERNEL
 
@@ -56,28 +57,38 @@ class AdaptiveGraphConv(nn.Module):
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Features [N,C,V,T] and the fixed graph A [3,V,V] to features [N,C',V,T]."""
         n, c, v, t = x.shape
-        graph = (adjacency + self.free_graph).unsqueeze(1) + self._attention(x)
         # A column of a graph is a receiving joint, so its transpose gathers: [3*V senders' sums] from [V joints].
-        gather = graph.permute(1, 0, 3, 2).reshape(n, NUM_SUBSETS * v, v)
+        graph = (adjacency + self.free_graph).transpose(1, 2).unsqueeze(1) + self._attention(x)
+        gather = graph.transpose(0, 1).reshape(n, NUM_SUBSETS * v, v)
+        if host.serves(x):
+            mixed = host.GraphMix.apply(x, gather, self.mix.weight, self.mix.bias.sum(0))
+            return F.relu_(add(self.dropout.after_norm(self.bn, mixed), self.skip(x)))
         aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n, v, t * c))
         mixed = self.mix(aggregated.view(n, NUM_SUBSETS * v, t, c).permute(0, 3, 1, 2))
-        return F.relu(self.dropout(self.bn(mixed)) + self.skip(x))
+        return F.relu_(add(self.dropout(self.bn(mixed)), self.skip(x)))
 
     def _attention(self, x: Tensor) -> Tensor:
-        """The data-dependent graphs C [3,N,V,V] of Eq. 3; each column sums to 1.
+        """The transposes of the data-dependent graphs C of Eq. 3, [3,N,V,V]; each row sums to 1.
 
         The softmax keeps the parameters' precision under autocast.
         """
         n, _, v, t = x.shape
         size = self.embed_channels * t
-        embedded = self.embed(x).permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
-        theta, phi = embedded.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
-        return torch.softmax((theta @ phi.transpose(-1, -2)).to(self.free_graph.dtype) / size, dim=-2)
+        embedded = self.embed(x)
+        if host.serves(x):
+            scores = host.Scores.apply(embedded)
+        else:
+            parts = embedded.permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
+            theta, phi = parts.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
+            scores = phi @ theta.transpose(-1, -2)
+        return torch.softmax(scores.to(self.free_graph.dtype) / size, dim=-1)
 
 
 class AGCN(nn.Module):
     """AGCN(C, C', S): graph convolution, then a temporal convolution over 9 frames with stride S, in a residual.
 
+    dropout       of the graph convolution.
+    last_dropout  of the block's output.
     residual      False leaves out the residual (the strided unit, which has an outer one).
     activation    False leaves out the last ReLU (a head, whose output may be negative).
     coordinates   True for the block that reads 2D coordinates: under autocast it reads them in float32, because
@@ -92,6 +103,7 @@ class AGCN(nn.Module):
         *,
         stride: int = 1,
         dropout: float = 0.1,
+        last_dropout: float = 0.0,
         residual: bool = True,
         activation: bool = True,
         coordinates: bool = False,
@@ -103,6 +115,7 @@ class AGCN(nn.Module):
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
         self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
         self.bn = nn.BatchNorm2d(out_channels)
+        self.dropout = Dropout(last_dropout)
         self.residual: nn.Module | None = None
         if residual:
             same = in_channels == out_channels and stride == 1
@@ -113,10 +126,14 @@ class AGCN(nn.Module):
         with full_precision(x) if self.coordinates else nullcontext():
             skip = None if self.residual is None else self.residual(x)
             x = self.graph_conv(x, adjacency)
-        x = self.bn(self.temporal(x))
+        if host.serves(x):
+            x = host.TemporalConv.apply(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
+        else:
+            x = self.temporal(x)
+        x = self.bn(x)
         if skip is not None:
-            x = x + skip
-        return F.relu(x) if self.activation else x
+            x = add(x, skip)
+        return self.dropout.after_relu(x) if self.activation else self.dropout(x)
 
 
 class StridedModule(nn.Module):
@@ -129,15 +146,20 @@ class StridedModule(nn.Module):
         super().__init__()
         self.width = width
         self.kept = width - 1 if causal else width // 2
-        self.spread = AGCN(channels, channels, num_joints, dropout=dropout)
-        self.reduce = AGCN(channels, channels, num_joints, stride=width, dropout=dropout, residual=False)
-        self.dropout = Dropout(dropout)
+        self.spread = AGCN(channels, channels, num_joints, dropout=dropout, last_dropout=dropout)
+        self.reduce = AGCN(
+            channels, channels, num_joints, stride=width, dropout=dropout, last_dropout=dropout, residual=False
+        )
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Features [N,C,V,T] to features [N,C,V,T/w]."""
         skip = x[..., self.kept :: self.width]
-        x = self.dropout(self.spread(x, adjacency))
-        return self.dropout(self.reduce(x, adjacency)) + skip
+        return self.reduce(self.spread(x, adjacency), adjacency) + skip
+
+
+def add(x: Tensor, skip: Tensor) -> Tensor:
+    """x + skip, in x's own memory; under autocast the two may differ in type."""
+    return x.add_(skip) if x.dtype == skip.dtype else x + skip
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:

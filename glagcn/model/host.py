@@ -1,0 +1,170 @@
+"""What a CPU trains faster with: the operations of a block as autograd functions that make fewer passes over memory.
+
+Each gives what the plain operations beside it give, to rounding.  The plain ones serve everywhere else: on a GPU, under
+autocast and under torch.compile, which make passes of their own.  Feature maps are as in blocks.py.
+"""
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+NUM_SUBSETS = 3
+UNFOLD_FROM = 64  # channels; below that oneDNN's own weight gradient is faster than unfolding
+UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
+
+
+def serves(x: Tensor) -> bool:
+    """Whether the functions below are for x: in plain arithmetic on a CPU."""
+    return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+
+
+def rows(x: Tensor) -> Tensor:
+    """[N,C,V,T] as [N,V,T,C], which is how it lies in memory."""
+    return x.permute(0, 2, 3, 1).contiguous()
+
+
+def maps(x: Tensor) -> Tensor:
+    """[N,V,T,C] as [N,C,V,T]."""
+    return x.permute(0, 3, 1, 2)
+
+
+class Scores(torch.autograd.Function):
+    """The products of phi and theta, [3,N,V,V] with phi's joints first, of embedded features [N,6*E,V,T].
+
+    Autograd would put the two gradients side by side in one pass and bring them into order in another.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, embedded: Tensor) -> Tensor:
+        """Embedded features, of which the channels are theta_1..3, phi_1..3, to [3,N,V,V]."""
+        n, channels, v, t = embedded.shape
+        parts = rows(embedded).view(n, v, t, 2 * NUM_SUBSETS, -1).permute(3, 0, 1, 2, 4).reshape(2, -1, v, channels // 6 * t)
+        ctx.save_for_backward(parts)
+        ctx.shape = embedded.shape
+        return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """[3,N,V,V] to [N,6*E,V,T]."""
+        (parts,) = ctx.saved_tensors
+        n, channels, v, t = ctx.shape
+        gradient = gradient.reshape(-1, v, v)
+        result = gradient.new_empty(n, v, t, 2, NUM_SUBSETS, channels // 6)
+        for factor, product in enumerate((gradient.transpose(1, 2), gradient)):
+            part = torch.bmm(product, parts[1 - factor])
+            result[:, :, :, factor] = part.view(NUM_SUBSETS, n, v, t, -1).permute(1, 2, 3, 0, 4)
+        return maps(result.view(n, v, t, channels))
+
+
+class GraphMix(torch.autograd.Function):
+    """Aggregation over the three graphs and the mix of channels, with the mix's weight gradient as matrix products.
+
+    oneDNN's weight gradient of a dilated convolution runs at a third of that speed.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, gather: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',V,T]."""
+        n, c, v, t = x.shape
+        flat = rows(x).view(n, v, t * c)
+        aggregated = torch.bmm(gather, flat).view(n, NUM_SUBSETS * v, t, c)
+        ctx.save_for_backward(flat, gather, aggregated, weight)
+        return F.conv2d(maps(aggregated), weight, bias, dilation=(v, 1))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
+        """[N,C',V,T] to the gradients of forward's arguments."""
+        flat, gather, aggregated, weight = ctx.saved_tensors
+        n, v, _ = flat.shape
+        _, _, t, c = aggregated.shape
+        gradient = maps(rows(gradient))
+        received = _input_gradient(gradient, maps(aggregated), weight, (1, 1), (0, 0), (v, 1))
+        received = rows(received).view(n, NUM_SUBSETS * v, t * c)
+        inputs = torch.bmm(gather.transpose(1, 2), received) if ctx.needs_input_grad[0] else None
+        outputs = rows(gradient).view(n, v * t, -1).transpose(1, 2)
+        taps = aggregated.view(n, NUM_SUBSETS, v * t, c)
+        weights = torch.stack([torch.bmm(outputs, taps[:, k]).sum(0) for k in range(NUM_SUBSETS)], dim=1)
+        return (
+            None if inputs is None else maps(inputs.view(n, v, t, c)),
+            torch.bmm(received, flat.transpose(1, 2)),
+            maps(weights.unsqueeze(2)),
+            gradient.sum((0, 2, 3)),
+        )
+
+
+class TemporalConv(torch.autograd.Function):
+    """The convolution over frames, with its weight gradient as a matrix product over unfolded frames where C is large.
+
+    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+        """x [N,C,V,T], weight [C',C,1,K] and bias [C'] to [N,C',V,ceil(T/stride)]."""
+        ctx.save_for_backward(x, weight)
+        ctx.stride, ctx.padding = (1, stride), (0, weight.shape[3] // 2)
+        return F.conv2d(x, weight, bias, ctx.stride, ctx.padding)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
+        """[N,C',V,ceil(T/stride)] to the gradients of forward's arguments."""
+        x, weight = ctx.saved_tensors
+        gradient = maps(rows(gradient))
+        inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding, (1, 1))
+        if weight.shape[1] < UNFOLD_FROM:
+            weights = _convolution_backward(gradient, x, weight, ctx.stride, ctx.padding, (1, 1), [False, True, False])[1]
+        else:
+            weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
+        return inputs, weights, gradient.sum((0, 2, 3)), None
+
+
+class ReluDropout(torch.autograd.Function):
+    """ReLU, then dropout, in x's own memory; what is not 0 afterwards is what the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        """x with the values that `kept` is False for at 0, the others scaled."""
+        x.relu_().mul_(kept).mul_(scale)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(x)
+        ctx.scale = scale
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient where forward's result is not 0, scaled."""
+        (x,) = ctx.saved_tensors
+        return torch.ops.aten.threshold_backward(gradient, x, 0).mul_(ctx.scale), None, None
+
+
+def _unfolded_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """The gradient [C',C,1,K]: the sum over positions of gradient times the K frames that each saw."""
+    out_channels, c, _, kernel = weight.shape
+    n, _, v, t = x.shape
+    padded = F.pad(rows(x), (0, 0, kernel // 2, kernel // 2)).view(n * v, t + kernel - 1, c)
+    seen = padded.unfold(1, kernel, stride).transpose(2, 3)  # [N*V,T',K,C]
+    outputs = rows(gradient).view(n * v, -1, out_channels)
+    result = gradient.new_zeros(out_channels, kernel * c)
+    size = max(1, UNFOLDED_FLOATS // (outputs.shape[1] * kernel * c))
+    for part, output in zip(seen.split(size), outputs.split(size), strict=True):
+        result.addmm_(output.reshape(-1, out_channels).t(), part.reshape(-1, kernel * c))
+    return maps(result.view(out_channels, 1, kernel, c))
+
+
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any) -> Tensor:
+    return _convolution_backward(gradient, x, weight, stride, padding, dilation, [True, False, False])[0]
+
+
+def _convolution_backward(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, wanted: list[bool]
+) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.ops.aten.convolution_backward(
+        gradient, x, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], 1, wanted
+    )
