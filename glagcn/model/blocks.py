@@ -74,7 +74,7 @@ class AdaptiveGraphConv(nn.Module):
         """
         n, _, v, t = x.shape
         size = self.embed_channels * t
-        embedded = self.embed(x)
+        embedded = host.pointwise(self.embed, x)
         if host.serves(x):
             scores = host.Scores.apply(embedded)
         else:

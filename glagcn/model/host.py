@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 NUM_SUBSETS = 3
-UNFOLD_FROM = 64  # channels; below that oneDNN's own weight gradient is faster than unfolding
+WIDE = 64  # channels from which on matrix products are faster than oneDNN's convolutions and weight gradients
 UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
 
 
@@ -29,6 +29,13 @@ def rows(x: Tensor) -> Tensor:
 def maps(x: Tensor) -> Tensor:
     """[N,V,T,C] as [N,C,V,T]."""
     return x.permute(0, 3, 1, 2)
+
+
+def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
+    """A 1x1 convolution; with many channels, as a matrix product, which is faster than oneDNN's."""
+    if not serves(x) or x.shape[1] < WIDE:
+        return convolution(x)
+    return maps(F.linear(rows(x), convolution.weight.flatten(1), convolution.bias))
 
 
 class Scores(torch.autograd.Function):
@@ -117,20 +124,40 @@ class TemporalConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = maps(rows(gradient))
         inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding, (1, 1))
-        if weight.shape[1] < UNFOLD_FROM:
+        if weight.shape[1] < WIDE:
             weights = _convolution_backward(gradient, x, weight, ctx.stride, ctx.padding, (1, 1), [False, True, False])[1]
         else:
             weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
         return inputs, weights, gradient.sum((0, 2, 3)), None
 
 
-class ReluDropout(torch.autograd.Function):
-    """ReLU, then dropout, in x's own memory; what is not 0 afterwards is what the gradient passes."""
+class Drop(torch.autograd.Function):
+    """x where draws > threshold and 0 elsewhere, scaled, in x's own memory."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
-        """x with the values that `kept` is False for at 0, the others scaled."""
-        x.relu_().mul_(kept).mul_(scale)
+    def forward(ctx: Any, x: Tensor, draws: Tensor, threshold: float, scale: float) -> Tensor:
+        """x and draws of the same shape, type and order in memory."""
+        _pass_where(x, draws, threshold, scale)
+        ctx.mark_dirty(x)
+        ctx.save_for_backward(draws)
+        ctx.threshold, ctx.scale = threshold, scale
+        return x
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
+        """The gradient where x was kept, scaled."""
+        gradient = torch.ops.aten.threshold_backward(gradient, ctx.saved_tensors[0], ctx.threshold)
+        return gradient if ctx.scale == 1 else gradient.mul_(ctx.scale), None, None, None
+
+
+class ReluDrop(torch.autograd.Function):
+    """ReLU, then Drop, in x's own memory; what is not 0 afterwards is what the gradient passes."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, draws: Tensor, threshold: float, scale: float) -> Tensor:
+        """x and draws of the same shape, type and order in memory."""
+        _pass_where(x.relu_(), draws, threshold, scale)
         ctx.mark_dirty(x)
         ctx.save_for_backward(x)
         ctx.scale = scale
@@ -138,10 +165,16 @@ class ReluDropout(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None, None]:
         """The gradient where forward's result is not 0, scaled."""
-        (x,) = ctx.saved_tensors
-        return torch.ops.aten.threshold_backward(gradient, x, 0).mul_(ctx.scale), None, None
+        passed = torch.ops.aten.threshold_backward(gradient, ctx.saved_tensors[0], 0)
+        return passed.mul_(ctx.scale), None, None, None
+
+
+def _pass_where(x: Tensor, draws: Tensor, threshold: float, scale: float) -> None:
+    torch.ops.aten.threshold_backward.grad_input(x, draws, threshold, grad_input=x)
+    if scale != 1:
+        x.mul_(scale)
 
 
 def _unfolded_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
