@@ -38,8 +38,14 @@ def load_trained(config: Config, origin: dict[str, str]) -> Trained:
     """The model in the checkpoint that --evaluate names, ours or a published one.
 
     origin  where each option came from (config.resolve): what a flag says must agree with the checkpoint.
-    Raises UserError where there is no such file, it cannot be read, or flags or the joints of the data contradict it.
+    Raises UserError where there is no such file, it cannot be read, flags or the joints of the data contradict it, or
+    --resume is given too.
     """
+    if config.resume:
+        raise UserError(
+            f"--resume {config.resume} starts a training, and --evaluate and --render do not train; leave it out, or "
+            "name the checkpoint with --evaluate"
+        )
     path = find_checkpoint(config, "--evaluate", config.evaluate)
     content = checkpoint.load_ours(path)
     data_skeleton = None if config.viz_keypoints else skeleton_of(config.dataset, config.keypoints)
@@ -83,12 +89,14 @@ def check_skeleton(trained: Trained, data: Skeleton, source: str) -> None:
     """Refuse a model of another joint set than the data's, which `source` names.  Raises UserError with both."""
     model = trained.model.skeleton
     if model.name != data.name:
-        source_2d = f"-k {trained.keypoints}" + (", by its name" if trained.options is None else "")
-        hint = f" ({source_2d})" if trained.keypoints else ""
+        published = "h36m" if model.name == "h36m17" else "humaneva15"
+        hint = f"-d {trained.options['dataset'] if trained.options else published}"
+        if trained.keypoints:
+            hint += f" -k {trained.keypoints}" + ("" if trained.options else ", by its name")
         raise UserError(
             f"{trained.path} lifts the {model.num_input_joints} joints of {model.name} to {model.num_joints} joints, "
             f"and {source} has the {data.num_input_joints} joints of {data.name}; evaluate it on the data set (-d) "
-            f"and the 2D source (-k) that it was trained for{hint}"
+            f"and the 2D source (-k) that it was trained for ({hint})"
         )
 
 

@@ -164,8 +164,10 @@ def test_our_checkpoint_there_and_back_scores_the_same(start, verb, tmp_path):
         ),
         (
             "-d humaneva15 --evaluate {}/" + COCO,
-            ("17 joints of humaneva15_coco17", "-k detectron_pt_coco, by its name"),
+            ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco, by its name\)"),
         ),
+        ("--evaluate {}/" + GT, ("15 joints of humaneva15", r"\(-d humaneva15 -k gt, by its name\)")),
+        ("--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin", ("--resume x.bin starts a training",)),
         ("--evaluate {}/h36m/96_gt_243_supervised.bin -ch 96", ("have shape", "--channel 8")),
         ("--evaluate {}/h36m/96_gt_243_supervised.bin -f 27", ("frames 243, and the flag says 27",)),
     ],
