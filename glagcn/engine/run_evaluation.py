@@ -30,7 +30,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         check_skeleton(trained, skeleton, str(cache.path))
         split = select_test(cache, config.subjects_test, config.actions, config.downsample)
         frames = scored_frames(split, config.test_frames)
-        if ranks.is_main:  # not only after all the work
+        if ranks.is_main and not config.dry_run:  # not only after all the work
             make_folder(folder, "--output" if config.output else "--output is not given, and")
     model = trained.model.to(ranks.device)
     warnings = differences(trained, cache)
@@ -39,6 +39,9 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     log.say(
         f"Evaluating {trained.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
     )
+    if config.dry_run:
+        log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
+        return
     store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
     with numerics.full_precision():
         evaluation = evaluate(model, split, store, frames, ranks, annotation=cache.annotation, flip=config.test_flip)

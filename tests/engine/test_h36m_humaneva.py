@@ -195,6 +195,13 @@ def test_a_published_file_without_a_suffix_has_a_place_for_its_results(start, tm
     assert results(tmp_path / "bare_results")["frames"] == 4
 
 
+def test_a_dry_run_evaluates_nothing(start, files, tmp_path):
+    ended = start(f"-d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out --dry_run")
+    assert ended.code == 0, ended.err
+    assert f"Dry run: nothing was evaluated; the results would be in {tmp_path}/out" in ended.out
+    assert not (tmp_path / "out").exists()
+
+
 def test_where_results_cannot_be_written_is_told_before_the_work(start, tmp_path):
     write_published(tmp_path / "gt.bin", "humaneva15", 3)
     (tmp_path / "gt").symlink_to("/dev/null")
