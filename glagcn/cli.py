@@ -57,12 +57,13 @@ def _speak(work: Callable[[], None]) -> int:
 
 
 def _run(config: Config, origin: dict[str, str]) -> None:
-    from glagcn.engine import numerics
+    from glagcn.engine import allocator, numerics
     from glagcn.engine.ranks import Ranks
     from glagcn.engine.run_evaluation import run_evaluation
     from glagcn.engine.run_render import render
     from glagcn.engine.run_training import train
 
+    allocator.keep_memory()
     ranks = Ranks(config)
     config = numerics.set_up(config, ranks.device)
     work = render if config.render else run_evaluation if config.evaluate else train

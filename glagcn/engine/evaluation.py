@@ -23,6 +23,7 @@ from glagcn.engine.ranks import Ranks
 from glagcn.engine.suite import Evaluation, Scored, sequence_bounds
 from glagcn.engine.suites import suite_of, suite_of_figures
 from glagcn.errors import UserError
+from glagcn.model.folded import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton
 
@@ -37,7 +38,7 @@ def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, most).round().astype(int)]
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def predict_frames(
     model: LiftingNetwork,
     store: FrameStore,
@@ -53,7 +54,7 @@ def predict_frames(
     flip       average each prediction with the un-mirrored prediction of the mirrored window.
     zero_root  set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
     """
-    model.eval()
+    model = folded(model)
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
     mine = share(WindowIds(frames, np.zeros(len(frames), dtype=bool)), ranks.rank, ranks.world_size)
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 import torch
+from torch import Tensor
 from torch.nn import Parameter
 
 from glagcn.config import Config
@@ -24,3 +25,15 @@ def build_optimizer(config: Config, parameters: Iterable[Parameter]) -> torch.op
             degenerated_to_sgd=True,
         )  # fmt: skip
     return torch.optim.Adam(parameters, lr=config.lr, amsgrad=True, fused=True)
+
+
+def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """A step of an optimiser that build_optimizer gave, but none where the number `stopped` is 1.
+
+    A fused Adam decides on the device, with what it has for scaled gradients; others have to wait for the number.
+    """
+    if isinstance(optimizer, torch.optim.Adam):
+        optimizer.found_inf = stopped
+        optimizer.step()
+    elif not stopped:
+        optimizer.step()

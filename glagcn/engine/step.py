@@ -1,6 +1,5 @@
 """One optimiser step on a global batch that is spread over ranks."""
 
-import math
 from contextlib import nullcontext
 
 import torch
@@ -9,7 +8,7 @@ from torch import Tensor
 from glagcn.config import Config
 from glagcn.data.windows import Batch
 from glagcn.engine import numerics
-from glagcn.engine.optimizers import build_optimizer
+from glagcn.engine.optimizers import build_optimizer, step_unless
 from glagcn.engine.ranks import Ranks
 from glagcn.model.network import LiftingNetwork, Prediction
 
@@ -22,6 +21,8 @@ class Stepper:
         self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if config.sync_bn else model
         self.model.to(ranks.device)
         self.optimizer = build_optimizer(config, self.model.parameters())
+        self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
+        self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
         self._wrapped = ranks.accelerator.prepare(torch.compile(self.model) if config.compile else self.model)
 
     def gradient(self, batch: Batch, count: int, counted: bool) -> tuple[Tensor, Tensor]:
@@ -49,19 +50,27 @@ class Stepper:
             sequences.append(sequence.detach() * counted)
         return torch.stack(singles).sum(), torch.stack(sequences).sum()
 
-    def apply(self, rate: float) -> Tensor | None:
-        """Clip, and step at learning rate `rate`; -> the gradient's norm, None (and no step) where it is not finite.
+    def apply(self, rate: float) -> Tensor:
+        """Clip, and step at learning rate `rate`; -> the gradient's norm.
 
-        The gradient is the same on every rank, and so is the answer.
+        From the first step whose norm is not finite nothing moves any more, which `steps_taken` tells.  The gradient
+        is the same on every rank, and so is the answer.  Nothing in here waits for the device.
         """
-        norm = torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.config.clip or math.inf)
-        if not torch.isfinite(norm):
-            return None
+        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
+        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
+        self._stopped = torch.maximum(self._stopped, (~torch.isfinite(norm)).float())
+        self._taken += 1 - self._stopped
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        self.optimizer.step()
+        step_unless(self._stopped, self.optimizer)
         self.optimizer.zero_grad()
         return norm
+
+    def steps_taken(self) -> int:
+        """How many calls of `apply` have moved the weights.  Waits for the device."""
+        return int(self._taken)
 
     def set_bn_momentum(self, momentum: float) -> None:
         """How much of each batch enters the running statistics of every BatchNorm."""

@@ -68,6 +68,7 @@ class Trainer:
         self.meter = Meter(ranks, capacity=min(config.log_steps, self.last_step), columns=2)
         self._saved_at = self._line_at = self._clock = time.monotonic()
         self._windows = 0
+        self._first_step = 0
 
     # ------------------------------------------------------------ state
 
@@ -118,6 +119,7 @@ class Trainer:
     def run(self) -> None:
         """Train to the last step; evaluate where an epoch or the run ends."""
         self.stepper.rehearse(self.data.train.windows(self._my_windows(0, 0)))
+        self._first_step = self.progress.step
         self.log.start_progress(self.progress.step, self.last_step)
         while True:
             if self._evaluation_is_due():
@@ -141,9 +143,6 @@ class Trainer:
             self.meter.add(*self.stepper.gradient(batch, self._batch_count(index), self._has_share(index)))
             rate = learning_rate(self.config, epoch, index / per_epoch, self.progress.step)
             norm = self.stepper.apply(rate)
-            if norm is None:
-                step = self.progress.step + 1
-                self._refuse(f"the loss or gradient of step {step} is not finite, so the step was not taken")
             self.progress.step += 1
             self._after_step(rate, norm)
         self._restart_clock()
@@ -196,7 +195,11 @@ class Trainer:
         self.log.say_progress(f"step {step}/{self.last_step}, epoch {epoch}/{self.config.epochs}: {text}")
 
     def _drain(self) -> None:
-        """Add the errors of the steps since the last time to the sums, in the order of steps."""
+        """Add the errors of the steps since the last time to the sums, in the order of steps; every step must have been
+        taken."""
+        good = self._first_step + self.stepper.steps_taken()
+        if good < self.progress.step:
+            self._refuse(f"the loss or gradient of step {good + 1} is not finite, so the step was not taken")
         rows = self.meter.drain()
         for step, row in enumerate(rows, self.progress.step - len(rows)):
             index = step % self.plan.steps_per_epoch

@@ -48,7 +48,12 @@ class Scores(torch.autograd.Function):
     def forward(ctx: Any, embedded: Tensor) -> Tensor:
         """Embedded features, of which the channels are theta_1..3, phi_1..3, to [3,N,V,V]."""
         n, channels, v, t = embedded.shape
-        parts = rows(embedded).view(n, v, t, 2 * NUM_SUBSETS, -1).permute(3, 0, 1, 2, 4).reshape(2, -1, v, channels // 6 * t)
+        parts = (
+            rows(embedded)
+            .view(n, v, t, 2 * NUM_SUBSETS, -1)
+            .permute(3, 0, 1, 2, 4)
+            .reshape(2, -1, v, channels // 6 * t)
+        )
         ctx.save_for_backward(parts)
         ctx.shape = embedded.shape
         return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
@@ -125,7 +130,9 @@ class TemporalConv(torch.autograd.Function):
         gradient = maps(rows(gradient))
         inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding, (1, 1))
         if weight.shape[1] < WIDE:
-            weights = _convolution_backward(gradient, x, weight, ctx.stride, ctx.padding, (1, 1), [False, True, False])[1]
+            weights = _convolution_backward(gradient, x, weight, ctx.stride, ctx.padding, (1, 1), [False, True, False])[
+                1
+            ]
         else:
             weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
         return inputs, weights, gradient.sum((0, 2, 3)), None

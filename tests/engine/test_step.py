@@ -104,10 +104,25 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(bad):
     before = copy.deepcopy(ours.model.state_dict())
     data.targets[2, 1, 3] = bad
     ours.gradient(data, 6, counted=True)
-    assert ours.apply(0.01) is None
+    ours.apply(0.01)
+    ours.gradient(batch(6), 6, counted=True)  # nor does any later step move them
+    ours.apply(0.01)
+    assert ours.steps_taken() == 0
     for name, value in ours.model.state_dict().items():
         assert torch.equal(value, before[name]), name
-    assert ours.optimizer.state_dict()["state"] == {}
+    assert not any(value.any() for state in ours.optimizer.state.values() for value in state.values())
+
+
+@pytest.mark.parametrize("flags", [[], ["--optimizer", "ranger"]], ids=["adam", "ranger"])
+def test_steps_before_one_that_is_not_finite_are_counted(flags):
+    ours, data = stepper(*flags), batch(6)
+    for _ in range(3):
+        ours.gradient(data, 6, counted=True)
+        ours.apply(0.01)
+    data.targets[2, 1, 3] = torch.nan
+    ours.gradient(data, 6, counted=True)
+    ours.apply(0.01)
+    assert ours.steps_taken() == 3
 
 
 def test_clipping_bounds_the_gradient_and_reports_its_norm():

@@ -1,0 +1,49 @@
+"""A network for prediction only: every BatchNorm behind a convolution is made part of the convolution."""
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.model.blocks import AGCN, AdaptiveGraphConv, SubsetMix
+
+
+@torch.no_grad()
+def folded(model: nn.Module) -> nn.Module:
+    """A copy of `model` in eval mode that predicts the same, to rounding, with fewer passes; `model` is untouched.
+
+    The products are made in float64, so that only their last rounding is new.
+    """
+    result = copy.deepcopy(model).eval()
+    for module in result.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            _fold(module.mix, module.bn)
+            module.bn = nn.Identity()
+            _fold_skip(module.skip)
+        elif isinstance(module, AGCN):
+            _fold(module.temporal, module.bn)
+            module.bn = nn.Identity()
+            _fold_skip(module.residual)
+    return result
+
+
+def _fold_skip(skip: nn.Module | None) -> None:
+    """Fold a 1x1 convolution with its BatchNorm; an identity stays."""
+    if isinstance(skip, nn.Sequential):
+        _fold(skip[0], skip[1])
+        skip[1] = nn.Identity()
+
+
+def _fold(layer: nn.Conv2d | SubsetMix, norm: nn.BatchNorm2d) -> None:
+    """Scale and shift what `layer` computes as `norm` would; a SubsetMix adds up three biases."""
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    bias = layer.bias.double() * scale
+    first = bias[0] if bias.dim() == 2 else bias
+    first += shift
+    _set(layer.weight, layer.weight.double() * scale.view(-1, 1, 1, 1))
+    _set(layer.bias, bias)
+
+
+def _set(parameter: Tensor, value: Tensor) -> None:
+    parameter.copy_(value.to(parameter.dtype))

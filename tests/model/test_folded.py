@@ -1,0 +1,57 @@
+import copy
+
+import pytest
+import reference
+import torch
+
+from glagcn.engine.inference import load_model
+from glagcn.model.folded import folded
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+
+
+def trained_model(**options) -> LiftingNetwork:
+    """A model whose BatchNorms are far from doing nothing."""
+    torch.manual_seed(0)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+@pytest.mark.parametrize("options", [{"sequence_layers": 0, "head": "shared"}, {"sequence_layers": 2}])
+def test_it_is_the_same_function(options):
+    model = trained_model(**options).eval().double()
+    x = torch.randn(5, 9, 17, 2, dtype=torch.float64)
+    expected, found = model(x), folded(model)(x)
+    torch.testing.assert_close(found.center, expected.center, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.sequence, expected.sequence, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+@torch.no_grad()
+def test_the_error_of_a_published_model_stays_within_a_ten_thousandth_of_a_millimetre(name):
+    results = reference.results(name)
+    model, x = load_model(reference.checkpoint(name)), torch.from_numpy(results["input_2d"])
+    target = torch.from_numpy(results["target_3d"])
+    plain, found = (reference.mean_distance(each(x).center, target).item() * 1000 for each in (model, folded(model)))
+    assert found == pytest.approx(plain, abs=1e-4)
+
+
+def test_no_norm_is_left_but_that_of_the_input():
+    kinds = [name for name, m in folded(trained_model()).named_modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert kinds == []
+
+
+def test_the_model_stays_as_it_was():
+    model = trained_model().train()
+    before = copy.deepcopy(model.state_dict())
+    folded(model)(torch.randn(5, 9, 17, 2))
+    assert model.training
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
