@@ -70,7 +70,7 @@ def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor],
     for name in sorted(places.keys() | weights.keys()):
         problem = _problem(name, places.get(name), weights.get(name))
         if problem:
-            raise UserError(f"{source}: {problem}; {_hint(name, weights)}")
+            raise UserError(f"{source}: {problem}; {_hint(name, weights, model)}")
     state = model.state_dict()
     for name, place in places.items():
         target = state[place.name]
@@ -93,15 +93,18 @@ def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | Non
     return None
 
 
-def _hint(name: str, weights: Mapping[str, Tensor]) -> str:
+def _hint(name: str, weights: Mapping[str, Tensor], model: LiftingNetwork) -> str:
     """What would fit `weights`, where those called `name` do not fit the model."""
     if name.startswith(INPUT_NORM) or name == "expand_gcn.gcn1.PA":
         return "its size follows from the joints: choose the skeleton the file was trained with (skeleton=)"
-    parts = []
-    if count_widths(weights):
-        parts.append(f"{count_widths(weights)} filter widths, such as -arc {','.join('3' * count_widths(weights))}")
-    if "fc.weight" in weights and weights["fc.weight"].dim() > 1:
-        parts.append(f"--channel {weights['fc.weight'].shape[1]}")
+    widths, parts = count_widths(weights), []
+    channels = weights["fc.weight"].shape[1] if "fc.weight" in weights and weights["fc.weight"].dim() > 1 else None
+    if (widths, channels) == (len(model.widths), model.channels):
+        return "no flag helps: the file is incomplete, or holds another network than the published S-AGCN"
+    if widths:
+        parts.append(f"{widths} filter widths, such as -arc {','.join('3' * widths)}")
+    if channels is not None:
+        parts.append(f"--channel {channels}")
     return f"the file has {' and '.join(parts)}" if parts else "the file is not a published S-AGCN"
 
 

@@ -9,6 +9,7 @@ import torch
 import glagcn
 from glagcn.engine import checkpoint
 from glagcn.engine.inference import BATCH, load_model, predict
+from glagcn.engine.published import published_state
 from glagcn.engine.published_model import load_published
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
@@ -165,6 +166,21 @@ def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
         load_published(GOLDEN / "h36m_27f.bin", channels=32)
     with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
         load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda weights: weights.pop("fc.bias"), r"'fc.bias' \[3\] are missing"),
+        (lambda weights: weights.update(more=torch.ones(2)), r"unexpected weights 'more' \[2\]"),
+    ],
+)
+def test_where_no_flag_would_help_none_is_named(tmp_path, spoil, problem):
+    weights = published_state(GOLDEN / "h36m_27f.bin")
+    spoil(weights)
+    torch.save(weights, tmp_path / "spoilt.pth")
+    with pytest.raises(UserError, match=f"{problem}; no flag helps: the file is incomplete"):
+        load_published(tmp_path / "spoilt.pth")
 
 
 def test_a_published_file_refuses_other_joints_or_widths():
