@@ -65,7 +65,7 @@ def comma_separated(kind: type) -> Any:
     """An argparse type: a tuple of `kind`, written with commas."""
 
     def parse(text: str) -> tuple:
-        values = tuple(kind(part) for part in text.split(",") if part)
+        values = tuple(kind(part.strip()) for part in text.split(",") if part.strip())
         if not values:
             raise ValueError(text)
         return values

@@ -126,6 +126,7 @@ def test_the_published_humaneva_command():
     assert (config.by_subject, config.frames, config.graph) == (True, 27, "humaneva15_tree")
     assert parse("-d humaneva15")[0].by_subject is False
     assert parse("-d humaneva15 -a *")[0].actions == ("*",)
+    assert parse("-d humaneva15 -a 'Walk, Jog'")[0].actions == ("Walk", "Jog")
 
 
 def test_switches_that_stand_for_a_value():
