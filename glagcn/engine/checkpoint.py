@@ -22,6 +22,7 @@ from glagcn.errors import UserError
 FORMAT = "glagcn-checkpoint"
 VERSION = 1
 WEIGHTS = ("config", "model_config", "model")
+STATE = ("optimizer", "progress", "num_windows")  # what a run that goes on needs beside them
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
@@ -76,6 +77,11 @@ def _read(path: Path) -> Any:
         raise UserError(
             f"{path} cannot be read as a checkpoint ({reason}); is it complete? Copy it again or use another"
         ) from None
+
+
+def lacking_state(content: dict[str, Any]) -> list[str]:
+    """The parts of a whole state that a checkpoint lacks, as an exported file does; none where a run can go on."""
+    return [name for name in STATE if name not in content]
 
 
 def export(source: Path, target: Path) -> None:

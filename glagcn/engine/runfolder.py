@@ -81,11 +81,10 @@ class RunFolder:
                 f"{config.resume}; leave --resume out to go on with it, give --run NAME for another folder, or "
                 "--fresh to start over from that file"
             )
-        differences = training_differences(config, from_dict(content["config"]))
+        differences = listed_differences(config, content)
         if differences:
-            listed = "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
             raise UserError(
-                f"{self.path} holds a run trained with other options: {listed}. "
+                f"{self.path} holds a run trained with other options: {differences}. "
                 "Give the old values to resume, --run NAME for another folder, or --fresh to start over"
             )
         if content["num_windows"] != num_windows:
@@ -119,7 +118,7 @@ class RunFolder:
             content = checkpoint.load(self.last)
         except UserError as error:
             raise UserError(f"{error}; --fresh starts over") from None
-        lacking = [name for name in ("optimizer", "progress", "num_windows") if name not in content]
+        lacking = checkpoint.lacking_state(content)
         if lacking:
             raise UserError(
                 f"{self.last} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be "
@@ -132,6 +131,12 @@ class RunFolder:
         while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
             number += 1
         return candidate
+
+
+def listed_differences(config: Config, content: dict[str, Any]) -> str:
+    """In words, the options that shaped what a checkpoint was trained to and now differ; empty where none does."""
+    differences = training_differences(config, from_dict(content["config"]))
+    return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
 
 
 def checkpoint_places(config: Config, name: str) -> list[Path]:

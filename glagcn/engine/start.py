@@ -4,17 +4,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from glagcn.config import Config, from_dict, training_differences
+from glagcn.config import Config
 from glagcn.engine import checkpoint
 from glagcn.engine.inference import check_finite, check_state
 from glagcn.engine.published import published_state
 from glagcn.engine.published_model import recognise
+from glagcn.engine.runfolder import listed_differences
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.model.published import load_published_weights
 from glagcn.skeleton import get_skeleton, graph_flag
 
-WHOLE_STATE = ("optimizer", "progress", "num_windows")
 # Of entries of model_config; the others are called like their flags.
 FLAGS = {"skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
 NOT_COMPARED = ("dropout", "input_norm")  # one may differ, the other follows from --graph
@@ -101,14 +101,13 @@ def _shown(name: str, value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _obstacle(content: Mapping[str, Any], config: Config, num_windows: int) -> str | None:
+def _obstacle(content: dict[str, Any], config: Config, num_windows: int) -> str | None:
     """Why a run cannot go on from the whole state in `content`; None where it can."""
-    lacking = [name for name in WHOLE_STATE if name not in content]
+    lacking = checkpoint.lacking_state(content)
     if lacking:
         return f"the file lacks {', '.join(lacking)}"
-    differences = training_differences(config, from_dict(content["config"]))
-    if differences:
-        return "options differ: " + "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
+    if differences := listed_differences(config, content):
+        return f"options differ: {differences}"
     if content["num_windows"] != num_windows:
         return f"it had {content['num_windows']} windows an epoch, and the data has {num_windows}"
     return None
