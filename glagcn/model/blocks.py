@@ -13,9 +13,8 @@ from torch import Tensor, nn
 
 from glagcn.model import host
 from glagcn.model.dropout import Dropout
+from glagcn.model.host import NUM_SUBSETS
 from glagcn.widths import TEMPORAL_KERNEL
-
-NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours.
 
 
 class SubsetMix(nn.Module):

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-NUM_SUBSETS = 3
+NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
 WIDE = 64  # channels from which on matrix products are faster than oneDNN's convolutions and weight gradients
 UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
 
@@ -48,12 +48,9 @@ class Scores(torch.autograd.Function):
     def forward(ctx: Any, embedded: Tensor) -> Tensor:
         """Embedded features, of which the channels are theta_1..3, phi_1..3, to [3,N,V,V]."""
         n, channels, v, t = embedded.shape
-        parts = (
-            rows(embedded)
-            .view(n, v, t, 2 * NUM_SUBSETS, -1)
-            .permute(3, 0, 1, 2, 4)
-            .reshape(2, -1, v, channels // 6 * t)
-        )
+        size = channels // (2 * NUM_SUBSETS)
+        parts = rows(embedded).view(n, v, t, 2 * NUM_SUBSETS, size).permute(3, 0, 1, 2, 4)
+        parts = parts.reshape(2, NUM_SUBSETS * n, v, t * size)
         ctx.save_for_backward(parts)
         ctx.shape = embedded.shape
         return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
@@ -65,7 +62,7 @@ class Scores(torch.autograd.Function):
         (parts,) = ctx.saved_tensors
         n, channels, v, t = ctx.shape
         gradient = gradient.reshape(-1, v, v)
-        result = gradient.new_empty(n, v, t, 2, NUM_SUBSETS, channels // 6)
+        result = gradient.new_empty(n, v, t, 2, NUM_SUBSETS, channels // (2 * NUM_SUBSETS))
         for factor, product in enumerate((gradient.transpose(1, 2), gradient)):
             part = torch.bmm(product, parts[1 - factor])
             result[:, :, :, factor] = part.view(NUM_SUBSETS, n, v, t, -1).permute(1, 2, 3, 0, 4)
@@ -130,9 +127,7 @@ class TemporalConv(torch.autograd.Function):
         gradient = maps(rows(gradient))
         inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding, (1, 1))
         if weight.shape[1] < WIDE:
-            weights = _convolution_backward(gradient, x, weight, ctx.stride, ctx.padding, (1, 1), [False, True, False])[
-                1
-            ]
+            weights = _weight_gradient(gradient, x, weight, ctx.stride, ctx.padding)
         else:
             weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
         return inputs, weights, gradient.sum((0, 2, 3)), None
@@ -200,6 +195,10 @@ def _unfolded_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, strid
 
 def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any) -> Tensor:
     return _convolution_backward(gradient, x, weight, stride, padding, dilation, [True, False, False])[0]
+
+
+def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any) -> Tensor:
+    return _convolution_backward(gradient, x, weight, stride, padding, (1, 1), [False, True, False])[1]
 
 
 def _convolution_backward(
