@@ -12,20 +12,19 @@ from glagcn.errors import UserError
 REFUSED = {
     "--dense": "dense (dilated) convolutions are VideoPose3D's; this network strides instead. Leave it out",
     "--disable-optimizations": "there is one implementation of the network, so nothing to switch. Leave it out",
-    "--linear-projection": "it belongs to VideoPose3D's semi-supervised training, which this network does not have. "
-    "Leave it out",
-    "--no-bone-length": "it belongs to VideoPose3D's semi-supervised training, which this network does not have. "
-    "Leave it out",
-    "--no-proj": "it belongs to VideoPose3D's semi-supervised training, which this network does not have. Leave it out",
+    **dict.fromkeys(
+        ("--linear-projection", "--no-bone-length", "--no-proj"),
+        "it belongs to VideoPose3D's semi-supervised training, which this network does not have. Leave it out",
+    ),
     "--nepoch": "the published script trains one epoch fewer than it says. Give --epochs N, with N that number",
     "--train": "training is what happens without --evaluate. Leave it out",
     "--test": "give --evaluate, alone or with a checkpoint",
-    "--reload": "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT",
-    "--previous_dir": "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT",
+    **dict.fromkeys(("--reload", "--previous_dir"), "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT"),
     "--reverse_augmentation": "playing sequences backwards was off in the published runs and is not built",
-    "--refine": "the refinement network was never published, and it needs cameras that the data does not have",
-    "--refine_reload": "the refinement network was never published, and it needs cameras that the data does not have",
-    "--lr_refine": "the refinement network was never published, and it needs cameras that the data does not have",
+    **dict.fromkeys(
+        ("--refine", "--refine_reload", "--lr_refine"),
+        "the refinement network was never published, and it needs cameras that the data does not have",
+    ),
     "--crop_uv": "2D poses are never cropped, as in the published runs. Leave it out",
     "--out_all": "the sequence head predicts all frames in training; see --sequence_layers. Leave it out",
     "--pad": "it follows from --frames. Leave it out",
