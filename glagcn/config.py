@@ -6,30 +6,14 @@ A value comes from, in this order: a flag, the preset of the data set and recipe
 
 import argparse
 from dataclasses import asdict, dataclass, fields, replace
-from math import inf, prod
-from re import fullmatch
+from math import prod
 from typing import Any
 
+from glagcn.checks import SCHEDULE_OPTIONS, check, check_given
 from glagcn.errors import UserError
 from glagcn.options import Parser, add_options, add_refused, comma_separated, long_flag, option
 from glagcn.presets import DATASETS, DEBUG_CAPS, GRAPHS, PRESETS, RECIPE_PRESETS, RECIPES
 from glagcn.widths import check_widths, widths_for
-
-# Options that only some schedules read, the first of which is suggested.
-SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
-    "lr_final": ("exponential", "cosine"),
-    "lr_decay": ("steps",),
-    "lr_decay_large": ("steps",),
-    "large_decay_epoch": ("steps",),
-}
-AT_LEAST_ONE = (
-    "epochs", "batch_size", "accumulate", "stride", "downsample", "log_steps", "large_decay_epoch", "max_steps",
-    "test_frames",
-)  # fmt: skip
-NOT_NEGATIVE = (
-    "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "eval_epochs", "checkpoint_frequency", "clip",
-    "sequence_weight", "seed",
-)  # fmt: skip
 
 
 # fmt: off
@@ -103,6 +87,8 @@ class Config:
         help="start from this checkpoint, ours or a published one; a run that was stopped goes on without this flag")
     epochs: int = option(None, "-e", "--epochs", type=int, group="optimisation",
         help="passes over the training windows; the schedule spans them")
+    windows: int | None = option(None, "--windows", type=int, metavar="N", group="optimisation",
+        help="train on this many windows instead of --epochs; the schedule spans them")
     max_steps: int | None = option(None, "--max_steps", type=int, metavar="N", group="optimisation",
         help="end at optimiser step N, counted from the start of the run; the schedule stays that of --epochs")
     batch_size: int = option(None, "-b", "--batch_size", type=int, metavar="N", group="optimisation", trains=True,
@@ -113,12 +99,12 @@ class Config:
         help="learning rate at the start, for the global batch: never divided by the number of processes")
     optimizer: str = option(None, "--optimizer", choices=("adam", "ranger"), group="optimisation", trains=True,
         help="Adam with amsgrad, or Ranger (RAdam with Lookahead)")
-    schedule: str = option(None, "--schedule", choices=("exponential", "cosine", "steps"), group="optimisation",
-        trains=True,
-        help="decay of the rate: exponential to --lr_final step by step, a cosine to --lr_final epoch by epoch, or "
-        "factors after epochs")
+    schedule: str = option(None, "--schedule", choices=("exponential", "linear", "cosine", "steps"),
+        group="optimisation", trains=True,
+        help="decay of the rate: exponential or linear to --lr_final step by step, a cosine to --lr_final epoch by "
+        "epoch, or factors after epochs")
     lr_final: float | None = option(None, "--lr_final", type=float, group="optimisation", trains=True,
-        help="learning rate at the end of --epochs (exponential, cosine)")
+        help="learning rate at the end of training (exponential, linear, cosine)")
     lr_decay: float | None = option(None, "-lrd", "--lr_decay", type=float, group="optimisation", trains=True,
         help="factor of the rate after an epoch (steps)")
     lr_decay_large: float | None = option(None, "--lr_decay_large", type=float, group="optimisation", trains=True,
@@ -130,12 +116,22 @@ class Config:
         help="momentum of the BatchNorm statistics in the first epoch")
     bn_momentum_final: float = option(None, "--bn_momentum_final", type=float, group="optimisation", trains=True,
         help="momentum that it falls to over --epochs, exponentially, epoch by epoch")
-    warmup: int = option(None, "--warmup", type=int, metavar="STEPS", group="optimisation", trains=True,
-        help="optimiser steps over which the learning rate rises from 0")
+    warmup: int = option(None, "--warmup", type=int, metavar="WINDOWS", group="optimisation", trains=True,
+        help="training windows over which the learning rate rises from 0")
     clip: float = option(0.0, "--clip", type=float, metavar="NORM", group="optimisation", trains=True,
         help="clip the gradient to this norm; 0 does not")
     sequence_weight: float = option(1.0, "--sequence_weight", type=float, group="optimisation", trains=True,
         help="weight of the sequence head's loss beside the single head's")
+    select_on: str = option(None, "--select_on", choices=("validation", "test", "last"), group="optimisation",
+        trains=True,
+        help="what chooses best.pt: held-out training sequences, the test set (as published), or nothing: all is "
+        "trained on, and the last state is the result")
+    validation: tuple[str, ...] | None = option(None, "--validation", metavar="S4/Seq1,...", type=comma_separated(str),
+        group="optimisation", trains=True,
+        help="the held-out training sequences, by the beginnings of their names")
+    validation_frames: int | None = option(2000, "--validation_frames", type=int, metavar="N", group="optimisation",
+        trains=True,
+        help="validate on N of their frames, evenly spread")
     seed: int = option(0, "--seed", type=int, group="optimisation", trains=True,
         help="every draw follows from it: weights, order, flips, dropout")
 
@@ -173,6 +169,8 @@ class Config:
     eval_epochs: int = option(1, "--eval_epochs", type=int, metavar="N", group="run",
         short_for={0: ("--no_eval",)},
         help="evaluate after every N epochs, and at the end; 0: at the end only")
+    eval_windows: int | None = option(None, "--eval_windows", type=int, metavar="N", group="run",
+        help="evaluate after every N training windows instead")
     export_training_curves: bool = option(True, "--export_training_curves", group="run",
         action=argparse.BooleanOptionalAction,
         help="draw training_curves.png in the run folder after every evaluation")
@@ -243,6 +241,7 @@ def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
         check_widths(given["architecture"])
         preset["frames"] = prod(given["architecture"])
     config = Config(**(preset | given))
+    check_given(given, config)
     origin = (
         {f.name: "default" for f in fields(Config)} | dict.fromkeys(preset, "preset") | dict.fromkeys(given, "flag")
     )
@@ -262,60 +261,6 @@ def _preset(given: dict[str, Any]) -> dict[str, Any]:
 
 def _exceeds(value: float | None, cap: float) -> bool:
     return value is None or value > cap
-
-
-def check(config: Config) -> None:
-    """Refuse values that cannot work.  Raises UserError naming flag, value and what is expected."""
-    check_widths(config.widths, config.frames)
-    if config.channels < 4:
-        raise UserError(f"--channel {config.channels} is too small; expected at least 4")
-    for name in AT_LEAST_ONE:
-        _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 1, "at least 1")
-    for name in NOT_NEGATIVE:
-        _expect(config, name, getattr(config, name) >= 0, "0 or more")
-    _expect(config, "lr", 0 < config.lr < inf, "a rate above 0")
-    _expect(config, "seed", config.seed < 2**63, "a number below 2^63")
-    _expect(config, "lr_final", config.lr_final is None or config.lr_final > 0, "a rate above 0")
-    for name in ("lr_decay", "lr_decay_large", "bn_momentum", "bn_momentum_final"):
-        _expect(config, name, getattr(config, name) is None or 0 < getattr(config, name) <= 1, "above 0, at most 1")
-    _expect(config, "dropout", 0 <= config.dropout < 1, "a probability from 0 to below 1")
-    _expect(config, "subset", 0 < config.subset <= 1, "a fraction above 0 and up to 1")
-    _check_data(config)
-    _check_schedule(config)
-    if config.run and (config.run in {".", ".."} or "/" in config.run):
-        raise UserError(f"--run {config.run} must be a plain folder name; -c sets the folder that it lies in")
-    drawing = [f for f in fields(config) if f.name.startswith("viz_") and getattr(config, f.name) != f.default]
-    if drawing and not config.render:
-        raise UserError(f"{long_flag(drawing[0].metadata['flags'])} says how to draw; add --render, or leave it out")
-
-
-def _check_data(config: Config) -> None:
-    if config.dataset != "3dhp" and config.annotation:
-        raise UserError(f"--annotation {config.annotation} is for --dataset 3dhp; {config.dataset} has one kind only")
-    if config.dataset in ("3dhp", "demo") and config.keypoints != "gt":
-        raise UserError(f"--keypoints {config.keypoints}: --dataset {config.dataset} has ground-truth 2D only (gt)")
-    if not fullmatch(r"\w[\w.-]*", config.keypoints):
-        raise UserError(
-            f"--keypoints {config.keypoints} is no name of a 2D source; give what stands between data_2d_"
-            f"{config.dataset}_ and .npz in the name of its file, such as gt"
-        )
-
-
-def _check_schedule(config: Config) -> None:
-    """Refuse flags of another schedule instead of ignoring them."""
-    for name, schedules in SCHEDULE_OPTIONS.items():
-        if getattr(config, name) is not None and config.schedule not in schedules:
-            raise UserError(
-                f"--{name} {getattr(config, name)} has no effect on --schedule {config.schedule}, which --recipe "
-                f"{config.recipe} uses on {config.dataset}; leave it out, or give --schedule {schedules[0]}"
-            )
-        if getattr(config, name) is None and config.schedule in schedules and name != "lr_final":
-            raise UserError(f"--schedule {config.schedule} needs --{name}")
-
-
-def _expect(config: Config, name: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise UserError(f"--{name} {getattr(config, name)} cannot work; expected {expected}")
 
 
 def parse_command_line(arguments: list[str] | None = None) -> tuple[Config, dict[str, str]]:

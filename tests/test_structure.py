@@ -21,7 +21,8 @@ MAY_IMPORT = {
     "widths": {"errors"},
     "presets": set(),
     "options": {"errors"},
-    "config": {"errors", "options", "presets", "widths"},
+    "checks": {"errors", "options", "widths", "config"},  # of config the type alone
+    "config": {"errors", "options", "presets", "widths", "checks"},
     "skeleton": {"errors"},
     "launcher": set(),
     "model": GROUND,

@@ -72,16 +72,17 @@ def measure_step(setting: Setting) -> dict[str, Any]:
 
 def measure_evaluation(setting: Setting) -> dict[str, Any]:
     """Scored frames per second: windows, both passes, and MPJPE; and that both ways give the same MPJPE."""
-    data, skeleton, model = setting.data, setting.data.test.skeleton, copy.deepcopy(setting.model)
-    frames = data.scored[:: max(1, len(data.scored) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
-    loader = ReferenceLoader(data.test_split, skeleton, setting.config.frames)
+    data, model = setting.data.test, copy.deepcopy(setting.model)
+    skeleton = data.store.skeleton
+    frames = data.frames[:: max(1, len(data.frames) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
+    loader = ReferenceLoader(data.split, skeleton, setting.config.frames)
     plain = reference_of(setting.model)
-    target = data.test_split.millimetres[frames].astype(np.float64)
+    target = data.split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]
     found: dict[str, float] = {}
 
     def evaluate() -> None:
-        predicted = predict_frames(model, data.test, frames, setting.ranks, flip=True, zero_root=True)
+        predicted = predict_frames(model, data.store, frames, setting.ranks, flip=True, zero_root=True)
         found["ours"] = float(joint_errors(predicted, target).mean())
 
     def evaluate_plainly() -> None:

@@ -57,10 +57,12 @@ def select_centers(
     stride: int = 1,
     subset: float = 1.0,
     cameras: tuple[int, ...] | None = None,
+    trained: np.ndarray | None = None,
 ) -> np.ndarray:
     """Frames [W] int64 to make training windows for: every `stride`-th of the leading `subset` of each sequence.
 
-    Raises UserError where a camera is not in the data.
+    cameras  the sequences of these only;  trained  [S] bool, of these only.
+    Raises UserError where a camera is not in the data, or nothing is left.
     """
     found = {info.camera for info in split.sequences}
     missing = [str(camera) for camera in cameras or () if camera not in found]
@@ -68,11 +70,14 @@ def select_centers(
         raise UserError(
             f"--cameras: {', '.join(missing)} not in the data, which has {', '.join(map(str, sorted(found)))}"
         )
+    trained = np.ones(len(split.sequences), dtype=bool) if trained is None else trained
     pieces = [
         start + np.arange(0, int(np.ceil(info.length * subset)), stride, dtype=np.int64)
-        for info, start in zip(split.sequences, split.starts, strict=True)
-        if not cameras or info.camera in cameras
+        for info, start, wanted in zip(split.sequences, split.starts, trained, strict=True)
+        if wanted and (not cameras or info.camera in cameras)
     ]
+    if not pieces:
+        raise UserError("--cameras and --validation leave no sequence to train on; choose other ones")
     return np.concatenate(pieces)
 
 
@@ -91,6 +96,16 @@ class EpochPlan:
         self.distort = distort
         self.num_windows = len(centers) * (2 if flip == "copy" else 1)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
+
+    def windows_until(self, step: int) -> int:
+        """The windows of the first `step` steps of a run."""
+        epochs, rest = divmod(step, self.steps_per_epoch)
+        return epochs * self.num_windows + rest * self.batch_size
+
+    def steps_for(self, windows: int) -> int:
+        """The fewest steps that see this many windows."""
+        epochs, rest = divmod(windows, self.num_windows)
+        return epochs * self.steps_per_epoch - (-rest // self.batch_size)
 
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0."""

@@ -12,6 +12,8 @@ FILE_NAME = "training_curves.png"
 CURVES = {
     ("train_epoch", "mpjpe_mm"): "training (with dropout)",
     ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
+    ("validation", "mpjpe_mm"): "validation",
+    ("validation", "p_mpjpe_mm"): "validation, aligned (P-MPJPE)",
     ("test", "mpjpe_mm"): "test",
     ("test", "p_mpjpe_mm"): "test, aligned (P-MPJPE)",
 }

@@ -9,6 +9,7 @@ Which figures, tables and files there are is a matter of the suite (suites.py), 
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
+from glagcn.data.validation import frames_of
 from glagcn.data.windows import MM_PER_METRE, FrameStore, WindowIds, mirror, share, share_bounds
 from glagcn.engine.files import write_atomically
 from glagcn.engine.ranks import Ranks
@@ -28,9 +30,25 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton
 
 
+@dataclass(frozen=True)
+class EvaluationSet:
+    """What is evaluated on.
+
+    name    "test" or "validation".
+    split   the sequences; its arrays may hold more than they are.
+    store   the resident frames, numbered as in the split.
+    frames  [n] the frames that are scored, increasing.
+    """
+
+    name: str
+    split: Split
+    store: FrameStore
+    frames: np.ndarray
+
+
 def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
-    """The valid frames [n] int64 of a split; evenly thinned to `most`."""
-    frames = np.flatnonzero(split.valid)
+    """The valid frames [n] int64 of a split's sequences; evenly thinned to `most`."""
+    frames = frames_of(split)
     if len(frames) == 0:
         raise UserError("no test frame is valid, so there is nothing to evaluate; prepare the data set again")
     if most is None or most >= len(frames):
@@ -123,25 +141,16 @@ def summarise(
 
 
 def evaluate(
-    model: LiftingNetwork,
-    split: Split,
-    store: FrameStore,
-    frames: np.ndarray,
-    ranks: Ranks,
-    *,
-    annotation: str,
-    flip: bool,
+    model: LiftingNetwork, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool
 ) -> Evaluation | None:
-    """Predict on all ranks; -> the evaluation on rank 0, None elsewhere.
-
-    split  what `frames` number the frames of, and `store` keeps resident; it need not be all of a cache's test split.
-    """
-    zero_root = suite_of(store.skeleton).zero_root
-    predicted = predict_frames(model, store, frames, ranks, flip=flip, zero_root=zero_root)
+    """Predict on all ranks; -> the evaluation on rank 0, None elsewhere."""
+    skeleton = data.store.skeleton
+    zero_root = suite_of(skeleton).zero_root
+    predicted = predict_frames(model, data.store, data.frames, ranks, flip=flip, zero_root=zero_root)
     evaluation = None
     with ranks.agree():
         if ranks.is_main:
-            evaluation = summarise(split, store.skeleton, annotation, frames, predicted)
+            evaluation = summarise(data.split, skeleton, annotation, data.frames, predicted)
     return evaluation
 
 

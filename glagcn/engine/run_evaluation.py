@@ -6,7 +6,15 @@ from glagcn.config import Config
 from glagcn.data.selection import select_test
 from glagcn.data.windows import FrameStore
 from glagcn.engine import numerics
-from glagcn.engine.evaluation import Evaluation, about_evaluation, evaluate, headline, scored_frames, write_results
+from glagcn.engine.evaluation import (
+    Evaluation,
+    EvaluationSet,
+    about_evaluation,
+    evaluate,
+    headline,
+    scored_frames,
+    write_results,
+)
 from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.files import make_folder
 from glagcn.engine.ranks import Ranks
@@ -44,7 +52,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         return
     store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
     with numerics.full_precision():
-        evaluation = evaluate(model, split, store, frames, ranks, annotation=cache.annotation, flip=config.test_flip)
+        data = EvaluationSet("test", split, store, frames)
+        evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.test_flip)
     with ranks.agree():
         if evaluation:
             about = about_evaluation(config, cache, trained.path, ranks) | {"warnings": warnings}

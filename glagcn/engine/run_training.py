@@ -1,6 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +10,21 @@ from glagcn.engine.evaluation import about_evaluation, headline, write_results
 from glagcn.engine.files import make_folder
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
-from glagcn.engine.runlog import RunLog
+from glagcn.engine.runlog import Moment, RunLog
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.start import Start, start_from
 from glagcn.engine.step import Stepper
 from glagcn.engine.summary import summary_text
-from glagcn.engine.training import RunData, Trainer, last_step
+from glagcn.engine.training import Progress, RunData, Trainer, last_step
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
+
+# How the state that is evaluated at the end was chosen, for the log.
+CHOSEN = {
+    "validation": "the best on the held-out training sequences; the test set was read once",
+    "test": "chosen on the test set, as published: the figures flatter it",
+    "last": "the last one; the test set was read once",
+}
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
@@ -38,7 +45,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
         voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
         return
-    log = _open_log(ranks, folder, content)
+    log = _open_log(ranks, folder, data, content)
     log.say(summary)
     log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
     if start:
@@ -103,13 +110,14 @@ def _open_folder(
     return content, start
 
 
-def _open_log(ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
+def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str, Any] | None) -> RunLog:
     """The run's log, after going back to where last.pt was written; silent on all ranks but the first."""
-    progress = content["progress"] if content else {"step": 0, "evaluated_step": 0, "best_step": 0}
+    progress = content["progress"] if content else asdict(Progress())
+    moment = Moment(progress["step"], data.plan.windows_until(progress["step"]), progress["seconds"])
     with ranks.agree():
         if ranks.is_main:
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
-        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"])
+        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=moment)
     return log
 
 
@@ -119,20 +127,27 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     with trainer.ranks.agree():
         best = checkpoint.load(folder.best)
     trainer.stepper.model.load_state_dict(best["model"])
-    evaluation = trainer.evaluate()
+    evaluation = trainer.evaluate(trainer.data.test)
     if evaluation is None:
         return
+    if trainer.watched is not trainer.data.test:
+        # Not kept when the run goes on: only its end has to do with the test set.
+        trainer.log.record("test", progress.step, evaluation.scalars, **trainer.marks(), unscheduled=True)
+    chosen = CHOSEN[trainer.config.select_on]
     about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
-        "selected_on": "test",
+        "selected_on": trainer.config.select_on,
+        "validation_mm": best["progress"]["best_mm"] if trainer.config.select_on == "validation" else None,
+        "windows": trainer.data.plan.windows_until(best["progress"]["step"]),
+        "trained_windows": trainer.data.plan.windows_until(progress.step),
         "training_seconds": round(progress.seconds, 1),
-        "mean_pose_mm": mean_pose_error(trainer.data),
+        "mean_pose_mm": mean_pose_error(trainer.data, trainer.data.test),
     }
     result = write_results(evaluation, target, about)
     trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
     trainer.log.say(
         f"Done: {headline(result)}; the mean pose scores {result['mean_pose_mm']:.1f} mm. "
-        f"Best at step {result['step']} (chosen on the test set, as published), {progress.seconds:.0f} s of training. "
+        f"State of step {result['step']}, {chosen}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )

@@ -5,9 +5,20 @@ import math
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from tqdm import tqdm
+
+
+class Moment(NamedTuple):
+    """Where a run is: optimiser steps, training windows and seconds of training so far."""
+
+    step: int = 0
+    windows: int = 0
+    seconds: float = 0.0
+
+
+START = Moment()
 
 
 class RunLog:
@@ -15,18 +26,20 @@ class RunLog:
 
     folder      the run folder; None to speak only (before there is one, and in evaluations).
     silent      neither speak nor write: the log of every rank but the first.
-    resumed_at  the step that a resumed run starts at; later points of the curves are dropped.
+    resumed_at  where a resumed run starts; later points of the curves are dropped.
     """
 
-    def __init__(self, folder: Path | None = None, *, silent: bool = False, resumed_at: int = 0) -> None:
+    def __init__(self, folder: Path | None = None, *, silent: bool = False, resumed_at: Moment = START) -> None:
         self._silent = silent
         self._text = self._records = self._board = self._bar = None
+        self._axes: dict[str, Any] = {}
         if folder is not None and not silent:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
             self._text = (folder / "log.txt").open("a", buffering=1)
             self._records = (folder / "metrics.jsonl").open("a", buffering=1)
-            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+            self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at.step + 1)
+            self._resumed_at = resumed_at
 
     def say(self, text: str) -> None:
         """Print, above the progress bar where there is one, and keep in log.txt."""
@@ -48,6 +61,21 @@ class RunLog:
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
+
+    def along(self, name: str, value: float, windows: int, seconds: float) -> None:
+        """A value as two more curves of TensorBoard, "name_by_windows" and "name_by_seconds", whose horizontal axes
+        (there called steps) are training windows and seconds of training."""
+        if self._board is None:
+            return
+        for axis, place in (("windows", windows), ("seconds", round(seconds))):
+            self._axis(axis).add_scalar(f"{name}_by_{axis}", value, place)
+
+    def _axis(self, axis: str) -> Any:
+        """The writer of an axis, in a folder of its own: TensorBoard drops a folder's later points by their places."""
+        if axis not in self._axes:
+            later = round(getattr(self._resumed_at, axis)) + 1
+            self._axes[axis] = type(self._board)(f"{self._board.log_dir}/by_{axis}", purge_step=later)
+        return self._axes[axis]
 
     def text(self, name: str, text: str) -> None:
         """A text page in TensorBoard."""
@@ -91,13 +119,14 @@ class RunLog:
 
     def flush(self) -> None:
         """Hand everything to the operating system."""
-        for part in (self._text, self._records, self._board):
+        for part in (self._text, self._records, self._board, *self._axes.values()):
             if part is not None:
                 part.flush()
 
     def close(self) -> None:
         """Finish the bar and close the files."""
-        for part in (self._bar, self._text, self._records, self._board):
+        for part in (self._bar, self._text, self._records, self._board, *self._axes.values()):
             if part is not None:
                 part.close()
         self._text = self._records = self._board = self._bar = None
+        self._axes = {}

@@ -1,38 +1,60 @@
 """The learning rate and the momentum of BatchNorm as pure functions of progress: nothing to save, nothing to step once
-per process."""
+per process.
+
+Progress is counted in training windows, so that a schedule is the same for every batch size and wherever an epoch ends.
+"""
 
 import math
 
 from glagcn.config import Config
+from glagcn.data.windows import EpochPlan
 
 
-def learning_rate(config: Config, epoch: int, fraction: float, step: int) -> float:
-    """The rate of one optimiser step.
+def planned_windows(config: Config, plan: EpochPlan) -> int:
+    """The training windows that the schedule spans: --windows, or all of --epochs."""
+    return config.windows or config.epochs * plan.num_windows
 
-    epoch     finished epochs.
-    fraction  of the current epoch that is done, in [0, 1).
-    step      finished optimiser steps since the start of the run; drives the warm-up.
 
-    Schedule "exponential": from --lr to --lr_final over --epochs, step by step.  "cosine": half a cosine between the
-    same two, epoch by epoch, as PyTorch's CosineAnnealingLR with T_max = --epochs (the published Human3.6M and
-    HumanEva-I scripts).  "steps": at the end of epoch e, counted from 1, times --lr_decay_large where
-    --large_decay_epoch divides e and times --lr_decay elsewhere (the published 3DHP script).
+def planned_steps(config: Config, plan: EpochPlan) -> int:
+    """The optimiser steps that see them."""
+    return plan.steps_for(planned_windows(config, plan))
+
+
+def planned_epochs(config: Config, plan: EpochPlan) -> float:
+    """How many times that is all windows."""
+    return planned_windows(config, plan) / plan.num_windows
+
+
+def learning_rate(config: Config, plan: EpochPlan, step: int) -> float:
+    """The rate of one optimiser step, after `step` finished ones.
+
+    Schedule "exponential": from --lr to --lr_final, "linear": along a line between the same two, both step by step.
+    "cosine": half a cosine between them, epoch by epoch, as PyTorch's CosineAnnealingLR with T_max = --epochs (the
+    published Human3.6M and HumanEva-I scripts).  "steps": at the end of epoch e, counted from 1, times
+    --lr_decay_large where --large_decay_epoch divides e and times --lr_decay elsewhere (the published 3DHP script).
+    All rise from 0 over the first --warmup windows.
     """
+    seen, epoch = plan.windows_until(step), step // plan.steps_per_epoch
+    progress = min(1.0, seen / planned_windows(config, plan))
+    final = config.lr_final or 0.0
     if config.schedule == "steps":
         large = epoch // config.large_decay_epoch
         rate = config.lr * config.lr_decay_large**large * config.lr_decay ** (epoch - large)
     elif config.schedule == "cosine":
-        final = config.lr_final or 0.0
-        rate = final + (config.lr - final) * (1 + math.cos(math.pi * min(1.0, epoch / config.epochs))) / 2
+        passed = min(1.0, epoch / planned_epochs(config, plan))
+        rate = final + (config.lr - final) * (1 + math.cos(math.pi * passed)) / 2
+    elif config.schedule == "linear":
+        rate = config.lr + (final - config.lr) * progress
     else:
-        progress = min(1.0, (epoch + fraction) / config.epochs)
         rate = config.lr * ((config.lr_final or config.lr) / config.lr) ** progress
-    return rate * min(1.0, (step + 1) / (config.warmup + 1))
+    return rate * min(1.0, plan.windows_until(step + 1) / max(1, config.warmup))
 
 
-def bn_momentum(config: Config, epoch: int) -> float:
+def bn_momentum(config: Config, plan: EpochPlan, epoch: int) -> float:
     """The momentum of the BatchNorm statistics after `epoch` finished epochs.
 
-    From --bn_momentum towards --bn_momentum_final over --epochs, exponentially; constant where the two are equal.
+    From --bn_momentum towards --bn_momentum_final over the planned epochs, exponentially; constant where the two are
+    equal.
     """
-    return config.bn_momentum * (config.bn_momentum_final / config.bn_momentum) ** min(1.0, epoch / config.epochs)
+    passed = min(1.0, epoch / planned_epochs(config, plan))
+    return config.bn_momentum * (config.bn_momentum_final / config.bn_momentum) ** passed

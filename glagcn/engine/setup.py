@@ -11,8 +11,9 @@ from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.prepare import ensure_cache
 from glagcn.data.selection import check_selection, select
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
+from glagcn.data.validation import hold_out
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
-from glagcn.engine.evaluation import scored_frames
+from glagcn.engine.evaluation import EvaluationSet, scored_frames
 from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runlog import RunLog
@@ -87,31 +88,38 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         train_split, test_split = select(
             cache, config.subjects_train, config.subjects_test, config.actions, config.downsample
         )
-        centers = select_centers(train_split, stride=config.stride, subset=config.subset, cameras=config.cameras)
+        trained, held_out = np.ones(len(train_split.sequences), dtype=bool), None
+        if config.select_on == "validation":
+            trained, held_out = hold_out(train_split, config.validation)
+        centers = select_centers(
+            train_split, stride=config.stride, subset=config.subset, cameras=config.cameras, trained=trained
+        )
         scored = scored_frames(test_split, config.test_frames)
+        watched = None if held_out is None else scored_frames(held_out, config.validation_frames)
+    train = FrameStore(train_split, skeleton, config.frames, ranks.device, causal=config.causal)
+    test = FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal)
     return RunData(
         cache=cache,
         plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets),
-        train=FrameStore(train_split, skeleton, config.frames, ranks.device, causal=config.causal),
-        test=FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal),
+        train=train,
         train_split=train_split,
-        test_split=test_split,
-        scored=scored,
+        test=EvaluationSet("test", test_split, test, scored),
+        validation=None if held_out is None else EvaluationSet("validation", held_out, train, watched),
     )
 
 
-def mean_pose_error(data: RunData) -> float:
+def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
     """MPJPE in mm, averaged as the suite does, of predicting the mean training pose for every scored frame: what a
     model must beat clearly.
     """
-    split, skeleton = data.test_split, get_skeleton(data.cache.skeleton)
+    split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
     mean = mean_pose(data.train_split, data.plan.centers, skeleton).numpy() * MM_PER_METRE
     errors = []
-    for begin in range(0, len(data.scored), BLOCK):
-        target = split.millimetres[data.scored[begin : begin + BLOCK]]
+    for begin in range(0, len(frames), BLOCK):
+        target = split.millimetres[frames[begin : begin + BLOCK]]
         target -= target[:, skeleton.root, None]
         errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
-    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, data.scored)
+    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, frames)
 
 
 def graph_of(config: Config, skeleton: Skeleton) -> Skeleton:

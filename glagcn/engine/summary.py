@@ -33,21 +33,22 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
 def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     """Data, model and plan in numbers."""
     cache, plan = data.cache, data.plan
-    train, test = data.train_split, data.test_split
+    train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
     steps, smallest = last_step(config, plan), plan.num_windows % config.batch_size
     widths = "x".join(map(str, config.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
         f"train {len(train.sequences)} sequences of {len(train.pixels):,} frames, "
-        f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.scored):,} of them scored; "
+        f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.test.frames):,} of them scored; "
         f"resident on {data.train.home.type}",
+        _selection_text(config, data),
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
         f"{config.frames} frames ({widths}), {config.channels} channels, graph {model.graph.name}",
         f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all",
-        f"Baseline: predicting the mean training pose scores {mean_pose_error(data):.1f} mm",
+        f"Baseline: predicting the mean training pose scores {mean_pose_error(data, data.test):.1f} mm",
     ]
     both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}
     if both:
@@ -55,3 +56,16 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     if config.debug:
         lines.append("DEBUG: model, batch, steps and test frames are capped; the figures mean nothing.")
     return "\n".join(lines)
+
+
+def _selection_text(config: Config, data: RunData) -> str:
+    """How the state that counts will be chosen."""
+    if data.validation is not None:
+        held = data.validation.split.sequences
+        return (
+            f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
+            f"({', '.join(config.validation)}); the test set is read once, at the end"
+        )
+    if config.select_on == "test":
+        return "Selection: best on the TEST set, as published; the figures flatter the model"
+    return "Selection: none, the last state counts; the test set is read once, at the end"

@@ -14,13 +14,13 @@ from glagcn.data.cache import Cache, Split
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, WindowIds, share, share_bounds
 from glagcn.engine import checkpoint, numerics
 from glagcn.engine.curves import FILE_NAME, draw_training_curves
-from glagcn.engine.evaluation import Evaluation, evaluate, headline
+from glagcn.engine.evaluation import Evaluation, EvaluationSet, evaluate, headline
 from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.schedule import bn_momentum, learning_rate
+from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps
 from glagcn.engine.step import Stepper
 from glagcn.errors import UserError
 from glagcn.model.network import model_config
@@ -49,10 +49,11 @@ class RunData:
     cache: Cache
     plan: EpochPlan
     train: FrameStore
-    test: FrameStore
     train_split: Split  # the frames that `train` holds and `plan` numbers
-    test_split: Split  # the frames that `test` holds and `scored` numbers
-    scored: np.ndarray  # [n] the test frames that are evaluated
+    test: EvaluationSet
+    validation: (
+        EvaluationSet | None
+    )  # training sequences that are not trained on, where the best state is chosen by them
 
 
 class Trainer:
@@ -64,6 +65,8 @@ class Trainer:
         self.config, self.ranks, self.data, self.stepper = config, ranks, data, stepper
         self.folder, self.log, self.plan = folder, log, data.plan
         self.last_step = last_step(config, data.plan)
+        # What is evaluated during training and chooses best.pt; None where the last state is the result.
+        self.watched = {"validation": data.validation, "test": data.test, "last": None}[config.select_on]
         self.progress = Progress()
         self.meter = Meter(ranks, capacity=min(config.log_steps, self.last_step), columns=2)
         self._saved_at = self._line_at = self._clock = time.monotonic()
@@ -135,13 +138,13 @@ class Trainer:
         epoch, begin = divmod(self.progress.step, per_epoch)
         end = min(per_epoch, begin + self.last_step - self.progress.step)
         self.stepper.model.train()
-        self.stepper.set_bn_momentum(bn_momentum(self.config, epoch))
+        self.stepper.set_bn_momentum(bn_momentum(self.config, self.plan, epoch))
         self._restart_clock(count=False)
         batches = self.data.train.stream((self._my_windows(epoch, index) for index in range(begin, end)), reuse=True)
         for index, batch in enumerate(batches, begin):
             torch.manual_seed(_seed(self.config.seed, epoch, index, self.ranks.rank))  # dropout
             self.meter.add(*self.stepper.gradient(batch, self._batch_count(index), self._has_share(index)))
-            rate = learning_rate(self.config, epoch, index / per_epoch, self.progress.step)
+            rate = learning_rate(self.config, self.plan, self.progress.step)
             norm = self.stepper.apply(rate)
             self.progress.step += 1
             self._after_step(rate, norm)
@@ -192,7 +195,7 @@ class Trainer:
         self._line_at = time.monotonic()
         step = self.progress.step
         epoch = 1 + (step - 1) // self.plan.steps_per_epoch
-        self.log.say_progress(f"step {step}/{self.last_step}, epoch {epoch}/{self.config.epochs}: {text}")
+        self.log.say_progress(f"step {step}/{self.last_step}, epoch {epoch}/{self._epochs}: {text}")
 
     def _drain(self) -> None:
         """Add the errors of the steps since the last time to the sums, in the order of steps; every step must have been
@@ -247,9 +250,15 @@ class Trainer:
 
     def _is_scheduled(self, step: int) -> bool:
         """Whether a run of all --epochs evaluates after this step."""
+        if step == planned_steps(self.config, self.plan):
+            return True
+        if self.watched is None:
+            return False
+        if self.config.eval_windows:
+            before, now = (self.plan.windows_until(number) // self.config.eval_windows for number in (step - 1, step))
+            return now > before
         epochs, rest = divmod(step, self.plan.steps_per_epoch)
-        regular = self.config.eval_epochs and epochs % self.config.eval_epochs == 0
-        return rest == 0 and bool(regular or epochs == self.config.epochs)
+        return rest == 0 and bool(self.config.eval_epochs and epochs % self.config.eval_epochs == 0)
 
     def _evaluate(self) -> None:
         """Evaluate, record, keep the best, save.
@@ -261,14 +270,17 @@ class Trainer:
         if not scheduled:
             self.save()
         self._drain()
-        evaluation = self.evaluate()
-        scalars = self.ranks.from_main(evaluation.scalars if evaluation else None)
         self.progress.evaluated_step = self.progress.step
-        improved = scalars["mpjpe_mm"] < self.progress.best_mm
+        improved = True
+        if self.watched is not None:
+            evaluation = self.evaluate(self.watched)
+            error = self.ranks.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
+            improved = error < self.progress.best_mm
+            if evaluation:
+                self._report(evaluation, scheduled, improved)
         if improved:
-            self.progress.best_mm, self.progress.best_step = scalars["mpjpe_mm"], self.progress.step
-        if evaluation:
-            self._report(evaluation, scheduled, improved)
+            self.progress.best_step = self.progress.step
+            self.progress.best_mm = error if self.watched is not None else math.inf
         with self.ranks.agree():
             if self.ranks.is_main and improved:
                 if not scheduled and self.folder.best.exists():
@@ -277,43 +289,50 @@ class Trainer:
         if scheduled:
             self.save()
 
-    def evaluate(self) -> Evaluation | None:
-        """The model as it is on the test frames: the evaluation on rank 0, None elsewhere."""
-        model, data = self.stepper.model, self.data
-        self.ranks.share_buffers(model)
+    def evaluate(self, data: EvaluationSet) -> Evaluation | None:
+        """The model as it is on an evaluation set: the evaluation on rank 0, None elsewhere."""
+        self.ranks.share_buffers(self.stepper.model)
         with numerics.full_precision():
             return evaluate(
-                model,
-                data.test_split,
-                data.test,
-                data.scored,
+                self.stepper.model,
+                data,
                 self.ranks,
-                annotation=data.cache.annotation,
+                annotation=self.data.cache.annotation,
                 flip=self.config.test_flip,
             )
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
-        step = self.progress.step
-        epoch = step / self.plan.steps_per_epoch
-        marks = {"epoch": epoch} | ({} if scheduled else {"unscheduled": True})
-        self.log.record("test", step, evaluation.scalars, **marks)
+        step, name = self.progress.step, self.watched.name
+        marks = self.marks() | ({} if scheduled else {"unscheduled": True})
+        self.log.record(name, step, evaluation.scalars, **marks)
         for kind, values in evaluation.suite.curves(evaluation.figures).items():
             self.log.record(kind, step, values, **marks)
         self.log.record("train_epoch", step, self._means(self.progress.epoch), **marks)
-        self.log.figure("test/skeletons", skeleton_figure(evaluation), step)
+        self.log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+        self.log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
         self.log.say(
-            f"step {step}/{self.last_step}, epoch {epoch:.2f}/{self.config.epochs}: "
-            f"test {headline(evaluation.figures)}{verdict}"
+            f"step {step}/{self.last_step}, epoch {marks['epoch']:.2f}/{self._epochs}: "
+            f"{name} {headline(evaluation.figures)}{verdict}"
         )
         self.log.flush()
         if self.config.export_training_curves:
             draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME)
 
+    def marks(self) -> dict[str, float]:
+        """Where the run is, for a line of metrics.jsonl: epochs, training windows, and seconds of training."""
+        step, plan = self.progress.step, self.plan
+        seconds = round(self.progress.seconds, 1)
+        return {"epoch": step / plan.steps_per_epoch, "windows": plan.windows_until(step), "seconds": seconds}
+
+    @property
+    def _epochs(self) -> str:
+        return f"{planned_epochs(self.config, self.plan):.4g}"
+
 
 def last_step(config: Config, plan: EpochPlan) -> int:
     """The optimiser step that a run ends at."""
-    whole = config.epochs * plan.steps_per_epoch
+    whole = planned_steps(config, plan)
     return min(whole, config.max_steps or whole)
 
 

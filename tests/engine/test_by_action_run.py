@@ -54,7 +54,7 @@ def root(tmp_path_factory) -> Path:
 @pytest.fixture
 def flags(root, tmp_path):
     size = "--frames 9 --channel 4 --sequence_layers 1 --batch_size 64 --epochs 2 --log_steps 1 --workers 1"
-    return f"--dataset h36m --recipe tuned --root_path {root} -c {tmp_path} --run r {size}"
+    return f"--dataset h36m --recipe tuned --select_on test --root_path {root} -c {tmp_path} --run r {size}"
 
 
 def test_from_training_to_the_result(flags, train, tmp_path):
@@ -112,14 +112,15 @@ def test_the_mean_pose_is_scored_like_the_model(flags, root):
     """The mean over actions of the error of one pose, against a way by hand."""
     config, _ = parse_command_line(flags.split())
     data = load_data(config, Ranks(config), open_cache(root / "h36m_gt.h5"))
-    poses, pose = data.test_split.millimetres.astype(float), data.cache.train.millimetres.astype(float)
+    poses, pose = data.test.split.millimetres.astype(float), data.cache.train.millimetres.astype(float)
     poses, pose = (values - values[:, :1] for values in (poses, pose))
     mirrored = pose[:, [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]] * [-1, 1, 1]
     errors = np.linalg.norm(poses - (pose + mirrored).mean(axis=0) / 2, axis=-1).mean(axis=1)
     expected = (errors[:14].mean() + errors[14:].mean()) / 2
-    assert mean_pose_error(data) == pytest.approx(expected, rel=1e-5)
-    assert mean_pose_error(data) != pytest.approx(errors.mean(), rel=1e-5)
+    assert mean_pose_error(data, data.test) == pytest.approx(expected, rel=1e-5)
+    assert mean_pose_error(data, data.test) != pytest.approx(errors.mean(), rel=1e-5)
 
-    fewer = replace(data.test_split, sequences=data.test_split.sequences[:2], starts=data.test_split.starts[:2])
-    part = replace(data, test_split=fewer, scored=np.arange(14))
-    assert mean_pose_error(part) == pytest.approx(errors[:14].mean(), rel=1e-5)
+    split = data.test.split
+    fewer = replace(split, sequences=split.sequences[:2], starts=split.starts[:2])
+    part = replace(data.test, split=fewer, frames=np.arange(14))
+    assert mean_pose_error(data, part) == pytest.approx(errors[:14].mean(), rel=1e-5)

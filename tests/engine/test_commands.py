@@ -79,7 +79,8 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     cache = open_cache(release / "3dhp_gt_univ.h5")
     assert found["frames"] == cache.test.valid.sum()
     assert found["protocol"] == "official-univ"
-    assert found["trained_steps"] == 6  # 2 of 6 frames of 128 views, each also mirrored: 512 windows in batches of 100
+    assert found["trained_steps"] == 5  # 2 of 6 frames of 112 views, each also mirrored: 448 windows in batches of 100
+    assert (found["selected_on"], found["windows"]) == ("validation", 448)
     assert (found["annotation"], found["all_frames"], found["warnings"]) == ("univ", True, [])
 
     stamp = (release / "3dhp_gt_univ.h5").stat().st_mtime_ns

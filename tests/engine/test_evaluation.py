@@ -9,7 +9,15 @@ from glagcn.config import parse_command_line
 from glagcn.data.cache import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows import FrameStore
-from glagcn.engine.evaluation import evaluate, headline, predict_frames, scored_frames, summarise, write_results
+from glagcn.engine.evaluation import (
+    EvaluationSet,
+    evaluate,
+    headline,
+    predict_frames,
+    scored_frames,
+    summarise,
+    write_results,
+)
 from glagcn.engine.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, Prediction
@@ -169,7 +177,9 @@ def test_the_skeleton_decides_whether_the_predicted_root_counts(ranks):
         skeleton = get_skeleton(name)
         split = make_split({"S9/Posing/cam0": 4}, name)
         store = FrameStore(split, skeleton, 3, ranks.device)
-        evaluation = evaluate(Echo(), split, store, np.arange(4), ranks, annotation="", flip=False)
+        evaluation = evaluate(
+            Echo(), EvaluationSet("test", split, store, np.arange(4)), ranks, annotation="", flip=False
+        )
         assert (evaluation.predicted[0][:, skeleton.root] != 0).any() == counts
         assert (evaluation.target[0][:, skeleton.root] == 0).all()
         assert evaluation.figures["root"] == evaluation.suite.root == ("as predicted" if counts else "zero")
@@ -209,7 +219,8 @@ def test_it_agrees_with_predict_on_the_same_pixels(ranks, flip):
 
 def test_evaluation_on_rank_0_has_poses_and_figures(ranks):
     cache = make_cache([3, 3])
-    evaluation = evaluate(Echo(), cache.test, store_of(cache, ranks), np.arange(6), ranks, annotation="", flip=True)
+    data = EvaluationSet("test", cache.test, store_of(cache, ranks), np.arange(6))
+    evaluation = evaluate(Echo(), data, ranks, annotation="", flip=True)
     assert evaluation.names == ["TS1", "TS2"]
     assert evaluation.activity is None
     assert set(evaluation.scalars) == {"mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm", "pck", "auc"}

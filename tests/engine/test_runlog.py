@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glagcn.engine.runlog import RunLog
+from glagcn.engine.runlog import Moment, RunLog
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def records(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def events(folder):
+def events(folder, part=""):
     """What TensorBoard itself reads."""
-    accumulator = EventAccumulator(str(folder / "tensorboard"))
+    accumulator = EventAccumulator(str(folder / "tensorboard" / part))
     accumulator.Reload()
     return accumulator
 
 
-def curve(folder, name):
-    return [(event.step, round(event.value, 3)) for event in events(folder).Scalars(name)]
+def curve(folder, name, part=""):
+    return [(event.step, round(event.value, 3)) for event in events(folder, part).Scalars(name)]
 
 
 def test_what_is_said_is_printed_and_kept(log, tmp_path, capsys):
@@ -100,13 +100,27 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
     first.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 60)  # TensorBoard orders files by the second they were made in
-    second = RunLog(tmp_path, resumed_at=4)  # the last checkpoint: 6 and 8 will be trained again
+    second = RunLog(tmp_path, resumed_at=Moment(step=4))  # the last checkpoint: 6 and 8 will be trained again
     for step in (6, 8, 10):
         second.record("train", step, {"mpjpe_mm": 200.0 + step})
     second.say("after")
     second.close()
     assert curve(tmp_path, "train/mpjpe_mm") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
+
+
+def test_curves_along_windows_and_seconds_lose_what_is_trained_again(tmp_path, monkeypatch):
+    first = RunLog(tmp_path)
+    for number in (1, 2, 3):
+        first.along("validation/mpjpe_mm", 100.0 + number, 640 * number, 2.6 * number)
+    first.close()
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now + 60)
+    second = RunLog(tmp_path, resumed_at=Moment(10, 640, 2.6))
+    second.along("validation/mpjpe_mm", 42.0, 1280, 5.0)
+    second.close()
+    found = [curve(tmp_path, f"validation/mpjpe_mm_by_{axis}", f"by_{axis}") for axis in ("windows", "seconds")]
+    assert found == [[(640, 101.0), (1280, 42.0)], [(3, 101.0), (5, 42.0)]]
 
 
 def test_figures_texts_and_hparams_are_in_tensorboard(log, tmp_path):

@@ -1,8 +1,14 @@
+import numpy as np
 import pytest
 import torch
 
 from glagcn.config import parse_command_line
-from glagcn.engine.schedule import bn_momentum, learning_rate
+from glagcn.data.windows import EpochPlan
+from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps, planned_windows
+from glagcn.errors import UserError
+
+PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
+UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of 10 windows
 
 
 def config(line):
@@ -11,7 +17,7 @@ def config(line):
 
 def test_published_decay_halves_every_fifth_epoch_instead():
     published = config("-d 3dhp --recipe published --lr 1")
-    rates = [learning_rate(published, epoch, 0.5, 1000) for epoch in range(7)]
+    rates = [learning_rate(published, PLAN, 10 * epoch + 5) for epoch in range(7)]
     expected = [1, 0.95, 0.95**2, 0.95**3, 0.95**4, 0.95**4 * 0.5, 0.95**5 * 0.5]
     assert rates == pytest.approx(expected)
 
@@ -21,26 +27,48 @@ def test_published_cosine_is_that_of_pytorch_epoch_by_epoch():
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
     reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=12, eta_min=1e-5)
     for epoch in range(12):
-        for fraction in (0, 0.7):
-            assert learning_rate(published, epoch, fraction, 100) == pytest.approx(reference.get_last_lr()[0])
+        for index in (0, 7):
+            expected = pytest.approx(reference.get_last_lr()[0])
+            assert learning_rate(published, PLAN, 10 * epoch + index) == expected
         optimizer.step()
         reference.step()
 
 
 def test_published_bn_momentum_falls_from_a_tenth_to_a_thousandth():
     published = config("-d humaneva15 --epochs 10")
-    assert [bn_momentum(published, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.1, 0.01, 0.001])
-    assert {bn_momentum(config("-d 3dhp"), epoch) for epoch in range(49)} == {0.1}
+    assert [bn_momentum(published, PLAN, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.1, 0.01, 0.001])
+    assert {bn_momentum(config("-d 3dhp"), PLAN, epoch) for epoch in range(49)} == {0.1}
 
 
-def test_tuned_rate_falls_from_lr_to_lr_final():
-    tuned = config("-d demo --lr 4e-3 --lr_final 2e-4 --epochs 10 --warmup 0")
-    assert learning_rate(tuned, 0, 0, 0) == pytest.approx(4e-3)
-    assert learning_rate(tuned, 5, 0, 100) == pytest.approx((4e-3 * 2e-4) ** 0.5)
-    assert learning_rate(tuned, 10, 0, 200) == pytest.approx(2e-4)
-    assert learning_rate(tuned, 12, 0, 240) == pytest.approx(2e-4)
+@pytest.mark.parametrize("budget", ["--epochs 10", "--windows 10000"])
+def test_tuned_rate_falls_from_lr_to_lr_final(budget):
+    flags = f"-d demo --schedule exponential --lr 4e-3 --lr_final 2e-4 --warmup 0 {budget}"
+    tuned = config(flags)
+    rates = [learning_rate(tuned, PLAN, step) for step in (0, 50, 100, 120)]
+    assert rates == pytest.approx([4e-3, (4e-3 * 2e-4) ** 0.5, 2e-4, 2e-4])
+    line = config(f"{flags} --schedule linear")
+    assert learning_rate(line, PLAN, 25) == pytest.approx(4e-3 - 0.25 * (4e-3 - 2e-4))
 
 
-def test_warmup_rises_over_the_first_steps():
-    tuned = config("-d demo --lr 1 --lr_final 1 --warmup 3")
-    assert [learning_rate(tuned, 0, 0, step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+def test_warmup_rises_over_the_first_windows_of_any_batch_size():
+    flat = config("-d demo --schedule exponential --lr 1 --lr_final 1 --warmup 400")
+    assert [learning_rate(flat, PLAN, step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    halves = EpochPlan(np.arange(1000), 50, "none", 0)
+    assert [learning_rate(flat, halves, step) for step in (1, 3, 7, 8)] == pytest.approx([0.25, 0.5, 1, 1])
+
+
+def test_the_plan_is_counted_in_windows():
+    assert (planned_steps(config("-d demo --epochs 3"), UNEVEN), UNEVEN.windows_until(33)) == (33, 3030)
+    part = config("-d demo --windows 2525")
+    assert planned_windows(part, UNEVEN) == 2525
+    assert planned_epochs(part, UNEVEN) == 2.5
+    assert planned_steps(part, UNEVEN) == 22 + 6  # 505 windows into the third epoch
+    for windows in range(1, 2200):
+        step = UNEVEN.steps_for(windows)
+        assert UNEVEN.windows_until(step) >= windows > UNEVEN.windows_until(step - 1)
+
+
+@pytest.mark.parametrize("flags", ["--windows 5 --epochs 1", "--eval_windows 5 --eval_epochs 2"])
+def test_two_budgets_are_one_too_many(flags):
+    with pytest.raises(UserError, match="say the same"):
+        config(f"-d demo {flags}")

@@ -7,7 +7,7 @@ import torch
 
 from glagcn.config import parse_command_line
 from glagcn.data.windows import FrameStore
-from glagcn.engine.evaluation import evaluate, scored_frames, write_results
+from glagcn.engine.evaluation import EvaluationSet, evaluate, scored_frames, write_results
 from glagcn.engine.ranks import Ranks
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
@@ -21,7 +21,8 @@ def main() -> None:
     torch.manual_seed(0)
     model = LiftingNetwork(skeleton, (3, 3), 8, sequence_layers=1)
     store = FrameStore(split, skeleton, model.frames, ranks.device)
-    evaluation = evaluate(model, split, store, scored_frames(split), ranks, annotation="", flip=True)
+    data = EvaluationSet("test", split, store, scored_frames(split))
+    evaluation = evaluate(model, data, ranks, annotation="", flip=True)
     assert (evaluation is not None) == ranks.is_main
     if evaluation:
         write_results(evaluation, Path(sys.argv[1]), {})
