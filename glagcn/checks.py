@@ -26,7 +26,7 @@ AT_LEAST_ONE = (
 )  # fmt: skip
 NOT_NEGATIVE = (
     "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "eval_epochs", "checkpoint_frequency", "clip",
-    "sequence_weight", "seed",
+    "sequence_weight", "seed", "turn", "tilt", "roll", "distance",
 )  # fmt: skip
 
 

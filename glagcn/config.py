@@ -57,6 +57,15 @@ class Config:
         action=argparse.BooleanOptionalAction,
         help="turn (-5, 0, 5 degrees) and scale (0.95, 1, 1.05) the 3D target of every training window by a draw, and "
         "not its 2D: the published runs on Human3.6M and HumanEva-I did")
+    turn: float = option(None, "--turn", type=float, metavar="DEGREES", group="data", trains=True,
+        help="turn the person of every training window about the vertical by a draw up to this, either way, and project "
+        "again; 180 is anything")
+    tilt: float = option(None, "--tilt", type=float, metavar="DEGREES", group="data", trains=True,
+        help="likewise look at it from higher or lower")
+    roll: float = option(None, "--roll", type=float, metavar="DEGREES", group="data", trains=True,
+        help="likewise turn the camera about its axis")
+    distance: float = option(None, "--distance", type=float, metavar="E", group="data", trains=True,
+        help="likewise move the camera nearer or away, by a factor of e^-E to e^E")
     test_flip: bool = option(None, "-tta", "--test_flip", "--test_augmentation", "--test_time_augmentation",
         group="data", trains=True, action=argparse.BooleanOptionalAction,
         help="average the predictions of a window and of its mirror image when evaluating")
@@ -77,7 +86,10 @@ class Config:
         "published script; humaneva15, humaneva15_coco17: as in the published HumanEva-I models")
     causal: bool = option(False, "--causal", group="model", trains=True, action=argparse.BooleanOptionalAction,
         help="lift the last frame of a window instead of its centre: no frames to come are needed")
-    dropout: float = option(0.1, "-drop", "--dropout", type=float, group="model", trains=True,
+    relative_input: bool = option(None, "--relative_input", group="model", trains=True,
+        action=argparse.BooleanOptionalAction,
+        help="read the 2D joints relative to the root, and the root as it is, instead of all as they are")
+    dropout: float = option(None, "-drop", "--dropout", type=float, group="model", trains=True,
         help="dropout probability")
 
     recipe: str = option(None, "--recipe", choices=RECIPES, group="optimisation", trains=True,

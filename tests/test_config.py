@@ -29,7 +29,7 @@ def test_published_command_is_taken_unchanged():
     assert config.evaluate == "best.pt"
     assert origin["frames"] == "flag"
     assert origin["epochs"] == "preset"
-    assert origin["dropout"] == "default"
+    assert origin["bn_momentum"] == "default"
 
 
 def test_preset_has_the_published_shape():
@@ -139,7 +139,7 @@ def test_switches_that_stand_for_a_value():
 def test_a_schedule_of_another_preset_brings_its_own_options():
     config, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
     assert (config.lr_decay, config.lr_final) == (None, 1e-6)
-    with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule exponential"):
+    with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule linear"):
         parse("-d 3dhp --large_decay_epoch 5")
 
 

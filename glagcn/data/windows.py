@@ -18,26 +18,29 @@ import torch
 from torch import Tensor
 
 from glagcn.data.cache import Split
+from glagcn.data.distortions import DISTORTIONS, distortions
 from glagcn.data.shuffle import Shuffle
+from glagcn.data.views import ViewChange, Views
 from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
 MM_PER_METRE = 1000.0
-DISTORTION_DEGREES, DISTORTION_SCALES = (-5.0, 0.0, 5.0), (0.95, 1.0, 1.05)
-DISTORTIONS = len(DISTORTION_DEGREES) * len(DISTORTION_SCALES)
-FLIP, DISTORTION = 0, 1  # what a draw is for
+FLIP, DISTORTION, VIEW = range(3)  # what a draw is for; those of VIEW are several
+FINENESS = 2**20  # a draw between -1 and 1 is one of so many numbers
 PART_FRAMES = 4096  # that a CPU gathers and finishes at a time: 1.4 MB, which stay in its cache
 DEVICE_SHARE = 0.25  # of the free device memory may hold frames; the rest is for the model
 
 
 class WindowIds(NamedTuple):
-    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool, and where targets are
-    distorted, which of the distortions each has [n] int64 (see `distortions`)."""
+    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool; where targets are
+    distorted, which of the distortions each has [n] int64 (see `distortions`); and where windows are seen from
+    elsewhere, the draws [n,4] float32 in [-1, 1] of `Views.move`."""
 
     frames: np.ndarray
     flips: np.ndarray
     distortions: np.ndarray | None = None
+    views: np.ndarray | None = None
 
     def part(self, begin: int, end: int) -> "WindowIds":
         """The windows from `begin` up to `end`."""
@@ -88,12 +91,15 @@ class EpochPlan:
     flip     "copy": every window also mirrored, 2 W windows an epoch; "random": each mirrored or not by a draw
              per epoch; "none".
     distort  draw a distortion of the target for every window and epoch (see `distortions`).
+    views    how many numbers between -1 and 1 to draw for every window and epoch, to see it from elsewhere.
     Every window comes once in an epoch; the last batch of an epoch holds what remains.
     """
 
-    def __init__(self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False) -> None:
+    def __init__(
+        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, views: int = 0
+    ) -> None:
         self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
-        self.distort = distort
+        self.distort, self.views = distort, views
         self.num_windows = len(centers) * (2 if flip == "copy" else 1)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
 
@@ -113,7 +119,9 @@ class EpochPlan:
         ids = shuffle[index * self.batch_size : (index + 1) * self.batch_size]
         flips = shuffle.draw(ids, 2, FLIP) == 1 if self.flip == "random" else ids >= len(self.centers)
         distortions = shuffle.draw(ids, DISTORTIONS, DISTORTION) if self.distort else None
-        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions)
+        draws = [shuffle.draw(ids, FINENESS, VIEW + number) for number in range(self.views)]
+        views = np.stack(draws, axis=1).astype(np.float32) / (FINENESS / 2) - 1 if draws else None
+        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, views)
 
 
 def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
@@ -136,10 +144,18 @@ class FrameStore:
     skeleton    of the data; its inputs may be other joints than its targets (a joint map).
     num_frames  T, the frames of a window.
     causal      windows end at their target frame instead of being centred on it.
+    change      how far windows with draws of views are moved; finding the cameras for it takes a second.
     """
 
     def __init__(
-        self, split: Split, skeleton: Skeleton, num_frames: int, device: torch.device, *, causal: bool = False
+        self,
+        split: Split,
+        skeleton: Skeleton,
+        num_frames: int,
+        device: torch.device,
+        *,
+        causal: bool = False,
+        change: ViewChange | None = None,
     ) -> None:
         self.skeleton, self.num_frames, self.device = skeleton, num_frames, device
         nbytes = split.pixels.nbytes + split.millimetres.nbytes
@@ -154,7 +170,9 @@ class FrameStore:
         with torch.no_grad():
             self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)  # [F,V*2]
             self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)  # [F,V*3]
-        self._offsets = torch.arange(num_frames, device=self.home) - target_frame(num_frames, causal)
+        target = target_frame(num_frames, causal)
+        self._offsets = torch.arange(num_frames, device=self.home) - target
+        self._views = Views(change, split, skeleton, target, device) if change else None
         self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
         self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
@@ -220,6 +238,10 @@ class FrameStore:
         sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
         pixels, millimetres = self._gather(ids.frames, sequence)
         sequence, flips = self._on_device(sequence), self._on_device(ids.flips.astype(np.int64))
+        if ids.views is not None:
+            shapes = (part.unflatten(2, (-1, axes)) for part, axes in ((pixels, 2), (millimetres, 3)))
+            moved = self._views.move(*shapes, sequence, self._on_device(ids.views))
+            pixels, millimetres = (part.flatten(2) for part in moved)
 
         rows, signs = inputs.flatten(2), self._input_signs[flips]
         torch.gather(pixels, 2, self._input_columns[flips][:, None].expand_as(pixels), out=rows)
@@ -278,19 +300,6 @@ def mirror(poses: Tensor, order: Tensor) -> Tensor:
     """Mirror image of centred poses [...,V,2|3]: x changes sign, left and right joints swap."""
     swapped = poses.index_select(-2, order)
     return torch.cat([-swapped[..., :1], swapped[..., 1:]], dim=-1)
-
-
-def distortions() -> Tensor:
-    """[9,3,3] float32: the rotations by -5, 0 and 5 degrees about the camera's axis, each times 0.95, 1 and 1.05.
-
-    The published training on Human3.6M and HumanEva-I applies one of them, drawn per window, to the 3D target and
-    leaves the 2D input as it is.
-    """
-    angles = torch.deg2rad(torch.tensor(DISTORTION_DEGREES))
-    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
-    rows = (angles.cos(), -angles.sin(), zero), (angles.sin(), angles.cos(), zero), (zero, zero, one)
-    rotations = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    return (rotations[:, None] * torch.tensor(DISTORTION_SCALES)[:, None, None]).flatten(0, 1)
 
 
 def mean_pose(split: Split, centers: np.ndarray, skeleton: Skeleton, most: int = 50_000) -> Tensor:

@@ -49,6 +49,11 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
             f"{source}: the published models have no sequence stage and a shared head, and this one has "
             f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; their layout cannot hold it"
         )
+    if model.relative:
+        raise UserError(
+            f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on joints "
+            "relative to the root; train with --no-relative_input to export"
+        )
     if model.graph.links != model.skeleton.links or model.causal:
         raise UserError(
             f"{source}: the published code would run these weights on its own graph of {model.skeleton.name}, around "

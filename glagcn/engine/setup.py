@@ -1,5 +1,6 @@
 """From options to parts: the data that a run reads and the model that it starts with."""
 
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from glagcn.data.prepare import ensure_cache
 from glagcn.data.selection import check_selection, select
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
 from glagcn.data.validation import hold_out
+from glagcn.data.views import ViewChange
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
 from glagcn.engine.evaluation import EvaluationSet, scored_frames
 from glagcn.engine.metrics import joint_errors
@@ -96,11 +98,21 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         )
         scored = scored_frames(test_split, config.test_frames)
         watched = None if held_out is None else scored_frames(held_out, config.validation_frames)
-    train = FrameStore(train_split, skeleton, config.frames, ranks.device, causal=config.causal)
+        # Finding the cameras of other views may fail on the data.
+        change = ViewChange(config.turn, config.tilt, config.roll, config.distance)
+        train = FrameStore(
+            train_split,
+            skeleton,
+            config.frames,
+            ranks.device,
+            causal=config.causal,
+            change=change if change.moves else None,
+        )
+    views = len(fields(ViewChange)) if change.moves else 0
     test = FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal)
     return RunData(
         cache=cache,
-        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets),
+        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, views),
         train=train,
         train_split=train_split,
         test=EvaluationSet("test", test_split, test, scored),
@@ -140,6 +152,7 @@ def build_model(config: Config, data: RunData) -> LiftingNetwork:
         head=config.head,
         dropout=config.dropout,
         causal=config.causal,
+        relative=config.relative_input,
         # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
         input_norm=config.graph != "humaneva15_coco17",
     )

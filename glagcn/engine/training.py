@@ -133,10 +133,13 @@ class Trainer:
             self._train_epoch()
 
     def _train_epoch(self) -> None:
-        """The steps from here to the end of the epoch or of the run."""
+        """The steps from here to the end of the epoch or of the run, or to an evaluation within the epoch."""
         per_epoch = self.plan.steps_per_epoch
         epoch, begin = divmod(self.progress.step, per_epoch)
         end = min(per_epoch, begin + self.last_step - self.progress.step)
+        if every := self.config.eval_windows:
+            due = self.plan.steps_for((self.plan.windows_until(self.progress.step) // every + 1) * every)
+            end = min(end, begin + due - self.progress.step)
         self.stepper.model.train()
         self.stepper.set_bn_momentum(bn_momentum(self.config, self.plan, epoch))
         self._restart_clock(count=False)
@@ -293,13 +296,8 @@ class Trainer:
         """The model as it is on an evaluation set: the evaluation on rank 0, None elsewhere."""
         self.ranks.share_buffers(self.stepper.model)
         with numerics.full_precision():
-            return evaluate(
-                self.stepper.model,
-                data,
-                self.ranks,
-                annotation=self.data.cache.annotation,
-                flip=self.config.test_flip,
-            )
+            annotation, flip = self.data.cache.annotation, self.config.test_flip
+            return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
         step, name = self.progress.step, self.watched.name

@@ -36,6 +36,8 @@ class LiftingNetwork(nn.Module):
     head, mix   see JointHead; the sequence head's output layer is of the same kind.
     dropout     inside the graph convolutions and after the units of the strided stage.
     causal      the target is the last frame of the window, so that lifting needs no frames to come.
+    relative    the 2D joints are read relative to the root, and the root as it is: what a joint does is small beside
+                where the person stands, and the input normalisation alone cannot tell the two apart.
     input_norm  False leaves the input normalisation out: the published model fed COCO joints never applies its own.
 
     A skeleton with a joint map reads num_input_joints joints and averages them to its V.
@@ -54,6 +56,7 @@ class LiftingNetwork(nn.Module):
         mix: float = 0.5,
         dropout: float = 0.1,
         causal: bool = False,
+        relative: bool = False,
         input_norm: bool = True,
     ):
         super().__init__()
@@ -62,13 +65,15 @@ class LiftingNetwork(nn.Module):
         self.skeleton, self.graph = skeleton, graph
         self.widths = tuple(widths)
         self.frames = prod(widths)
-        self.causal = causal
+        self.causal, self.relative = causal, relative
         self.channels = channels
         self.head_kind, self.mix, self.dropout = head, mix, dropout
 
         joints = skeleton.num_joints
         self.register_buffer("adjacency", torch.from_numpy(graph.adjacency()))
         self.register_buffer("joint_map", _joint_map(skeleton), persistent=False)
+        others = (torch.arange(joints) != skeleton.root).float().view(joints, 1)
+        self.register_buffer("others", others, persistent=False)  # 1 for every joint but the root
         self.input_norm = nn.BatchNorm1d(2 * joints) if input_norm else None
         self.expand = AGCN(2, channels, joints, dropout=dropout, coordinates=True)
         self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
@@ -112,6 +117,8 @@ class LiftingNetwork(nn.Module):
         if self.joint_map is not None:
             x = torch.einsum("vj,ntjc->ntvc", self.joint_map, x)
         n, t, v, _ = x.shape
+        if self.relative:
+            x = x - x[:, :, self.skeleton.root, None] * self.others
         if self.input_norm is not None:
             x = self.input_norm(x.reshape(n, t, v * 2).transpose(1, 2)).transpose(1, 2).reshape(n, t, v, 2)
         return x.permute(0, 3, 2, 1).contiguous(memory_format=torch.channels_last)
@@ -129,6 +136,7 @@ def model_config(model: LiftingNetwork) -> dict[str, Any]:
         "mix": model.mix,
         "dropout": model.dropout,
         "causal": model.causal,
+        "relative": model.relative,
         "input_norm": model.input_norm is not None,
     }
 

@@ -7,11 +7,11 @@ import torch
 
 from glagcn.data.cache import Split
 from glagcn.data.sequence import SequenceInfo
+from glagcn.data.distortions import distortions
 from glagcn.data.windows import (
     EpochPlan,
     FrameStore,
     WindowIds,
-    distortions,
     mean_pose,
     mirror,
     select_centers,
