@@ -10,6 +10,8 @@ import traceback
 from typing import NoReturn
 
 PATIENCE_S = 10.0
+# What torchrun tells each process.
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def rank() -> int:

@@ -7,12 +7,12 @@ import subprocess
 import sys
 from typing import Any
 
+from glagcn import launcher
 from glagcn.bench.setting import Setting
 from glagcn.config import Config, to_dict
 from glagcn.errors import UserError
 
 PATIENCE_S = 600
-OF_A_LAUNCHER = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def run_worker(job: str, setting: Setting, config: Config, processes: int = 1) -> list[dict[str, Any]]:
@@ -25,10 +25,10 @@ def run_worker(job: str, setting: Setting, config: Config, processes: int = 1) -
     port = _free_port()
     started = []
     for rank in range(processes):
-        environment = {name: value for name, value in os.environ.items() if name not in OF_A_LAUNCHER}
+        environment = {name: value for name, value in os.environ.items() if name not in launcher.VARIABLES}
         if processes > 1:
             values = (rank, rank, processes, processes, "127.0.0.1", port)
-            environment |= dict(zip(OF_A_LAUNCHER, map(str, values), strict=True))
+            environment |= dict(zip(launcher.VARIABLES, map(str, values), strict=True))
         started.append(
             subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
         )
