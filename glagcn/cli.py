@@ -127,6 +127,7 @@ def _parser() -> Parser:
     export.add_argument("--out", type=Path, required=True, metavar="FILE")
     export.set_defaults(verb=_export)
     _add_bench(verbs)
+    _add_study(verbs)
     return parser
 
 
@@ -144,6 +145,20 @@ def _add_bench(verbs: Any) -> None:
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     add_options(bench, Config, BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
+
+
+def _add_study(verbs: Any) -> None:
+    study = verbs.add_parser("study", help="train several configurations with the same seeds, and compare them")
+    study.add_argument("file", type=Path, metavar="FILE", help="the study: configurations and seeds, in TOML")
+    study.add_argument("--out", type=Path, metavar="DIR", help="runs and results (default study/NAME, as the file)")
+    study.add_argument(
+        "--jobs", type=int, metavar="N", help="runs at the same time (default one for each CUDA device, or 1)"
+    )
+    study.add_argument("--root_path", "--root-path", metavar="DIR", help="where the data is, instead of FILE's")
+    study.add_argument(
+        "--only", type=comma_separated(str), metavar="NAME,...", help="run these configurations; report all"
+    )
+    study.set_defaults(verb=_study)
 
 
 def _prepare(options: dict) -> None:
@@ -215,6 +230,16 @@ def _bench(options: dict) -> None:
     from glagcn.bench.run import run_bench
 
     print(run_bench(part, config, repeats, json_file))
+
+
+def _study(options: dict) -> None:
+    from glagcn.study.run import run_study
+
+    run_study(options["file"], options["out"], options["jobs"], options["root_path"], options["only"], say=_say)
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
 
 
 if __name__ == "__main__":

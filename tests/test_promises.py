@@ -29,7 +29,7 @@ SCRIPTS = sorted([*REPOSITORY.glob("launch/*.sh"), *REPOSITORY.glob("launch/*.sb
 # A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
 TRAINER = re.compile(r"main_sagcn_gpus\.py((?: +(?!#)[^\s`|;]+)*)")
 SBATCH = re.compile(r"launch/slurm\.sbatch((?: +(?!#)[^\s`|;]+)*)")
-VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench)(?: +(?!#)[^\s`|;]+)+)")
+VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study)(?: +(?!#)[^\s`|;]+)+)")
 
 
 def text_of(path: Path) -> str:
@@ -68,7 +68,7 @@ def test_the_commands_were_found():
     assert sum("--dataset 3dhp --frames 81" in line for line in lines) >= 6
     assert sum(line.startswith("--dataset demo") for line in lines) >= 3
     verbs = [parameter.values[0] for parameter in commands(VERBS)]
-    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench"}
+    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench", "study"}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)
@@ -97,7 +97,7 @@ def test_flags_in_the_documentation_exist():
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
-        "--json", "--dataset-scale", "--repeats",
+        "--json", "--dataset-scale", "--repeats", "--jobs", "--only",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":

@@ -1,0 +1,53 @@
+"""What a study found, as pictures: the error against training windows and against seconds of training."""
+
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
+from glagcn.engine.files import write_atomically
+from glagcn.study.file import Study
+from glagcn.study.results import CurvePoint, Run, mean_curve
+
+AXES = {"windows": "training windows", "seconds": "seconds of training"}
+DECADE = 10
+STYLES = ("-", "--", ":", "-.")  # one after the other when the ten colours are used up
+COLOURS = 10
+
+
+def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> None:
+    """Draw the mean error over seeds of each configuration, its range shaded, to the PNG `target`.
+
+    against  "windows" or "seconds".
+    Raises UserError where it cannot be written.
+    """
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    places: list[float] = []
+    for number, configuration in enumerate(study.configurations):
+        own = [run for run in runs if run.configuration == configuration.name]
+        if own and (points := mean_curve(own)):
+            _draw_line(axes, points, against, number, f"{configuration.name} (n={len(own)})")
+            places += [getattr(point, against) for point in points]
+    if places and min(places) > 0 and max(places) > DECADE * min(places):
+        axes.set_xscale("log")
+        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+    split = runs[0].split if runs else "test"
+    axes.set(xlabel=AXES[against], ylabel=f"{split} MPJPE, mm", title=study.title)
+    axes.grid(alpha=0.3)
+    if places:
+        axes.legend()
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+def _draw_line(axes, points: list[CurvePoint], against: str, number: int, label: str) -> None:
+    where = [getattr(point, against) for point in points]
+    style = {"color": f"C{number % COLOURS}", "linestyle": STYLES[number // COLOURS % len(STYLES)]}
+    marker = "." if len(points) < 30 else None
+    axes.plot(where, [point.mean for point in points], marker=marker, label=label, **style)
+    low, high = [point.low for point in points], [point.high for point in points]
+    axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)

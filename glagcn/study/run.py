@@ -1,0 +1,132 @@
+"""`glagcn study`: run what is missing of a study, and report what is there."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+
+from glagcn import launcher
+from glagcn.data.prepare import ensure_cache
+from glagcn.data.selection import check_selection
+from glagcn.engine.files import make_folder, write_atomically
+from glagcn.errors import UserError
+from glagcn.study.file import Study, read_study
+from glagcn.study.jobs import Job, jobs_of
+from glagcn.study.plots import AXES, draw_curves
+from glagcn.study.processes import run_jobs
+from glagcn.study.results import Run, read_run
+from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
+
+Say = Callable[[str], None]
+
+
+def run_study(
+    path: Path, out: Path | None, at_once: int | None, root_path: str | None, only: tuple[str, ...] | None, say: Say
+) -> None:
+    """Run a study file to its end, or from where it stopped.
+
+    out        the study's folder; None is study/NAME, with the file's name.
+    at_once    runs at a time; None is one for each CUDA device, or one.
+    root_path  where the data is, instead of what the file says.
+    only       the names of the configurations to run; None runs all.
+    Raises UserError for a bad file or option before anything runs, and at the end if runs failed or were stopped.
+    """
+    if launcher.world_size() > 1:
+        raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
+    study = read_study(path)
+    _check_names(study, only, path)
+    devices = _devices(at_once)
+    out = out or Path("study") / path.stem
+    jobs = jobs_of(study, out, root_path, _workers(devices))
+    make_folder(out / "runs", "--out")
+    missing = [job for job in jobs if not job.is_finished and (only is None or job.configuration.name in only)]
+    _prepare_data(missing, say)
+    say(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
+
+    failures: list[str] = []
+
+    def ended(job: Job, complaint: str | None) -> None:
+        if complaint is None:
+            job.mark_finished()
+            say(f"{job.name}: done")
+            _report(study, jobs, failures, out)
+        else:
+            failures.append(f"{job.configuration.name}, seed {job.seed}: {complaint} (log: {job.log})")
+            say(f"FAILED: {failures[-1]}")
+
+    stopped = run_jobs(missing, devices, ended)
+    say("\n" + _report(study, jobs, failures, out))
+    if stopped is not None:
+        raise UserError("the study was stopped; the same command goes on where its runs were last saved")
+    if failures:
+        raise UserError(
+            f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries them "
+            f"again. After a change of a configuration, give --out DIR, or remove its folders in {out / 'runs'}"
+        )
+
+
+def _check_names(study: Study, only: tuple[str, ...] | None, path: Path) -> None:
+    names = [configuration.name for configuration in study.configurations]
+    for name in only or ():
+        if name not in names:
+            raise UserError(f"--only {name}: {path} has no such configuration; expected some of {', '.join(names)}")
+
+
+def _devices(at_once: int | None) -> list[str | None]:
+    """CUDA_VISIBLE_DEVICES for each of the processes at once; None on a machine without a CUDA device."""
+    if at_once is not None and at_once < 1:
+        raise UserError(f"--jobs {at_once} cannot work; expected at least 1")
+    count = torch.cuda.device_count()
+    if count == 0:
+        return [None] * (at_once or 1)
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",")[:count] if visible else [str(number) for number in range(count)]
+    return [names[number % count] for number in range(at_once or count)]
+
+
+def _workers(devices: list[str | None]) -> int:
+    """CPU threads for each of the processes at once."""
+    return max(1, len(os.sched_getaffinity(0)) // len(devices))
+
+
+def _prepare_data(jobs: list[Job], say: Say) -> None:
+    """Make the caches that runs would otherwise make at the same time.  Raises UserError where that is not possible."""
+    for config in (job.config for job in jobs):
+        ensure_cache(
+            config.dataset,
+            Path(config.root_path),
+            Path(config.cache_dir) if config.cache_dir else None,
+            config.annotation,
+            config.keypoints,
+            say=say,
+            check=partial(
+                check_selection,
+                subjects_train=config.subjects_train,
+                subjects_test=config.subjects_test,
+                actions=config.actions,
+            ),
+        )
+
+
+def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
+    """Write the tables and the plots of the finished runs; -> the summary."""
+    runs = [read_run(job.run_folder, job.configuration.name, job.seed) for job in jobs if job.is_finished]
+    rows = rows_of(study, runs)
+    summary = summary_md(study, rows, runs[0].split if runs else "test", _notes(study, jobs, runs, failures))
+    texts = {"study.csv": evaluations_csv(runs), "summary.csv": summary_csv(rows), "summary.md": summary}
+    for name, text in texts.items():
+        write_atomically(out / name, lambda file, text=text: file.write(text.encode()))
+    for against in AXES:
+        draw_curves(study, runs, against, out / f"error_by_{against}.png")
+    return summary
+
+
+def _notes(study: Study, jobs: list[Job], runs: list[Run], failures: list[str]) -> list[str]:
+    notes = []
+    if study.other_windows:
+        notes.append(f"NOT THE SAME WINDOWS: the configurations differ in {', '.join(study.other_windows)}.")
+    if len(runs) < len(jobs):
+        notes.append(f"{len(runs)} of {len(jobs)} runs have finished.")
+    return notes + [f"Failed: {failure}" for failure in failures]

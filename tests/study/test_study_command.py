@@ -1,0 +1,173 @@
+"""`glagcn study` from start to end, with real runs of seconds."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from glagcn.study import run as study_run
+from tests.commands import TINY, assert_refused
+
+pytestmark = pytest.mark.launched
+
+REPOSITORY = Path(__file__).parents[2]
+FILES = {"study.csv", "summary.csv", "summary.md", "error_by_windows.png", "error_by_seconds.png", "runs"}
+
+
+def write(tmp_path, configurations, *, seeds="[0]", flags=""):
+    lines = "\n".join(f'"{name}" = "{given}"' for name, given in configurations.items())
+    common = f"--dataset demo --select_on test --frames 9 {TINY} {flags}"
+    (tmp_path / "s.toml").write_text(f'seeds = {seeds}\ncommon = "{common}"\n[configurations]\n{lines}\n')
+    return tmp_path / "s.toml"
+
+
+@pytest.fixture
+def study(verb, demo_root, tmp_path, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)  # the processes import what this one does
+    return lambda flags="": verb(f"study {tmp_path}/s.toml --out {tmp_path}/out --root_path {demo_root} {flags}")
+
+
+def test_a_study_is_run_reported_and_not_run_again(study, tmp_path):
+    write(tmp_path, {"a": "", "no drop": "--dropout 0"}, seeds="[1, 0]")
+    ended = study("--jobs 2")
+    assert ended.code == 0, ended.err
+    out = tmp_path / "out"
+    assert {path.name for path in out.iterdir()} == FILES
+    with (out / "study.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {(row["configuration"], row["seed"]) for row in rows} == {(c, s) for c in ("a", "no drop") for s in "01"}
+    for row in rows:
+        folder = out / "runs" / f"{row['configuration'].replace(' ', '_')}_seed{row['seed']}"
+        assert json.loads((folder / "config.json").read_text())["seed"] == int(row["seed"])
+        assert any(
+            json.loads(line).get("mpjpe_mm") == float(row["mpjpe_mm"])
+            for line in (folder / "metrics.jsonl").read_text().splitlines()
+        )
+    with (out / "summary.csv").open() as file:
+        assert [(row["configuration"], row["n"]) for row in csv.DictReader(file)] == [("a", "2"), ("no drop", "2")]
+    assert (out / "summary.md").read_text() in ended.out
+
+    logs = {path: path.read_bytes() for path in out.glob("runs/*.log")}
+    again = study()
+    assert (again.code, "4 runs, 0 to do" in again.out) == (0, True)
+    assert {path: path.read_bytes() for path in out.glob("runs/*.log")} == logs
+    assert len(logs) == 4
+
+
+def test_the_first_seed_of_all_comes_first_and_only_some_may_run(study, tmp_path):
+    write(tmp_path, {"a": "", "b": "--stride 2", "c": ""}, seeds="[0, 1]")
+    ended = study("--only b,a")
+    assert ended.code == 0, ended.err
+    assert [line for line in ended.out.splitlines() if line.endswith(": done")] == [
+        "a_seed0: done", "b_seed0: done", "a_seed1: done", "b_seed1: done",
+    ]  # fmt: skip
+    summary = (tmp_path / "out/summary.md").read_text()
+    assert "4 of 6 runs have finished" in summary
+    assert "NOT THE SAME WINDOWS: the configurations differ in --stride." in summary
+
+
+def test_a_failing_run_stops_no_other_and_is_named(study, tmp_path):
+    write(tmp_path, {"bad": "--resume nothing.pt", "good": ""})
+    ended = study()
+    log = tmp_path / "out/runs/bad_seed0.log"
+    assert_refused(ended, "1 of 2 runs failed", "bad, seed 0: --resume nothing.pt: no such checkpoint", f"log: {log}")
+    assert "good_seed0: done" in ended.out
+    assert "no such checkpoint" in log.read_text()
+    assert "| good " in (tmp_path / "out/summary.md").read_text()
+
+
+def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(study, tmp_path):
+    write(tmp_path, {"a": ""})
+    assert study().code == 0
+    write(tmp_path, {"a": "--lr 0.5"})
+    assert_refused(study(), "a, seed 0: .*other options: --lr is 0.5 now", "remove its folders")
+    write(tmp_path, {"a": "--lr 0.25"})
+    ended = study()
+    assert_refused(ended, "a, seed 0: .*other options: --lr is 0.25 now")
+    assert "0.5" not in ended.err  # that was said before, in the same log
+    assert "0 of 1 runs have finished" in (tmp_path / "out/summary.md").read_text()
+    write(tmp_path, {"a": ""})
+    ended = study()
+    assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True)
+
+
+def test_a_longer_study_goes_on(study, tmp_path):
+    write(tmp_path, {"a": ""})
+    assert study().code == 0
+    write(tmp_path, {"a": "--max_steps 9"})
+    assert study().code == 0
+    assert "resumed at step 6 of 9" in (tmp_path / "out/runs/a_seed0.log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_stopped_study_ends_its_runs_and_goes_on(study, demo_root, tmp_path, number):
+    write(tmp_path, {"a": "--max_steps 100000 --epochs 100000 --save_steps 5 --eval_epochs 0"})
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "glagcn.cli", "study", tmp_path / "s.toml", "--out", out, "--root_path", demo_root]
+    with subprocess.Popen(
+        command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            while not (out / "runs/a_seed0/last.pt").exists():
+                assert process.poll() is None
+                time.sleep(0.1)
+            process.send_signal(number)
+            said = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    assert (process.returncode, "the study was stopped; the same command goes on" in said[1]) == (2, True)
+    assert "Traceback" not in said[1]
+    assert not [process.name for process in Path("/proc").iterdir() if str(out).encode() in _command_line(process)]
+    write(tmp_path, {"a": f"--epochs 100000 --save_steps 5 --eval_epochs 0 --max_steps {_step(out) + 5}"})
+    ended = study()
+    assert ended.code == 0, ended.err
+    assert f"resumed at step {_step(out) - 5} of" in (out / "runs/a_seed0.log").read_text()
+
+
+def _command_line(process):
+    try:
+        return (process / "cmdline").read_bytes()
+    except OSError:  # no process, or one that has just ended
+        return b""
+
+
+def _step(out):
+    return torch.load(out / "runs/a_seed0/last.pt", weights_only=True)["progress"]["step"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [("--jobs 0", ["--jobs 0 cannot work"]), ("--only z", ["--only z", "expected some of a, b"])],
+)
+def test_bad_flags_are_refused_before_anything_is_written(study, tmp_path, flags, parts):
+    write(tmp_path, {"a": "", "b": ""})
+    assert_refused(study(flags), *parts)
+    assert not (tmp_path / "out").exists()
+
+
+def test_among_ranks_it_is_refused(study, tmp_path, monkeypatch):
+    write(tmp_path, {"a": ""})
+    monkeypatch.setattr("glagcn.launcher.world_size", lambda: 2)
+    monkeypatch.setattr("glagcn.launcher.leave_after_failure", lambda code: None)
+    assert_refused(study(), "without torchrun or accelerate launch")
+
+
+@pytest.mark.parametrize(
+    ("count", "visible", "at_once", "expected"),
+    [
+        (0, None, None, [None]), (0, None, 3, [None] * 3), (2, None, None, ["0", "1"]), (2, None, 3, ["0", "1", "0"]),
+        (2, "4,7", None, ["4", "7"]), (2, "4,7", 1, ["4"]),
+    ],
+)  # fmt: skip
+def test_every_process_has_a_device(monkeypatch, count, visible, at_once, expected):
+    monkeypatch.setattr("torch.cuda.device_count", lambda: count)
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    if visible:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert study_run._devices(at_once) == expected

@@ -1,0 +1,107 @@
+"""Study files: what is read from them, and what is refused before anything runs."""
+
+from pathlib import Path
+
+import pytest
+
+from glagcn.errors import UserError
+from glagcn.study.file import read_study
+
+GOOD = """
+title = "Start"
+seeds = [2, 0]
+common = "--dataset demo --select_on test"
+[configurations]
+published = "--recipe published"
+"no dropout/1" = "--dropout 0 --batch_size 32"
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return read_study(path)
+
+
+def one(flags, common="--dataset demo"):
+    return f"common = '{common}'\n[configurations]\na = '{flags}'\nb = ''"
+
+
+def test_a_study_is_read(tmp_path):
+    study = read(tmp_path, GOOD)
+    assert (study.title, study.seeds, study.other_windows) == ("Start", (2, 0), ())
+    assert [(c.name, c.slug) for c in study.configurations] == [
+        ("published", "published"),
+        ("no dropout/1", "no_dropout_1"),
+    ]
+    second = study.configurations[1]
+    assert second.words == ("--dataset", "demo", "--select_on", "test", "--dropout", "0", "--batch_size", "32")
+    assert second.given == {"dataset": "demo", "select_on": "test", "dropout": 0.0, "batch_size": 32}
+
+
+def test_what_may_be_left_out(tmp_path):
+    study = read(tmp_path, "[configurations]\na = '--dataset demo'")
+    assert (study.title, study.seeds) == ("study", (0,))
+
+
+def test_a_configuration_overrides_what_is_common(tmp_path):
+    study = read(tmp_path, one("--dropout 0.5", common="--dataset demo --dropout 0.2"))
+    assert [c.given["dropout"] for c in study.configurations] == [0.5, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("seeds = [", ["is not TOML", "line 1|end of document"]),
+        ("seed = [1]", ["the key seed is unknown", "title, seeds, common, configurations"]),
+        ("title = 3", ["title is 3"]),
+        ("seeds = []", ["seeds is \\[\\]", "such as"]),
+        ("seeds = [0, 0]", ["seeds is \\[0, 0\\]"]),
+        ("seeds = [true]", ["seeds is \\[True\\]"]),
+        ("seeds = [-1]", ["seeds is \\[-1\\]"]),
+        ("seeds = 1", ["seeds is 1"]),
+        ("common = 3", ["common is 3"]),
+        ("seeds = [0]", ["no configurations", "\\[configurations\\]"]),
+        ("[configurations]", ["no configurations"]),
+        ("[configurations]\na = ['--lr']", ["configurations.a is \\['--lr'\\]"]),
+        ("[configurations]\n'' = ''", ["configurations.''", "1 to 100"]),
+        (one('"'), ["configurations.a", "close every quotation mark"]),
+        (one("--lrr 1"), ["configurations.a", "--lrr"]),
+        (one("--help"), ["configurations.a", "--help"]),
+        (one("--dense"), ["configurations.a", "--dense has no meaning here"]),
+        (one("--lr -1"), ["configurations.a", "--lr -1.0 cannot work"]),
+        (one("", common="--lr fast"), ["common", "fast"]),
+        (one("--seed 1"), ["configurations.a has --seed", "list the seeds"]),
+        (one("--run_name x"), ["configurations.a has --run"]),
+        (one("-c x"), ["has --checkpoint", "--out"]),
+        (one("--output x"), ["has --output"]),
+        (one("--evaluate"), ["has --evaluate"]),
+        (one("--render"), ["has --render"]),
+        (one("", common="--fresh"), ["common has --fresh"]),
+        (one("--dry-run"), ["has --dry_run"]),
+        ("[configurations]\n'a b' = '-d demo'\n'a_b' = '-d demo'", ["'a b' and 'a_b' would share"]),
+        ("[configurations]\nA = '-d demo'\na = '-d demo'", ["'A' and 'a' would share"]),
+        (one("--test_frames 5"), ["--test_frames is 5 in one and None in another", "in common"]),
+        (one("--recipe published"), ["--select_on is test in one and validation in another"]),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused(tmp_path, text, parts):
+    with pytest.raises(UserError, match=r"study\.toml") as refused:
+        read(tmp_path, text)
+    for part in parts:
+        assert refused.match(part)
+
+
+def test_a_file_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"cannot read .*none\.toml: No such file"):
+        read_study(tmp_path / "none.toml")
+
+
+def test_other_training_windows_are_noted(tmp_path):
+    assert read(tmp_path, one("--stride 3 --flip none --batch_size 8")).other_windows == ("--stride", "--flip")
+
+
+def test_the_example_is_a_study_and_the_one_of_the_readme():
+    path = Path(__file__).parents[2] / "launch/study.toml"
+    assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
+    assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "README.md").read_text()
