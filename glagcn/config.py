@@ -58,8 +58,8 @@ class Config:
         help="turn (-5, 0, 5 degrees) and scale (0.95, 1, 1.05) the 3D target of every training window by a draw, and "
         "not its 2D: the published runs on Human3.6M and HumanEva-I did")
     turn: float = option(None, "--turn", type=float, metavar="DEGREES", group="data", trains=True,
-        help="turn the person of every training window about the vertical by a draw up to this, either way, and project "
-        "again; 180 is anything")
+        help="turn the person of every training window about the vertical by a draw up to this, either way, and "
+        "project again; 180 is anything")
     tilt: float = option(None, "--tilt", type=float, metavar="DEGREES", group="data", trains=True,
         help="likewise look at it from higher or lower")
     roll: float = option(None, "--roll", type=float, metavar="DEGREES", group="data", trains=True,

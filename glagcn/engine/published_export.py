@@ -51,8 +51,8 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
         )
     if model.relative:
         raise UserError(
-            f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on joints "
-            "relative to the root; train with --no-relative_input to export"
+            f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on "
+            "joints relative to the root; train with --no-relative_input to export"
         )
     if model.graph.links != model.skeleton.links or model.causal:
         raise UserError(

@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from glagcn.data.cache import Split
-from glagcn.data.sequence import SequenceInfo
 from glagcn.data.distortions import distortions
+from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows import (
     EpochPlan,
     FrameStore,

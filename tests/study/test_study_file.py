@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from glagcn.config import resolve
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
 
@@ -105,3 +106,14 @@ def test_the_example_is_a_study_and_the_one_of_the_readme():
     path = Path(__file__).parents[2] / "launch/study.toml"
     assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
     assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "README.md").read_text()
+
+
+def test_the_study_of_the_recipe_compares_published_and_tuned_on_the_same_frames():
+    study = read_study(Path(__file__).parents[2] / "launch/recipe_study.toml")
+    configs = {one.name: resolve(one.given)[0] for one in study.configurations}
+    assert (configs["published"].recipe, configs["tuned"].recipe) == ("published", "tuned")
+    assert {config.windows for config in configs.values()} == {50000}
+    assert {(config.select_on, config.validation) for config in configs.values()} == {
+        ("validation", ("S4/Seq1", "S8/Seq2"))
+    }
+    assert study.other_windows == ()
