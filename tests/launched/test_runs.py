@@ -11,7 +11,7 @@ import torch
 from tests.launched.conftest import REPOSITORY, SMALL, launch, trainer
 
 pytestmark = pytest.mark.launched
-TIMES = {"time", "windows_per_second", "memory_gb"}
+TIMES = {"time", "seconds", "windows_per_second", "memory_gb"}
 
 
 def same_state(one, other):
@@ -32,7 +32,7 @@ def records(folder):
 
 @pytest.mark.parametrize("processes", [1, 2, 3])
 def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
-    # 336 windows in batches of 7: 48 steps an epoch; both ends lie in the middle of one.
+    # 294 windows in batches of 7: 42 steps an epoch; both ends lie in the middle of one.
     assert run("--max_steps 54 --run whole", processes).code == 0
     assert run("--max_steps 22 --run parts", processes).code == 0
     done = run("--max_steps 54 --run parts", processes)
@@ -44,7 +44,7 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
 
 
 def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
-    # The run is evaluated at step 48, stopped at 50 (with an evaluation of its own), and goes on to 54.
+    # The run is evaluated at step 42, stopped at 50 (with an evaluation of its own), and goes on to 54.
     for name, stops in (("whole", [54]), ("parts", [50, 54])):
         for stop in stops:
             assert run(f"--max_steps {stop} --run {name}").code == 0
@@ -113,8 +113,8 @@ def test_resume_refuses_flags_that_shaped_the_run(run, tmp_path):
     assert run("--max_steps 3 --run r").code == 0
     refused = run("--max_steps 6 --run r --lr 0.5 --dropout 0.3")
     assert refused.code == 2
-    assert "--lr is 0.5 now and was 0.004" in refused.err
-    assert "--dropout is 0.3 now and was 0.1" in refused.err
+    assert "--lr is 0.5 now and was 0.008" in refused.err
+    assert "--dropout is 0.3 now and was 0.0" in refused.err
     assert run("--max_steps 4 --run r --workers 1 --log_steps 2 --epochs 5").code == 0
 
 
