@@ -34,9 +34,10 @@ class ViewChange:
     distance: float = 0.0
 
     @property
-    def moves(self) -> bool:
-        """Whether anything can change."""
-        return any((self.turn, self.tilt, self.roll, self.distance))
+    def draws(self) -> int:
+        """How many numbers to draw for a window: one for each way to move, none where nothing moves."""
+        ways = (self.turn, self.tilt, self.roll, self.distance)
+        return len(ways) if any(ways) else 0
 
 
 @dataclass(frozen=True)

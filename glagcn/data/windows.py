@@ -172,7 +172,7 @@ class FrameStore:
             self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)  # [F,V*3]
         target = target_frame(num_frames, causal)
         self._offsets = torch.arange(num_frames, device=self.home) - target
-        self._views = Views(change, split, skeleton, target, device) if change else None
+        self._views = Views(change, split, skeleton, target, device) if change and change.draws else None
         self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
         self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root

@@ -1,6 +1,6 @@
 """From options to parts: the data that a run reads and the model that it starts with."""
 
-from dataclasses import fields
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -33,21 +33,7 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
     path = None
     with ranks.agree():
         if ranks.is_main:
-            folder = Path(config.cache_dir) if config.cache_dir else None
-            path = ensure_cache(
-                config.dataset,
-                Path(config.root_path),
-                folder,
-                config.annotation,
-                config.keypoints,
-                say=log.say,
-                check=partial(
-                    check_selection,
-                    subjects_train=config.subjects_train,
-                    subjects_test=config.subjects_test,
-                    actions=config.actions,
-                ),
-            )
+            path = prepare_cache(config, log.say)
     path = ranks.from_main(path)
     with ranks.agree():
         if not path.exists():
@@ -58,6 +44,24 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
     if warning:
         log.say(f"WARNING: {warning}")
     return cache
+
+
+def prepare_cache(config: Config, say: Callable[[str], None]) -> Path:
+    """The path of the cache that the options need, made if it is not there.  Raises UserError where it cannot be."""
+    return ensure_cache(
+        config.dataset,
+        Path(config.root_path),
+        Path(config.cache_dir) if config.cache_dir else None,
+        config.annotation,
+        config.keypoints,
+        say=say,
+        check=partial(
+            check_selection,
+            subjects_train=config.subjects_train,
+            subjects_test=config.subjects_test,
+            actions=config.actions,
+        ),
+    )
 
 
 def check_identity(cache: Cache, config: Config) -> None:
@@ -90,7 +94,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         train_split, test_split = select(
             cache, config.subjects_train, config.subjects_test, config.actions, config.downsample
         )
-        trained, held_out = np.ones(len(train_split.sequences), dtype=bool), None
+        trained, held_out = None, None
         if config.select_on == "validation":
             trained, held_out = hold_out(train_split, config.validation)
         centers = select_centers(
@@ -106,13 +110,12 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
             config.frames,
             ranks.device,
             causal=config.causal,
-            change=change if change.moves else None,
+            change=change,
         )
-    views = len(fields(ViewChange)) if change.moves else 0
     test = FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal)
     return RunData(
         cache=cache,
-        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, views),
+        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, change.draws),
         train=train,
         train_split=train_split,
         test=EvaluationSet("test", test_split, test, scored),

@@ -51,9 +51,7 @@ class RunData:
     train: FrameStore
     train_split: Split  # the frames that `train` holds and `plan` numbers
     test: EvaluationSet
-    validation: (
-        EvaluationSet | None
-    )  # training sequences that are not trained on, where the best state is chosen by them
+    validation: EvaluationSet | None  # the held-out training sequences, where they choose the best state
 
 
 class Trainer:
@@ -137,9 +135,8 @@ class Trainer:
         per_epoch = self.plan.steps_per_epoch
         epoch, begin = divmod(self.progress.step, per_epoch)
         end = min(per_epoch, begin + self.last_step - self.progress.step)
-        if every := self.config.eval_windows:
-            due = self.plan.steps_for((self.plan.windows_until(self.progress.step) // every + 1) * every)
-            end = min(end, begin + due - self.progress.step)
+        if self.config.eval_windows:
+            end = min(end, begin + self._next_by_windows(self.progress.step) - self.progress.step)
         self.stepper.model.train()
         self.stepper.set_bn_momentum(bn_momentum(self.config, self.plan, epoch))
         self._restart_clock(count=False)
@@ -258,10 +255,14 @@ class Trainer:
         if self.watched is None:
             return False
         if self.config.eval_windows:
-            before, now = (self.plan.windows_until(number) // self.config.eval_windows for number in (step - 1, step))
-            return now > before
+            return self._next_by_windows(step - 1) == step
         epochs, rest = divmod(step, self.plan.steps_per_epoch)
         return rest == 0 and bool(self.config.eval_epochs and epochs % self.config.eval_epochs == 0)
+
+    def _next_by_windows(self, step: int) -> int:
+        """The first step after `step` that ends another --eval_windows windows."""
+        every = self.config.eval_windows
+        return self.plan.steps_for((self.plan.windows_until(step) // every + 1) * every)
 
     def _evaluate(self) -> None:
         """Evaluate, record, keep the best, save.
@@ -274,7 +275,7 @@ class Trainer:
             self.save()
         self._drain()
         self.progress.evaluated_step = self.progress.step
-        improved = True
+        improved, error = True, math.inf
         if self.watched is not None:
             evaluation = self.evaluate(self.watched)
             error = self.ranks.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
@@ -282,8 +283,7 @@ class Trainer:
             if evaluation:
                 self._report(evaluation, scheduled, improved)
         if improved:
-            self.progress.best_step = self.progress.step
-            self.progress.best_mm = error if self.watched is not None else math.inf
+            self.progress.best_mm, self.progress.best_step = error, self.progress.step
         with self.ranks.agree():
             if self.ranks.is_main and improved:
                 if not scheduled and self.folder.best.exists():

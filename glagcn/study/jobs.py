@@ -30,7 +30,7 @@ class Job:
     @property
     def name(self) -> str:
         """Of its run folder."""
-        return f"{self.configuration.slug}_seed{self.seed}"
+        return self.config.run_name
 
     @property
     def run_folder(self) -> Path:

@@ -2,15 +2,13 @@
 
 import os
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 import torch
 
 from glagcn import launcher
-from glagcn.data.prepare import ensure_cache
-from glagcn.data.selection import check_selection
 from glagcn.engine.files import make_folder, write_atomically
+from glagcn.engine.setup import prepare_cache
 from glagcn.errors import UserError
 from glagcn.study.file import Study, read_study
 from glagcn.study.jobs import Job, jobs_of
@@ -93,21 +91,8 @@ def _workers(devices: list[str | None]) -> int:
 
 def _prepare_data(jobs: list[Job], say: Say) -> None:
     """Make the caches that runs would otherwise make at the same time.  Raises UserError where that is not possible."""
-    for config in (job.config for job in jobs):
-        ensure_cache(
-            config.dataset,
-            Path(config.root_path),
-            Path(config.cache_dir) if config.cache_dir else None,
-            config.annotation,
-            config.keypoints,
-            say=say,
-            check=partial(
-                check_selection,
-                subjects_train=config.subjects_train,
-                subjects_test=config.subjects_test,
-                actions=config.actions,
-            ),
-        )
+    for job in jobs:
+        prepare_cache(job.config, say)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
