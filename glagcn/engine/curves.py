@@ -10,7 +10,7 @@ from glagcn.engine.files import write_atomically
 
 FILE_NAME = "training_curves.png"
 CURVES = {
-    ("train_epoch", "mpjpe_mm"): "training (with dropout)",
+    ("train_epoch", "mpjpe_mm"): "training",
     ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
     ("validation", "mpjpe_mm"): "validation",
     ("validation", "p_mpjpe_mm"): "validation, aligned (P-MPJPE)",

@@ -225,7 +225,7 @@ class Trainer:
 
     def _means(self, sums: list[float]) -> dict[str, float]:
         """The mean loss in metres, as optimised, and its parts in mm: the error of the single head, and of the sequence
-        head where there is one.  Errors of training windows, with dropout."""
+        head where there is one.  Errors of training windows, as trained: with dropout and other views."""
         windows, single, sequence = sums
         loss = (single + self.config.sequence_weight * sequence) / windows
         means = {"loss": loss, "mpjpe_mm": single / windows * MM_PER_METRE}
