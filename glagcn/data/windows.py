@@ -32,12 +32,14 @@ DEVICE_SHARE = 0.25  # of the free device memory may hold frames; the rest is fo
 
 
 class WindowIds(NamedTuple):
-    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool, and where targets are
-    distorted, which of the distortions each has [n] int64 (see `distortions`)."""
+    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool, where targets are
+    distorted, which of the distortions each has [n] int64 (see `distortions`), and where frames are streamed, the group
+    of blocks that each is in [n] int64 (see blocks.py)."""
 
     frames: np.ndarray
     flips: np.ndarray
     distortions: np.ndarray | None = None
+    groups: np.ndarray | None = None
 
     def part(self, begin: int, end: int) -> "WindowIds":
         """The windows from `begin` up to `end`."""
@@ -95,10 +97,16 @@ class EpochPlan:
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0."""
         shuffle = Shuffle(self.num_windows, self.seed, epoch)
-        ids = shuffle[index * self.batch_size : (index + 1) * self.batch_size]
+        begin = index * self.batch_size
+        ids = self._ids(shuffle, epoch, begin, min(begin + self.batch_size, self.num_windows))
         flips = shuffle.draw(ids, 2, FLIP) == 1 if self.flip == "random" else ids >= len(self.centers)
         distortions = shuffle.draw(ids, DISTORTIONS, DISTORTION) if self.distort else None
         return WindowIds(self.centers[ids % len(self.centers)], flips, distortions)
+
+    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:
+        """The windows [n] that are `begin`-th to before `end`-th in the order of the epoch; window w is centre w mod W,
+        and its mirrored copy from W on."""
+        return shuffle[begin:end]
 
 
 def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
@@ -127,8 +135,8 @@ class FrameStore:
         self, split: Split, skeleton: Skeleton, num_frames: int, device: torch.device, *, causal: bool = False
     ) -> None:
         self.skeleton, self.num_frames, self.device = skeleton, num_frames, device
-        nbytes = split.pixels.nbytes + split.millimetres.nbytes
-        self.home = device if _fits(nbytes, device) else torch.device("cpu")
+        self._before = target_frame(num_frames, causal)
+        self._hold(split)
         lengths = np.array([info.length for info in split.sequences])
         self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
         self._last = self._first + lengths - 1
@@ -136,14 +144,24 @@ class FrameStore:
         self._half_widths = torch.from_numpy(sizes[:, :1] / 2).to(device)  # [S,1]
         corners = np.stack([np.ones(len(sizes), np.float32), sizes[:, 1] / sizes[:, 0]], axis=1)
         self._corners = torch.from_numpy(np.tile(corners, skeleton.num_input_joints)).to(device)  # [S,V*2]
-        with torch.no_grad():
-            self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)  # [F,V*2]
-            self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)  # [F,V*3]
-        self._offsets = torch.arange(num_frames, device=self.home) - target_frame(num_frames, causal)
+        self._offsets = torch.arange(num_frames, device=self.home) - self._before
         self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
         self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
         self._distortions = distortions().to(device)
+
+    @property
+    def place(self) -> str:
+        """Where the frames are, in words."""
+        return f"resident on {self.home.type}"
+
+    def _hold(self, split: Split) -> None:
+        """Put the frames where they stay: pixels [F,V*2] and millimetres [F,V*3] on `home`."""
+        nbytes = split.pixels.nbytes + split.millimetres.nbytes
+        self.home = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
+        with torch.no_grad():
+            self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)
+            self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)
 
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
         """The windows on the device.  Beyond its ends a sequence repeats its first or last frame.
@@ -221,8 +239,8 @@ class FrameStore:
 
     def _gather(self, frames: np.ndarray, sequence: np.ndarray) -> tuple[Tensor, Tensor]:
         """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows at n frames and their sequences."""
-        columns = np.stack([frames, self._first[sequence], self._last[sequence]])[..., None]
-        centers, first, last = torch.from_numpy(columns).to(self.home, non_blocking=True)
+        columns = np.stack([frames, self._first[sequence], self._last[sequence]]) + self._shift(frames)
+        centers, first, last = torch.from_numpy(columns[..., None]).to(self.home, non_blocking=True)
         rows = (centers + self._offsets).clamp_(first, last).flatten()
         shape = len(frames), self.num_frames, -1
         if self.home == self.device:
@@ -234,6 +252,10 @@ class FrameStore:
             torch.index_select(table, 0, rows, out=pinned)
             parts.append(pinned.to(self.device, non_blocking=True).view(shape))
         return parts[0], parts[1]
+
+    def _shift(self, frames: np.ndarray) -> np.ndarray | int:
+        """From frames [n] of the split to their rows in the tables: what to add, one number or [n]."""
+        return 0
 
     def _on_device(self, column: np.ndarray) -> Tensor:
         return torch.from_numpy(column).to(self.device, non_blocking=True)
@@ -286,7 +308,8 @@ def mean_pose(split: Split, centers: np.ndarray, skeleton: Skeleton, most: int =
     return ((mean + mirror(mean, torch.tensor(skeleton.mirror))) / 2).float()
 
 
-def _fits(nbytes: int, device: torch.device) -> bool:
+def fits_device(nbytes: int, device: torch.device) -> bool:
+    """Whether frames of so many bytes may live in the memory of the device; a CPU's is the host's, so always."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
