@@ -7,11 +7,14 @@ import numpy as np
 import torch
 
 from glagcn.config import Config
+from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import Cache, cache_name, open_cache
+from glagcn.data.host_memory import available_memory
 from glagcn.data.prepare import ensure_cache
-from glagcn.data.selection import check_selection, select
+from glagcn.data.selection import check_selection, select_in_file, select_test, select_train, training_bytes
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
-from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
+from glagcn.data.streamed import StreamedStore
+from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, fits_device, mean_pose, select_centers
 from glagcn.engine.evaluation import scored_frames
 from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
@@ -23,6 +26,8 @@ from glagcn.errors import UserError
 from glagcn.model.initial import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
+
+HOST_SHARE = 0.5  # of the available host memory may hold training frames
 
 
 def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
@@ -81,23 +86,39 @@ def camera_warning(cache: Cache) -> str | None:
 
 
 def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
-    """Select, plan, and make the frames of both splits resident."""
+    """Select, plan, and make the frames of both splits resident, unless those of the training split are streamed."""
     skeleton = get_skeleton(cache.skeleton)
+    streamed = is_streamed(config, ranks, cache)
     with ranks.agree():
-        train_split, test_split = select(
-            cache, config.subjects_train, config.subjects_test, config.actions, config.downsample
-        )
+        select = select_in_file if streamed else select_train
+        train_split = select(cache, config.subjects_train, config.actions, config.downsample)
+        test_split = select_test(cache, config.subjects_test, config.actions, config.downsample)
         centers = select_centers(train_split, stride=config.stride, subset=config.subset, cameras=config.cameras)
         scored = scored_frames(test_split, config.test_frames)
+    plan: EpochPlan = (BlockPlan if streamed else EpochPlan)(
+        centers, config.batch_size, config.flip, config.seed, config.distort_targets
+    )
+    make_store = partial(StreamedStore, plan=plan) if isinstance(plan, BlockPlan) else FrameStore
     return RunData(
         cache=cache,
-        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets),
-        train=FrameStore(train_split, skeleton, config.frames, ranks.device, causal=config.causal),
+        plan=plan,
+        train=make_store(train_split, skeleton, config.frames, ranks.device, causal=config.causal),
         test=FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal),
         train_split=train_split,
         test_split=test_split,
         scored=scored,
     )
+
+
+def is_streamed(config: Config, ranks: Ranks, cache: Cache) -> bool:
+    """Whether training frames are streamed: as --stream says; "auto": where they fit neither the device nor half of the
+    host memory that is available to rank 0, whose answer all ranks take."""
+    if config.stream != "auto":
+        return config.stream == "on"
+    with ranks.agree():
+        nbytes = training_bytes(cache, config.subjects_train, config.actions, config.downsample)
+    on_device = ranks.device.type != "cpu" and fits_device(nbytes, ranks.device)
+    return ranks.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
 def mean_pose_error(data: RunData) -> float:

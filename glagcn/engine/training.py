@@ -11,6 +11,7 @@ import torch
 
 from glagcn.config import Config, to_dict
 from glagcn.data.cache import Cache, Split
+from glagcn.data.streamed import StreamedStore
 from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, WindowIds, share, share_bounds
 from glagcn.engine import checkpoint, numerics
 from glagcn.engine.curves import FILE_NAME, draw_training_curves
@@ -44,15 +45,20 @@ class Progress:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run reads: the cache, what is chosen of it, the plan of training windows, and the resident frames."""
+    """What a run reads: the cache, what is chosen of it, the plan of training windows, and where frames come from."""
 
     cache: Cache
     plan: EpochPlan
     train: FrameStore
     test: FrameStore
-    train_split: Split  # the frames that `train` holds and `plan` numbers
+    train_split: Split  # the frames that `train` gives and `plan` numbers
     test_split: Split  # the frames that `test` holds and `scored` numbers
     scored: np.ndarray  # [n] the test frames that are evaluated
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training frames are read from the cache while training."""
+        return isinstance(self.train, StreamedStore)
 
 
 class Trainer:
