@@ -1,7 +1,7 @@
 """A process of its own, for what must be measured from a process's start: `python -m glagcn.bench.worker JOB JSON`.
 
-Prints one line of JSON.  Started by startup.py and scaling.py, under the environment of a launcher where there are
-several.
+Prints one line of JSON.  Started by startup.py, scaling.py and streaming.py, under the environment of a launcher where
+there are several.
 """
 
 import json
@@ -14,11 +14,11 @@ BEGIN = time.perf_counter()
 
 
 def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Do one job, "ours", "reference" or "steps"; -> what it measured."""
+    """Do one job, "ours", "reference", "steps" or "batches"; -> what it measured."""
     from glagcn.config import from_dict
 
-    work = {"ours": _start, "reference": _start_plainly, "steps": _steps}[job]
-    return work(from_dict(given["config"]), Path(given["cache"]), given["repeats"])
+    work = {"ours": _start, "reference": _start_plainly, "steps": _steps, "batches": _batches}[job]
+    return work(from_dict(given.pop("config")), Path(given.pop("cache")), **given)
 
 
 def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
@@ -104,6 +104,13 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     answer = {"rank": ranks.rank, "seconds": elapsed, "windows": len(whole.frames)}
     ranks.close()
     return answer
+
+
+def _batches(config: Any, path: Path, repeats: int, **given: Any) -> dict[str, Any]:
+    """The batches of an epoch, streamed or not, without a model."""
+    from glagcn.bench.streaming import measure_batches
+
+    return measure_batches(config, path, **given)
 
 
 def _times(imported: float) -> dict[str, float]:
