@@ -39,17 +39,10 @@ class FileRows:
             with self.path.open("rb", buffering=0) as file:
                 for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
                     count = (end - begin) * row_bytes
-                    _read_at(file.fileno(), left[:count], self.offset + begin * row_bytes)
+                    if os.preadv(file.fileno(), [left[:count]], self.offset + begin * row_bytes) != count:
+                        raise OSError("it has become shorter")
                     left = left[count:]
         except OSError as error:
             raise UserError(
                 f"{self.path} can no longer be read ({error.strerror or error}); put the cache back and start again"
             ) from error
-
-
-def _read_at(file: int, room: memoryview, offset: int) -> None:
-    while room:
-        count = os.preadv(file, [room], offset)
-        if not count:
-            raise OSError("it has become shorter")
-        room, offset = room[count:], offset + count

@@ -82,6 +82,15 @@ def test_blocks_and_the_windows_in_a_group_are_shuffled():
     assert set(again[groups == 10] // 100) != set(first // 100)  # other blocks are together
 
 
+def test_windows_are_shuffled_anew_in_every_group_and_epoch():
+    class Single(BlockPlan):
+        block_frames, group_blocks = 100, 1
+
+    plan = Single(np.arange(300), 100, "none", seed=0)
+    orders = [plan.batch(epoch, index).frames % 100 for epoch in (0, 1) for index in range(3)]
+    assert len({tuple(order) for order in orders}) == 6
+
+
 def test_draws_are_those_of_the_resident_order():
     """What is drawn for a window does not depend on when it comes."""
     rows = []
