@@ -66,7 +66,7 @@ class GroupBuffer:
         held = self._reading[half]
         if held is None or held[0] != group:
             # What the device still has to gather from this half comes first.
-            freed = torch.cuda.current_stream(self._device).record_event() if self._side else None
+            freed = torch.cuda.current_stream(self._device).record_event() if self._side is not None else None
             held = self._reading[half] = group, self._thread.submit(self._load, group, self._halves[half], freed)
         return held[1]
 

@@ -56,10 +56,10 @@ def cache(tmp_path_factory):
     return open_cache(path)
 
 
-def both_stores(cache, frames=9, causal=False, kind=Tiny, batch_size=32, subjects=None, **selection):
+def both_stores(cache, frames=9, causal=False, kind=Tiny, batch_size=32, subjects=None, device=CPU, **selection):
     split = select_in_file(cache, subjects)
     plan = kind(select_centers(split, **selection), batch_size, "copy", seed=7, distort=True)
-    streamed = StreamedStore(split, SKELETON, frames, CPU, plan, causal=causal)
+    streamed = StreamedStore(split, SKELETON, frames, device, plan, causal=causal)
     resident = FrameStore(cache.train, SKELETON, frames, CPU, causal=causal)
     return plan, streamed, resident
 
