@@ -69,6 +69,8 @@ class Config:
     test_flip: bool = option(None, "-tta", "--test_flip", "--test_augmentation", "--test_time_augmentation",
         group="data", trains=True, action=argparse.BooleanOptionalAction,
         help="average the predictions of a window and of its mirror image when evaluating")
+    stream: str = option("auto", "--stream", choices=("auto", "on", "off"), group="data", trains=True,
+        help="read training frames from the cache in shuffled blocks; auto: where they fit neither device nor host")
 
     frames: int = option(None, "-f", "--frames", type=int, metavar="T", group="model", trains=True,
         help="frames in a window, a product of 3, 5, 7 and 9, such as 27, 81 or 243")
@@ -293,10 +295,10 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: dict[str, Any]) -> Config:
-    """The inverse of to_dict; what a newer version added is ignored, what an older one lacked takes its preset."""
+    """The inverse of to_dict; what a newer version added is ignored, what an older one lacked is as it was then."""
     known = {f.name for f in fields(Config)}
     held = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
-    return Config(**(_preset(held) | held))
+    return Config(**({"stream": "off"} | _preset(held) | held))
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:

@@ -45,9 +45,17 @@ def peak_memory(device: torch.device) -> int:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     # Not ru_maxrss: a process inherits that of the one that started it.
+    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def resident_memory() -> dict[str, int]:
+    """Bytes of this process that are in memory now: {"anon": its own, "file": pages of files that it has mapped}; 0
+    where the system does not say."""
+    return {"anon": _status_bytes("RssAnon"), "file": _status_bytes("RssFile")}
+
+
+def _status_bytes(name: str) -> int:
+    """A line of Linux's /proc/self/status; 0 where there is none."""
     status = Path("/proc/self/status")
-    if status.exists():
-        lines = dict(line.split(":", 1) for line in status.read_text(encoding="utf-8").splitlines() if ":" in line)
-        if "VmHWM" in lines:
-            return int(lines["VmHWM"].split()[0]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)

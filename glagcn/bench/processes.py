@@ -15,12 +15,14 @@ from glagcn.errors import UserError
 PATIENCE_S = 600
 
 
-def run_worker(job: str, setting: Setting, config: Config, processes: int = 1) -> list[dict[str, Any]]:
+def run_worker(job: str, setting: Setting, config: Config, processes: int = 1, **given: Any) -> list[dict[str, Any]]:
     """What the ranks of a run of worker.py answered, by rank.
 
-    config  in place of the setting's own.  Raises UserError with the last lines of the first process that failed.
+    config  in place of the setting's own.
+    given   what else the job takes, and "cache", a path, in place of the setting's own.
+    Raises UserError with the last lines of the first process that failed.
     """
-    given = {"config": to_dict(config), "cache": str(setting.data.cache.path), "repeats": setting.repeats}
+    given = {"cache": str(setting.data.cache.path), "config": to_dict(config), "repeats": setting.repeats} | given
     command = [sys.executable, "-m", "glagcn.bench.worker", job, json.dumps(given)]
     port = _free_port()
     started = []

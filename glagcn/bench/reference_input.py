@@ -13,7 +13,8 @@ import numpy as np
 import torch
 
 from glagcn.data.cache import Split
-from glagcn.data.windows import MM_PER_METRE, Batch, WindowIds
+from glagcn.data.plan import WindowIds
+from glagcn.data.windows import MM_PER_METRE, Batch
 from glagcn.skeleton import Skeleton
 
 

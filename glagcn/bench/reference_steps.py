@@ -6,7 +6,8 @@ from torch import Tensor
 
 from glagcn.bench.reference_input import ReferenceLoader
 from glagcn.bench.reference_model import ReferenceModel
-from glagcn.data.windows import MM_PER_METRE, Batch, WindowIds, mirror
+from glagcn.data.plan import WindowIds
+from glagcn.data.windows import MM_PER_METRE, Batch, mirror
 from glagcn.skeleton import Skeleton
 
 

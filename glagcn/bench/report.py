@@ -20,7 +20,8 @@ def table(report: dict[str, Any]) -> str:
         f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
         f"peaks: matrix product {peaks['flops'] / 1e9:.0f} GFLOP/s, copy {peaks['bytes'] / 1e9:.1f} GB/s\n"
     )
-    return "\n".join([head, *lines, *_scaling_lines(report["results"].get("scaling"))])
+    results = report["results"]
+    return "\n".join([head, *lines, *_scaling_lines(results.get("scaling")), *_stream_lines(results.get("stream"))])
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
@@ -63,3 +64,19 @@ def _scaling_lines(result: dict[str, Any] | None) -> list[str]:
         for row in result["predicted"]
     ]
     return lines
+
+
+def _stream_lines(result: dict[str, Any] | None) -> list[str]:
+    if result is None:
+        return []
+    rates, sequences = result["rates"], result["sequences"]
+    memory = ", ".join(f"{(now['anon'] + now['file']) / 1e6:.0f}" for now in result["memory_bytes"])
+    return [
+        "",
+        f"stream, {result['data_bytes'] / 1e9:.2f} GB of frames, {result['windows']:,} windows in a row, windows/s",
+        f"  resident {rates['resident']:,.0f}  streamed {rates['streamed']:,.0f}  "
+        f"from the disk, the file not in the page cache {rates['from_disk']:,.0f}",
+        f"  streamed, the same frames as {sequences[1]:,} sequences instead of {sequences[0]:,}: "
+        f"{rates['more_sequences']:,.0f}",
+        f"  memory of the streaming process, MB, at the start and after each group: {memory}",
+    ]

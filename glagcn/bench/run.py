@@ -11,6 +11,7 @@ from glagcn.bench.report import table, write_report
 from glagcn.bench.scaling import measure_scaling
 from glagcn.bench.setting import open_setting
 from glagcn.bench.startup import measure_startup
+from glagcn.bench.streaming import measure_streaming
 from glagcn.config import Config, to_dict
 from glagcn.errors import UserError
 
@@ -20,7 +21,9 @@ PARTS = {
     "eval": measure_evaluation,
     "startup": measure_startup,
     "scaling": measure_scaling,
+    "stream": measure_streaming,
 }
+BY_NAME_ONLY = {"stream"}  # it writes gigabytes
 ASKED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 
 
@@ -42,7 +45,7 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None) -
     with open_setting(config, repeats) as setting:
         results: dict[str, dict[str, Any]] = {}
         for name, measure in PARTS.items():
-            if part in (name, "all"):
+            if part == name or (part == "all" and name not in BY_NAME_ONLY):
                 results[name] = measure(setting)
         report = {
             "machine": describe(setting.device),

@@ -11,11 +11,11 @@ import torch
 from glagcn.bench.data import make_cache
 from glagcn.bench.machine import Peaks, measure_peaks
 from glagcn.config import Config
-from glagcn.data.windows import EpochPlan
+from glagcn.data.plan import EpochPlan
 from glagcn.engine import numerics
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.run_data import RunData
 from glagcn.engine.setup import build_model, load_data
-from glagcn.engine.training import RunData
 from glagcn.model.network import LiftingNetwork
 
 

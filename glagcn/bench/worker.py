@@ -1,7 +1,7 @@
 """A process of its own, for what must be measured from a process's start: `python -m glagcn.bench.worker JOB JSON`.
 
-Prints one line of JSON.  Started by startup.py and scaling.py, under the environment of a launcher where there are
-several.
+Prints one line of JSON.  Started by startup.py, scaling.py and streaming.py, under the environment of a launcher where
+there are several.
 """
 
 import json
@@ -14,11 +14,11 @@ BEGIN = time.perf_counter()
 
 
 def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Do one job, "ours", "reference" or "steps"; -> what it measured."""
+    """Do one job, "ours", "reference", "steps" or "batches"; -> what it measured."""
     from glagcn.config import from_dict
 
-    work = {"ours": _start, "reference": _start_plainly, "steps": _steps}[job]
-    return work(from_dict(given["config"]), Path(given["cache"]), given["repeats"])
+    work = {"ours": _start, "reference": _start_plainly, "steps": _steps, "batches": _batches}[job]
+    return work(from_dict(given.pop("config")), Path(given.pop("cache")), **given)
 
 
 def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
@@ -52,7 +52,8 @@ def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     from glagcn.bench.reference_model import ReferenceModel
     from glagcn.bench.reference_steps import ReferenceStepper
     from glagcn.data.cache import open_cache
-    from glagcn.data.windows import Batch, WindowIds
+    from glagcn.data.plan import WindowIds
+    from glagcn.data.windows import Batch
     from glagcn.engine.ranks import Ranks
     from glagcn.skeleton import get_skeleton
     from glagcn.widths import target_frame
@@ -82,7 +83,7 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     """The median time of a step of all ranks together, every rank with its share of the global batch."""
     from glagcn.bench.measure import interleaved
     from glagcn.data.cache import open_cache
-    from glagcn.data.windows import share
+    from glagcn.data.plan import share
     from glagcn.engine import numerics
     from glagcn.engine.ranks import Ranks
     from glagcn.engine.setup import build_model, load_data
@@ -104,6 +105,13 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     answer = {"rank": ranks.rank, "seconds": elapsed, "windows": len(whole.frames)}
     ranks.close()
     return answer
+
+
+def _batches(config: Any, path: Path, repeats: int, **given: Any) -> dict[str, Any]:
+    """The batches of an epoch, streamed or not, without a model."""
+    from glagcn.bench.streaming import measure_batches
+
+    return measure_batches(config, path, **given)
 
 
 def _times(imported: float) -> dict[str, float]:

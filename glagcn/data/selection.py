@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 
 from glagcn.data.cache import Cache, Split
+from glagcn.data.file_rows import FileRows
 from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 
@@ -26,8 +27,15 @@ def select(
     The very splits of the cache where they are wanted whole, so mapped and not copied; else new contiguous arrays.
     Raises UserError naming the flag, what does not exist, and what does.
     """
-    train = _gather(cache, "train", _choose(_sequences(cache), "train", subjects_train, actions), downsample)
-    return train, select_test(cache, subjects_test, actions, downsample)
+    return (
+        select_train(cache, subjects_train, actions, downsample),
+        select_test(cache, subjects_test, actions, downsample),
+    )
+
+
+def select_train(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
+    """The train split of `select` alone."""
+    return _gather(cache, "train", _choose(_sequences(cache), "train", subjects, actions), downsample)
 
 
 def select_test(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
@@ -39,6 +47,39 @@ def select_test(cache: Cache, subjects: Names = None, actions: Names = None, dow
             "keep more frames with --downsample"
         )
     return split
+
+
+def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
+    """The sequences of `select_train`, with their frames left where they are, in the file: `starts` are places in the
+    whole training split, whose `pixels` and `millimetres` are FileRows.
+
+    Raises UserError where that is not possible: for --downsample, and for subjects of the test split.
+    """
+    rows = _choose(_sequences(cache), "train", subjects, actions)
+    train = cache.train
+    foreign = [cache.test.sequences[row].subject for split, row in rows if split == "test"]
+    if downsample > 1 or foreign:
+        what = f"--downsample {downsample}" if downsample > 1 else f"--subjects-train {','.join(_unique(foreign))}"
+        why = "every frame" if downsample > 1 else "the training sequences of the cache only"
+        raise UserError(
+            f"{what} would gather frames in memory, and streaming (--stream) reads {why} from the file; leave the flag "
+            "out, or give --stream off where there is memory for the chosen frames"
+        )
+    numbers = [row for _, row in rows]
+    return replace(
+        train,
+        sequences=tuple(train.sequences[number] for number in numbers),
+        starts=train.starts[numbers],
+        pixels=FileRows(train.pixels),
+        millimetres=FileRows(train.millimetres),
+    )
+
+
+def training_bytes(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> int:
+    """Bytes of pixels and millimetres of the sequences of `select_train`."""
+    rows = _choose(_sequences(cache), "train", subjects, actions)
+    frames = sum(-(-_sequences(cache)[split][row].length // downsample) for split, row in rows)
+    return frames * (cache.train.pixels[0].nbytes + cache.train.millimetres[0].nbytes)
 
 
 def check_selection(

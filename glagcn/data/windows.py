@@ -1,12 +1,4 @@
-"""Windows of frames: which there are, in which order an epoch sees them, and the batches themselves.
-
-The way from frames to a batch:
-
-1. `select_centers` lists the frames that windows are made for.  A window is a few integers: frame, flip, distortion.
-2. `EpochPlan` shuffles them by (seed, epoch) and cuts the order into global batches.  It knows nothing of processes.
-3. `share` is one rank's slice of a global batch.
-4. `FrameStore.windows` gathers a slice from the resident frames, normalises, centres on the root, flips and distorts.
-"""
+"""Windows of frames as batches on a device; which windows, and in which order, is a matter of plan.py."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,33 +10,15 @@ import torch
 from torch import Tensor
 
 from glagcn.data.cache import Split
-from glagcn.data.distortions import DISTORTIONS, distortions
-from glagcn.data.shuffle import Shuffle
+from glagcn.data.distortions import distortions
+from glagcn.data.plan import WindowIds
 from glagcn.data.views import ViewChange, Views
-from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
 MM_PER_METRE = 1000.0
-FLIP, DISTORTION, VIEW = range(3)  # what a draw is for; those of VIEW are several
-FINENESS = 2**20  # a draw between -1 and 1 is one of so many numbers
 PART_FRAMES = 4096  # that a CPU gathers and finishes at a time: 1.4 MB, which stay in its cache
 DEVICE_SHARE = 0.25  # of the free device memory may hold frames; the rest is for the model
-
-
-class WindowIds(NamedTuple):
-    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool; where targets are
-    distorted, which of the distortions each has [n] int64 (see `distortions`); and where windows are seen from
-    elsewhere, the draws [n,4] float32 in [-1, 1] of `Views.move`."""
-
-    frames: np.ndarray
-    flips: np.ndarray
-    distortions: np.ndarray | None = None
-    views: np.ndarray | None = None
-
-    def part(self, begin: int, end: int) -> "WindowIds":
-        """The windows from `begin` up to `end`."""
-        return WindowIds(*(None if column is None else column[begin:end] for column in self))
 
 
 class Batch(NamedTuple):
@@ -52,87 +26,6 @@ class Batch(NamedTuple):
 
     inputs: Tensor
     targets: Tensor
-
-
-def select_centers(
-    split: Split,
-    *,
-    stride: int = 1,
-    subset: float = 1.0,
-    cameras: tuple[int, ...] | None = None,
-    trained: np.ndarray | None = None,
-) -> np.ndarray:
-    """Frames [W] int64 to make training windows for: every `stride`-th of the leading `subset` of each sequence.
-
-    cameras  the sequences of these only;  trained  [S] bool, of these only.
-    Raises UserError where a camera is not in the data, or nothing is left.
-    """
-    found = {info.camera for info in split.sequences}
-    missing = [str(camera) for camera in cameras or () if camera not in found]
-    if missing:
-        raise UserError(
-            f"--cameras: {', '.join(missing)} not in the data, which has {', '.join(map(str, sorted(found)))}"
-        )
-    trained = np.ones(len(split.sequences), dtype=bool) if trained is None else trained
-    pieces = [
-        start + np.arange(0, int(np.ceil(info.length * subset)), stride, dtype=np.int64)
-        for info, start, wanted in zip(split.sequences, split.starts, trained, strict=True)
-        if wanted and (not cameras or info.camera in cameras)
-    ]
-    if not pieces:
-        raise UserError("--cameras and --validation leave no sequence to train on; choose other ones")
-    return np.concatenate(pieces)
-
-
-class EpochPlan:
-    """Which windows make global batch k of an epoch: a pure function of (seed, epoch, k), for any number of processes.
-
-    centers  [W] frames.
-    flip     "copy": every window also mirrored, 2 W windows an epoch; "random": each mirrored or not by a draw
-             per epoch; "none".
-    distort  draw a distortion of the target for every window and epoch (see `distortions`).
-    views    how many numbers between -1 and 1 to draw for every window and epoch, to see it from elsewhere.
-    Every window comes once in an epoch; the last batch of an epoch holds what remains.
-    """
-
-    def __init__(
-        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, views: int = 0
-    ) -> None:
-        self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
-        self.distort, self.views = distort, views
-        self.num_windows = len(centers) * (2 if flip == "copy" else 1)
-        self.steps_per_epoch = -(-self.num_windows // batch_size)
-
-    def windows_until(self, step: int) -> int:
-        """The windows of the first `step` steps of a run."""
-        epochs, rest = divmod(step, self.steps_per_epoch)
-        return epochs * self.num_windows + rest * self.batch_size
-
-    def steps_for(self, windows: int) -> int:
-        """The fewest steps that see this many windows."""
-        epochs, rest = divmod(windows, self.num_windows)
-        return epochs * self.steps_per_epoch - (-rest // self.batch_size)
-
-    def batch(self, epoch: int, index: int) -> WindowIds:
-        """Global batch `index` of `epoch`, both counted from 0."""
-        shuffle = Shuffle(self.num_windows, self.seed, epoch)
-        ids = shuffle[index * self.batch_size : (index + 1) * self.batch_size]
-        flips = shuffle.draw(ids, 2, FLIP) == 1 if self.flip == "random" else ids >= len(self.centers)
-        distortions = shuffle.draw(ids, DISTORTIONS, DISTORTION) if self.distort else None
-        draws = [shuffle.draw(ids, FINENESS, VIEW + number) for number in range(self.views)]
-        views = np.stack(draws, axis=1).astype(np.float32) / (FINENESS / 2) - 1 if draws else None
-        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, views)
-
-
-def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
-    """The [begin, end) of `count` items that `rank` takes: contiguous, sizes differ by one at most, rank 0 never has
-    fewer than another."""
-    return -(-count * rank // world_size), -(-count * (rank + 1) // world_size)
-
-
-def share(windows: WindowIds, rank: int, world_size: int) -> WindowIds:
-    """One rank's slice of a global batch; empty where there are fewer windows than ranks."""
-    return windows.part(*share_bounds(len(windows.frames), rank, world_size))
 
 
 class FrameStore:
@@ -158,8 +51,8 @@ class FrameStore:
         change: ViewChange | None = None,
     ) -> None:
         self.skeleton, self.num_frames, self.device = skeleton, num_frames, device
-        nbytes = split.pixels.nbytes + split.millimetres.nbytes
-        self.home = device if _fits(nbytes, device) else torch.device("cpu")
+        self._before = target_frame(num_frames, causal)
+        self._hold(split)
         lengths = np.array([info.length for info in split.sequences])
         self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
         self._last = self._first + lengths - 1
@@ -167,16 +60,25 @@ class FrameStore:
         self._half_widths = torch.from_numpy(sizes[:, :1] / 2).to(device)  # [S,1]
         corners = np.stack([np.ones(len(sizes), np.float32), sizes[:, 1] / sizes[:, 0]], axis=1)
         self._corners = torch.from_numpy(np.tile(corners, skeleton.num_input_joints)).to(device)  # [S,V*2]
-        with torch.no_grad():
-            self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)  # [F,V*2]
-            self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)  # [F,V*3]
-        target = target_frame(num_frames, causal)
-        self._offsets = torch.arange(num_frames, device=self.home) - target
-        self._views = Views(change, split, skeleton, target, device) if change and change.draws else None
+        self._offsets = torch.arange(num_frames, device=self.home) - self._before
+        self._views = Views(change, split, skeleton, self._before, device) if change and change.draws else None
         self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
         self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
         self._distortions = distortions().to(device)
+
+    @property
+    def place(self) -> str:
+        """Where the frames are, in words."""
+        return f"resident on {self.home.type}"
+
+    def _hold(self, split: Split) -> None:
+        """Put the frames where they stay: pixels [F,V*2] and millimetres [F,V*3] on `home`."""
+        nbytes = split.pixels.nbytes + split.millimetres.nbytes
+        self.home = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
+        with torch.no_grad():
+            self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)
+            self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)
 
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
         """The windows on the device.  Beyond its ends a sequence repeats its first or last frame.
@@ -258,8 +160,8 @@ class FrameStore:
 
     def _gather(self, frames: np.ndarray, sequence: np.ndarray) -> tuple[Tensor, Tensor]:
         """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows at n frames and their sequences."""
-        columns = np.stack([frames, self._first[sequence], self._last[sequence]])[..., None]
-        centers, first, last = torch.from_numpy(columns).to(self.home, non_blocking=True)
+        columns = np.stack([frames, self._first[sequence], self._last[sequence]]) + self._shift(frames)
+        centers, first, last = torch.from_numpy(columns[..., None]).to(self.home, non_blocking=True)
         rows = (centers + self._offsets).clamp_(first, last).flatten()
         shape = len(frames), self.num_frames, -1
         if self.home == self.device:
@@ -271,6 +173,10 @@ class FrameStore:
             torch.index_select(table, 0, rows, out=pinned)
             parts.append(pinned.to(self.device, non_blocking=True).view(shape))
         return parts[0], parts[1]
+
+    def _shift(self, frames: np.ndarray) -> np.ndarray | int:
+        """From frames [n] of the split to their rows in the tables: what to add, one number or [n]."""
+        return 0
 
     def _on_device(self, column: np.ndarray) -> Tensor:
         return torch.from_numpy(column).to(self.device, non_blocking=True)
@@ -310,7 +216,8 @@ def mean_pose(split: Split, centers: np.ndarray, skeleton: Skeleton, most: int =
     return ((mean + mirror(mean, torch.tensor(skeleton.mirror))) / 2).float()
 
 
-def _fits(nbytes: int, device: torch.device) -> bool:
+def fits_device(nbytes: int, device: torch.device) -> bool:
+    """Whether frames of so many bytes may live in the memory of the device; a CPU's is the host's, so always."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)

@@ -18,8 +18,9 @@ import torch
 
 from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
+from glagcn.data.plan import WindowIds, share, share_bounds
 from glagcn.data.validation import frames_of
-from glagcn.data.windows import MM_PER_METRE, FrameStore, WindowIds, mirror, share, share_bounds
+from glagcn.data.windows import MM_PER_METRE, FrameStore, mirror
 from glagcn.engine.files import write_atomically
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.suite import Evaluation, Scored, sequence_bounds

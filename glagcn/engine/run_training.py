@@ -32,6 +32,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     voice = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
     data = load_data(config, ranks, open_data(config, ranks, voice))
+    config = replace(config, stream="on" if data.is_streamed else "off")
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     folder = RunFolder(Path(config.checkpoint) / config.run_name)

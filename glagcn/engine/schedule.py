@@ -7,7 +7,7 @@ Progress is counted in training windows, so that a schedule is the same for ever
 import math
 
 from glagcn.config import Config
-from glagcn.data.windows import EpochPlan
+from glagcn.data.plan import EpochPlan
 
 
 def planned_windows(config: Config, plan: EpochPlan) -> int:

@@ -1,6 +1,7 @@
 """From options to parts: the data that a run reads and the model that it starts with."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -8,24 +9,30 @@ import numpy as np
 import torch
 
 from glagcn.config import Config
+from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import Cache, cache_name, open_cache
+from glagcn.data.host_memory import available_memory
+from glagcn.data.plan import EpochPlan, select_centers
 from glagcn.data.prepare import ensure_cache
-from glagcn.data.selection import check_selection, select
+from glagcn.data.selection import check_selection, select_in_file, select_test, select_train, training_bytes
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
+from glagcn.data.streamed import StreamedStore
 from glagcn.data.validation import hold_out
 from glagcn.data.views import ViewChange
-from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, mean_pose, select_centers
+from glagcn.data.windows import MM_PER_METRE, FrameStore, fits_device, mean_pose
 from glagcn.engine.evaluation import EvaluationSet, scored_frames
 from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.run_data import RunData
 from glagcn.engine.runlog import RunLog
 from glagcn.engine.suite import BLOCK
 from glagcn.engine.suites import suite_of
-from glagcn.engine.training import RunData
 from glagcn.errors import UserError
 from glagcn.model.initial import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
+
+HOST_SHARE = 0.5  # of the available host memory may hold training frames
 
 
 def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
@@ -88,12 +95,14 @@ def camera_warning(cache: Cache) -> str | None:
 
 
 def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
-    """Select, plan, and make the frames of both splits resident."""
+    """Select, plan, and make the frames of both splits resident, unless those of the training split are streamed."""
     skeleton = get_skeleton(cache.skeleton)
+    streamed = is_streamed(config, ranks, cache)
+    change = ViewChange(config.turn, config.tilt, config.roll, config.distance)
     with ranks.agree():
-        train_split, test_split = select(
-            cache, config.subjects_train, config.subjects_test, config.actions, config.downsample
-        )
+        select = select_in_file if streamed else select_train
+        train_split = select(cache, config.subjects_train, config.actions, config.downsample)
+        test_split = select_test(cache, config.subjects_test, config.actions, config.downsample)
         trained, held_out = None, None
         if config.select_on == "validation":
             trained, held_out = hold_out(train_split, config.validation)
@@ -102,25 +111,44 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         )
         scored = scored_frames(test_split, config.test_frames)
         watched = None if held_out is None else scored_frames(held_out, config.validation_frames)
-        # Finding the cameras of other views may fail on the data.
-        change = ViewChange(config.turn, config.tilt, config.roll, config.distance)
-        train = FrameStore(
-            train_split,
-            skeleton,
-            config.frames,
-            ranks.device,
-            causal=config.causal,
-            change=change,
+        make_plan = BlockPlan if streamed else EpochPlan
+        plan = make_plan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, change.draws)
+        make_store = partial(
+            FrameStore, skeleton=skeleton, num_frames=config.frames, device=ranks.device, causal=config.causal
         )
-    test = FrameStore(test_split, skeleton, config.frames, ranks.device, causal=config.causal)
+        # Finding the cameras of other views may fail on the data.
+        if isinstance(plan, BlockPlan):
+            train = StreamedStore(
+                train_split, skeleton, config.frames, ranks.device, plan, causal=config.causal, change=change
+            )
+        else:
+            train = make_store(train_split, change=change)
+    validation = None
+    if held_out is not None and streamed:
+        # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
+        held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
+        validation = EvaluationSet("validation", held_out, make_store(held_out), watched)
+    elif held_out is not None:
+        validation = EvaluationSet("validation", held_out, train, watched)
     return RunData(
         cache=cache,
-        plan=EpochPlan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, change.draws),
+        plan=plan,
         train=train,
         train_split=train_split,
-        test=EvaluationSet("test", test_split, test, scored),
-        validation=None if held_out is None else EvaluationSet("validation", held_out, train, watched),
+        test=EvaluationSet("test", test_split, make_store(test_split), scored),
+        validation=validation,
     )
+
+
+def is_streamed(config: Config, ranks: Ranks, cache: Cache) -> bool:
+    """Whether training frames are streamed: as --stream says; "auto": where they fit neither the device nor half of the
+    host memory that is available to rank 0, whose answer all ranks take."""
+    if config.stream != "auto":
+        return config.stream == "on"
+    with ranks.agree():
+        nbytes = training_bytes(cache, config.subjects_train, config.actions, config.downsample)
+    on_device = ranks.device.type != "cpu" and fits_device(nbytes, ranks.device)
+    return ranks.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:

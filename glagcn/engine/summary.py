@@ -39,9 +39,9 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     widths = "x".join(map(str, config.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
-        f"train {len(train.sequences)} sequences of {len(train.pixels):,} frames, "
+        f"train {len(train.sequences)} sequences of {sum(info.length for info in train.sequences):,} frames, "
         f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.test.frames):,} of them scored; "
-        f"resident on {data.train.home.type}",
+        f"training windows {data.train.place}",
         _selection_text(config, data),
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
         f"{config.frames} frames ({widths}), {config.channels} channels, graph {model.graph.name}",

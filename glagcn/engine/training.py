@@ -10,14 +10,15 @@ import numpy as np
 import torch
 
 from glagcn.config import Config, to_dict
-from glagcn.data.cache import Cache, Split
-from glagcn.data.windows import MM_PER_METRE, EpochPlan, FrameStore, WindowIds, share, share_bounds
+from glagcn.data.plan import EpochPlan, WindowIds, share, share_bounds
+from glagcn.data.windows import MM_PER_METRE
 from glagcn.engine import checkpoint, numerics
 from glagcn.engine.curves import FILE_NAME, draw_training_curves
 from glagcn.engine.evaluation import Evaluation, EvaluationSet, evaluate, headline
 from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.run_data import RunData
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
 from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps
@@ -40,18 +41,6 @@ class Progress:
     seconds: float = 0.0
     interval: list[float] = field(default_factory=lambda: [0.0] * 3)
     epoch: list[float] = field(default_factory=lambda: [0.0] * 3)
-
-
-@dataclass(frozen=True)
-class RunData:
-    """What a run reads: the cache, what is chosen of it, the plan of training windows, and the resident frames."""
-
-    cache: Cache
-    plan: EpochPlan
-    train: FrameStore
-    train_split: Split  # the frames that `train` holds and `plan` numbers
-    test: EvaluationSet
-    validation: EvaluationSet | None  # the held-out training sequences, where they choose the best state
 
 
 class Trainer:

@@ -60,6 +60,22 @@ def test_all_parts_with_processes_of_their_own(verb, tmp_path):
     assert "512 GPUs" in ended.out
 
 
+@pytest.mark.launched
+def test_streaming_is_measured_by_name(verb, tmp_path):
+    file = tmp_path / "bench.json"
+    ended = verb(f"bench stream {TINY} --json {file}")
+    assert ended.code == 0, ended.err
+    report = json.loads(file.read_text())
+    check(report, {"stream"})
+    result = report["results"]["stream"]
+    assert set(result["rates"]) == {"resident", "streamed", "from_disk", "more_sequences"}
+    assert result["windows"] == 16_000
+    assert result["sequences"][1] == 10 * result["sequences"][0]
+    assert len(result["memory_bytes"]) == 6
+    assert all(now["anon"] > 0 for now in result["memory_bytes"])
+    assert "the same frames as 640 sequences instead of 64" in ended.out
+
+
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [

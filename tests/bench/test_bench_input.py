@@ -12,10 +12,12 @@ from glagcn.bench.data import RepeatedMotion, make_cache
 from glagcn.bench.reference_input import ReferenceLoader
 from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
 from glagcn.bench.reference_weights import reference_of
+from glagcn.bench.streaming import cut
 from glagcn.config import parse_command_line
 from glagcn.data.cache import open_cache
+from glagcn.data.plan import EpochPlan, WindowIds
 from glagcn.data.sources.facts_3dhp import TRAIN_SEQUENCES
-from glagcn.data.windows import EpochPlan, FrameStore, WindowIds
+from glagcn.data.windows import FrameStore
 from glagcn.engine.evaluation import predict_frames, scored_frames
 from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
@@ -110,6 +112,15 @@ def test_the_large_data_set_has_the_official_size():
     many = RepeatedMotion(copies=3).infos("train")
     assert sum(info.length for info in many) == 3 * 1_052_736
     assert len({info.name for info in many}) == len(many)
+
+
+def test_a_split_cut_into_pieces_has_the_same_frames(cache):
+    split = cut(cache.train, 7)
+    assert len(split.sequences) == 7 * len(cache.train.sequences)
+    ends = split.starts + [info.length for info in split.sequences]
+    assert split.starts[0] == 0
+    np.testing.assert_array_equal(split.starts[1:], ends[:-1])
+    assert ends[-1] == len(split.pixels) == len(cache.train.pixels)
 
 
 def test_the_cache_opens_as_any_other(tmp_path):

@@ -5,9 +5,9 @@ import pytest
 
 from glagcn.config import parse_command_line
 from glagcn.data.cache import Split
+from glagcn.data.plan import select_centers
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.validation import frames_of, hold_out
-from glagcn.data.windows import select_centers
 from glagcn.errors import UserError
 
 NAMES = ("S1/Seq1/cam0", "S1/Seq1/cam1", "S1/Seq2/cam0", "S10/Seq1/cam0", "S8/Jog 1/cam0", "S8/Jogging/cam0")

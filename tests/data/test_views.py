@@ -5,9 +5,10 @@ import pytest
 import torch
 
 from glagcn.data.cache import Split
+from glagcn.data.plan import EpochPlan, WindowIds
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.views import ViewChange, Views, find_cameras, rotations
-from glagcn.data.windows import EpochPlan, FrameStore, WindowIds
+from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 

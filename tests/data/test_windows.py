@@ -7,16 +7,9 @@ import torch
 
 from glagcn.data.cache import Split
 from glagcn.data.distortions import distortions
+from glagcn.data.plan import EpochPlan, WindowIds, select_centers, share
 from glagcn.data.sequence import SequenceInfo
-from glagcn.data.windows import (
-    EpochPlan,
-    FrameStore,
-    WindowIds,
-    mean_pose,
-    mirror,
-    select_centers,
-    share,
-)
+from glagcn.data.windows import FrameStore, mean_pose, mirror
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from glagcn.config import parse_command_line
-from glagcn.data.windows import EpochPlan
+from glagcn.data.plan import EpochPlan
 from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps, planned_windows
 from glagcn.errors import UserError
 

@@ -6,7 +6,8 @@ import numpy as np
 import torch
 
 from glagcn.config import parse_command_line
-from glagcn.data.windows import Batch, share_bounds
+from glagcn.data.plan import share_bounds
+from glagcn.data.windows import Batch
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.step import Stepper
 from glagcn.model.network import LiftingNetwork

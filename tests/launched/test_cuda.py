@@ -7,7 +7,11 @@ import pytest
 import torch
 
 from glagcn.data import windows
-from glagcn.data.windows import FrameStore, WindowIds
+from glagcn.data.cache import open_cache
+from glagcn.data.cache_writer import write_cache
+from glagcn.data.plan import WindowIds
+from glagcn.data.windows import FrameStore
+from tests.data.test_streamed import RandomSource, both_stores
 from tests.data.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
 
@@ -21,12 +25,23 @@ IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 5
 @pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
 def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
     split = make_split([40, 20])
-    monkeypatch.setattr(windows, "_fits", lambda nbytes, device: fits)
+    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
     store = FrameStore(split, SKELETON, 27, torch.device("cuda"))
     assert store.home.type == ("cuda" if fits else "cpu")
     host = FrameStore(split, SKELETON, 27, torch.device("cpu"))
     for there, here in zip(store.stream(iter(IDS)), host.stream(iter(IDS)), strict=True):
         for part, expected in zip(there, here, strict=True):
+            assert part.device.type == "cuda"
+            torch.testing.assert_close(part.cpu(), expected, rtol=1e-6, atol=1e-6)
+
+
+def test_streamed_batches_on_the_device_equal_resident_ones_on_the_host(tmp_path):
+    write_cache(tmp_path / "cache.h5", RandomSource())
+    cache = open_cache(tmp_path / "cache.h5")
+    plan, store, host = both_stores(cache, device=torch.device("cuda"))
+    ids = [plan.batch(epoch, index) for epoch in range(20) for index in range(plan.steps_per_epoch)]
+    for item, batch in zip(ids, store.stream(iter(ids), reuse=True), strict=True):
+        for part, expected in zip(batch, host.windows(item), strict=True):
             assert part.device.type == "cuda"
             torch.testing.assert_close(part.cpu(), expected, rtol=1e-6, atol=1e-6)
 

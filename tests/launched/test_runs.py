@@ -43,6 +43,14 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
+def test_a_streamed_run_of_two_processes_resumes_bit_for_bit(run, tmp_path):
+    assert run("--stream on --max_steps 54 --run whole", 2).code == 0
+    assert run("--stream on --max_steps 22 --run parts", 2).code == 0
+    done = run("--stream on --max_steps 54 --run parts", 2)
+    assert "resumed at step 22 of 54" in done.out
+    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+
+
 def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
     # The run is evaluated at step 42, stopped at 50 (with an evaluation of its own), and goes on to 54.
     for name, stops in (("whole", [54]), ("parts", [50, 54])):
