@@ -62,6 +62,12 @@ def imported(nodes) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("glagcn.")}
 
 
+def test_no_two_test_files_share_a_name():
+    """pytest imports a test file by its bare name: of two, only the first would be run."""
+    names = [path.name for path in sorted((REPOSITORY / "tests").rglob("test_*.py"))]
+    assert len(names) == len(set(names)), [name for name in set(names) if names.count(name) > 1]
+
+
 def functions(tree: ast.Module):
     return [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
 

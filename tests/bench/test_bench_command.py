@@ -69,7 +69,7 @@ def test_streaming_is_measured_by_name(verb, tmp_path):
     check(report, {"stream"})
     result = report["results"]["stream"]
     assert set(result["rates"]) == {"resident", "streamed", "from_disk", "more_sequences"}
-    assert result["windows"] == 16_000
+    assert result["windows"] == 14_000  # the demo has 16,000, of which the recipe holds 2,000 out
     assert result["sequences"][1] == 10 * result["sequences"][0]
     assert len(result["memory_bytes"]) == 6
     assert all(now["anon"] > 0 for now in result["memory_bytes"])
