@@ -111,8 +111,9 @@ class Config:
         help="compute every batch in K parts, to save memory")
     lr: float = option(None, "-lr", "--lr", "--learning_rate", type=float, group="optimisation", trains=True,
         help="learning rate at the start, for the global batch: never divided by the number of processes")
-    optimizer: str = option(None, "--optimizer", choices=("adam", "ranger"), group="optimisation", trains=True,
-        help="Adam with amsgrad, or Ranger (RAdam with Lookahead)")
+    optimizer: str = option(None, "--optimizer", choices=("muon", "adam", "ranger"), group="optimisation",
+        trains=True,
+        help="Muon (orthogonalised momentum), Adam with amsgrad, or Ranger (RAdam with Lookahead)")
     schedule: str = option(None, "--schedule", choices=("exponential", "linear", "cosine", "steps"),
         group="optimisation", trains=True,
         help="decay of the rate: exponential or linear to --lr_final step by step, a cosine to --lr_final epoch by "

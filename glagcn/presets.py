@@ -36,7 +36,7 @@ _SAME_VIEWS = {"turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0}
 _OTHER_VIEWS = {"turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
 _AS_PUBLISHED = {"relative_input": False, "dropout": 0.1, **_SAME_VIEWS}
 _TUNED = {
-    "optimizer": "adam", "schedule": "linear", "lr": 4e-3, "lr_final": 1e-5, "warmup": 1000,
+    "optimizer": "muon", "schedule": "linear", "lr": 4e-3, "lr_final": 1e-5, "warmup": 1000,
     "bn_momentum_final": 0.1, "select_on": "validation", "relative_input": True, "dropout": 0.0,
 }
 # The rate of 1e-3 in the published 3DHP command is divided by the world size: 1.25e-4 on its eight GPUs.

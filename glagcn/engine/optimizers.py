@@ -1,4 +1,4 @@
-"""The optimisers of the published runs."""
+"""The optimisers of the recipes."""
 
 from collections.abc import Iterable
 
@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn import Parameter
 
 from glagcn.config import Config
+from glagcn.engine.muon import Muon
 
 
 def build_optimizer(config: Config, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
@@ -16,7 +17,10 @@ def build_optimizer(config: Config, parameters: Iterable[Parameter]) -> torch.op
     ranger  RAdam inside Lookahead, betas 0.95 and 0.999, eps 1e-5, 6 fast steps at alpha 0.5, no gradient
             centralisation; while the variance of the second moment is intractable, momentum alone (the published
             Human3.6M and HumanEva-I scripts).
+    muon    orthogonalised momentum for the convolutions, Adam for the rest (the tuned recipe).
     """
+    if config.optimizer == "muon":
+        return Muon(parameters, lr=config.lr)
     if config.optimizer == "ranger":
         from pytorch_optimizer import Ranger  # takes seconds to import
 
@@ -30,9 +34,9 @@ def build_optimizer(config: Config, parameters: Iterable[Parameter]) -> torch.op
 def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """A step of an optimiser that build_optimizer gave, but none where the number `stopped` is 1.
 
-    A fused Adam decides on the device, with what it has for scaled gradients; others have to wait for the number.
+    A fused Adam and Muon decide on the device, by what Adam has for scaled gradients; others wait for the number.
     """
-    if isinstance(optimizer, torch.optim.Adam):
+    if isinstance(optimizer, torch.optim.Adam | Muon):
         optimizer.found_inf = stopped
         optimizer.step()
     elif not stopped:
