@@ -19,7 +19,7 @@ BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "se
 # A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
 BENCH_DEFAULTS = {
     "frames": 27, "channels": 32, "batch_size": 128, "relative_input": False, "dropout": 0.1, "turn": 0.0, "tilt": 0.0,
-    "roll": 0.0, "distance": 0.0,
+    "roll": 0.0, "distance": 0.0, "optimizer": "adam",
 }  # fmt: skip
 # What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")

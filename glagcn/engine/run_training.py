@@ -8,6 +8,7 @@ from glagcn.config import Config, to_dict
 from glagcn.engine import checkpoint
 from glagcn.engine.evaluation import about_evaluation, headline, write_results
 from glagcn.engine.files import make_folder
+from glagcn.engine.place import place_of
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
 from glagcn.engine.runlog import Moment, RunLog
@@ -135,15 +136,21 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         # Not kept when the run goes on: only its end has to do with the test set.
         trainer.log.record("test", progress.step, evaluation.scalars, **trainer.marks(), unscheduled=True)
     chosen = CHOSEN[trainer.config.select_on]
+    mean_pose, windows = (
+        mean_pose_error(trainer.data, trainer.data.test),
+        trainer.data.plan.windows_until(progress.step),
+    )
+    place = place_of(trainer.config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
     about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
         "selected_on": trainer.config.select_on,
         "validation_mm": best["progress"]["best_mm"] if trainer.config.select_on == "validation" else None,
         "windows": trainer.data.plan.windows_until(best["progress"]["step"]),
-        "trained_windows": trainer.data.plan.windows_until(progress.step),
+        "trained_windows": windows,
         "training_seconds": round(progress.seconds, 1),
-        "mean_pose_mm": mean_pose_error(trainer.data, trainer.data.test),
+        "mean_pose_mm": mean_pose,
+        "place": asdict(place) if place else None,
     }
     result = write_results(evaluation, target, about)
     trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
@@ -152,3 +159,5 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         f"State of step {result['step']}, {chosen}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )
+    if place:
+        trainer.log.say(place.text())
