@@ -8,6 +8,7 @@ from glagcn.config import resolve
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
 
+LAUNCH = Path(__file__).parents[2] / "launch"
 GOOD = """
 title = "Start"
 seeds = [2, 0]
@@ -103,13 +104,20 @@ def test_other_training_windows_are_noted(tmp_path):
 
 
 def test_the_example_is_a_study_and_the_one_of_the_readme():
-    path = Path(__file__).parents[2] / "launch/study.toml"
+    path = LAUNCH / "study.toml"
     assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
     assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "README.md").read_text()
 
 
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.toml")), ids=lambda path: path.name)
+def test_every_study_that_comes_along_can_be_run(path):
+    for configuration in read_study(path).configurations:
+        config, _ = resolve(configuration.given)
+        assert config.windows
+
+
 def test_the_study_of_the_recipe_compares_published_and_tuned_on_the_same_frames():
-    study = read_study(Path(__file__).parents[2] / "launch/recipe_study.toml")
+    study = read_study(LAUNCH / "recipe_study.toml")
     configs = {one.name: resolve(one.given)[0] for one in study.configurations}
     assert (configs["published"].recipe, configs["tuned"].recipe) == ("published", "tuned")
     assert {config.windows for config in configs.values()} == {50000}
