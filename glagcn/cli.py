@@ -146,6 +146,7 @@ def _add_bench(verbs: Any) -> None:
     )
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
     add_options(bench, Config, BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
 
@@ -227,12 +228,14 @@ def _export(options: dict) -> None:
 
 
 def _bench(options: dict) -> None:
-    part, repeats, json_file = (options.pop(name) for name in ("part", "repeats", "json"))
+    part, repeats, json_file, profile = (options.pop(name) for name in ("part", "repeats", "json", "profile"))
     config, _ = resolve(BENCH_DEFAULTS | {"dataset": options.pop("dataset_scale")} | options)
 
     from glagcn.bench.run import run_bench
+    from glagcn.engine import allocator
 
-    print(run_bench(part, config, repeats, json_file))
+    allocator.keep_memory()  # as training does
+    print(run_bench(part, config, repeats, json_file, profile))
 
 
 def _study(options: dict) -> None:
