@@ -126,7 +126,7 @@ class AGCN(nn.Module):
             skip = None if self.residual is None else self.residual(x)
             x = self.graph_conv(x, adjacency)
         if host.serves(x):
-            x = host.TemporalConv.apply(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
+            x = host.temporal_conv(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
         else:
             x = self.temporal(x)
         x = self.bn(x)

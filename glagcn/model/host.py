@@ -11,8 +11,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from glagcn.model import filtering
+
 NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
 WIDE = 64  # channels from which on matrix products are faster than oneDNN's convolutions and weight gradients
+FILTERED = 128  # channels from which on the sums of minimal filtering cost less than the products that it saves
 UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
 
 
@@ -115,10 +118,43 @@ class GraphMix(torch.autograd.Function):
         )
 
 
+def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """x [N,C,V,T], weight [C',C,1,9] and bias [C'] to [N,C',V,ceil(T/stride)].
+
+    Without gradients always the plain one: what a window is lifted to does not depend on how many come with it.
+    """
+    if stride == 1 and x.shape[1] >= FILTERED and torch.is_grad_enabled() and filtering.pays(x):
+        return maps(FilteredConv.apply(rows(x), weight, bias))
+    return TemporalConv.apply(x, weight, bias, stride)
+
+
+class FilteredConv(torch.autograd.Function):
+    """The convolution over frames by minimal filtering, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [N,V,T,C], weight [C',C,1,9] and bias [C'] to [N,V,T,C']."""
+        ctx.save_for_backward(x, weight)
+        return filtering.convolve(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N,V,T,C'] to the gradients of forward's arguments."""
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        return (
+            filtering.input_gradient(gradient, weight),
+            filtering.weight_gradient(x, gradient),
+            gradient.flatten(0, 2).sum(0),
+        )
+
+
 class TemporalConv(torch.autograd.Function):
     """The convolution over frames, with its weight gradient as a matrix product over unfolded frames where C is large.
 
-    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.
+    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.  Where minimal
+    filtering pays, the weight gradient is taken by it.
     """
 
     @staticmethod
@@ -137,6 +173,8 @@ class TemporalConv(torch.autograd.Function):
         inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding)
         if weight.shape[1] < WIDE:
             weights = _weight_gradient(gradient, x, weight, ctx.stride, ctx.padding)
+        elif ctx.stride[1] == 1 and filtering.pays(x):
+            weights = filtering.weight_gradient(rows(x), rows(gradient))
         else:
             weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
         return inputs, weights, rows(gradient).flatten(0, 2).sum(0), None
