@@ -73,11 +73,10 @@ class AdaptiveGraphConv(nn.Module):
         """
         n, _, v, t = x.shape
         size = self.embed_channels * t
-        embedded = host.pointwise(self.embed, x)
         if host.serves(x):
-            scores = host.Scores.apply(embedded)
+            scores = host.Scores.apply(x, self.embed.weight, self.embed.bias)
         else:
-            parts = embedded.permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
+            parts = self.embed(x).permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
             theta, phi = parts.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
             scores = phi @ theta.transpose(-1, -2)
         return torch.softmax(scores.to(self.free_graph.dtype) / size, dim=-1)

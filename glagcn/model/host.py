@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from glagcn.model import filtering
@@ -34,42 +34,43 @@ def maps(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution; with many channels, as a matrix product, which is faster than oneDNN's."""
-    if not serves(x) or x.shape[1] < WIDE:
-        return convolution(x)
-    return maps(F.linear(rows(x), convolution.weight.flatten(1), convolution.bias))
-
-
 class Scores(torch.autograd.Function):
-    """The products of phi and theta, [3,N,V,V] with phi's joints first, of embedded features [N,6*E,V,T].
+    """The products of phi and theta, [3,N,V,V] with phi's joints first, which a 1x1 convolution embeds.
 
     Autograd would put the two gradients side by side in one pass and bring them into order in another.
     """
 
     @staticmethod
-    def forward(ctx: Any, embedded: Tensor) -> Tensor:
-        """Embedded features, of which the channels are theta_1..3, phi_1..3, to [3,N,V,V]."""
-        n, channels, v, t = embedded.shape
-        size = channels // (2 * NUM_SUBSETS)
-        parts = rows(embedded).view(n, v, t, 2 * NUM_SUBSETS, size).permute(3, 0, 1, 2, 4)
-        parts = parts.reshape(2, NUM_SUBSETS * n, v, t * size)
-        ctx.save_for_backward(parts)
-        ctx.shape = embedded.shape
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [N,C,V,T], weight [6*E,C,1,1] and bias [6*E], of theta_1..3 and phi_1..3, to [3,N,V,V]."""
+        n, c, v, t = x.shape
+        embedded = rows(F.conv2d(x, weight, bias)) if c < WIDE else F.linear(rows(x), weight.flatten(1), bias)
+        parts = embedded.view(n * v * t, 2 * NUM_SUBSETS, -1).transpose(0, 1).reshape(2, NUM_SUBSETS * n, v, -1)
+        ctx.save_for_backward(x, weight, parts)
         return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """[3,N,V,V] to [N,6*E,V,T]."""
-        (parts,) = ctx.saved_tensors
-        n, channels, v, t = ctx.shape
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """[3,N,V,V] to the gradients of forward's arguments."""
+        x, weight, parts = ctx.saved_tensors
+        n, c, v, t = x.shape
         gradient = gradient.reshape(-1, v, v)
-        result = gradient.new_empty(n, v, t, 2, NUM_SUBSETS, channels // (2 * NUM_SUBSETS))
-        for factor, product in enumerate((gradient.transpose(1, 2), gradient)):
-            part = torch.bmm(product, parts[1 - factor])
-            result[:, :, :, factor] = part.view(NUM_SUBSETS, n, v, t, -1).permute(1, 2, 3, 0, 4)
-        return maps(result.view(n, v, t, channels))
+        given = torch.empty_like(parts)
+        torch.bmm(gradient.transpose(1, 2), parts[1], out=given[0])
+        torch.bmm(gradient, parts[0], out=given[1])
+        places = n * v * t
+        given = given.view(2 * NUM_SUBSETS, places, -1).transpose(0, 1).reshape(places, -1)
+        inputs = None
+        if c < WIDE:
+            embedded = maps(given.view(n, v, t, -1))
+            weights = _weight_gradient(embedded, x, weight)
+            if ctx.needs_input_grad[0]:
+                inputs = _input_gradient(embedded, x, weight)
+        else:
+            weights = (given.t() @ rows(x).view(places, c)).view_as(weight)
+            inputs = maps((given @ weight.flatten(1)).view(n, v, t, c))
+        return inputs, weights, given.sum(0)
 
 
 def graph_mix(x: Tensor, gather: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
