@@ -74,8 +74,16 @@ class Scores(torch.autograd.Function):
 
 
 def graph_mix(x: Tensor, gather: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',V,T]; see GraphMix."""
-    n, _, v, t = x.shape
+    """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',V,T]; see GraphMix.
+
+    Where the mix leaves fewer channels, as in the sequence head, it comes before the aggregation.
+    """
+    n, c, v, t = x.shape
+    if len(weight) < c:
+        mixed = F.linear(rows(x), weight.permute(2, 0, 1, 3).reshape(-1, c)).view(n, v, t, NUM_SUBSETS, -1)
+        mixed = mixed.permute(0, 3, 1, 2, 4).reshape(n, NUM_SUBSETS * v, -1)
+        summed = torch.bmm(gather.view(n, NUM_SUBSETS, v, v).transpose(1, 2).reshape(n, v, -1), mixed)
+        return maps(summed.view(n, v, t, -1) + bias)
     return maps(rows(GraphMix.apply(x, gather, weight, bias)).view(n, v, t, -1))
 
 
