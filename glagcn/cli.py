@@ -18,8 +18,8 @@ PARTS_HELP = "all: all but stream, which writes ten times the data (3.7 GB) into
 BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
 # A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
 BENCH_DEFAULTS = {
-    "frames": 27, "channels": 32, "batch_size": 128, "relative_input": False, "dropout": 0.1, "turn": 0.0, "tilt": 0.0,
-    "roll": 0.0, "distance": 0.0,
+    "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
+    "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
 }  # fmt: skip
 # What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
