@@ -18,8 +18,8 @@ PARTS_HELP = "all: all but stream, which writes ten times the data (3.7 GB) into
 BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
 # A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
 BENCH_DEFAULTS = {
-    "frames": 27, "channels": 32, "batch_size": 128, "relative_input": False, "dropout": 0.1, "turn": 0.0, "tilt": 0.0,
-    "roll": 0.0, "distance": 0.0, "optimizer": "adam",
+    "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
+    "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
 }  # fmt: skip
 # What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
@@ -146,6 +146,7 @@ def _add_bench(verbs: Any) -> None:
     )
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
     add_options(bench, Config, BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
 
@@ -227,12 +228,14 @@ def _export(options: dict) -> None:
 
 
 def _bench(options: dict) -> None:
-    part, repeats, json_file = (options.pop(name) for name in ("part", "repeats", "json"))
+    part, repeats, json_file, profile = (options.pop(name) for name in ("part", "repeats", "json", "profile"))
     config, _ = resolve(BENCH_DEFAULTS | {"dataset": options.pop("dataset_scale")} | options)
 
     from glagcn.bench.run import run_bench
+    from glagcn.engine import allocator
 
-    print(run_bench(part, config, repeats, json_file))
+    allocator.keep_memory()  # as training does
+    print(run_bench(part, config, repeats, json_file, profile))
 
 
 def _study(options: dict) -> None:

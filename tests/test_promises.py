@@ -97,7 +97,7 @@ def test_flags_in_the_documentation_exist():
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
-        "--json", "--dataset-scale", "--repeats", "--jobs", "--only",
+        "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":

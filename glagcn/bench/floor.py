@@ -1,6 +1,8 @@
 """The floor: the fewest operations and bytes that the model needs, and how long they take at this machine's peaks.
 
-It is a bound, not a plan: whatever is done, each of these operations and each of these bytes has to be paid for.
+It is a bound, not a plan: whatever is done, each of these operations and each of these bytes has to be paid for.  But
+for one: minimal filtering (glagcn/model/filtering.py) needs five of nine products of the temporal convolution, and
+where it serves, with many channels on a CPU, a step can take less than its floor.
 
     seconds = max(operations / peak of a matrix product, bytes / peak of a copy)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.bench.floor import Cost, evaluation_cost, input_cost, training_cost
-from glagcn.bench.measure import interleaved, peak_memory
+from glagcn.bench.measure import Work, interleaved, peak_memory
 from glagcn.bench.reference_input import ReferenceLoader
 from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
 from glagcn.bench.reference_weights import reference_of
@@ -47,11 +47,21 @@ def measure_input(setting: Setting) -> dict[str, Any]:
 
 def measure_step(setting: Setting) -> dict[str, Any]:
     """Windows per second of one optimiser step on a batch that is there already."""
-    config, plan = setting.config, setting.plan
+    steps, windows = training_steps(setting)
+    times = interleaved(steps, setting.repeats, setting.device)
+    cost = training_cost(setting.model, windows, setting.number_bytes)
+    gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
+    result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
+    return result | {"gradient_bytes": gradient_bytes}
+
+
+def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
+    """One optimiser step of "ours" and of the "reference", from the same weights on one batch, and its windows."""
+    config = setting.config
     reference = reference_of(setting.model)
     stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model))
     plain = ReferenceStepper(reference, config.lr, config.sequence_weight, setting.model.target_frame)
-    batch = setting.data.train.windows(plan.batch(0, 0))
+    batch = setting.data.train.windows(setting.plan.batch(0, 0))
     windows = len(batch.inputs)
     stepper.model.train()
 
@@ -63,11 +73,7 @@ def measure_step(setting: Setting) -> dict[str, Any]:
         with numerics.full_precision():
             plain.step(batch)
 
-    times = interleaved({"ours": step, "reference": step_plainly}, setting.repeats, setting.device)
-    cost = training_cost(setting.model, windows, setting.number_bytes)
-    gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
-    result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
-    return result | {"gradient_bytes": gradient_bytes}
+    return {"ours": step, "reference": step_plainly}, windows
 
 
 def measure_evaluation(setting: Setting) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from glagcn.bench.profile import profile_lines
 from glagcn.engine.files import write_atomically
 
 HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "GB/s", "peak GB")
@@ -21,7 +22,9 @@ def table(report: dict[str, Any]) -> str:
         f"peaks: matrix product {peaks['flops'] / 1e9:.0f} GFLOP/s, copy {peaks['bytes'] / 1e9:.1f} GB/s\n"
     )
     results = report["results"]
-    return "\n".join([head, *lines, *_scaling_lines(results.get("scaling")), *_stream_lines(results.get("stream"))])
+    lines += [*_scaling_lines(results.get("scaling")), *_stream_lines(results.get("stream"))]
+    lines += profile_lines(results.get("step", {}).get("profile"))
+    return "\n".join([head, *lines])
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from glagcn import launcher
 from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
+from glagcn.bench.profile import profile_step
 from glagcn.bench.report import table, write_report
 from glagcn.bench.scaling import measure_scaling
 from glagcn.bench.setting import open_setting
@@ -27,11 +28,12 @@ BY_NAME_ONLY = {"stream"}  # it writes gigabytes
 ASKED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 
 
-def run_bench(part: str, config: Config, repeats: int, json_file: Path | None) -> str:
+def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, profile: bool = False) -> str:
     """Measure one part or "all"; -> the table.
 
     config   of the trainer, its data set "demo" or "3dhp": the scale.
     repeats  rounds that medians are taken of.
+    profile  say as well which operators the step spends its time in; only for the part "step".
     Raises UserError for options that cannot work and for a file that cannot be written.
     """
     if launcher.world_size() > 1:
@@ -42,11 +44,15 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None) -
         raise UserError(f"--repeats {repeats} cannot work; expected at least 1")
     if config.head == "mixed":
         raise UserError("--head mixed has no plain reference; expected shared or unshared")
+    if profile and part != "step":
+        raise UserError(f"--profile shows the operators of a training step, found the part {part}; expected step")
     with open_setting(config, repeats) as setting:
         results: dict[str, dict[str, Any]] = {}
         for name, measure in PARTS.items():
             if part == name or (part == "all" and name not in BY_NAME_ONLY):
                 results[name] = measure(setting)
+        if profile:
+            results["step"]["profile"] = profile_step(setting)
         report = {
             "machine": describe(setting.device),
             "peaks": asdict(setting.peaks),

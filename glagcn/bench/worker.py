@@ -16,7 +16,9 @@ BEGIN = time.perf_counter()
 def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
     """Do one job, "ours", "reference", "steps" or "batches"; -> what it measured."""
     from glagcn.config import from_dict
+    from glagcn.engine import allocator
 
+    allocator.keep_memory()  # as training does
     work = {"ours": _start, "reference": _start_plainly, "steps": _steps, "batches": _batches}[job]
     return work(from_dict(given.pop("config")), Path(given.pop("cache")), **given)
 

@@ -60,7 +60,7 @@ class AdaptiveGraphConv(nn.Module):
         graph = (adjacency + self.free_graph).transpose(1, 2).unsqueeze(1) + self._attention(x)
         gather = graph.transpose(0, 1).reshape(n, NUM_SUBSETS * v, v)
         if host.serves(x):
-            mixed = host.GraphMix.apply(x, gather, self.mix.weight, self.mix.bias.sum(0))
+            mixed = host.graph_mix(x, gather, self.mix.weight, self.mix.bias.sum(0))
             return F.relu_(add(self.dropout.after_norm(self.bn, mixed), self.skip(x)))
         aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n, v, t * c))
         mixed = self.mix(aggregated.view(n, NUM_SUBSETS * v, t, c).permute(0, 3, 1, 2))
@@ -73,11 +73,10 @@ class AdaptiveGraphConv(nn.Module):
         """
         n, _, v, t = x.shape
         size = self.embed_channels * t
-        embedded = host.pointwise(self.embed, x)
         if host.serves(x):
-            scores = host.Scores.apply(embedded)
+            scores = host.Scores.apply(x, self.embed.weight, self.embed.bias)
         else:
-            parts = embedded.permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
+            parts = self.embed(x).permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
             theta, phi = parts.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
             scores = phi @ theta.transpose(-1, -2)
         return torch.softmax(scores.to(self.free_graph.dtype) / size, dim=-1)
@@ -126,7 +125,7 @@ class AGCN(nn.Module):
             skip = None if self.residual is None else self.residual(x)
             x = self.graph_conv(x, adjacency)
         if host.serves(x):
-            x = host.TemporalConv.apply(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
+            x = host.temporal_conv(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
         else:
             x = self.temporal(x)
         x = self.bn(x)

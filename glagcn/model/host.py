@@ -8,11 +8,14 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
+
+from glagcn.model import filtering
 
 NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
 WIDE = 64  # channels from which on matrix products are faster than oneDNN's convolutions and weight gradients
+FILTERED = 128  # channels from which on the sums of minimal filtering cost less than the products that it saves
 UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
 
 
@@ -31,85 +34,136 @@ def maps(x: Tensor) -> Tensor:
     return x.permute(0, 3, 1, 2)
 
 
-def pointwise(convolution: nn.Conv2d, x: Tensor) -> Tensor:
-    """A 1x1 convolution; with many channels, as a matrix product, which is faster than oneDNN's."""
-    if not serves(x) or x.shape[1] < WIDE:
-        return convolution(x)
-    return maps(F.linear(rows(x), convolution.weight.flatten(1), convolution.bias))
-
-
 class Scores(torch.autograd.Function):
-    """The products of phi and theta, [3,N,V,V] with phi's joints first, of embedded features [N,6*E,V,T].
+    """The products of phi and theta, [3,N,V,V] with phi's joints first, which a 1x1 convolution embeds.
 
     Autograd would put the two gradients side by side in one pass and bring them into order in another.
     """
 
     @staticmethod
-    def forward(ctx: Any, embedded: Tensor) -> Tensor:
-        """Embedded features, of which the channels are theta_1..3, phi_1..3, to [3,N,V,V]."""
-        n, channels, v, t = embedded.shape
-        size = channels // (2 * NUM_SUBSETS)
-        parts = rows(embedded).view(n, v, t, 2 * NUM_SUBSETS, size).permute(3, 0, 1, 2, 4)
-        parts = parts.reshape(2, NUM_SUBSETS * n, v, t * size)
-        ctx.save_for_backward(parts)
-        ctx.shape = embedded.shape
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [N,C,V,T], weight [6*E,C,1,1] and bias [6*E], of theta_1..3 and phi_1..3, to [3,N,V,V]."""
+        n, c, v, t = x.shape
+        embedded = rows(F.conv2d(x, weight, bias)) if c < WIDE else F.linear(rows(x), weight.flatten(1), bias)
+        parts = embedded.view(n * v * t, 2 * NUM_SUBSETS, -1).transpose(0, 1).reshape(2, NUM_SUBSETS * n, v, -1)
+        ctx.save_for_backward(x, weight, parts)
         return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        """[3,N,V,V] to [N,6*E,V,T]."""
-        (parts,) = ctx.saved_tensors
-        n, channels, v, t = ctx.shape
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor]:
+        """[3,N,V,V] to the gradients of forward's arguments."""
+        x, weight, parts = ctx.saved_tensors
+        n, c, v, t = x.shape
         gradient = gradient.reshape(-1, v, v)
-        result = gradient.new_empty(n, v, t, 2, NUM_SUBSETS, channels // (2 * NUM_SUBSETS))
-        for factor, product in enumerate((gradient.transpose(1, 2), gradient)):
-            part = torch.bmm(product, parts[1 - factor])
-            result[:, :, :, factor] = part.view(NUM_SUBSETS, n, v, t, -1).permute(1, 2, 3, 0, 4)
-        return maps(result.view(n, v, t, channels))
+        given = torch.empty_like(parts)
+        torch.bmm(gradient.transpose(1, 2), parts[1], out=given[0])
+        torch.bmm(gradient, parts[0], out=given[1])
+        places = n * v * t
+        given = given.view(2 * NUM_SUBSETS, places, -1).transpose(0, 1).reshape(places, -1)
+        inputs = None
+        if c < WIDE:
+            embedded = maps(given.view(n, v, t, -1))
+            weights = _weight_gradient(embedded, x, weight)
+            if ctx.needs_input_grad[0]:
+                inputs = _input_gradient(embedded, x, weight)
+        else:
+            weights = (given.t() @ rows(x).view(places, c)).view_as(weight)
+            inputs = maps((given @ weight.flatten(1)).view(n, v, t, c))
+        return inputs, weights, given.sum(0)
+
+
+def graph_mix(x: Tensor, gather: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',V,T]; see GraphMix.
+
+    Where the mix leaves fewer channels, as in the sequence head, it comes before the aggregation.
+    """
+    n, c, v, t = x.shape
+    if len(weight) < c:
+        mixed = F.linear(rows(x), weight.permute(2, 0, 1, 3).reshape(-1, c)).view(n, v, t, NUM_SUBSETS, -1)
+        mixed = mixed.permute(0, 3, 1, 2, 4).reshape(n, NUM_SUBSETS * v, -1)
+        summed = torch.bmm(gather.view(n, NUM_SUBSETS, v, v).transpose(1, 2).reshape(n, v, -1), mixed)
+        return maps(summed.view(n, v, t, -1) + bias)
+    return maps(rows(GraphMix.apply(x, gather, weight, bias)).view(n, v, t, -1))
 
 
 class GraphMix(torch.autograd.Function):
-    """Aggregation over the three graphs and the mix of channels, with the mix's weight gradient as matrix products.
+    """Aggregation over the three graphs and the mix of channels, with gradients as products over long rows.
 
-    oneDNN's weight gradient of a dilated convolution runs at a third of that speed.
+    The three aggregated maps, [3,V*T] places each, are one image of three rows: a convolution with three taps over
+    that is a third faster in oneDNN than one with taps V joints apart.
     """
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, gather: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',V,T]."""
+        """x [N,C,V,T], gather [N,3*V,V], weight [C',C,3,1] and bias [C'] to [N,C',1,V*T]."""
         n, c, v, t = x.shape
         flat = rows(x).view(n, v, t * c)
-        aggregated = torch.bmm(gather, flat).view(n, NUM_SUBSETS * v, t, c)
-        ctx.save_for_backward(flat, gather, aggregated, weight)
-        return F.conv2d(maps(aggregated), weight, bias, dilation=(v, 1))
+        taps = torch.bmm(gather, flat).view(n, NUM_SUBSETS, v * t, c)
+        ctx.save_for_backward(flat, gather, taps, weight)
+        ctx.shape = x.shape
+        return F.conv2d(maps(taps), weight, bias)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor, Tensor, Tensor]:
-        """[N,C',V,T] to the gradients of forward's arguments."""
-        flat, gather, aggregated, weight = ctx.saved_tensors
-        n, v, _ = flat.shape
-        _, _, t, c = aggregated.shape
-        gradient = maps(rows(gradient))
-        received = _input_gradient(gradient, maps(aggregated), weight, (1, 1), (0, 0), (v, 1))
-        received = rows(received).view(n, NUM_SUBSETS * v, t * c)
+        """[N,C',1,V*T] to the gradients of forward's arguments."""
+        flat, gather, taps, weight = ctx.saved_tensors
+        n, c, v, t = ctx.shape
+        gradient = rows(gradient)
+        received = rows(_input_gradient(maps(gradient), maps(taps), weight)).view(n, NUM_SUBSETS * v, t * c)
         inputs = torch.bmm(gather.transpose(1, 2), received) if ctx.needs_input_grad[0] else None
-        outputs = rows(gradient).view(n, v * t, -1).transpose(1, 2)
-        taps = aggregated.view(n, NUM_SUBSETS, v * t, c)
-        weights = torch.stack([torch.bmm(outputs, taps[:, k]).sum(0) for k in range(NUM_SUBSETS)], dim=1)
+        if weight.shape[1] < WIDE:
+            weights = _weight_gradient(maps(gradient), maps(taps), weight)
+        else:
+            outputs = gradient.squeeze(1).transpose(1, 2)
+            products = [torch.bmm(outputs, taps[:, k]).sum(0) for k in range(NUM_SUBSETS)]
+            weights = maps(torch.stack(products, dim=1).unsqueeze(2))
         return (
             None if inputs is None else maps(inputs.view(n, v, t, c)),
-            torch.bmm(received, flat.transpose(1, 2)),
-            maps(weights.unsqueeze(2)),
-            gradient.sum((0, 2, 3)),
+            torch.bmm(flat, received.transpose(1, 2)).transpose(1, 2),
+            weights,
+            gradient.flatten(0, 2).sum(0),
+        )
+
+
+def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
+    """x [N,C,V,T], weight [C',C,1,9] and bias [C'] to [N,C',V,ceil(T/stride)].
+
+    Without gradients always the plain one: what a window is lifted to does not depend on how many come with it.
+    """
+    if stride == 1 and x.shape[1] >= FILTERED and torch.is_grad_enabled() and filtering.pays(x):
+        return maps(FilteredConv.apply(rows(x), weight, bias))
+    return TemporalConv.apply(x, weight, bias, stride)
+
+
+class FilteredConv(torch.autograd.Function):
+    """The convolution over frames by minimal filtering, forward and backward."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        """x [N,V,T,C], weight [C',C,1,9] and bias [C'] to [N,V,T,C']."""
+        ctx.save_for_backward(x, weight)
+        return filtering.convolve(x, weight, bias)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """[N,V,T,C'] to the gradients of forward's arguments."""
+        x, weight = ctx.saved_tensors
+        gradient = gradient.contiguous()
+        return (
+            filtering.input_gradient(gradient, weight),
+            filtering.weight_gradient(x, gradient),
+            gradient.flatten(0, 2).sum(0),
         )
 
 
 class TemporalConv(torch.autograd.Function):
     """The convolution over frames, with its weight gradient as a matrix product over unfolded frames where C is large.
 
-    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.
+    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.  Where minimal
+    filtering pays, the weight gradient is taken by it.
     """
 
     @staticmethod
@@ -125,12 +179,14 @@ class TemporalConv(torch.autograd.Function):
         """[N,C',V,ceil(T/stride)] to the gradients of forward's arguments."""
         x, weight = ctx.saved_tensors
         gradient = maps(rows(gradient))
-        inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding, (1, 1))
+        inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding)
         if weight.shape[1] < WIDE:
             weights = _weight_gradient(gradient, x, weight, ctx.stride, ctx.padding)
+        elif ctx.stride[1] == 1 and filtering.pays(x):
+            weights = filtering.weight_gradient(rows(x), rows(gradient))
         else:
             weights = _unfolded_weight_gradient(gradient, x, weight, ctx.stride[1])
-        return inputs, weights, gradient.sum((0, 2, 3)), None
+        return inputs, weights, rows(gradient).flatten(0, 2).sum(0), None
 
 
 class Drop(torch.autograd.Function):
@@ -193,17 +249,19 @@ def _unfolded_weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, strid
     return maps(result.view(out_channels, 1, kernel, c))
 
 
-def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any) -> Tensor:
-    return _convolution_backward(gradient, x, weight, stride, padding, dilation, [True, False, False])[0]
+def _input_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any = (1, 1), padding: Any = (0, 0)) -> Tensor:
+    return _convolution_backward(gradient, x, weight, stride, padding, [True, False, False])[0]
 
 
-def _weight_gradient(gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any) -> Tensor:
-    return _convolution_backward(gradient, x, weight, stride, padding, (1, 1), [False, True, False])[1]
+def _weight_gradient(
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Any = (1, 1), padding: Any = (0, 0)
+) -> Tensor:
+    return _convolution_backward(gradient, x, weight, stride, padding, [False, True, False])[1]
 
 
 def _convolution_backward(
-    gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, dilation: Any, wanted: list[bool]
+    gradient: Tensor, x: Tensor, weight: Tensor, stride: Any, padding: Any, wanted: list[bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
     return torch.ops.aten.convolution_backward(
-        gradient, x, weight, [weight.shape[0]], stride, padding, dilation, False, [0, 0], 1, wanted
+        gradient, x, weight, [weight.shape[0]], stride, padding, (1, 1), False, [0, 0], 1, wanted
     )

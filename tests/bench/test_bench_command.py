@@ -39,6 +39,26 @@ def test_a_part_measures_and_writes(verb, tmp_path, part):
     assert "GFLOP/s" in ended.out
 
 
+def test_a_profile_names_the_operators_of_both_ways(verb, tmp_path):
+    file = tmp_path / "bench.json"
+    ended = verb(f"bench step {TINY} --profile --json {file}")
+    assert ended.code == 0, ended.err
+    found = json.loads(file.read_text())["results"]["step"]["profile"]
+    assert set(found) == {"ours", "reference"}
+    for name, rows in found.items():
+        assert f"one step, {name}: " in ended.out
+        assert sum(row["share"] for row in rows) == pytest.approx(1)
+        assert rows == sorted(rows, key=lambda row: row["self_ms"], reverse=True)
+        assert f"  {rows[0]['operator']}\n" in ended.out
+    calls = {name: {row["operator"]: row["calls"] for row in rows} for name, rows in found.items()}
+    # Blocks of the model and of 9 frames: expand, sequence, head, and two for each of two widths.  The reference has
+    # in each three products of features and three of graphs, and each forward product has two backward.
+    assert calls["ours"]["GraphMixBackward"] == 6  # the sequence head mixes first
+    for name in found:
+        assert calls[name]["Optimizer.step#Adam.step"] == 1
+    assert calls["reference"]["aten::bmm"] == 3 * 6 * 7
+
+
 def test_both_ways_of_evaluating_agree(verb, tmp_path):
     file = tmp_path / "bench.json"
     assert verb(f"bench eval {TINY} --json {file}").code == 0
@@ -88,6 +108,7 @@ def test_streaming_is_measured_by_name(verb, tmp_path):
         (f"bench step {TINY} --batch_size 0", [r"--batch_size 0", "at least 1"]),
         ("bench step --dataset-scale huge", [r"huge"]),
         ("bench step --lr 1", [r"--lr"]),
+        (f"bench input {TINY} --profile", ["--profile", "part input", "expected step"]),
         (f"bench step {TINY} --precision tf32", [r"--precision tf32"]),
     ],
 )

@@ -74,7 +74,8 @@ def test_a_sample_leaves_the_sequence_as_it_was(cache):
 
 
 def test_a_step_moves_the_weights_as_ours_does(cache):
-    config, _ = parse_command_line(["--dataset", "demo", "--frames", "9", "--dropout", "0", "--workers", "1"])
+    flags = "--dataset demo --frames 9 --dropout 0 --optimizer adam --workers 1"
+    config, _ = parse_command_line(flags.split())
     batch = FrameStore(cache.train, SKELETON, 9, CPU).windows(EpochPlan(np.arange(400), 16, "copy", 0).batch(0, 0))
     model = network()
     plain = ReferenceStepper(reference_of(model), config.lr, config.sequence_weight, model.target_frame)

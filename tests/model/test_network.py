@@ -159,8 +159,8 @@ def test_under_autocast_coordinates_are_read_and_written_in_float32():
     model = small().eval()
     dtypes = {}
     for name in ("expand", "sequence.0"):
-        convolution = model.get_submodule(f"{name}.graph_conv.embed")
-        convolution.register_forward_hook(lambda _, args, out, name=name: dtypes.update({name: out.dtype}))
+        norm = model.get_submodule(f"{name}.graph_conv.bn")
+        norm.register_forward_hook(lambda _, args, out, name=name: dtypes.update({name: args[0].dtype}))
     x = torch.randn(2, 9, 17, 2)
     exact = model(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):

@@ -1,0 +1,61 @@
+"""Where the time of a training step goes: its operators, as PyTorch's profiler counts them."""
+
+from typing import Any
+
+import torch
+from torch.autograd import DeviceType
+from torch.profiler import ProfilerActivity, profile
+
+from glagcn.bench.measure import Work, peak_memory
+from glagcn.bench.parts import training_steps
+from glagcn.bench.setting import Setting
+
+WARM_UP = 2
+SHOWN = 15  # operators in the table
+
+
+def profile_step(setting: Setting) -> dict[str, list[dict[str, Any]]]:
+    """Every operator of one step of ours and one of the reference, the costliest first; see `operators`."""
+    steps, _ = training_steps(setting)
+    return {name: operators(step, setting.device) for name, step in steps.items()}
+
+
+def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
+    """What `work` spends in each operator itself, without those that it calls: on CUDA time of the device.
+
+    -> [{"operator": name, "share": of the whole, "self_ms": milliseconds, "calls": count}], the costliest first.
+    """
+    cuda = device.type == "cuda"
+    for _ in range(WARM_UP):
+        work()
+    if not cuda:
+        # What the profiler notes down breaks up the memory that steps reuse, and operators would pay for new pages.
+        torch.ones(peak_memory(device), dtype=torch.uint8)
+    activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
+    with profile(activities=activities) as profiler:
+        work()
+        if cuda:
+            torch.cuda.synchronize(device)
+    # The kernels of a device are rows as well; their time is that of the operators that started them.
+    rows = [row for row in profiler.key_averages() if row.device_type == DeviceType.CPU]
+    times = [row.self_device_time_total if cuda else row.self_cpu_time_total for row in rows]  # microseconds
+    whole = sum(times)
+    counted = [
+        {"operator": row.key, "share": time / whole, "self_ms": time / 1000, "calls": row.count}
+        for row, time in zip(rows, times, strict=True)
+    ]
+    return sorted(counted, key=lambda row: row["self_ms"], reverse=True)
+
+
+def profile_lines(found: dict[str, list[dict[str, Any]]] | None) -> list[str]:
+    """The operators that cost most, as lines of text; none where nothing was profiled."""
+    lines = []
+    for name, rows in (found or {}).items():
+        total = sum(row["self_ms"] for row in rows)
+        lines += ["", f"one step, {name}: {total:.1f} ms in {sum(row['calls'] for row in rows)} calls of operators"]
+        lines += ["  of the whole    self ms    calls  operator"]
+        lines += [
+            f"  {100 * row['share']:10.1f} % {row['self_ms']:10.2f} {row['calls']:8}  {row['operator']}"
+            for row in rows[:SHOWN]
+        ]
+    return lines
