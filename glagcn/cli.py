@@ -232,9 +232,7 @@ def _bench(options: dict) -> None:
     config, _ = resolve(BENCH_DEFAULTS | {"dataset": options.pop("dataset_scale")} | options)
 
     from glagcn.bench.run import run_bench
-    from glagcn.engine import allocator
 
-    allocator.keep_memory()  # as training does
     print(run_bench(part, config, repeats, json_file, profile))
 
 
