@@ -6,9 +6,10 @@ from itertools import pairwise
 
 from glagcn.config import Config
 
-# By data set: training windows, and what is left of the mean pose's test error after them, tuned and published.
+Curve = tuple[tuple[int, float], ...]  # training windows, and what is left of the mean pose's test error after them
+
 # 3dhp: CMU motion capture in the layout of MPI-INF-3DHP, 32 channels, 27 frames (docs/recipe.md).  demo: its preset.
-TABLES: dict[str, tuple[tuple[int, float, float], ...]] = {}
+TABLES: dict[str, dict[str, Curve]] = {}
 SUSPICIOUS = 1.3  # times the table's error
 
 
@@ -49,14 +50,16 @@ def place_of(config: Config, windows: int, error: float, mean_pose_error: float)
     capped by --debug or --max_steps.
     """
     table = TABLES.get(config.dataset)
-    if not table or windows < table[0][0] or config.resume or config.debug or config.max_steps:
+    if not table or config.resume or config.debug or config.max_steps:
         return None
-    return Place(config.recipe, windows, error / mean_pose_error, *_row_at(table, windows))
+    if windows < max(curve[0][0] for curve in table.values()):
+        return None
+    shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
+    return Place(config.recipe, windows, error / mean_pose_error, **shares)
 
 
-def _row_at(table: tuple[tuple[int, float, float], ...], windows: int) -> list[float]:
-    for (begin, *first), (end, *last) in pairwise(table):
+def _share_at(curve: Curve, windows: int) -> float:
+    for (begin, first), (end, last) in pairwise(curve):
         if windows < end:
-            passed = math.log(windows / begin) / math.log(end / begin)
-            return [now + (then - now) * passed for now, then in zip(first, last, strict=True)]
-    return list(table[-1][1:])
+            return first + (last - first) * math.log(windows / begin) / math.log(end / begin)
+    return curve[-1][1]
