@@ -11,7 +11,7 @@ from glagcn.study.file import Study
 from glagcn.study.results import CurvePoint, Run, mean_curve
 
 AXES = {"windows": "training windows", "seconds": "seconds of training"}
-DECADE = 10
+WIDE = {"x": 10, "y": 3}  # the largest over the smallest number from which on an axis is logarithmic
 STYLES = ("-", "--", ":", "-.")  # one after the other when the ten colours are used up
 COLOURS = 10
 
@@ -25,23 +25,31 @@ def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> No
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    places: list[float] = []
+    places: dict[str, list[float]] = {"x": [], "y": []}
     for number, configuration in enumerate(study.configurations):
         own = [run for run in runs if run.configuration == configuration.name]
         if own and (points := mean_curve(own)):
             _draw_line(axes, points, against, number, f"{configuration.name} (n={len(own)})")
-            places += [getattr(point, against) for point in points]
-    if places and min(places) > 0 and max(places) > DECADE * min(places):
-        axes.set_xscale("log")
-        axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-        axes.xaxis.set_minor_formatter(NullFormatter())
+            places["x"] += [getattr(point, against) for point in points]
+            places["y"] += [point.mean for point in points]
+    for name, values in places.items():
+        if values and min(values) > 0 and max(values) > WIDE[name] * min(values):
+            _make_logarithmic(axes, name)
     split = runs[0].split if runs else "test"
     axes.set(xlabel=AXES[against], ylabel=f"{split} MPJPE, mm", title=study.title)
     axes.grid(alpha=0.3)
-    if places:
-        axes.legend()
+    if places["x"]:
+        figure.legend(loc="outside lower center", ncols=3)
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+def _make_logarithmic(axes, name: str) -> None:
+    """Of one axis, "x" or "y", with plain numbers at its ticks."""
+    axes.set(**{f"{name}scale": "log"})
+    axis = getattr(axes, f"{name}axis")
+    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _draw_line(axes, points: list[CurvePoint], against: str, number: int, label: str) -> None:

@@ -104,14 +104,15 @@ def _evaluation(records: Path, line: dict[str, Any]) -> Evaluation:
 
 
 def common_budgets(runs: list[Run]) -> list[int]:
-    """At most five numbers of windows after which every run was evaluated, each about twice the one before.
-
-    Without the end of the runs, if that is the same for all.
+    """At most five numbers of windows after which every run was evaluated: all of them, or each about twice the one
+    before.  Without the end of the runs, if that is the same for all.
     """
     sparsest = min(runs, key=lambda run: len(run.curve))
     common = [point.windows for point in sparsest.curve if all(run.at(point.windows) for run in runs)]
     if common and all(run.at(common[-1]) == run.curve[-1] for run in runs):
         common.pop()
+    if len(common) <= MOST_BUDGETS:
+        return common
     places = {len(common) >> halvings for halvings in range(MOST_BUDGETS)} - {0}
     return [common[place - 1] for place in sorted(places)]
 
