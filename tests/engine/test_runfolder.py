@@ -69,7 +69,7 @@ def test_options_that_did_not_shape_the_run_may_change(folder, config):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"lr": 0.5}, "--lr is 0.5 now and was 0.008"),
+        ({"lr": 0.5}, "--lr is 0.5 now and was 0.016"),
         ({"batch_size": 7}, "--batch_size is 7 now and was 128"),
         ({"cameras": (0, 1)}, r"--cameras is \(0, 1\) now and was None"),
         ({"seed": 1}, "--seed is 1 now and was 0"),

@@ -49,7 +49,7 @@ def test_a_finished_state_is_evaluated_where_it_is_taken_to(demo, first, tmp_pat
 def test_with_other_options_only_the_weights_are_taken_and_it_is_said(demo, first, tmp_path):
     ended = demo(f"--run second {RUN} --lr 1e-9 --lr_final 1e-9 --max_steps 1 --resume {first}/epoch_2.pt")
     assert "the optimiser, the learning rate and the count of epochs start fresh" in ended.out
-    assert "--lr is 1e-09 now and was 0.008" in ended.out
+    assert "--lr is 1e-09 now and was 0.016" in ended.out
     ours, theirs = (checkpoint.load(folder / "last.pt")["model"] for folder in (tmp_path / "runs/second", first))
     torch.testing.assert_close(ours["head.unshared.weight"], theirs["head.unshared.weight"], rtol=0, atol=1e-7)
     shutil.move(first / "epoch_2.pt", tmp_path / "elsewhere.pt")  # a run that was stopped does not need it any more

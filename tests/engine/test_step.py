@@ -86,7 +86,7 @@ def test_a_batch_that_is_not_counted_adds_nothing():
 
 def test_a_step_moves_by_the_rate_and_clears_the_gradient():
     """The first step of Adam moves every weight by the rate against its gradient's sign."""
-    ours = stepper()
+    ours = stepper("--optimizer", "adam")
     before = [parameter.detach().clone() for parameter in ours.model.parameters()]
     ours.gradient(batch(6), 6, counted=True)
     slopes = gradients(ours)
@@ -126,7 +126,7 @@ def test_steps_before_one_that_is_not_finite_are_counted(flags):
 
 
 def test_clipping_bounds_the_gradient_and_reports_its_norm():
-    free, clipped = stepper(), stepper("--clip", "0.001")
+    free, clipped = stepper("--optimizer", "adam"), stepper("--optimizer", "adam", "--clip", "0.001")
     norms = []
     for each in (free, clipped):
         each.gradient(batch(6), 6, counted=True)

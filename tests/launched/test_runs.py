@@ -121,7 +121,7 @@ def test_resume_refuses_flags_that_shaped_the_run(run, tmp_path):
     assert run("--max_steps 3 --run r").code == 0
     refused = run("--max_steps 6 --run r --lr 0.5 --dropout 0.3")
     assert refused.code == 2
-    assert "--lr is 0.5 now and was 0.008" in refused.err
+    assert "--lr is 0.5 now and was 0.016" in refused.err
     assert "--dropout is 0.3 now and was 0.0" in refused.err
     assert run("--max_steps 4 --run r --workers 1 --log_steps 2 --epochs 5").code == 0
 
