@@ -136,10 +136,8 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         # Not kept when the run goes on: only its end has to do with the test set.
         trainer.log.record("test", progress.step, evaluation.scalars, **trainer.marks(), unscheduled=True)
     chosen = CHOSEN[trainer.config.select_on]
-    mean_pose, windows = (
-        mean_pose_error(trainer.data, trainer.data.test),
-        trainer.data.plan.windows_until(progress.step),
-    )
+    mean_pose = mean_pose_error(trainer.data, trainer.data.test)
+    windows = trainer.data.plan.windows_until(progress.step)
     place = place_of(trainer.config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
     about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
