@@ -1,4 +1,4 @@
-"""A network for prediction only: every BatchNorm behind a convolution is made part of the convolution."""
+"""A network for prediction only: no sequence head, and every BatchNorm behind a convolution is part of it."""
 
 import copy
 
@@ -6,15 +6,18 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.model.blocks import AGCN, AdaptiveGraphConv, SubsetMix
+from glagcn.model.network import LiftingNetwork
 
 
 @torch.no_grad()
-def folded(model: nn.Module) -> nn.Module:
-    """A copy of `model` in eval mode that predicts the same, to rounding, with fewer passes; `model` is untouched.
+def folded(model: LiftingNetwork) -> LiftingNetwork:
+    """A copy of `model` in eval mode that predicts the same center, to rounding, at less cost; `model` is untouched.
 
-    The products are made in float64, so that only their last rounding is new.
+    It has no sequence head, which only teaches: nothing else reads what it predicts.  The products of the folding are
+    made in float64, so that only their last rounding is new.
     """
     result = copy.deepcopy(model).eval()
+    result.sequence_head = None
     for module in result.modules():
         if isinstance(module, AdaptiveGraphConv):
             _fold(module.mix, module.bn)
