@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _speak(work: Callable[[], None]) -> int:
-    """Run a command; a UserError becomes one message for all ranks, and exit code 2."""
+    """Run a command; a UserError becomes one message for all ranks, and exit code 2.  One of many ends in here."""
     try:
         work()
     except UserError as error:
@@ -57,6 +57,8 @@ def _speak(work: Callable[[], None]) -> int:
         if launcher.world_size() > 1:
             launcher.leave_after_failure(1)
         raise
+    if launcher.world_size() > 1:
+        launcher.leave(0)
     return 0
 
 

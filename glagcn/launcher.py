@@ -44,6 +44,15 @@ def leave_after_failure(code: int) -> NoReturn:
     """End this process at once, as one of many: an orderly end would wait for ranks that may never answer."""
     if code != 2:
         traceback.print_exc()
+    leave(code)
+
+
+def leave(code: int) -> NoReturn:
+    """End this process without taking the interpreter down: everything is written, what is left is memory.
+
+    Threads of gloo outlive the process group where a model was wrapped in DDP, and one that runs while the interpreter
+    comes down may abort the process: a finished run would end as a failed one.
+    """
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

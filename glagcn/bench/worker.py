@@ -10,6 +10,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from glagcn import launcher
+
 BEGIN = time.perf_counter()
 
 
@@ -122,3 +124,4 @@ def _times(imported: float) -> dict[str, float]:
 
 if __name__ == "__main__":
     sys.stdout.write(json.dumps(main(sys.argv[1], json.loads(sys.argv[2]))) + "\n")
+    launcher.leave(0)

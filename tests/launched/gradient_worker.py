@@ -5,6 +5,7 @@ import sys
 import numpy as np
 import torch
 
+from glagcn import launcher
 from glagcn.config import parse_command_line
 from glagcn.data.plan import share_bounds
 from glagcn.data.windows import Batch
@@ -31,6 +32,7 @@ def main() -> None:
     if ranks.is_main:
         torch.save({name: p.grad for name, p in stepper.model.named_parameters()}, target)
     ranks.close()
+    launcher.leave(0)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from glagcn import launcher
 from glagcn.config import parse_command_line
 from glagcn.data.windows import FrameStore
 from glagcn.engine.evaluation import EvaluationSet, evaluate, scored_frames, write_results
@@ -27,6 +28,7 @@ def main() -> None:
     if evaluation:
         write_results(evaluation, Path(sys.argv[1]), {})
     ranks.close()
+    launcher.leave(0)
 
 
 if __name__ == "__main__":
