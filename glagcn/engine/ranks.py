@@ -40,7 +40,8 @@ class Ranks:
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=PATIENCE),
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True),
+                # Buffers: in training nobody reads them; before an evaluation or a save, share_buffers.
+                DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
             ],
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
