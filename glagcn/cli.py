@@ -1,6 +1,7 @@
 """The commands: `main_sagcn_gpus.py`, and `glagcn` with the verbs beside training."""
 
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -46,20 +47,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _speak(work: Callable[[], None]) -> int:
     """Run a command; a UserError becomes one message for all ranks, and exit code 2.  One of many ends in here."""
+    code, one_of_many = 0, launcher.world_size() > 1
     try:
         work()
     except UserError as error:
         launcher.report(error)
-        if launcher.world_size() > 1:
-            launcher.leave_after_failure(2)
-        return 2
+        code = 2
     except Exception:
-        if launcher.world_size() > 1:
-            launcher.leave_after_failure(1)
-        raise
-    if launcher.world_size() > 1:
-        launcher.leave(0)
-    return 0
+        if not one_of_many:
+            raise
+        traceback.print_exc()
+        code = 1
+    if one_of_many:
+        launcher.leave(code)
+    return code
 
 
 def _run(config: Config, origin: dict[str, str]) -> None:

@@ -1,4 +1,4 @@
-"""What the launcher (torchrun, accelerate, none) tells a process, and how a process fails among others.
+"""What the launcher (torchrun, accelerate, none) tells a process, and how a process ends among others.
 
 Standard library only: a wrong flag is answered before torch is imported.
 """
@@ -6,7 +6,6 @@ Standard library only: a wrong flag is answered before torch is imported.
 import os
 import sys
 import time
-import traceback
 from typing import NoReturn
 
 PATIENCE_S = 10.0
@@ -40,18 +39,12 @@ def report(error: Exception) -> None:
     print(f"error: {error}", file=sys.stderr, flush=True)
 
 
-def leave_after_failure(code: int) -> NoReturn:
-    """End this process at once, as one of many: an orderly end would wait for ranks that may never answer."""
-    if code != 2:
-        traceback.print_exc()
-    leave(code)
-
-
 def leave(code: int) -> NoReturn:
-    """End this process without taking the interpreter down: everything is written, what is left is memory.
+    """End this process at once, as one of many, without taking the interpreter down.
 
-    Threads of gloo outlive the process group where a model was wrapped in DDP, and one that runs while the interpreter
-    comes down may abort the process: a finished run would end as a failed one.
+    After a failure an orderly end would wait for ranks that may never answer.  After success threads of gloo outlive
+    the process group where a model was wrapped in DDP, and one that runs while the interpreter comes down may abort
+    the process: a finished run would end as a failed one.
     """
     sys.stdout.flush()
     sys.stderr.flush()

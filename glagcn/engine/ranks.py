@@ -40,7 +40,7 @@ class Ranks:
             step_scheduler_with_optimizer=False,
             kwargs_handlers=[
                 InitProcessGroupKwargs(timeout=PATIENCE),
-                # Buffers: in training nobody reads them; before an evaluation or a save, share_buffers.
+                # Training reads no buffers, and rank 0's are saved: share_buffers serves before an evaluation.
                 DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
             ],
         )

@@ -123,7 +123,7 @@ def test_a_file_that_cannot_be_written_is_refused(verb, tmp_path):
 
 def test_a_launcher_is_refused(verb, monkeypatch):
     monkeypatch.setattr("glagcn.launcher.world_size", lambda: 2)
-    monkeypatch.setattr("glagcn.launcher.leave_after_failure", lambda code: None)
+    monkeypatch.setattr("glagcn.launcher.leave", lambda code: None)
     assert_refused(verb(f"bench input {TINY}"), "without torchrun")
 
 
