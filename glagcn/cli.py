@@ -47,6 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _speak(work: Callable[[], None]) -> int:
     """Run a command; a UserError becomes one message for all ranks, and exit code 2.  One of many ends in here."""
+    launcher.spin_briefly()
     code, one_of_many = 0, launcher.world_size() > 1
     try:
         work()

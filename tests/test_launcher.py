@@ -21,3 +21,16 @@ def test_one_of_many_ends_with_all_it_said_and_before_the_interpreter_comes_down
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "work done\n" + after
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="GNU's OpenMP")
+@pytest.mark.parametrize(
+    ("said", "spins"), [({}, "5000"), ({"GOMP_SPINCOUNT": "70"}, "70"), ({"OMP_WAIT_POLICY": "active"}, "30000000000")]
+)
+def test_waiting_threads_sleep_soon_unless_the_environment_says_otherwise(said, spins):
+    """OpenMP itself tells what it goes by, when torch loads it."""
+    unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    program = "from glagcn import cli; cli._speak(lambda: __import__('torch'))"
+    environment = unset | said | {"OMP_DISPLAY_ENV": "verbose"}
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
+    assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
