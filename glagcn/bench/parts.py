@@ -18,7 +18,7 @@ from glagcn.engine.metrics import joint_errors
 from glagcn.engine.step import Stepper
 
 REFERENCE_WINDOWS = 64  # the plain loader makes a few hundred a second
-EVALUATED_FRAMES = 256
+EVALUATED_FRAMES = 512
 
 
 def measure_input(setting: Setting) -> dict[str, Any]:

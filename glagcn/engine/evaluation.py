@@ -30,6 +30,10 @@ from glagcn.model.folded import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton
 
+# What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
+CPU_FLOATS_A_THREAD, GPU_FLOATS = 1 << 19, 1 << 25
+LEAST_FRAMES = 8  # in a batch
+
 
 @dataclass(frozen=True)
 class EvaluationSet:
@@ -66,13 +70,15 @@ def predict_frames(
     *,
     flip: bool,
     zero_root: bool,
-    batch_size: int = 64,
+    batch_size: int | None = None,
 ) -> np.ndarray:
     """Predicted poses [n,V,3] mm of the windows centred on `frames`: on every rank, for any world size.
 
-    flip       average each prediction with the un-mirrored prediction of the mirrored window.
-    zero_root  set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
+    flip        average each prediction with the un-mirrored prediction of the mirrored window.
+    zero_root   set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
+    batch_size  frames predicted at a time; None: as many as suit the device.
     """
+    batch_size = batch_size or _frames_at_once(model, store, flip)
     model = folded(model)
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
     mine = share(WindowIds(frames, np.zeros(len(frames), dtype=bool)), ranks.rank, ranks.world_size)
@@ -101,6 +107,12 @@ def predict_frames(
     millimetres = whole.double().cpu().numpy()
     millimetres *= MM_PER_METRE
     return millimetres
+
+
+def _frames_at_once(model: LiftingNetwork, store: FrameStore, flip: bool) -> int:
+    floats = GPU_FLOATS if store.device.type == "cuda" else CPU_FLOATS_A_THREAD * torch.get_num_threads()
+    window = store.num_frames * store.skeleton.num_joints * model.channels
+    return max(LEAST_FRAMES, floats // (window * (1 + flip)))
 
 
 def _pose_shape(store: FrameStore) -> tuple[int, int]:

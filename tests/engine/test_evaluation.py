@@ -9,6 +9,7 @@ from glagcn.config import parse_command_line
 from glagcn.data.cache import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows import FrameStore
+from glagcn.engine import evaluation as evaluation_module
 from glagcn.engine.evaluation import (
     EvaluationSet,
     evaluate,
@@ -141,6 +142,8 @@ def test_the_protocol_is_named_by_the_annotation():
 class Echo(torch.nn.Module):
     """Says of every joint its own 2D position at the centre frame, and no depth."""
 
+    channels = 2
+
     def forward(self, x):
         centre = x[:, x.shape[1] // 2]
         depth = torch.zeros_like(centre[..., :1])
@@ -159,6 +162,27 @@ def test_every_frame_is_predicted_in_order_in_mm_with_the_root_at_zero(ranks):
     expected[:, ROOT] = 0
     np.testing.assert_allclose(predicted[..., :2], expected, atol=1e-2)
     assert predicted.dtype == np.float64
+
+
+def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
+    """Of 3 frames, 17 joints and 2 channels a window holds 102 numbers; flipping takes two windows a frame."""
+    seen = []
+
+    class Counting(Echo):
+        def forward(self, x):
+            seen.append(len(x))
+            return super().forward(x)
+
+    monkeypatch.setattr(evaluation_module, "CPU_FLOATS_A_THREAD", 24 * 102 + 1)
+    cache = make_cache([30])
+    model = Counting()
+    for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
+        predict_frames(model, store_of(cache, ranks), np.arange(30), ranks, flip=flip, zero_root=True)
+        assert seen == sizes
+        seen.clear()
+    model.channels = 1000
+    predict_frames(model, store_of(cache, ranks), np.arange(9), ranks, flip=False, zero_root=True)
+    assert seen == [8, 1]
 
 
 def test_the_root_stays_as_predicted_where_it_is_to_count(ranks):
