@@ -14,14 +14,21 @@ from torch.autograd.function import once_differentiable
 from glagcn.model import filtering
 
 NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
-WIDE = 64  # channels from which on matrix products are faster than oneDNN's convolutions and weight gradients
-FILTERED = 128  # channels from which on the sums of minimal filtering cost less than the products that it saves
+# With AVX-512 oneDNN's convolutions run at twice the speed of matrix products; without it they fall behind, from
+# WIDE channels on, and from FILTERED on the sums of minimal filtering cost less than the products that it saves.
+PRODUCTS = not torch.backends.cpu.get_cpu_capability().startswith("AVX512")
+WIDE, FILTERED = 64, 128
 UNFOLDED_FLOATS = 1 << 22  # what a part of an unfolded map may hold: it should stay in the cache
 
 
 def serves(x: Tensor) -> bool:
     """Whether the functions below are for x: in plain arithmetic on a CPU."""
     return x.device.type == "cpu" and not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+
+
+def by_products(channels: int) -> bool:
+    """Whether matrix products are faster than oneDNN's convolutions and weight gradients."""
+    return PRODUCTS and channels >= WIDE
 
 
 def rows(x: Tensor) -> Tensor:
@@ -44,7 +51,7 @@ class Scores(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         """x [N,C,V,T], weight [6*E,C,1,1] and bias [6*E], of theta_1..3 and phi_1..3, to [3,N,V,V]."""
         n, c, v, t = x.shape
-        embedded = rows(F.conv2d(x, weight, bias)) if c < WIDE else F.linear(rows(x), weight.flatten(1), bias)
+        embedded = F.linear(rows(x), weight.flatten(1), bias) if by_products(c) else rows(F.conv2d(x, weight, bias))
         parts = embedded.view(n * v * t, 2 * NUM_SUBSETS, -1).transpose(0, 1).reshape(2, NUM_SUBSETS * n, v, -1)
         ctx.save_for_backward(x, weight, parts)
         return torch.bmm(parts[1], parts[0].transpose(1, 2)).view(NUM_SUBSETS, n, v, v)
@@ -62,14 +69,14 @@ class Scores(torch.autograd.Function):
         places = n * v * t
         given = given.view(2 * NUM_SUBSETS, places, -1).transpose(0, 1).reshape(places, -1)
         inputs = None
-        if c < WIDE:
+        if by_products(c):
+            weights = (given.t() @ rows(x).view(places, c)).view_as(weight)
+            inputs = maps((given @ weight.flatten(1)).view(n, v, t, c))
+        else:
             embedded = maps(given.view(n, v, t, -1))
             weights = _weight_gradient(embedded, x, weight)
             if ctx.needs_input_grad[0]:
                 inputs = _input_gradient(embedded, x, weight)
-        else:
-            weights = (given.t() @ rows(x).view(places, c)).view_as(weight)
-            inputs = maps((given @ weight.flatten(1)).view(n, v, t, c))
         return inputs, weights, given.sum(0)
 
 
@@ -113,12 +120,12 @@ class GraphMix(torch.autograd.Function):
         gradient = rows(gradient)
         received = rows(_input_gradient(maps(gradient), maps(taps), weight)).view(n, NUM_SUBSETS * v, t * c)
         inputs = torch.bmm(gather.transpose(1, 2), received) if ctx.needs_input_grad[0] else None
-        if weight.shape[1] < WIDE:
-            weights = _weight_gradient(maps(gradient), maps(taps), weight)
-        else:
+        if by_products(c):
             outputs = gradient.squeeze(1).transpose(1, 2)
             products = [torch.bmm(outputs, taps[:, k]).sum(0) for k in range(NUM_SUBSETS)]
             weights = maps(torch.stack(products, dim=1).unsqueeze(2))
+        else:
+            weights = _weight_gradient(maps(gradient), maps(taps), weight)
         return (
             None if inputs is None else maps(inputs.view(n, v, t, c)),
             torch.bmm(flat, received.transpose(1, 2)).transpose(1, 2),
@@ -132,7 +139,8 @@ def temporal_conv(x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tenso
 
     Without gradients always the plain one: what a window is lifted to does not depend on how many come with it.
     """
-    if stride == 1 and x.shape[1] >= FILTERED and torch.is_grad_enabled() and filtering.pays(x):
+    c = x.shape[1]
+    if stride == 1 and by_products(c) and c >= FILTERED and torch.is_grad_enabled() and filtering.pays(x):
         return maps(FilteredConv.apply(rows(x), weight, bias))
     return TemporalConv.apply(x, weight, bias, stride)
 
@@ -160,11 +168,8 @@ class FilteredConv(torch.autograd.Function):
 
 
 class TemporalConv(torch.autograd.Function):
-    """The convolution over frames, with its weight gradient as a matrix product over unfolded frames where C is large.
-
-    There oneDNN's own runs at half of the speed of a matrix product, and at a third with a stride.  Where minimal
-    filtering pays, the weight gradient is taken by it.
-    """
+    """The convolution over frames, with its weight gradient as a matrix product over unfolded frames where that is
+    faster; where minimal filtering pays, by that."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, stride: int) -> Tensor:
@@ -180,7 +185,7 @@ class TemporalConv(torch.autograd.Function):
         x, weight = ctx.saved_tensors
         gradient = maps(rows(gradient))
         inputs = _input_gradient(gradient, x, weight, ctx.stride, ctx.padding)
-        if weight.shape[1] < WIDE:
+        if not by_products(weight.shape[1]):
             weights = _weight_gradient(gradient, x, weight, ctx.stride, ctx.padding)
         elif ctx.stride[1] == 1 and filtering.pays(x):
             weights = filtering.weight_gradient(rows(x), rows(gradient))

@@ -46,6 +46,8 @@ def test_with_it_everywhere_training_gives_the_published_results(monkeypatch, na
     convolve = filtering.convolve
     monkeypatch.setattr(filtering, "convolve", lambda *given: calls.append(given) or convolve(*given))
     monkeypatch.setattr(filtering, "pays", lambda x: True)
+    monkeypatch.setattr(host, "PRODUCTS", True)
+    monkeypatch.setattr(host, "WIDE", 1)
     monkeypatch.setattr(host, "FILTERED", 1)
     model = reference.without_dropout(load_model(reference.checkpoint(name)))
     tolerance = 3e-4 if name == "h36m_243f" else 1e-4  # as without it
@@ -55,6 +57,7 @@ def test_with_it_everywhere_training_gives_the_published_results(monkeypatch, na
 
 def test_it_is_taken_where_it_pays(monkeypatch):
     taken = []
+    monkeypatch.setattr(host, "PRODUCTS", True)
     for function in (host.FilteredConv, host.TemporalConv):
         monkeypatch.setattr(function, "apply", lambda x, *given, name=function.__name__: taken.append(name) or x)
     for shape, stride in [((8, 128, 17, 81), 1), ((8, 128, 17, 81), 3), ((1, 128, 17, 81), 1), ((64, 128, 17, 9), 1),
@@ -62,4 +65,6 @@ def test_it_is_taken_where_it_pays(monkeypatch):
         host.temporal_conv(torch.empty(shape), None, None, stride)
     with torch.no_grad():
         host.temporal_conv(torch.empty(8, 128, 17, 81), None, None, 1)
-    assert taken == ["FilteredConv"] + ["TemporalConv"] * 5
+    monkeypatch.setattr(host, "PRODUCTS", False)
+    host.temporal_conv(torch.empty(8, 128, 17, 81), None, None, 1)
+    assert taken == ["FilteredConv"] + ["TemporalConv"] * 6

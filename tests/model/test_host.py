@@ -30,8 +30,11 @@ def results(model: LiftingNetwork, x: torch.Tensor) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize("mode", ["train", "eval"])
-@pytest.mark.parametrize("channels", [8, host.WIDE], ids=["narrow", "wide"])
-def test_it_equals_the_plain_operations(monkeypatch, channels, mode):
+@pytest.mark.parametrize(
+    ("products", "channels"), [(True, 8), (True, host.WIDE), (False, host.WIDE)], ids=["narrow", "wide", "AVX-512"]
+)
+def test_it_equals_the_plain_operations(monkeypatch, products, channels, mode):
+    monkeypatch.setattr(host, "PRODUCTS", products)
     model = model_of(channels).train(mode == "train")
     x = torch.randn(3, 9, 17, 2, dtype=torch.float64)
     ours = results(model, x)
@@ -42,6 +45,7 @@ def test_it_equals_the_plain_operations(monkeypatch, channels, mode):
 
 
 def test_a_large_unfolded_map_is_summed_in_parts(monkeypatch):
+    monkeypatch.setattr(host, "PRODUCTS", True)
     model = model_of(host.WIDE)
     x = torch.randn(3, 9, 17, 2, dtype=torch.float64)
     whole = results(model, x)
