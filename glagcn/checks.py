@@ -38,7 +38,7 @@ def check(config: "Config") -> None:
     for name in AT_LEAST_ONE:
         _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 1, "at least 1")
     for name in NOT_NEGATIVE:
-        _expect(config, name, getattr(config, name) >= 0, "0 or more")
+        _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 0, "0 or more")
     _expect(config, "lr", 0 < config.lr < inf, "a rate above 0")
     _expect(config, "seed", config.seed < 2**63, "a number below 2^63")
     _expect(config, "lr_final", config.lr_final is None or config.lr_final > 0, "a rate above 0")

@@ -12,7 +12,7 @@ from typing import Any
 from glagcn.checks import SCHEDULE_OPTIONS, check, check_given
 from glagcn.errors import UserError
 from glagcn.options import Parser, add_options, add_refused, comma_separated, long_flag, option
-from glagcn.presets import DATASETS, DEBUG_CAPS, GRAPHS, PRESETS, RECIPE_PRESETS, RECIPES
+from glagcn.presets import DATASETS, DEBUG_CAPS, GRAPHS, PRESETS, RECIPE_PRESETS, RECIPES, tuned_rate
 from glagcn.widths import check_widths, widths_for
 
 
@@ -105,8 +105,9 @@ class Config:
         help="train on this many windows instead of --epochs; the schedule spans them")
     max_steps: int | None = option(None, "--max_steps", type=int, metavar="N", group="optimisation",
         help="end at optimiser step N, counted from the start of the run; the schedule stays that of --epochs")
-    batch_size: int = option(None, "-b", "--batch_size", type=int, metavar="N", group="optimisation", trains=True,
-        help="windows per optimiser step over all processes")
+    batch_size: int | None = option(None, "-b", "--batch_size", type=int, metavar="N", group="optimisation",
+        trains=True,
+        help="windows per optimiser step over all processes; tuned: 64 in short runs, up to 1200 in long ones")
     accumulate: int = option(1, "--accumulate", type=int, metavar="K", group="optimisation", trains=True,
         help="compute every batch in K parts, to save memory")
     lr: float = option(None, "-lr", "--lr", "--learning_rate", type=float, group="optimisation", trains=True,
@@ -131,8 +132,8 @@ class Config:
         help="momentum of the BatchNorm statistics in the first epoch")
     bn_momentum_final: float = option(None, "--bn_momentum_final", type=float, group="optimisation", trains=True,
         help="momentum that it falls to over --epochs, exponentially, epoch by epoch")
-    warmup: int = option(None, "--warmup", type=int, metavar="WINDOWS", group="optimisation", trains=True,
-        help="training windows over which the learning rate rises from 0")
+    warmup: int | None = option(None, "--warmup", type=int, metavar="WINDOWS", group="optimisation", trains=True,
+        help="training windows over which the learning rate rises from 0; tuned: those of 16 steps")
     clip: float = option(0.0, "--clip", type=float, metavar="NORM", group="optimisation", trains=True,
         help="clip the gradient to this norm; 0 does not")
     sequence_weight: float = option(1.0, "--sequence_weight", type=float, group="optimisation", trains=True,
@@ -269,9 +270,12 @@ def resolve(given: dict[str, Any]) -> tuple[Config, dict[str, str]]:
 
 
 def _preset(given: dict[str, Any]) -> dict[str, Any]:
-    """The presets of a data set and recipe, where given."""
+    """The presets of a data set and recipe, where given, for the channels that are given."""
     dataset = given.get("dataset", Config.dataset)
-    return PRESETS[dataset] | RECIPE_PRESETS[given.get("recipe", PRESETS[dataset]["recipe"]), dataset]
+    preset = PRESETS[dataset] | RECIPE_PRESETS[given.get("recipe", PRESETS[dataset]["recipe"]), dataset]
+    if preset["lr"] is None:
+        preset["lr"] = tuned_rate(given.get("channels", preset["channels"]))
+    return preset
 
 
 def _exceeds(value: float | None, cap: float) -> bool:

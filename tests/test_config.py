@@ -33,9 +33,17 @@ def test_published_command_is_taken_unchanged():
 
 
 def test_preset_has_the_published_shape():
-    config, _ = parse("--dataset 3dhp")
+    config, _ = parse("--dataset 3dhp --recipe published")
     assert (config.frames, config.channels, config.batch_size, config.epochs) == (81, 256, 1200, 49)
     assert (config.flip, config.head, config.sequence_layers) == ("copy", "unshared", 3)
+
+
+def test_tuned_recipe_fits_its_batch_and_its_warmup_to_the_length_of_the_run_and_its_rate_to_the_channels():
+    config, _ = parse("--dataset 3dhp")
+    assert (config.frames, config.channels, config.epochs) == (81, 256, 49)
+    assert (config.batch_size, config.warmup, config.lr) == (None, None, 4e-3)
+    assert parse("--dataset 3dhp --channel 128")[0].lr == 16e-3
+    assert parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")[0].lr == 1e-3
 
 
 def test_published_recipe_starts_at_the_global_rate():

@@ -69,6 +69,11 @@ def select_centers(
     return np.concatenate(pieces)
 
 
+def windows_in_epoch(centers: np.ndarray, flip: str) -> int:
+    """How many windows `centers` [W] make; see EpochPlan."""
+    return len(centers) * (2 if flip == "copy" else 1)
+
+
 class EpochPlan:
     """Which windows make global batch k of an epoch: a pure function of (seed, epoch, k), for any number of processes.
 
@@ -85,7 +90,7 @@ class EpochPlan:
     ) -> None:
         self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
         self.distort, self.views = distort, views
-        self.num_windows = len(centers) * (2 if flip == "copy" else 1)
+        self.num_windows = windows_in_epoch(centers, flip)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
 
     def windows_until(self, step: int) -> int:

@@ -33,7 +33,8 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     voice = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
     data = load_data(config, ranks, open_data(config, ranks, voice))
-    config = replace(config, stream="on" if data.is_streamed else "off")
+    config = replace(config, stream="on" if data.is_streamed else "off", batch_size=data.plan.batch_size)
+    check_processes(config, ranks)  # the batch may have been fitted to the data
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     folder = RunFolder(Path(config.checkpoint) / config.run_name)
@@ -70,7 +71,7 @@ def results_folder(config: Config, folder: RunFolder) -> Path:
 
 def check_processes(config: Config, ranks: Ranks) -> None:
     """Refuse what cannot work with these processes.  Raises UserError."""
-    if config.batch_size < ranks.world_size:
+    if config.batch_size is not None and config.batch_size < ranks.world_size:
         raise UserError(
             f"--batch_size {config.batch_size} is smaller than the {ranks.world_size} processes; "
             f"expected at least {ranks.world_size} windows, or start fewer processes"

@@ -12,7 +12,7 @@ from glagcn.config import Config
 from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.host_memory import available_memory
-from glagcn.data.plan import EpochPlan, select_centers
+from glagcn.data.plan import EpochPlan, select_centers, windows_in_epoch
 from glagcn.data.prepare import ensure_cache
 from glagcn.data.selection import check_selection, select_in_file, select_test, select_train, training_bytes
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
@@ -25,6 +25,7 @@ from glagcn.engine.metrics import joint_errors
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.run_data import RunData
 from glagcn.engine.runlog import RunLog
+from glagcn.engine.schedule import fitting_batch
 from glagcn.engine.suite import BLOCK
 from glagcn.engine.suites import suite_of
 from glagcn.errors import UserError
@@ -112,7 +113,9 @@ def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
         scored = scored_frames(test_split, config.test_frames)
         watched = None if held_out is None else scored_frames(held_out, config.validation_frames)
         make_plan = BlockPlan if streamed else EpochPlan
-        plan = make_plan(centers, config.batch_size, config.flip, config.seed, config.distort_targets, change.draws)
+        windows = config.windows or config.epochs * windows_in_epoch(centers, config.flip)
+        batch_size = config.batch_size or fitting_batch(windows)
+        plan = make_plan(centers, batch_size, config.flip, config.seed, config.distort_targets, change.draws)
         make_store = partial(
             FrameStore, skeleton=skeleton, num_frames=config.frames, device=ranks.device, causal=config.causal
         )

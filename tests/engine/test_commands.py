@@ -67,7 +67,7 @@ def test_a_cache_of_other_cameras_is_not_taken_for_the_usual_one_in_silence(rele
 
 def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     flags = f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --frames 9 --channel 4 --sequence_layers 1 "
-    flags += "--batch_size 100 --epochs 1 --log_steps 2 --subset 0.3 --workers 1"
+    flags += "--epochs 1 --log_steps 2 --subset 0.3 --workers 1"
     ended = train(flags)
     assert ended.code == 0, ended.err
     assert "there is no 3dhp_gt_univ.h5 yet: preparing it once" in ended.out
@@ -79,7 +79,8 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     cache = open_cache(release / "3dhp_gt_univ.h5")
     assert found["frames"] == cache.test.valid.sum()
     assert found["protocol"] == "official-univ"
-    assert found["trained_steps"] == 5  # 2 of 6 frames of 112 views, each also mirrored: 448 windows in batches of 100
+    assert found["trained_steps"] == 7  # 2 of 6 frames of 112 views, each also mirrored: 448 windows in batches of 64
+    assert json.loads((folder / "config.json").read_text())["batch_size"] == 64  # what fits so few windows
     assert (found["selected_on"], found["windows"]) == ("validation", 448)
     assert (found["annotation"], found["all_frames"], found["warnings"]) == ("univ", True, [])
 

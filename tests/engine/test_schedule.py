@@ -4,7 +4,14 @@ import torch
 
 from glagcn.config import parse_command_line
 from glagcn.data.plan import EpochPlan
-from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps, planned_windows
+from glagcn.engine.schedule import (
+    bn_momentum,
+    fitting_batch,
+    learning_rate,
+    planned_epochs,
+    planned_steps,
+    planned_windows,
+)
 from glagcn.errors import UserError
 
 PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
@@ -55,6 +62,19 @@ def test_warmup_rises_over_the_first_windows_of_any_batch_size():
     assert [learning_rate(flat, PLAN, step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
     halves = EpochPlan(np.arange(1000), 50, "none", 0)
     assert [learning_rate(flat, halves, step) for step in (1, 3, 7, 8)] == pytest.approx([0.25, 0.5, 1, 1])
+
+
+def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
+    flat = config("-d 3dhp --schedule exponential --lr 1 --lr_final 1")
+    for plan in (PLAN, EpochPlan(np.arange(1000), 50, "none", 0)):
+        assert [learning_rate(flat, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+
+
+@pytest.mark.parametrize(("windows", "batch"), [
+    (1, 64), (64_999, 64), (65_000, 65), (500_000, 500), (1_200_000, 1200), (103_000_000, 1200),
+])  # fmt: skip
+def test_a_long_run_takes_large_batches_and_a_short_one_as_many_steps_as_it_can(windows, batch):
+    assert fitting_batch(windows) == batch
 
 
 def test_the_plan_is_counted_in_windows():
