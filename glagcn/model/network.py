@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.errors import UserError
-from glagcn.model.blocks import AGCN, StridedModule
+from glagcn.model.blocks import AGCN, StridedModule, full_precision
 from glagcn.model.heads import HEADS, JointHead, SequenceHead
 from glagcn.model.initial import init_published
 from glagcn.skeleton import Skeleton, get_skeleton
@@ -115,7 +115,8 @@ class LiftingNetwork(nn.Module):
     def _features(self, x: Tensor) -> Tensor:
         """Poses [N,T,V,2] to the feature map [N,2,V,T], normalised per joint and axis over batch and time."""
         if self.joint_map is not None:
-            x = torch.einsum("vj,ntjc->ntvc", self.joint_map, x)
+            with full_precision(x):  # a matrix product, which autocast would round
+                x = torch.einsum("vj,ntjc->ntvc", self.joint_map, x)
         n, t, v, _ = x.shape
         if self.relative:
             x = x - x[:, :, self.skeleton.root, None] * self.others

@@ -170,6 +170,18 @@ def test_under_autocast_coordinates_are_read_and_written_in_float32():
     assert (out.center - exact.center).abs().max() < 0.05 * exact.center.abs().max()
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_under_autocast_a_joint_map_averages_in_float32(relative):
+    model = LiftingNetwork(get_skeleton("humaneva15_coco17"), (3,), 4, relative=relative)
+    read = []
+    model.expand.register_forward_pre_hook(lambda _, args: read.append(args[0]))
+    x = 1 + torch.randn(2, 3, 17, 2) / 64
+    model(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(x)
+    assert torch.equal(*read)
+
+
 @pytest.mark.parametrize("wrong", [lambda x: x.double(), lambda x: x.numpy()], ids=["float64", "numpy"])
 def test_input_of_another_type_is_refused_with_both(wrong):
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4)
