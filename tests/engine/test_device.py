@@ -1,0 +1,91 @@
+"""What happens on a device, without one: tensors that hold nothing lie on it, and nothing on it can be read.
+
+PyTorch's fake tensors know shapes, types and devices, and refuse to be mixed with those of another device, or to tell a
+value, for which the host would wait.  As the device that is not the CPU, the meta device takes the way of CUDA through
+all code but streams, pinned memory and autocast.
+"""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+
+from glagcn.config import parse_command_line
+from glagcn.data.cache import open_cache
+from glagcn.data.plan import WindowIds
+from glagcn.data.views import ViewChange
+from glagcn.data.windows import Batch, FrameStore
+from glagcn.engine import evaluation, numerics
+from glagcn.engine.meter import Meter
+from glagcn.engine.step import Stepper
+from glagcn.model.folded import folded
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+
+SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
+DEVICE = torch.device("meta")
+RANKS = SimpleNamespace(
+    device=DEVICE,
+    rank=0,
+    world_size=1,
+    accelerator=SimpleNamespace(prepare=lambda model: model),
+    gather=lambda rows: rows[None],
+)
+FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head": "shared"}}
+
+
+@pytest.fixture
+def fake():
+    """Within it every tensor is fake; a model from outside becomes one when it goes to the device."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
+
+
+@pytest.fixture(scope="module")
+def split(demo_root):
+    return open_cache(next(demo_root.glob("demo*.h5"))).train
+
+
+def model_of(form):
+    return LiftingNetwork(SKELETON, (FRAMES,), 4, relative=True, **FORMS[form])
+
+
+def test_windows_are_made_on_the_device(fake, split):
+    frames = np.array([0, 30, 79, 40])
+    ids = WindowIds(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
+    with fake:
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        batches = list(store.stream(iter([ids, ids.part(0, 3)]), reuse=True))
+    assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
+    assert batches[1].targets.shape == (3, FRAMES, 17, 3)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_wait_for_nothing(fake, monkeypatch, form):
+    monkeypatch.setattr(numerics, "autocast", lambda config, device: nullcontext())  # which has no meta device
+    config, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--accumulate", "2"])
+    model = model_of(form)
+    with fake:
+        stepper, meter = Stepper(config, RANKS, model), Meter(RANKS, capacity=2, columns=2)
+        batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
+        for _ in range(2):
+            meter.add(*stepper.gradient(batch, 6, counted=True))
+            norm = stepper.apply(0.1)
+        made = [value for each in stepper.optimizer.state.values() for value in each.values()]
+        stepper.optimizer.load_state_dict(stepper.optimizer.state_dict())
+        loaded = [value for each in stepper.optimizer.state.values() for value in each.values()]
+    assert {value.device for value in (norm, *made, *loaded, *stepper.model.parameters())} == {DEVICE}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_frames_are_lifted_without_waiting_until_all_are_read_back(fake, monkeypatch, split, form):
+    # Fake tensors can neither be copied with all they know, nor go with inference mode, nor become arrays in the end.
+    model = folded(model_of(form).to(DEVICE))
+    monkeypatch.setattr(evaluation, "folded", lambda model: model)
+    lift = evaluation.predict_frames.__wrapped__
+    with fake, torch.no_grad():
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE)
+        with pytest.raises(RuntimeError, match=r"\.numpy\(\) is not supported"):
+            lift(model, store, np.arange(20), RANKS, flip=True, zero_root=True, batch_size=8)
