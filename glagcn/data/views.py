@@ -140,13 +140,13 @@ class Views:
 
         turn, tilt, roll, distance = (draws * self._largest).unbind(1)
         x, _, z = (axis.expand(count, 3) for axis in self._axes)
-        rotation = rotations(z, roll) @ rotations(x, tilt) @ rotations(self._up[sequence], turn)
+        rotation = product(product(rotations(z, roll), rotations(x, tilt)), rotations(self._up[sequence], turn))
         root = millimetres[:, :, self._root, None]
         offsets = millimetres - root
         amiss = pixels - project(root, offsets)
         pivot = root[:, self._target, None]
-        moved_root = torch.einsum("nij,ntvj->ntvi", rotation, root - pivot) + pivot * distance.exp().view(-1, 1, 1, 1)
-        offsets = torch.einsum("nij,ntvj->ntvi", rotation, offsets)
+        moved_root = turned(root - pivot, rotation) + pivot * distance.exp().view(-1, 1, 1, 1)
+        offsets = turned(offsets, rotation)
         return project(moved_root, offsets) + amiss, moved_root + offsets
 
 
@@ -156,4 +156,20 @@ def rotations(axes: Tensor, angles: Tensor) -> Tensor:
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
     sine, cosine = angles.sin().view(-1, 1, 1), angles.cos().view(-1, 1, 1)
-    return torch.eye(3, device=axes.device) + sine * cross + (1 - cosine) * (cross @ cross)
+    return torch.eye(3, device=axes.device) + sine * cross + (1 - cosine) * product(cross, cross)
+
+
+# As sums, which are float32 everywhere: a GPU that may use TF32 would round what it multiplies as matrices, and move a
+# joint one metre from the root by half a millimetre.
+
+
+def turned(poses: Tensor, matrices: Tensor) -> Tensor:
+    """Poses [n,T,V,3], those of a window times its matrix of [n,3,3]."""
+    x, y, z = poses.split(1, dim=-1)
+    first, second, third = matrices[:, None, None].unbind(-1)
+    return (first * x).add_(second * y).add_(third * z)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """The matrix products [n,3,3] of [n,3,3] and [n,3,3]."""
+    return (left[:, :, :, None] * right[:, None]).sum(dim=2)

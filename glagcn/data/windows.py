@@ -12,7 +12,7 @@ from torch import Tensor
 from glagcn.data.cache import Split
 from glagcn.data.distortions import distortions
 from glagcn.data.plan import WindowIds
-from glagcn.data.views import ViewChange, Views
+from glagcn.data.views import ViewChange, Views, turned
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
@@ -156,7 +156,7 @@ class FrameStore:
         rows.div_((self._signs[flips] * MM_PER_METRE)[:, None])
         if ids.distortions is not None:
             drawn = self._distortions[self._on_device(ids.distortions)]
-            targets.copy_(torch.einsum("nij,ntvj->ntvi", drawn, targets))
+            targets.copy_(turned(targets, drawn))
 
     def _gather(self, frames: np.ndarray, sequence: np.ndarray) -> tuple[Tensor, Tensor]:
         """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows at n frames and their sequences."""

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.config import parse_command_line
 from glagcn.data.cache import open_cache
@@ -52,14 +53,29 @@ def model_of(form):
     return LiftingNetwork(SKELETON, (FRAMES,), 4, relative=True, **FORMS[form])
 
 
-def test_windows_are_made_on_the_device(fake, split):
+class Operators(TorchDispatchMode):
+    """Notes the names of the operators."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.append(operator.overloadpacket.__name__)
+        return operator(*args, **(kwargs or {}))
+
+
+def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split):
+    """Of a matrix product, TF32 would round the operands."""
     frames = np.array([0, 30, 79, 40])
     ids = WindowIds(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
-    with fake:
+    with fake, Operators() as operators:
         store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
         batches = list(store.stream(iter([ids, ids.part(0, 3)]), reuse=True))
     assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
     assert batches[1].targets.shape == (3, FRAMES, 17, 3)
+    assert "gather" in operators.names
+    assert not {"mm", "bmm", "addmm", "baddbmm", "linalg_matmul"} & set(operators.names)
 
 
 @pytest.mark.parametrize("form", FORMS)
