@@ -119,6 +119,7 @@ class FrameStore:
                 yield self.windows(item, room)
             return
         side = torch.cuda.Stream(self.device)
+        side.wait_stream(torch.cuda.current_stream(self.device))  # on which this store's tables were made
         for batch, copied in _ahead(lambda item: self._copy_on(side, item), ids):
             stream = torch.cuda.current_stream(self.device)
             stream.wait_event(copied)
