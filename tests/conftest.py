@@ -1,5 +1,6 @@
 """What all tests share: one thread, the demo cache, a tiny trained run, and the commands."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +10,12 @@ import torch
 from glagcn import cli
 from glagcn.data.prepare import ensure_cache
 from tests.commands import TINY, Ended, call
+
+
+def pytest_configure(config):
+    """Tests are of the CPU, with as many processes as they like; those of GPUs are asked for with `-m cuda`."""
+    if config.option.markexpr != "cuda":
+        os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What only a GPU can show; skipped elsewhere."""
+"""What only a GPU can show; skipped elsewhere, and without `-m cuda`."""
 
 import json
 
@@ -17,7 +17,7 @@ from tests.launched.test_runs import records, same_state
 
 pytestmark = [
     pytest.mark.cuda,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device and -m cuda"),
 ]
 IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
 
