@@ -32,7 +32,8 @@ def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
         # What the profiler notes down breaks up the memory that steps reuse, and operators would pay for new pages.
         torch.ones(peak_memory(device), dtype=torch.uint8)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
-    with profile(activities=activities) as profiler:
+    # acc_events: PyTorch 2.11 warns of what a second cycle would clear, and there is none.
+    with profile(activities=activities, acc_events=True) as profiler:
         work()
         if cuda:
             torch.cuda.synchronize(device)
