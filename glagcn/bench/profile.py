@@ -40,7 +40,7 @@ def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
     # The kernels of a device are rows as well; their time is that of the operators that started them.
     rows = [row for row in profiler.key_averages() if row.device_type == DeviceType.CPU]
     times = [row.self_device_time_total if cuda else row.self_cpu_time_total for row in rows]  # microseconds
-    whole = sum(times)
+    whole = sum(times) or 1.0  # where a device's profiler may not count
     counted = [
         {"operator": row.key, "share": time / whole, "self_ms": time / 1000, "calls": row.count}
         for row, time in zip(rows, times, strict=True)

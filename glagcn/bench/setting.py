@@ -59,4 +59,7 @@ def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
         cache = make_cache(config.dataset, Path(folder))
         data = load_data(config, ranks, cache)
         model = build_model(config, data).to(ranks.device)
-        yield Setting(config, repeats, ranks, data, model, measure_peaks(ranks.device, config.precision))
+        peaks = measure_peaks(ranks.device, config.precision)
+        if ranks.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(ranks.device)  # so that it is of the parts
+        yield Setting(config, repeats, ranks, data, model, peaks)
