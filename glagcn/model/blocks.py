@@ -61,10 +61,10 @@ class AdaptiveGraphConv(nn.Module):
         gather = graph.transpose(0, 1).reshape(n, NUM_SUBSETS * v, v)
         if host.serves(x):
             mixed = host.graph_mix(x, gather, self.mix.weight, self.mix.bias.sum(0))
-            return F.relu_(add(self.dropout.after_norm(self.bn, mixed), self.skip(x)))
+            return F.relu_(self.dropout.after_norm(self.bn, mixed).add_(self.skip(x)))
         aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n, v, t * c))
         mixed = self.mix(aggregated.view(n, NUM_SUBSETS * v, t, c).permute(0, 3, 1, 2))
-        return F.relu_(add(self.dropout(self.bn(mixed)), self.skip(x)))
+        return F.relu_(self.dropout(self.bn(mixed)).add_(self.skip(x)))
 
     def _attention(self, x: Tensor) -> Tensor:
         """The transposes of the data-dependent graphs C of Eq. 3, [3,N,V,V]; each row sums to 1.
@@ -130,7 +130,7 @@ class AGCN(nn.Module):
             x = self.temporal(x)
         x = self.bn(x)
         if skip is not None:
-            x = add(x, skip)
+            x = x.add_(skip)  # in x's type: under autocast the first skip is float32, and all maps after it would be
         return self.dropout.after_relu(x) if self.activation else self.dropout(x)
 
 
@@ -153,11 +153,6 @@ class StridedModule(nn.Module):
         """Features [N,C,V,T] to features [N,C,V,T/w]."""
         skip = x[..., self.kept :: self.width]
         return self.reduce(self.spread(x, adjacency), adjacency) + skip
-
-
-def add(x: Tensor, skip: Tensor) -> Tensor:
-    """x + skip, in x's own memory; under autocast the two may differ in type."""
-    return x.add_(skip) if x.dtype == skip.dtype else x + skip
 
 
 def full_precision(x: Tensor) -> AbstractContextManager:

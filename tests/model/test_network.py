@@ -3,6 +3,7 @@ import torch
 from reference import mean_distance
 
 from glagcn.errors import UserError
+from glagcn.model.blocks import AGCN
 from glagcn.model.cost import count_cost
 from glagcn.model.heads import HEADS
 from glagcn.model.network import LiftingNetwork, from_config, model_config
@@ -168,6 +169,20 @@ def test_under_autocast_coordinates_are_read_and_written_in_float32():
     assert dtypes == {"expand": torch.float32, "sequence.0": torch.bfloat16}
     assert out.center.dtype == out.sequence.dtype == torch.float32
     assert (out.center - exact.center).abs().max() < 0.05 * exact.center.abs().max()
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_under_autocast_every_block_hands_on_half_as_many_bytes(training):
+    """The first block reads coordinates in float32; the maps that it and all others hand on are bfloat16."""
+    model = small().train(training)
+    handed_on = []
+    for module in model.modules():
+        if isinstance(module, AGCN):
+            module.register_forward_hook(lambda module, args, out: handed_on.append(out.dtype))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(torch.randn(2, 9, 17, 2))
+    assert len(handed_on) == sum(isinstance(module, AGCN) for module in model.modules())
+    assert set(handed_on) == {torch.bfloat16}
 
 
 @pytest.mark.parametrize("relative", [False, True])
