@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
@@ -22,6 +23,13 @@ def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> No
     against  "windows" or "seconds".
     Raises UserError where it cannot be written.
     """
+    figure = curves_figure(study, runs, against)
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+@rc_context({"text.parse_math": False})  # a $ in a name is a $
+def curves_figure(study: Study, runs: list[Run], against: str) -> Figure:
+    """What `draw_curves` draws."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -40,7 +48,7 @@ def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> No
     axes.grid(alpha=0.3)
     if places["x"]:
         figure.legend(loc="outside lower center", ncols=3)
-    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+    return figure
 
 
 def _make_logarithmic(axes, name: str) -> None:

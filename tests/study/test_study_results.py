@@ -2,12 +2,13 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
-from glagcn.study.plots import draw_curves
+from glagcn.study.plots import curves_figure, draw_curves
 from glagcn.study.results import Evaluation, Run, common_budgets, mean_curve, read_run, spread
 from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
@@ -130,3 +131,13 @@ def test_pictures_differ_with_what_was_found(study, runs, against, tmp_path):
     pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("none", "some", "all")]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
     assert len(set(pictures)) == 3
+
+
+@pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $"])
+def test_pictures_show_names_and_titles_as_they_are(study, name, tmp_path):
+    study = replace(study, title=name, configurations=(replace(study.configurations[0], name=name),))
+    runs = [run(name, 0, [100, 200], [90.0, 80.0])]
+    draw_curves(study, runs, "windows", tmp_path / "curves.png")
+    figure = curves_figure(study, runs, "windows")
+    shown = [figure.axes[0].title, *figure.legends[0].texts]
+    assert [(text.get_text(), text.get_parse_math()) for text in shown] == [(name, False), (f"{name} (n=1)", False)]
