@@ -5,6 +5,7 @@ from pathlib import Path
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from glagcn.engine.files import write_atomically
@@ -34,10 +35,12 @@ def curves_figure(study: Study, runs: list[Run], against: str) -> Figure:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     places: dict[str, list[float]] = {"x": [], "y": []}
+    lines, labels = [], []
     for number, configuration in enumerate(study.configurations):
         own = [run for run in runs if run.configuration == configuration.name]
         if own and (points := mean_curve(own)):
-            _draw_line(axes, points, against, number, f"{configuration.name} (n={len(own)})")
+            lines.append(_draw_line(axes, points, against, number))
+            labels.append(f"{configuration.name} (n={len(own)})")
             places["x"] += [getattr(point, against) for point in points]
             places["y"] += [point.mean for point in points]
     for name, values in places.items():
@@ -47,7 +50,8 @@ def curves_figure(study: Study, runs: list[Run], against: str) -> Figure:
     axes.set(xlabel=AXES[against], ylabel=f"{split} MPJPE, mm", title=study.title)
     axes.grid(alpha=0.3)
     if places["x"]:
-        figure.legend(loc="outside lower center", ncols=3)
+        # Given one by one: by itself, a legend leaves out labels that begin with _.
+        figure.legend(lines, labels, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -60,10 +64,11 @@ def _make_logarithmic(axes, name: str) -> None:
     axis.set_minor_formatter(NullFormatter())
 
 
-def _draw_line(axes, points: list[CurvePoint], against: str, number: int, label: str) -> None:
+def _draw_line(axes, points: list[CurvePoint], against: str, number: int) -> Line2D:
     where = [getattr(point, against) for point in points]
     style = {"color": f"C{number % COLOURS}", "linestyle": STYLES[number // COLOURS % len(STYLES)]}
     marker = "." if len(points) < 30 else None
-    axes.plot(where, [point.mean for point in points], marker=marker, label=label, **style)
+    (line,) = axes.plot(where, [point.mean for point in points], marker=marker, **style)
     low, high = [point.low for point in points], [point.high for point in points]
     axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
+    return line

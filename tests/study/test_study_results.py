@@ -133,7 +133,7 @@ def test_pictures_differ_with_what_was_found(study, runs, against, tmp_path):
     assert len(set(pictures)) == 3
 
 
-@pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $"])
+@pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $", "_x"])
 def test_pictures_show_names_and_titles_as_they_are(study, name, tmp_path):
     study = replace(study, title=name, configurations=(replace(study.configurations[0], name=name),))
     runs = [run(name, 0, [100, 200], [90.0, 80.0])]
