@@ -117,6 +117,11 @@ def _words(path: Path, key: str, flags: Any) -> tuple[str, ...]:
 
 
 def _configuration(path: Path, name: str, common: tuple[str, ...], flags: Any) -> Configuration:
+    if "," in name or name != name.strip():
+        raise UserError(
+            f"{path}: configurations.{name!r}: expected a name without commas, and without spaces around it, because "
+            "--only NAME,... could not choose it; write it without them"
+        )
     own = _words(path, f"configurations.{name}", flags)
     given = _parse(path, "common", common) | _parse(path, f"configurations.{name}", own)
     slug = re.sub(r"[^\w.-]+", "_", name).strip("_.")

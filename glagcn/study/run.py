@@ -69,7 +69,8 @@ def _check_names(study: Study, only: tuple[str, ...] | None, path: Path) -> None
     names = [configuration.name for configuration in study.configurations]
     for name in only or ():
         if name not in names:
-            raise UserError(f"--only {name}: {path} has no such configuration; expected some of {', '.join(names)}")
+            known = ", ".join(map(repr, names))
+            raise UserError(f"--only {name!r}: {path} has no such configuration; expected some of {known}")
 
 
 def _devices(at_once: int | None) -> list[str | None]:

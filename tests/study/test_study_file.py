@@ -67,6 +67,8 @@ def test_a_configuration_overrides_what_is_common(tmp_path):
         ("[configurations]", ["no configurations"]),
         ("[configurations]\na = ['--lr']", ["configurations.a is \\['--lr'\\]"]),
         ("[configurations]\n'' = ''", ["configurations.''", "1 to 100"]),
+        ("[configurations]\n'9 frames, wide' = ''", ["configurations.'9 frames, wide'", "without commas"]),
+        ("[configurations]\n' a' = ''", ["configurations.' a'", "without spaces around it"]),
         (one('"'), ["configurations.a", "close every quotation mark"]),
         (one("--lrr 1"), ["configurations.a", "--lrr"]),
         (one("--help"), ["configurations.a", "--help"]),
