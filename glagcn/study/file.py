@@ -97,7 +97,10 @@ def _load(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; give a study file (TOML)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} is not TOML: {error}; names with spaces and all flags stand in quotes") from None
+        advice = "names with spaces and all flags stand in quotes"
+        if "Cannot overwrite" in str(error):
+            advice = "a configuration or key of this name is there already; rename or remove one of them"
+        raise UserError(f"{path} is not TOML: {error}; {advice}") from None
 
 
 def _seeds(path: Path, seeds: Any) -> tuple[int, ...]:

@@ -55,6 +55,7 @@ def test_a_configuration_overrides_what_is_common(tmp_path):
     ("text", "parts"),
     [
         ("seeds = [", ["is not TOML", "line 1|end of document"]),
+        ("[configurations]\na = ''\na = ''\n", ["line 3", "a configuration or key of this name is there already"]),
         ("seed = [1]", ["the key seed is unknown", "title, seeds, common, configurations"]),
         ("title = 3", ["title is 3"]),
         ("seeds = []", ["seeds is \\[\\]", "such as"]),
