@@ -63,13 +63,20 @@ class Configuration:
 class Study:
     """A study file that can be run.
 
+    select_on      of all configurations: what the state of a run is chosen by.
     other_windows  the flags in which configurations differ that decide the training windows; mostly empty.
     """
 
     title: str
     seeds: tuple[int, ...]
     configurations: tuple[Configuration, ...]
+    select_on: str
     other_windows: tuple[str, ...]
+
+    @property
+    def split(self) -> str:
+        """What the curves are of: validation where states are chosen by it, else test."""
+        return "validation" if self.select_on == "validation" else "test"
 
 
 def read_study(path: Path) -> Study:
@@ -88,7 +95,8 @@ def read_study(path: Path) -> Study:
         raise UserError(f'{path}: no configurations; expected [configurations] and below it lines of NAME = "FLAGS"')
     configurations = tuple(_configuration(path, name, common, flags) for name, flags in table.items())
     _check_slugs(path, configurations)
-    return Study(title, seeds, configurations, _compare(path, configurations, seeds))
+    resolved = _resolve(path, configurations, seeds)
+    return Study(title, seeds, configurations, resolved[0].select_on, _compare(path, resolved))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -161,14 +169,19 @@ def _check_slugs(path: Path, configurations: tuple[Configuration, ...]) -> None:
         named[slug] = name
 
 
-def _compare(path: Path, configurations: tuple[Configuration, ...], seeds: tuple[int, ...]) -> tuple[str, ...]:
-    """Resolve every configuration, and refuse any that cannot be compared; -> Study.other_windows."""
+def _resolve(path: Path, configurations: tuple[Configuration, ...], seeds: tuple[int, ...]) -> list[Config]:
+    """All options of every configuration."""
     resolved = []
     for configuration in configurations:
         try:
             resolved.append(resolve(configuration.given | {"seed": max(seeds)})[0])
         except UserError as error:
             raise UserError(f"{path}: configurations.{configuration.name} (after common): {error}") from None
+    return resolved
+
+
+def _compare(path: Path, resolved: list[Config]) -> tuple[str, ...]:
+    """Refuse configurations that cannot be compared; -> Study.other_windows."""
     for name in SAME_FOR_ALL:
         found = list(dict.fromkeys(getattr(config, name) for config in resolved))
         if len(found) > 1:

@@ -19,18 +19,22 @@ COLOURS = 10
 
 
 def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> None:
-    """Draw the mean error over seeds of each configuration, its range shaded, to the PNG `target`.
+    """Draw the mean error over seeds of each configuration, its range shaded, to the PNG `target`; without a single
+    curve, remove an earlier one.
 
     against  "windows" or "seconds".
     Raises UserError where it cannot be written.
     """
     figure = curves_figure(study, runs, against)
+    if figure is None:
+        target.unlink(missing_ok=True)
+        return
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
 
 
 @rc_context({"text.parse_math": False})  # a $ in a name is a $
-def curves_figure(study: Study, runs: list[Run], against: str) -> Figure:
-    """What `draw_curves` draws."""
+def curves_figure(study: Study, runs: list[Run], against: str) -> Figure | None:
+    """What `draw_curves` draws; None without a curve."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
@@ -43,15 +47,15 @@ def curves_figure(study: Study, runs: list[Run], against: str) -> Figure:
             labels.append(f"{configuration.name} (n={len(own)})")
             places["x"] += [getattr(point, against) for point in points]
             places["y"] += [point.mean for point in points]
+    if not lines:
+        return None
     for name, values in places.items():
-        if values and min(values) > 0 and max(values) > WIDE[name] * min(values):
+        if min(values) > 0 and max(values) > WIDE[name] * min(values):
             _make_logarithmic(axes, name)
-    split = runs[0].split if runs else "test"
-    axes.set(xlabel=AXES[against], ylabel=f"{split} MPJPE, mm", title=study.title)
+    axes.set(xlabel=AXES[against], ylabel=f"{study.split} MPJPE, mm", title=study.title)
     axes.grid(alpha=0.3)
-    if places["x"]:
-        # Given one by one: by itself, a legend leaves out labels that begin with _.
-        figure.legend(lines, labels, loc="outside lower center", ncols=3)
+    # Given one by one: by itself, a legend leaves out labels that begin with _.
+    figure.legend(lines, labels, loc="outside lower center", ncols=3)
     return figure
 
 

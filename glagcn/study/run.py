@@ -100,7 +100,7 @@ def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> st
     """Write the tables and the plots of the finished runs; -> the summary."""
     runs = [read_run(job.run_folder, job.configuration.name, job.seed) for job in jobs if job.is_finished]
     rows = rows_of(study, runs)
-    summary = summary_md(study, rows, runs[0].split if runs else "test", _notes(study, jobs, runs, failures))
+    summary = summary_md(study, rows, _notes(study, jobs, runs, failures))
     texts = {"study.csv": evaluations_csv(runs), "summary.csv": summary_csv(rows), "summary.md": summary}
     for name, text in texts.items():
         write_atomically(out / name, lambda file, text=text: file.write(text.encode()))

@@ -77,10 +77,9 @@ def summary_csv(rows: list[Row]) -> str:
     return _csv(lines)
 
 
-def summary_md(study: Study, rows: list[Row], split: str, notes: list[str]) -> str:
+def summary_md(study: Study, rows: list[Row], notes: list[str]) -> str:
     """summary.md: the same for people, below the title and what there is to know.
 
-    split  what the errors of the budgets are of.
     notes  a line each.
     """
     budgets = list(rows[0].budgets) if rows else []
@@ -92,8 +91,8 @@ def summary_md(study: Study, rows: list[Row], split: str, notes: list[str]) -> s
         times = [f"{row.windows_per_second:,.0f}", f"{row.seconds:,.0f}"]
         table.append([row.configuration.replace("|", "\\|"), str(row.end.n), *cells, *times])
     about = (
-        f"MPJPE in mm over n seeds, mean ± sample standard deviation: {split} error after so many training windows and "
-        "at the end, then the chosen state on the test set. Seconds are of training alone."
+        f"MPJPE in mm over n seeds, mean ± sample standard deviation: {study.split} error after so many training "
+        "windows and at the end, then the chosen state on the test set. Seconds are of training alone."
     )
     return "\n\n".join([f"# {study.title}", about, *notes, _aligned(table)]) + "\n"
 

@@ -92,6 +92,7 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     assert_refused(ended, "a, seed 0: .*other options: --lr is 0.25 now")
     assert "0.5" not in ended.err  # that was said before, in the same log
     assert "0 of 1 runs have finished" in (tmp_path / "out/summary.md").read_text()
+    assert not list((tmp_path / "out").glob("*.png"))
     write(tmp_path, {"a": ""})
     ended = study()
     assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True)

@@ -106,7 +106,7 @@ def test_the_tables(study, runs):
     assert csv_lines[0].startswith("configuration,n,at_100_windows_mm,at_100_windows_mm_deviation,at_200_windows_mm,")
     assert csv_lines[1] == "b,2,91.0000,1.4142,82.0000,2.8284,73.0000,4.2426,62.0000,2.8284,300,3.0,100.0"
     assert csv_lines[2] == "a|c,1,50.0000,,40.0000,,30.0000,,20.0000,,300,3.0,100.0"
-    text = summary_md(study, rows, "validation", ["Mind this."])
+    text = summary_md(study, rows, ["Mind this."])
     assert text.startswith("# T\n")
     assert "\n\nMind this.\n\n" in text
     (first,) = [given for given in text.splitlines() if given.startswith("| b ")]
@@ -115,6 +115,15 @@ def test_the_tables(study, runs):
     ]  # fmt: skip
     assert "| a\\|c " in text
     assert len({given.replace("\\|", "  ").count("|") for given in text.splitlines() if given.startswith("|")}) == 1
+
+
+@pytest.mark.parametrize(("select_on", "split"), [("validation", "validation"), ("test", "test"), ("last", "test")])
+def test_errors_are_called_what_the_study_measures_before_and_after_a_run_has_ended(tmp_path, runs, select_on, split):
+    text = f"common = '-d demo --select_on {select_on}'\n[configurations]\nb = ''"
+    (tmp_path / "one.toml").write_text(text)
+    study = read_study(tmp_path / "one.toml")
+    assert f": {split} error after" in summary_md(study, rows_of(study, []), [])
+    assert curves_figure(study, runs, "windows").axes[0].get_ylabel() == f"{split} MPJPE, mm"
 
 
 def test_every_evaluation_is_a_row(runs):
@@ -126,11 +135,19 @@ def test_every_evaluation_is_a_row(runs):
 
 @pytest.mark.parametrize("against", ["windows", "seconds"])
 def test_pictures_differ_with_what_was_found(study, runs, against, tmp_path):
-    for name, given in {"none": [], "some": runs[:1], "all": runs}.items():
+    for name, given in {"some": runs[:1], "all": runs}.items():
         draw_curves(study, given, against, tmp_path / f"{name}.png")
-    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("none", "some", "all")]
+    pictures = [(tmp_path / f"{name}.png").read_bytes() for name in ("some", "all")]
     assert all(picture.startswith(b"\x89PNG") for picture in pictures)
-    assert len(set(pictures)) == 3
+    assert len(set(pictures)) == 2
+
+
+def test_without_a_curve_there_is_no_picture_and_an_earlier_one_goes(study, runs, tmp_path):
+    draw_curves(study, runs, "windows", tmp_path / "curves.png")
+    nothing_in_common = [run("b", 0, [100], [90.0]), run("b", 1, [200], [90.0])]
+    for given in (nothing_in_common, []):
+        draw_curves(study, given, "windows", tmp_path / "curves.png")
+        assert not (tmp_path / "curves.png").exists()
 
 
 @pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $", "_x"])
