@@ -113,6 +113,11 @@ def _notes(study: Study, jobs: list[Job], runs: list[Run], failures: list[str]) 
     notes = []
     if study.other_windows:
         notes.append(f"NOT THE SAME WINDOWS: the configurations differ in {', '.join(study.other_windows)}.")
+    if study.select_on == "test":
+        notes.append(
+            "CHOSEN ON THE TEST SET (--select_on test): a run's error in the column test is the lowest of all its "
+            "evaluations there, which flatters it."
+        )
     if len(runs) < len(jobs):
         notes.append(f"{len(runs)} of {len(jobs)} runs have finished.")
     return notes + [f"Failed: {failure}" for failure in failures]

@@ -10,6 +10,7 @@ from glagcn.errors import UserError
 from glagcn.study.file import read_study
 from glagcn.study.plots import curves_figure, draw_curves
 from glagcn.study.results import Evaluation, Run, common_budgets, mean_curve, read_run, spread
+from glagcn.study.run import _notes
 from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
 
@@ -124,6 +125,14 @@ def test_errors_are_called_what_the_study_measures_before_and_after_a_run_has_en
     study = read_study(tmp_path / "one.toml")
     assert f": {split} error after" in summary_md(study, rows_of(study, []), [])
     assert curves_figure(study, runs, "windows").axes[0].get_ylabel() == f"{split} MPJPE, mm"
+
+
+@pytest.mark.parametrize(("select_on", "noted"), [("validation", False), ("test", True), ("last", False)])
+def test_the_summary_says_where_states_were_chosen_on_the_test_set(tmp_path, select_on, noted):
+    text = f"common = '-d demo --select_on {select_on}'\n[configurations]\nb = ''"
+    (tmp_path / "one.toml").write_text(text)
+    notes = _notes(read_study(tmp_path / "one.toml"), [], [], [])
+    assert [("the lowest of all" in note) for note in notes] == [True] * noted
 
 
 def test_every_evaluation_is_a_row(runs):
