@@ -19,6 +19,9 @@ from glagcn.engine import checkpoint
 from glagcn.engine.files import write_atomically
 from glagcn.errors import UserError
 
+# The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
+NOT_HERE = "--run NAME for another folder, or --fresh to start over"
+
 
 @dataclass(frozen=True)
 class RunFolder:
@@ -78,19 +81,18 @@ class RunFolder:
         if config.resume and config.resume != content["config"].get("resume"):
             raise UserError(
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
-                f"{config.resume}; leave --resume out to go on with it, give --run NAME for another folder, or "
-                "--fresh to start over from that file"
+                f"{config.resume}; leave --resume out to go on with it, give {NOT_HERE} from that file"
             )
         differences = listed_differences(config, content)
         if differences:
             raise UserError(
                 f"{self.path} holds a run trained with other options: {differences}. "
-                "Give the old values to resume, --run NAME for another folder, or --fresh to start over"
+                f"Give the old values to resume, {NOT_HERE}"
             )
         if content["num_windows"] != num_windows:
             raise UserError(
                 f"{self.path} holds a run on {content['num_windows']} windows an epoch, and the data has {num_windows} "
-                "now; restore the data, or give --run NAME or --fresh"
+                f"now; restore the data, or give {NOT_HERE}"
             )
         return content
 
@@ -117,12 +119,12 @@ class RunFolder:
         try:
             content = checkpoint.load(self.last)
         except UserError as error:
-            raise UserError(f"{error}; --fresh starts over") from None
+            raise UserError(f"{error}; give {NOT_HERE}") from None
         lacking = checkpoint.lacking_state(content)
         if lacking:
             raise UserError(
                 f"{self.last} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be "
-                "resumed; put back the last.pt or best.pt of a run, or give --fresh to start over"
+                f"resumed; put back the last.pt or best.pt of a run, or give {NOT_HERE}"
             )
         return content
 

@@ -8,6 +8,7 @@ import torch
 
 from glagcn import launcher
 from glagcn.engine.files import make_folder, write_atomically
+from glagcn.engine.runfolder import NOT_HERE
 from glagcn.engine.setup import prepare_cache
 from glagcn.errors import UserError
 from glagcn.study.file import Study, read_study
@@ -51,7 +52,9 @@ def run_study(
             say(f"{job.name}: done")
             _report(study, jobs, failures, out)
         else:
-            failures.append(f"{job.configuration.name}, seed {job.seed}: {complaint} (log: {job.log})")
+            advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
+            said = complaint.replace(NOT_HERE, advice)
+            failures.append(f"{job.configuration.name}, seed {job.seed}: {said} (log: {job.log})")
             say(f"FAILED: {failures[-1]}")
 
     stopped = run_jobs(missing, devices, ended)
@@ -60,8 +63,7 @@ def run_study(
         raise UserError("the study was stopped; the same command goes on where its runs were last saved")
     if failures:
         raise UserError(
-            f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries them "
-            f"again. After a change of a configuration, give --out DIR, or remove its folders in {out / 'runs'}"
+            f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries again"
         )
 
 

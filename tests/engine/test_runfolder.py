@@ -6,7 +6,7 @@ import torch
 
 from glagcn.config import from_dict, parse_command_line, to_dict
 from glagcn.engine import checkpoint
-from glagcn.engine.runfolder import RunFolder, finished_result
+from glagcn.engine.runfolder import NOT_HERE, RunFolder, finished_result
 from glagcn.errors import UserError
 
 
@@ -77,7 +77,7 @@ def test_options_that_did_not_shape_the_run_may_change(folder, config):
 )
 def test_options_that_shaped_the_run_may_not(folder, config, change, message):
     save_last(folder, config)
-    with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*--run.*--fresh"):
+    with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*{NOT_HERE}"):
         folder.resume(replace(config, **change), 100)
 
 

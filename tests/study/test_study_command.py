@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -86,7 +87,12 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     write(tmp_path, {"a": ""})
     assert study().code == 0
     write(tmp_path, {"a": "--lr 0.5"})
-    assert_refused(study(), "a, seed 0: .*other options: --lr is 0.5 now", "remove its folders")
+    ended = study()
+    folder = tmp_path / "out/runs/a_seed0"
+    advice = f"Give the old values to resume, --out DIR for another folder, or delete {folder} to start over"
+    assert_refused(ended, "a, seed 0: .*other options: --lr is 0.5 now", advice)
+    assert "--run" not in ended.err
+    assert "--fresh" not in ended.err
     write(tmp_path, {"a": "--lr 0.25"})
     ended = study()
     assert_refused(ended, "a, seed 0: .*other options: --lr is 0.25 now")
@@ -96,6 +102,9 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     write(tmp_path, {"a": ""})
     ended = study()
     assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True)
+    write(tmp_path, {"a": "--lr 0.5"})
+    shutil.rmtree(folder)
+    assert study().code == 0
 
 
 def test_a_longer_study_goes_on(study, tmp_path):
