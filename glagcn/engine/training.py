@@ -21,7 +21,7 @@ from glagcn.engine.ranks import Ranks
 from glagcn.engine.run_data import RunData
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.schedule import bn_momentum, learning_rate, planned_epochs, planned_steps
+from glagcn.engine.schedule import bn_momentum, learning_rate, planned_steps
 from glagcn.engine.step import Stepper
 from glagcn.errors import UserError
 from glagcn.model.network import model_config
@@ -182,9 +182,8 @@ class Trainer:
     def _say_progress(self, text: str) -> None:
         """Where the run is, with `text`."""
         self._line_at = time.monotonic()
-        step = self.progress.step
-        epoch = 1 + (step - 1) // self.plan.steps_per_epoch
-        self.log.say_progress(f"step {step}/{self.last_step}, epoch {epoch}/{self._epochs}: {text}")
+        epoch = 1 + (self.progress.step - 1) // self.plan.steps_per_epoch
+        self.log.say_progress(f"{self._place(str(epoch))}: {text}")
 
     def _drain(self) -> None:
         """Add the errors of the steps since the last time to the sums, in the order of steps; every step must have been
@@ -298,10 +297,7 @@ class Trainer:
         self.log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
         self.log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
-        self.log.say(
-            f"step {step}/{self.last_step}, epoch {marks['epoch']:.2f}/{self._epochs}: "
-            f"{name} {headline(evaluation.figures)}{verdict}"
-        )
+        self.log.say(f"{self._place(format(marks['epoch'], '.2f'))}: {name} {headline(evaluation.figures)}{verdict}")
         self.log.flush()
         if self.config.export_training_curves:
             draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME)
@@ -312,9 +308,13 @@ class Trainer:
         seconds = round(self.progress.seconds, 1)
         return {"epoch": step / plan.steps_per_epoch, "windows": plan.windows_until(step), "seconds": seconds}
 
-    @property
-    def _epochs(self) -> str:
-        return f"{planned_epochs(self.config, self.plan):.4g}"
+    def _place(self, epoch: str) -> str:
+        """Where the run is, in words: in training windows where --windows sets its length, else by `epoch`."""
+        step = self.progress.step
+        place = f"epoch {epoch}/{self.config.epochs}"
+        if self.config.windows:
+            place = f"{self.plan.windows_until(step):,}/{self.config.windows:,} windows"
+        return f"step {step}/{self.last_step}, {place}"
 
 
 def last_step(config: Config, plan: EpochPlan) -> int:

@@ -1,6 +1,7 @@
 """The commands from start to end on tiny data: prepare, train, evaluate, export."""
 
 import json
+import re
 import shlex
 
 import h5py
@@ -200,3 +201,17 @@ def test_prepare_says_how_to_train(verb, release, tmp_path):
     assert ended.code == 0
     assert f"wrote {tmp_path}/3dhp_gt_univ.h5" in ended.out
     assert ended.out.splitlines()[-1].endswith(f"main_sagcn_gpus.py --dataset 3dhp --root_path {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "during", "end"),
+    [
+        ("", "step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "),
+        ("--windows 200", "step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 256/200 windows: validation "),
+    ],
+)
+def test_lines_say_where_a_run_is_in_what_sets_its_length(demo, flags, during, end):
+    ended = demo(f"--frames 9 {flags}")
+    assert ended.code == 0, ended.err
+    for line in (during, end):
+        assert re.search(f"^{line}", ended.out, re.MULTILINE), ended.out
