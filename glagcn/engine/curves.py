@@ -1,4 +1,4 @@
-"""training_curves.png: a run's errors over its epochs, for those who look at files rather than at TensorBoard."""
+"""training_curves.png: the errors over epochs or windows, for those who look at files rather than at TensorBoard."""
 
 import json
 from pathlib import Path
@@ -17,11 +17,13 @@ CURVES = {
     ("test", "mpjpe_mm"): "test",
     ("test", "p_mpjpe_mm"): "test, aligned (P-MPJPE)",
 }
+AXES = {"epoch": "epoch", "windows": "training windows"}
 
 
-def draw_training_curves(records: Path, target: Path) -> None:
-    """Draw the epochs' errors in mm that `records` (a metrics.jsonl) holds to the PNG `target`.
+def draw_training_curves(records: Path, target: Path, against: str = "epoch") -> None:
+    """Draw the errors in mm that `records` (a metrics.jsonl) holds of evaluations and epochs to the PNG `target`.
 
+    against  "epoch" or "windows".
     Raises UserError where it cannot be written.
     """
     lines = [json.loads(line) for line in records.read_text().splitlines()]
@@ -29,10 +31,10 @@ def draw_training_curves(records: Path, target: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for (kind, name), label in CURVES.items():
-        points = [(line["epoch"], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
+        points = [(line[against], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=label)
-    axes.set(xlabel="epoch", ylabel="error, mm", ylim=(0, None))
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None))
     axes.grid(alpha=0.3)
     axes.legend()
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))

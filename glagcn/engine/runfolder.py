@@ -3,7 +3,7 @@
 config.json     every option, as resolved
 log.txt         what was printed
 metrics.jsonl   one line per log interval and per evaluation
-tensorboard/    the same, as curves; training_curves.png, the errors of the epochs
+tensorboard/    the same, as curves; training_curves.png, the errors of epochs and evaluations
 last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
 result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
                 inference_data.mat

@@ -300,7 +300,8 @@ class Trainer:
         self.log.say(f"{self._place(format(marks['epoch'], '.2f'))}: {name} {headline(evaluation.figures)}{verdict}")
         self.log.flush()
         if self.config.export_training_curves:
-            draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME)
+            against = "windows" if self.config.windows else "epoch"
+            draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME, against)
 
     def marks(self) -> dict[str, float]:
         """Where the run is, for a line of metrics.jsonl: epochs, training windows, and seconds of training."""

@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pytest
 from matplotlib.image import imread
 
 from glagcn.engine.curves import draw_training_curves
@@ -26,3 +27,19 @@ def test_a_run_draws_its_curves_unless_told_not_to(demo, trained, tmp_path):
     assert (trained / "training_curves.png").stat().st_size > 5000
     assert demo("--run plain --frames 9 --no-export-training-curves").code == 0
     assert not (tmp_path / "runs/plain/training_curves.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("flags", "against", "other"), [("", "epoch", "windows"), ("--windows 200", "windows", "epoch")]
+)
+def test_the_axis_is_what_sets_the_length_of_a_run(demo, tmp_path, flags, against, other):
+    assert demo(f"--run r --frames 9 --eval_windows 128 {flags}").code == 0
+    # Drawn before the line of the test set was added, which is not for a run that goes on.
+    lines = (tmp_path / "runs/r/metrics.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "seen.jsonl").write_text("".join(line for line in lines if json.loads(line)["kind"] != "test"))
+    drawn = {}
+    for axis in (against, other):
+        draw_training_curves(tmp_path / "seen.jsonl", tmp_path / f"{axis}.png", axis)
+        drawn[axis] = (tmp_path / f"{axis}.png").read_bytes()
+    assert drawn[against] != drawn[other]
+    assert (tmp_path / "runs/r/training_curves.png").read_bytes() == drawn[against]
