@@ -13,6 +13,7 @@ Layout (version 1), with every array contiguous so that it can be mapped into me
                         each of the arrays with the attribute crc32, the checksum of its bytes
 """
 
+import hashlib
 import json
 import zlib
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from glagcn.skeleton import get_skeleton
 
 CACHE_VERSION = 1
 SPLITS = ("train", "test")
+ARRAYS = ("pixels", "millimetres", "valid", "activity")
 CHECKED_AT_ONCE = 1 << 20  # bytes
 TEXTS = ("dataset", "keypoints", "annotation", "skeleton", "joints", "notes", "provenance")
 TABLE = np.dtype(
@@ -62,7 +64,11 @@ class Split:
 
 @dataclass(frozen=True)
 class Cache:
-    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17"."""
+    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+
+    fingerprint  of the sequences and frames of both splits: two caches share it where they hold the same data, wherever
+                 they lie, whenever they were made.
+    """
 
     path: Path
     dataset: str
@@ -73,6 +79,7 @@ class Cache:
     test: Split
     provenance: dict
     notes: tuple[str, ...]
+    fingerprint: str
 
 
 def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
@@ -91,13 +98,16 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
         with h5py.File(path, "r", locking=False) as file:
             header = _read_header(file, path)
             train, test = (_read_split(file, path, name, header["skeleton"], verify) for name in SPLITS)
+            fingerprint = _fingerprint(file)
     except FileNotFoundError as error:
         raise UserError(f"there is no cache {path}; write it with `glagcn prepare`") from error
     except OSError as error:
         raise damaged(path, f"it cannot be read ({error})") from error
     notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
     identity = {key: header[key] for key in ("dataset", "keypoints", "annotation", "skeleton")}
-    return Cache(path=path, **identity, train=train, test=test, provenance=provenance, notes=notes)
+    return Cache(
+        path=path, **identity, train=train, test=test, provenance=provenance, notes=notes, fingerprint=fingerprint
+    )
 
 
 def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
@@ -109,6 +119,17 @@ def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
             f"expected {', '.join(joints)}. Remove it and prepare it again."
         )
     return header
+
+
+def _fingerprint(file: h5py.File) -> str:
+    """Of the tables and the checksums of the arrays, which were taken when the cache was written: no array is read."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        digest.update(file[split]["sequences"][()].tobytes())
+        for name in ARRAYS:
+            if name in file[split]:
+                digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
+    return digest.hexdigest()[:16]
 
 
 def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: bool) -> Split:

@@ -12,7 +12,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from glagcn.data.cache import CACHE_VERSION, SPLITS, TABLE, TEXTS
+from glagcn.data.cache import ARRAYS, CACHE_VERSION, SPLITS, TABLE, TEXTS
 from glagcn.data.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources import Source
@@ -158,7 +158,7 @@ def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
 
 
 def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
-    return [group[name] for name in ("pixels", "millimetres", "valid", "activity") if name in group]
+    return [group[name] for name in ARRAYS if name in group]
 
 
 class _SplitWriter:

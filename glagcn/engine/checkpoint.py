@@ -7,6 +7,7 @@ model               weights and buffers of rank 0, without prefixes of wrappers
 optimizer           state of the optimiser; absent from exported weights
 progress            step, best error, sums since the last log line (engine.training.Progress)
 num_windows         in an epoch, to notice other data
+data_fingerprint    of the cache (data.cache.Cache), to notice data that differ in what they hold
 """
 
 import zipfile
@@ -82,6 +83,12 @@ def _read(path: Path) -> Any:
 def lacking_state(content: dict[str, Any]) -> list[str]:
     """The parts of a whole state that a checkpoint lacks, as an exported file does; none where a run can go on."""
     return [name for name in STATE if name not in content]
+
+
+def same_data(content: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a checkpoint, or a result, is of the data with this fingerprint; one that does not say, of an earlier
+    version, counts as such."""
+    return content.get("data_fingerprint", fingerprint) == fingerprint
 
 
 def export(source: Path, target: Path) -> None:

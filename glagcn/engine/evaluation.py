@@ -187,6 +187,7 @@ def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> 
         "keypoints": cache.keypoints,
         "annotation": cache.annotation,
         "skeleton": cache.skeleton,
+        "data_fingerprint": cache.fingerprint,
         "flip": config.test_flip,
         "all_frames": config.test_frames is None,
         "processes": ranks.world_size,

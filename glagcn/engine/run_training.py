@@ -95,10 +95,11 @@ def _open_folder(
     folder."""
     start = None
     with ranks.agree():  # refuse before anything is written
-        content = None if config.fresh else folder.resume(config, data.plan.num_windows)
+        now = data.plan.num_windows, data.cache.fingerprint
+        content = None if config.fresh else folder.resume(config, *now)
         if content is None and config.resume:
             path = find_checkpoint(config, "--resume", config.resume)
-            start = start_from(path, config, model, data.plan.num_windows)
+            start = start_from(path, config, model, *now)
     steps = ranks.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
         raise UserError(

@@ -69,8 +69,10 @@ class RunFolder:
                 f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
             ) from None
 
-    def resume(self, config: Config, num_windows: int) -> dict[str, Any] | None:
+    def resume(self, config: Config, num_windows: int, fingerprint: str) -> dict[str, Any] | None:
         """The content of last.pt, None at the start of a run.
+
+        num_windows, fingerprint  in an epoch, and of the data as they are now.
 
         Raises UserError where last.pt is no state to resume from, and, naming both values, where flags differ that
         shaped what was trained so far, or the data is not the same.
@@ -88,6 +90,12 @@ class RunFolder:
             raise UserError(
                 f"{self.path} holds a run trained with other options: {differences}. "
                 f"Give the old values to resume, {NOT_HERE}"
+            )
+        if not checkpoint.same_data(content, fingerprint):
+            raise UserError(
+                f"{self.path} holds a run that was trained on other data than now lies under {data_folders(config)} "
+                f"(fingerprint {fingerprint}, and the run's is {content['data_fingerprint']}); "
+                "give the old --root_path to resume, --run NAME for another folder, or --fresh to start over"
             )
         if content["num_windows"] != num_windows:
             raise UserError(
@@ -139,6 +147,12 @@ def listed_differences(config: Config, content: dict[str, Any]) -> str:
     """In words, the options that shaped what a checkpoint was trained to and now differ; empty where none does."""
     differences = training_differences(config, from_dict(content["config"]))
     return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
+
+
+def data_folders(config: Config) -> str:
+    """In words, where the data are looked for."""
+    first = f"--cache_dir {config.cache_dir} or " if config.cache_dir else ""
+    return f"{first}--root_path {config.root_path}"
 
 
 def checkpoint_places(config: Config, name: str) -> list[Path]:

@@ -9,7 +9,7 @@ from glagcn.engine import checkpoint
 from glagcn.engine.inference import check_finite, check_state
 from glagcn.engine.published import published_state
 from glagcn.engine.published_model import recognise
-from glagcn.engine.runfolder import listed_differences
+from glagcn.engine.runfolder import data_folders, listed_differences
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.model.published import load_published_weights
@@ -32,11 +32,11 @@ class Start(NamedTuple):
     said: str
 
 
-def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: int) -> Start:
+def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: int, fingerprint: str) -> Start:
     """Start a run at the checkpoint `path`: at its whole state where that is of a run with the same options and data,
     else with its weights.
 
-    num_windows  in an epoch of this run.
+    num_windows, fingerprint  in an epoch of this run, and of its data.
     Raises UserError, naming the flag that would fit, where the weights are of another network than `model`.
     """
     content = checkpoint.load_ours(path)
@@ -46,7 +46,7 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     check_state(path, content["model"], model)
     model.load_state_dict(content["model"])
     check_finite(model, path)
-    obstacle = _obstacle(content, config, num_windows)
+    obstacle = _obstacle(content, config, num_windows, fingerprint)
     if obstacle:
         return Start(None, f"Started with the weights of {path}; {FRESH}, because {obstacle}")
     # Its best was kept in another folder: the next evaluation here is the best so far.
@@ -101,7 +101,7 @@ def _shown(name: str, value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _obstacle(content: dict[str, Any], config: Config, num_windows: int) -> str | None:
+def _obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerprint: str) -> str | None:
     """Why a run cannot go on from the whole state in `content`; None where it can."""
     lacking = checkpoint.lacking_state(content)
     if lacking:
@@ -110,4 +110,6 @@ def _obstacle(content: dict[str, Any], config: Config, num_windows: int) -> str 
         return f"options differ: {differences}"
     if content["num_windows"] != num_windows:
         return f"it had {content['num_windows']} windows an epoch, and the data has {num_windows}"
+    if not checkpoint.same_data(content, fingerprint):
+        return f"it was trained on other data than now lies under {data_folders(config)}"
     return None

@@ -71,6 +71,7 @@ class Trainer:
             "optimizer": self.stepper.optimizer.state_dict(),
             "progress": asdict(self.progress),
             "num_windows": self.plan.num_windows,
+            "data_fingerprint": self.data.cache.fingerprint,
         }
 
     def restore(self, content: dict[str, Any]) -> None:

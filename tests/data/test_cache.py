@@ -1,8 +1,12 @@
 """The cache: what is written is what is read, and every kind of damage is an error that says so."""
 
+import hashlib
 import re
+import shutil
 import subprocess
 import sys
+import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -96,6 +100,71 @@ def test_big_arrays_are_maps_that_never_change_the_file(path):
 def test_the_same_data_give_the_same_bytes(path, tmp_path):
     write_cache(tmp_path / "again.h5", TinySource())
     assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
+
+
+# ---------------------------------------------------------------- fingerprint
+
+
+class ChangedSource(TinySource):
+    """The same, but for one thing that `change` does to every sequence of a split."""
+
+    def __init__(self, split, change):
+        super().__init__()
+        self.split, self.change = split, change
+
+    def infos(self, split):
+        return [sequence.info for sequence in self.read(split)]
+
+    def read(self, split):
+        for sequence in TinySource().read(split):
+            yield self.change(sequence) if split == self.split else sequence
+
+
+def shifted(name):
+    def change(sequence):
+        values = getattr(sequence, name).copy()
+        values[-1] = ~values[-1] if values.dtype == bool else values[-1] + 1
+        return replace(sequence, **{name: values})
+
+    return change
+
+
+def relabelled(**changes):
+    return lambda sequence: replace(sequence, info=replace(sequence.info, **changes))
+
+
+def test_the_fingerprint_is_of_tables_and_checksums(path):
+    digest = hashlib.sha256()
+    with h5py.File(path, "r") as file:
+        for split, names in (("train", 3), ("test", 4)):
+            digest.update(file[split]["sequences"][()].tobytes())
+            for name in ("pixels", "millimetres", "valid", "activity")[:names]:
+                digest.update(f"{split}/{name} {zlib.crc32(file[split][name][()]):08x}\n".encode())
+    assert open_cache(path, verify=False).fingerprint == digest.hexdigest()[:16]
+
+
+def test_the_fingerprint_is_not_of_the_file(path, tmp_path):
+    source = TinySource()
+    source.notes, source.provenance = ["read elsewhere"], lambda: {"kind": "other", "files": ["x"]}
+    write_cache(tmp_path / "far/away.h5", source)
+    shutil.copy(path, tmp_path / "copy.h5")
+    paths = path, tmp_path / "far/away.h5", tmp_path / "copy.h5"
+    assert len({open_cache(each).fingerprint for each in paths}) == 1
+
+
+def test_the_fingerprint_differs_with_anything_that_the_data_say(path, tmp_path):
+    found = [open_cache(path).fingerprint]
+    changes = [
+        ("test", shifted("activity")),
+        ("test", shifted("valid")),
+        ("train", relabelled(fps=7.0)),
+        ("test", relabelled(subject="S9")),
+    ]
+    changes += [(split, shifted(name)) for split in ("train", "test") for name in ("pixels", "millimetres")]
+    for split, change in changes:
+        write_cache(tmp_path / "changed.h5", ChangedSource(split, change))
+        found.append(open_cache(tmp_path / "changed.h5").fingerprint)
+    assert len(set(found)) == len(found) == 9
 
 
 def test_progress_counts_the_frames_of_both_splits(tmp_path):

@@ -47,7 +47,7 @@ def make_cache(lengths, valid=None, activity=None):
         valid=np.ones(total, bool) if valid is None else np.array(valid, bool),
         activity=None if activity is None else np.array(activity, np.uint8),
     )
-    return Cache(Path("c.h5"), "demo", "gt", "", SKELETON.name, split, split, {}, ())
+    return Cache(Path("c.h5"), "demo", "gt", "", SKELETON.name, split, split, {}, (), "")
 
 
 def true_poses(cache, frames):
