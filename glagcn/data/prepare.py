@@ -96,11 +96,10 @@ def ensure_cache(
     process while the others wait.  `annotation` is for MPI-INF-3DHP alone.  `check` sees the sequences before a new
     cache is written.  Raises UserError when there is neither a cache nor files to make one of, or what `check` raises.
     """
-    name = cache_name(dataset, keypoints, annotation if dataset == "3dhp" else "")
-    folders = [folder for folder in (cache_dir, root) if folder is not None]
-    existing = next((folder / name for folder in folders if (folder / name).is_file()), None)
-    if existing:
+    if existing := existing_cache(dataset, root, cache_dir, annotation, keypoints):
         return existing
+    places = _places(dataset, root, cache_dir, annotation, keypoints)
+    name, folders = places[0].name, [place.parent for place in places]
     source = _find(dataset, root, annotation, keypoints)
     if source is None:
         raise UserError(
@@ -110,8 +109,21 @@ def ensure_cache(
     if check:
         check(source.infos("train"), source.infos("test"))
     say(f"there is no {name} yet: preparing it once, in {folders[0]}")
-    write_and_report(folders[0] / name, source, say)
-    return folders[0] / name
+    write_and_report(places[0], source, say)
+    return places[0]
+
+
+def existing_cache(
+    dataset: str, root: Path, cache_dir: Path | None, annotation: str, keypoints: str = "gt"
+) -> Path | None:
+    """The cache that `ensure_cache` would find; None where it would have to write one."""
+    places = _places(dataset, root, cache_dir, annotation, keypoints)
+    return next((place for place in places if place.is_file()), None)
+
+
+def _places(dataset: str, root: Path, cache_dir: Path | None, annotation: str, keypoints: str) -> list[Path]:
+    name = cache_name(dataset, keypoints, annotation if dataset == "3dhp" else "")
+    return [folder / name for folder in (cache_dir, root) if folder is not None]
 
 
 def _find(dataset: str, root: Path, annotation: str, keypoints: str) -> Source | None:

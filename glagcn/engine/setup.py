@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import Cache, cache_name, open_cache
 from glagcn.data.host_memory import available_memory
 from glagcn.data.plan import EpochPlan, select_centers, windows_in_epoch
-from glagcn.data.prepare import ensure_cache
+from glagcn.data.prepare import ensure_cache, existing_cache
 from glagcn.data.selection import check_selection, select_in_file, select_test, select_train, training_bytes
 from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
 from glagcn.data.streamed import StreamedStore
@@ -57,11 +58,7 @@ def open_data(config: Config, ranks: Ranks, log: RunLog) -> Cache:
 def prepare_cache(config: Config, say: Callable[[str], None]) -> Path:
     """The path of the cache that the options need, made if it is not there.  Raises UserError where it cannot be."""
     return ensure_cache(
-        config.dataset,
-        Path(config.root_path),
-        Path(config.cache_dir) if config.cache_dir else None,
-        config.annotation,
-        config.keypoints,
+        **_cache_options(config),
         say=say,
         check=partial(
             check_selection,
@@ -70,6 +67,22 @@ def prepare_cache(config: Config, say: Callable[[str], None]) -> Path:
             actions=config.actions,
         ),
     )
+
+
+def fingerprint_now(config: Config) -> str | None:
+    """The fingerprint of the data that the options choose; None where there is no cache of them yet."""
+    path = existing_cache(**_cache_options(config))
+    return open_cache(path, verify=False).fingerprint if path else None
+
+
+def _cache_options(config: Config) -> dict[str, Any]:
+    return {
+        "dataset": config.dataset,
+        "root": Path(config.root_path),
+        "cache_dir": Path(config.cache_dir) if config.cache_dir else None,
+        "annotation": config.annotation,
+        "keypoints": config.keypoints,
+    }
 
 
 def check_identity(cache: Cache, config: Config) -> None:

@@ -6,7 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.config import Config, resolve, to_dict
+from glagcn.engine import checkpoint
 from glagcn.engine.files import write_atomically
+from glagcn.engine.runfolder import RunFolder, data_folders
+from glagcn.engine.setup import fingerprint_now
+from glagcn.errors import UserError
 from glagcn.study.file import Configuration, Study
 
 # May differ between two calls of a study without a change of what was found: --jobs, and where the study lies.
@@ -44,12 +48,28 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it ended well with these options, in this call of the study or an earlier one."""
+        """Whether it ended well with these options, on the data as they are now, in this call of the study or an
+        earlier one."""
         try:
             held = json.loads(self._mark.read_text())
+            result = json.loads((self.run_folder / "result.json").read_text())
         except (OSError, ValueError):
             return False
-        return held == self._options() and (self.run_folder / "result.json").is_file()
+        return held == self._options() and self._is_of_these_data(result)
+
+    @property
+    def is_of_other_data(self) -> bool:
+        """Whether its run folder holds a run that was trained on other data than it would read now."""
+        try:
+            content = checkpoint.load(RunFolder(self.run_folder).last)
+        except UserError:
+            return False  # none yet, or the run will say what is wrong with it
+        return not self._is_of_these_data(content)
+
+    def _is_of_these_data(self, content: dict[str, Any]) -> bool:
+        """The content of a checkpoint or a result; where there are no data now, there are no others."""
+        now = fingerprint_now(self.config)
+        return now is None or checkpoint.same_data(content, now)
 
     def mark_finished(self) -> None:
         """Remember that it ended well.  Raises UserError where that cannot be written."""
@@ -76,6 +96,16 @@ def jobs_of(study: Study, out: Path, root_path: str | None, workers: int | None)
         for seed in study.seeds
         for configuration in study.configurations
     ]
+
+
+def check_data(jobs: list[Job], out: Path) -> None:
+    """Raise UserError where a study's folder holds runs on other data than its runs would read now."""
+    other = [job for job in jobs if not job.is_finished and job.is_of_other_data]
+    if other:
+        raise UserError(
+            f"{out} holds runs that were trained on other data than now lies under {data_folders(other[0].config)}: "
+            f"{', '.join(job.name for job in other)}; give the old --root_path, or --out DIR for another study"
+        )
 
 
 def _job(configuration: Configuration, seed: int, folder: Path, root_path: str | None, workers: int | None) -> Job:

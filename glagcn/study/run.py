@@ -1,5 +1,6 @@
 """`glagcn study`: run what is missing of a study, and report what is there."""
 
+import contextlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +13,7 @@ from glagcn.engine.runfolder import NOT_HERE
 from glagcn.engine.setup import prepare_cache
 from glagcn.errors import UserError
 from glagcn.study.file import Study, read_study
-from glagcn.study.jobs import Job, jobs_of
+from glagcn.study.jobs import Job, check_data, jobs_of
 from glagcn.study.plots import AXES, draw_curves
 from glagcn.study.processes import run_jobs
 from glagcn.study.results import Run, read_run
@@ -40,8 +41,10 @@ def run_study(
     out = out or Path("study") / path.stem
     jobs = jobs_of(study, out, root_path, _workers(devices))
     make_folder(out / "runs", "--out")
-    missing = [job for job in jobs if not job.is_finished and (only is None or job.configuration.name in only)]
-    _prepare_data(missing, say)
+    chosen = [job for job in jobs if only is None or job.configuration.name in only]
+    _prepare_data(jobs, chosen, say)
+    check_data(jobs, out)
+    missing = [job for job in chosen if not job.is_finished]
     say(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
 
     failures: list[str] = []
@@ -92,10 +95,15 @@ def _workers(devices: list[str | None]) -> int:
     return max(1, len(os.sched_getaffinity(0)) // len(devices))
 
 
-def _prepare_data(jobs: list[Job], say: Say) -> None:
-    """Make the caches that runs would otherwise make at the same time.  Raises UserError where that is not possible."""
+def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
+    """Make the caches that runs would otherwise make at the same time, and those that show whether finished runs are of
+    these data.  Raises UserError where one of the first cannot be made; a finished study needs no data."""
     for job in jobs:
-        prepare_cache(job.config, say)
+        if job.is_finished:
+            with contextlib.suppress(UserError):
+                prepare_cache(job.config, say)
+        elif job in chosen:
+            prepare_cache(job.config, say)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
