@@ -11,6 +11,7 @@ from glagcn.engine.files import make_folder
 from glagcn.engine.place import place_of
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
+from glagcn.engine.runlock import RunLock
 from glagcn.engine.runlog import Moment, RunLog
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.start import Start, start_from
@@ -42,26 +43,30 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
-    config = _without_own_state(config, folder)
-    content, start = _open_folder(config, ranks, folder, data, model)
-    done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
-    if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
-        voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
-        return
-    log = _open_log(ranks, folder, data, content)
-    log.say(summary)
-    log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
-    if start:
-        log.say(start.said)
-    log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
-    try:
-        trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
-        if content or (start and start.content):
-            trainer.restore(content or start.content)
-        trainer.run()
-        _conclude(trainer, results_folder(config, folder))
-    finally:
-        log.close()
+    with RunLock(folder.path, voice.say) as lock:
+        with ranks.agree():
+            if ranks.is_main and folder.path.is_dir():
+                lock.take()  # before what lies there is read
+        config = _without_own_state(config, folder)
+        content, start = _open_folder(config, ranks, folder, lock, data, model)
+        done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
+        if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
+            voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
+            return
+        log = _open_log(ranks, folder, data, content)
+        log.say(summary)
+        log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
+        if start:
+            log.say(start.said)
+        log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
+        try:
+            trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
+            if content or (start and start.content):
+                trainer.restore(content or start.content)
+            trainer.run()
+            _conclude(trainer, results_folder(config, folder))
+        finally:
+            log.close()
 
 
 def results_folder(config: Config, folder: RunFolder) -> Path:
@@ -89,7 +94,7 @@ def _without_own_state(config: Config, folder: RunFolder) -> Config:
 
 
 def _open_folder(
-    config: Config, ranks: Ranks, folder: RunFolder, data: RunData, model: LiftingNetwork
+    config: Config, ranks: Ranks, folder: RunFolder, lock: RunLock, data: RunData, model: LiftingNetwork
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the
     folder."""
@@ -110,7 +115,7 @@ def _open_folder(
         if ranks.is_main and config.output:
             make_folder(Path(config.output), "--output")
         if ranks.is_main:
-            folder.create(config, config.fresh)
+            folder.create(config, lock, fresh=config.fresh, begins=content is None)
     return content, start
 
 

@@ -7,6 +7,7 @@ tensorboard/    the same, as curves; training_curves.png, the errors of epochs a
 last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
 result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
                 inference_data.mat
+lock            while a process trains here (runlock.py), or left by one that was killed
 """
 
 import json
@@ -17,6 +18,7 @@ from typing import Any
 from glagcn.config import Config, from_dict, to_dict, training_differences
 from glagcn.engine import checkpoint
 from glagcn.engine.files import write_atomically
+from glagcn.engine.runlock import RunLock
 from glagcn.errors import UserError
 
 # The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
@@ -53,15 +55,26 @@ class RunFolder:
         """The scalars, a JSON object a line."""
         return self.path / "metrics.jsonl"
 
-    def create(self, config: Config, fresh: bool) -> None:
+    def create(self, config: Config, lock: RunLock, *, fresh: bool, begins: bool) -> None:
         """Make the folder, or with `fresh` move an old one aside first; write config.json into it.
 
+        lock    of the folder, which is taken before anything is moved or written.
+        begins  whether the run begins here, since there was no last.pt to go on from, or it was not wanted.
         Raises UserError where that is not possible.
         """
+        aside = None
         try:
             if fresh and self.path.exists():
-                self.path.rename(self._free_name())
+                lock.take()
+                aside = self.path.rename(self._free_name())
             self.path.mkdir(parents=True, exist_ok=True)
+            lock.take()
+            if aside:
+                (aside / "lock").unlink(missing_ok=True)
+            if begins and self.last.exists():
+                raise UserError(
+                    f"another process has begun a run in {self.path} just now; the same command goes on from it"
+                )
             text = json.dumps(to_dict(config), indent=2) + "\n"
             write_atomically(self.path / "config.json", lambda file: file.write(text.encode()))
         except OSError as error:

@@ -7,6 +7,7 @@ import torch
 from glagcn.config import from_dict, parse_command_line, to_dict
 from glagcn.engine import checkpoint
 from glagcn.engine.runfolder import NOT_HERE, RunFolder, finished_result
+from glagcn.engine.runlock import RunLock
 from glagcn.errors import UserError
 
 
@@ -18,8 +19,13 @@ def config():
 @pytest.fixture
 def folder(tmp_path, config):
     folder = RunFolder(tmp_path / "runs/r")
-    folder.create(config, fresh=False)
+    create(folder, config)
     return folder
+
+
+def create(folder, config, *, fresh=False, begins=True):
+    with RunLock(folder.path, print) as lock:
+        folder.create(config, lock, fresh=fresh, begins=begins)
 
 
 def save_last(folder, config, num_windows=100):
@@ -34,7 +40,7 @@ def test_the_folder_holds_the_options(folder, config):
 def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
     for number in range(3):
         (folder.path / "mark").write_text(f"run {number}")
-        folder.create(config, fresh=True)
+        create(folder, config, fresh=True)
     names = ["r", "r.old1", "r.old2", "r.old3"]
     assert sorted(path.name for path in folder.path.parent.iterdir()) == names
     assert [(folder.path.parent / name / "mark").read_text() for name in names[1:]] == ["run 0", "run 1", "run 2"]
@@ -43,14 +49,23 @@ def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
 
 def test_fresh_on_nothing_is_a_start(tmp_path, config):
     folder = RunFolder(tmp_path / "new")
-    folder.create(config, fresh=True)
+    create(folder, config, fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path, config):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the run folder .*file/r \(Not a directory\); .* -c DIR"):
-        RunFolder(tmp_path / "file/r").create(config, fresh=False)
+        create(RunFolder(tmp_path / "file/r"), config)
+
+
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(folder, config):
+    save_last(folder, config)
+    options = (folder.path / "config.json").read_bytes()
+    with pytest.raises(UserError, match="another process has begun a run in .*/r just now; the same command goes on"):
+        create(folder, replace(config, lr=0.5))
+    assert (folder.path / "config.json").read_bytes() == options
+    create(folder, replace(config, lr=0.5), begins=False)
 
 
 # ---------------------------------------------------------------- resuming

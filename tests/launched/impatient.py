@@ -1,0 +1,9 @@
+"""main_sagcn_gpus.py that waits a second, not a minute, for another process in its run folder."""
+
+import sys
+
+from glagcn import cli
+from glagcn.engine import runlock
+
+runlock.PATIENCE_S = 1.0
+sys.exit(cli.train_main())
