@@ -34,6 +34,7 @@ def test_published_weights_give_the_published_loss_and_gradients(name, dtype):
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # what torch.compile imports
+@pytest.mark.filterwarnings("ignore:Skipping serialization of:UserWarning:torch")  # PyTorch 2.6 when it logs
 @pytest.mark.skipif(not shutil.which(os.environ.get("CXX", "g++")), reason="torch.compile needs a C++ compiler here")
 def test_they_do_so_compiled():
     """As --compile trains; one model, since compiling it takes most of a minute."""
