@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.distributed as dist
@@ -25,6 +25,8 @@ PATIENCE = timedelta(hours=2)
 
 class Ranks:
     """This run's processes, over accelerate: NCCL on CUDA, gloo on CPUs, neither for one process."""
+
+    left: ClassVar[Any] = None  # see close
 
     def __init__(self, config: Config) -> None:
         launched = launcher.world_size()
@@ -102,7 +104,12 @@ class Ranks:
                 dist.broadcast(buffer, src=0)
 
     def close(self) -> None:
-        """Leave the process group; without it a finished run may exit non-zero."""
+        """Leave the process group; without it a finished run may exit non-zero.
+
+        It stays in memory: before PyTorch 2.8, freeing one of gloo waits for its threads, and they may wait for Python.
+        """
+        if self.world_size > 1:
+            Ranks.left = dist.group.WORLD
         self.accelerator.end_training()
 
 

@@ -1,9 +1,11 @@
 """Started by test_evaluation.py on several ranks: an evaluation by action, written by rank 0."""
 
 import sys
+import weakref
 from pathlib import Path
 
 import torch
+import torch.distributed as dist
 
 from glagcn import launcher
 from glagcn.config import parse_command_line
@@ -27,7 +29,12 @@ def main() -> None:
     assert (evaluation is not None) == ranks.is_main
     if evaluation:
         write_results(evaluation, Path(sys.argv[1]), {})
+    group = weakref.ref(dist.group.WORLD) if ranks.world_size > 1 else None
     ranks.close()
+    del ranks
+    if group:
+        assert not dist.is_initialized()
+        assert group()  # freeing it may wait for ever before PyTorch 2.8
     launcher.leave(0)
 
 
