@@ -141,7 +141,9 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         return
     if trainer.watched is not trainer.data.test:
         # Not kept when the run goes on: only its end has to do with the test set.
-        trainer.log.record("test", progress.step, evaluation.scalars, **trainer.marks(), unscheduled=True)
+        marks = trainer.marks()
+        trainer.log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
+        trainer.log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
     chosen = CHOSEN[trainer.config.select_on]
     mean_pose = mean_pose_error(trainer.data, trainer.data.test)
     windows = trainer.data.plan.windows_until(progress.step)

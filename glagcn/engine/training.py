@@ -209,6 +209,7 @@ class Trainer:
         epoch = 1 + (step - 1) // self.plan.steps_per_epoch
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         self.log.record("train", step, means | {"learning_rate": rate, "gradient_norm": norm} | measured, epoch=epoch)
+        self.log.along("train/mpjpe_mm", means["mpjpe_mm"], self.plan.windows_until(step), self.progress.seconds)
         if step == self.config.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 

@@ -163,3 +163,13 @@ def test_progress_is_a_bar_on_a_terminal(log, tmp_path, capsys, monkeypatch):
     assert "4/10" in printed.err
     assert "train MPJPE 50.0 mm" in printed.err
     assert (tmp_path / "log.txt").read_text() == "step 4/10: train MPJPE 50.0 mm\nabove the bar\n"
+
+
+def test_a_run_that_watches_nothing_has_curves_of_its_training_and_its_end(demo, tmp_path):
+    assert demo("--run r --select_on last --max_steps 6 --log_steps 3").code == 0
+    folder = tmp_path / "runs/r"
+    trained = curve(folder, "train/mpjpe_mm_by_windows", "by_windows")
+    ended = curve(folder, "test/mpjpe_mm_by_windows", "by_windows")
+    assert [place for place, _ in trained] == [3 * 64, 6 * 64]
+    assert ended == [(6 * 64, pytest.approx(json.loads((folder / "result.json").read_text())["mpjpe_mm"], abs=1e-3))]
+    assert len(curve(folder, "train/mpjpe_mm_by_seconds", "by_seconds")) == 2
