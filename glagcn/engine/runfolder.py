@@ -108,7 +108,7 @@ class RunFolder:
             raise UserError(
                 f"{self.path} holds a run that was trained on other data than now lies under {data_folders(config)} "
                 f"(fingerprint {fingerprint}, and the run's is {content['data_fingerprint']}); "
-                "give the old --root_path to resume, --run NAME for another folder, or --fresh to start over"
+                f"give the old --root_path to resume, {NOT_HERE}"
             )
         if content["num_windows"] != num_windows:
             raise UserError(
