@@ -30,7 +30,7 @@ def processes_on_this_node() -> int:
 
 
 def spin_briefly() -> None:
-    """Let threads that wait for each other fall asleep soon; only where torch is not imported yet.
+    """Let threads that wait for each other fall asleep soon; has no effect once torch is imported.
 
     GNU's OpenMP spins 300,000 rounds at the end of every operation.  Where another process holds one of the cores,
     a training step then takes ten times as long as it needs.  What the environment says stays.

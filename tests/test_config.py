@@ -43,7 +43,9 @@ def test_tuned_recipe_fits_its_batch_and_its_warmup_to_the_length_of_the_run_and
     assert (config.frames, config.channels, config.epochs) == (81, 256, 49)
     assert (config.batch_size, config.warmup, config.lr) == (None, None, 4e-3)
     assert parse("--dataset 3dhp --channel 128")[0].lr == 16e-3
-    assert parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")[0].lr == 1e-3
+    given, _ = parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")
+    assert (given.lr, given.batch_size, given.warmup) == (1e-3, 7, 0)
+    assert parse("--dataset 3dhp --debug")[0].lr == 16e-3  # of the 16 channels that are trained
 
 
 def test_published_recipe_starts_at_the_global_rate():

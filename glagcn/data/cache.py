@@ -98,7 +98,7 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
         with h5py.File(path, "r", locking=False) as file:
             header = _read_header(file, path)
             train, test = (_read_split(file, path, name, header["skeleton"], verify) for name in SPLITS)
-            fingerprint = _fingerprint(file)
+            fingerprint = _fingerprint(file, path)
     except FileNotFoundError as error:
         raise UserError(f"there is no cache {path}; write it with `glagcn prepare`") from error
     except OSError as error:
@@ -121,14 +121,17 @@ def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
     return header
 
 
-def _fingerprint(file: h5py.File) -> str:
+def _fingerprint(file: h5py.File, path: Path) -> str:
     """Of the tables and the checksums of the arrays, which were taken when the cache was written: no array is read."""
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(file[split]["sequences"][()].tobytes())
         for name in ARRAYS:
-            if name in file[split]:
-                digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
+            if name not in file[split]:
+                continue
+            if "crc32" not in file[split][name].attrs:
+                raise damaged(path, f"{split}/{name} lacks its checksum")
+            digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
     return digest.hexdigest()[:16]
 
 

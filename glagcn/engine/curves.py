@@ -1,4 +1,4 @@
-"""training_curves.png: the errors over epochs or windows, for those who look at files rather than at TensorBoard."""
+"""training_curves.png: training and evaluation errors over epochs or windows, for who looks at files alone."""
 
 import json
 from pathlib import Path

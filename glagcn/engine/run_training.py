@@ -13,6 +13,7 @@ from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
 from glagcn.engine.runlock import RunLock
 from glagcn.engine.runlog import Moment, RunLog
+from glagcn.engine.schedule import fitted
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.start import Start, start_from
 from glagcn.engine.step import Stepper
@@ -33,12 +34,13 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
     voice = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
+    folder = RunFolder(Path(config.checkpoint) / config.run_name)
+    config = _as_fitted_before(config, ranks, folder)
     data = load_data(config, ranks, open_data(config, ranks, voice))
-    config = replace(config, stream="on" if data.is_streamed else "off", batch_size=data.plan.batch_size)
-    check_processes(config, ranks)  # the batch may have been fitted to the data
+    check_batch(data.plan.batch_size, ranks.world_size)
+    config = fitted(replace(config, stream="on" if data.is_streamed else "off"), data.plan)
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
-    folder = RunFolder(Path(config.checkpoint) / config.run_name)
     if config.dry_run:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
@@ -83,6 +85,24 @@ def check_processes(config: Config, ranks: Ranks) -> None:
         )
     if config.sync_bn and ranks.device.type != "cuda":
         raise UserError("--sync_bn works on CUDA devices only; leave it out on CPUs")
+
+
+def check_batch(fitting: int, processes: int) -> None:
+    """Refuse a batch that was fitted to the run and leaves processes without windows.  Raises UserError."""
+    if fitting < processes:
+        raise UserError(
+            f"the batch that fits this run has {fitting} windows, and there are {processes} processes; "
+            f"give --batch_size {processes} or more, or start fewer processes"
+        )
+
+
+def _as_fitted_before(config: Config, ranks: Ranks, folder: RunFolder) -> Config:
+    """The options with what a run that is there already was fitted with: made longer, it keeps its batch."""
+    if config.fresh:
+        return config
+    held = ranks.from_main(folder.options() if ranks.is_main else None)
+    open_ones = [name for name in ("batch_size", "warmup") if getattr(config, name) is None]
+    return replace(config, **{name: held.get(name) for name in open_ones})
 
 
 def _without_own_state(config: Config, folder: RunFolder) -> Config:

@@ -3,7 +3,7 @@
 config.json     every option, as resolved
 log.txt         what was printed
 metrics.jsonl   one line per log interval and per evaluation
-tensorboard/    the same, as curves; training_curves.png, the errors of epochs and evaluations
+tensorboard/    the same, as curves; training_curves.png, training and evaluation errors
 last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
 result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
                 inference_data.mat
@@ -18,11 +18,11 @@ from typing import Any
 from glagcn.config import Config, from_dict, to_dict, training_differences
 from glagcn.engine import checkpoint
 from glagcn.engine.files import write_atomically
-from glagcn.engine.runlock import RunLock
+from glagcn.engine.runlock import ELSEWHERE, RunLock
 from glagcn.errors import UserError
 
 # The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
-NOT_HERE = "--run NAME for another folder, or --fresh to start over"
+NOT_HERE = f"{ELSEWHERE}, or --fresh to start over"
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,13 @@ class RunFolder:
                 f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
             ) from None
 
+    def options(self) -> dict[str, Any]:
+        """The options of the run that left last.pt here, as config.json tells them; empty where nothing can be told."""
+        try:
+            return json.loads((self.path / "config.json").read_text()) if self.last.exists() else {}
+        except (OSError, ValueError):
+            return {}
+
     def resume(self, config: Config, num_windows: int, fingerprint: str) -> dict[str, Any] | None:
         """The content of last.pt, None at the start of a run.
 
@@ -98,17 +105,17 @@ class RunFolder:
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
                 f"{config.resume}; leave --resume out to go on with it, give {NOT_HERE} from that file"
             )
-        differences = listed_differences(config, content)
-        if differences:
-            raise UserError(
-                f"{self.path} holds a run trained with other options: {differences}. "
-                f"Give the old values to resume, {NOT_HERE}"
-            )
         if not checkpoint.same_data(content, fingerprint):
             raise UserError(
                 f"{self.path} holds a run that was trained on other data than now lies under {data_folders(config)} "
                 f"(fingerprint {fingerprint}, and the run's is {content['data_fingerprint']}); "
                 f"give the old --root_path to resume, {NOT_HERE}"
+            )
+        differences = listed_differences(config, content)
+        if differences:
+            raise UserError(
+                f"{self.path} holds a run trained with other options: {differences}. "
+                f"Give the old values to resume, {NOT_HERE}"
             )
         if content["num_windows"] != num_windows:
             raise UserError(

@@ -19,8 +19,9 @@ from typing import BinaryIO
 
 from glagcn.errors import UserError
 
-PATIENCE_S = 60.0  # the process before may be dying
+PATIENCE_S = 120.0  # the process before may be dying, and NFS keeps the lock of a dead node for a minute and a half
 LOOK_EVERY_S = 0.5
+ELSEWHERE = "--run NAME for another folder"  # advice; a study puts other in its place
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
@@ -70,7 +71,7 @@ class RunLock:
             elif time.monotonic() > end:
                 raise UserError(
                     f"another process is at work in {self._folder} ({self._holder()}); "
-                    "wait for it or stop it, or choose --run NAME for another folder"
+                    f"wait for it or stop it, or give {ELSEWHERE}"
                 )
             time.sleep(LOOK_EVERY_S)
         return file
@@ -80,6 +81,8 @@ class RunLock:
         while True:
             try:
                 file = self._path.open("a+b", buffering=0)
+            except FileNotFoundError:
+                return None  # who holds it is moving the folder aside
             except OSError as error:
                 raise UserError(
                     f"cannot write {self._path} ({error.strerror or error}); give another parent with -c DIR"

@@ -5,18 +5,26 @@ Progress is counted in training windows, so that a schedule is the same for ever
 """
 
 import math
+from dataclasses import replace
 
 from glagcn.config import Config
 from glagcn.data.plan import EpochPlan
 
-WARMUP_STEPS = 16  # where --warmup does not say otherwise
-# What fits a run: so many steps, in batches between these (docs/recipe.md).
+# What fits a run, where --batch_size and --warmup do not say otherwise: so many steps, in batches between these, of
+# which the first few warm up (docs/recipe.md).
 FITTING_STEPS, LEAST, MOST = 1000, 64, 1200
+WARMUP_STEPS = 16
 
 
 def fitting_batch(windows: int) -> int:
     """The batch of a run over so many windows: as large as leaves steps enough to learn in."""
     return min(MOST, max(LEAST, windows // FITTING_STEPS))
+
+
+def fitted(config: Config, plan: EpochPlan) -> Config:
+    """The options with what they left open: the batch that the plan has, and the windows of the warm-up."""
+    warmup = WARMUP_STEPS * plan.batch_size if config.warmup is None else config.warmup
+    return replace(config, batch_size=plan.batch_size, warmup=warmup)
 
 
 def planned_windows(config: Config, plan: EpochPlan) -> int:
@@ -41,7 +49,7 @@ def learning_rate(config: Config, plan: EpochPlan, step: int) -> float:
     "cosine": half a cosine between them, epoch by epoch, as PyTorch's CosineAnnealingLR with T_max = --epochs (the
     published Human3.6M and HumanEva-I scripts).  "steps": at the end of epoch e, counted from 1, times
     --lr_decay_large where --large_decay_epoch divides e and times --lr_decay elsewhere (the published 3DHP script).
-    All rise from 0 over the first --warmup windows, or where there is none over those of 16 steps.
+    All rise from 0 over the first --warmup windows.
     """
     seen, epoch = plan.windows_until(step), step // plan.steps_per_epoch
     progress = min(1.0, seen / planned_windows(config, plan))
@@ -56,8 +64,7 @@ def learning_rate(config: Config, plan: EpochPlan, step: int) -> float:
         rate = config.lr + (final - config.lr) * progress
     else:
         rate = config.lr * ((config.lr_final or config.lr) / config.lr) ** progress
-    warmup = WARMUP_STEPS * plan.batch_size if config.warmup is None else config.warmup
-    return rate * min(1.0, plan.windows_until(step + 1) / max(1, warmup))
+    return rate * min(1.0, plan.windows_until(step + 1) / max(1, config.warmup))
 
 
 def bn_momentum(config: Config, plan: EpochPlan, epoch: int) -> float:

@@ -106,10 +106,10 @@ def _obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerp
     lacking = checkpoint.lacking_state(content)
     if lacking:
         return f"the file lacks {', '.join(lacking)}"
+    if not checkpoint.same_data(content, fingerprint):
+        return f"it was trained on other data than now lies under {data_folders(config)}"
     if differences := listed_differences(config, content):
         return f"options differ: {differences}"
     if content["num_windows"] != num_windows:
         return f"it had {content['num_windows']} windows an epoch, and the data has {num_windows}"
-    if not checkpoint.same_data(content, fingerprint):
-        return f"it was trained on other data than now lies under {data_folders(config)}"
     return None

@@ -316,7 +316,7 @@ class Trainer:
         step = self.progress.step
         place = f"epoch {epoch}/{self.config.epochs}"
         if self.config.windows:
-            place = f"{self.plan.windows_until(step):,}/{self.config.windows:,} windows"
+            place = f"{min(self.plan.windows_until(step), self.config.windows):,}/{self.config.windows:,} windows"
         return f"step {step}/{self.last_step}, {place}"
 
 

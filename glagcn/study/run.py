@@ -10,6 +10,7 @@ import torch
 from glagcn import launcher
 from glagcn.engine.files import make_folder, write_atomically
 from glagcn.engine.runfolder import NOT_HERE
+from glagcn.engine.runlock import ELSEWHERE
 from glagcn.engine.setup import prepare_cache
 from glagcn.errors import UserError
 from glagcn.study.file import Study, read_study
@@ -56,7 +57,7 @@ def run_study(
             _report(study, jobs, failures, out)
         else:
             advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
-            said = complaint.replace(NOT_HERE, advice)
+            said = complaint.replace(NOT_HERE, advice).replace(ELSEWHERE, "--out DIR for another folder")
             failures.append(f"{job.configuration.name}, seed {job.seed}: {said} (log: {job.log})")
             say(f"FAILED: {failures[-1]}")
 

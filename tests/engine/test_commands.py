@@ -12,7 +12,9 @@ import torch
 import glagcn
 from glagcn.config import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.engine import checkpoint
+from glagcn.engine import checkpoint, schedule
+from glagcn.engine.run_training import check_batch
+from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.skeleton import get_skeleton
 from tests.data import tiny_3dhp
@@ -91,6 +93,27 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     assert "preparing" not in again.out
     assert (release / "3dhp_gt_univ.h5").stat().st_mtime_ns == stamp
     assert result(tmp_path / "runs/second")["mpjpe_mm"] == found["mpjpe_mm"]  # the same seed, the same figures
+
+
+def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "FITTING_STEPS", 1)
+    flags = (
+        f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --frames 9 --channel 4 --sequence_layers 0 --run r "
+    )
+    flags += "--workers 1 --subset 0.3 --windows"
+    for windows, fresh, batch in ((100, "", 100), (300, "", 100), (300, "--fresh", 300)):
+        ended = train(f"{flags} {windows} {fresh}")
+        assert ended.code == 0, ended.err
+        held = json.loads((tmp_path / "runs/r/config.json").read_text())
+        assert (held["windows"], held["batch_size"], held["warmup"]) == (windows, batch, 16 * batch)
+
+
+def test_a_fitted_batch_smaller_than_the_processes_is_refused_as_what_it_is():
+    check_batch(64, 64)
+    with pytest.raises(
+        UserError, match="the batch that fits this run has 64 windows, and there are 65 processes; give"
+    ):
+        check_batch(64, 65)
 
 
 def test_the_published_command_evaluates_the_run_of_the_same_flags(release, train, tmp_path, monkeypatch):
@@ -207,7 +230,7 @@ def test_prepare_says_how_to_train(verb, release, tmp_path):
     ("flags", "during", "end"),
     [
         ("", "step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "),
-        ("--windows 200", "step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 256/200 windows: validation "),
+        ("--windows 200", "step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 200/200 windows: validation "),
     ],
 )
 def test_lines_say_where_a_run_is_in_what_sets_its_length(demo, flags, during, end):

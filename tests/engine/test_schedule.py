@@ -6,6 +6,7 @@ from glagcn.config import parse_command_line
 from glagcn.data.plan import EpochPlan
 from glagcn.engine.schedule import (
     bn_momentum,
+    fitted,
     fitting_batch,
     learning_rate,
     planned_epochs,
@@ -67,7 +68,9 @@ def test_warmup_rises_over_the_first_windows_of_any_batch_size():
 def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
     flat = config("-d 3dhp --schedule exponential --lr 1 --lr_final 1")
     for plan in (PLAN, EpochPlan(np.arange(1000), 50, "none", 0)):
-        assert [learning_rate(flat, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+        run = fitted(flat, plan)
+        assert [learning_rate(run, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+    assert fitted(config("-d 3dhp --warmup 5 --batch_size 100"), PLAN).warmup == 5
 
 
 @pytest.mark.parametrize(("windows", "batch"), [
