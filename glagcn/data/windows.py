@@ -91,7 +91,7 @@ class FrameStore:
             self._fill(ids, inputs, targets)
             return Batch(inputs, targets)
         size = max(1, PART_FRAMES // self.num_frames)
-        with _one_thread():
+        with one_thread():
             for begin in range(0, len(ids.frames), size):
                 part = slice(begin, begin + size)
                 self._fill(ids.part(part.start, part.stop), inputs[part], targets[part])
@@ -226,7 +226,7 @@ def fits_device(nbytes: int, device: torch.device) -> bool:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """PyTorch on one thread.  Gathering is a handful of passes of a millisecond each; where other processes hold the
     cores, waiting for the second thread at the end of every pass takes ten times as long as it saves."""
     before = torch.get_num_threads()

@@ -8,19 +8,21 @@ Which figures, tables and files there are is a matter of the suite (suites.py), 
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
 from glagcn.data.plan import WindowIds, share, share_bounds
 from glagcn.data.validation import frames_of
-from glagcn.data.windows import MM_PER_METRE, FrameStore, mirror
+from glagcn.data.windows import MM_PER_METRE, FrameStore, mirror, one_thread
 from glagcn.engine.files import write_atomically
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.suite import Evaluation, Scored, sequence_bounds
@@ -31,7 +33,7 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton
 
 # What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
-CPU_FLOATS_A_THREAD, GPU_FLOATS = 1 << 19, 1 << 25
+CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
 LEAST_FRAMES = 8  # in a batch
 
 
@@ -91,12 +93,20 @@ def predict_frames(
 
     # Every rank gathers the same shape: rank 0's share, which no other exceeds.
     poses = torch.zeros(share_bounds(len(frames), 0, ranks.world_size)[1], *_pose_shape(store), device=ranks.device)
+
+    def lift(inputs: Tensor) -> Tensor:
+        predicted = model(inputs).center[:, 0].float()  # [n or 2n,V,3]
+        if not flip:
+            return predicted
+        straight, mirrored = predicted.chunk(2)
+        return (straight + mirror(mirrored, order)) / 2
+
+    if store.device.type == "cpu":
+        parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches())
+    else:
+        parts = (lift(batch.inputs) for batch in store.stream(batches()))
     done = 0
-    for batch in store.stream(batches()):
-        predicted = model(batch.inputs).center[:, 0].float()  # [n or 2n,V,3]
-        if flip:
-            straight, mirrored = predicted.chunk(2)
-            predicted = (straight + mirror(mirrored, order)) / 2
+    for predicted in parts:
         poses[done : done + len(predicted)] = predicted
         done += len(predicted)
     if zero_root:
@@ -109,8 +119,19 @@ def predict_frames(
     return millimetres
 
 
+def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowIds]) -> Iterator[Tensor]:
+    """map(work, items) on a CPU, in as many threads as PyTorch computes in, each of which computes alone: threads that
+    share every operation wait for each other at its end."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(torch.inference_mode()(work), items)
+
+
 def _frames_at_once(model: LiftingNetwork, store: FrameStore, flip: bool) -> int:
-    floats = GPU_FLOATS if store.device.type == "cuda" else CPU_FLOATS_A_THREAD * torch.get_num_threads()
+    floats = CPU_FLOATS if store.device.type == "cpu" else GPU_FLOATS
     window = store.num_frames * store.skeleton.num_joints * model.channels
     return max(LEAST_FRAMES, floats // (window * (1 + flip)))
 

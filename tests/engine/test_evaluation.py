@@ -173,7 +173,7 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
             seen.append(len(x))
             return super().forward(x)
 
-    monkeypatch.setattr(evaluation_module, "CPU_FLOATS_A_THREAD", 24 * 102 + 1)
+    monkeypatch.setattr(evaluation_module, "CPU_FLOATS", 24 * 102 + 1)
     cache = make_cache([30])
     model = Counting()
     for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
@@ -183,6 +183,19 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
     model.channels = 1000
     predict_frames(model, store_of(cache, ranks), np.arange(9), ranks, flip=False, zero_root=True)
     assert seen == [8, 1]
+
+
+def test_threads_share_the_batches_and_not_the_result(ranks):
+    torch.manual_seed(0)
+    model = LiftingNetwork(SKELETON, (3,), 4, sequence_layers=1)
+    cache = make_cache([20, 21])
+    store, frames = store_of(cache, ranks), np.arange(41)
+    alone, shared = [], []
+    for threads, found in ((1, alone), (3, shared)):
+        torch.set_num_threads(threads)
+        found.append(predict_frames(model, store, frames, ranks, flip=True, zero_root=True, batch_size=4))
+        assert torch.get_num_threads() == threads
+    np.testing.assert_array_equal(shared[0], alone[0])
 
 
 def test_the_root_stays_as_predicted_where_it_is_to_count(ranks):
