@@ -34,7 +34,7 @@ from glagcn.skeleton import Skeleton
 
 # What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
 CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
-LEAST_FRAMES = 8  # in a batch
+LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowId
 def _frames_at_once(model: LiftingNetwork, store: FrameStore, flip: bool) -> int:
     floats = CPU_FLOATS if store.device.type == "cpu" else GPU_FLOATS
     window = store.num_frames * store.skeleton.num_joints * model.channels
-    return max(LEAST_FRAMES, floats // (window * (1 + flip)))
+    return max(LEAST_WINDOWS, floats // window) // (1 + flip)
 
 
 def _pose_shape(store: FrameStore) -> tuple[int, int]:

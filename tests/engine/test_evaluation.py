@@ -181,8 +181,10 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
         assert seen == sizes
         seen.clear()
     model.channels = 1000
-    predict_frames(model, store_of(cache, ranks), np.arange(9), ranks, flip=False, zero_root=True)
-    assert seen == [8, 1]
+    for flip, sizes in ((False, [16, 1]), (True, [16, 16, 2])):
+        predict_frames(model, store_of(cache, ranks), np.arange(17), ranks, flip=flip, zero_root=True)
+        assert seen == sizes
+        seen.clear()
 
 
 def test_threads_share_the_batches_and_not_the_result(ranks):
