@@ -51,6 +51,7 @@ def run_study(
     failures: list[str] = []
 
     def ended(job: Job, complaint: str | None) -> None:
+        """Report a run that has ended: well, or with a complaint, whose advice becomes what a study can follow."""
         if complaint is None:
             job.mark_finished()
             say(f"{job.name}: done")
