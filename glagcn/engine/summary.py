@@ -23,10 +23,12 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
     """Every option that training reads, with its value; those from flags are marked."""
     lines = ["Options (* given as flags, + capped by --debug):"]
     marks = {"flag": "*", "debug": "+"}
-    for name in (f.name for f in fields(Config) if f.metadata["group"] != "rendering"):
+    names = [f.name for f in fields(Config) if f.metadata["group"] != "rendering"]
+    width = max(map(len, names))
+    for name in names:
         value = getattr(config, name)
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        lines.append(f"  {marks.get(origin[name], ' ')} {name:16} {shown}")
+        lines.append(f"  {marks.get(origin[name], ' ')} {name:{width}} {shown}")
     return "\n".join(lines)
 
 
