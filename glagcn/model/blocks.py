@@ -1,85 +1,161 @@
-"""The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module, output layers.
+"""The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module.
 
-Feature maps are [N,C,V,T] (batch, channels, joints, frames), stored channels-last, that is in the order N,V,T,C.
-Then each pose graph acts on one matrix [V, T*C], each mix of channels is one matrix product over the last axis,
-and no operation below has to reorder a feature map.
+Feature maps are [N,C,T,V] (batch, channels, frames, joints), stored channels-last, that is in the order N,T,V,C: all
+numbers of a joint lie together, and all joints of a pose.  Then every operation is one aligned matrix product or one
+regular convolution, and none has to reorder a map:
+
+    theta, phi    rows [R,C] times the poses of a window, [C, T*V]: written as [R, T*V], so that their products with
+                  each other run over rows and frames together
+    aggregation   three graphs [3*V, V] times every pose [V,C]: written as [V, 3*C]
+    mix           [T*V, 3*C] times [3*C, C']
+
+On a GPU, bfloat16 products are fast where every row of numbers that they read or write is a multiple of 16 bytes, so
+joints are padded with zeros to a multiple of 8 where a product runs over them (`padded`).
 """
 
 from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
-from glagcn.model import host
-from glagcn.model.dropout import Dropout
-from glagcn.model.host import NUM_SUBSETS
+from glagcn.model.norm import BatchNorm
 from glagcn.widths import TEMPORAL_KERNEL
+
+NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
+ALIGNMENT = 8  # numbers of bfloat16 in 16 bytes
 
 
 class SubsetMix(nn.Module):
-    """The sum over k of W_k in Eq. 2: [N,C,3*V,T], the three aggregated maps one after the other, to [N,C',V,T].
-
-    Three 1x1 convolutions that are summed equal one convolution along the joint axis with three taps, V joints apart;
-    as such they are a single pass over the input.  Each W_k keeps its own bias, as published.
-    """
+    """W_k and b_k of Eq. 2 for the three subsets.  The biases are only ever added up."""
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1))
-        self.bias = nn.Parameter(torch.zeros(NUM_SUBSETS, out_channels))
+        weight = torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1)
+        self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
+        self.bias = nn.Parameter(torch.zeros(NUM_SUBSETS, out_channels), requires_grad=False)  # see ConvNorm
+
+
+class ConvNorm(nn.Sequential):
+    """A convolution and its BatchNorm, which also takes the convolution's bias.
+
+    That bias is never trained: the batch mean takes it away again.  It is there for published weights.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int):
+        super().__init__(nn.Conv2d(in_channels, out_channels, 1), BatchNorm(out_channels))
+        self[0].bias.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
-        """The sum over the subsets: [N,C,3*V,T] to [N,C',V,T]."""
-        return F.conv2d(x, self.weight, self.bias.sum(0), dilation=(x.shape[2] // NUM_SUBSETS, 1))
+        """Features [N,C,T,V] to features [N,C',T,V]."""
+        conv, norm = self
+        return norm(F.conv2d(x, matching(conv.weight, x), norm.left(conv.bias)), conv.bias)
 
 
 class AdaptiveGraphConv(nn.Module):
     """Adaptive graph convolution, Eq. 2: ReLU(dropout(BN(sum_k (A_k + B_k + C_k) f W_k)) + skip(f)).
 
-    A is given to forward, B is `free_graph`, C (Eq. 3) comes from the data: `embed` computes theta and phi of the
-    three subsets at once, in the order theta_1..3, phi_1..3.  The skip is the identity, or a 1x1 convolution with
-    BatchNorm where the number of channels changes.
+    A is given to forward, B is `free_graph`, C (Eq. 3) comes from the data: `embed` holds theta and phi of the three
+    subsets, in the order theta_1..3, phi_1..3.  The skip is the identity, or a 1x1 convolution with BatchNorm where
+    the number of channels changes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_joints: int, dropout: float):
         super().__init__()
         # A quarter of the output channels, but three where that is nothing (the sequence head), as published.
         self.embed_channels = out_channels // 4 or 3
+        self.mixes_first = out_channels < in_channels
         self.free_graph = nn.Parameter(torch.full((NUM_SUBSETS, num_joints, num_joints), 1e-6))
         self.embed = nn.Conv2d(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
         self.mix = SubsetMix(in_channels, out_channels)
-        self.bn = nn.BatchNorm2d(out_channels)
-        self.dropout = Dropout(dropout)
-        self.skip = nn.Identity() if in_channels == out_channels else _conv_bn(in_channels, out_channels)
+        self.bn = BatchNorm(out_channels)
+        self.dropout = nn.Dropout(dropout)
+        self.skip = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """Features [N,C,V,T] and the fixed graph A [3,V,V] to features [N,C',V,T]."""
-        n, c, v, t = x.shape
-        # A column of a graph is a receiving joint, so its transpose gathers: [3*V senders' sums] from [V joints].
-        graph = (adjacency + self.free_graph).transpose(1, 2).unsqueeze(1) + self._attention(x)
-        gather = graph.transpose(0, 1).reshape(n, NUM_SUBSETS * v, v)
-        if host.serves(x):
-            mixed = host.graph_mix(x, gather, self.mix.weight, self.mix.bias.sum(0))
-            return F.relu_(self.dropout.after_norm(self.bn, mixed).add_(self.skip(x)))
-        aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n, v, t * c))
-        mixed = self.mix(aggregated.view(n, NUM_SUBSETS * v, t, c).permute(0, 3, 1, 2))
-        return F.relu_(self.dropout(self.bn(mixed)).add_(self.skip(x)))
+        """`padded` features [N,C,T,P] and the fixed graph A [3,V,V] to features [N,C',T,V]."""
+        v = adjacency.shape[-1]
+        *rows, mixed = self._embedded(x)
+        # A column of a graph is a receiving joint, so its transpose gathers.
+        graph = self._attention(*rows, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
+        bias = self.mix.bias.sum(0)
+        mixed = self._aggregate_mixed(mixed, graph) if self.mixes_first else self._mix_aggregated(x, graph, bias)
+        return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
 
-    def _attention(self, x: Tensor) -> Tensor:
-        """The transposes of the data-dependent graphs C of Eq. 3, [3,N,V,V]; each row sums to 1.
+    def _embedded(self, x: Tensor) -> tuple[Tensor, ...]:
+        """All that is a linear map of each joint of `padded` features [N,C,T,P], by one product: for each subset theta
+        and phi [N*3,e,T,P], what theta's joints add to the scores by phi's bias [N*3,1,T,P], and the mix W f
+        [N*3,C',T,P], or [N*3,0,T,P] where the aggregation comes first.
+
+        Theta's bias is left out: it adds the same to all scores that a softmax compares.
+        """
+        n, _, t, p = x.shape
+        theta, phi = matching(self.embed.weight, x).flatten(1).unflatten(0, (2, NUM_SUBSETS, -1))
+        bias = self.embed.bias.unflatten(0, (2, NUM_SUBSETS, 1, -1))[1]
+        parts = [theta, phi, bias @ theta]
+        parts.append(self.mix.weight.squeeze(3).permute(2, 0, 1) if self.mixes_first else theta[:, :0])
+        weight = torch.cat(parts, dim=1)  # [3,R,C]
+        rows = JointRows.apply(x, weight.flatten(0, 1).to(x.dtype))
+        return rows.view(n * NUM_SUBSETS, -1, t, p).split([part.shape[1] for part in parts], dim=1)
+
+    def _attention(self, theta: Tensor, phi: Tensor, offset: Tensor, num_joints: int) -> Tensor:
+        """The transposes of the data-dependent graphs C of Eq. 3, [N,3,V,V]; each row sums to 1.
 
         The softmax keeps the parameters' precision under autocast.
         """
-        n, _, v, t = x.shape
-        size = self.embed_channels * t
-        if host.serves(x):
-            scores = host.Scores.apply(x, self.embed.weight, self.embed.bias)
-        else:
-            parts = self.embed(x).permute(0, 2, 3, 1).reshape(n, v, t, 2, NUM_SUBSETS, self.embed_channels)
-            theta, phi = parts.permute(3, 4, 0, 1, 2, 5).reshape(2, NUM_SUBSETS, n, v, size)
-            scores = phi @ theta.transpose(-1, -2)
-        return torch.softmax(scores.to(self.free_graph.dtype) / size, dim=-1)
+        size = theta.shape[1] * theta.shape[2]
+        scores = torch.bmm(phi.flatten(1, 2).transpose(1, 2), theta.flatten(1, 2)).to(self.free_graph.dtype)
+        scores = scores + offset.to(self.free_graph.dtype).sum(2)
+        scores = scores[:, :num_joints, :num_joints] / size
+        return torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS))
+
+    def _mix_aggregated(self, x: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
+        """The sum over k of Eq. 2: the three aggregated maps, then one product over 3*C channels."""
+        n, c, t, p = x.shape
+        v = graph.shape[-1]
+        # [N,V,3,V]: the three sums of a receiving joint lie side by side, as the mix reads them.
+        gather = F.pad(graph.transpose(1, 2), (0, p - v)).to(x.dtype).reshape(n, 1, NUM_SUBSETS * v, p)
+        gather = gather.expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
+        aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n * t, p, c))  # [N*T,V*3,C]
+        weight = matching(self.mix.weight, x).permute(0, 2, 3, 1).flatten(1)  # [C',3*C]
+        aggregated = aggregated.view(n, t, v, NUM_SUBSETS * c)
+        if _is_plain(x):  # a CPU's convolutions run at up to twice the speed of its matrix products
+            return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.left(bias))
+        return F.linear(aggregated, weight, self.bn.left(bias)).permute(0, 3, 1, 2)
+
+    def _aggregate_mixed(self, mixed: Tensor, graph: Tensor) -> Tensor:
+        """The same from the mixed maps [N*3,C',T,P], of fewer channels, without the bias."""
+        p, v = mixed.shape[3], graph.shape[3]
+        gather = F.pad(graph.flatten(0, 1), (0, p - v, 0, p - v)).transpose(1, 2)
+        aggregated = torch.bmm(mixed.flatten(1, 2), gather.to(mixed.dtype)).view(mixed.shape)
+        return aggregated.unflatten(0, (-1, NUM_SUBSETS))[..., :v].sum(1)
+
+
+class JointRows(torch.autograd.Function):
+    """A linear map of every joint, written row by row: W [R,C] times [C,T*P] for every window.
+
+    A function of its own for the gradient of the map, which autograd would write with the channels first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
+        """x [N,C,T,P] and weight [R,C] to [N,R,T*P]."""
+        ctx.save_for_backward(x, weight)
+        return torch.bmm(weight.expand(len(x), -1, -1), x.flatten(2))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, Tensor]:
+        """[N,R,T*P] to the gradients of x and weight."""
+        x, weight = ctx.saved_tensors
+        n, c, t, p = x.shape
+        inputs = None
+        if ctx.needs_input_grad[0]:
+            inputs = torch.bmm(gradient.transpose(1, 2), weight.expand(n, -1, -1))  # [N,T*P,C]
+            inputs = inputs.view(n, t, p, c).permute(0, 3, 1, 2)
+        return inputs, torch.bmm(gradient, x.flatten(2).transpose(1, 2)).sum(0)
 
 
 class AGCN(nn.Module):
@@ -89,8 +165,7 @@ class AGCN(nn.Module):
     last_dropout  of the block's output.
     residual      False leaves out the residual (the strided unit, which has an outer one).
     activation    False leaves out the last ReLU (a head, whose output may be negative).
-    coordinates   True for the block that reads 2D coordinates: under autocast it reads them in float32, because
-                  the 8 bits of bfloat16 would round a 2048-pixel image to steps of several pixels.
+    coordinates   True for the block that reads 2D coordinates; see `split`.
     """
 
     def __init__(
@@ -111,27 +186,30 @@ class AGCN(nn.Module):
         self.activation = activation
         self.coordinates = coordinates
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
+        # Its weight is published as [C',C,1,9], frames last.
         self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
-        self.bn = nn.BatchNorm2d(out_channels)
-        self.dropout = Dropout(last_dropout)
+        self.temporal.to(memory_format=torch.channels_last)
+        self.temporal.bias.requires_grad_(False)  # see ConvNorm
+        self.bn = BatchNorm(out_channels)
+        self.dropout = nn.Dropout(last_dropout)
         self.residual: nn.Module | None = None
         if residual:
-            same = in_channels == out_channels and stride == 1
-            self.residual = nn.Identity() if same else _conv_bn(in_channels, out_channels, stride)
+            self.residual = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """Features [N,C,V,T] and the fixed graph A [3,V,V] to features [N,C',V,ceil(T/S)]."""
-        with full_precision(x) if self.coordinates else nullcontext():
-            skip = None if self.residual is None else self.residual(x)
-            x = self.graph_conv(x, adjacency)
-        if host.serves(x):
-            x = host.temporal_conv(x, self.temporal.weight, self.temporal.bias, self.temporal.stride[1])
-        else:
-            x = self.temporal(x)
-        x = self.bn(x)
+        """Features [N,C,T,V] and the fixed graph A [3,V,V] to features [N,C',ceil(T/S),V]."""
+        v = x.shape[3]
+        x = padded(split(x) if self.coordinates else x)
+        skip = None if self.residual is None else self.residual(x[..., :v])
+        x = self.graph_conv(x, adjacency)
+        weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
+        if weight.dtype == torch.float64:
+            weight = weight.contiguous()  # PyTorch computes no channels-last gradient of it
+        stride, padding = (self.temporal.stride[1], 1), (self.temporal.padding[1], 0)
+        x = self.bn(F.conv2d(x, weight, self.bn.left(bias), stride, padding), bias)
         if skip is not None:
-            x = x.add_(skip)  # in x's type: under autocast the first skip is float32, and all maps after it would be
-        return self.dropout.after_relu(x) if self.activation else self.dropout(x)
+            x = x.add_(skip)
+        return self.dropout(F.relu_(x) if self.activation else x)
 
 
 class StridedModule(nn.Module):
@@ -150,8 +228,8 @@ class StridedModule(nn.Module):
         )
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
-        """Features [N,C,V,T] to features [N,C,V,T/w]."""
-        skip = x[..., self.kept :: self.width]
+        """Features [N,C,T,V] to features [N,C,T/w,V]."""
+        skip = x[:, :, self.kept :: self.width]
         return self.reduce(self.spread(x, adjacency), adjacency) + skip
 
 
@@ -160,5 +238,32 @@ def full_precision(x: Tensor) -> AbstractContextManager:
     return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()
 
 
-def _conv_bn(in_channels: int, out_channels: int, stride: int = 1) -> nn.Sequential:
-    return nn.Sequential(nn.Conv2d(in_channels, out_channels, 1, stride=(1, stride)), nn.BatchNorm2d(out_channels))
+def padded(x: Tensor) -> Tensor:
+    """[N,C,T,V] to [N,C,T,P]: zeros for joints up to a multiple of 8, except for float32 on a CPU, which needs none."""
+    return x if _is_plain(x) else F.pad(x, (0, -x.shape[3] % ALIGNMENT))
+
+
+def split(x: Tensor) -> Tensor:
+    """Coordinates [N,2,T,V] as channels: themselves in float32 on a CPU, else 8 channels that products read aligned.
+
+    Under autocast bfloat16 would round a 2048-pixel image to steps of several pixels.  So there are two numbers for
+    each: the rounded coordinate, and what it lacks, rounded.  `matching` has the weights for these channels.
+    """
+    autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
+    rounded = x.to(torch.bfloat16) if autocast else x
+    if _is_plain(rounded):
+        return x
+    rest = (x - rounded).to(rounded.dtype)
+    return F.pad(torch.cat([rounded, rest], dim=1), (0, 0, 0, 0, 0, ALIGNMENT - 4))
+
+
+def matching(weight: Tensor, x: Tensor) -> Tensor:
+    """The weight [C',C,...] for a map that holds its channels as `split` gives them: [C',8,...]; others as it is."""
+    if weight.shape[1] == x.shape[1]:
+        return weight
+    return torch.cat([weight, weight, weight.new_zeros(len(weight), ALIGNMENT - 4, *weight.shape[2:])], dim=1)
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether products of x need no alignment."""
+    return x.device.type in ("cpu", "meta") and x.dtype != torch.bfloat16

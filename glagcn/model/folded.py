@@ -5,8 +5,9 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import AGCN, AdaptiveGraphConv, SubsetMix
+from glagcn.model.blocks import AGCN, AdaptiveGraphConv, ConvNorm, SubsetMix
 from glagcn.model.network import LiftingNetwork
+from glagcn.model.norm import BatchNorm, Folded
 
 
 @torch.no_grad()
@@ -21,23 +22,17 @@ def folded(model: LiftingNetwork) -> LiftingNetwork:
     for module in result.modules():
         if isinstance(module, AdaptiveGraphConv):
             _fold(module.mix, module.bn)
-            module.bn = nn.Identity()
-            _fold_skip(module.skip)
+            module.bn = Folded()
         elif isinstance(module, AGCN):
             _fold(module.temporal, module.bn)
-            module.bn = nn.Identity()
-            _fold_skip(module.residual)
+            module.bn = Folded()
+        elif isinstance(module, ConvNorm):
+            _fold(*module)
+            module[1] = Folded()
     return result
 
 
-def _fold_skip(skip: nn.Module | None) -> None:
-    """Fold a 1x1 convolution with its BatchNorm; an identity stays."""
-    if isinstance(skip, nn.Sequential):
-        _fold(skip[0], skip[1])
-        skip[1] = nn.Identity()
-
-
-def _fold(layer: nn.Conv2d | SubsetMix, norm: nn.BatchNorm2d) -> None:
+def _fold(layer: nn.Conv2d | SubsetMix, norm: BatchNorm) -> None:
     """Scale and shift what `layer` computes as `norm` would; a SubsetMix adds up three biases."""
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale

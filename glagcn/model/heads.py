@@ -27,11 +27,11 @@ class UnsharedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [N,T,V,C] to positions [N,T,V,3]."""
-        return torch.einsum("ntvc,vco->ntvo", x, self.weight) + self.bias
+        return _outputs(x, self.weight, self.bias)
 
 
 class JointHead(nn.Module):
-    """Features [N,C,V,T] to positions [N,T,V,3] in metres.
+    """Features [N,C,T,V] to positions [N,T,V,3] in metres.
 
     kind    "unshared": a linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": both,
             `mix` parts of the unshared and 1 - mix of the shared one.  The mix is fixed: a learnable one would
@@ -50,14 +50,17 @@ class JointHead(nn.Module):
         self.shared = nn.Linear(channels, 3) if kind != "unshared" else None
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features [N,C,V,T] to positions [N,T,V,3] in metres."""
-        x = x.permute(0, 3, 2, 1).to(next(self.parameters()).dtype)
+        """Features [N,C,T,V] to positions [N,T,V,3] in metres."""
+        x = x.permute(0, 2, 3, 1).to(next(self.parameters()).dtype)
         with full_precision(x):
             if self.unshared is None:
-                return self.shared(x)
+                return self._shared(x)
             if self.shared is None:
                 return self.unshared(x)
-            return self.mix * self.unshared(x) + (1 - self.mix) * self.shared(x)
+            return self.mix * self.unshared(x) + (1 - self.mix) * self._shared(x)
+
+    def _shared(self, x: Tensor) -> Tensor:
+        return _outputs(x, self.shared.weight.t(), self.shared.bias)
 
 
 class SequenceHead(nn.Module):
@@ -75,3 +78,9 @@ class SequenceHead(nn.Module):
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Features [N,C,V,T] and the fixed graph [3,V,V] to positions [N,T,V,3] in metres."""
         return self.output(self.block(x, adjacency))
+
+
+def _outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+    """x [...,C] times weight [...,C,3] plus bias [...,3], as sums: a product with rows of three numbers is slow on a
+    GPU, and this is less to do than a pass over x."""
+    return (x.unsqueeze(-1) * weight).sum(-2) + bias

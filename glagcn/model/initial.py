@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from glagcn.model.blocks import NUM_SUBSETS, AdaptiveGraphConv, SubsetMix
 from glagcn.model.heads import JointHead, UnsharedLinear
+from glagcn.model.norm import BatchNorm
 
 if TYPE_CHECKING:
     from glagcn.model.network import LiftingNetwork
@@ -31,7 +32,7 @@ def init_published(model: "LiftingNetwork") -> None:
             out_channels, in_channels = module.weight.shape[:2]
             nn.init.normal_(module.weight, std=math.sqrt(2 / (out_channels * in_channels * NUM_SUBSETS)))
             nn.init.zeros_(module.bias)
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | UnsharedLinear | nn.Linear):
+        elif isinstance(module, BatchNorm | UnsharedLinear | nn.Linear):
             module.reset_parameters()
     for module in model.modules():
         if isinstance(module, AdaptiveGraphConv):

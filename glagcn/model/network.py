@@ -11,6 +11,7 @@ from glagcn.errors import UserError
 from glagcn.model.blocks import AGCN, StridedModule, full_precision
 from glagcn.model.heads import HEADS, JointHead, SequenceHead
 from glagcn.model.initial import init_published
+from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import Skeleton, get_skeleton
 from glagcn.widths import check_widths, target_frame
 
@@ -74,13 +75,12 @@ class LiftingNetwork(nn.Module):
         self.register_buffer("joint_map", _joint_map(skeleton), persistent=False)
         others = (torch.arange(joints) != skeleton.root).float().view(joints, 1)
         self.register_buffer("others", others, persistent=False)  # 1 for every joint but the root
-        self.input_norm = nn.BatchNorm1d(2 * joints) if input_norm else None
+        self.input_norm = BatchNorm(2 * joints) if input_norm else None
         self.expand = AGCN(2, channels, joints, dropout=dropout, coordinates=True)
         self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
         self.sequence_head = SequenceHead(channels, joints, head, mix, dropout) if sequence_layers else None
         self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout, causal) for width in widths)
         self.head = JointHead(channels, joints, head, mix)
-        self.to(memory_format=torch.channels_last)
         init_published(self)
 
     @property
@@ -110,10 +110,10 @@ class LiftingNetwork(nn.Module):
         sequence = None if self.sequence_head is None else self.sequence_head(x, self.adjacency)
         for module in self.strided:
             x = module(x, self.adjacency)
-        return Prediction(self.head(x.mean(dim=-1, keepdim=True)), sequence)
+        return Prediction(self.head(x.mean(dim=2, keepdim=True)), sequence)
 
     def _features(self, x: Tensor) -> Tensor:
-        """Poses [N,T,V,2] to the feature map [N,2,V,T], normalised per joint and axis over batch and time."""
+        """Poses [N,T,V,2] to the feature map [N,2,T,V], normalised per joint and axis over batch and time."""
         if self.joint_map is not None:
             with full_precision(x):  # a matrix product, which autocast would round
                 x = torch.einsum("vj,ntjc->ntvc", self.joint_map, x)
@@ -122,7 +122,7 @@ class LiftingNetwork(nn.Module):
             x = x - x[:, :, self.skeleton.root, None] * self.others
         if self.input_norm is not None:
             x = self.input_norm(x.reshape(n, t, v * 2).transpose(1, 2)).transpose(1, 2).reshape(n, t, v, 2)
-        return x.permute(0, 3, 2, 1).contiguous(memory_format=torch.channels_last)
+        return x.permute(0, 3, 1, 2)
 
 
 def model_config(model: LiftingNetwork) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from glagcn.skeleton import get_skeleton
 @pytest.fixture
 def features():
     torch.manual_seed(0)
-    return torch.randn(2, 8, 17, 5)
+    return torch.randn(2, 8, 5, 17)
 
 
 def test_an_unshared_head_has_a_linear_layer_per_joint(features):
@@ -16,12 +16,12 @@ def test_an_unshared_head_has_a_linear_layer_per_joint(features):
     out = head(features)
     for joint in (0, 7, 16):
         weight, bias = head.unshared.weight[joint], head.unshared.bias[joint]
-        torch.testing.assert_close(out[:, :, joint], features[:, :, joint].transpose(1, 2) @ weight + bias)
+        torch.testing.assert_close(out[:, :, joint], features[..., joint].transpose(1, 2) @ weight + bias)
 
 
 def test_a_mixed_head_is_the_weighted_mean_of_both(features):
     head = JointHead(8, 17, "mixed", mix=0.25)
-    x = features.permute(0, 3, 2, 1)
+    x = features.permute(0, 2, 3, 1)
     torch.testing.assert_close(head(features), 0.25 * head.unshared(x) + 0.75 * head.shared(x))
 
 
