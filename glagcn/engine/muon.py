@@ -1,37 +1,45 @@
 """Muon: momentum whose matrices are made orthogonal, beside Adam for what is not a matrix."""
 
 import math
-from collections.abc import Iterable
 
 import torch
-from torch import Tensor
+import torch.nn.functional as F
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+from glagcn.model.blocks import SubsetMix
 
 MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
 RMS = 0.2  # root mean square of a step's numbers at rate 1, about that of Adam's: both take the same rate
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values to about 0.7 .. 1.2 in few rounds
 ROUNDS = 5
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d, SubsetMix)  # weights [outputs, inputs, ...]
 COORDINATES = 3  # outputs that are no features
+ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
 
 
 class Muon(torch.optim.Optimizer):
     """Steps of one size in every direction that a layer maps: the optimiser of the tuned recipe.
 
-    A convolution's weight [C',C,...] is a matrix [C', C * taps].  Its step is the orthogonal matrix nearest to its
-    Nesterov momentum (Jordan et al., "Muon", 2024), times `RMS * sqrt(longer side)` so that its numbers are as large
-    as Adam's (Liu et al., "Muon is scalable for LLM training", 2025).  Biases, norms, graphs and output layers, and
-    convolutions to three channels (coordinates), are Adam's.
+    A weight [C',C,...] is a matrix [C', C * taps].  Its step is the orthogonal matrix nearest to its Nesterov momentum
+    (Jordan et al., "Muon", 2024), times `RMS * sqrt(longer side)` so that its numbers are as large as Adam's (Liu et
+    al., "Muon is scalable for LLM training", 2025).
 
-    The products follow the precision that is set for float32.  A step waits for nothing: where `found_inf`, a number
-    on the device, is 1, neither weights nor state move.
+    matrices  parameters that step so; the rows of each lie one after the other in memory, as all layers have them.
+    rest      parameters that step with Adam.
+    lr        the rate of both.  A group's "lr" may also be a number on the device, which a CUDA graph reads anew.
+
+    A step waits for nothing and may be captured in a CUDA graph after a first one, which makes the state.  Where
+    `found_inf`, a number on the device, is 1, neither weights nor state move.
+
+    `pytorch_optimizer.Muon` steps alike and stacks matrices too, but moves weights and momentum where a gradient is
+    not finite, overwrites the gradients, and corrects Adam's bias with a count on the host, which a graph would freeze.
     """
 
-    def __init__(self, parameters: Iterable[Parameter], lr: float) -> None:
-        parameters = list(parameters)
-        matrices = [parameter for parameter in parameters if _is_matrix(parameter)]
-        rest = [parameter for parameter in parameters if not _is_matrix(parameter)]
+    def __init__(self, matrices: list[Parameter], rest: list[Parameter], lr: float) -> None:
         # "fused" tells load_state_dict that Adam's step counts live on the device.
         groups = [{"params": matrices, "fused": False}, {"params": rest, "fused": True}]
         super().__init__([group for group in groups if group["params"]], {"lr": lr})
@@ -42,30 +50,30 @@ class Muon(torch.optim.Optimizer):
         """One step of every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
-            if not moved:
-                continue
-            stopped = moved[0].new_zeros(()) if self.found_inf is None else self.found_inf
-            if group["fused"]:
-                self._adam(moved, group["lr"], stopped)
-            else:
-                self._muon(moved, group["lr"], stopped)
+            if moved:
+                (self._adam if group["fused"] else self._muon)(moved, group["lr"])
 
-    def _muon(self, parameters: list[Parameter], rate: float, stopped: Tensor) -> None:
-        directions = []
+    def _muon(self, parameters: list[Parameter], rate: float | Tensor) -> None:
         for parameter in parameters:
-            state = self.state[parameter]
-            if not state:
-                state["momentum"] = torch.zeros_like(parameter)
-            momentum = state["momentum"]
-            # A momentum that moves towards itself stays.
-            gradient = torch.where(stopped > 0, momentum, parameter.grad)
-            momentum.lerp_(gradient, 1 - MOMENTUM)
-            directions.append(gradient.lerp(momentum, MOMENTUM).flatten(1))
-        for parameter, step in zip(parameters, orthogonal(directions), strict=True):
-            size = rate * RMS * math.sqrt(max(step.shape))
-            parameter.addcmul_(step.view_as(parameter), 1 - stopped, value=-size)
+            if not self.state[parameter]:
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+        momenta = [self.state[parameter]["momentum"] for parameter in parameters]
+        gradients = [parameter.grad for parameter in parameters]
+        # m - (beta - 1) * (g - m) is the mean beta * m + (1 - beta) * g.
+        self._descend(momenta, gradients, MOMENTUM - 1, decay=-1.0)
+        directions = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        steps = orthogonal([_matrix(direction, like) for direction, like in zip(directions, parameters, strict=True)])
+        torch._foreach_mul_(steps, [RMS * math.sqrt(max(step.shape)) for step in steps])
+        self._descend([_matrix(parameter, parameter) for parameter in parameters], steps, rate)
 
-    def _adam(self, parameters: list[Parameter], rate: float, stopped: Tensor) -> None:
+    def _descend(self, values: list[Tensor], slopes: list[Tensor], rate: float | Tensor, decay: float = 0.0) -> None:
+        """values -= rate * (slopes + decay * values), all at once, unless found_inf is 1."""
+        sgd(
+            values, slopes, [None] * len(values), fused=True, found_inf=self.found_inf, weight_decay=decay,
+            momentum=0.0, lr=rate, dampening=0.0, nesterov=False, maximize=False,
+        )  # fmt: skip
+
+    def _adam(self, parameters: list[Parameter], rate: float | Tensor) -> None:
         for parameter in parameters:
             if not self.state[parameter]:
                 self.state[parameter] = {
@@ -78,36 +86,62 @@ class Muon(torch.optim.Optimizer):
             parameters, [parameter.grad for parameter in parameters],
             *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")), [],
             [state["step"] for state in states],
-            fused=True, found_inf=stopped, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=rate, weight_decay=0.0,
-            eps=EPS, maximize=False,
+            fused=True, found_inf=self.found_inf, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=rate,
+            weight_decay=0.0, eps=EPS, maximize=False,
         )  # fmt: skip
 
 
-def _is_matrix(parameter: Parameter) -> bool:
-    return parameter.dim() == 4 and len(parameter) > COORDINATES
+def split(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:
+    """The parameters of a model, in its order: the matrices that are Muon's, and the rest, which is Adam's.
+
+    Matrices are the weights of all linear and convolutional layers (`LAYERS`) but those with up to three outputs:
+    these give coordinates.
+    """
+    layers = [module for module in model.modules() if isinstance(module, LAYERS)]
+    chosen = {id(layer.weight) for layer in layers if len(layer.weight) > COORDINATES}
+    parameters = list(model.parameters())
+    return [p for p in parameters if id(p) in chosen], [p for p in parameters if id(p) not in chosen]
 
 
-def orthogonal(matrices: list[Tensor]) -> list[Tensor]:
+def _matrix(x: Tensor, like: Tensor) -> Tensor:
+    """[C',C,...] as [C', C * taps], the columns in the order in which `like` has them in memory.
+
+    A view: the order of columns does not matter to the nearest orthogonal matrix, and that of memory needs no copy.
+    Raises RuntimeError where x has another order, or rows that do not follow each other.
+    """
+    order = sorted(range(1, x.dim()), key=like.stride, reverse=True)
+    return x.permute(0, *order).view(-1).view(len(x), -1)
+
+
+def orthogonal(matrices: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
     """Each matrix [m,n] with its singular values brought to about 1, by Newton-Schulz rounds; zeros stay zeros.
 
     Matrices of one shape go through the rounds together: a network has dozens of them, in a few shapes.
+
+    dtype  of the products; None: bfloat16 on GPUs that have it, elsewhere that of the matrices.
     """
+    if dtype is None:
+        fast = matrices[0].is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
+        dtype = torch.bfloat16 if fast else matrices[0].dtype
     results = list(matrices)
     for shape in dict.fromkeys(matrix.shape for matrix in matrices):
         places = [place for place, matrix in enumerate(matrices) if matrix.shape == shape]
-        found = _orthogonal(torch.stack([matrices[place] for place in places]))
-        for place, result in zip(places, found, strict=True):
+        found = _orthogonal(torch.stack([matrices[place] for place in places]), dtype)
+        for place, result in zip(places, found.unbind(), strict=True):
             results[place] = result
     return results
 
 
-def _orthogonal(x: Tensor) -> Tensor:
-    """[K,m,n] to [K,m,n]."""
-    if x.shape[1] > x.shape[2]:
-        return _orthogonal(x.transpose(1, 2)).transpose(1, 2)
+def _orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
+    """[K,m,n] to [K,m,n], contiguous."""
     a, b, c = NEWTON_SCHULZ
-    x = x / (torch.linalg.matrix_norm(x, keepdim=True) + 1e-7)
+    m, n = matrices.shape[1:]
+    x = (matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)).to(dtype)
+    if dtype == torch.bfloat16 and (m % ALIGNED or n % ALIGNED):
+        x = F.pad(x, (0, -n % ALIGNED, 0, -m % ALIGNED))  # zeros stay zeros
     for _ in range(ROUNDS):
-        gram = x @ x.transpose(1, 2)
-        x = a * x + (b * gram + c * gram @ gram) @ x
-    return x
+        # The Gram matrix of the shorter side.
+        gram = torch.bmm(x.mT, x) if m > n else torch.bmm(x, x.mT)
+        factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+        x = torch.baddbmm(x, x, factor, beta=a) if m > n else torch.baddbmm(x, factor, x, beta=a)
+    return x.narrow(1, 0, m).narrow(2, 0, n).to(matrices.dtype).contiguous()

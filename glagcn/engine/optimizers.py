@@ -1,34 +1,31 @@
 """The optimisers of the recipes."""
 
-from collections.abc import Iterable
-
 import torch
-from torch import Tensor
-from torch.nn import Parameter
+from torch import Tensor, nn
 
 from glagcn.config import Config
-from glagcn.engine.muon import Muon
+from glagcn.engine.muon import Muon, split
 
 
-def build_optimizer(config: Config, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-    """The optimiser that --optimizer names.
+def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser that --optimizer names, for a model.
 
     adam    Adam with amsgrad, betas 0.9 and 0.999 (the published 3DHP script).
     ranger  RAdam inside Lookahead, betas 0.95 and 0.999, eps 1e-5, 6 fast steps at alpha 0.5, no gradient
             centralisation; while the variance of the second moment is intractable, momentum alone (the published
             Human3.6M and HumanEva-I scripts).
-    muon    orthogonalised momentum for the convolutions, Adam for the rest (the tuned recipe).
+    muon    orthogonalised momentum for the weights of layers, Adam for the rest (the tuned recipe).
     """
     if config.optimizer == "muon":
-        return Muon(parameters, lr=config.lr)
+        return Muon(*split(model), lr=config.lr)
     if config.optimizer == "ranger":
         from pytorch_optimizer import Ranger  # takes seconds to import
 
         return Ranger(
-            parameters, lr=config.lr, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, n_sma_threshold=5, use_gc=False,
-            degenerated_to_sgd=True,
+            model.parameters(), lr=config.lr, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, n_sma_threshold=5,
+            use_gc=False, degenerated_to_sgd=True,
         )  # fmt: skip
-    return torch.optim.Adam(parameters, lr=config.lr, amsgrad=True, fused=True)
+    return torch.optim.Adam(model.parameters(), lr=config.lr, amsgrad=True, fused=True)
 
 
 def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:

@@ -20,7 +20,7 @@ class Stepper:
         self.config, self.ranks = config, ranks
         self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if config.sync_bn else model
         self.model.to(ranks.device)
-        self.optimizer = build_optimizer(config, self.model.parameters())
+        self.optimizer = build_optimizer(config, self.model)
         self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
         self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
         self._wrapped = ranks.accelerator.prepare(torch.compile(self.model) if config.compile else self.model)

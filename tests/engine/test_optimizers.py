@@ -14,7 +14,7 @@ def test_ranger_goes_the_published_way(name):
     model = reference.without_dropout(load_model(reference.checkpoint(name)))
     config, _ = parse_command_line(["-d", "h36m", "--lr", str(results["ranger_lr"])])
     assert config.optimizer == "ranger"
-    optimizer = build_optimizer(config, model.parameters())
+    optimizer = build_optimizer(config, model)
     losses = []
     for _ in results["ranger_losses"]:
         loss = reference.mean_distance(model(inputs).center, target)
@@ -31,8 +31,11 @@ def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
     start = [torch.arange(4.0), torch.arange(48.0).reshape(4, 4, 1, 3) / 48]
 
     def begin():
-        parameters = [torch.nn.Parameter(value.clone()) for value in start]
-        return parameters, build_optimizer(config, parameters)
+        model = torch.nn.Conv2d(4, 4, (1, 3))
+        with torch.no_grad():
+            for parameter, value in zip((model.bias, model.weight), start, strict=True):
+                parameter.copy_(value)
+        return [model.bias, model.weight], build_optimizer(config, model)
 
     def steps(parameters, optimizer, numbers):
         for number in numbers:
