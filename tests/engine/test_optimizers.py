@@ -3,7 +3,7 @@ import torch
 
 from glagcn.config import parse_command_line
 from glagcn.engine.inference import load_model
-from glagcn.engine.optimizers import build_optimizer
+from glagcn.engine.optimizers import build_optimizer, is_capturable
 from tests.model import reference
 
 
@@ -55,3 +55,18 @@ def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
     steps(second, resumed, range(9, 20))
     assert all(torch.equal(ours, theirs) for ours, theirs in zip(second, whole, strict=True))
     assert not torch.equal(whole[1], start[1])
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), [("ranger", False), ("muon", True), ("adam", True)])
+def test_what_decides_on_the_device_can_be_captured(optimizer, expected):
+    config, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
+    assert is_capturable(build_optimizer(config, torch.nn.Linear(4, 4))) == expected
+
+
+def test_a_state_from_another_device_leaves_adam_as_this_one_needs_it():
+    config, _ = parse_command_line(["-d", "h36m", "--optimizer", "adam"])
+    optimizer = build_optimizer(config, torch.nn.Linear(4, 4))
+    state = optimizer.state_dict()
+    state["param_groups"][0]["capturable"] = True
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["capturable"] is False

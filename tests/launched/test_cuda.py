@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
+from glagcn.config import parse_command_line
 from glagcn.data import windows
 from glagcn.data.cache import open_cache
 from glagcn.data.cache_writer import write_cache
 from glagcn.data.plan import WindowIds
 from glagcn.data.windows import FrameStore
+from glagcn.engine.optimizers import build_optimizer, step_unless
 from tests.data.test_streamed import RandomSource, both_stores
 from tests.data.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
@@ -44,6 +46,48 @@ def test_streamed_batches_on_the_device_equal_resident_ones_on_the_host(tmp_path
         for part, expected in zip(batch, host.windows(item), strict=True):
             assert part.device.type == "cuda"
             torch.testing.assert_close(part.cpu(), expected, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["muon", "adam"])
+def test_steps_of_a_graph_are_those_without(name):
+    config, _ = parse_command_line(["-d", "h36m", "--optimizer", name])
+    torch.manual_seed(0)
+    models = [torch.nn.Sequential(torch.nn.Conv2d(6, 16, (1, 3)), torch.nn.Linear(16, 24)).cuda() for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    optimizers = [build_optimizer(config, model) for model in models]
+    rate, stopped = torch.tensor(0.1, device="cuda"), torch.zeros((), device="cuda")
+    gradients = [[torch.randn_like(parameter) for parameter in models[0].parameters()] for _ in range(4)]
+
+    def begin(number):
+        for model in models:
+            for parameter, gradient in zip(model.parameters(), gradients[number], strict=True):
+                parameter.grad = gradient.clone() if parameter.grad is None else parameter.grad.copy_(gradient)
+        rate.fill_(0.1 / (number + 1))
+        for group in optimizers[0].param_groups:
+            group["lr"] = 0.1 / (number + 1)
+
+    def assert_same():
+        for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-6)
+
+    for group in optimizers[1].param_groups:
+        group["lr"] = rate
+    begin(0)
+    for optimizer in optimizers:
+        step_unless(stopped, optimizer)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step_unless(stopped, optimizers[1])
+    for number in (1, 2):
+        begin(number)
+        step_unless(stopped, optimizers[0])
+        graph.replay()
+        assert_same()
+    gradients[3] = [torch.full_like(gradient, torch.nan) for gradient in gradients[3]]
+    begin(3)
+    stopped.fill_(1)
+    graph.replay()
+    assert_same()
 
 
 @pytest.mark.launched
