@@ -108,46 +108,54 @@ def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[flo
 
 
 class Views:
-    """Moves windows of a split by draws.  Built once for a split and device.
+    """Moves windows of a split by draws.  Built once for a split.
 
     target  the frame of a window through whose root the axes of the turns go.
     """
 
-    def __init__(self, change: ViewChange, split: Split, skeleton: Skeleton, target: int, device: torch.device) -> None:
+    def __init__(self, change: ViewChange, split: Split, skeleton: Skeleton, target: int) -> None:
         cameras = find_cameras(split, skeleton)
         self._root, self._target = skeleton.root, target
         largest = [np.deg2rad(change.turn), np.deg2rad(change.tilt), np.deg2rad(change.roll), change.distance]
-        self._largest = torch.tensor(largest, dtype=torch.float32, device=device)
-        columns = (cameras.focal, cameras.centre, cameras.scale[:, None], cameras.up)
-        self._focal, self._centre, self._scale, self._up = (
-            torch.tensor(column, dtype=torch.float32, device=device) for column in columns
-        )
-        self._axes = torch.eye(3, device=device)
+        self._largest = torch.tensor(largest, dtype=torch.float32)
+        columns = np.concatenate([cameras.focal, cameras.centre, cameras.scale[:, None]], axis=1)
+        self._cameras = torch.tensor(columns, dtype=torch.float32)  # [S,5]
+        axes = np.stack([cameras.up, *np.broadcast_to(np.eye(3)[[0, 2], None], (2, *cameras.up.shape))], axis=1)
+        self._axes = torch.tensor(axes, dtype=torch.float32)  # [S,3,3] of turn, tilt and roll
 
-    def move(self, pixels: Tensor, millimetres: Tensor, sequence: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
+    def numbers(self, sequence: np.ndarray, draws: np.ndarray) -> Tensor:
+        """What `move` needs of n windows: [n,15] float32 on the host.  A GPU would take longer to launch all this than
+        the host takes to do it.
+
+        sequence  [n] the windows' sequences;  draws  [n,4] float32 in [-1, 1] for turn, tilt, roll and distance.
+        """
+        amounts, number = torch.from_numpy(draws) * self._largest, torch.from_numpy(sequence)
+        axes = self._axes.index_select(0, number)
+        turn, tilt, roll = rotations(axes.flatten(0, 1), amounts[:, :3].flatten()).unflatten(0, (-1, 3)).unbind(1)
+        rotation = product(product(roll, tilt), turn)
+        return torch.cat([self._cameras.index_select(0, number), amounts[:, 3:].exp(), rotation.flatten(1)], dim=1)
+
+    def move(self, pixels: Tensor, millimetres: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
         """Windows as they would look: pixels [n,T,V,2] and camera-space millimetres [n,T,V,3] again.
 
-        sequence  [n] the windows' sequences;  draws  [n,4] in [-1, 1] for turn, tilt, roll and distance.
+        numbers  [n,15] as the method of that name gives them, where the windows are.
         """
-        count = len(sequence)
-        focal, centre, scale = (
-            table[sequence].view(count, 1, 1, -1) for table in (self._focal, self._centre, self._scale)
-        )
+        focal, centre, scale, factor, rotation = numbers[:, None, None].split([2, 2, 1, 1, 9], dim=3)
 
         def project(root: Tensor, offsets: Tensor) -> Tensor:
             points = root + scale * offsets
-            return centre + focal * points[..., :2] / points[..., 2:].clamp_min(NEAREST_MM)
+            return torch.addcdiv(centre, focal * points[..., :2], points[..., 2:].clamp_min(NEAREST_MM))
 
-        turn, tilt, roll, distance = (draws * self._largest).unbind(1)
-        x, _, z = (axis.expand(count, 3) for axis in self._axes)
-        rotation = product(product(rotations(z, roll), rotations(x, tilt)), rotations(self._up[sequence], turn))
-        root = millimetres[:, :, self._root, None]
+        own = slice(self._root, self._root + 1)
+        root = millimetres[:, :, own]
         offsets = millimetres - root
         amiss = pixels - project(root, offsets)
         pivot = root[:, self._target, None]
-        moved_root = turned(root - pivot, rotation) + pivot * distance.exp().view(-1, 1, 1, 1)
-        offsets = turned(offsets, rotation)
-        return project(moved_root, offsets) + amiss, moved_root + offsets
+        torch.sub(root, pivot, out=offsets[:, :, own])  # its own offset, which is zero, makes room for the root's way
+        offsets = turned(offsets, rotation.view(-1, 3, 3))
+        moved_root = offsets[:, :, own] + pivot * factor
+        offsets[:, :, own].zero_()
+        return project(moved_root, offsets).add_(amiss), moved_root + offsets
 
 
 def rotations(axes: Tensor, angles: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -57,13 +57,11 @@ class FrameStore:
         self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
         self._last = self._first + lengths - 1
         sizes = np.array([(info.width, info.height) for info in split.sequences], dtype=np.float32)
-        self._half_widths = torch.from_numpy(sizes[:, :1] / 2).to(device)  # [S,1]
-        corners = np.stack([np.ones(len(sizes), np.float32), sizes[:, 1] / sizes[:, 0]], axis=1)
-        self._corners = torch.from_numpy(np.tile(corners, skeleton.num_input_joints)).to(device)  # [S,V*2]
         self._offsets = torch.arange(num_frames, device=self.home) - self._before
-        self._views = Views(change, split, skeleton, self._before, device) if change and change.draws else None
-        self._input_columns, self._input_signs = _flat_mirror(skeleton.input_mirror, 2, device)
-        self._columns, self._signs = _flat_mirror(skeleton.mirror, 3, device)
+        self._views = Views(change, split, skeleton, self._before) if change and change.draws else None
+        self._columns, self._factors = (table.to(device) for table in _tables(sizes, skeleton))
+        inputs, targets = 2 * skeleton.num_input_joints, 3 * skeleton.num_joints
+        self._column_parts, self._factor_parts = (inputs, targets), (inputs, inputs, targets)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
         self._distortions = distortions().to(device)
 
@@ -85,16 +83,14 @@ class FrameStore:
 
         out  `room` for as many windows or more, to be filled; None takes new memory.
         """
-        count = len(ids.frames)
+        count, on_cpu = len(ids.frames), self.device.type == "cpu"
         inputs, targets = (part[:count] for part in out or self.room(count))
-        if self.device.type != "cpu":
-            self._fill(ids, inputs, targets)
-            return Batch(inputs, targets)
-        size = max(1, PART_FRAMES // self.num_frames)
-        with one_thread():
-            for begin in range(0, len(ids.frames), size):
+        size = max(1, PART_FRAMES // self.num_frames if on_cpu else count)
+        with one_thread() if on_cpu else nullcontext():
+            numbers, views = self._numbers(ids)
+            for begin in range(0, count, size):
                 part = slice(begin, begin + size)
-                self._fill(ids.part(part.start, part.stop), inputs[part], targets[part])
+                self._fill(numbers[:, part], None if views is None else views[part], inputs[part], targets[part])
         return Batch(inputs, targets)
 
     def room(self, count: int) -> Batch:
@@ -132,58 +128,83 @@ class FrameStore:
         with torch.cuda.stream(side):
             return self.windows(ids), side.record_event()
 
-    def _fill(self, ids: WindowIds, inputs: Tensor, targets: Tensor) -> None:
+    def _numbers(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
+        """What is to be known of n windows, on the host, in two tables that take two copies to a device.
+
+        [5,n] int64: rows of the target frame and of the sequence's first and last one, row of `_factors`, flip; a sixth
+        row where targets are distorted: which distortion.  And the `numbers` of Views, None where nothing is moved.
+        """
+        sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
+        rows = np.stack([ids.frames, self._first[sequence], self._last[sequence]]) + self._shift(ids.frames)
+        columns = [*rows, 2 * sequence + ids.flips, ids.flips, *([] if ids.distortions is None else [ids.distortions])]
+        views = None if ids.views is None else self._views.numbers(sequence, ids.views)
+        return torch.from_numpy(np.stack(columns)), views
+
+    def _fill(self, numbers: Tensor, views: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
         """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,2], targets [n,T,V,3].
 
         Joints and axes are one axis in here, of V*2 or V*3 numbers: on a CPU, rows of 34 numbers are worked on several
         times as fast as rows of 2.  A mirror image is another order of them, and a sign in what they are divided by.
         """
-        sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
-        pixels, millimetres = self._gather(ids.frames, sequence)
-        sequence, flips = self._on_device(sequence), self._on_device(ids.flips.astype(np.int64))
-        if ids.views is not None:
+        there = to_device(numbers, self.device)
+        pixels, millimetres = self._gather(there if self.home == self.device else numbers)
+        if views is not None:
             shapes = (part.unflatten(2, (-1, axes)) for part, axes in ((pixels, 2), (millimetres, 3)))
-            moved = self._views.move(*shapes, sequence, self._on_device(ids.views))
+            moved = self._views.move(*shapes, to_device(views, self.device))
             pixels, millimetres = (part.flatten(2) for part in moved)
+        kinds, flips, *drawn = there[3:]
+        input_columns, columns = self._columns.index_select(0, flips)[:, None].split(self._column_parts, dim=2)
+        shifts, half_widths, units = self._factors.index_select(0, kinds)[:, None].split(self._factor_parts, dim=2)
 
-        rows, signs = inputs.flatten(2), self._input_signs[flips]
-        torch.gather(pixels, 2, self._input_columns[flips][:, None].expand_as(pixels), out=rows)
-        rows.div_((self._half_widths[sequence] * signs)[:, None])
-        rows.sub_((self._corners[sequence] * signs)[:, None])
+        rows = inputs.flatten(2)
+        torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
+        torch.addcdiv(shifts, rows, half_widths, out=rows)
 
         rows = targets.flatten(2)
-        torch.gather(millimetres, 2, self._columns[flips][:, None].expand_as(millimetres), out=rows)
+        torch.gather(millimetres, 2, columns.expand_as(millimetres), out=rows)
         rows.sub_(rows.gather(2, self._root_columns.expand_as(rows)))
-        rows.div_((self._signs[flips] * MM_PER_METRE)[:, None])
-        if ids.distortions is not None:
-            drawn = self._distortions[self._on_device(ids.distortions)]
-            targets.copy_(turned(targets, drawn))
+        rows.div_(units)
+        if drawn:
+            targets.copy_(turned(targets, self._distortions.index_select(0, drawn[0])))
 
-    def _gather(self, frames: np.ndarray, sequence: np.ndarray) -> tuple[Tensor, Tensor]:
-        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows at n frames and their sequences."""
-        columns = np.stack([frames, self._first[sequence], self._last[sequence]]) + self._shift(frames)
-        centers, first, last = torch.from_numpy(columns[..., None]).to(self.home, non_blocking=True)
+    def _gather(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows with these `_numbers`, which must be
+        where the frames are."""
+        centers, first, last = numbers[:3, :, None]
         rows = (centers + self._offsets).clamp_(first, last).flatten()
-        shape = len(frames), self.num_frames, -1
+        shape = len(centers), self.num_frames, -1
         if self.home == self.device:
             return self._pixels.index_select(0, rows).view(shape), self._millimetres.index_select(0, rows).view(shape)
         parts = []
         for table in (self._pixels, self._millimetres):
-            # From pinned memory a copy does not hold the host up.
             pinned = torch.empty(len(rows), table.shape[1], pin_memory=True)
             torch.index_select(table, 0, rows, out=pinned)
-            parts.append(pinned.to(self.device, non_blocking=True).view(shape))
+            parts.append(to_device(pinned, self.device).view(shape))
         return parts[0], parts[1]
 
     def _shift(self, frames: np.ndarray) -> np.ndarray | int:
         """From frames [n] of the split to their rows in the tables: what to add, one number or [n]."""
         return 0
 
-    def _on_device(self, column: np.ndarray) -> Tensor:
-        return torch.from_numpy(column).to(self.device, non_blocking=True)
+
+def _tables(sizes: np.ndarray, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
+    """What poses become windows by, as rows of numbers: V*2 of an input, V*3 of a target.
+
+    sizes  [S,2] float32: width and height of the images of each sequence.
+    -> columns [2,V*2+V*3] of plain (row 0) and mirrored (1) poses: where each number comes from; and factors
+    [2*S,V*2+V*2+V*3], in row 2 s and 2 s + 1 those of sequence s: what to add to an input in the end, what to divide it
+    by before, and what to divide a target by.
+    """
+    order, signs = _flat_mirror(skeleton.input_mirror, 2)
+    target_order, target_signs = _flat_mirror(skeleton.mirror, 3)
+    width, height = torch.from_numpy(sizes)[:, :, None, None].unbind(1)  # [S,1,1]
+    shifts = torch.cat([-torch.ones_like(width), -height / width], dim=2).repeat(1, 1, skeleton.num_input_joints)
+    units = (target_signs * MM_PER_METRE).expand(len(sizes), -1, -1)
+    factors = torch.cat([shifts * signs, width / 2 * signs, units], dim=2).flatten(0, 1)
+    return torch.cat([order, target_order], dim=1), factors
 
 
-def _flat_mirror(order: list[int], axes: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _flat_mirror(order: list[int], axes: int) -> tuple[Tensor, Tensor]:
     """Of poses as rows of V*axes numbers, plain (entry 0) and mirrored (1): the order of the numbers, and their signs,
     both [2,V*axes]."""
     columns = torch.arange(len(order) * axes).view(-1, axes)
@@ -191,7 +212,14 @@ def _flat_mirror(order: list[int], axes: int, device: torch.device) -> tuple[Ten
     mirrored = signs.clone()
     mirrored[:, 0] = -1
     both = (columns, columns[order]), (signs, mirrored)
-    return tuple(torch.stack([part.flatten() for part in pair]).to(device) for pair in both)
+    return tuple(torch.stack([part.flatten() for part in pair]) for pair in both)
+
+
+def to_device(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor of the host on the device, without holding the host up: to CUDA it goes by way of pinned memory."""
+    if device.type == "cuda":
+        tensor = tensor.pin_memory()  # itself, where it is pinned; what is freed stays until it has been copied
+    return tensor.to(device, non_blocking=True)
 
 
 def normalise(pixels: Tensor, size: Tensor) -> Tensor:

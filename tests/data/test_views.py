@@ -31,8 +31,7 @@ def axis_turn(axis, degrees):
     return torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)).numpy()
 
 
-@pytest.fixture(scope="module")
-def split():
+def walking_split():
     """One upright person who walks; 3D scaled about the root by 1 / SCALE, so that it projects onto nothing."""
     draw = np.random.default_rng(0)
     time = np.arange(80)[:, None]
@@ -45,6 +44,11 @@ def split():
     pixels, poses = project(root + offsets), root + offsets / SCALE
     arrays = (values.astype(np.float32) for values in (pixels, poses))
     return Split((info,), np.array([0]), *arrays, np.ones(80, dtype=bool), None)
+
+
+@pytest.fixture(scope="module")
+def split():
+    return walking_split()
 
 
 def test_the_camera_is_found_from_the_data_alone(split):
@@ -61,8 +65,9 @@ def test_a_moved_window_is_what_the_camera_would_have_seen(split, draw):
     change = ViewChange(turn=120, tilt=10, roll=5, distance=0.2)
     pixels = torch.from_numpy(split.pixels[20 : 20 + FRAMES])[None]
     poses = torch.from_numpy(split.millimetres[20 : 20 + FRAMES])[None]
-    views = Views(change, split, SKELETON, TARGET, CPU)
-    moved_pixels, moved_poses = views.move(pixels, poses, torch.zeros(1, dtype=torch.int64), torch.tensor([draw]))
+    views = Views(change, split, SKELETON, TARGET)
+    numbers = views.numbers(np.zeros(1, np.int64), np.array([draw], np.float32))
+    moved_pixels, moved_poses = views.move(pixels, poses, numbers)
 
     rotation = (
         axis_turn(np.array([0, 0, 1.0]), 5 * draw[2])

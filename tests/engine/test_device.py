@@ -78,6 +78,34 @@ def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split
     assert not {"mm", "bmm", "addmm", "baddbmm", "linalg_matmul"} & set(operators.names)
 
 
+class Launches(TorchDispatchMode):
+    """Notes the operators for which the device has to do something: they make what lies on it, and no mere view."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        made, name = operator(*args, **(kwargs or {})), operator.overloadpacket.__name__
+        if isinstance(made, torch.Tensor) and made.device == DEVICE and not operator.is_view and name != "empty":
+            self.names.append(name)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("views", "most", "tables"), [(None, 13, 1), (np.full((4, 4), 0.5, np.float32), 37, 2)], ids=["plain", "views"]
+)
+def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most, tables):
+    frames = np.array([0, 30, 79, 40])
+    with fake:
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        with Launches() as launches:
+            store.windows(WindowIds(frames, frames > 30, None, views))
+    assert {"index_select", "gather"} <= set(launches.names)
+    assert len(launches.names) <= most
+    assert launches.names.count("_to_copy") == tables
+
+
 @pytest.mark.parametrize("form", FORMS)
 def test_steps_wait_for_nothing(fake, monkeypatch, form):
     monkeypatch.setattr(numerics, "autocast", lambda config, device: nullcontext())  # which has no meta device

@@ -11,9 +11,11 @@ from glagcn.data import windows
 from glagcn.data.cache import open_cache
 from glagcn.data.cache_writer import write_cache
 from glagcn.data.plan import WindowIds
+from glagcn.data.views import ViewChange
 from glagcn.data.windows import FrameStore
 from glagcn.engine.optimizers import build_optimizer, step_unless
 from tests.data.test_streamed import RandomSource, both_stores
+from tests.data.test_views import walking_split
 from tests.data.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
 
@@ -22,9 +24,12 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device and -m cuda"),
 ]
 IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
+MOVED = [ids._replace(views=np.full((6, 4), -1 + number / 4, np.float32)) for number, ids in enumerate(IDS)]
+CHANGE = ViewChange(180, 10, 5, 0.2)
+homes = pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
 
 
-@pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
+@homes
 def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
     split = make_split([40, 20])
     monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
@@ -35,6 +40,20 @@ def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
         for part, expected in zip(there, here, strict=True):
             assert part.device.type == "cuda"
             torch.testing.assert_close(part.cpu(), expected, rtol=1e-6, atol=1e-6)
+
+
+@homes
+def test_batches_travel_from_pinned_memory(monkeypatch, fits):
+    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
+    store = FrameStore(walking_split(), SKELETON, 27, torch.device("cuda"), change=CHANGE)
+    activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
+    with torch.profiler.profile(activities=activities) as profile:
+        for _ in store.stream(iter(MOVED), reuse=True):
+            pass
+        torch.cuda.synchronize()
+    copies = [event.name for event in profile.events() if event.name.startswith("Memcpy HtoD")]
+    assert len(copies) == len(MOVED) * (2 if fits else 4)
+    assert set(copies) == {"Memcpy HtoD (Pinned -> Device)"}
 
 
 def test_streamed_batches_on_the_device_equal_resident_ones_on_the_host(tmp_path):
