@@ -1,6 +1,6 @@
 """Windows of frames as batches on a device; which windows, and in which order, is a matter of plan.py."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
@@ -64,6 +64,7 @@ class FrameStore:
         self._column_parts, self._factor_parts = (inputs, targets), (inputs, inputs, targets)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
         self._distortions = distortions().to(device)
+        self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property
     def place(self) -> str:
@@ -102,31 +103,37 @@ class FrameStore:
     def stream(self, ids: Iterator[WindowIds], *, reuse: bool = False) -> Iterator[Batch]:
         """The batch of each item.
 
-        Where frames are on the host and the caller computes on a device, the next batch is gathered and copied while
-        the caller works on this one.
+        On a CUDA device a thread makes the next batch, on a stream of its own, while the caller works on this one; it
+        also takes the items from `ids`.  What it raises is raised here.
         reuse  a batch may be overwritten as soon as the next one is asked for.  A system that hands out new memory page
                by page takes longer for that than the windows take.
         """
-        if self.home == self.device:
-            room = None
-            for item in ids:
-                if room is None or len(room.inputs) < len(item.frames) or not reuse:
-                    room = self.room(len(item.frames))
-                yield self.windows(item, room)
+        if self._side is not None:
+            yield from self._stream_ahead(ids, reuse)
             return
-        side = torch.cuda.Stream(self.device)
-        side.wait_stream(torch.cuda.current_stream(self.device))  # on which this store's tables were made
-        for batch, copied in _ahead(lambda item: self._copy_on(side, item), ids):
-            stream = torch.cuda.current_stream(self.device)
-            stream.wait_event(copied)
-            for part in batch:
-                part.record_stream(stream)  # its memory was taken for the other stream
+        room = None
+        for item in ids:
+            if room is None or len(room.inputs) < len(item.frames) or not reuse:
+                room = self.room(len(item.frames))
+            yield self.windows(item, room)
+
+    def _stream_ahead(self, ids: Iterator[WindowIds], reuse: bool) -> Iterator[Batch]:
+        def current() -> torch.cuda.Stream:
+            return torch.cuda.current_stream(self.device)
+
+        # The store's tables were made on the caller's stream.  Later, the wait keeps memory of a batch that the caller
+        # is done with from being taken for another while the device still reads it, however far ahead the host is.
+        for batch, made in _ahead(self._make_aside, ids, lambda: self._side.wait_stream(current())):
+            current().wait_event(made)
+            if not reuse:
+                for part in batch:
+                    part.record_stream(current())  # the caller may keep it, and its memory was taken on the other
             yield batch
 
-    def _copy_on(self, side: torch.cuda.Stream, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
+    def _make_aside(self, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
         """The windows, made on a stream of their own, and the event that says they are there."""
-        with torch.cuda.stream(side):
-            return self.windows(ids), side.record_event()
+        with torch.cuda.stream(self._side):
+            return self.windows(ids), self._side.record_event()
 
     def _numbers(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
         """What is to be known of n windows, on the host, in two tables that take two copies to a device.
@@ -265,14 +272,13 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _ahead(work, items: Iterator) -> Iterator:
-    """map(work, items), one item ahead of the consumer."""
+def _ahead(work: Callable, items: Iterator, begin: Callable[[], None]) -> Iterator:
+    """map(work, items), which a thread makes one ahead of the consumer.  `begin` is called here before each one."""
+    made, end = map(work, items), object()
     with ThreadPoolExecutor(max_workers=1) as pool:
-        pending = None
-        for item in items:
-            upcoming = pool.submit(work, item)
-            if pending is not None:
-                yield pending.result()
-            pending = upcoming
-        if pending is not None:
-            yield pending.result()
+        begin()
+        pending = pool.submit(next, made, end)
+        while (result := pending.result()) is not end:
+            begin()
+            pending = pool.submit(next, made, end)
+            yield result

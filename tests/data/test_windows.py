@@ -1,4 +1,5 @@
 import json
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,7 @@ from glagcn.data.cache import Split
 from glagcn.data.distortions import distortions
 from glagcn.data.plan import EpochPlan, WindowIds, select_centers, share
 from glagcn.data.sequence import SequenceInfo
-from glagcn.data.windows import FrameStore, mean_pose, mirror
+from glagcn.data.windows import FrameStore, _ahead, mean_pose, mirror
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
@@ -203,12 +204,41 @@ class TestWindows:
         store = store_of(make_split([60]))
         ids = [WindowIds(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in range(0, 50, 5)]
         plain = list(store.stream(iter(ids)))
-        from glagcn.data.windows import _ahead
-
-        ahead = list(_ahead(store.windows, iter(ids)))
+        ahead = list(_ahead(store.windows, iter(ids), lambda: None))
         assert len(ahead) == len(plain) == 10
         for a, b in zip(ahead, plain, strict=True):
             torch.testing.assert_close(a.inputs, b.inputs, rtol=0, atol=0)
+        assert list(_ahead(store.windows, iter([]), lambda: None)) == []
+
+    def test_a_thread_is_one_item_ahead(self):
+        done, begun = [], []
+
+        def work(item):
+            assert threading.current_thread() is not threading.main_thread()
+            done.append(item)
+            return 10 * item
+
+        items = _ahead(work, iter(range(4)), lambda: begun.append(threading.current_thread()))
+        assert (done, begun) == ([], [])
+        assert next(items) == 0
+        assert begun == [threading.main_thread()] * 2  # for the one that is there and for the next
+        assert next(items) == 10
+        assert done[:2] == [0, 1]
+        assert done[3:] == []
+        assert list(items) == [20, 30]
+
+    @pytest.mark.parametrize("part", ["items", "work"])
+    def test_what_a_thread_raises_reaches_the_caller(self, part):
+        def failing(item):
+            if item == 2:
+                raise UserError("no third window")
+            return item
+
+        ways = {"items": (int, map(failing, range(5))), "work": (failing, iter(range(5)))}
+        ahead = _ahead(*ways[part], lambda: None)
+        assert [next(ahead), next(ahead)] == [0, 1]
+        with pytest.raises(UserError, match="no third window"):
+            next(ahead)
 
 
 class TestRoom:

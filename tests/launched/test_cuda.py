@@ -43,6 +43,22 @@ def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
 
 
 @homes
+@pytest.mark.parametrize("reuse", [True, False])
+def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
+    """The host asks for all batches while the device still works on the first."""
+    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
+    split = walking_split()
+    store, host = (FrameStore(split, SKELETON, 27, torch.device(name), change=CHANGE) for name in ("cuda", "cpu"))
+    read = []
+    for batch in store.stream(iter(MOVED), reuse=reuse):
+        torch.cuda._sleep(20_000_000)  # cycles: some 10 ms
+        read.append([part.clone() for part in batch])
+    for there, ids in zip(read, MOVED, strict=True):
+        for part, expected in zip(there, host.windows(ids), strict=True):
+            torch.testing.assert_close(part.cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
+@homes
 def test_batches_travel_from_pinned_memory(monkeypatch, fits):
     monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
     store = FrameStore(walking_split(), SKELETON, 27, torch.device("cuda"), change=CHANGE)
