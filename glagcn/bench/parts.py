@@ -6,16 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.bench.floor import Cost, evaluation_cost, input_cost, training_cost
-from glagcn.bench.measure import Work, interleaved, peak_memory
+from glagcn.bench.measure import interleaved
 from glagcn.bench.reference_input import ReferenceLoader
 from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
 from glagcn.bench.reference_weights import reference_of
 from glagcn.bench.setting import Setting
 from glagcn.engine import numerics
 from glagcn.engine.evaluation import predict_frames
+from glagcn.engine.memory import peak_memory
 from glagcn.engine.metrics import joint_errors
+from glagcn.engine.peaks import Work
 from glagcn.engine.step import Stepper
+from glagcn.model.floor import Cost, evaluation_cost, input_cost, training_cost
 
 REFERENCE_WINDOWS = 64  # the plain loader makes a few hundred a second
 EVALUATED_FRAMES = 512
@@ -49,7 +51,7 @@ def measure_step(setting: Setting) -> dict[str, Any]:
     """Windows per second of one optimiser step on a batch that is there already."""
     steps, windows = training_steps(setting)
     times = interleaved(steps, setting.repeats, setting.device)
-    cost = training_cost(setting.model, windows, setting.number_bytes)
+    cost = training_cost(setting.model, windows, numerics.number_bytes(setting.config))
     gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
     result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
     return result | {"gradient_bytes": gradient_bytes}

@@ -6,9 +6,10 @@ import torch
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from glagcn.bench.measure import Work, peak_memory
 from glagcn.bench.parts import training_steps
 from glagcn.bench.setting import Setting
+from glagcn.engine.memory import peak_memory
+from glagcn.engine.peaks import Work
 
 WARM_UP = 2
 SHOWN = 15  # operators in the table

@@ -9,13 +9,14 @@ from pathlib import Path
 import torch
 
 from glagcn.bench.data import make_cache
-from glagcn.bench.machine import Peaks, measure_peaks
 from glagcn.config import Config
 from glagcn.data.plan import EpochPlan
 from glagcn.engine import numerics
+from glagcn.engine.peaks import measure_peaks
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.run_data import RunData
 from glagcn.engine.setup import build_model, load_data
+from glagcn.model.floor import Peaks
 from glagcn.model.network import LiftingNetwork
 
 
@@ -44,11 +45,6 @@ class Setting:
         """Of the training windows."""
         return self.data.plan
 
-    @property
-    def number_bytes(self) -> int:
-        """Bytes of a number in a feature map during training."""
-        return 2 if self.config.precision == "bf16" else 4
-
 
 @contextmanager
 def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
@@ -60,6 +56,4 @@ def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
         data = load_data(config, ranks, cache)
         model = build_model(config, data).to(ranks.device)
         peaks = measure_peaks(ranks.device, config.precision)
-        if ranks.device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(ranks.device)  # so that it is of the parts
         yield Setting(config, repeats, ranks, data, model, peaks)

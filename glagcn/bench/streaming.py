@@ -13,8 +13,6 @@ import numpy as np
 import torch
 
 from glagcn.bench.data import RepeatedMotion
-from glagcn.bench.floor import input_cost
-from glagcn.bench.measure import resident_memory
 from glagcn.bench.processes import run_worker
 from glagcn.bench.setting import Setting
 from glagcn.config import Config
@@ -22,8 +20,10 @@ from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import Split, open_cache
 from glagcn.data.cache_writer import write_cache
 from glagcn.engine import numerics
+from glagcn.engine.memory import resident_memory
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.setup import load_data
+from glagcn.model.floor import input_cost
 
 COPIES = 10  # of MPI-INF-3DHP: 3.7 GB
 PIECES = 10  # that every sequence is cut into, to have more of them

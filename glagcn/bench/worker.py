@@ -27,9 +27,9 @@ def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
 
 def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     """From the end of the imports to the end of the first step, as a training run starts."""
-    from glagcn.bench.measure import peak_memory
     from glagcn.data.cache import open_cache
     from glagcn.engine import numerics
+    from glagcn.engine.memory import peak_memory
     from glagcn.engine.ranks import Ranks
     from glagcn.engine.setup import build_model, load_data
     from glagcn.engine.step import Stepper
@@ -51,13 +51,13 @@ def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     """The same as published: every pose in float64, a list of tuples with every window, then a batch and a step."""
     import numpy as np
 
-    from glagcn.bench.measure import peak_memory
     from glagcn.bench.reference_input import ReferenceLoader
     from glagcn.bench.reference_model import ReferenceModel
     from glagcn.bench.reference_steps import ReferenceStepper
     from glagcn.data.cache import open_cache
     from glagcn.data.plan import WindowIds
     from glagcn.data.windows import Batch
+    from glagcn.engine.memory import peak_memory
     from glagcn.engine.ranks import Ranks
     from glagcn.skeleton import get_skeleton
     from glagcn.widths import target_frame

@@ -39,6 +39,11 @@ def autocast(config: Config, device: torch.device) -> AbstractContextManager:
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
 
 
+def number_bytes(config: Config) -> int:
+    """Bytes of a number in a feature map during training."""
+    return 2 if config.precision == "bf16" else 4
+
+
 @contextmanager
 def full_precision() -> Iterator[None]:
     """float32 without shortcuts: figures must not depend on how a run was trained."""

@@ -13,12 +13,12 @@ from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
 from glagcn.engine.runlock import RunLock
 from glagcn.engine.runlog import Moment, RunLog
-from glagcn.engine.schedule import fitted
+from glagcn.engine.schedule import fitted, last_step
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.start import Start, start_from
 from glagcn.engine.step import Stepper
 from glagcn.engine.summary import summary_text
-from glagcn.engine.training import Progress, RunData, Trainer, last_step
+from glagcn.engine.training import Progress, RunData, Trainer
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
 

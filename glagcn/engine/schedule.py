@@ -37,6 +37,12 @@ def planned_steps(config: Config, plan: EpochPlan) -> int:
     return plan.steps_for(planned_windows(config, plan))
 
 
+def last_step(config: Config, plan: EpochPlan) -> int:
+    """The optimiser step that a run ends at: the last of them, or --max_steps."""
+    whole = planned_steps(config, plan)
+    return min(whole, config.max_steps or whole)
+
+
 def planned_epochs(config: Config, plan: EpochPlan) -> float:
     """How many times that is all windows."""
     return planned_windows(config, plan) / plan.num_windows

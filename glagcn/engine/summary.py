@@ -4,8 +4,9 @@ from dataclasses import fields
 
 from glagcn.config import Config
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.schedule import last_step
 from glagcn.engine.setup import mean_pose_error
-from glagcn.engine.training import RunData, last_step
+from glagcn.engine.training import RunData
 from glagcn.model.cost import count_cost
 from glagcn.model.network import LiftingNetwork
 

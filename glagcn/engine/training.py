@@ -1,7 +1,6 @@
 """The training loop: plan, step, log, save, evaluate; and the state that resuming needs."""
 
 import math
-import resource
 import time
 from dataclasses import asdict, dataclass, field
 from typing import Any, NoReturn
@@ -10,18 +9,20 @@ import numpy as np
 import torch
 
 from glagcn.config import Config, to_dict
-from glagcn.data.plan import EpochPlan, WindowIds, share, share_bounds
+from glagcn.data.plan import WindowIds, share, share_bounds
 from glagcn.data.windows import MM_PER_METRE
 from glagcn.engine import checkpoint, numerics
 from glagcn.engine.curves import FILE_NAME, draw_training_curves
 from glagcn.engine.evaluation import Evaluation, EvaluationSet, evaluate, headline
 from glagcn.engine.figures import skeleton_figure
+from glagcn.engine.memory import peak_memory
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.run_data import RunData
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.schedule import bn_momentum, learning_rate, planned_steps
+from glagcn.engine.schedule import bn_momentum, last_step, learning_rate, planned_steps
+from glagcn.engine.speed import is_warm, run_speed
 from glagcn.engine.step import Stepper
 from glagcn.errors import UserError
 from glagcn.model.network import model_config
@@ -55,10 +56,12 @@ class Trainer:
         # What is evaluated during training and chooses best.pt; None where the last state is the result.
         self.watched = {"validation": data.validation, "test": data.test, "last": None}[config.select_on]
         self.progress = Progress()
+        self.speed = run_speed(config, ranks, data.plan, stepper.model, log.say)
         self.meter = Meter(ranks, capacity=min(config.log_steps, self.last_step), columns=2)
         self._saved_at = self._line_at = self._clock = time.monotonic()
         self._windows = 0
         self._first_step = 0
+        self._warms_up = True
 
     # ------------------------------------------------------------ state
 
@@ -169,8 +172,20 @@ class Trainer:
         if self._save_is_due():
             self.save()
         self.log.advance()
-        if time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES:
+        late = time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES
+        if late:
+            seconds = time.monotonic() - self._clock
+            if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # a GPU has yet to take some of the newest steps
+                self._tell_speed(self._windows / seconds)
             self._say_progress(f"lr {rate:.2e}")
+        if self._warms_up and (late or is_warm(self._first_step, step, self.last_step)):
+            self.stepper.steps_taken()  # waits for the device
+            self._restart_clock()
+            self._warms_up = False
+
+    def _tell_speed(self, windows_per_second: float) -> None:
+        if not self._warms_up:
+            self.speed.tell(windows_per_second, self.plan.windows_until(self.progress.step))
 
     def _save_is_due(self) -> bool:
         """The same answer on every rank: steps are counted, and the clock is rank 0's."""
@@ -184,7 +199,8 @@ class Trainer:
         """Where the run is, with `text`."""
         self._line_at = time.monotonic()
         epoch = 1 + (self.progress.step - 1) // self.plan.steps_per_epoch
-        self.log.say_progress(f"{self._place(str(epoch))}: {text}")
+        left = self.speed.left(self.plan.windows_until(self.progress.step))
+        self.log.say_progress(f"{self._place(str(epoch))}: {text}{left}")
 
     def _drain(self) -> None:
         """Add the errors of the steps since the last time to the sums, in the order of steps; every step must have been
@@ -205,7 +221,8 @@ class Trainer:
         means = self._means(self.progress.interval)
         self.progress.interval = [0.0] * 3
         speed = self._restart_clock()
-        step, memory = self.progress.step, _memory_gb(self.ranks.device)
+        self._tell_speed(speed)
+        step, memory = self.progress.step, peak_memory(self.ranks.device) / 1e9
         epoch = 1 + (step - 1) // self.plan.steps_per_epoch
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         self.log.record("train", step, means | {"learning_rate": rate, "gradient_norm": norm} | measured, epoch=epoch)
@@ -320,19 +337,6 @@ class Trainer:
         return f"step {step}/{self.last_step}, {place}"
 
 
-def last_step(config: Config, plan: EpochPlan) -> int:
-    """The optimiser step that a run ends at."""
-    whole = planned_steps(config, plan)
-    return min(whole, config.max_steps or whole)
-
-
 def _seed(*counters: int) -> int:
     """A seed that no other counters share."""
     return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))
-
-
-def _memory_gb(device: torch.device) -> float:
-    """Peak memory in GB: of the GPU where there is one, else of this process."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 1e9
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e9

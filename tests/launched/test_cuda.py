@@ -14,6 +14,7 @@ from glagcn.data.plan import WindowIds
 from glagcn.data.views import ViewChange
 from glagcn.data.windows import FrameStore
 from glagcn.engine.optimizers import build_optimizer, step_unless
+from glagcn.engine.peaks import measure_peaks
 from tests.data.test_streamed import RandomSource, both_stores
 from tests.data.test_views import walking_split
 from tests.data.test_windows import SKELETON, make_split
@@ -143,3 +144,12 @@ def test_evaluation_on_the_device_agrees_with_the_cpu(run, tmp_path):
     assert run(f"--run r --evaluate --output {tmp_path}/cpu", CUDA_VISIBLE_DEVICES="").code == 0
     gpu, cpu = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("gpu", "cpu"))
     assert gpu["mpjpe_mm"] == pytest.approx(cpu["mpjpe_mm"], abs=1e-2)
+
+
+def test_the_memory_of_measuring_peaks_is_given_back():
+    before = torch.cuda.memory_allocated(), torch.cuda.memory_reserved()
+    peaks = measure_peaks(torch.device("cuda"), "tf32")
+    assert peaks.flops > 1e11
+    assert peaks.bytes > 1e10
+    assert torch.cuda.memory_allocated() - before[0] < 2**26  # cuBLAS keeps a workspace
+    assert torch.cuda.memory_reserved() - before[1] < 2**27

@@ -37,6 +37,7 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert run("--max_steps 22 --run parts", processes).code == 0
     done = run("--max_steps 54 --run parts", processes)
     assert "resumed at step 22 of 54" in done.out
+    assert done.out.count("Speed: ") == 1  # of all processes
     same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]

@@ -1,8 +1,6 @@
 """The floor: the fewest operations and bytes that the model needs, and how long they take at this machine's peaks.
 
-It is a bound, not a plan: whatever is done, each of these operations and each of these bytes has to be paid for.  But
-for one: minimal filtering (glagcn/model/filtering.py) needs five of nine products of the temporal convolution, and
-where it serves, with many channels on a CPU, a step can take less than its floor.
+It is a bound, not a plan: whatever is done, each of these operations and each of these bytes has to be paid for.
 
     seconds = max(operations / peak of a matrix product, bytes / peak of a copy)
 
@@ -27,7 +25,6 @@ the gradient is written once.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glagcn.bench.machine import Peaks
 from glagcn.model.folded import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.widths import TEMPORAL_KERNEL
@@ -35,6 +32,18 @@ from glagcn.widths import TEMPORAL_KERNEL
 SUBSETS = 3
 OPTIMISER_NUMBERS = 10  # per weight: read weight, gradient, 3 moments; write weight, 3 moments; and the gradient once
 BACKWARD = 2  # times the forward pass
+
+
+@dataclass(frozen=True)
+class Peaks:
+    """The best this machine does with the threads of one process, or with its GPU.
+
+    flops  floating-point operations per second of a large matrix product in the precision of training.
+    bytes  bytes per second read and written by a copy much larger than the caches.
+    """
+
+    flops: float
+    bytes: float
 
 
 @dataclass(frozen=True)
