@@ -21,8 +21,8 @@ SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
     "large_decay_epoch": ("steps",),
 }
 AT_LEAST_ONE = (
-    "epochs", "batch_size", "accumulate", "stride", "downsample", "log_steps", "large_decay_epoch", "max_steps",
-    "test_frames", "validation_frames", "windows", "eval_windows",
+    "epochs", "batch_size", "micro_batch", "accumulate", "stride", "downsample", "log_steps", "large_decay_epoch",
+    "max_steps", "test_frames", "validation_frames", "windows", "eval_windows",
 )  # fmt: skip
 NOT_NEGATIVE = (
     "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "eval_epochs", "checkpoint_frequency", "clip",
@@ -60,7 +60,8 @@ def check_given(given: Mapping[str, Any], config: "Config") -> None:
 
     Raises UserError naming both.
     """
-    for one, other in (("windows", "epochs"), ("eval_windows", "eval_epochs")):
+    same = (("windows", "epochs"), ("eval_windows", "eval_epochs"), ("accumulate", "micro_batch"))
+    for one, other in same:
         if given.get(one) is not None and other in given:
             raise UserError(f"--{one} {given[one]} and --{other} {given[other]} say the same; give one of them")
     for name in ("validation", "validation_frames"):

@@ -109,8 +109,11 @@ class Config:
         trains=True,
         help="windows per optimiser step over all processes; by default tuned fits it to --windows or --epochs, 64 in "
         "short runs and up to 1200 in long ones (demo: 128)")
-    accumulate: int = option(1, "--accumulate", type=int, metavar="K", group="optimisation", trains=True,
-        help="compute every batch in K parts, to save memory")
+    micro_batch: int = option(None, "--micro_batch", type=int, metavar="N", group="optimisation", trains=True,
+        help="windows that are computed at a time: a batch is cut into equal parts of at most N, which take turns on "
+        "a GPU and are spread over all; BatchNorm takes its statistics over each (3dhp: 150)")
+    accumulate: int | None = option(None, "--accumulate", type=int, metavar="K", group="optimisation", trains=True,
+        help="cut every batch into K parts; --micro_batch says the same as a number of windows")
     lr: float = option(None, "-lr", "--lr", "--learning_rate", type=float, group="optimisation", trains=True,
         help="learning rate at the start, for the global batch: never divided by the number of processes; tuned: "
         "Muon's, 0.016 up to 128 channels and 0.004 beyond")
@@ -157,10 +160,9 @@ class Config:
     precision: str = option("auto", "--precision", choices=("auto", "fp32", "tf32", "bf16"),
         group="machine", trains=True,
         help="arithmetic of training; auto is bf16 on GPUs that have it and fp32 elsewhere")
-    compile: bool = option(False, "--compile", group="machine", action=argparse.BooleanOptionalAction,
-        help="compile the model with torch.compile")
-    sync_bn: bool = option(False, "--sync_bn", group="machine", trains=True, action=argparse.BooleanOptionalAction,
-        help="batch statistics over all GPUs instead of each GPU's share")
+    compile: str = option("auto", "--compile", nargs="?", const="on", choices=("auto", "on", "off"), group="machine",
+        short_for={"off": ("--no_compile",)},
+        help="compile training steps with torch.compile; auto: on GPUs; alone it means on")
     deterministic: bool = option(False, "--deterministic", group="machine", action=argparse.BooleanOptionalAction,
         help="choose algorithms that repeat bit for bit on CUDA too, at some cost in speed")
     workers: int = option(0, "--workers", type=int, metavar="N", group="machine",
@@ -305,6 +307,10 @@ def from_dict(values: dict[str, Any]) -> Config:
     """The inverse of to_dict; what a newer version added is ignored, what an older one lacked is as it was then."""
     known = {f.name for f in fields(Config)}
     held = {name: tuple(v) if isinstance(v, list) else v for name, v in values.items() if name in known}
+    if isinstance(held.get("compile"), bool):
+        held["compile"] = "on" if held["compile"] else "off"
+    if held.get("accumulate") == 1:
+        held["accumulate"] = None
     return Config(**({"stream": "off"} | _preset(held) | held))
 
 

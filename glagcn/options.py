@@ -34,6 +34,10 @@ REFUSED = {
     "--out_channels": "a 3D pose has three. Leave it out",
     "--d_hid": "it belongs to another network. Give --channel",
     "--layers": "it belongs to another network. Give --sequence_layers",
+    **dict.fromkeys(
+        ("--sync_bn", "--no-sync_bn"),
+        "batch statistics are over a micro-batch, whatever the number of GPUs. Give --micro_batch N",
+    ),
     "--gpu": "set CUDA_VISIBLE_DEVICES instead",
     "--local_rank": "the launcher tells it through the environment. Use torchrun or accelerate launch",
     "--nproc_per_node": "it is a flag of torchrun: torchrun --nproc_per_node N -- main_sagcn_gpus.py ...",

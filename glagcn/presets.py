@@ -9,25 +9,29 @@ GRAPHS = ("h36m", "humaneva15_tree", "humaneva15", "humaneva15_coco17")
 # fmt: off
 # 3dhp: 81 frames, 256 channels and 1,200 windows a step are the published command; 49 epochs, flips as copies are what
 # its script does.  h36m and humaneva15: the defaults of the published scripts, whose network has no sequence stage and
-# a shared head; flips, in training and testing, are off there until -da and -tta.
+# a shared head; flips, in training and testing, are off there until -da and -tta.  Micro-batches are the share of a GPU
+# in the published runs: one of eight (3dhp), one of two (h36m); for humaneva15 it is not known.
 PRESETS: dict[str, dict[str, Any]] = {
     "3dhp": {
         "recipe": "tuned", "annotation": "univ", "flip": "copy", "test_flip": True, "frames": 81, "channels": 256,
-        "sequence_layers": 3, "head": "unshared", "epochs": 49, "batch_size": 1200,
+        "sequence_layers": 3, "head": "unshared", "epochs": 49, "batch_size": 1200, "micro_batch": 150,
         "validation": ("S4/Seq1", "S8/Seq2"),
     },
     "h36m": {
         "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 243, "channels": 96,
-        "sequence_layers": 0, "head": "shared", "epochs": 80, "batch_size": 512, "validation": ("S8",),
+        "sequence_layers": 0, "head": "shared", "epochs": 80, "batch_size": 512, "micro_batch": 256,
+        "validation": ("S8",),
     },
     "humaneva15": {
         "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 27, "channels": 96,
-        "sequence_layers": 0, "head": "shared", "epochs": 1000, "batch_size": 1024, "actions": ("Walk", "Jog", "Box"),
+        "sequence_layers": 0, "head": "shared", "epochs": 1000, "batch_size": 1024, "micro_batch": 512,
+        "actions": ("Walk", "Jog", "Box"),
         "graph": "humaneva15_tree", "validation": ("Train/S1/Box", "Train/S2/Walking", "Train/S3/Jog"),
     },
     "demo": {
         "recipe": "tuned", "annotation": "", "flip": "random", "test_flip": True, "frames": 27, "channels": 32,
-        "sequence_layers": 1, "head": "unshared", "epochs": 2, "batch_size": 128, "log_steps": 10,
+        "sequence_layers": 1, "head": "unshared", "epochs": 2, "batch_size": 128, "micro_batch": 64,
+        "log_steps": 10,
         "validation": ("S4/Seq1", "S8/Seq2"),
     },
 }

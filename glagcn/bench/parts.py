@@ -11,11 +11,13 @@ from glagcn.bench.reference_input import ReferenceLoader
 from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
 from glagcn.bench.reference_weights import reference_of
 from glagcn.bench.setting import Setting
+from glagcn.data.plan import share
 from glagcn.engine import numerics
 from glagcn.engine.evaluation import predict_frames
 from glagcn.engine.memory import peak_memory
 from glagcn.engine.metrics import joint_errors
 from glagcn.engine.peaks import Work
+from glagcn.engine.schedule import micro_batch, step_sizes
 from glagcn.engine.step import Stepper
 from glagcn.model.floor import Cost, evaluation_cost, input_cost, training_cost
 
@@ -61,14 +63,16 @@ def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
     """One optimiser step of "ours" and of the "reference", from the same weights on one batch, and its windows."""
     config = setting.config
     reference = reference_of(setting.model)
-    stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model))
+    plan = setting.plan
+    stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model), step_sizes(config, plan))
     plain = ReferenceStepper(reference, config.lr, config.sequence_weight, setting.model.target_frame)
-    batch = setting.data.train.windows(setting.plan.batch(0, 0))
+    batch = setting.data.train.windows(plan.batch(0, 0))
     windows = len(batch.inputs)
+    mine = share(windows, micro_batch(config, plan.batch_size), 0, 1)
     stepper.model.train()
 
     def step() -> None:
-        stepper.gradient(batch, windows, counted=True)
+        stepper.gradient(batch, mine)
         stepper.apply(config.lr)
 
     def step_plainly() -> None:

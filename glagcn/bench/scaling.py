@@ -64,7 +64,8 @@ def measure_scaling(setting: Setting) -> dict[str, Any]:
         for kind, batch in (("weak", config.batch_size * count), ("strong", config.batch_size)):
             if batch < count or (kind, count) == ("strong", 1):
                 continue
-            answers = run_worker("steps", setting, replace(config, batch_size=batch), count)
+            shared = replace(config, batch_size=batch, micro_batch=-(-batch // count))
+            answers = run_worker("steps", setting, shared, count)
             seconds = max(answer["seconds"] for answer in answers)
             rows.append({"kind": kind, "processes": count, "ms": 1000 * seconds, "rate": batch / seconds})
     single = rows[0]["rate"]

@@ -28,9 +28,11 @@ def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
 def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     """From the end of the imports to the end of the first step, as a training run starts."""
     from glagcn.data.cache import open_cache
+    from glagcn.data.plan import share
     from glagcn.engine import numerics
     from glagcn.engine.memory import peak_memory
     from glagcn.engine.ranks import Ranks
+    from glagcn.engine.schedule import micro_batch
     from glagcn.engine.setup import build_model, load_data
     from glagcn.engine.step import Stepper
 
@@ -40,7 +42,8 @@ def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     data = load_data(config, ranks, open_cache(path))
     stepper = Stepper(config, ranks, build_model(config, data))
     batch = data.train.windows(data.plan.batch(0, 0))
-    stepper.gradient(batch, len(batch.inputs), counted=True)
+    count = len(batch.inputs)
+    stepper.gradient(batch, share(count, micro_batch(config, count), 0, 1))
     norm = stepper.apply(config.lr)
     if norm is not None:
         norm.item()  # the device has finished
@@ -90,19 +93,22 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     from glagcn.data.plan import share
     from glagcn.engine import numerics
     from glagcn.engine.ranks import Ranks
+    from glagcn.engine.schedule import micro_batch, step_sizes
     from glagcn.engine.setup import build_model, load_data
     from glagcn.engine.step import Stepper
 
     ranks = Ranks(config)
     config = numerics.set_up(config, ranks.device)
     data = load_data(config, ranks, open_cache(path, verify=False))
-    stepper = Stepper(config, ranks, build_model(config, data))
+    stepper = Stepper(config, ranks, build_model(config, data), step_sizes(config, data.plan))
     whole = data.plan.batch(0, 0)
-    batch = data.train.windows(share(whole, ranks.rank, ranks.world_size))
+    count = len(whole.frames)
+    mine = share(count, micro_batch(config, count), ranks.rank, ranks.world_size)
+    batch = data.train.windows(whole.part(mine.begin, mine.end))
     stepper.model.train()
 
     def step() -> None:
-        stepper.gradient(batch, len(whole.frames), counted=True)
+        stepper.gradient(batch, mine)
         stepper.apply(config.lr)
 
     elapsed = interleaved({"step": step}, repeats, ranks.device, warm_up=2)["step"]

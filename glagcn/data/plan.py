@@ -4,7 +4,7 @@ The way from frames to a batch:
 
 1. `select_centers` lists the frames that windows are made for.  A window is a few numbers: frame, flip, and more draws.
 2. `EpochPlan` shuffles them by (seed, epoch) and cuts the order into global batches.  It knows nothing of processes.
-3. `share` is one rank's slice of a global batch.
+3. `share` is one rank's slice of a global batch: whole micro-batches, over which BatchNorm takes its statistics.
 4. `FrameStore.windows` (windows.py) gathers a slice from the resident frames, sees it from elsewhere, normalises it,
    centres it on the root, flips and distorts it.
 """
@@ -126,6 +126,40 @@ def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
     return -(-count * rank // world_size), -(-count * (rank + 1) // world_size)
 
 
-def share(windows: WindowIds, rank: int, world_size: int) -> WindowIds:
-    """One rank's slice of a global batch; empty where there are fewer windows than ranks."""
-    return windows.part(*share_bounds(len(windows.frames), rank, world_size))
+class Share(NamedTuple):
+    """What one rank computes of a global batch: whole micro-batches, one after the other.
+
+    begin, end  its windows in the global batch.
+    sizes       of its micro-batches, in windows.
+    first       the number of its first micro-batch in the global batch.
+    count       windows in the global batch.
+    counted     False on a rank that no micro-batch is left for: it computes the first window, to be weighted with 0,
+                so that it takes part in what ranks do together.
+    """
+
+    begin: int
+    end: int
+    sizes: tuple[int, ...]
+    first: int
+    count: int
+    counted: bool
+
+
+def micro_batches(count: int, most: int) -> int:
+    """How many micro-batches of at most `most` windows a global batch of `count` windows makes."""
+    return -(-count // most)
+
+
+def share(count: int, most: int, rank: int, world_size: int) -> Share:
+    """One rank's share of a global batch of `count` windows.
+
+    The batch is cut into micro-batches of at most `most` windows, whose sizes differ by one at most.  Which windows
+    are in a micro-batch does not depend on how many ranks there are: only who computes it does.
+    """
+    parts = micro_batches(count, most)
+    edges = [share_bounds(count, part, parts)[0] for part in range(parts)] + [count]
+    first, last = share_bounds(parts, rank, world_size)
+    if first == last:
+        return Share(0, 1, (1,), 0, count, counted=False)
+    sizes = tuple(edges[part + 1] - edges[part] for part in range(first, last))
+    return Share(edges[first], edges[last], sizes, first, count, counted=True)

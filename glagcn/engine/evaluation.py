@@ -20,7 +20,7 @@ from torch import Tensor
 
 from glagcn.config import Config
 from glagcn.data.cache import Cache, Split
-from glagcn.data.plan import WindowIds, share, share_bounds
+from glagcn.data.plan import WindowIds, share_bounds
 from glagcn.data.validation import frames_of
 from glagcn.data.windows import MM_PER_METRE, FrameStore, mirror, one_thread
 from glagcn.engine.files import write_atomically
@@ -83,7 +83,8 @@ def predict_frames(
     batch_size = batch_size or _frames_at_once(model, store, flip)
     model = folded(model)
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
-    mine = share(WindowIds(frames, np.zeros(len(frames), dtype=bool)), ranks.rank, ranks.world_size)
+    begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
+    mine = WindowIds(frames[begin:end], np.zeros(end - begin, dtype=bool))
 
     def batches() -> Iterator[WindowIds]:
         for begin in range(0, len(mine.frames), batch_size):

@@ -3,6 +3,7 @@
 Started by `python`, there is one; `torchrun` and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK.
 """
 
+import inspect
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,8 +13,9 @@ from typing import Any, ClassVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs, InitProcessGroupKwargs
+from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
+from torch.nn.parallel import DistributedDataParallel
 
 from glagcn import launcher
 from glagcn.config import Config
@@ -40,11 +42,7 @@ class Ranks:
             mixed_precision="no",  # the training step casts; evaluation of the same model must not
             dynamo_backend="no",  # --compile decides, not the environment
             step_scheduler_with_optimizer=False,
-            kwargs_handlers=[
-                InitProcessGroupKwargs(timeout=PATIENCE),
-                # Training reads no buffers, and rank 0's are saved: share_buffers serves before an evaluation.
-                DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False),
-            ],
+            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.local_rank, self.device = self.accelerator.local_process_index, self.accelerator.device
@@ -97,11 +95,27 @@ class Ranks:
         dist.all_gather(parts, rows.contiguous())
         return torch.stack(parts)
 
-    def share_buffers(self, model: torch.nn.Module) -> None:
-        """Give every rank rank 0's BatchNorm statistics, which are the ones that are saved."""
-        if self.world_size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, src=0)
+    def add_up(self, tensors: list[Tensor]) -> None:
+        """Put the sum over all ranks into each tensor, by one exchange.  All must have one type and device."""
+        if self.world_size == 1:
+            return
+        flat = torch.cat([tensor.flatten() for tensor in tensors])
+        dist.all_reduce(flat)
+        parts = flat.split([tensor.numel() for tensor in tensors])
+        torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
+
+    def exchanging(self, module: torch.nn.Module) -> torch.nn.Module:
+        """A module whose backward pass averages gradients over ranks; itself where there is one rank.
+
+        Buffers are not exchanged: RunningStatistics keeps them the same.
+        """
+        if self.world_size == 1:
+            return module
+        # Newer releases of PyTorch have another name for it, and warn of the old one.
+        known = inspect.signature(DistributedDataParallel).parameters
+        buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
+        devices = [self.device.index] if self.device.type == "cuda" else None
+        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True, **{buffers: False})
 
     def close(self) -> None:
         """Leave the process group; without it a finished run may exit non-zero.

@@ -13,7 +13,7 @@ from glagcn.engine.ranks import Ranks
 from glagcn.engine.runfolder import RunFolder, checkpoint_places, find_checkpoint, finished_result
 from glagcn.engine.runlock import RunLock
 from glagcn.engine.runlog import Moment, RunLog
-from glagcn.engine.schedule import fitted, last_step
+from glagcn.engine.schedule import fitted, last_step, step_sizes
 from glagcn.engine.setup import build_model, load_data, mean_pose_error, open_data
 from glagcn.engine.start import Start, start_from
 from glagcn.engine.step import Stepper
@@ -62,7 +62,9 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             log.say(start.said)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
-            trainer = Trainer(config, ranks, data, Stepper(config, ranks, model), folder, log)
+            trainer = Trainer(
+                config, ranks, data, Stepper(config, ranks, model, step_sizes(config, data.plan)), folder, log
+            )
             if content or (start and start.content):
                 trainer.restore(content or start.content)
             trainer.run()
@@ -83,8 +85,6 @@ def check_processes(config: Config, ranks: Ranks) -> None:
             f"--batch_size {config.batch_size} is smaller than the {ranks.world_size} processes; "
             f"expected at least {ranks.world_size} windows, or start fewer processes"
         )
-    if config.sync_bn and ranks.device.type != "cuda":
-        raise UserError("--sync_bn works on CUDA devices only; leave it out on CPUs")
 
 
 def check_batch(fitting: int, processes: int) -> None:

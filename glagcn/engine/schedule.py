@@ -8,7 +8,7 @@ import math
 from dataclasses import replace
 
 from glagcn.config import Config
-from glagcn.data.plan import EpochPlan
+from glagcn.data.plan import EpochPlan, share
 
 # What fits a run, where --batch_size and --warmup do not say otherwise: so many steps, in batches between these, of
 # which the first few warm up (docs/recipe.md).
@@ -25,6 +25,17 @@ def fitted(config: Config, plan: EpochPlan) -> Config:
     """The options with what they left open: the batch that the plan has, and the windows of the warm-up."""
     warmup = WARMUP_STEPS * plan.batch_size if config.warmup is None else config.warmup
     return replace(config, batch_size=plan.batch_size, warmup=warmup)
+
+
+def micro_batch(config: Config, batch_size: int) -> int:
+    """The most windows of a micro-batch: --micro_batch, or a part of the batch where --accumulate says how many."""
+    return min(batch_size, -(-batch_size // config.accumulate) if config.accumulate else config.micro_batch)
+
+
+def step_sizes(config: Config, plan: EpochPlan) -> frozenset[int]:
+    """The sizes of the micro-batches of a whole global batch: one, or two that differ by one."""
+    batch_size = min(plan.batch_size, plan.num_windows)
+    return frozenset(share(batch_size, micro_batch(config, plan.batch_size), 0, 1).sizes)
 
 
 def planned_windows(config: Config, plan: EpochPlan) -> int:

@@ -1,110 +1,149 @@
-"""One optimiser step on a global batch that is spread over ranks."""
+"""One optimiser step on a global batch that is spread over ranks, in micro-batches."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 
 import torch
 from torch import Tensor
 
 from glagcn.config import Config
+from glagcn.data.plan import Share
 from glagcn.data.windows import Batch
 from glagcn.engine import numerics
-from glagcn.engine.optimizers import build_optimizer, step_unless
+from glagcn.engine.compiling import compiled, is_compiled, rehearsed
+from glagcn.engine.objective import Objective
+from glagcn.engine.optimizers import build_optimizer, is_capturable, step_unless
 from glagcn.engine.ranks import Ranks
-from glagcn.model.network import LiftingNetwork, Prediction
+from glagcn.engine.statistics import RunningStatistics
+from glagcn.model.network import LiftingNetwork
 
 
 class Stepper:
-    """The model under DDP, its optimiser, and the step: the gradient of the mean loss over the global batch."""
+    """The model, its optimiser, and the step: the gradient of the mean loss over the global batch.
 
-    def __init__(self, config: Config, ranks: Ranks, model: LiftingNetwork) -> None:
-        self.config, self.ranks = config, ranks
-        self.model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model) if config.sync_bn else model
-        self.model.to(ranks.device)
+    sizes  micro-batches of so many windows come all the time: these are compiled where --compile wants it.  Others,
+           such as those of the last, smaller batch of an epoch, are computed by the same operations one by one.
+    """
+
+    def __init__(
+        self, config: Config, ranks: Ranks, model: LiftingNetwork, sizes: frozenset[int] = frozenset()
+    ) -> None:
+        self.config, self.ranks, self.model = config, ranks, model.to(ranks.device)
         self.optimizer = build_optimizer(config, self.model)
+        self.statistics = RunningStatistics(self.model, ranks)
+        self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter in self._trained:
+            # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
+            parameter.grad = torch.zeros_like(parameter)
+        self._objective = ranks.exchanging(Objective(self.model))
+        self._sizes = sizes if is_compiled(config, ranks.device) else frozenset()
+        self._compiled = compiled(self._objective, config, ranks.device) if self._sizes else self._objective
+        self._rate = torch.zeros((), device=ranks.device)
+        self._norm = torch.zeros((), device=ranks.device)
         self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
         self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
-        self._wrapped = ranks.accelerator.prepare(torch.compile(self.model) if config.compile else self.model)
+        self._captures = ranks.device.type == "cuda" and is_capturable(self.optimizer) and bool(self._sizes)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = False
 
-    def gradient(self, batch: Batch, count: int, counted: bool) -> tuple[Tensor, Tensor]:
-        """Accumulate the gradient, in --accumulate parts; -> this rank's sums of errors (see `errors`).
+    def gradient(self, batch: Batch, share: Share, seed: Callable[[int], int] | None = None) -> Tensor:
+        """Accumulate the gradient of this rank's micro-batches; -> [2], its sums of errors (see `errors`).
 
-        count    windows in the global batch.
-        counted  False on a rank without a share, whose batch stands in so that it takes part in the exchange.
+        batch  the windows of `share`.
+        seed   of the draws of dropout in a micro-batch, by its number in the global batch.
         """
-        # As many parts on every rank, also where shares differ: SyncBatchNorm meets in each.
-        parts = min(self.config.accumulate, max(1, count // self.ranks.world_size))
-        singles, sequences = [], []
-        chunks = zip(batch.inputs.tensor_split(parts), batch.targets.tensor_split(parts), strict=True)
-        for number, (inputs, targets) in enumerate(chunks, 1):
-            alone = number < parts and self.ranks.world_size > 1
-            with self._wrapped.no_sync() if alone else nullcontext():
-                with numerics.autocast(self.config, self.ranks.device):
-                    prediction = self._wrapped(inputs)
-                single, sequence = errors(prediction, targets, self.model.target_frame)
-                loss = single + self.config.sequence_weight * sequence
-                # DDP averages over ranks; with this factor that is the mean over the global batch.
-                loss = loss * (self.ranks.world_size * counted / count)
-                # An infinite loss may have finite gradients; times NaN they tell every rank.
-                (loss * (1 + 0 * loss.detach())).backward()
-            singles.append(single.detach() * counted)
-            sequences.append(sequence.detach() * counted)
-        return torch.stack(singles).sum(), torch.stack(sequences).sum()
+        sums = torch.zeros(2, dtype=self._trained[0].dtype, device=self.ranks.device)
+        begin = 0
+        for number, size in enumerate(share.sizes):
+            if seed:
+                torch.manual_seed(seed(share.first + number))
+            last = number == len(share.sizes) - 1
+            with nullcontext() if last or self.ranks.world_size == 1 else self._objective.no_sync():
+                part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
+                sums += self._micro_batch(part, share.count, share.counted)
+            begin += size
+        return sums
+
+    def _micro_batch(self, batch: Batch, count: int, counted: bool) -> Tensor:
+        """Add the gradient of a micro-batch of a global batch of `count` windows; -> [2], its sums of errors."""
+        size = len(batch.inputs)
+        self.statistics.weigh(size / count * counted)
+        objective = self._compiled if size in self._sizes else self._objective
+        if objective is not self._objective:
+            torch.compiler.cudagraph_mark_step_begin()
+        with numerics.autocast(self.config, self.ranks.device):
+            found = objective(*batch)
+        single, sequence = found
+        # DDP averages over ranks; with this factor that is the mean over the global batch.
+        loss = (single + self.config.sequence_weight * sequence) * (self.ranks.world_size * counted / count)
+        # An infinite loss may have finite gradients; times NaN they tell every rank.
+        (loss * (1 + 0 * loss.detach())).backward()
+        return found.detach() * counted
 
     def apply(self, rate: float) -> Tensor:
-        """Clip, and step at learning rate `rate`; -> the gradient's norm.
+        """Clip, and step at learning rate `rate`; -> the gradient's norm, which the next step overwrites.
 
         From the first step whose norm is not finite nothing moves any more, which `steps_taken` tells.  The gradient
         is the same on every rank, and so is the answer.  Nothing in here waits for the device.
         """
-        parameters = [parameter for parameter in self.model.parameters() if parameter.grad is not None]
-        norm = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
-        self._stopped = torch.maximum(self._stopped, (~torch.isfinite(norm)).float())
-        self._taken += 1 - self._stopped
-        if self.config.clip:
-            torch.nn.utils.clip_grads_with_norm_(parameters, self.config.clip, norm)
+        self.statistics.exchange()
+        self._rate.fill_(rate)
+        on_device = self.ranks.device.type == "cuda" and is_capturable(self.optimizer)
         for group in self.optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = self._rate if on_device else rate
+        if self._captures and self._warm and self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                self._update()
+        self._graph.replay() if self._graph else self._update()
+        self._warm = True
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate  # a plain number for checkpoints
+        return self._norm
+
+    def _update(self) -> None:
+        """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
+        gradients = [parameter.grad for parameter in self._trained]
+        self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
+        self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
+        taken = 1 - self._stopped
+        self._taken += taken
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self.config.clip, self._norm)
         step_unless(self._stopped, self.optimizer)
-        self.optimizer.zero_grad()
-        return norm
+        self.statistics.update(taken)
+        torch._foreach_zero_(gradients)
 
     def steps_taken(self) -> int:
         """How many calls of `apply` have moved the weights.  Waits for the device."""
         return int(self._taken)
 
-    def set_bn_momentum(self, momentum: float) -> None:
-        """How much of each batch enters the running statistics of every BatchNorm."""
-        for module in self.model.modules():
-            if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
-                module.momentum = momentum
+    def rehearse(self, batch: Batch, share: Share) -> str | None:
+        """Compile, and let DDP arrange its buckets, on a batch that leaves no trace; -> why compiling failed, or None.
 
-    def rehearse(self, batch: Batch) -> None:
-        """Let DDP arrange its buckets on a batch that leaves no trace.
-
-        DDP does so after its first backward pass, and with three or more ranks the arrangement decides the order of
-        additions: a resumed run must start with the settled one to repeat bit for bit.
+        DDP arranges them after its first backward pass, and with three or more ranks the arrangement decides the order
+        of additions: a resumed run must start with the settled one to repeat bit for bit.
         """
-        if self.ranks.world_size == 1:
-            return
-        before = {name: value.clone() for name, value in self.model.state_dict().items()}
         self.model.train()
-        self.gradient(batch, 1, counted=True)
-        self.optimizer.zero_grad()
-        self.model.load_state_dict(before)
+        problem = None
+        if self._sizes:
+            problem = rehearsed(lambda: self._rehearse_sizes(batch), self.ranks)
+            if problem:
+                self._sizes, self._captures = frozenset(), False
+        if self._sizes or self.ranks.world_size > 1 or self.ranks.device.type == "cuda":
+            self.gradient(batch, share)
+        self._forget()
+        return problem
 
+    def _rehearse_sizes(self, batch: Batch) -> None:
+        """A micro-batch of every size that is compiled, of the windows of `batch` over and over."""
+        for size in sorted(self._sizes):
+            rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
+            part = Batch(batch.inputs[rows], batch.targets[rows])
+            with nullcontext() if self.ranks.world_size == 1 else self._objective.no_sync():
+                self._micro_batch(part, size, counted=True)
 
-def errors(prediction: Prediction, targets: Tensor, frame: int) -> tuple[Tensor, Tensor]:
-    """Sums over windows of the mean joint error in metres: of the single head at the target frame `frame`, and of the
-    sequence head over all frames (Eq. 4), 0 where there is none.
-
-    targets  [N,T,V,3] metres.
-    """
-    single = _distances(prediction.center, targets[:, frame : frame + 1])
-    if prediction.sequence is None:
-        return single, torch.zeros_like(single)
-    return single, _distances(prediction.sequence, targets)
-
-
-def _distances(predicted: Tensor, target: Tensor) -> Tensor:
-    """Sum over N of the mean Euclidean distance of [N,T,V,3] poses."""
-    return torch.linalg.vector_norm(predicted.float() - target, dim=-1).mean(dim=(1, 2)).sum()
+    def _forget(self) -> None:
+        """Leave no gradient and no statistics behind."""
+        torch._foreach_zero_([parameter.grad for parameter in self._trained])
+        self.statistics.forget()

@@ -4,6 +4,7 @@ from dataclasses import fields
 
 from glagcn.config import Config
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.rehearsal import spread_text
 from glagcn.engine.schedule import last_step
 from glagcn.engine.setup import mean_pose_error
 from glagcn.engine.training import RunData
@@ -15,7 +16,7 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: L
     """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
     processes = (
         f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.precision}; "
-        f"global batch {config.batch_size} = about {config.batch_size / ranks.world_size:g} each"
+        f"{spread_text(config, config.batch_size, ranks)}"
     )
     return "\n".join([processes, options_text(config, origin), run_text(config, data, model)])
 

@@ -3,13 +3,14 @@
 import math
 import time
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from typing import Any, NoReturn
 
 import numpy as np
 import torch
 
 from glagcn.config import Config, to_dict
-from glagcn.data.plan import WindowIds, share, share_bounds
+from glagcn.data.plan import Share, WindowIds, share
 from glagcn.data.windows import MM_PER_METRE
 from glagcn.engine import checkpoint, numerics
 from glagcn.engine.curves import FILE_NAME, draw_training_curves
@@ -18,10 +19,11 @@ from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.memory import peak_memory
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
+from glagcn.engine.rehearsal import rehearse
 from glagcn.engine.run_data import RunData
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
-from glagcn.engine.schedule import bn_momentum, last_step, learning_rate, planned_steps
+from glagcn.engine.schedule import bn_momentum, last_step, learning_rate, micro_batch, planned_steps
 from glagcn.engine.speed import is_warm, run_speed
 from glagcn.engine.step import Stepper
 from glagcn.errors import UserError
@@ -112,7 +114,7 @@ class Trainer:
 
     def run(self) -> None:
         """Train to the last step; evaluate where an epoch or the run ends."""
-        self.stepper.rehearse(self.data.train.windows(self._my_windows(0, 0)))
+        rehearse(self.stepper, self.data.train.windows(self._my_windows(0, 0)), self._share(0), self.log.say)
         self._first_step = self.progress.step
         self.log.start_progress(self.progress.step, self.last_step)
         while True:
@@ -131,12 +133,12 @@ class Trainer:
         if self.config.eval_windows:
             end = min(end, begin + self._next_by_windows(self.progress.step) - self.progress.step)
         self.stepper.model.train()
-        self.stepper.set_bn_momentum(bn_momentum(self.config, self.plan, epoch))
+        self.stepper.statistics.set_momentum(bn_momentum(self.config, self.plan, epoch))
         self._restart_clock(count=False)
         batches = self.data.train.stream((self._my_windows(epoch, index) for index in range(begin, end)), reuse=True)
         for index, batch in enumerate(batches, begin):
-            torch.manual_seed(_seed(self.config.seed, epoch, index, self.ranks.rank))  # dropout
-            self.meter.add(*self.stepper.gradient(batch, self._batch_count(index), self._has_share(index)))
+            seed = partial(_seed, self.config.seed, epoch, index)  # dropout
+            self.meter.add(*self.stepper.gradient(batch, self._share(index), seed))
             rate = learning_rate(self.config, self.plan, self.progress.step)
             norm = self.stepper.apply(rate)
             self.progress.step += 1
@@ -144,18 +146,18 @@ class Trainer:
         self._restart_clock()
 
     def _my_windows(self, epoch: int, index: int) -> WindowIds:
-        """This rank's share of a global batch; where that is empty, the batch's first window, to be weighted with 0."""
-        whole = self.plan.batch(epoch, index)
-        mine = share(whole, self.ranks.rank, self.ranks.world_size)
-        return mine if len(mine.frames) else whole.part(0, 1)
+        """This rank's windows of a global batch."""
+        mine = self._share(index)
+        return self.plan.batch(epoch, index).part(mine.begin, mine.end)
+
+    def _share(self, index: int) -> Share:
+        """This rank's share of global batch `index` of any epoch."""
+        most = micro_batch(self.config, self.plan.batch_size)
+        return share(self._batch_count(index), most, self.ranks.rank, self.ranks.world_size)
 
     def _batch_count(self, index: int) -> int:
         """Windows in global batch `index` of any epoch."""
         return min(self.plan.batch_size, self.plan.num_windows - index * self.plan.batch_size)
-
-    def _has_share(self, index: int) -> bool:
-        begin, end = share_bounds(self._batch_count(index), self.ranks.rank, self.ranks.world_size)
-        return end > begin
 
     def _refuse(self, what: str) -> NoReturn:
         good = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
@@ -301,7 +303,6 @@ class Trainer:
 
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """The model as it is on an evaluation set: the evaluation on rank 0, None elsewhere."""
-        self.ranks.share_buffers(self.stepper.model)
         with numerics.full_precision():
             annotation, flip = self.data.cache.annotation, self.config.test_flip
             return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)

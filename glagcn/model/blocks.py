@@ -33,8 +33,7 @@ class SubsetMix(nn.Module):
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
-        weight = torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1)
-        self.weight = nn.Parameter(weight.to(memory_format=torch.channels_last))
+        self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1))
         self.bias = nn.Parameter(torch.zeros(NUM_SUBSETS, out_channels), requires_grad=False)  # see ConvNorm
 
 
@@ -188,7 +187,6 @@ class AGCN(nn.Module):
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
         # Its weight is published as [C',C,1,9], frames last.
         self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
-        self.temporal.to(memory_format=torch.channels_last)
         self.temporal.bias.requires_grad_(False)  # see ConvNorm
         self.bn = BatchNorm(out_channels)
         self.dropout = nn.Dropout(last_dropout)
@@ -203,8 +201,6 @@ class AGCN(nn.Module):
         skip = None if self.residual is None else self.residual(x[..., :v])
         x = self.graph_conv(x, adjacency)
         weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
-        if weight.dtype == torch.float64:
-            weight = weight.contiguous()  # PyTorch computes no channels-last gradient of it
         stride, padding = (self.temporal.stride[1], 1), (self.temporal.padding[1], 0)
         x = self.bn(F.conv2d(x, weight, self.bn.left(bias), stride, padding), bias)
         if skip is not None:

@@ -10,13 +10,16 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     The bias of the layer before it is given to `forward` instead of being added to the map: in training the batch mean
     takes it away again, so only the running mean has to know it.
 
-    Used by itself it updates the running statistics after every batch, as nn.BatchNorm does.  After `accumulate` it adds
-    the statistics of every batch, times `share`, to `batch_mean` and `batch_var` instead; the trainer puts the sums
-    over all batches of a step into the running statistics (`RunningStatistics`).
+    Used by itself it updates the running statistics after every batch, as nn.BatchNorm does.  After `accumulate` it
+    adds the statistics of every batch, times `share`, to `batch_mean` and `batch_var` instead; the trainer puts the
+    sums over all batches of a step into the running statistics (`RunningStatistics`).
     """
 
     def accumulate(self, share: Tensor) -> None:
-        """From now on keep what batches add up to.  share: a number on the device, the part of a step that a batch is."""
+        """From now on add up what batches have.
+
+        share  a number on the device: the part of a step that the next batch is.
+        """
         self.register_buffer("share", share, persistent=False)
         self.register_buffer("batch_mean", torch.zeros_like(self.running_mean), persistent=False)
         self.register_buffer("batch_var", torch.zeros_like(self.running_var), persistent=False)

@@ -15,7 +15,7 @@ from glagcn.bench.reference_weights import reference_of
 from glagcn.bench.streaming import cut
 from glagcn.config import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.data.plan import EpochPlan, WindowIds
+from glagcn.data.plan import EpochPlan, WindowIds, share
 from glagcn.data.sources.facts_3dhp import TRAIN_SEQUENCES
 from glagcn.data.windows import FrameStore
 from glagcn.engine.evaluation import predict_frames, scored_frames
@@ -83,7 +83,7 @@ def test_a_step_moves_the_weights_as_ours_does(cache):
     stepper.model.train()
     for _ in range(3):
         loss = plain.step(batch)
-        sums = stepper.gradient(batch, 16, counted=True)
+        sums = stepper.gradient(batch, share(16, 16, 0, 1))
         assert loss == pytest.approx(sum(value.item() for value in sums) / 16, rel=1e-3)
         stepper.apply(config.lr)
 

@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.config import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.data.plan import WindowIds
+from glagcn.data.plan import WindowIds, share
 from glagcn.data.views import ViewChange
 from glagcn.data.windows import Batch, FrameStore
 from glagcn.engine import evaluation, numerics
@@ -32,7 +32,8 @@ RANKS = SimpleNamespace(
     device=DEVICE,
     rank=0,
     world_size=1,
-    accelerator=SimpleNamespace(prepare=lambda model: model),
+    exchanging=lambda module: module,
+    add_up=lambda tensors: None,
     gather=lambda rows: rows[None],
 )
 FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head": "shared"}}
@@ -41,7 +42,10 @@ FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head"
 @pytest.fixture
 def fake():
     """Within it every tensor is fake; a model from outside becomes one when it goes to the device."""
-    return FakeTensorMode(allow_non_fake_inputs=True)
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_fused_sgd_", lambda *args, **kwargs: None, "Meta")  # which PyTorch does not have
+    yield FakeTensorMode(allow_non_fake_inputs=True)
+    library._destroy()
 
 
 @pytest.fixture(scope="module")
@@ -109,13 +113,13 @@ def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most
 @pytest.mark.parametrize("form", FORMS)
 def test_steps_wait_for_nothing(fake, monkeypatch, form):
     monkeypatch.setattr(numerics, "autocast", lambda config, device: nullcontext())  # which has no meta device
-    config, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--accumulate", "2"])
+    config, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
     model = model_of(form)
     with fake:
         stepper, meter = Stepper(config, RANKS, model), Meter(RANKS, capacity=2, columns=2)
         batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
         for _ in range(2):
-            meter.add(*stepper.gradient(batch, 6, counted=True))
+            meter.add(*stepper.gradient(batch, share(6, 3, 0, 1)))
             norm = stepper.apply(0.1)
         made = [value for each in stepper.optimizer.state.values() for value in each.values()]
         stepper.optimizer.load_state_dict(stepper.optimizer.state_dict())

@@ -1,4 +1,7 @@
-"""Started by test_gradient.py on several ranks: the gradient of one global batch, written by rank 0."""
+"""Started by test_gradient.py on several ranks: gradient and statistics of one global batch, written by rank 0.
+
+gradient_worker.py FILE WINDOWS MICRO_BATCH [flags of the trainer]
+"""
 
 import sys
 
@@ -7,7 +10,7 @@ import torch
 
 from glagcn import launcher
 from glagcn.config import parse_command_line
-from glagcn.data.plan import share_bounds
+from glagcn.data.plan import share
 from glagcn.data.windows import Batch
 from glagcn.engine.ranks import Ranks
 from glagcn.engine.step import Stepper
@@ -16,21 +19,28 @@ from glagcn.skeleton import get_skeleton
 
 
 def main() -> None:
-    target, count, accumulate = sys.argv[1], int(sys.argv[2]), sys.argv[3]
-    config, _ = parse_command_line(["-d", "demo", "--dropout", "0", "--accumulate", accumulate])
+    target, count, most, *flags = sys.argv[1:]
+    count, most = int(count), int(most)
+    config, _ = parse_command_line(["-d", "demo", *flags])
     ranks = Ranks(config)
     torch.manual_seed(0)
-    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config, ranks, model)
+    # Compiled, dropout draws other numbers.
+    kind, dropout = (torch.float32, 0.0) if "--compile" in flags else (torch.float64, 0.2)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, sequence_layers=1, dropout=dropout).to(kind)
+    stepper = Stepper(config, ranks, model, frozenset({most}))
     draw = np.random.default_rng(0)
-    inputs = torch.from_numpy(draw.normal(size=(count, 9, 17, 2)).astype(np.float32))
-    targets = torch.from_numpy(draw.normal(size=(count, 9, 17, 3)).astype(np.float32))
-    begin, end = share_bounds(count, ranks.rank, ranks.world_size)
-    mine = slice(begin, end) if end > begin else slice(0, 1)
-    stepper.model.eval()  # batch statistics belong to a rank; without them the gradient must not depend on ranks
-    stepper.gradient(Batch(inputs[mine], targets[mine]), count, counted=end > begin)
+    batch = Batch(*(torch.from_numpy(draw.normal(size=(count, 9, 17, axes))).to(kind) for axes in (2, 3)))
+    mine = share(count, most, ranks.rank, ranks.world_size)
+    batch = Batch(*(part[mine.begin : mine.end] for part in batch))
+    problem = stepper.rehearse(batch, mine)
+    assert problem is None, problem
+    stepper.statistics.set_momentum(0.1)
+    stepper.gradient(batch, mine, seed=lambda number: number)
+    found = {f"gradient of {name}": p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
+    stepper.apply(0.01)
+    found |= {name: value for name, value in model.state_dict().items() if "running" in name}
     if ranks.is_main:
-        torch.save({name: p.grad for name, p in stepper.model.named_parameters()}, target)
+        torch.save(found, target)
     ranks.close()
     launcher.leave(0)
 

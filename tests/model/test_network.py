@@ -153,18 +153,6 @@ def test_a_configuration_with_an_unknown_entry_is_refused():
         from_config(model_config(small()) | {"colour": "red"})
 
 
-def test_gradients_lie_in_memory_as_their_parameters_do():
-    """Otherwise they are copied into other places than they are read from."""
-
-    def layout(x: torch.Tensor) -> list[int]:
-        return [stride for stride, size in zip(x.stride(), x.shape, strict=True) if size > 1]
-
-    model = small()
-    out = model(torch.randn(2, 9, 17, 2))
-    (out.center.sum() + out.sequence.sum()).backward()
-    assert [name for name, p in model.named_parameters() if p.requires_grad and layout(p.grad) != layout(p)] == []
-
-
 def test_under_autocast_coordinates_are_read_and_positions_written_beyond_bfloat16():
     """bfloat16 would round coordinates near 1 to steps of 1/128, and metres to steps of 4 mm."""
     x = 1 + torch.rand(2, 2, 9, 17) / 8
