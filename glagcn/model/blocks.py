@@ -92,8 +92,8 @@ class AdaptiveGraphConv(nn.Module):
         """
         n, _, t, p = x.shape
         theta, phi = matching(self.embed.weight, x).flatten(1).unflatten(0, (2, NUM_SUBSETS, -1))
-        bias = self.embed.bias.unflatten(0, (2, NUM_SUBSETS, 1, -1))[1]
-        parts = [theta, phi, bias @ theta]
+        bias = self.embed.bias.unflatten(0, (2, NUM_SUBSETS, -1, 1))[1]
+        parts = [theta, phi, (bias * theta).sum(1, keepdim=True)]
         parts.append(self.mix.weight.squeeze(3).permute(2, 0, 1) if self.mixes_first else theta[:, :0])
         weight = torch.cat(parts, dim=1)  # [3,R,C]
         rows = JointRows.apply(x, weight.flatten(0, 1).to(x.dtype))
@@ -105,7 +105,7 @@ class AdaptiveGraphConv(nn.Module):
         The softmax keeps the parameters' precision under autocast.
         """
         size = theta.shape[1] * theta.shape[2]
-        scores = torch.bmm(phi.flatten(1, 2).transpose(1, 2), theta.flatten(1, 2)).to(self.free_graph.dtype)
+        scores = JointProducts.apply(phi.flatten(1, 2), theta.flatten(1, 2)).to(self.free_graph.dtype)
         scores = scores + offset.to(self.free_graph.dtype).sum(2)
         scores = scores[:, :num_joints, :num_joints] / size
         return torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS))
@@ -157,6 +157,26 @@ class JointRows(torch.autograd.Function):
         return inputs, torch.bmm(gradient, x.flatten(2).transpose(1, 2)).sum(0)
 
 
+class JointProducts(torch.autograd.Function):
+    """The products of all joints of one map with all of another.
+
+    A function of its own for their gradients, of which autograd would write one with the joints first.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, phi: Tensor, theta: Tensor) -> Tensor:
+        """phi and theta [M,R,P] to [M,P,P], phi's joints first."""
+        ctx.save_for_backward(phi, theta)
+        return torch.bmm(phi.transpose(1, 2), theta)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor]:
+        """[M,P,P] to the gradients of phi and theta."""
+        phi, theta = ctx.saved_tensors
+        return torch.bmm(theta, gradient.transpose(1, 2)), torch.bmm(phi, gradient)
+
+
 class AGCN(nn.Module):
     """AGCN(C, C', S): graph convolution, then a temporal convolution over 9 frames with stride S, in a residual.
 
@@ -201,6 +221,8 @@ class AGCN(nn.Module):
         skip = None if self.residual is None else self.residual(x[..., :v])
         x = self.graph_conv(x, adjacency)
         weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
+        if not _is_plain(x):
+            weight = weight.contiguous(memory_format=torch.channels_last)
         stride, padding = (self.temporal.stride[1], 1), (self.temporal.padding[1], 0)
         x = self.bn(F.conv2d(x, weight, self.bn.left(bias), stride, padding), bias)
         if skip is not None:

@@ -39,8 +39,8 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
         """Take note of a batch: mean [C] and biased variance [C] of `count` numbers a channel."""
         variance = variance * (count / max(1, count - 1))
         if hasattr(self, "share"):
-            self.batch_mean.add_(mean * self.share)
-            self.batch_var.add_(variance * self.share)
+            self.batch_mean.addcmul_(mean, self.share.to(mean.dtype))
+            self.batch_var.addcmul_(variance, self.share.to(variance.dtype))
         else:
             self.num_batches_tracked.add_(1)
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
