@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glagcn.data.blocks import BlockPlan
-from glagcn.data.plan import EpochPlan, share
+from glagcn.data.plan import EpochPlan, share_bounds
 
 
 class Tiny(BlockPlan):
@@ -104,7 +104,7 @@ def test_draws_are_those_of_the_resident_order():
 def test_shares_are_the_batch_with_its_groups(world_size):
     whole = Tiny(np.arange(200), 50, "copy", 0).batch(0, 1)
     assert len(set(whole.groups)) > 1
-    shares = [share(whole, rank, world_size) for rank in range(world_size)]
+    shares = [whole.part(*share_bounds(len(whole.frames), rank, world_size)) for rank in range(world_size)]
     for name in ("frames", "flips", "groups"):
         np.testing.assert_array_equal(np.concatenate([getattr(s, name) for s in shares]), getattr(whole, name))
 

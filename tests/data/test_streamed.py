@@ -11,7 +11,7 @@ from glagcn.data.blocks import BlockPlan
 from glagcn.data.cache import open_cache
 from glagcn.data.cache_writer import write_cache
 from glagcn.data.file_rows import FileRows
-from glagcn.data.plan import select_centers, share
+from glagcn.data.plan import select_centers, share_bounds
 from glagcn.data.selection import select_in_file, select_train, training_bytes
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.streamed import StreamedStore
@@ -96,7 +96,8 @@ def test_a_rank_reads_its_share(cache, world_size):
     for rank in range(min(world_size, 3)):
         _, streamed, _ = both_stores(cache)
         for index in range(plan.steps_per_epoch):
-            mine = share(plan.batch(0, index), rank, world_size)
+            whole = plan.batch(0, index)
+            mine = whole.part(*share_bounds(len(whole.frames), rank, world_size))
             assert same(streamed.windows(mine), resident.windows(mine))
 
 

@@ -8,7 +8,7 @@ import torch
 
 from glagcn.data.cache import Split
 from glagcn.data.distortions import distortions
-from glagcn.data.plan import EpochPlan, WindowIds, select_centers, share
+from glagcn.data.plan import EpochPlan, WindowIds, select_centers, share_bounds
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows import FrameStore, _ahead, mean_pose, mirror
 from glagcn.errors import UserError
@@ -86,7 +86,7 @@ class TestPlan:
     @pytest.mark.parametrize("count", [1, 2, 7, 64, 65])
     def test_shares_are_the_batch_whatever_the_world_size(self, world_size, count):
         whole = WindowIds(np.arange(count), np.arange(count) % 2 == 0)
-        shares = [share(whole, rank, world_size) for rank in range(world_size)]
+        shares = [whole.part(*share_bounds(len(whole.frames), rank, world_size)) for rank in range(world_size)]
         np.testing.assert_array_equal(np.concatenate([s.frames for s in shares]), whole.frames)
         np.testing.assert_array_equal(np.concatenate([s.flips for s in shares]), whole.flips)
         sizes = [len(s.frames) for s in shares]
@@ -99,7 +99,7 @@ class TestPlan:
         np.testing.assert_array_equal(plain.batch(0, 0).frames, whole.frames)
         assert set(whole.distortions) == set(range(9))
         assert (whole.distortions != later.distortions).any()
-        shares = [share(whole, rank, 7) for rank in range(7)]
+        shares = [whole.part(*share_bounds(len(whole.frames), rank, 7)) for rank in range(7)]
         np.testing.assert_array_equal(np.concatenate([s.distortions for s in shares]), whole.distortions)
 
 
