@@ -53,7 +53,7 @@ def test_a_profile_names_the_operators_of_both_ways(verb, tmp_path):
     calls = {name: {row["operator"]: row["calls"] for row in rows} for name, rows in found.items()}
     # Blocks of the model and of 9 frames: expand, sequence, head, and two for each of two widths.  The reference has
     # in each three products of features and three of graphs, and each forward product has two backward.
-    assert calls["ours"]["GraphMixBackward"] == 6  # the sequence head mixes first
+    assert calls["ours"]["JointRowsBackward"] == 7
     for name in found:
         assert calls[name]["Optimizer.step#Adam.step"] == 1
     assert calls["reference"]["aten::bmm"] == 3 * 6 * 7
