@@ -15,13 +15,17 @@ EVALUATION_OPTIONS = {
     "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
     "architecture", "test_flip", "test_frames", "by_subject", "output", "workers",
 }  # fmt: skip
-PARTS_HELP = "all: all but stream, which writes ten times the data (3.7 GB) into a temporary folder"
+PARTS_HELP = (
+    "all: all but gpu, which measures three models on a GPU in at most four minutes, and stream, which writes ten "
+    "times the data (3.7 GB) into a temporary folder"
+)
 BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
 # A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
 BENCH_DEFAULTS = {
     "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
     "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
 }  # fmt: skip
+GPU_BENCH_OPTIONS = {"precision", "workers"}  # models and batches are its own, as the trainer's defaults train them
 # What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
 
@@ -139,14 +143,14 @@ def _parser() -> Parser:
 def _add_bench(verbs: Any) -> None:
     bench = verbs.add_parser("bench", help="measure this machine: ours, the plain way, and the hardware's limits")
     bench.add_argument(
-        "part", choices=("input", "step", "eval", "startup", "scaling", "stream", "all"), help=PARTS_HELP
+        "part", choices=("input", "step", "eval", "startup", "scaling", "stream", "gpu", "all"), help=PARTS_HELP
     )
     bench.add_argument(
         "--dataset_scale",
         "--dataset-scale",
         choices=("demo", "3dhp"),
-        default="3dhp",
-        help="how much data: the demo, or sequences as many and as long as in MPI-INF-3DHP (the default; 370 MB)",
+        help="how much data: the demo, or sequences as many and as long as in MPI-INF-3DHP (370 MB; the default, but "
+        "for gpu)",
     )
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
@@ -233,7 +237,14 @@ def _export(options: dict) -> None:
 
 def _bench(options: dict) -> None:
     part, repeats, json_file, profile = (options.pop(name) for name in ("part", "repeats", "json", "profile"))
-    config, _ = resolve(BENCH_DEFAULTS | {"dataset": options.pop("dataset_scale")} | options)
+    scale = options.pop("dataset_scale", None) or ("demo" if part == "gpu" else "3dhp")
+    foreign = [f"--{name}" for name in sorted(options.keys() - GPU_BENCH_OPTIONS)] if part == "gpu" else []
+    if foreign:
+        raise UserError(
+            f"{', '.join(foreign)}: glagcn bench gpu measures models and batches of its own; it takes --precision, "
+            "--workers, --repeats, --dataset_scale and --json"
+        )
+    config, _ = resolve(({} if part == "gpu" else BENCH_DEFAULTS) | {"dataset": scale} | options)
 
     from glagcn.bench.run import run_bench
 

@@ -12,19 +12,26 @@ HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "
 
 def table(report: dict[str, Any]) -> str:
     """The results in columns, below the machine and its peaks."""
-    machine, peaks = report["machine"], report["peaks"]
-    rows = [HEAD, *(_row(part, result) for part, result in report["results"].items())]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(HEAD))]
-    lines = ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
-    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
-    head = (
-        f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
-        f"peaks: matrix product {peaks['flops'] / 1e9:.0f} GFLOP/s, copy {peaks['bytes'] / 1e9:.1f} GB/s\n"
-    )
-    results = report["results"]
+    head, results = heading(report["machine"], report["peaks"]), report["results"]
+    lines = columns([HEAD, *(_row(part, result) for part, result in results.items())])
     lines += [*_scaling_lines(results.get("scaling")), *_stream_lines(results.get("stream"))]
     lines += profile_lines(results.get("step", {}).get("profile"))
     return "\n".join([head, *lines])
+
+
+def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
+    """What the figures are from, in two lines and an empty one."""
+    where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
+    return (
+        f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
+        f"peaks: matrix product {peaks['flops'] / 1e9:.0f} GFLOP/s, copy {peaks['bytes'] / 1e9:.1f} GB/s\n"
+    )
+
+
+def columns(rows: list[tuple[str, ...]]) -> list[str]:
+    """Rows of as many cells as lines, every column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:

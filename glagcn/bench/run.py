@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glagcn import launcher
+from glagcn.bench.gpu import run_gpu
 from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
 from glagcn.bench.profile import profile_step
@@ -48,6 +49,8 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
         raise UserError("--head mixed has no plain reference; expected shared or unshared")
     if profile and part != "step":
         raise UserError(f"--profile shows the operators of a training step, found the part {part}; expected step")
+    if part == "gpu":
+        return run_gpu(config, repeats, json_file)
     with open_setting(config, repeats) as setting:
         results: dict[str, dict[str, Any]] = {}
         for name, measure in PARTS.items():
