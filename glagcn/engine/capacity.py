@@ -1,7 +1,9 @@
 """How many windows of a micro-batch fit the memory of a device, estimated from the model."""
 
+import copy
+
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from glagcn.engine.objective import Objective
@@ -16,8 +18,9 @@ def window_bytes(model: LiftingNetwork, precision: str) -> int:
 
     Counted by running it on fake tensors, which have shapes and no numbers.
     """
-    one, two = (_kept_bytes(model, windows, precision) for windows in (1, 2))
-    return two - one
+    # Not of one window: with a single image PyTorch keeps other layouts.
+    two, three = (_kept_bytes(model, windows, precision) for windows in (2, 3))
+    return three - two
 
 
 def fitting_windows(model: LiftingNetwork, precision: str, free: int) -> int:
@@ -41,8 +44,11 @@ def _kept_bytes(model: LiftingNetwork, windows: int, precision: str) -> int:
             kept[storage._cdata] = storage
         return x
 
+    mode = FakeTensorMode()
+    with FakeCopyMode(mode):
+        model = copy.deepcopy(model)
     with (
-        FakeTensorMode(allow_non_fake_inputs=True),
+        mode,
         saved_tensors_hooks(keep, lambda x: x),
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
     ):

@@ -29,18 +29,22 @@ def compiled(module: nn.Module, config: Config, device: torch.device) -> Callabl
 
 
 def rehearsed(run: Callable[[], None], ranks: Ranks) -> str | None:
-    """Call `run`, which compiles; -> why it failed on any rank, None where all can go on.
+    """Call `run`, which may compile; -> why it failed on any rank, None where all can go on.
 
-    A compiler may fail with any exception.  Lack of memory is not its failure, and is raised.
+    It must not wait for other ranks.  A compiler may fail with any exception.  Lack of memory on any rank raises
+    torch.OutOfMemoryError on all.
     """
-    problem = None
+    problem, full = None, False
     try:
         for _ in range(TIMES):
             run()
     except torch.OutOfMemoryError:
-        raise
+        full = True
     except Exception as error:
         problem = (
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         )
-    return next((text for text in ranks.gather_objects(problem) if text), None)
+    found = ranks.gather_objects((full, problem))
+    if any(full for full, _ in found):
+        raise torch.OutOfMemoryError
+    return next((problem for _, problem in found if problem), None)

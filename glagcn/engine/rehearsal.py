@@ -36,7 +36,7 @@ def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
 
 
 @contextmanager
-def out_of_memory(size: int, fits: int | None) -> Iterator[None]:
+def out_of_memory(size: int, fits: int | None = None) -> Iterator[None]:
     """Turn running out of a GPU's memory into a UserError with advice for micro-batches of `size` windows."""
     try:
         yield

@@ -36,13 +36,13 @@ class Stepper:
             # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
             parameter.grad = torch.zeros_like(parameter)
         self._objective = ranks.exchanging(Objective(self.model))
-        self._sizes = sizes if is_compiled(config, ranks.device) else frozenset()
-        self._compiled = compiled(self._objective, config, ranks.device) if self._sizes else self._objective
+        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(config, ranks.device)
+        self._compiled = compiled(self._objective, config, ranks.device) if self._compiles else self._objective
         self._rate = torch.zeros((), device=ranks.device)
         self._norm = torch.zeros((), device=ranks.device)
         self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
         self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
-        self._captures = ranks.device.type == "cuda" and is_capturable(self.optimizer) and bool(self._sizes)
+        self._captures = self._compiles and ranks.device.type == "cuda" and is_capturable(self.optimizer)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = False
 
@@ -68,9 +68,11 @@ class Stepper:
         """Add the gradient of a micro-batch of a global batch of `count` windows; -> [2], its sums of errors."""
         size = len(batch.inputs)
         self.statistics.weigh(size / count * counted)
-        objective = self._compiled if size in self._sizes else self._objective
-        if objective is not self._objective:
-            torch.compiler.cudagraph_mark_step_begin()
+        objective = self._objective
+        if self._compiles and size in self._sizes:
+            objective = self._compiled
+            if self.ranks.device.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()
         with numerics.autocast(self.config, self.ranks.device):
             found = objective(*batch)
         single, sequence = found
@@ -121,22 +123,23 @@ class Stepper:
     def rehearse(self, batch: Batch, share: Share) -> str | None:
         """Compile, and let DDP arrange its buckets, on a batch that leaves no trace; -> why compiling failed, or None.
 
+        Raises torch.OutOfMemoryError, on all ranks, where the memory of one GPU runs out.
         DDP arranges them after its first backward pass, and with three or more ranks the arrangement decides the order
         of additions: a resumed run must start with the settled one to repeat bit for bit.
         """
         self.model.train()
         problem = None
-        if self._sizes:
+        if self._compiles or self.ranks.device.type == "cuda":
             problem = rehearsed(lambda: self._rehearse_sizes(batch), self.ranks)
-            if problem:
-                self._sizes, self._captures = frozenset(), False
-        if self._sizes or self.ranks.world_size > 1 or self.ranks.device.type == "cuda":
+        if problem:
+            self._compiles = self._captures = False
+        if self.ranks.world_size > 1:
             self.gradient(batch, share)
         self._forget()
         return problem
 
     def _rehearse_sizes(self, batch: Batch) -> None:
-        """A micro-batch of every size that is compiled, of the windows of `batch` over and over."""
+        """A micro-batch of every size that comes all the time, of the windows of `batch` over and over."""
         for size in sorted(self._sizes):
             rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
             part = Batch(batch.inputs[rows], batch.targets[rows])

@@ -19,7 +19,7 @@ from glagcn.engine.figures import skeleton_figure
 from glagcn.engine.memory import peak_memory
 from glagcn.engine.meter import Meter
 from glagcn.engine.ranks import Ranks
-from glagcn.engine.rehearsal import rehearse
+from glagcn.engine.rehearsal import out_of_memory, rehearse
 from glagcn.engine.run_data import RunData
 from glagcn.engine.runfolder import RunFolder
 from glagcn.engine.runlog import RunLog
@@ -137,10 +137,11 @@ class Trainer:
         self._restart_clock(count=False)
         batches = self.data.train.stream((self._my_windows(epoch, index) for index in range(begin, end)), reuse=True)
         for index, batch in enumerate(batches, begin):
-            seed = partial(_seed, self.config.seed, epoch, index)  # dropout
-            self.meter.add(*self.stepper.gradient(batch, self._share(index), seed))
+            mine, seed = self._share(index), partial(_seed, self.config.seed, epoch, index)  # of dropout
             rate = learning_rate(self.config, self.plan, self.progress.step)
-            norm = self.stepper.apply(rate)
+            with out_of_memory(max(mine.sizes)):
+                self.meter.add(*self.stepper.gradient(batch, mine, seed))
+                norm = self.stepper.apply(rate)
             self.progress.step += 1
             self._after_step(rate, norm)
         self._restart_clock()
