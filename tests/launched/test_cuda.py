@@ -10,11 +10,17 @@ from glagcn.config import parse_command_line
 from glagcn.data import windows
 from glagcn.data.cache import open_cache
 from glagcn.data.cache_writer import write_cache
-from glagcn.data.plan import WindowIds
+from glagcn.data.plan import WindowIds, share
 from glagcn.data.views import ViewChange
-from glagcn.data.windows import FrameStore
+from glagcn.data.windows import Batch, FrameStore
+from glagcn.engine import numerics
 from glagcn.engine.optimizers import build_optimizer, step_unless
 from glagcn.engine.peaks import measure_peaks
+from glagcn.engine.ranks import Ranks
+from glagcn.engine.rehearsal import rehearse
+from glagcn.engine.step import Stepper
+from glagcn.errors import UserError
+from glagcn.model.network import LiftingNetwork
 from tests.data.test_streamed import RandomSource, both_stores
 from tests.data.test_views import walking_split
 from tests.data.test_windows import SKELETON, make_split
@@ -24,6 +30,7 @@ pytestmark = [
     pytest.mark.cuda,
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device and -m cuda"),
 ]
+compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # what torch.compile imports
 IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
 MOVED = [ids._replace(views=np.full((6, 4), -1 + number / 4, np.float32)) for number, ids in enumerate(IDS)]
 CHANGE = ViewChange(180, 10, 5, 0.2)
@@ -126,10 +133,81 @@ def test_steps_of_a_graph_are_those_without(name):
     assert_same()
 
 
+def cuda_stepper(*flags):
+    """-> a stepper that has rehearsed, and 20 windows."""
+    config, _ = parse_command_line(["-d", "demo", *flags])
+    ranks = Ranks(config)
+    config = numerics.set_up(config, ranks.device)
+    torch.manual_seed(0)
+    model = LiftingNetwork(SKELETON, (3, 3), 16, sequence_layers=1, dropout=0.0)
+    stepper = Stepper(config, ranks, model, frozenset({8}))
+    draws = torch.Generator("cuda").manual_seed(0)
+    parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
+    batch, said = Batch(*parts), []
+    rehearse(stepper, Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1), said.append)
+    assert said == []
+    stepper.statistics.set_momentum(0.1)
+    return stepper, batch
+
+
+def take_steps(stepper, batch, rounds=4):
+    for number in range(rounds):
+        for count in (16, 20):  # 20: parts of 7 and 6, which are not compiled
+            stepper.gradient(Batch(*(part[:count] for part in batch)), share(count, 8, 0, 1))
+            stepper.apply(0.01 / (1 + number))
+    return {name: value.clone() for name, value in stepper.model.state_dict().items()}
+
+
+@compiles
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_compiled_steps_are_those_of_an_eager_run(optimizer):
+    flags = ("--precision", "fp32", "--optimizer", optimizer, "--compile")
+    eager, compiled = (take_steps(*cuda_stepper(*flags, mode)) for mode in ("off", "on"))
+    for name, value in compiled.items():
+        torch.testing.assert_close(value, eager[name], rtol=2e-2, atol=2e-3, msg=name)
+
+
+@compiles
+def test_a_smaller_last_batch_and_schedules_recompile_nothing():
+    stepper, batch = cuda_stepper("--compile", "on")
+    before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
+    assert before > 0
+    for epoch in range(10):
+        stepper.statistics.set_momentum(0.1 / (1 + epoch))
+        take_steps(stepper, batch, 1)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
+    assert stepper._compiles
+    assert stepper._graph is not None
+
+
+def test_memory_that_runs_out_ends_in_advice():
+    config, _ = parse_command_line(["-d", "demo", "--compile", "off"])
+    model = LiftingNetwork(SKELETON, (3, 3), 64, sequence_layers=1, dropout=0.0)
+    stepper, said = Stepper(config, Ranks(config), model, frozenset({2048})), []
+    batch = Batch(*(torch.zeros(2048, 9, 17, axes, device="cuda") for axes in (2, 3)))
+    total = torch.cuda.get_device_properties(0).total_memory
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**28) / total)
+    try:
+        with pytest.raises(UserError, match=r"out of memory: a micro-batch of 2048 windows .* --micro_batch \d+"):
+            rehearse(stepper, batch, share(2048, 2048, 0, 1), said.append)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+
+
 @pytest.mark.launched
+def test_bfloat16_learns_as_float32_does(run, tmp_path):
+    for precision in ("fp32", "bf16"):
+        assert run(f"--precision {precision} --max_steps 60 --run {precision}").code == 0
+    exact, rounded = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("fp32", "bf16"))
+    assert rounded["mpjpe_mm"] == pytest.approx(exact["mpjpe_mm"], rel=0.1)
+
+
+@pytest.mark.launched
+@pytest.mark.parametrize("compiled", ["on", "off"])
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_deterministic_runs_resume_bit_for_bit(run, tmp_path, precision):
-    flags = f"--deterministic --precision {precision}"
+def test_deterministic_runs_resume_bit_for_bit(run, tmp_path, precision, compiled):
+    flags = f"--deterministic --precision {precision} --compile {compiled}"
     assert run(f"{flags} --max_steps 30 --run whole").code == 0
     assert run(f"{flags} --max_steps 13 --run parts").code == 0
     assert run(f"{flags} --max_steps 30 --run parts").code == 0

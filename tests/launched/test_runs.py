@@ -44,6 +44,15 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
+def test_a_compiled_run_resumes_bit_for_bit(run, tmp_path):
+    flags = "--compile on --deterministic --frames 3 --sequence_layers 0 --head shared"
+    assert "WARNING" not in run(f"{flags} --max_steps 54 --run whole").out
+    assert run(f"{flags} --max_steps 22 --run parts").code == 0
+    assert run(f"{flags} --max_steps 54 --run parts").code == 0
+    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+
+
 def test_a_streamed_run_of_two_processes_resumes_bit_for_bit(run, tmp_path):
     assert run("--stream on --max_steps 54 --run whole", 2).code == 0
     assert run("--stream on --max_steps 22 --run parts", 2).code == 0
