@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
+from glagcn.model.dropout import Dropout
 from glagcn.model.norm import BatchNorm
 from glagcn.widths import TEMPORAL_KERNEL
 
@@ -70,7 +71,7 @@ class AdaptiveGraphConv(nn.Module):
         self.embed = nn.Conv2d(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
         self.mix = SubsetMix(in_channels, out_channels)
         self.bn = BatchNorm(out_channels)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.skip = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
@@ -209,7 +210,7 @@ class AGCN(nn.Module):
         self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
         self.temporal.bias.requires_grad_(False)  # see ConvNorm
         self.bn = BatchNorm(out_channels)
-        self.dropout = nn.Dropout(last_dropout)
+        self.dropout = Dropout(last_dropout)
         self.residual: nn.Module | None = None
         if residual:
             self.residual = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
