@@ -33,6 +33,23 @@ def test_they_are_those_of_one_process_in_float64(tmp_path, count, most, process
             torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-11, msg=f"{number}: {name}")
 
 
+def test_thirty_steps_of_float32_leave_the_weights_of_one_process(run, tmp_path):
+    """At a moderate rate: high ones enlarge what rounding makes of two runs, by several times a step."""
+
+    def weights(processes, steps):
+        name = f"{processes}_{steps}"
+        flags = f"--recipe published -b 32 --micro_batch 8 --no_eval --run {name} --max_steps {steps}"
+        done = run(flags, processes)
+        assert done.code == 0, done.err
+        model = torch.load(tmp_path / name / "last.pt", weights_only=True)["model"]
+        return torch.cat([value.flatten().double() for value in model.values() if value.is_floating_point()])
+
+    expected = weights(1, 30)
+    change = (expected - weights(1, 1)).norm()
+    for processes in (2, 4):
+        assert (weights(processes, 30) - expected).norm() <= 1e-3 * change
+
+
 @pytest.mark.parametrize("processes", [1, 2])
 def test_compiled_steps_compute_what_eager_ones_do(tmp_path, processes):
     eager, compiled = (found_by(tmp_path, processes, 8, 2, "--compile", mode) for mode in ("off", "on"))
