@@ -7,17 +7,18 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["load_model", "metrics", "predict"]
+__all__ = ["__version__", "load_model", "metrics", "predict"]
 
-_HOMES = {
-    "load_model": "glagcn.engine.inference",
-    "predict": "glagcn.engine.inference",
-    "metrics": "glagcn.engine.metrics",
-}
+
+def __dir__() -> list[str]:
+    return __all__
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'glagcn' has no attribute {name!r}")
-    home = import_module(_HOMES[name])
-    return home if name == "metrics" else getattr(home, name)
+    if name == "metrics":
+        return import_module("glagcn.metrics")
+    if name == "load_model":
+        return import_module("glagcn.checkpoints.load").load_model
+    if name == "predict":
+        return import_module("glagcn.inference").predict
+    raise AttributeError(f"module 'glagcn' has no attribute {name!r}")

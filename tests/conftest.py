@@ -9,7 +9,7 @@ import torch
 
 from glagcn import cli
 from glagcn.data.prepare import ensure_cache
-from tests.commands import TINY, Ended, call
+from tests.command_line import TINY, Ended, call
 
 
 def pytest_configure(config):

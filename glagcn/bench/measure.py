@@ -4,7 +4,7 @@ from statistics import median
 
 import torch
 
-from glagcn.engine.peaks import Work, seconds
+from glagcn.training.hardware.peaks import Work, seconds
 
 
 def interleaved(works: dict[str, Work], repeats: int, device: torch.device, warm_up: int = 1) -> dict[str, float]:

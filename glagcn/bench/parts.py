@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 
 from glagcn.bench.measure import interleaved
-from glagcn.bench.reference_input import ReferenceLoader
-from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
-from glagcn.bench.reference_weights import reference_of
+from glagcn.bench.reference.loader import ReferenceLoader
+from glagcn.bench.reference.steps import ReferenceStepper, reference_mpjpe
+from glagcn.bench.reference.weights import reference_of
 from glagcn.bench.setting import Setting
-from glagcn.data.plan import share
-from glagcn.engine import numerics
-from glagcn.engine.evaluation import predict_frames
-from glagcn.engine.memory import peak_memory
-from glagcn.engine.metrics import joint_errors
-from glagcn.engine.peaks import Work
-from glagcn.engine.schedule import micro_batch, step_sizes
-from glagcn.engine.step import Stepper
+from glagcn.data.windows.plan import share
+from glagcn.distributed import precision
+from glagcn.evaluation.metrics import joint_errors
+from glagcn.evaluation.predict import predict_frames
 from glagcn.model.floor import Cost, evaluation_cost, input_cost, training_cost
+from glagcn.training.hardware.memory import peak_memory
+from glagcn.training.hardware.peaks import Work
+from glagcn.training.optim.schedule import micro_batch, step_sizes
+from glagcn.training.step import Stepper
 
 REFERENCE_WINDOWS = 64  # the plain loader makes a few hundred a second
 EVALUATED_FRAMES = 512
@@ -53,7 +53,7 @@ def measure_step(setting: Setting) -> dict[str, Any]:
     """Windows per second of one optimiser step on a batch that is there already."""
     steps, windows = training_steps(setting)
     times = interleaved(steps, setting.repeats, setting.device)
-    cost = training_cost(setting.model, windows, numerics.number_bytes(setting.config))
+    cost = training_cost(setting.model, windows, precision.number_bytes(setting.config))
     gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
     result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
     return result | {"gradient_bytes": gradient_bytes}
@@ -76,7 +76,7 @@ def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
         stepper.apply(config.lr)
 
     def step_plainly() -> None:
-        with numerics.full_precision():
+        with precision.full_precision():
             plain.step(batch)
 
     return {"ours": step, "reference": step_plainly}, windows
@@ -102,7 +102,7 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
             plain, loader, skeleton, frames, frame=setting.model.target_frame, batch_size=setting.config.batch_size
         )
 
-    with numerics.full_precision():
+    with precision.full_precision():
         times = interleaved({"ours": evaluate, "reference": evaluate_plainly}, setting.repeats, setting.device)
     cost = evaluation_cost(setting.model, len(frames), flip=True)
     result = _result(setting, len(frames), times["ours"], len(frames) / times["reference"], cost)

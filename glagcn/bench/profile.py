@@ -8,8 +8,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from glagcn.bench.parts import training_steps
 from glagcn.bench.setting import Setting
-from glagcn.engine.memory import peak_memory
-from glagcn.engine.peaks import Work
+from glagcn.training.hardware.memory import peak_memory
+from glagcn.training.hardware.peaks import Work
 
 WARM_UP = 2
 SHOWN = 15  # operators in the table

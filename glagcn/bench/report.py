@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.bench.profile import profile_lines
-from glagcn.engine.files import write_atomically
+from glagcn.files import write_atomically
 
 HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "GB/s", "peak GB")
 

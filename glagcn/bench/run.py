@@ -4,18 +4,18 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from glagcn import launcher
-from glagcn.bench.gpu import run_gpu
+from glagcn.bench.gpu.command import run_gpu
+from glagcn.bench.launched.scaling import measure_scaling
+from glagcn.bench.launched.startup import measure_startup
+from glagcn.bench.launched.streaming import measure_streaming
 from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
 from glagcn.bench.profile import profile_step
 from glagcn.bench.report import table, write_report
-from glagcn.bench.scaling import measure_scaling
 from glagcn.bench.setting import open_setting
-from glagcn.bench.startup import measure_startup
-from glagcn.bench.streaming import measure_streaming
-from glagcn.config import Config, to_dict
-from glagcn.engine import allocator
+from glagcn.config.config import Config
+from glagcn.config.resolve import to_dict
+from glagcn.distributed import launcher, tuning
 from glagcn.errors import UserError
 
 PARTS = {
@@ -56,7 +56,7 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
         for name, measure in PARTS.items():
             if part == name or (part == "all" and name not in BY_NAME_ONLY):
                 if name not in AS_PUBLISHED:
-                    allocator.keep_memory()  # as training does
+                    tuning.keep_memory()  # as training does
                 results[name] = measure(setting)
         if profile:
             results["step"]["profile"] = profile_step(setting)

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import torch
 
-from glagcn.bench.data import make_cache
-from glagcn.config import Config
-from glagcn.data.plan import EpochPlan
-from glagcn.engine import numerics
-from glagcn.engine.peaks import measure_peaks
-from glagcn.engine.ranks import Ranks
-from glagcn.engine.run_data import RunData
-from glagcn.engine.setup import build_model, load_data
+from glagcn.bench.synthetic_data import make_cache
+from glagcn.config.config import Config
+from glagcn.data.windows.plan import EpochPlan
+from glagcn.distributed import precision
+from glagcn.distributed.ranks import Ranks
 from glagcn.model.floor import Peaks
 from glagcn.model.network import LiftingNetwork
+from glagcn.training.hardware.peaks import measure_peaks
+from glagcn.training.run_data import RunData
+from glagcn.training.setup import build_model, load_data
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Setting:
 def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
     """Make the data in a temporary folder, build the model, measure the peaks."""
     ranks = Ranks(config)
-    config = numerics.set_up(config, ranks.device)
+    config = precision.set_up(config, ranks.device)
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:
         cache = make_cache(config.dataset, Path(folder))
         data = load_data(config, ranks, cache)

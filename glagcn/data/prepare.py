@@ -4,22 +4,16 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from glagcn.data.cache import cache_name, open_cache
-from glagcn.data.cache_writer import write_cache
-from glagcn.data.find import check_choices, find_3dhp, find_videopose3d, pair_in, release_in
-from glagcn.data.report import (
-    ProgressReport,
-    Say,
-    short_sequences_line,
-    subject_lines,
-    summary_lines,
-    valid_frames_line,
-)
+from glagcn.data.cache.reader import cache_name, open_cache
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.report import short_sequences_line, subject_lines, summary_lines, valid_frames_line
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.sources import Source
-from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS
-from glagcn.data.sources.facts_videopose3d import FACTS
+from glagcn.data.sources.find import check_choices, find_3dhp, find_videopose3d, pair_in, release_in
+from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS
+from glagcn.data.sources.videopose3d.facts import FACTS
 from glagcn.errors import UserError
+from glagcn.progress import Progress, Say
 
 Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
 """Called with the sequences of train and test before a cache of them is written; raises UserError to prevent it."""
@@ -134,7 +128,7 @@ def _find(dataset: str, root: Path, annotation: str, keypoints: str) -> Source |
         return find_3dhp(root, annotation, DEFAULT_CAMERAS)
     if dataset == "demo" and keypoints == "gt":
         # Imported only here: the demo makes its data itself, which nothing else needs.
-        from glagcn.data.demo import DemoSource
+        from glagcn.data.sources.demo.source import DemoSource
 
         return DemoSource(seed=0)
     return None
@@ -151,7 +145,7 @@ def write_and_report(path: Path, source: Source, say: Say) -> None:
     for note in known:
         say(_labelled(note))
     begin = time.monotonic()
-    with ProgressReport(say) as progress:
+    with Progress("read", say) as progress:
         write_cache(path, source, progress)
     for note in source.notes[len(known) :]:
         say(_labelled(note))

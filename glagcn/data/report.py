@@ -1,18 +1,9 @@
 """What preparation says: progress while it reads, and afterwards a table of what it read."""
 
-import sys
-import time
-from collections.abc import Callable
-
 import numpy as np
-from tqdm import tqdm
 
-from glagcn.data.cache import Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.data.sources.facts_3dhp import KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
-
-Say = Callable[[str], None]
-SECONDS_BETWEEN_LINES = 10.0
+from glagcn.data.cache.reader import Split
+from glagcn.data.sources.mpi_inf_3dhp.facts import KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 
 
 def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
@@ -83,32 +74,6 @@ def short_sequences_line(train: Split) -> str | None:
         f"note: {len(short)} {which} shorter than officially ({names}): "
         f"{sum(lengths.values())} frames per camera instead of {official}"
     )
-
-
-class ProgressReport:
-    """A bar on a terminal, a plain line every ten seconds otherwise.  Called as cache.Progress."""
-
-    def __init__(self, say: Say) -> None:
-        self.say = say
-        self.bar = tqdm(unit=" frames", unit_scale=True, leave=False) if sys.stderr.isatty() else None
-        self.last = time.monotonic()
-
-    def __enter__(self) -> "ProgressReport":
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        if self.bar is not None:
-            self.bar.close()
-
-    def __call__(self, split: str, info: SequenceInfo, done: int, total: int) -> None:
-        """After sequence `info` of `split`: `done` of `total` frames are written."""
-        if self.bar is not None:
-            self.bar.total = total
-            self.bar.set_description(f"{split} {info.name}", refresh=False)
-            self.bar.update(done - self.bar.n)
-        elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
-            self.last = time.monotonic()
-            self.say(f"read {done} of {total} frames, up to {split} {info.name}")
 
 
 def _frames_of(values: np.ndarray, split: Split, i: int) -> np.ndarray:

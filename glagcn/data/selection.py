@@ -5,8 +5,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from glagcn.data.cache import Cache, Split
-from glagcn.data.file_rows import FileRows
+from glagcn.data.cache.file_rows import FileRows
+from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from glagcn.data.cache import Split
+from glagcn.data.cache.reader import Split
 from glagcn.errors import UserError
 
 

@@ -25,7 +25,7 @@ the gradient is written once.
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from glagcn.model.folded import folded
+from glagcn.model.fold_batchnorm import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.widths import TEMPORAL_KERNEL
 

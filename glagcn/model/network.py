@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from glagcn.errors import UserError
 from glagcn.model.blocks import AGCN, StridedModule, full_precision
 from glagcn.model.heads import HEADS, JointHead, SequenceHead
-from glagcn.model.initial import init_published
+from glagcn.model.initialisation import init_published
 from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import Skeleton, get_skeleton
 from glagcn.widths import check_widths, target_frame

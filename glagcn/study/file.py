@@ -18,9 +18,10 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from glagcn.config import Config, resolve
+from glagcn.config.config import Config
+from glagcn.config.parser import Parser, add_options, add_refused, long_flag
+from glagcn.config.resolve import resolve
 from glagcn.errors import UserError
-from glagcn.options import Parser, add_options, add_refused, long_flag
 
 KEYS = ("title", "seeds", "common", "configurations")
 # What a study sets itself, and what is no training.

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glagcn.config import Config, resolve, to_dict
-from glagcn.engine import checkpoint
-from glagcn.engine.files import write_atomically
-from glagcn.engine.runfolder import RunFolder, data_folders
-from glagcn.engine.setup import fingerprint_now
+from glagcn.checkpoints import checkpoint
+from glagcn.config.config import Config
+from glagcn.config.resolve import data_folders, resolve, to_dict
+from glagcn.data.dataset import fingerprint_now
 from glagcn.errors import UserError
+from glagcn.files import write_atomically
+from glagcn.runs.folder import RunFolder
 from glagcn.study.file import Configuration, Study
 
 # May differ between two calls of a study without a change of what was found: --jobs, and where the study lies.

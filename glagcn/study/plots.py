@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
-from glagcn.engine.files import write_atomically
+from glagcn.files import write_atomically
 from glagcn.study.file import Study
 from glagcn.study.results import CurvePoint, Run, mean_curve
 

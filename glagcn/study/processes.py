@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from glagcn import launcher
+from glagcn.distributed import launcher
 from glagcn.errors import UserError
 from glagcn.study.jobs import Job
 

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import torch
 
-from glagcn import launcher
-from glagcn.engine.files import make_folder, write_atomically
-from glagcn.engine.runfolder import NOT_HERE
-from glagcn.engine.runlock import ELSEWHERE
-from glagcn.engine.setup import prepare_cache
+from glagcn.data.dataset import prepare_cache
+from glagcn.distributed import launcher
 from glagcn.errors import UserError
+from glagcn.files import make_folder, write_atomically
+from glagcn.runs.folder import NOT_HERE
+from glagcn.runs.lock import ELSEWHERE
 from glagcn.study.file import Study, read_study
 from glagcn.study.jobs import Job, check_data, jobs_of
 from glagcn.study.plots import AXES, draw_curves

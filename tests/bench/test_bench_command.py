@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from glagcn.bench.scaling import LAST_BUCKET, NETWORK, NVLINK, all_reduce_seconds, predict
+from glagcn.bench.launched.scaling import LAST_BUCKET, NETWORK, NVLINK, all_reduce_seconds, predict
 from glagcn.cli import _parser
-from tests.commands import assert_refused
+from tests.command_line import assert_refused
 
 TINY = "--dataset-scale demo --channel 4 --frames 9 --batch_size 8 --repeats 1 --sequence_layers 1 --workers 1"
 EVERY_RESULT = {"ours", "reference", "ratio", "unit", "fraction_of_floor", "ms"}
@@ -122,8 +122,8 @@ def test_a_file_that_cannot_be_written_is_refused(verb, tmp_path):
 
 
 def test_a_launcher_is_refused(verb, monkeypatch):
-    monkeypatch.setattr("glagcn.launcher.world_size", lambda: 2)
-    monkeypatch.setattr("glagcn.launcher.leave", lambda code: None)
+    monkeypatch.setattr("glagcn.distributed.launcher.world_size", lambda: 2)
+    monkeypatch.setattr("glagcn.distributed.launcher.leave", lambda code: None)
     assert_refused(verb(f"bench input {TINY}"), "without torchrun")
 
 

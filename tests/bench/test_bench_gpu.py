@@ -8,35 +8,35 @@ import pytest
 import torch
 from torch.autograd import DeviceType
 
-from glagcn.bench import gpu, gpu_steps
-from glagcn.config import resolve
+from glagcn.bench.gpu import command, steps
+from glagcn.config.resolve import resolve
 from glagcn.model.floor import Peaks
-from tests.commands import assert_refused
+from tests.command_line import assert_refused
 
-TINY = gpu.Case("4/9 full", 4, 9, batches=(4, 8), micro_batch=4, sequence_layers=1)
-PUBLIC = gpu.Case("4/9 public", 4, 9, batches=(4,), micro_batch=4, sequence_layers=0, head="shared")
+TINY = command.Case("4/9 full", 4, 9, batches=(4, 8), micro_batch=4, sequence_layers=1)
+PUBLIC = command.Case("4/9 public", 4, 9, batches=(4,), micro_batch=4, sequence_layers=0, head="shared")
 OF_CUDA = {"host_ms", "kernels", "peak_memory_bytes"}
 
 
 @pytest.fixture
 def measure(monkeypatch):
     """measure(cases, file) -> the report, with short rounds and stated peaks; compiling leaves steps as they are."""
-    monkeypatch.setattr(gpu_steps, "ROUND_S", 0.0)
-    monkeypatch.setattr(gpu, "measure_peaks", lambda device, precision: Peaks(flops=1e12, bytes=1e11))
-    monkeypatch.setattr("glagcn.engine.step.compiled", lambda module, config, device: module)
+    monkeypatch.setattr(steps, "ROUND_S", 0.0)
+    monkeypatch.setattr(command, "measure_peaks", lambda device, precision: Peaks(flops=1e12, bytes=1e11))
+    monkeypatch.setattr("glagcn.training.step.compiled", lambda module, config, device: module)
     monkeypatch.setattr("torch.compiler.reset", lambda: None)
     config, _ = resolve({"dataset": "demo", "workers": 1})
-    return lambda cases=(TINY,), file=None: gpu.measure_gpu(config, 1, cases, file)
+    return lambda cases=(TINY,), file=None: command.measure_gpu(config, 1, cases, file)
 
 
 def only(monkeypatch, **ways):
-    monkeypatch.setattr(gpu, "WAYS", {name.replace("_", " "): way for name, way in ways.items()})
+    monkeypatch.setattr(command, "WAYS", {name.replace("_", " "): way for name, way in ways.items()})
 
 
 def test_every_way_of_a_model_is_measured_and_written(measure, tmp_path, monkeypatch):
     compiled = []
     monkeypatch.setattr(
-        "glagcn.engine.step.compiled", lambda module, config, device: compiled.append(config.compile) or module
+        "glagcn.training.step.compiled", lambda module, config, device: compiled.append(config.compile) or module
     )
     file = tmp_path / "new" / "gpu.json"
     report = measure((TINY,), file)
@@ -52,7 +52,7 @@ def test_every_way_of_a_model_is_measured_and_written(measure, tmp_path, monkeyp
     for entry in report["results"][:4]:
         first = entry["way"] == "eager" and entry["windows"] == 8
         assert (entry["seconds_to_first_step"] is None) == first
-    text = gpu.table(report)
+    text = command.table(report)
     assert [line.split()[2] for line in text.splitlines()[4:]][::2] == ["compiled", "eager", "reference", "input"]
     assert "torch" in text.splitlines()[0]
 
@@ -69,23 +69,23 @@ def test_what_fails_is_told_and_the_others_go_on(measure, tmp_path, monkeypatch)
     assert seen == [0, 2]  # the file holds what came before
     assert [entry.get("error") for entry in report["results"][::2]] == ["OutOfMemoryError: no room"] * 2
     assert [entry["windows"] for entry in report["results"] if entry["way"] == "input"] == [4, 4]
-    assert "4/9 public, eager: OutOfMemoryError: no room" in gpu.table(report)
+    assert "4/9 public, eager: OutOfMemoryError: no room" in command.table(report)
 
 
 def test_a_compiler_that_fails_is_told(measure, monkeypatch):
     def broken(*batch):
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr("glagcn.engine.step.compiled", lambda module, config, device: broken)
+    monkeypatch.setattr("glagcn.training.step.compiled", lambda module, config, device: broken)
     monkeypatch.setattr("torch.compiler.cudagraph_mark_step_begin", lambda: None)
-    only(monkeypatch, compiled=gpu.WAYS["compiled"])
+    only(monkeypatch, compiled=command.WAYS["compiled"])
     (entry,) = measure()["results"]
     assert "torch.compile failed (RuntimeError: no compiler here)" in entry["error"]
     assert "ms" not in entry
 
 
 def test_what_does_not_fit_the_time_is_left_out(measure, monkeypatch):
-    monkeypatch.setattr(gpu, "LIMIT_S", gpu.COMPILED_S - 1)
+    monkeypatch.setattr(command, "LIMIT_S", command.COMPILED_S - 1)
     only(monkeypatch, eager=lambda case, given: [{}], compiled=lambda case, given: [{}])
     report = measure()
     quick, compiled = report["results"]
@@ -97,7 +97,7 @@ def test_compilers_begin_with_nothing_kept(measure, monkeypatch):
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", "before")
     monkeypatch.delenv("TRITON_CACHE_DIR", raising=False)
     kept = []
-    only(monkeypatch, eager=lambda case, given: kept.extend(os.environ[name] for name in gpu.CACHES) or [{}])
+    only(monkeypatch, eager=lambda case, given: kept.extend(os.environ[name] for name in command.CACHES) or [{}])
     measure()
     assert all("glagcn_bench_" in folder for folder in kept)
     assert len(set(kept)) == 2
@@ -109,21 +109,21 @@ def test_only_kernels_are_counted():
     def event(name, device=DeviceType.CUDA, span=False):
         return SimpleNamespace(name=name, device_type=device, is_user_annotation=span)
 
-    assert gpu_steps._is_kernel(event("triton_poi_fused_0"))
+    assert steps._is_kernel(event("triton_poi_fused_0"))
     others = [event("Memcpy HtoD (Pinned -> Device)"), event("Memset (Device)"), event("Optimizer.step", span=True)]
-    assert not any(map(gpu_steps._is_kernel, [*others, event("aten::mm", DeviceType.CPU)]))
+    assert not any(map(steps._is_kernel, [*others, event("aten::mm", DeviceType.CPU)]))
 
 
 def test_the_plain_step_has_what_pytorch_chooses():
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
-    with gpu_steps.pytorch_defaults():
+    with steps.pytorch_defaults():
         assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == (False, True)
     assert (torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32) == before
 
 
 def test_without_a_gpu_it_is_refused(verb, monkeypatch, tmp_path):
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
-    ended = verb(f"bench gpu --json {tmp_path}/gpu.json")
+    ended = verb(f"bench gpu --json {tmp_path}/command.json")
     assert_refused(ended, "needs a CUDA device", "glagcn bench all")
     assert len(ended.err.strip().splitlines()) == 1
 
@@ -135,7 +135,7 @@ def test_options_of_other_parts_are_refused(verb, flags):
 
 def test_the_cases_are_those_of_the_papers():
     config, _ = resolve({"dataset": "demo"})
-    full = gpu.CASES[0].config(config)
+    full = command.CASES[0].config(config)
     assert (full.channels, full.frames, full.micro_batch, full.batch_size) == (256, 81, 150, 1200)
     assert (full.sequence_layers, full.head, full.optimizer, full.lr) == (3, "unshared", "muon", 4e-3)
-    assert [(case.channels, case.frames) for case in gpu.CASES] == [(256, 81), (96, 243), (32, 27)]
+    assert [(case.channels, case.frames) for case in command.CASES] == [(256, 81), (96, 243), (32, 27)]

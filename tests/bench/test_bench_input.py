@@ -8,22 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.bench.data import RepeatedMotion, make_cache
-from glagcn.bench.reference_input import ReferenceLoader
-from glagcn.bench.reference_steps import ReferenceStepper, reference_mpjpe
-from glagcn.bench.reference_weights import reference_of
-from glagcn.bench.streaming import cut
-from glagcn.config import parse_command_line
-from glagcn.data.cache import open_cache
-from glagcn.data.plan import EpochPlan, WindowIds, share
-from glagcn.data.sources.facts_3dhp import TRAIN_SEQUENCES
-from glagcn.data.windows import FrameStore
-from glagcn.engine.evaluation import predict_frames, scored_frames
-from glagcn.engine.metrics import joint_errors
-from glagcn.engine.ranks import Ranks
-from glagcn.engine.step import Stepper
+from glagcn.bench.launched.streaming import cut
+from glagcn.bench.reference.loader import ReferenceLoader
+from glagcn.bench.reference.steps import ReferenceStepper, reference_mpjpe
+from glagcn.bench.reference.weights import reference_of
+from glagcn.bench.synthetic_data import RepeatedMotion, make_cache
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.sources.mpi_inf_3dhp.facts import TRAIN_SEQUENCES
+from glagcn.data.windows.plan import EpochPlan, WindowIds, share
+from glagcn.data.windows.store import FrameStore
+from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.evaluate import scored_frames
+from glagcn.evaluation.metrics import joint_errors
+from glagcn.evaluation.predict import predict_frames
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
+from glagcn.training.step import Stepper
 
 SKELETON = get_skeleton("mpi3dhp17")
 CPU = torch.device("cpu")
@@ -53,7 +54,7 @@ def test_windows_are_ours(cache, frames):
 def test_windows_are_the_published_ones():
     arrays = dict(np.load(Path(__file__).parents[1] / "golden" / "windows_3dhp_27f.npz"))
     picks = json.loads(str(arrays["picks"]))
-    from tests.data.test_windows import golden_split
+    from tests.data.windows.test_windows import golden_split
 
     split, first = golden_split(arrays, picks)
     loader = ReferenceLoader(split, SKELETON, 27)

@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from glagcn.bench.measure import interleaved
-from glagcn.engine.memory import peak_memory
+from glagcn.training.hardware.memory import peak_memory
 
 CPU = torch.device("cpu")
 
@@ -26,7 +26,9 @@ def test_works_take_turns_and_the_first_rounds_do_not_count(monkeypatch):
 def test_the_memory_of_a_process_is_its_own():
     """A process that is started by a large one is not large."""
     held = np.ones(600 * 2**20, dtype=np.uint8)
-    code = "import torch; from glagcn.engine.memory import peak_memory; print(peak_memory(torch.device('cpu')))"
+    code = (
+        "import torch; from glagcn.training.hardware.memory import peak_memory; print(peak_memory(torch.device('cpu')))"
+    )
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) < held.nbytes < peak_memory(CPU)

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from glagcn.bench.reference_model import ReferenceModel
-from glagcn.bench.reference_weights import reference_of
-from glagcn.engine.inference import load_model
-from glagcn.engine.published import published_state
+from glagcn.bench.reference.model import ReferenceModel
+from glagcn.bench.reference.weights import reference_of
+from glagcn.checkpoints.load import load_model
+from glagcn.checkpoints.published.layout import published_weights
+from glagcn.checkpoints.published.reader import published_state
 from glagcn.model.network import LiftingNetwork
-from glagcn.model.published import published_weights
 from glagcn.skeleton import get_skeleton
 from tests.model import reference
 

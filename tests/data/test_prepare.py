@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 import tiny_3dhp
 
-from glagcn.data import report
-from glagcn.data.cache import open_cache
-from glagcn.data.find import find_3dhp
+from glagcn.data.cache.reader import open_cache
 from glagcn.data.prepare import ensure_cache, prepare_3dhp
 from glagcn.data.report import short_sequences_line, summary_lines, valid_frames_line
-from glagcn.data.sources.facts_3dhp import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
+from glagcn.data.sources.find import find_3dhp
+from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 from glagcn.errors import UserError
 
 FRAMES = 12
@@ -106,7 +105,7 @@ def test_what_was_read_is_said(release, monkeypatch):
 
 
 def test_progress_is_a_plain_line_now_and_then(release, monkeypatch):
-    monkeypatch.setattr(report, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("glagcn.progress.SECONDS_BETWEEN_LINES", 0.0)
     said = []
     prepare_3dhp(raw=release, say=said.append)
     lines = [line for line in said if line.startswith("read ")]

@@ -5,7 +5,7 @@ import pytest
 import tiny_3dhp
 import tiny_videopose3d
 
-from glagcn.data.cache import open_cache
+from glagcn.data.cache.reader import open_cache
 from glagcn.data.prepare import prepare_3dhp, prepare_videopose3d
 from glagcn.data.selection import check_selection, select
 from glagcn.errors import UserError

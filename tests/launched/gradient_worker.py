@@ -8,14 +8,14 @@ import sys
 import numpy as np
 import torch
 
-from glagcn import launcher
-from glagcn.config import parse_command_line
-from glagcn.data.plan import share
-from glagcn.data.windows import Batch
-from glagcn.engine.ranks import Ranks
-from glagcn.engine.step import Stepper
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.windows.plan import share
+from glagcn.data.windows.store import Batch
+from glagcn.distributed import launcher
+from glagcn.distributed.ranks import Ranks
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
+from glagcn.training.step import Stepper
 
 
 def main() -> None:

@@ -3,7 +3,7 @@
 import sys
 
 from glagcn import cli
-from glagcn.engine import runlock
+from glagcn.runs import lock
 
-runlock.PATIENCE_S = 1.0
+lock.PATIENCE_S = 1.0
 sys.exit(cli.train_main())

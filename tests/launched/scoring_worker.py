@@ -7,14 +7,15 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from glagcn import launcher
-from glagcn.config import parse_command_line
-from glagcn.data.windows import FrameStore
-from glagcn.engine.evaluation import EvaluationSet, evaluate, scored_frames, write_results
-from glagcn.engine.ranks import Ranks
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.windows.store import FrameStore
+from glagcn.distributed import launcher
+from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames
+from glagcn.evaluation.results import write_results
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from tests.engine.splits import make_split
+from tests.splits import make_split
 
 
 def main() -> None:

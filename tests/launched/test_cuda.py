@@ -6,24 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.config import parse_command_line
-from glagcn.data import windows
-from glagcn.data.cache import open_cache
-from glagcn.data.cache_writer import write_cache
-from glagcn.data.plan import WindowIds, share
-from glagcn.data.views import ViewChange
-from glagcn.data.windows import Batch, FrameStore
-from glagcn.engine import numerics
-from glagcn.engine.optimizers import build_optimizer, step_unless
-from glagcn.engine.peaks import measure_peaks
-from glagcn.engine.ranks import Ranks
-from glagcn.engine.rehearsal import rehearse
-from glagcn.engine.step import Stepper
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.windows import store as store_module
+from glagcn.data.windows.camera_augmentation import ViewChange
+from glagcn.data.windows.plan import WindowIds, share
+from glagcn.data.windows.store import Batch, FrameStore
+from glagcn.distributed import precision
+from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
-from tests.data.test_streamed import RandomSource, both_stores
-from tests.data.test_views import walking_split
-from tests.data.test_windows import SKELETON, make_split
+from glagcn.training.hardware.peaks import measure_peaks
+from glagcn.training.optim.optimizers import build_optimizer, step_unless
+from glagcn.training.rehearsal import rehearse
+from glagcn.training.step import Stepper
+from tests.data.windows.test_camera_augmentation import walking_split
+from tests.data.windows.test_streamed import RandomSource, both_stores
+from tests.data.windows.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
 
 pytestmark = [
@@ -40,7 +40,7 @@ homes = pytest.mark.parametrize("fits", [True, False], ids=["frames on the devic
 @homes
 def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
     split = make_split([40, 20])
-    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
+    monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     store = FrameStore(split, SKELETON, 27, torch.device("cuda"))
     assert store.home.type == ("cuda" if fits else "cpu")
     host = FrameStore(split, SKELETON, 27, torch.device("cpu"))
@@ -54,7 +54,7 @@ def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
 @pytest.mark.parametrize("reuse", [True, False])
 def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
     """The host asks for all batches while the device still works on the first."""
-    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
+    monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     split = walking_split()
     store, host = (FrameStore(split, SKELETON, 27, torch.device(name), change=CHANGE) for name in ("cuda", "cpu"))
     read = []
@@ -68,7 +68,7 @@ def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
 
 @homes
 def test_batches_travel_from_pinned_memory(monkeypatch, fits):
-    monkeypatch.setattr(windows, "fits_device", lambda nbytes, device: fits)
+    monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     store = FrameStore(walking_split(), SKELETON, 27, torch.device("cuda"), change=CHANGE)
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
@@ -134,10 +134,10 @@ def test_steps_of_a_graph_are_those_without(name):
 
 
 def cuda_stepper(*flags):
-    """-> a stepper that has rehearsed, and 20 windows."""
+    """-> a stepper that has rehearsed, and 20 store."""
     config, _ = parse_command_line(["-d", "demo", *flags])
     ranks = Ranks(config)
-    config = numerics.set_up(config, ranks.device)
+    config = precision.set_up(config, ranks.device)
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3, 3), 16, sequence_layers=1, dropout=0.0)
     stepper = Stepper(config, ranks, model, frozenset({8}))
@@ -197,8 +197,8 @@ def test_memory_that_runs_out_ends_in_advice():
 
 @pytest.mark.launched
 def test_bfloat16_learns_as_float32_does(run, tmp_path):
-    for precision in ("fp32", "bf16"):
-        assert run(f"--precision {precision} --max_steps 60 --run {precision}").code == 0
+    for name in ("fp32", "bf16"):
+        assert run(f"--precision {name} --max_steps 60 --run {name}").code == 0
     exact, rounded = (json.loads((tmp_path / name / "result.json").read_text()) for name in ("fp32", "bf16"))
     assert rounded["mpjpe_mm"] == pytest.approx(exact["mpjpe_mm"], rel=0.1)
 

@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.model import blocks
-from glagcn.model.folded import folded
+from glagcn.model.fold_batchnorm import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 

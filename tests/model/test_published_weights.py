@@ -7,11 +7,11 @@ import pytest
 import reference
 import torch
 
-from glagcn.engine.inference import load_model
-from glagcn.engine.published import published_state
+from glagcn.checkpoints.load import load_model
+from glagcn.checkpoints.published.layout import load_published_weights, published_places, published_weights
+from glagcn.checkpoints.published.reader import published_state
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
-from glagcn.model.published import load_published_weights, published_places, published_weights
 from glagcn.skeleton import get_skeleton
 
 

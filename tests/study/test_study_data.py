@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from glagcn.data.cache_writer import write_cache
-from glagcn.data.demo import DemoSource
-from tests.commands import TINY, assert_refused, listing
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.sources.demo.source import DemoSource
+from tests.command_line import TINY, assert_refused, listing
 
 pytestmark = pytest.mark.launched
 

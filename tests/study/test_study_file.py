@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from glagcn.config import resolve
+from glagcn.config.resolve import resolve
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
 

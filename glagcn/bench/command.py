@@ -1,0 +1,63 @@
+"""The arguments of `glagcn bench`.  Nothing here imports torch, so that `--help` is immediate."""
+
+from pathlib import Path
+from typing import Any
+
+from glagcn.config.config import Config
+from glagcn.config.parser import add_options
+from glagcn.config.resolve import resolve
+from glagcn.errors import UserError
+
+PARTS_HELP = (
+    "all: all but gpu, which measures three models on a GPU in at most four minutes, and stream, which writes ten "
+    "times the data (3.7 GB) into a temporary folder"
+)
+
+
+BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
+
+
+# A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
+BENCH_DEFAULTS = {
+    "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
+    "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
+}  # fmt: skip
+
+
+GPU_BENCH_OPTIONS = {"precision", "workers"}  # models and batches are its own, as the trainer's defaults train them
+
+
+def add_bench(verbs: Any) -> None:
+    """Add the verb and its arguments to the subparsers `verbs`."""
+    bench = verbs.add_parser("bench", help="measure this machine: ours, the plain way, and the hardware's limits")
+    bench.add_argument(
+        "part", choices=("input", "step", "eval", "startup", "scaling", "stream", "gpu", "all"), help=PARTS_HELP
+    )
+    bench.add_argument(
+        "--dataset_scale",
+        "--dataset-scale",
+        choices=("demo", "3dhp"),
+        help="how much data: the demo, or sequences as many and as long as in MPI-INF-3DHP (370 MB; the default, but "
+        "for gpu)",
+    )
+    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
+    add_options(bench, Config, BENCH_OPTIONS)
+    bench.set_defaults(verb=_bench)
+
+
+def _bench(options: dict) -> None:
+    part, repeats, json_file, profile = (options.pop(name) for name in ("part", "repeats", "json", "profile"))
+    scale = options.pop("dataset_scale", None) or ("demo" if part == "gpu" else "3dhp")
+    foreign = [f"--{name}" for name in sorted(options.keys() - GPU_BENCH_OPTIONS)] if part == "gpu" else []
+    if foreign:
+        raise UserError(
+            f"{', '.join(foreign)}: glagcn bench gpu measures models and batches of its own; it takes --precision, "
+            "--workers, --repeats, --dataset_scale and --json"
+        )
+    config, _ = resolve(({} if part == "gpu" else BENCH_DEFAULTS) | {"dataset": scale} | options)
+
+    from glagcn.bench.run import run_bench
+
+    print(run_bench(part, config, repeats, json_file, profile))

@@ -1,0 +1,1 @@
+"""`glagcn bench gpu`."""

@@ -1,0 +1,235 @@
+"""`glagcn bench gpu`: how fast a GPU trains the models of the papers, in one command of at most four minutes.
+
+What takes seconds comes first, then what has to be compiled.  The file is written after every entry, so a bench that is
+killed leaves what it had; a measurement that fails becomes an entry with its error.
+"""
+
+import gc
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from glagcn.bench.gpu.steps import cuda_peak, measure_ours, measure_reference
+from glagcn.bench.machine import describe
+from glagcn.bench.parts import measure_evaluation, measure_input
+from glagcn.bench.report import columns, heading, write_report
+from glagcn.bench.setting import Setting
+from glagcn.bench.synthetic_data import make_cache
+from glagcn.config.config import Config
+from glagcn.config.presets import tuned_rate
+from glagcn.config.resolve import to_dict
+from glagcn.data.cache.reader import Cache
+from glagcn.distributed import precision
+from glagcn.distributed.ranks import Ranks
+from glagcn.errors import UserError
+from glagcn.model.floor import Peaks
+from glagcn.training.hardware.peaks import measure_peaks
+from glagcn.training.setup import build_model, load_data
+
+LIMIT_S = 230  # what is not begun by then is left out
+QUICK_S, COMPILED_S = 10, 75  # what a measurement is expected to take, until a compiled one has taken longer
+OTHER_REPEATS = 2  # rounds of input and evaluation
+CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
+HEAD = (
+    "model", "way", "windows", "windows/s", "plain", "of floor", "ms", "host ms", "kernels", "peak GB", "first step, s",
+)  # fmt: skip
+
+Entry = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A model to measure, and how many windows a step takes: all of `batches`, in parts of `micro_batch`.
+
+    name  channels/frames, and the form of the model.
+    """
+
+    name: str
+    channels: int
+    frames: int
+    batches: tuple[int, ...] = (150,)
+    micro_batch: int = 150
+    sequence_layers: int = 3
+    head: str = "unshared"
+
+    def config(self, config: Config) -> Config:
+        """The options of `config` with this model and the largest batch."""
+        return replace(
+            config,
+            channels=self.channels,
+            frames=self.frames,
+            sequence_layers=self.sequence_layers,
+            head=self.head,
+            batch_size=max(self.batches),
+            micro_batch=self.micro_batch,
+            lr=tuned_rate(self.channels),
+        )
+
+
+CASES = (
+    Case("256/81 full", 256, 81, batches=(150, 1200)),  # a GPU's share of the published batch, and all of it
+    Case("96/243 public", 96, 243, sequence_layers=0, head="shared"),
+    Case("32/27 full", 32, 27),
+)
+
+
+def run_gpu(config: Config, repeats: int, json_file: Path | None) -> str:
+    """Measure `CASES` on this machine's GPU; -> the table.  Raises UserError where there is none."""
+    if not torch.cuda.is_available():
+        raise UserError("glagcn bench gpu needs a CUDA device and finds none; glagcn bench all measures a CPU")
+    return table(measure_gpu(config, repeats, CASES, json_file))
+
+
+def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file: Path | None = None) -> dict[str, Any]:
+    """Every way of every case, on a GPU or for trial on a CPU; -> the report, which is written on the way."""
+    began, longest = time.monotonic(), COMPILED_S
+    ranks = Ranks(config)
+    config = precision.set_up(config, ranks.device)
+    with tempfile.TemporaryDirectory(prefix="glagcn_bench_", ignore_cleanup_errors=True) as folder, cold(folder):
+        cache = make_cache(config.dataset, Path(folder))
+        peaks = {"training": measure_peaks(ranks.device, config.precision)}
+        with precision.full_precision():
+            peaks["float32"] = measure_peaks(ranks.device, "fp32")
+        report = {
+            "machine": describe(ranks.device),
+            "peaks": {name: asdict(each) for name, each in peaks.items()},
+            "options": {name: to_dict(config)[name] for name in ("precision", "optimizer", "dataset")}
+            | {"repeats": repeats},
+            "results": [],
+        }
+
+        def keep() -> None:
+            report["seconds"] = time.monotonic() - began
+            if json_file:
+                write_report(report, json_file)
+
+        keep()  # a file that cannot be written is the first thing to say
+        plan = [(case, way) for case in cases for way in WAYS if way != "compiled"]
+        for case, way in plan + [(case, "compiled") for case in cases if "compiled" in WAYS]:
+            now = time.monotonic()
+            if now - began + (longest if way == "compiled" else QUICK_S) > LIMIT_S:
+                found = [{"error": f"left out: {now - began:.0f} of {LIMIT_S} s were over"}]
+            else:
+                given = Given(case.config(config), repeats, ranks, cache, peaks)
+                found = attempt(lambda case=case, way=way, given=given: WAYS[way](case, given))
+                longest = max(longest, time.monotonic() - now if way == "compiled" else 0)
+            clear(ranks.device, compiled=way == "compiled")
+            about = asdict(case) | {"batches": list(case.batches), "way": way}
+            report["results"] += [about | entry for entry in found]
+            keep()
+    return report
+
+
+@dataclass(frozen=True)
+class Given:
+    """What every measurement starts from."""
+
+    config: Config
+    repeats: int
+    ranks: Ranks
+    cache: Cache
+    peaks: dict[str, Peaks]
+
+    def setting(self, peaks: str = "training") -> Setting:
+        """A new model, and the data, with the peaks of so named arithmetic."""
+        data = load_data(self.config, self.ranks, self.cache)
+        model = build_model(self.config, data).to(self.ranks.device)
+        return Setting(self.config, self.repeats, self.ranks, data, model, self.peaks[peaks])
+
+
+def _input(case: Case, given: Given) -> list[Entry]:
+    given = replace(given, repeats=min(given.repeats, OTHER_REPEATS))
+    return [_beside(measure_input(given.setting()), given)]
+
+
+def _evaluation(case: Case, given: Given) -> list[Entry]:
+    given = replace(given, repeats=min(given.repeats, OTHER_REPEATS))
+    return [_beside(measure_evaluation(given.setting("float32")), given)]
+
+
+def _beside(result: dict[str, Any], given: Given) -> Entry:
+    """A result of another part of the bench as an entry of this one."""
+    kept = ("windows", "fraction_of_floor", "ms", "ratio")
+    return {
+        "windows_per_second": result["ours"],
+        "reference_windows_per_second": result["reference"],
+        "peak_memory_bytes": cuda_peak(given.ranks.device),
+    } | {name: result[name] for name in kept}
+
+
+# In the order of the table, which is that of measuring but for what is compiled.
+WAYS: dict[str, Callable[[Case, Given], list[Entry]]] = {
+    "compiled": lambda case, given: measure_ours(given.setting(), case.batches, compiled=True),
+    "eager": lambda case, given: measure_ours(given.setting(), case.batches, compiled=False),
+    "reference float32": lambda case, given: [measure_reference(given.setting(), case.batches[0], tf32=False)],
+    "reference TF32": lambda case, given: [measure_reference(given.setting(), case.batches[0], tf32=True)],
+    "input": _input,
+    "evaluation": _evaluation,
+}
+
+
+def attempt(measure: Callable[[], list[Entry]]) -> list[Entry]:
+    """What `measure` finds, or one entry with its error: other measurements go on after any failure."""
+    try:
+        return measure()
+    except Exception as error:
+        lines = str(error).strip().splitlines() or ["no message"]
+        return [{"error": f"{type(error).__name__}: {lines[0][:200]}"}]
+
+
+def clear(device: torch.device, compiled: bool) -> None:
+    """Give back what a measurement has held, and what it has compiled with its CUDA graphs."""
+    gc.collect()
+    if compiled:
+        torch.compiler.reset()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+@contextmanager
+def cold(folder: str) -> Iterator[None]:
+    """Let compilers keep their results below `folder`: a first step is slow where nothing is there yet."""
+    before = {name: os.environ.get(name) for name in CACHES}
+    os.environ |= {name: str(Path(folder) / name.lower()) for name in CACHES}
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
+
+
+def table(report: dict[str, Any]) -> str:
+    """The entries in columns, model by model, below the machine and its peaks."""
+    order, ways = list(dict.fromkeys(entry["name"] for entry in report["results"])), list(WAYS)
+    entries = sorted(report["results"], key=lambda entry: (order.index(entry["name"]), ways.index(entry["way"])))
+    head = heading(report["machine"], report["peaks"]["training"])
+    errors = [f"{entry['name']}, {entry['way']}: {entry['error']}" for entry in entries if "error" in entry]
+    return "\n".join([head, *columns([HEAD, *map(_row, entries)]), *([""] if errors else []), *errors])
+
+
+def _row(entry: Entry) -> tuple[str, ...]:
+    def cell(name: str, scale: float = 1.0, form: str = ".1f") -> str:
+        value = entry.get(name)
+        return "-" if value is None else format(value / scale, form)
+
+    return (
+        entry["name"],
+        entry["way"],
+        cell("windows", form=",.0f"),
+        cell("windows_per_second", form=",.0f"),
+        cell("reference_windows_per_second", form=",.0f"),
+        cell("fraction_of_floor", 0.01) + " %" if "fraction_of_floor" in entry else "failed",
+        cell("ms"),
+        cell("host_ms"),
+        cell("kernels", form=",.0f"),
+        cell("peak_memory_bytes", 1e9, ".2f"),
+        cell("seconds_to_first_step"),
+    )

@@ -1,0 +1,1 @@
+"""Measurements that start processes of their own."""

@@ -1,0 +1,1 @@
+"""A plain implementation of the published network and its loader, to measure against."""

@@ -1,0 +1,71 @@
+"""Write a model of ours as a checkpoint of the published project, for people with the published code."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.load import check_finite, restore
+from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
+from glagcn.checkpoints.published.recognise import SKELETONS
+from glagcn.errors import UserError
+from glagcn.files import write_atomically
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import graph_flag
+
+PREFIX = "module."  # the published code saves and loads a model inside DataParallel
+
+
+def export_published(source: Path, target: Path) -> None:
+    """Write the checkpoint of ours `source` in the published layout.
+
+    target  .bin: a dict with the weights as `model_pos`, beside `epoch` and `lr`; .pth: the bare state dict.  There is
+            no optimiser in it: the published code can evaluate the file, not resume from it.
+    Raises UserError where the model has no published form: with a sequence stage or an unshared head, on other joints,
+    or on a graph that the published code does not build for these joints.
+    """
+    if target.suffix not in (".bin", ".pth"):
+        raise UserError(
+            f"--out {target}: expected a name that ends in .bin (a dict with model_pos) or .pth (state dict)"
+        )
+    content = checkpoint.load(source)
+    model = restore(content, source)
+    check_finite(model, source)
+    _check_form(model, source)
+    weights = {PREFIX + name: tensor for name, tensor in _published_state(model).items()}
+    whole: dict[str, Any] = {
+        "epoch": checkpoint.epochs_done(content), "lr": content["config"].get("lr"), "model_pos": weights
+    }  # fmt: skip
+    write_atomically(target, lambda file: torch.save(whole if target.suffix == ".bin" else weights, file))
+
+
+def _check_form(model: LiftingNetwork, source: Path) -> None:
+    if model.skeleton.name not in SKELETONS:
+        raise UserError(f"{source}: the published code has no model of {model.skeleton.name}, so no layout for it")
+    if len(model.sequence) or model.head.unshared is not None:
+        raise UserError(
+            f"{source}: the published models have no sequence stage and a shared head, and this one has "
+            f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; their layout cannot hold it"
+        )
+    if model.relative:
+        raise UserError(
+            f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on "
+            "joints relative to the root; train with --no-relative_input to export"
+        )
+    if model.graph.links != model.skeleton.links or model.causal:
+        raise UserError(
+            f"{source}: the published code would run these weights on its own graph of {model.skeleton.name}, around "
+            f"the centre frame, and they were trained on {model.graph.name}{', causally' if model.causal else ''}; "
+            f"train with --graph {graph_flag(model.skeleton)} to export"
+        )
+
+
+def _published_state(model: LiftingNetwork) -> dict[str, Tensor]:
+    """The published weights; a model fed COCO joints owns an input normalisation there, which it never applies."""
+    weights = published_weights(model)
+    if model.input_norm is None:
+        unused = torch.nn.BatchNorm1d(2 * model.skeleton.num_joints).state_dict()
+        weights |= {INPUT_NORM + name: tensor for name, tensor in unused.items()}
+    return weights

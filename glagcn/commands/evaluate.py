@@ -1,0 +1,85 @@
+"""`main_sagcn_gpus.py --evaluate` and `glagcn evaluate`: score a checkpoint on the test set."""
+
+from pathlib import Path
+
+from glagcn.checkpoints.load import Trained, check_skeleton, differences, load_trained
+from glagcn.config.config import Config
+from glagcn.data.dataset import open_data
+from glagcn.data.selection import select_test
+from glagcn.data.windows.store import FrameStore
+from glagcn.distributed import precision
+from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate, scored_frames
+from glagcn.evaluation.results import about_evaluation, headline, write_results
+from glagcn.files import make_folder
+from glagcn.rendering.figures import skeleton_figure
+from glagcn.runs.log import RunLog
+from glagcn.skeleton import get_skeleton
+
+
+def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
+    """Evaluate the checkpoint that --evaluate names; print the tables and write the result files."""
+    log = RunLog(silent=not ranks.is_main)
+    with ranks.agree():  # before a cache is written
+        trained = load_trained(config, origin)
+    for assumption in trained.assumed:
+        log.say(f"note: {assumption}")
+    cache = open_data(config, ranks, log.say)
+    skeleton = get_skeleton(cache.skeleton)
+    folder = results_folder(config, trained)
+    with ranks.agree():
+        check_skeleton(trained, skeleton, str(cache.path))
+        split = select_test(cache, config.subjects_test, config.actions, config.downsample)
+        frames = scored_frames(split, config.test_frames)
+        if ranks.is_main and not config.dry_run:  # not only after all the work
+            make_folder(folder, "--output" if config.output else "--output is not given, and")
+    model = trained.model.to(ranks.device)
+    warnings = differences(trained, cache)
+    for warning in warnings:
+        log.say(f"WARNING: {warning}")
+    log.say(
+        f"Evaluating {trained.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
+    )
+    if config.dry_run:
+        log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
+        return
+    store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
+    with precision.full_precision():
+        data = EvaluationSet("test", split, store, frames)
+        evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.test_flip)
+    with ranks.agree():
+        if evaluation:
+            about = about_evaluation(config, cache, trained.path, ranks) | {"warnings": warnings}
+            result = write_results(evaluation, folder, about)
+            text = evaluation.suite.show(evaluation, config.by_subject)
+            _report(
+                evaluation, folder, log,
+                f"{text}\n\n{headline(result)}. Written to {folder}: result.json, {evaluation.suite.files}",
+            )  # fmt: skip
+
+
+def results_folder(config: Config, trained: Trained) -> Path:
+    """Where the results go: --output, or beside the checkpoint.
+
+    A published file, and an earlier state of a run, gets a folder of its own name there: a folder holds one result.
+    """
+    if config.output:
+        return Path(config.output)
+    if trained.options is not None and not trained.path.stem.startswith("epoch_"):
+        return trained.path.parent
+    own = trained.path.with_suffix("")
+    return trained.path.with_name(f"{trained.path.name}_results") if own.is_file() else own
+
+
+def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:
+    """Say it; and in a folder that is no run's, with curves of its own, leave it for TensorBoard too."""
+    if (folder / "config.json").exists():
+        log.say(text)
+        return
+    kept = RunLog(folder)
+    kept.say(text)
+    kept.record("test", 0, evaluation.scalars)
+    for kind, values in evaluation.suite.curves(evaluation.figures).items():
+        kept.record(kind, 0, values)
+    kept.figure("test/skeletons", skeleton_figure(evaluation), 0)
+    kept.close()

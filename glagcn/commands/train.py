@@ -1,0 +1,193 @@
+"""`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
+from glagcn.config.config import Config
+from glagcn.config.resolve import to_dict
+from glagcn.data.dataset import open_data
+from glagcn.distributed.ranks import Ranks
+from glagcn.errors import UserError
+from glagcn.evaluation.results import about_evaluation, headline, write_results
+from glagcn.files import make_folder
+from glagcn.model.network import LiftingNetwork
+from glagcn.runs.folder import RunFolder, finished_result
+from glagcn.runs.lock import RunLock
+from glagcn.runs.log import Moment, RunLog
+from glagcn.training.baselines import mean_pose_error, place_of
+from glagcn.training.optim.schedule import fitted, last_step, step_sizes
+from glagcn.training.setup import build_model, load_data
+from glagcn.training.step import Stepper
+from glagcn.training.summary import summary_text
+from glagcn.training.trainer import Progress, RunData, Trainer
+from glagcn.training.warm_start import Start, start_from
+
+# How the state that is evaluated at the end was chosen, for the log.
+CHOSEN = {
+    "validation": "the best on the held-out training sequences; the test set was read once",
+    "test": "chosen on the test set, as published: the figures flatter it",
+    "last": "the last one; the test set was read once",
+}
+
+
+def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
+    """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
+    voice = RunLog(silent=not ranks.is_main)
+    check_processes(config, ranks)
+    folder = RunFolder(Path(config.checkpoint) / config.run_name)
+    config = _as_fitted_before(config, ranks, folder)
+    data = load_data(config, ranks, open_data(config, ranks, voice.say))
+    check_batch(data.plan.batch_size, ranks.world_size)
+    config = fitted(replace(config, stream="on" if data.is_streamed else "off"), data.plan)
+    model = build_model(config, data)
+    summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
+    if config.dry_run:
+        voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
+        return
+
+    with RunLock(folder.path, voice.say) as lock:
+        with ranks.agree():
+            if ranks.is_main and folder.path.is_dir():
+                lock.take()  # before what lies there is read
+        config = _without_own_state(config, folder)
+        content, start = _open_folder(config, ranks, folder, lock, data, model)
+        done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
+        if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
+            voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
+            return
+        log = _open_log(ranks, folder, data, content)
+        log.say(summary)
+        log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
+        if start:
+            log.say(start.said)
+        log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
+        try:
+            trainer = Trainer(
+                config, ranks, data, Stepper(config, ranks, model, step_sizes(config, data.plan)), folder, log
+            )
+            if content or (start and start.content):
+                trainer.restore(content or start.content)
+            trainer.run()
+            _conclude(trainer, results_folder(config, folder))
+        finally:
+            log.close()
+
+
+def results_folder(config: Config, folder: RunFolder) -> Path:
+    """Where result.json and its companions go: --output, or the run folder."""
+    return Path(config.output) if config.output else folder.path
+
+
+def check_processes(config: Config, ranks: Ranks) -> None:
+    """Refuse what cannot work with these processes.  Raises UserError."""
+    if config.batch_size is not None and config.batch_size < ranks.world_size:
+        raise UserError(
+            f"--batch_size {config.batch_size} is smaller than the {ranks.world_size} processes; "
+            f"expected at least {ranks.world_size} windows, or start fewer processes"
+        )
+
+
+def check_batch(fitting: int, processes: int) -> None:
+    """Refuse a batch that was fitted to the run and leaves processes without windows.  Raises UserError."""
+    if fitting < processes:
+        raise UserError(
+            f"the batch that fits this run has {fitting} windows, and there are {processes} processes; "
+            f"give --batch_size {processes} or more, or start fewer processes"
+        )
+
+
+def _as_fitted_before(config: Config, ranks: Ranks, folder: RunFolder) -> Config:
+    """The options with what a run that is there already was fitted with: made longer, it keeps its batch."""
+    if config.fresh:
+        return config
+    held = ranks.from_main(folder.options() if ranks.is_main else None)
+    open_ones = [name for name in ("batch_size", "warmup") if getattr(config, name) is None]
+    return replace(config, **{name: held.get(name) for name in open_ones})
+
+
+def _without_own_state(config: Config, folder: RunFolder) -> Config:
+    """The options without a --resume that names the state which the run goes on from anyway."""
+    if not config.resume or config.fresh or not folder.last.exists():
+        return config
+    named = next((place for place in checkpoint_places(config, config.resume) if place.is_file()), None)
+    return replace(config, resume=None) if named and named.samefile(folder.last) else config
+
+
+def _open_folder(
+    config: Config, ranks: Ranks, folder: RunFolder, lock: RunLock, data: RunData, model: LiftingNetwork
+) -> tuple[dict[str, Any] | None, Start | None]:
+    """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the
+    folder."""
+    start = None
+    with ranks.agree():  # refuse before anything is written
+        now = data.plan.num_windows, data.cache.fingerprint
+        content = None if config.fresh else folder.resume(config, *now)
+        if content is None and config.resume:
+            path = find_checkpoint(config, "--resume", config.resume)
+            start = start_from(path, config, model, *now)
+    steps = ranks.gather_objects(content["progress"]["step"] if content else None)
+    if len(set(steps)) > 1:
+        raise UserError(
+            f"the processes see different states in {folder.last} (steps {steps}, by rank); "
+            "put the run folder on a file system of all nodes with -c DIR"
+        )
+    with ranks.agree():
+        if ranks.is_main and config.output:
+            make_folder(Path(config.output), "--output")
+        if ranks.is_main:
+            folder.create(config, lock, fresh=config.fresh, begins=content is None)
+    return content, start
+
+
+def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str, Any] | None) -> RunLog:
+    """The run's log, after going back to where last.pt was written; silent on all ranks but the first."""
+    progress = content["progress"] if content else asdict(Progress())
+    moment = Moment(progress["step"], data.plan.windows_until(progress["step"]), progress["seconds"])
+    with ranks.agree():
+        if ranks.is_main:
+            folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
+        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=moment)
+    return log
+
+
+def _conclude(trainer: Trainer, target: Path) -> None:
+    """Evaluate best.pt and write the result to the folder `target`."""
+    folder, progress, cache = trainer.folder, trainer.progress, trainer.data.cache
+    with trainer.ranks.agree():
+        best = checkpoint.load(folder.best)
+    trainer.stepper.model.load_state_dict(best["model"])
+    evaluation = trainer.evaluate(trainer.data.test)
+    if evaluation is None:
+        return
+    if trainer.watched is not trainer.data.test:
+        # Not kept when the run goes on: only its end has to do with the test set.
+        marks = trainer.marks()
+        trainer.log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
+        trainer.log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+    chosen = CHOSEN[trainer.config.select_on]
+    mean_pose = mean_pose_error(trainer.data, trainer.data.test)
+    windows = trainer.data.plan.windows_until(progress.step)
+    place = place_of(trainer.config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
+    about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
+        "step": best["progress"]["step"],
+        "trained_steps": progress.step,
+        "selected_on": trainer.config.select_on,
+        "validation_mm": best["progress"]["best_mm"] if trainer.config.select_on == "validation" else None,
+        "windows": trainer.data.plan.windows_until(best["progress"]["step"]),
+        "trained_windows": windows,
+        "training_seconds": round(progress.seconds, 1),
+        "mean_pose_mm": mean_pose,
+        "place": asdict(place) if place else None,
+    }
+    result = write_results(evaluation, target, about)
+    trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
+    trainer.log.say(
+        f"Done: {headline(result)}; the mean pose scores {result['mean_pose_mm']:.1f} mm. "
+        f"State of step {result['step']}, {chosen}; {progress.seconds:.0f} s of training. "
+        f"Results and curves: {target}"
+    )
+    if place:
+        trainer.log.say(place.text())

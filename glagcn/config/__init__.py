@@ -1,0 +1,1 @@
+"""All options of a run: flags, presets, checks."""

@@ -1,0 +1,186 @@
+"""One HDF5 file per data set and 2D source: raw values, their table of sequences, checksums, and where they came from.
+
+Layout (version 1), with every array contiguous so that it can be mapped into memory:
+
+    (user block)        version, size, and a checksum of everything but the arrays below: see seal.py
+    /                   attributes: dataset, keypoints, annotation, skeleton, joints, notes, provenance (the last
+                        three JSON)
+    /train, /test
+      sequences         [S] table: name, subject, camera, start, length, fps, width, height
+      pixels            [F,V,2] float32        millimetres   [F,V,3] float32, camera coordinates
+                        V is the number of input joints of the skeleton for the one, of its joints for the other
+      valid             [F] uint8              activity      [F] uint8, left out where the source has none
+                        each of the arrays with the attribute crc32, the checksum of its bytes
+"""
+
+import hashlib
+import json
+import zlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from glagcn.data.cache.seal import check_seal, damaged
+from glagcn.data.sequence import SequenceInfo
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+CACHE_VERSION = 1
+SPLITS = ("train", "test")
+ARRAYS = ("pixels", "millimetres", "valid", "activity")
+CHECKED_AT_ONCE = 1 << 20  # bytes
+TEXTS = ("dataset", "keypoints", "annotation", "skeleton", "joints", "notes", "provenance")
+TABLE = np.dtype(
+    [
+        ("name", "S64"), ("subject", "S32"), ("camera", "<i4"), ("start", "<i8"), ("length", "<i8"),
+        ("fps", "<f8"), ("width", "<i4"), ("height", "<i4"),
+    ]
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Split:
+    """The sequences of "train" or "test", one after the other.
+
+    sequences    S rows of the table.
+    starts       [S] int64, the first frame of each sequence in the arrays below.
+    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.  Like millimetres a
+                 copy-on-write map of the file: processes of one node share its pages, and writing to it changes
+                 nothing but this process.
+    millimetres  [F,V,3] float32, camera coordinates, absolute.
+    valid        [F] bool: frames that are scored.
+    activity     [F] uint8, 1..7 (0: none), or None where the source has no such table.
+    """
+
+    sequences: tuple[SequenceInfo, ...]
+    starts: np.ndarray
+    pixels: np.ndarray
+    millimetres: np.ndarray
+    valid: np.ndarray
+    activity: np.ndarray | None
+
+
+@dataclass(frozen=True)
+class Cache:
+    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+
+    fingerprint  of the sequences and frames of both splits: two caches share it where they hold the same data, wherever
+                 they lie, whenever they were made.
+    """
+
+    path: Path
+    dataset: str
+    keypoints: str
+    annotation: str
+    skeleton: str
+    train: Split
+    test: Split
+    provenance: dict
+    notes: tuple[str, ...]
+    fingerprint: str
+
+
+def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
+    """The file name of a cache, e.g. "3dhp_gt_univ.h5"; an empty annotation is left out: "demo_gt.h5"."""
+    return "_".join(filter(None, (dataset, keypoints, annotation))) + ".h5"
+
+
+def open_cache(path: Path, verify: bool = True) -> Cache:
+    """Open the cache at `path`, the big arrays mapped, not read.  `verify` compares the checksum of every array.
+
+    Raises UserError when it is not there, not HDF5, truncated, damaged, of another version, or when skeleton,
+    shapes and table do not fit each other.
+    """
+    try:
+        check_seal(path, CACHE_VERSION)
+        with h5py.File(path, "r", locking=False) as file:
+            header = _read_header(file, path)
+            train, test = (_read_split(file, path, name, header["skeleton"], verify) for name in SPLITS)
+            fingerprint = _fingerprint(file, path)
+    except FileNotFoundError as error:
+        raise UserError(f"there is no cache {path}; write it with `glagcn prepare`") from error
+    except OSError as error:
+        raise damaged(path, f"it cannot be read ({error})") from error
+    notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
+    identity = {key: header[key] for key in ("dataset", "keypoints", "annotation", "skeleton")}
+    return Cache(
+        path=path, **identity, train=train, test=test, provenance=provenance, notes=notes, fingerprint=fingerprint
+    )
+
+
+def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
+    header = {key: str(file.attrs[key]) for key in TEXTS}
+    joints = get_skeleton(header["skeleton"]).joints
+    if tuple(json.loads(header["joints"])) != joints:
+        raise UserError(
+            f"{path}: the joints of skeleton {header['skeleton']!r} are {header['joints']}; "
+            f"expected {', '.join(joints)}. Remove it and prepare it again."
+        )
+    return header
+
+
+def _fingerprint(file: h5py.File, path: Path) -> str:
+    """Of the tables and the checksums of the arrays, which were taken when the cache was written: no array is read."""
+    digest = hashlib.sha256()
+    for split in SPLITS:
+        digest.update(file[split]["sequences"][()].tobytes())
+        for name in ARRAYS:
+            if name not in file[split]:
+                continue
+            if "crc32" not in file[split][name].attrs:
+                raise damaged(path, f"{split}/{name} lacks its checksum")
+            digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: bool) -> Split:
+    group, joint_set = file[name], get_skeleton(skeleton)
+    table = group["sequences"][()]
+    frames = int(table["length"].sum())
+    arrays = {
+        "pixels": _map(path, group["pixels"], "<f4", (frames, joint_set.num_input_joints, 2)),
+        "millimetres": _map(path, group["millimetres"], "<f4", (frames, joint_set.num_joints, 3)),
+        "valid": np.array(_map(path, group["valid"], "u1", (frames,))),
+    }
+    if "activity" in group:
+        arrays["activity"] = np.array(_map(path, group["activity"], "u1", (frames,)))
+    if verify:
+        for key in arrays:
+            if _checksum(path, group[key]) != int(group[key].attrs["crc32"]):
+                raise damaged(path, f"the checksum of {name}/{key} does not fit")
+    activity = arrays.get("activity")
+    sequences = tuple(_info(row) for row in table)
+    return Split(
+        sequences,
+        table["start"].astype(np.int64),
+        arrays["pixels"],
+        arrays["millimetres"],
+        arrays["valid"] != 0,
+        activity,
+    )
+
+
+def _info(row: np.void) -> SequenceInfo:
+    name, subject, camera, _, length, fps, width, height = row.item()
+    return SequenceInfo(name.decode(), subject.decode(), camera, length, fps, width, height)
+
+
+def _map(path: Path, dataset: h5py.Dataset, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    offset = dataset.id.get_offset()
+    if dataset.shape != shape or dataset.dtype != np.dtype(dtype) or offset is None:
+        found = f"{dataset.dtype} {dataset.shape}" + ("" if offset is not None else ", not contiguous")
+        raise damaged(path, f"{dataset.name} is {found}; expected contiguous {np.dtype(dtype)} {shape}")
+    return np.memmap(path, dtype, mode="c", offset=offset, shape=shape)
+
+
+def _checksum(path: Path, dataset: h5py.Dataset) -> int:
+    """The crc32 of an array's bytes, read and not mapped: a map would count to the memory of the process."""
+    checksum, left, piece = 0, dataset.nbytes, memoryview(bytearray(CHECKED_AT_ONCE))
+    with path.open("rb", buffering=0) as file:
+        file.seek(dataset.id.get_offset())
+        while count := file.readinto(piece[:left]):
+            checksum = zlib.crc32(piece[:count], checksum)
+            left -= count
+    return checksum

@@ -1,0 +1,217 @@
+"""Writing a cache: whole or not at all, one sequence in memory at a time."""
+
+import contextlib
+import io
+import json
+import os
+import secrets
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from glagcn.data.cache.reader import ARRAYS, CACHE_VERSION, SPLITS, TABLE, TEXTS
+from glagcn.data.cache.seal import USER_BLOCK, seal
+from glagcn.data.sequence import Sequence, SequenceInfo
+from glagcn.data.sources import Source
+from glagcn.errors import UserError
+from glagcn.skeleton import Skeleton, get_skeleton
+
+Counter = Callable[[int, int, str], None]
+"""Called after each sequence with frames written so far, frames of both splits, and the split and sequence."""
+
+
+def write_cache(path: Path, source: Source, progress: Counter | None = None) -> None:
+    """Write all of `source` to `path`, one sequence in memory at a time.
+
+    The file appears only when it is complete: it is written beside its place, flushed to disk and renamed, and
+    removed on any error.  Raises UserError when a split is empty, the test split has no valid frame, or the file
+    cannot be written; and whatever the source raises.
+    """
+    # A process id alone is not unique on a folder that several machines or containers share.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    try:
+        with _refusals(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            disk = _Disk(temporary, path)
+        with disk:
+            arrays = _write_file(disk, source, progress)
+        disk.check()
+        with _refusals(path):
+            seal(temporary, CACHE_VERSION, arrays)
+            _flush(temporary)
+            temporary.replace(path)
+            _flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn a refusal of the system into a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise _refused(path, error) from error
+
+
+def _refused(path: Path, error: OSError) -> UserError:
+    return UserError(
+        f"cannot write the cache {path}: {error}. Is the folder writable, and is there room? "
+        "Choose another place with --cache_dir (training) or --out (glagcn prepare)."
+    )
+
+
+class _Disk(io.FileIO):
+    """The file that h5py writes to.  A refusal of the system is kept for `check`, and h5py is told that all is well.
+
+    libhdf5 cannot live with a full disk: it reports the failure thousands of times, and crashes when the program ends.
+    """
+
+    def __init__(self, temporary: Path, path: Path) -> None:
+        super().__init__(temporary, "w+")
+        self.path = path
+        self.refusal: OSError | None = None
+
+    def write(self, content: memoryview) -> int:
+        """Write all of `content`, or remember why the system refused; -> its length either way."""
+        view = memoryview(content)
+        done = 0
+        try:
+            while self.refusal is None and done < len(view):
+                done += super().write(view[done:])
+        except OSError as error:
+            self.refusal = error
+        return len(view)
+
+    def truncate(self, size: int | None = None) -> int:
+        """Set the file's size, or remember why the system refused."""
+        try:
+            return super().truncate(size)
+        except OSError as error:
+            self.refusal = self.refusal or error
+            return size or 0
+
+    def close(self) -> None:
+        """Close the file; remember a refusal that comes as late as this."""
+        try:
+            super().close()
+        except OSError as error:  # network file systems may refuse as late as here
+            self.refusal = self.refusal or error
+
+    def check(self) -> None:
+        """Raise UserError, naming the cache `path`, when the system has refused anything."""
+        if self.refusal is not None:
+            raise _refused(self.path, self.refusal) from self.refusal
+
+
+def _write_file(disk: _Disk, source: Source, progress: Counter | None) -> list[tuple[int, int]]:
+    """Write the HDF5 file; returns the (offset, bytes) of its arrays."""
+    with h5py.File(disk, "w", userblock_size=USER_BLOCK) as file:
+        _write_splits(file, disk, source, progress)
+        _write_header(file, source)
+        file.flush()
+        arrays = [array for split in SPLITS for array in _arrays(file[split])]
+        places = [(int(array.id.get_offset()), int(array.nbytes)) for array in arrays]
+    return places
+
+
+def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Counter | None) -> None:
+    skeleton = get_skeleton(source.skeleton)
+    # All tables first: they are cheap, and a missing test set should not be found after minutes of reading.
+    tables = {split: _table(split, source.infos(split)) for split in SPLITS}
+    total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
+    some_valid = False
+    for split, table in tables.items():
+        group = file.create_group(split)
+        writer = _SplitWriter(group, int(table["length"].sum()), skeleton)
+        for row, sequence in zip(table, source.read(split), strict=True):
+            if (sequence.info.name.encode(), sequence.info.length) != (bytes(row["name"]), row["length"]):
+                raise ValueError(f"the source announced {row} and then read {sequence.info}")
+            writer.append_all(sequence)
+            disk.check()
+            some_valid |= split == "test" and bool(sequence.valid.any())
+            done += sequence.info.length
+            if progress:
+                progress(done, total, f"{split} {sequence.info.name}")
+        writer.finish()
+        group["sequences"] = table
+    if not some_valid:
+        raise UserError("no test frame is valid, so nothing could be scored; is the test set complete?")
+
+
+def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
+    lengths = np.array([info.length for info in infos], dtype=np.int64)
+    if lengths.sum() == 0:
+        raise UserError(f"the {split} split has no frames; nothing was written")
+    if len({info.name for info in infos}) != len(infos) or lengths.min() < 1:
+        raise ValueError(f"names must be unique and lengths positive: {infos}")
+    starts = np.cumsum(lengths) - lengths
+    rows = [
+        (info.name, info.subject, info.camera, start, info.length, info.fps, info.width, info.height)
+        for info, start in zip(infos, starts, strict=True)
+    ]
+    return np.array(rows, dtype=TABLE)
+
+
+def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
+    return [group[name] for name in ARRAYS if name in group]
+
+
+class _SplitWriter:
+    """Appends sequences to the arrays of one split, checksumming what it writes."""
+
+    def __init__(self, group: h5py.Group, frames: int, skeleton: Skeleton) -> None:
+        self.group, self.frames = group, frames
+        self.kinds = {
+            "pixels": ("<f4", (skeleton.num_input_joints, 2)),
+            "millimetres": ("<f4", (skeleton.num_joints, 3)),
+            "valid": ("u1", ()),
+            "activity": ("u1", ()),
+        }
+        self.written: dict[str, int] = {}
+        self.checksums: dict[str, int] = {}
+
+    def append_all(self, sequence: Sequence) -> None:
+        self.append("pixels", sequence.pixels)
+        self.append("millimetres", sequence.millimetres)
+        self.append("valid", sequence.valid.astype(np.uint8))
+        if sequence.activity is not None:
+            self.append("activity", sequence.activity)
+
+    def append(self, name: str, values: np.ndarray) -> None:
+        """Write the next frames of the array `name`, made for all frames on first use, and extend its checksum."""
+        dtype, tail = self.kinds[name]
+        if values.shape[1:] != tail:
+            raise ValueError(f"{name} has shape {values.shape}, expected (frames, *{tail})")
+        if name not in self.group:
+            self.group.create_dataset(name, (self.frames, *tail), dtype)
+        values = np.ascontiguousarray(values, dtype)
+        start = self.written.get(name, 0)
+        self.group[name][start : start + len(values)] = values
+        self.written[name] = start + len(values)
+        self.checksums[name] = zlib.crc32(values, self.checksums.get(name, 0))
+
+    def finish(self) -> None:
+        for name, frames in self.written.items():
+            if frames != self.frames:
+                raise ValueError(f"{name} was given for {frames} of {self.frames} frames")
+            self.group[name].attrs["crc32"] = np.uint32(self.checksums[name])
+
+
+def _write_header(file: h5py.File, source: Source) -> None:
+    file.attrs.update({key: getattr(source, key) for key in TEXTS[:4]})
+    file.attrs["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
+    file.attrs["notes"], file.attrs["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
+
+
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

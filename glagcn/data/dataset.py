@@ -1,0 +1,85 @@
+"""The cache that a run reads: found or prepared, opened, and checked."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from glagcn.config.config import Config
+from glagcn.data.cache.reader import Cache, cache_name, open_cache
+from glagcn.data.prepare import ensure_cache, existing_cache
+from glagcn.data.selection import check_selection
+from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS
+from glagcn.distributed.ranks import Ranks
+from glagcn.errors import UserError
+
+
+def open_data(config: Config, ranks: Ranks, say: Callable[[str], None]) -> Cache:
+    """The cache of the data set, prepared by rank 0 if it is not there yet; one rank of each node verifies it."""
+    path = None
+    with ranks.agree():
+        if ranks.is_main:
+            path = prepare_cache(config, say)
+    path = ranks.from_main(path)
+    with ranks.agree():
+        if not path.exists():
+            raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
+        cache = open_cache(path, verify=ranks.local_rank == 0)
+        check_identity(cache, config)
+    warning = camera_warning(cache)
+    if warning:
+        say(f"WARNING: {warning}")
+    return cache
+
+
+def prepare_cache(config: Config, say: Callable[[str], None]) -> Path:
+    """The path of the cache that the options need, made if it is not there.  Raises UserError where it cannot be."""
+    return ensure_cache(
+        **_cache_options(config),
+        say=say,
+        check=partial(
+            check_selection,
+            subjects_train=config.subjects_train,
+            subjects_test=config.subjects_test,
+            actions=config.actions,
+        ),
+    )
+
+
+def fingerprint_now(config: Config) -> str | None:
+    """The fingerprint of the data that the options choose; None where there is no cache of them yet."""
+    path = existing_cache(**_cache_options(config))
+    return open_cache(path, verify=False).fingerprint if path else None
+
+
+def _cache_options(config: Config) -> dict[str, Any]:
+    return {
+        "dataset": config.dataset,
+        "root": Path(config.root_path),
+        "cache_dir": Path(config.cache_dir) if config.cache_dir else None,
+        "annotation": config.annotation,
+        "keypoints": config.keypoints,
+    }
+
+
+def check_identity(cache: Cache, config: Config) -> None:
+    """Refuse a cache whose name promises other data than it holds.  Raises UserError with both."""
+    held = cache_name(cache.dataset, cache.keypoints, cache.annotation)
+    wanted = cache_name(config.dataset, config.keypoints, config.annotation)
+    if held != wanted:
+        raise UserError(
+            f"{cache.path} holds what belongs into {held}, and {wanted} is needed; "
+            "give the file its own name back, and the next training prepares the right one"
+        )
+
+
+def camera_warning(cache: Cache) -> str | None:
+    """What to say when a cache of 3DHP was prepared with other training cameras than everyone's; else None."""
+    held = cache.provenance.get("cameras")
+    if cache.dataset != "3dhp" or held is None or set(held) == set(DEFAULT_CAMERAS):
+        return None
+    found, usual = (",".join(map(str, cameras)) for cameras in (held, DEFAULT_CAMERAS))
+    return (
+        f"{cache.path} holds the training cameras {found}, not the usual {usual}; results will not be comparable with "
+        "published ones. For the usual ones, remove the file: the next training prepares it anew"
+    )

@@ -1,0 +1,1 @@
+"""The demo: synthetic people, made on the spot."""

@@ -1,0 +1,192 @@
+"""MPI-INF-3DHP as the npz pair that P-STMO's converter writes (univ_annot3), or D3DP's `_ori` pair (annot3)."""
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from glagcn.data.sequence import Sequence, SequenceInfo
+from glagcn.data.sources import SplitName
+from glagcn.data.sources.checks import as_frames, as_valid, check_poses, judged_frames, unscored_note
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
+from glagcn.data.sources.mpi_inf_3dhp.facts import (
+    TEST_FPS,
+    TEST_IMAGE_SIZES,
+    TEST_SEQUENCES,
+    TRAIN_IMAGE_SIZE,
+    TRAIN_SEQUENCES,
+)
+from glagcn.data.sources.provenance import file_record
+from glagcn.data.sources.safe_pickle import load_object
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+# The file name is the only thing that says which annotation an npz holds.
+FILE_NAMES = {
+    "univ": {"train": "data_train_3dhp.npz", "test": "data_test_3dhp.npz"},
+    "annot3": {"train": "data_train_3dhp_ori.npz", "test": "data_test_3dhp_ori.npz"},
+}
+FILE_HINT = "expected an npz with the key 'data', as P-STMO's converter writes it"
+KEYS = {"train": "'S1 Seq1' to 'S8 Seq2'", "test": "'TS1' to 'TS6'"}
+
+
+class NpzPair:
+    """A train and a test npz in one folder, as a Source.
+
+    An npz is one pickled dict, so a split is in memory as a whole until its sequences are read (0.7 GB for train).
+    `named` says by its annotation which pair of FILE_NAMES is read; `annotation` says what it is taken to hold.
+    """
+
+    dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
+
+    def __init__(self, root: Path, named: str, annotation: str | None, cameras: tuple[int, ...]) -> None:
+        self.root, self.annotation, self.cameras = root, annotation or named, cameras
+        self.paths: dict[str, Path] = {split: root / name for split, name in FILE_NAMES[named].items()}
+        name = self.paths["train"].name
+        self.notes = [
+            f"an npz does not say which 3D it holds: {name} is taken as {self.annotation}"
+            + (", as asked" if annotation else ", by its name; --annotation decides otherwise"),
+            "an npz holds no activities, so there will be no activity table",
+            "an npz holds no image sizes: 2048 x 2048 assumed, 1920 x 1080 for TS5 and TS6",
+        ]
+        if annotation and annotation != named:
+            self.notes.insert(1, f"warning: files named {name} usually hold {named}, not {annotation}")
+        self.cut_frames: dict[str, int] = {}
+        self._records: dict[str, dict] = {}
+        self._content: dict[str, dict[str, dict]] = {}
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files of the pair that do not exist."""
+        return [path for path in self.paths.values() if not path.is_file()]
+
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """See Source.  Loads the whole file of the split."""
+        if split not in self._content:
+            self._content[split] = self._load(split)
+        return [self._info(split, name, entry) for name, entry in self._content[split].items()]
+
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """See Source.  Every sequence is dropped from memory once it has been read."""
+        infos = self.infos(split)
+        content = self._content.pop(split)
+        for info in infos:
+            yield self._sequence(split, info, content.pop(info.name))
+
+    def provenance(self) -> dict:
+        """See Source."""
+        return {
+            "kind": "npz",
+            "root": str(self.root.resolve()),
+            "annotation": self.annotation,
+            "cameras": list(self.cameras),
+            "cut_frames": self.cut_frames,
+            "files": list(self._records.values()),
+        }
+
+    def _load(self, split: SplitName) -> dict[str, dict]:
+        path = self.paths[split]
+        self._records[split] = file_record(path, self.root)
+        content = load_object(path, "data", FILE_HINT)
+        expected = [name.replace("/", " ") for name in TRAIN_SEQUENCES] if split == "train" else list(TEST_SEQUENCES)
+        _check_keys(path, split, content, expected)
+        if split == "test":
+            return {
+                name: _fields(f"{path}: {name}", content[name], ("data_2d", "data_3d", "valid")) for name in expected
+            }
+        entries = {}
+        for key in expected:
+            name = key.replace(" ", "/")
+            views = self._views(f"{path}: {key}", content.pop(key), TRAIN_SEQUENCES[name][1])
+            for camera in self.cameras:
+                where = f"{path}: {key} camera {camera}"
+                entries[f"{name}/cam{camera}"] = _fields(where, views.get(str(camera)), ("data_2d", "data_3d"))
+        return entries
+
+    def _views(self, where: str, value: object, official_fps: int) -> dict:
+        """The {"0": ..., "1": ...} of one sequence, from [cameras, fps]."""
+        if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2 or not isinstance(value[0], dict):
+            raise UserError(
+                f"{where}: expected the list [cameras, fps], found {_kind(value)}; not a 3DHP npz of P-STMO"
+            )
+        if not np.array_equal(value[1], official_fps):
+            self.notes.append(f"warning: {where}: {value[1]} fps in the file; the official {official_fps} is used")
+        views = {str(camera): view for camera, view in value[0].items()}  # some copies count them by numbers
+        missing = [camera for camera in self.cameras if str(camera) not in views]
+        if missing:
+            raise UserError(
+                f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(views)}. "
+                "Choose among these with --cameras."
+            )
+        return views
+
+    def _info(self, split: SplitName, name: str, entry: dict) -> SequenceInfo:
+        frames = len(entry["data_2d"])
+        if split == "test":
+            return SequenceInfo(name, name, -1, frames, TEST_FPS, *TEST_IMAGE_SIZES[name])
+        sequence, _, camera = name.rpartition("/cam")
+        official, fps = TRAIN_SEQUENCES[sequence]
+        if frames > official:
+            self.cut_frames[sequence] = frames - official
+        subject = sequence.partition("/")[0]
+        return SequenceInfo(name, subject, int(camera), min(frames, official), float(fps), *TRAIN_IMAGE_SIZE)
+
+    def _sequence(self, split: SplitName, info: SequenceInfo, entry: dict) -> Sequence:
+        where = f"{self.paths[split]}: {info.name}"
+        pixels = as_frames(where, "data_2d", entry["data_2d"], 17, 2)
+        millimetres = as_frames(where, "data_3d", entry["data_3d"], 17, 3)
+        test = split == "test"
+        valid = as_valid(where, entry["valid"], len(pixels)) if test else np.ones(len(pixels), dtype=bool)
+        check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root, valid)
+        if info.name in ("TS5", "TS6"):
+            judged = judged_frames(valid)
+            self._note(contradiction(info.name, self.annotation, pixels[judged], millimetres[judged]))
+        self._note(unscored_note(info.name, millimetres))
+        return Sequence(info, pixels[: info.length], millimetres[: info.length], valid[: info.length])
+
+    def _note(self, note: str | None) -> None:
+        if note and note not in self.notes:
+            self.notes.append(note)
+
+
+def _check_keys(path: Path, split: SplitName, content: object, expected: list[str]) -> None:
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: expected a dict of sequences {KEYS[split]}, found {_kind(content)}")
+    found = [str(key) for key in content]
+    if not found:
+        raise UserError(
+            f"{path} holds no sequences; expected {KEYS[split]}. Converters written for Windows paths leave such "
+            "a file on Linux; get another copy, or use the official release with --raw."
+        )
+    other, pattern = ("test", r"TS\d+") if split == "train" else ("train", r"S\d+ Seq\d+")
+    if all(re.fullmatch(pattern, key) for key in found):
+        raise UserError(
+            f"{path} holds {other} sequences ({', '.join(found[:3])}, ...); expected {KEYS[split]}: "
+            "the train and the test file were exchanged"
+        )
+    missing = [key for key in expected if key not in content]
+    unknown = [key for key in found if key not in expected]
+    if missing or unknown:
+        raise UserError(
+            f"{path}: expected the sequences {KEYS[split]}; missing: {', '.join(missing) or 'none'}; "
+            f"unknown: {', '.join(unknown[:8]) or 'none'}. Get a complete file."
+        )
+
+
+def _fields(where: str, entry: object, names: tuple[str, ...]) -> dict:
+    if not isinstance(entry, dict):
+        raise UserError(f"{where}: expected a dict with {', '.join(names)}, found {_kind(entry)}")
+    missing = [name for name in names if name not in entry]
+    if missing:
+        hint = " A file without valid frames is no test file." if "valid" in missing else ""
+        raise UserError(f"{where}: no {', '.join(missing)}; found {', '.join(map(str, entry)) or 'nothing'}.{hint}")
+    for name in names:
+        if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0:
+            raise UserError(f"{where}: {name} is no array of frames; found {_kind(entry[name])}")
+    return entry
+
+
+def _kind(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    return type(value).__name__ + (f" of shape {shape}" if shape is not None else "")

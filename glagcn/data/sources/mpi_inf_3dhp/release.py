@@ -1,0 +1,175 @@
+"""MPI-INF-3DHP as released: S*/Seq*/annot.mat (MATLAB v5) and TS*/annot_data.mat (MATLAB 7.3)."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from glagcn.data.sequence import Sequence, SequenceInfo
+from glagcn.data.sources import SplitName
+from glagcn.data.sources.checks import (
+    as_activity,
+    as_frames,
+    as_valid,
+    check_lengths,
+    check_poses,
+    judged_frames,
+    unscored_note,
+)
+from glagcn.data.sources.mpi_inf_3dhp import matlab
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
+from glagcn.data.sources.mpi_inf_3dhp.calibration import image_sizes
+from glagcn.data.sources.mpi_inf_3dhp.facts import (
+    ANNOTATION_VARIABLES,
+    TEST_FPS,
+    TEST_IMAGE_SIZES,
+    TEST_SEQUENCES,
+    TRAIN_IMAGE_SIZE,
+    TRAIN_SEQUENCES,
+)
+from glagcn.data.sources.provenance import file_record
+from glagcn.skeleton import get_skeleton
+
+# Beside the root itself, where the official download scripts and manual unpacking put things.
+TRAIN_FOLDERS = (".", "mpi_inf_3dhp")
+TEST_FOLDERS = ("mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set", ".")
+
+
+class RawRelease:
+    """The official release below one folder, as a Source.
+
+    `annotation` is "univ" (univ_annot3) or "annot3"; `cameras` are the numbers of the training cameras to read.
+    `missing` lists the files that are not there; a release that misses any cannot be read.
+    """
+
+    dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
+
+    def __init__(self, root: Path, annotation: str, cameras: tuple[int, ...]) -> None:
+        self.root, self.annotation, self.cameras = root, annotation, cameras
+        self.notes = [f"the 3D is {ANNOTATION_VARIABLES[annotation]} of the official release"]
+        self.cut_frames: dict[str, int] = {}
+        self._records: dict[str, dict] = {}
+        self._train = {name: find_train_file(root, name) for name in TRAIN_SEQUENCES}
+        self._test = {name: find_test_file(root, name) for name in TEST_SEQUENCES}
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files of a complete release that do not exist below the root."""
+        return [path for path in (*self._train.values(), *self._test.values()) if not path.is_file()]
+
+    @property
+    def found_any(self) -> bool:
+        """Whether at least one file of the release is there."""
+        return len(self.missing) < len(self._train) + len(self._test)
+
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """See Source.  Lengths come from the headers of the files; the notes say what was cut or assumed."""
+        if split == "train":
+            return [info for name in TRAIN_SEQUENCES for info in self._train_infos(name)]
+        return [self._test_info(name) for name in TEST_SEQUENCES]
+
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """See Source.  One annot.mat is parsed variable by variable, its cameras are yielded one after the other."""
+        if split == "train":
+            for name in TRAIN_SEQUENCES:
+                yield from self._read_train(name)
+        else:
+            for name in TEST_SEQUENCES:
+                yield self._read_test(name)
+
+    def provenance(self) -> dict:
+        """See Source."""
+        return {
+            "kind": "official release",
+            "root": str(self.root.resolve()),
+            "annotation": ANNOTATION_VARIABLES[self.annotation],
+            "cameras": list(self.cameras),
+            "cut_frames": self.cut_frames,
+            "files": list(self._records.values()),
+        }
+
+    def _train_infos(self, name: str) -> list[SequenceInfo]:
+        path = self._train[name]
+        frames = matlab.count_train_frames(path, self._variable)
+        official, fps = TRAIN_SEQUENCES[name]
+        length = min(frames, official)
+        if frames > length:
+            self.cut_frames[name] = frames - length
+        sizes = self._image_sizes(path.with_name("camera.calibration"))
+        subject = name.partition("/")[0]
+        return [
+            SequenceInfo(f"{name}/cam{camera}", subject, camera, length, float(fps), *sizes[camera])
+            for camera in self.cameras
+        ]
+
+    def _image_sizes(self, path: Path) -> dict[int, tuple[int, int]]:
+        if path.is_file():
+            return image_sizes(path, self.cameras)
+        width, height = TRAIN_IMAGE_SIZE
+        self._note(f"no camera.calibration beside some annot.mat: training images taken as {width} x {height}")
+        return dict.fromkeys(self.cameras, TRAIN_IMAGE_SIZE)
+
+    def _read_train(self, name: str) -> Iterator[Sequence]:
+        path = self._train[name]
+        self._record(path)
+        infos = self._train_infos(name)
+        matlab.check_numbering(path, self.cameras)
+        frames = matlab.count_train_frames(path, self._variable)
+        all_pixels = matlab.read_train_joints(path, "annot2", 2, self.cameras)
+        all_millimetres = matlab.read_train_joints(path, self._variable, 3, self.cameras)
+        for info in infos:
+            pixels, millimetres = all_pixels.pop(info.camera), all_millimetres.pop(info.camera)
+            check_lengths(f"{path}: {info.name}", pixels, millimetres)
+            if len(pixels) != frames:
+                self._note(f"{name}: matrices of {len(pixels)} rows, of which `frames` counts the first {frames}")
+            valid = np.ones(info.length, dtype=bool)
+            yield self._sequence(path, info, pixels[: info.length], millimetres[: info.length], valid)
+
+    def _test_info(self, name: str) -> SequenceInfo:
+        frames = matlab.count_test_frames(self._test[name], self._variable)
+        return SequenceInfo(name, name, -1, frames, TEST_FPS, *TEST_IMAGE_SIZES[name])
+
+    def _read_test(self, name: str) -> Sequence:
+        path = self._test[name]
+        self._record(path)
+        arrays = matlab.read_test_arrays(path, self._variable)
+        where = f"{path}: {name}"
+        valid = as_valid(where, arrays["valid_frame"], len(arrays["annot2"]))
+        activity = as_activity(where, arrays["activity_annotation"], valid)
+        pixels = as_frames(where, "annot2", arrays["annot2"], 17, 2)
+        millimetres = as_frames(where, self._variable, arrays[self._variable], 17, 3)
+        sequence = self._sequence(path, self._test_info(name), pixels, millimetres, valid, activity)
+        # The two with a camera of their own, and short: cheap to judge, and telling (their scales differ from 1).
+        if name in ("TS5", "TS6"):
+            judged = judged_frames(valid)
+            self._note(contradiction(name, self.annotation, pixels[judged], millimetres[judged]))
+        self._note(unscored_note(name, millimetres))
+        return sequence
+
+    def _sequence(self, path: Path, info: SequenceInfo, pixels, millimetres, valid, activity=None) -> Sequence:
+        check_poses(f"{path}: {info.name}", pixels, millimetres, get_skeleton(self.skeleton).root, valid)
+        return Sequence(info, pixels, millimetres, valid, activity)
+
+    @property
+    def _variable(self) -> str:
+        return ANNOTATION_VARIABLES[self.annotation]
+
+    def _record(self, path: Path) -> None:
+        record = file_record(path, self.root)
+        self._records[record["path"]] = record
+
+    def _note(self, note: str | None) -> None:
+        if note and note not in self.notes:
+            self.notes.append(note)
+
+
+def find_train_file(root: Path, name: str) -> Path:
+    """Where annot.mat of "S1/Seq1" is below root, or the path where it is expected."""
+    places = [root / folder / name / "annot.mat" for folder in TRAIN_FOLDERS]
+    return next((path for path in places if path.is_file()), places[0])
+
+
+def find_test_file(root: Path, name: str) -> Path:
+    """Where annot_data.mat of "TS1" is below root, or the path where it is expected."""
+    places = [root / base / folder / name / "annot_data.mat" for base in TRAIN_FOLDERS for folder in TEST_FOLDERS]
+    return next((path for path in places if path.is_file()), places[1])

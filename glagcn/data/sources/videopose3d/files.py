@@ -1,0 +1,241 @@
+"""Human3.6M and HumanEva-I as the npz pair of VideoPose3D: data_3d_<dataset> and data_2d_<dataset>_<keypoints>."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from glagcn.data.sequence import Sequence, SequenceInfo
+from glagcn.data.sources import SplitName
+from glagcn.data.sources.checks import as_frames, check_poses, check_world
+from glagcn.data.sources.provenance import file_record
+from glagcn.data.sources.videopose3d import reprojection
+from glagcn.data.sources.videopose3d.cameras import Camera, cameras_of, to_camera
+from glagcn.data.sources.videopose3d.facts import FACTS, HUMANEVA_BY_JOINTS, file_names, skeleton_name
+from glagcn.data.sources.videopose3d.layout import Poses, check_metadata, kind, load_metadata, load_poses
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+
+@dataclass(frozen=True)
+class Take:
+    """One action of one subject.
+
+    world    [T,V,3] float32, metres, world frame.
+    views    the 2D of each camera, [T,V,2] float32, pixels.
+    cameras  in the order of the views.
+    """
+
+    subject: str
+    action: str
+    world: np.ndarray
+    views: tuple[np.ndarray, ...]
+    cameras: tuple[Camera, ...]
+
+    @property
+    def name(self) -> str:
+        """Such as "S1/Walking 1"."""
+        return f"{self.subject}/{self.action}"
+
+    def in_camera(self, number: int, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The 3D of some frames in the coordinates of camera `number`, [T,V,3], millimetres."""
+        return to_camera(1000.0 * self.world[frames].astype(np.float64), self.cameras[number])
+
+
+class VideoPose3DFiles:
+    """The pair of files in one folder, as a Source.
+
+    Everything that has 3D, 2D and cameras is read; what is trained and tested on is chosen from the cache.  An npz is
+    one pickled dict, so both files are in memory as a whole, Human3.6M in about 1.2 GB.
+    """
+
+    annotation = ""
+
+    def __init__(self, root: Path, dataset: str, keypoints: str) -> None:
+        self.root, self.dataset, self.keypoints = root, dataset, keypoints
+        self.path_3d, self.path_2d = (root / name for name in file_names(dataset, keypoints))
+        self.facts = FACTS[dataset]
+        self.notes: list[str] = []
+        self.cut_frames: dict[str, int] = {}
+        self._records: list[dict] = []
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files of the pair that do not exist."""
+        return [path for path in (self.path_3d, self.path_2d) if not path.is_file()]
+
+    @cached_property
+    def skeleton(self) -> str:
+        """See Source.  The metadata of the 2D file tell for a 2D source that is not known by name; raises UserError."""
+        known = skeleton_name(self.dataset, self.keypoints)
+        if known:
+            return known
+        joints = load_metadata(self.path_2d)["num_joints"]
+        if not isinstance(joints, int | np.integer) or joints not in HUMANEVA_BY_JOINTS:
+            raise UserError(
+                f"{self.path_2d}: metadata says num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
+                "Another joint set cannot be read; see docs/data.md."
+            )
+        return HUMANEVA_BY_JOINTS[joints]
+
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """See Source.  Loads both files on first use; the notes say what was cut and what was left out."""
+        return [info for take in self._takes[split] for info in self._infos(take)]
+
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """See Source.  All frames are valid; there are no activities."""
+        root = get_skeleton(self.skeleton).root
+        for take in self._takes[split]:
+            for number, info in enumerate(self._infos(take)):
+                pixels, millimetres = take.views[number], take.in_camera(number).astype(np.float32)
+                valid = np.ones(info.length, dtype=bool)
+                check_poses(f"{self.path_2d}: {info.name}", pixels, millimetres, root, valid)
+                yield Sequence(info, pixels, millimetres, valid)
+
+    def provenance(self) -> dict:
+        """See Source."""
+        return {
+            "kind": "VideoPose3D npz",
+            "root": str(self.root.resolve()),
+            "cut_frames": self.cut_frames,
+            "files": self._records,
+        }
+
+    def _infos(self, take: Take) -> list[SequenceInfo]:
+        return [
+            SequenceInfo(
+                f"{take.name}/cam{number}", take.subject, number, len(take.world), self.facts.fps,
+                camera.width, camera.height,
+            )
+            for number, camera in enumerate(take.cameras)
+        ]  # fmt: skip
+
+    @cached_property
+    def _takes(self) -> dict[str, list[Take]]:
+        """The takes of each split by subject and name of the action, read and checked but for the values of the 2D."""
+        self._records = [file_record(path, self.root) for path in (self.path_3d, self.path_2d)]
+        check_metadata(self.path_2d, load_metadata(self.path_2d), self.skeleton)
+        poses_3d, poses_2d = load_poses(self.path_3d, "positions_3d"), load_poses(self.path_2d, "positions_2d")
+        self._check_splits(poses_3d)
+        self._note_without_3d(poses_3d, poses_2d)
+        takes = self._make_takes(poses_3d, poses_2d)
+        if self.cut_frames:
+            most = max(self.cut_frames.values())
+            self.notes.append(f"2D longer than its 3D in {len(self.cut_frames)} takes: cut, {most} frames at most")
+        for split, subjects in self.facts.subjects.items():
+            if not takes[split]:
+                raise UserError(
+                    f"{self.path_3d}: nothing of {', '.join(subjects)} can be used, so the {split} split is empty; "
+                    "get a complete file"
+                )
+        self._compare([take for split in takes.values() for take in split])
+        return takes
+
+    def _check_splits(self, poses_3d: Poses) -> None:
+        """Raise UserError unless each split has a subject; note those that are missing and those that are unknown."""
+        wanted = [subject for subjects in self.facts.subjects.values() for subject in subjects]
+        absent = [subject for subject in wanted if not poses_3d.get(subject)]
+        for split, subjects in self.facts.subjects.items():
+            if set(subjects) <= set(absent):
+                raise UserError(
+                    f"{self.path_3d}: no 3D of {', '.join(subjects)}, so the {split} split is empty; found "
+                    f"{', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
+                )
+        if absent:
+            self.notes.append(
+                f"warning: {self.path_3d.name} has no 3D of {', '.join(absent)}: this is a part of {self.facts.title}, "
+                "and results do not compare with published ones"
+            )
+        unknown = [subject for subject in poses_3d if subject not in wanted]
+        if unknown:
+            self.notes.append(f"subjects without known cameras, left out: {', '.join(unknown)}")
+
+    def _note_without_3d(self, poses_3d: Poses, poses_2d: Poses) -> None:
+        left_out = []
+        for subject, actions in poses_2d.items():
+            with_3d = poses_3d.get(subject, {})
+            extra = [f"{subject}/{action}" for action in actions if action not in with_3d]
+            left_out += extra if with_3d else [subject]
+        if left_out:
+            self.notes.append(f"2D without 3D, left out: {', '.join(left_out)}")
+
+    def _make_takes(self, poses_3d: Poses, poses_2d: Poses) -> dict[str, list[Take]]:
+        corrupt: list[str] = []
+        takes: dict[str, list[Take]] = {split: [] for split in self.facts.subjects}
+        for split, subjects in self.facts.subjects.items():
+            for subject in subjects:
+                for action in sorted(poses_3d.get(subject, {})):
+                    world = self._world(f"{self.path_3d}: {subject}/{action}", poses_3d[subject][action])
+                    if world is None:
+                        corrupt.append(f"{subject}/{action}")
+                        continue
+                    takes[split].append(self._take(subject, action, world, poses_2d))
+        if corrupt:
+            self.notes.append(f"corrupt mocap (NaN in the 3D), left out: {', '.join(corrupt)}")
+        return takes
+
+    def _world(self, where: str, value: object) -> np.ndarray | None:
+        """The 3D of a take in the skeleton's joints, [T,V,3] metres; None for NaN where that is a known flaw."""
+        joints, kept = self.facts.joints, self.facts.kept
+        if not isinstance(value, np.ndarray):
+            raise UserError(f"{where}: the 3D is {kind(value)}; expected an array (frames, {joints}, 3)")
+        if joints != len(kept) and value.shape[1:] == (len(kept), 3):
+            # What a program leaves that saves the poses after VideoPose3D's loader has removed joints.
+            self._note(f"the 3D has {len(kept)} joints, not {joints}: taken as those of {self.skeleton}, in order")
+            joints, kept = len(kept), tuple(range(len(kept)))
+        world = as_frames(where, "the 3D", value, joints, 3)[:, kept]
+        if self.facts.drops_nan and not np.isfinite(world).all():
+            return None
+        check_world(where, world, get_skeleton(self.skeleton).root)
+        return world
+
+    def _take(self, subject: str, action: str, world: np.ndarray, poses_2d: Poses) -> Take:
+        name, cameras = f"{subject}/{action}", cameras_of(self.dataset, subject)
+        if action not in poses_2d.get(subject, {}):
+            raise UserError(
+                f"{self.path_3d} has the 3D of {name}, and {self.path_2d} has no 2D of it; expected 2D for all 3D. "
+                "The two files are of different versions; get both again."
+            )
+        where, found = f"{self.path_2d}: {name}", poses_2d[subject][action]
+        views = list(found) if isinstance(found, list | tuple) or getattr(found, "ndim", 0) else []
+        if len(views) != len(cameras):
+            raise UserError(
+                f"{where}: the 2D is {kind(found)}; expected a list of {len(cameras)} arrays, one for each camera: "
+                f"{', '.join(camera.id for camera in cameras)}. Other cameras would be mixed up; get the file again."
+            )
+        pixels = [self._view(f"{where}/cam{number}", view, len(world)) for number, view in enumerate(views)]
+        cut = max(len(view) for view in views) - len(world)
+        if cut:
+            self.cut_frames[name] = cut
+        return Take(subject, action, world, tuple(pixels), cameras)
+
+    def _view(self, where: str, view: object, frames: int) -> np.ndarray:
+        """The 2D of one camera, cut to the frames that have 3D."""
+        joints = get_skeleton(self.skeleton).num_input_joints
+        if not isinstance(view, np.ndarray):
+            raise UserError(f"{where}: the 2D is {kind(view)}; expected an array (frames, {joints}, 2)")
+        pixels = as_frames(where, "the 2D", view, joints, 2)
+        if len(pixels) < frames:
+            raise UserError(
+                f"{where}: {len(pixels)} frames of 2D for {frames} frames of 3D in {self.path_3d.name}; expected at "
+                "least as many. The two files are of different versions, or one is damaged; get both again."
+            )
+        return pixels[:frames]
+
+    def _compare(self, takes: list[Take]) -> None:
+        """Warn when the 3D does not project onto the 2D; once per subject and camera, where intrinsics are known."""
+        distances = []
+        for subject in dict.fromkeys(take.subject for take in takes):
+            of_subject = [(take, reprojection.thinned(len(take.world))) for take in takes if take.subject == subject]
+            for number, camera in enumerate(of_subject[0][0].cameras):
+                if camera.focal is not None:
+                    poses = np.concatenate([take.in_camera(number, frames) for take, frames in of_subject])
+                    pixels = np.concatenate([take.views[number][frames] for take, frames in of_subject])
+                    distances.append((f"{subject} cam{number}", reprojection.distance(camera, poses, pixels)))
+        self._note(reprojection.contradiction(self.keypoints, distances))
+
+    def _note(self, note: str | None) -> None:
+        if note and note not in self.notes:
+            self.notes.append(note)

@@ -1,0 +1,98 @@
+"""The nesting of VideoPose3D's npz files, checked before anything of it is used: subjects, actions, metadata."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from glagcn.data.sources.safe_pickle import load_object
+from glagcn.data.sources.videopose3d.facts import DATASETS_PAGE, sides_of_input
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+# They become parts of messages and, for known subjects, of "<subject>/<action>/cam<k>", 64 bytes in the cache.
+SUBJECT = re.compile(r"\w[\w/-]{0,31}", re.ASCII)
+ACTION = re.compile(r"\w[\w .()+-]{0,35}", re.ASCII)
+
+Poses = dict[str, dict[str, object]]
+
+
+def load_poses(path: Path, key: str) -> Poses:
+    """{subject: {action: what the file holds}} of the npz member `key`.  Raises UserError for another nesting."""
+    subjects = load_object(path, key, _hint(key))
+    if not isinstance(subjects, dict):
+        raise UserError(f"{path}: {key} is {kind(subjects)}; {_hint(key)}")
+    for subject, actions in subjects.items():
+        _check_name(path, "a subject", subject, SUBJECT)
+        if not isinstance(actions, dict):
+            raise UserError(f"{path}: {key} of {subject} is {kind(actions)}; {_hint(key)}")
+        for action in actions:
+            _check_name(path, f"an action of {subject}", action, ACTION)
+    return subjects
+
+
+def load_metadata(path: Path) -> dict:
+    """The metadata of a 2D file, with at least "num_joints" and "keypoints_symmetry".  Raises UserError."""
+    metadata = load_object(path, "metadata", _hint("metadata"))
+    if not isinstance(metadata, dict):
+        raise UserError(f"{path}: metadata is {kind(metadata)}; {_hint('metadata')}")
+    missing = [name for name in ("num_joints", "keypoints_symmetry") if name not in metadata]
+    if missing:
+        found = ", ".join(map(str, metadata)) or "nothing"
+        raise UserError(f"{path}: no {', '.join(missing)} in metadata; found {found}; {_hint('metadata')}")
+    return metadata
+
+
+def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
+    """Raise UserError unless metadata of a 2D file says the joints and sides that the skeleton is fed."""
+    joints = get_skeleton(skeleton).num_input_joints
+    layout = metadata.get("layout_name")
+    called = f" (layout {layout!r})" if isinstance(layout, str) else ""
+    if not isinstance(metadata["num_joints"], int | np.integer) or metadata["num_joints"] != joints:
+        raise UserError(
+            f"{path}: metadata says num_joints {metadata['num_joints']!r}{called}; expected {joints} for "
+            f"{skeleton}. Another joint set cannot be read; see docs/data.md."
+        )
+    expected = sides_of_input(skeleton)
+    found = _sides(metadata["keypoints_symmetry"])
+    if found != expected:
+        given = "no pair of joint lists" if found is None else " and ".join(str(sorted(side)) for side in found)
+        wanted = " and ".join(str(sorted(side)) for side in expected)
+        raise UserError(
+            f"{path}: metadata says the left and right joints are {given}{called}; expected {wanted}, the order of "
+            f"{skeleton}. The joints are in another order, which cannot be read; see docs/data.md."
+        )
+
+
+def kind(value: object) -> str:
+    """What a value is, for messages: its type, and its shape or length where it has one."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {value.shape}"
+    size = f" of {len(value)}" if isinstance(value, list | tuple | dict | set | str) else ""
+    return f"{type(value).__name__}{size}"
+
+
+def _sides(symmetry: object) -> tuple[set[int], set[int]] | None:
+    """The sets of left and right joints; None for anything that is not two lists of whole numbers."""
+    try:
+        left, right = ({int(joint) for joint in side} for side in symmetry)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return left, right
+
+
+def _check_name(path: Path, what: str, name: object, pattern: re.Pattern) -> None:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
+        raise UserError(
+            f"{path}: {what} is called {name!r:.80}; expected a short name of ASCII letters, digits and spaces, such "
+            f"as {'Walking 1' if pattern is ACTION else 'S1 or Train/S1'}"
+        )
+
+
+def _hint(key: str) -> str:
+    if key == "positions_3d":
+        return f"expected positions_3d as VideoPose3D writes it: {{subject: {{action: [T,V,3]}}}}, see {DATASETS_PAGE}"
+    return (
+        "expected positions_2d {subject: {action: [one [T,V,2] per camera]}} and metadata, as VideoPose3D writes them, "
+        f"see {DATASETS_PAGE}"
+    )

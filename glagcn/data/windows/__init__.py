@@ -1,0 +1,1 @@
+"""Windows of frames: their order, and batches of them on the device."""

@@ -1,0 +1,1 @@
+"""The processes of a run and their device: launcher, ranks, precision, memory."""

@@ -1,0 +1,60 @@
+"""Arithmetic: what training computes in, and full float32 for evaluation."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
+
+import torch
+
+from glagcn.config.config import Config
+from glagcn.errors import UserError
+
+
+def set_up(config: Config, device: torch.device) -> Config:
+    """Apply --precision and --deterministic to this process; -> the options with the precision that auto became.
+
+    Raises UserError for a precision that the device lacks.
+    """
+    config = replace(config, precision=_precision(config, device))
+    _allow_tf32(config.precision != "fp32")
+    if config.deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat its sums
+        torch.use_deterministic_algorithms(True)
+        torch.backends.cudnn.benchmark = False
+    return config
+
+
+def _precision(config: Config, device: torch.device) -> str:
+    cuda = device.type == "cuda"
+    if config.precision == "auto":
+        return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if config.precision == "tf32" and not cuda:
+        raise UserError("--precision tf32 needs a CUDA device, and this run is on a CPU; use fp32")
+    return config.precision
+
+
+def autocast(config: Config, device: torch.device) -> AbstractContextManager:
+    """bfloat16 where training uses it; nothing otherwise."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+
+
+def number_bytes(config: Config) -> int:
+    """Bytes of a number in a feature map during training."""
+    return 2 if config.precision == "bf16" else 4
+
+
+@contextmanager
+def full_precision() -> Iterator[None]:
+    """float32 without shortcuts: figures must not depend on how a run was trained."""
+    before = torch.backends.cudnn.allow_tf32
+    _allow_tf32(False)
+    try:
+        yield
+    finally:
+        _allow_tf32(before)
+
+
+def _allow_tf32(allowed: bool) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+    torch.backends.cudnn.allow_tf32 = allowed

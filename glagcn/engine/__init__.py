@@ -1,1 +1,0 @@
-"""One run: training, evaluation, metrics, optimisers and schedules, checkpoints, run log."""

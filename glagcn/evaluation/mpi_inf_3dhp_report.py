@@ -1,0 +1,105 @@
+"""What an evaluation leaves for people and their tools: the official CSV files, the .mat, and a table on the screen."""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from scipy.io import savemat
+
+from glagcn.errors import UserError
+from glagcn.evaluation.mpi_inf_3dhp import GROUPS, JOINTS, Table, Tables
+from glagcn.files import write_atomically
+
+SEQUENCE_CSV = "mpii_3dhp_evaluation_sequencewise.csv"
+ACTIVITY_CSV = "mpii_3dhp_evaluation_activitywise.csv"
+INFERENCE_MAT = "inference_data.mat"
+CSV_COLUMNS = 1 + len(JOINTS) + 1
+
+
+def write_official_csv(tables: Tables, folder: str | os.PathLike[str]) -> list[Path]:
+    """Writes `metrics.official_3dhp`'s tables as the files that the official MATLAB script writes; returns their paths.
+
+    Without activities there is no activity file; one of an earlier evaluation is removed, for it would pass for a
+    part of this one.  Raises UserError where the folder cannot be written to.
+    """
+    folder = Path(folder)
+    written = [_write_csv(folder / SEQUENCE_CSV, "seq_table", tables["sequencewise"])]
+    if "activitywise" in tables:
+        written.append(_write_csv(folder / ACTIVITY_CSV, "activity_table", tables["activitywise"]))
+    else:
+        (folder / ACTIVITY_CSV).unlink(missing_ok=True)
+    return written
+
+
+def write_inference_mat(predictions: Mapping[str, np.ndarray], folder: str | os.PathLike[str]) -> Path:
+    """Writes inference_data.mat, which the official MATLAB evaluation reads: per sequence (3,17,1,n), float64.
+
+    `predictions` maps TS1, TS2, ... to [n,17,3], mm, relative to the root, the valid frames only, in order.  Raises
+    UserError for another shape, or where the folder cannot be written to.
+    """
+    variables = {}
+    for name, poses in predictions.items():
+        poses = np.asarray(poses, dtype=np.float64)
+        if poses.ndim != 3 or poses.shape[1:] != (len(JOINTS), 3):
+            raise UserError(
+                f"predictions of {name} have shape {poses.shape}; {INFERENCE_MAT} holds [n,{len(JOINTS)},3]"
+            )
+        variables[name] = poses.transpose(2, 1, 0)[:, :, None, :]  # [n,17,3] -> [3,17,1,n]
+
+    def write(file: BinaryIO) -> None:
+        savemat(file, variables)
+
+    return write_atomically(Path(folder) / INFERENCE_MAT, write)
+
+
+def csv_number(value: float) -> str:
+    """15 significant digits and NaN, as MATLAB's writetable prints them."""
+    return "NaN" if np.isnan(value) else f"{value:.15g}"
+
+
+def format_tables(tables: Tables) -> str:
+    """The tables as text: totals and PCK per joint group of every row, then the MPJPE of every joint."""
+    blocks = [_format_rows(kind, tables[kind]) for kind in tables]
+    if "activitywise" in tables:
+        overall = tables["activitywise"]["MPJPE"]["All"]
+        blocks.append(_format_joints({joint: overall[joint] for joint in JOINTS}))
+    else:
+        blocks.append("note: the data has no activities, so there is no activity table")
+    return "\n\n".join(blocks)
+
+
+def format_scores(figures: Mapping[str, Any]) -> str:
+    """The named protocols and the scenes of an evaluation as text, a line each."""
+    lines = [f"{'protocol or scene':22}{'MPJPE':>8}{'PCK':>8}{'AUC':>8}"]
+    for name, scores in (figures["protocols"] | figures["scenes"]).items():
+        lines.append(f"{name:22}{scores['mpjpe_mm']:8.2f}{scores['pck']:8.2f}{scores['auc']:8.2f}")
+    return "\n".join(lines)
+
+
+def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:
+    """One file: MATLAB's own column names, then a block each of MPJPE, PCK and AUC, every line with 19 columns."""
+    lines = [[f"{column_name}{number}" for number in range(1, CSV_COLUMNS + 1)]]
+    for metric, corner in (("MPJPE", ""), ("PCK", "PCK"), ("AUC", "AUC")):
+        table = tables[metric]
+        lines.append([corner, *next(iter(table.values()))])
+        lines.extend([name, *(csv_number(value) for value in row.values())] for name, row in table.items())
+    text = "".join(",".join(line + [""] * (CSV_COLUMNS - len(line))) + "\n" for line in lines)
+    return write_atomically(path, lambda file: file.write(text.encode("ascii")))
+
+
+def _format_rows(kind: str, tables: dict[str, Table]) -> str:
+    header = f"{kind:<20}{'MPJPE':>8}{'PCK':>8}{'AUC':>8}  | PCK" + "".join(f"{group:>7}" for group in GROUPS)
+    lines = [header, "-" * len(header)]
+    for name, mpjpe in tables["MPJPE"].items():
+        pck, auc = tables["PCK"][name], tables["AUC"][name]
+        totals = f"{mpjpe['Average']:8.2f}{pck['Total']:8.2f}{auc['Total']:8.2f}"
+        lines.append(f"{name:<20}{totals}  |    " + "".join(f"{pck[group]:7.1f}" for group in GROUPS))
+    return "\n".join(lines)
+
+
+def _format_joints(joints: dict[str, float], columns: int = 4) -> str:
+    cells = [f"{name:<15}{value:7.1f}" for name, value in joints.items()]
+    lines = ["   ".join(cells[start : start + columns]) for start in range(0, len(cells), columns)]
+    return "\n".join(["MPJPE of each joint, mm", *lines])

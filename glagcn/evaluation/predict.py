@@ -1,0 +1,98 @@
+"""Predictions for frames, shared out over ranks and CPU cores."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glagcn.data.windows.plan import WindowIds, share_bounds
+from glagcn.data.windows.store import MM_PER_METRE, FrameStore, mirror, one_thread
+from glagcn.distributed.ranks import Ranks
+from glagcn.model.fold_batchnorm import folded
+from glagcn.model.network import LiftingNetwork
+
+# What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
+CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
+
+
+LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
+
+
+@torch.inference_mode()
+def predict_frames(
+    model: LiftingNetwork,
+    store: FrameStore,
+    frames: np.ndarray,
+    ranks: Ranks,
+    *,
+    flip: bool,
+    zero_root: bool,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """Predicted poses [n,V,3] mm of the windows centred on `frames`: on every rank, for any world size.
+
+    flip        average each prediction with the un-mirrored prediction of the mirrored window.
+    zero_root   set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
+    batch_size  frames predicted at a time; None: as many as suit the device.
+    """
+    batch_size = batch_size or _frames_at_once(model, store, flip)
+    model = folded(model)
+    order = torch.tensor(store.skeleton.mirror, device=ranks.device)
+    begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
+    mine = WindowIds(frames[begin:end], np.zeros(end - begin, dtype=bool))
+
+    def batches() -> Iterator[WindowIds]:
+        for begin in range(0, len(mine.frames), batch_size):
+            ids = mine.part(begin, begin + batch_size)
+            both = WindowIds(np.tile(ids.frames, 2), np.repeat([False, True], len(ids.frames)))
+            yield both if flip else ids
+
+    # Every rank gathers the same shape: rank 0's share, which no other exceeds.
+    poses = torch.zeros(share_bounds(len(frames), 0, ranks.world_size)[1], *_pose_shape(store), device=ranks.device)
+
+    def lift(inputs: Tensor) -> Tensor:
+        predicted = model(inputs).center[:, 0].float()  # [n or 2n,V,3]
+        if not flip:
+            return predicted
+        straight, mirrored = predicted.chunk(2)
+        return (straight + mirror(mirrored, order)) / 2
+
+    if store.device.type == "cpu":
+        parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches())
+    else:
+        parts = (lift(batch.inputs) for batch in store.stream(batches()))
+    done = 0
+    for predicted in parts:
+        poses[done : done + len(predicted)] = predicted
+        done += len(predicted)
+    if zero_root:
+        poses[:, store.skeleton.root] = 0
+    gathered = ranks.gather(poses)
+    bounds = [share_bounds(len(frames), rank, ranks.world_size) for rank in range(ranks.world_size)]
+    whole = torch.cat([part[: end - begin] for part, (begin, end) in zip(gathered, bounds, strict=True)])
+    millimetres = whole.double().cpu().numpy()
+    millimetres *= MM_PER_METRE
+    return millimetres
+
+
+def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowIds]) -> Iterator[Tensor]:
+    """map(work, items) on a CPU, in as many threads as PyTorch computes in, each of which computes alone: threads that
+    share every operation wait for each other at its end."""
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(work, items)
+        return
+    with one_thread(), ThreadPoolExecutor(threads) as pool:
+        yield from pool.map(torch.inference_mode()(work), items)
+
+
+def _frames_at_once(model: LiftingNetwork, store: FrameStore, flip: bool) -> int:
+    floats = CPU_FLOATS if store.device.type == "cpu" else GPU_FLOATS
+    window = store.num_frames * store.skeleton.num_joints * model.channels
+    return max(LEAST_WINDOWS, floats // window) // (1 + flip)
+
+
+def _pose_shape(store: FrameStore) -> tuple[int, int]:
+    return store.skeleton.num_joints, 3

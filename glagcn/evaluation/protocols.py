@@ -1,0 +1,73 @@
+"""The named ways in which papers and tools reduce errors on MPI-INF-3DHP to three numbers.
+
+A protocol is a 3D reference, a joint set and an aggregation; numbers of two protocols do not compare.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from glagcn.evaluation.metrics import auc, mean, pck
+from glagcn.evaluation.mpi_inf_3dhp import GROUPS, SCORED_JOINTS, sequence_errors
+
+Scores = dict[str, float]
+
+# Valid frames of the first release.  P-STMO's spreadsheet, and those that followed it, weight the results of the
+# current files with them.
+PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
+
+# Numbers of the test sequences, from the data set's README.
+SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
+
+
+def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) -> dict[str, Scores]:
+    """{protocol: {"mpjpe_mm", "pck", "auc"}} of the same predictions; sequences [n,17,3], mm, relative to the root.
+
+    `annotation` is what the target is: "univ", "annot3", or "" for neither.  A protocol that is defined on the other
+    one, or on six sequences where there are not six, is left out.
+
+    official-*   14 joints, all frames pooled (MATLAB's row All); named by the annotation
+    pstmo-2929   univ: sequences weighted with the frame counts of the first release (P-STMO)
+    mean-of-6    unweighted mean of the six sequences (D3DP), on either annotation
+    mmpose17     annot3: 17 joints, pooled (mmpose 0.x)
+    hdformer     groups of joints and the six sequences weighted equally (HDFormer), on either annotation
+
+    Raises UserError as `metrics.official_3dhp`.
+    """
+    errors = sequence_errors(predicted, target)
+    pooled = np.concatenate(errors)
+    named = {f"official-{annotation}" if annotation else "official": score(pooled)}
+    if len(errors) == 6:
+        sequences = [score(frames) for frames in errors]
+        if annotation == "univ":
+            named["pstmo-2929"] = weighted(sequences, PSTMO_WEIGHTS)
+        named["mean-of-6"] = weighted(sequences, [1] * 6)
+        named["hdformer"] = weighted([_score_groups(frames) for frames in errors], [1] * 6)
+    if annotation == "annot3":
+        named["mmpose17"] = score(pooled, range(pooled.shape[1]))
+    return named
+
+
+def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]:
+    """{scene: {"mpjpe_mm", "pck", "auc"}}, every frame of its two sequences pooled; empty unless there are six."""
+    errors = sequence_errors(predicted, target)
+    if len(errors) != 6:
+        return {}
+    return {name: score(np.concatenate([errors[number - 1] for number in pair])) for name, pair in SCENES.items()}
+
+
+def score(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:
+    """MPJPE over all of the joints of [n,17] errors in mm; PCK and AUC over `joints`."""
+    scored = errors[:, list(joints)]
+    return {"mpjpe_mm": float(mean(errors)), "pck": pck(scored), "auc": auc(scored)}
+
+
+def weighted(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
+    """The weighted mean of every figure."""
+    return {name: float(np.average([entry[name] for entry in scores], weights=weights)) for name in scores[0]}
+
+
+def _score_groups(errors: np.ndarray) -> Scores:
+    groups = [score(errors, joints) for joints in GROUPS.values()]
+    return weighted(groups, [1] * len(groups))

@@ -1,0 +1,54 @@
+"""The files and the line of text that an evaluation leaves."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glagcn.config.config import Config
+from glagcn.data.cache.reader import Cache
+from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.benchmark import Evaluation
+from glagcn.evaluation.benchmarks import suite_of_figures
+from glagcn.files import write_atomically
+
+
+def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+    """Write result.json and the files of the suite; -> the content of result.json.
+
+    about  what else result.json says: the checkpoint, the data, warnings.
+    """
+    evaluation.suite.write(evaluation, folder)
+    result = _without_nan(evaluation.figures | about)
+    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
+    write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
+    return result
+
+
+def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> dict[str, Any]:
+    """What result.json says of the circumstances of an evaluation of the checkpoint at `path`."""
+    return {
+        "checkpoint": str(path),
+        "dataset": cache.dataset,
+        "keypoints": cache.keypoints,
+        "annotation": cache.annotation,
+        "skeleton": cache.skeleton,
+        "data_fingerprint": cache.fingerprint,
+        "flip": config.test_flip,
+        "all_frames": config.test_frames is None,
+        "processes": ranks.world_size,
+        "warnings": [],
+    }
+
+
+def _without_nan(value: Any) -> Any:
+    """JSON has no NaN; null says that there was nothing to average."""
+    if isinstance(value, dict):
+        return {key: _without_nan(entry) for key, entry in value.items()}
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def headline(figures: dict[str, Any]) -> str:
+    """One line for the log, of figures from memory or from result.json: the figures and the protocol they follow."""
+    return suite_of_figures(figures).headline(figures)

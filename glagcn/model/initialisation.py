@@ -1,0 +1,71 @@
+"""Where training starts: the published initialisation, and the one that learns faster."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.model.blocks import NUM_SUBSETS, AdaptiveGraphConv, SubsetMix
+from glagcn.model.heads import JointHead, UnsharedLinear
+from glagcn.model.norm import BatchNorm
+
+OUTPUT_SCALE = 0.1  # of the output layers' weights in the tuned start.
+
+
+@torch.no_grad()
+def init_published(model: nn.Module) -> None:
+    """Start as the published code does.
+
+    Every 2D convolution Kaiming normal over its fan-out with bias 0, W_k normal with variance 2 / (C' * C * 3) and
+    bias 0, B 1e-6, BatchNorm 1 and 0 except the graph convolution's own with gamma 1e-6, output layers as PyTorch
+    starts them.
+    """
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, SubsetMix):
+            out_channels, in_channels = module.weight.shape[:2]
+            nn.init.normal_(module.weight, std=math.sqrt(2 / (out_channels * in_channels * NUM_SUBSETS)))
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm | UnsharedLinear | nn.Linear):
+            module.reset_parameters()
+    for module in model.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            # Published as six convolutions: the fan-out of each is a sixth of the fused one's.
+            nn.init.normal_(module.embed.weight, std=math.sqrt(2 / module.embed_channels))
+            nn.init.constant_(module.free_graph, 1e-6)
+            nn.init.constant_(module.bn.weight, 1e-6)
+
+
+@torch.no_grad()
+def init_tuned(model: nn.Module, mean_pose: Tensor) -> None:
+    """Start as published, but with graph convolutions that act from the first step, at the mean training pose.
+
+    mean_pose   [V,3] metres relative to the root, the mean over the training frames.
+    The graph convolution's BatchNorm has gamma 1, and every output layer starts with its weights times 0.1 and the
+    mean pose as its bias.  A shared layer has one bias for all joints: the best it can do is the mean over joints.
+    Raises ValueError when mean_pose has another shape.
+    """
+    expected = (model.skeleton.num_joints, 3)
+    if tuple(mean_pose.shape) != expected:
+        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {model.skeleton.name}")
+    init_published(model)
+    for module in model.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            nn.init.ones_(module.bn.weight)
+        elif isinstance(module, JointHead):
+            _start_at(module, mean_pose)
+
+
+def _start_at(head: JointHead, mean_pose: Tensor) -> None:
+    """Make a head predict (nearly) `mean_pose` [V,3] whatever it reads."""
+    layers = [layer for layer in (head.unshared, head.shared) if layer is not None]
+    for layer in layers:
+        layer.weight.mul_(OUTPUT_SCALE)
+    if head.shared is not None:
+        head.shared.bias.copy_(mean_pose.mean(dim=0))
+    if head.unshared is not None:
+        # In a mixed head the unshared bias makes up for what the shared one cannot express.
+        rest = mean_pose if head.shared is None else mean_pose - (1 - head.mix) * mean_pose.mean(dim=0)
+        head.unshared.bias.copy_(rest / head.mix)

@@ -1,0 +1,1 @@
+"""Pictures and animations of poses, and keypoint files to draw."""

@@ -1,0 +1,68 @@
+"""Pictures of poses."""
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from glagcn.evaluation.benchmark import Evaluation
+from glagcn.skeleton import Skeleton
+
+MOST_SEQUENCES = 6
+SHORT_NAME = 10  # characters; a longer one takes a line of its own
+REACH_MM = 1100  # half the side of the box that is drawn around the root
+# Sides have colours in the true pose too, so that exchanged sides are seen.  {side: colour}
+TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
+PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
+VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name: coordinate that runs to the right}
+
+
+def skeleton_figure(evaluation: Evaluation) -> Figure:
+    """Predicted poses (thin) over true ones (broad and pale): the middle scored frame of each sequence, of six spread
+    over all where there are more, so that the same frames are seen every time.  Titles give the mean error over all
+    joints of that frame.
+    """
+    filled = [number for number, poses in enumerate(evaluation.predicted) if len(poses)]
+    spread = np.linspace(0, len(filled) - 1, min(MOST_SEQUENCES, len(filled))).round().astype(int)
+    shown = [filled[place] for place in spread]
+    figure = Figure(figsize=(max(2.6 * len(shown), 5.2), 6.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(VIEWS), max(1, len(shown)), squeeze=False)
+    for column, number in enumerate(shown):
+        middle = len(evaluation.predicted[number]) // 2
+        predicted, target = evaluation.predicted[number][middle], evaluation.target[number][middle]
+        error = np.linalg.norm(predicted - target, axis=-1).mean()
+        name = evaluation.names[number]
+        lines = f"{name}: {error:.0f} mm" if len(name) <= SHORT_NAME else f"{name}\n{error:.0f} mm"
+        axes[0, column].set_title(lines, fontsize=11 if len(name) <= SHORT_NAME else 8)
+        for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):
+            draw_pose(axis, target, evaluation.skeleton, horizontal, TRUE, width=5)
+            draw_pose(axis, predicted, evaluation.skeleton, horizontal, PREDICTED, width=1.8)
+            axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
+    for axis, name in zip(axes[:, 0], VIEWS, strict=True):
+        axis.set_ylabel(name, fontsize=11)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=6, frameon=False, fontsize=10)
+    return figure
+
+
+def draw_pose(
+    axis: Axes, pose: np.ndarray, skeleton: Skeleton, horizontal: int, colours: dict[str, str], width: float
+) -> None:
+    """Draw one pose [V,3] mm on matplotlib axes: coordinate `horizontal` against y, which points down."""
+    for joint, parent in enumerate(skeleton.parents):
+        line, colour = pose[[joint, parent]], colours[side_of(joint, skeleton)]
+        axis.plot(line[:, horizontal], line[:, 1], color=colour, linewidth=width, solid_capstyle="round")
+
+
+def side_of(joint: int, skeleton: Skeleton) -> str:
+    """The side that a joint, and the bone to its parent, belongs to: "left", "right" or "middle"."""
+    return "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
+
+
+def _legend() -> list[Line2D]:
+    return [
+        Line2D([], [], color=colour, linewidth=width, label=f"{name} {side}")
+        for name, colours, width in (("true", TRUE, 5), ("predicted", PREDICTED, 1.8))
+        for side, colour in colours.items()
+    ]

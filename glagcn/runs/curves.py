@@ -1,0 +1,40 @@
+"""training_curves.png: training and evaluation errors over epochs or windows, for who looks at files alone."""
+
+import json
+from pathlib import Path
+
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+from glagcn.files import write_atomically
+
+FILE_NAME = "training_curves.png"
+CURVES = {
+    ("train_epoch", "mpjpe_mm"): "training",
+    ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
+    ("validation", "mpjpe_mm"): "validation",
+    ("validation", "p_mpjpe_mm"): "validation, aligned (P-MPJPE)",
+    ("test", "mpjpe_mm"): "test",
+    ("test", "p_mpjpe_mm"): "test, aligned (P-MPJPE)",
+}
+AXES = {"epoch": "epoch", "windows": "training windows"}
+
+
+def draw_training_curves(records: Path, target: Path, against: str = "epoch") -> None:
+    """Draw the errors in mm that `records` (a metrics.jsonl) holds of evaluations and epochs to the PNG `target`.
+
+    against  "epoch" or "windows".
+    Raises UserError where it cannot be written.
+    """
+    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (kind, name), label in CURVES.items():
+        points = [(line[against], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
+        if points:
+            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=label)
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None))
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))

@@ -1,0 +1,103 @@
+"""Where a finished run stands among runs of the recipes with as many windows, so that broken data are noticed."""
+
+import math
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+
+from glagcn.config.config import Config
+from glagcn.data.windows.store import MM_PER_METRE, mean_pose
+from glagcn.evaluation.benchmark import BLOCK
+from glagcn.evaluation.benchmarks import suite_of
+from glagcn.evaluation.evaluate import EvaluationSet
+from glagcn.evaluation.metrics import joint_errors
+from glagcn.skeleton import get_skeleton
+from glagcn.training.run_data import RunData
+
+Curve = tuple[tuple[int, float], ...]  # training windows, and what is left of the mean pose's test error after them
+
+# 3dhp: CMU motion capture in the layout of MPI-INF-3DHP, 32 channels, 27 frames, "published" with a rate and a batch
+# that suit runs so short (docs/recipe.md).  demo: its preset.
+TABLES: dict[str, dict[str, Curve]] = {
+    "3dhp": {
+        "tuned": (
+            (5_000, 0.410),
+            (12_500, 0.344),
+            (25_000, 0.300),
+            (50_000, 0.277),
+            (100_000, 0.250),
+            (300_000, 0.231),
+        ),
+        "published": ((5_000, 1.928), (12_500, 1.865), (25_000, 1.245), (50_000, 1.022), (100_000, 0.838)),
+    },
+    "demo": {"tuned": ((28_000, 0.192),), "published": ((28_000, 1.248),)},
+}
+SUSPICIOUS = 1.3  # times the table's error
+
+
+@dataclass(frozen=True)
+class Place:
+    """Shares of the mean pose's error that are left: by this run, and by the recipes after as many windows."""
+
+    recipe: str
+    windows: int
+    this: float
+    tuned: float
+    published: float
+
+    @property
+    def is_suspicious(self) -> bool:
+        """Whether this run is clearly worse than the tuned recipe, which it follows: the published one may be slower
+        than its row of the table, whose rate is higher."""
+        return self.recipe == "tuned" and self.this > SUSPICIOUS * self.tuned
+
+    def text(self) -> str:
+        """For the log."""
+        found = (
+            f"Place in the table of docs/recipe.md: after {self.windows:,} windows {self.this:.0%} of the mean pose's "
+            f"error is left; there, --recipe tuned leaves {self.tuned:.0%}, published {self.published:.0%}"
+        )
+        if not self.is_suspicious:
+            return found
+        return (
+            f"WARNING: {found}. This run is clearly worse than {self.recipe}: if flags do not explain it, compare 2D "
+            "and 3D of a few frames (--render)"
+        )
+
+
+def place_of(config: Config, windows: int, error: float, mean_pose_error: float) -> Place | None:
+    """The place of a run from scratch that ended after `windows` windows with these two errors in mm.
+
+    Between rows of the table its errors are taken along the logarithm of the windows; after its end, the last ones.
+    None for data sets without a table, fewer windows than its first row, and runs that began from a checkpoint or were
+    capped by --debug or --max_steps.
+    """
+    table = TABLES.get(config.dataset)
+    if not table or config.resume or config.debug or config.max_steps:
+        return None
+    if windows < max(curve[0][0] for curve in table.values()):
+        return None
+    shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
+    return Place(config.recipe, windows, error / mean_pose_error, **shares)
+
+
+def _share_at(curve: Curve, windows: int) -> float:
+    for (begin, first), (end, last) in pairwise(curve):
+        if windows < end:
+            return first + (last - first) * math.log(windows / begin) / math.log(end / begin)
+    return curve[-1][1]
+
+
+def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
+    """MPJPE in mm, averaged as the suite does, of predicting the mean training pose for every scored frame: what a
+    model must beat clearly.
+    """
+    split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
+    mean = mean_pose(data.train_split, data.plan.centers, skeleton).numpy() * MM_PER_METRE
+    errors = []
+    for begin in range(0, len(frames), BLOCK):
+        target = split.millimetres[frames[begin : begin + BLOCK]]
+        target -= target[:, skeleton.root, None]
+        errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
+    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, frames)

@@ -1,0 +1,58 @@
+"""How many windows of a micro-batch fit the memory of a device, estimated from the model."""
+
+import copy
+
+import torch
+from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
+from torch.autograd.graph import saved_tensors_hooks
+
+from glagcn.model.network import LiftingNetwork
+from glagcn.training.loss import Objective
+
+ON_TOP = 1.25  # what the backward pass needs beside what the forward pass kept
+COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and what the optimiser computes with
+
+
+def window_bytes(model: LiftingNetwork, precision: str) -> int:
+    """Bytes that the forward pass keeps of one training window for the backward pass.
+
+    Counted by running it on fake tensors, which have shapes and no numbers.
+    """
+    # Not of one window: with a single image PyTorch keeps other layouts.
+    two, three = (_kept_bytes(model, windows, precision) for windows in (2, 3))
+    return three - two
+
+
+def fitting_windows(model: LiftingNetwork, precision: str, free: int) -> int:
+    """About how many windows of a training micro-batch fit into `free` bytes beside the model; 0 where none does."""
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    return max(0, int((free - COPIES_OF_WEIGHTS * weights) / (ON_TOP * window_bytes(model, precision))))
+
+
+def free_bytes(device: torch.device) -> int:
+    """Bytes of a CUDA device that this process may still fill."""
+    free, _ = torch.cuda.mem_get_info(device)
+    return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def _kept_bytes(model: LiftingNetwork, windows: int, precision: str) -> int:
+    device, kept = model.adjacency.device, {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        if not isinstance(x, torch.nn.Parameter):
+            storage = x.untyped_storage()
+            kept[storage._cdata] = storage
+        return x
+
+    mode = FakeTensorMode()
+    with FakeCopyMode(mode):
+        model = copy.deepcopy(model)
+    with (
+        mode,
+        saved_tensors_hooks(keep, lambda x: x),
+        torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
+    ):
+        inputs = torch.empty(windows, model.frames, model.skeleton.num_input_joints, 2, device=device)
+        targets = torch.empty(windows, model.frames, model.skeleton.num_joints, 3, device=device)
+        Objective(model)(inputs, targets)
+    return sum(storage.nbytes() for storage in kept.values())

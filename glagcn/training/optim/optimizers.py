@@ -1,0 +1,57 @@
+"""The optimisers of the recipes."""
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.config.config import Config
+from glagcn.training.optim.muon import Muon, split
+
+
+def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+    """The optimiser that --optimizer names, for a model that is on its device.
+
+    adam    Adam with amsgrad, betas 0.9 and 0.999 (the published 3DHP script).
+    ranger  RAdam inside Lookahead, betas 0.95 and 0.999, eps 1e-5, 6 fast steps at alpha 0.5, no gradient
+            centralisation; while the variance of the second moment is intractable, momentum alone (the published
+            Human3.6M and HumanEva-I scripts).
+    muon    orthogonalised momentum for the weights of layers, Adam for the rest (the tuned recipe).
+    """
+    if config.optimizer == "muon":
+        return Muon(*split(model), lr=config.lr)
+    if config.optimizer == "ranger":
+        from pytorch_optimizer import Ranger  # takes seconds to import
+
+        return Ranger(
+            model.parameters(), lr=config.lr, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, n_sma_threshold=5,
+            use_gc=False, degenerated_to_sgd=True,
+        )  # fmt: skip
+    on_cuda = any(parameter.is_cuda for parameter in model.parameters())
+    adam = torch.optim.Adam(model.parameters(), lr=config.lr, amsgrad=True, fused=True, capturable=on_cuda)
+    # A state brings the options of its own run, perhaps of another device.
+    adam.register_load_state_dict_post_hook(lambda loaded: _set_capturable(loaded, on_cuda))
+    return adam
+
+
+def _set_capturable(optimizer: torch.optim.Optimizer, capturable: bool) -> None:
+    for group in optimizer.param_groups:
+        group["capturable"] = capturable
+
+
+def is_capturable(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether a CUDA graph may hold steps of an optimiser that build_optimizer gave, from the second one on.
+
+    Such an optimiser decides on the device whether it steps, and takes a number on the device for a group's "lr".
+    """
+    return isinstance(optimizer, torch.optim.Adam | Muon)
+
+
+def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
+    """A step of an optimiser that build_optimizer gave, but none where the number `stopped` is 1.
+
+    A fused Adam and Muon decide on the device, by what Adam has for scaled gradients; others wait for the number.
+    """
+    if is_capturable(optimizer):
+        optimizer.found_inf = stopped
+        optimizer.step()
+    elif not stopped:
+        optimizer.step()

@@ -1,0 +1,152 @@
+"""One optimiser step on a global batch that is spread over ranks, in micro-batches."""
+
+from collections.abc import Callable
+from contextlib import nullcontext
+
+import torch
+from torch import Tensor
+
+from glagcn.config.config import Config
+from glagcn.data.windows.plan import Share
+from glagcn.data.windows.store import Batch
+from glagcn.distributed import precision
+from glagcn.distributed.ranks import Ranks
+from glagcn.model.network import LiftingNetwork
+from glagcn.training.hardware.compiling import compiled, is_compiled, rehearsed
+from glagcn.training.loss import Objective
+from glagcn.training.optim.optimizers import build_optimizer, is_capturable, step_unless
+from glagcn.training.statistics import RunningStatistics
+
+
+class Stepper:
+    """The model, its optimiser, and the step: the gradient of the mean loss over the global batch.
+
+    sizes  micro-batches of so many windows come all the time: these are compiled where --compile wants it.  Others,
+           such as those of the last, smaller batch of an epoch, are computed by the same operations one by one.
+    """
+
+    def __init__(
+        self, config: Config, ranks: Ranks, model: LiftingNetwork, sizes: frozenset[int] = frozenset()
+    ) -> None:
+        self.config, self.ranks, self.model = config, ranks, model.to(ranks.device)
+        self.optimizer = build_optimizer(config, self.model)
+        self.statistics = RunningStatistics(self.model, ranks)
+        self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter in self._trained:
+            # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
+            parameter.grad = torch.zeros_like(parameter)
+        self._objective = ranks.exchanging(Objective(self.model))
+        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(config, ranks.device)
+        self._compiled = compiled(self._objective, config, ranks.device) if self._compiles else self._objective
+        self._rate = torch.zeros((), device=ranks.device)
+        self._norm = torch.zeros((), device=ranks.device)
+        self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
+        self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
+        self._captures = self._compiles and ranks.device.type == "cuda" and is_capturable(self.optimizer)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = False
+
+    def gradient(self, batch: Batch, share: Share, seed: Callable[[int], int] | None = None) -> Tensor:
+        """Accumulate the gradient of this rank's micro-batches; -> [2], its sums of errors (see `errors`).
+
+        batch  the windows of `share`.
+        seed   of the draws of dropout in a micro-batch, by its number in the global batch.
+        """
+        sums = torch.zeros(2, dtype=self._trained[0].dtype, device=self.ranks.device)
+        begin = 0
+        for number, size in enumerate(share.sizes):
+            if seed:
+                torch.manual_seed(seed(share.first + number))
+            last = number == len(share.sizes) - 1
+            with nullcontext() if last or self.ranks.world_size == 1 else self._objective.no_sync():
+                part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
+                sums += self._micro_batch(part, share.count, share.counted)
+            begin += size
+        return sums
+
+    def _micro_batch(self, batch: Batch, count: int, counted: bool) -> Tensor:
+        """Add the gradient of a micro-batch of a global batch of `count` windows; -> [2], its sums of errors."""
+        size = len(batch.inputs)
+        self.statistics.weigh(size / count * counted)
+        objective = self._objective
+        if self._compiles and size in self._sizes:
+            objective = self._compiled
+            if self.ranks.device.type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()
+        with precision.autocast(self.config, self.ranks.device):
+            found = objective(*batch)
+        single, sequence = found
+        # DDP averages over ranks; with this factor that is the mean over the global batch.
+        loss = (single + self.config.sequence_weight * sequence) * (self.ranks.world_size * counted / count)
+        # An infinite loss may have finite gradients; times NaN they tell every rank.
+        (loss * (1 + 0 * loss.detach())).backward()
+        return found.detach() * counted
+
+    def apply(self, rate: float) -> Tensor:
+        """Clip, and step at learning rate `rate`; -> the gradient's norm, which the next step overwrites.
+
+        From the first step whose norm is not finite nothing moves any more, which `steps_taken` tells.  The gradient
+        is the same on every rank, and so is the answer.  Nothing in here waits for the device.
+        """
+        self.statistics.exchange()
+        self._rate.fill_(rate)
+        on_device = self.ranks.device.type == "cuda" and is_capturable(self.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate if on_device else rate
+        if self._captures and self._warm and self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                self._update()
+        self._graph.replay() if self._graph else self._update()
+        self._warm = True
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate  # a plain number for checkpoints
+        return self._norm
+
+    def _update(self) -> None:
+        """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
+        gradients = [parameter.grad for parameter in self._trained]
+        self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
+        self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
+        taken = 1 - self._stopped
+        self._taken += taken
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self.config.clip, self._norm)
+        step_unless(self._stopped, self.optimizer)
+        self.statistics.update(taken)
+        torch._foreach_zero_(gradients)
+
+    def steps_taken(self) -> int:
+        """How many calls of `apply` have moved the weights.  Waits for the device."""
+        return int(self._taken)
+
+    def rehearse(self, batch: Batch, share: Share) -> str | None:
+        """Compile, and let DDP arrange its buckets, on a batch that leaves no trace; -> why compiling failed, or None.
+
+        Raises torch.OutOfMemoryError, on all ranks, where the memory of one GPU runs out.
+        DDP arranges them after its first backward pass, and with three or more ranks the arrangement decides the order
+        of additions: a resumed run must start with the settled one to repeat bit for bit.
+        """
+        self.model.train()
+        problem = None
+        if self._compiles or self.ranks.device.type == "cuda":
+            problem = rehearsed(lambda: self._rehearse_sizes(batch), self.ranks)
+        if problem:
+            self._compiles = self._captures = False
+        if self.ranks.world_size > 1:
+            self.gradient(batch, share)
+        self._forget()
+        return problem
+
+    def _rehearse_sizes(self, batch: Batch) -> None:
+        """A micro-batch of every size that comes all the time, of the windows of `batch` over and over."""
+        for size in sorted(self._sizes):
+            rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
+            part = Batch(batch.inputs[rows], batch.targets[rows])
+            with nullcontext() if self.ranks.world_size == 1 else self._objective.no_sync():
+                self._micro_batch(part, size, counted=True)
+
+    def _forget(self) -> None:
+        """Leave no gradient and no statistics behind."""
+        torch._foreach_zero_([parameter.grad for parameter in self._trained])
+        self.statistics.forget()

@@ -1,0 +1,120 @@
+"""What a checkpoint that is none, or of another model, gets from the commands: one message, nothing run, no file."""
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import pytest
+import torch
+
+from glagcn.checkpoints import checkpoint
+from tests.command_line import assert_refused, listing
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+class Hostile:
+    """Unpickling this would make a file called witness in the folder beside it."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def __reduce__(self):
+        return Path.touch, (self.folder / "witness",)
+
+
+def _zip_of(path, members):
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+
+
+SPOILT = {
+    "a text file": lambda path, trained: path.write_text("epoch 3, 42.0 mm\n"),
+    "empty": lambda path, trained: path.write_bytes(b""),
+    "truncated": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:5000]),
+    "truncated at the end": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:-700]),
+    "a pickle that runs": lambda path, trained: torch.save({"model": Hostile(path.parent)}, path),
+    "a bare pickle that runs": lambda path, trained: path.write_bytes(pickle.dumps(Hostile(path.parent))),
+    "an old format that runs": lambda path, trained: torch.save(
+        Hostile(path.parent), path, _use_new_zipfile_serialization=False
+    ),
+    "a zip of something else": lambda path, trained: _zip_of(path, {"a.txt": "b"}),
+    "a folder's archive": lambda path, trained: _zip_of(
+        path, {"x/data.pkl": pickle.dumps([1]), "x/byteorder": "little"}
+    ),
+    "a tensor": lambda path, trained: torch.save(torch.zeros(3), path),
+    "our name and nothing else": lambda path, trained: torch.save({"format": checkpoint.FORMAT}, path),
+    "parts of another kind": lambda path, trained: torch.save(
+        {"format": checkpoint.FORMAT, "version": 1, "config": 1, "model_config": [], "model": None}, path
+    ),
+    "a newer version": lambda path, trained: torch.save(
+        torch.load(trained / "best.pt", weights_only=True) | {"version": 99}, path
+    ),
+}
+
+
+@pytest.mark.parametrize("way", ["--evaluate", "resume", "glagcn evaluate", "glagcn export"])
+@pytest.mark.parametrize("spoilt", SPOILT)
+def test_a_checkpoint_that_is_none(demo, verb, demo_root, trained, tmp_path, spoilt, way):
+    folder = tmp_path / "runs/r"
+    folder.mkdir(parents=True)
+    path = folder / "last.pt"
+    SPOILT[spoilt](path, trained)
+    before = listing(tmp_path)
+    if way == "resume":
+        ended = demo("--run r --frames 9")
+    elif way == "--evaluate":
+        ended = demo(f"--frames 9 --evaluate {path}")
+    elif way == "glagcn evaluate":
+        ended = verb(f"evaluate {path} --dataset demo --root_path {demo_root}")
+    else:
+        ended = verb(f"export {path} --out {tmp_path}/exported.pt")
+    assert_refused(ended, r"last\.pt")
+    assert listing(tmp_path) == before  # nothing ran, nothing was written
+
+
+@pytest.mark.parametrize("missing", ["progress", "optimizer", "num_windows"])
+def test_weights_without_progress_cannot_be_resumed(demo, trained, tmp_path, missing):
+    folder = tmp_path / "runs/r"
+    content = torch.load(trained / "last.pt", weights_only=True)
+    del content[missing]
+    checkpoint.save(folder / "last.pt", content)
+    assert_refused(demo("--run r --frames 9"), r"last\.pt", missing, "--fresh")
+
+
+def test_a_checkpoint_that_is_not_there(demo, verb, demo_root, tmp_path):
+    ended = demo("--evaluate")
+    name = "demo_gt_f27_c4_unshared1_tuned_seed0"
+    assert_refused(ended, "best.pt: no such checkpoint", f"{tmp_path}/runs/{name}/best.pt", "Train first")
+    assert_refused(demo("--evaluate nowhere.pt"), "nowhere.pt: no such checkpoint")
+    assert_refused(verb(f"evaluate {tmp_path}/no.pt --dataset demo --root_path {demo_root}"), "no.pt: no such")
+    assert_refused(verb(f"evaluate {tmp_path}/no.pt --root_path {demo_root}"), "no.pt")
+    assert_refused(verb(f"export {tmp_path}/no.pt --out {tmp_path}/out.pt"), "no such file")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("file", "joints"),
+    [("h36m_27f.bin", r"17 joints of h36m17 to 17"), ("humaneva15_gt_27f.bin", r"15 joints of humaneva15 to 15")],
+)
+def test_a_model_of_another_joint_set_is_refused_with_both(train, demo_root, tmp_path, file, joints):
+    ended = train(f"--dataset demo --root_path {demo_root} --evaluate {GOLDEN / file} --output {tmp_path}/results")
+    assert_refused(ended, file, joints, r"17 joints of mpi3dhp17; .*\(-d\).*\(-k\)")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("flags", "both"),
+    [
+        ("--frames 81", "trained with frames 9, and the flag says 81"),
+        ("--frames 9 --channel 8", "trained with channels 4, and the flag says 8"),
+        ("--frames 9 --head shared", "trained with head unshared, and the flag says shared"),
+        ("--frames 9 --sequence_layers 2", "trained with sequence_layers 1, and the flag says 2"),
+        ("--frames 9 -arc 9", r"3.*9"),
+        ("--frames 9 --graph h36m", "mpi3dhp17.*h36m"),
+    ],
+)
+def test_a_model_of_another_shape_is_refused_with_both(demo, trained, tmp_path, flags, both):
+    assert_refused(demo(f"{flags} --evaluate {trained}/best.pt --output {tmp_path}/results"), r"best\.pt", both)
+    assert list(tmp_path.iterdir()) == []

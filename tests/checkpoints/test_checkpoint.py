@@ -1,0 +1,79 @@
+import pytest
+import torch
+
+from glagcn.checkpoints import checkpoint
+from glagcn.errors import UserError
+
+CONTENT = {"config": {"dataset": "demo"}, "model_config": {"channels": 4}, "model": {"weight": torch.arange(3.0)}}
+REST = {"optimizer": {"state": {}}, "progress": {"step": 7, "best_mm": float("inf")}, "num_windows": 12}
+
+
+@pytest.fixture
+def path(tmp_path):
+    checkpoint.save(tmp_path / "run/last.pt", CONTENT | REST)
+    return tmp_path / "run/last.pt"
+
+
+def test_what_is_saved_comes_back(path):
+    content = checkpoint.load(path)
+    assert content["format"] == checkpoint.FORMAT
+    assert content["version"] == checkpoint.VERSION
+    assert {name: content[name] for name in REST} == REST
+    assert torch.equal(content["model"]["weight"], torch.arange(3.0))
+    assert checkpoint.load_ours(path)
+
+
+def test_a_write_that_fails_leaves_the_old_checkpoint_and_nothing_else(path, monkeypatch):
+    before = path.read_bytes()
+
+    def write_half_and_fail(content, file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", write_half_and_fail)
+    with pytest.raises(UserError, match=r"cannot write .*last\.pt: No space left on device"):
+        checkpoint.save(path, CONTENT)
+    assert path.read_bytes() == before
+    assert [other.name for other in path.parent.iterdir()] == ["last.pt"]
+
+
+def test_killed_in_the_middle_the_old_checkpoint_is_whole(path, monkeypatch):
+    before = path.read_bytes()
+
+    def be_killed(content, file):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(torch, "save", be_killed)
+    with pytest.raises(KeyboardInterrupt):
+        checkpoint.save(path, CONTENT)
+    assert path.read_bytes() == before
+
+
+def test_an_export_holds_the_weights_and_no_more(path, tmp_path):
+    checkpoint.export(path, tmp_path / "new/weights.pt")
+    assert set(checkpoint.load(tmp_path / "new/weights.pt")) == {"format", "version", *CONTENT}
+
+
+def test_a_newer_version_is_refused_with_both(path, monkeypatch):
+    monkeypatch.setattr(checkpoint, "VERSION", 0)
+    with pytest.raises(UserError, match=r"version 1, this program reads up to 0; update it"):
+        checkpoint.load(path)
+
+
+def test_published_files_and_other_files_are_not_ours(tmp_path):
+    torch.save({"model_pos": {}}, tmp_path / "published.bin")
+    (tmp_path / "text.pt").write_text("hello")
+    for name in ("published.bin", "text.pt", "nothing.pt"):
+        assert checkpoint.load_ours(tmp_path / name) is None
+    with pytest.raises(UserError, match=r"published\.bin is not a checkpoint of this program"):
+        checkpoint.load(tmp_path / "published.bin")
+
+
+def test_one_flipped_bit_is_noticed(path):
+    checkpoint.save(path, {"config": {}, "model_config": {}, "model": {"weight": torch.ones(1000)}})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.ones(8).numpy().tobytes()) + 100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match="the checksum of .* does not fit"):
+        checkpoint.load(path)

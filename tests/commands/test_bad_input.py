@@ -1,0 +1,328 @@
+"""What bad input gets from the commands: exit code 2, one message that says what to do, and nothing half-written.
+
+Here published files, caches, flags and folders; test_bad_checkpoints.py has the checkpoints.
+"""
+
+import shutil
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+
+from glagcn.data.cache.seal import MAGIC
+from glagcn.data.prepare import prepare_3dhp
+from tests.command_line import TINY, assert_refused, listing
+from tests.data.sources import tiny_3dhp
+from tests.launched.conftest import launch, trainer
+
+FRAMES = 5
+
+
+@pytest.fixture(scope="module")
+def published(tmp_path_factory):
+    """{"raw": the official release, "npz": the npz pair}, tiny and without faults."""
+    root = tmp_path_factory.mktemp("published")
+    return {
+        "raw": tiny_3dhp.write_release(root / "raw", FRAMES),
+        "npz": tiny_3dhp.write_npz(root / "npz", FRAMES),
+    }
+
+
+# ---------------------------------------------------------------- the published files
+
+TAKE = "S1/Seq2"
+
+
+def _damage_take(change):
+    """Damage to one training sequence of a release: `change` edits its views."""
+
+    def damage(raw):
+        views = tiny_3dhp.take(TAKE, FRAMES, 0)
+        change(views)
+        tiny_3dhp.write_train_mat(raw / TAKE / "annot.mat", views)
+
+    return damage
+
+
+def _damage_scene(**change):
+    """Damage to one test sequence of a release: the arrays `change` makes of the good ones."""
+
+    def damage(raw):
+        arrays = tiny_3dhp.scene("TS3", FRAMES, 0)
+        arrays |= {name: make(arrays[name]) for name, make in change.items()}
+        tiny_3dhp.write_test_mat(raw / "mpi_inf_3dhp_test_set/TS3/annot_data.mat", arrays)
+
+    return damage
+
+
+def _damage_npz(split, change):
+    """Damage to one npz: `change` edits what it holds."""
+
+    def damage(folder):
+        content = dict(zip(("train", "test"), tiny_3dhp.npz_content(FRAMES), strict=True))
+        change(content[split])
+        tiny_3dhp.save_npz(folder / f"data_{split}_3dhp.npz", content[split])
+
+    return damage
+
+
+def _cut_off(name):
+    def damage(folder):
+        path = folder / name
+        path.write_bytes(path.read_bytes()[: path.stat().st_size * 2 // 3])
+
+    return damage
+
+
+def _as_text(name):
+    return lambda folder: (folder / name).write_text("<html>404 Not Found</html>\n")
+
+
+def _swap(one, other):
+    def damage(folder):
+        (folder / one).rename(folder / "kept")
+        (folder / other).rename(folder / one)
+        (folder / "kept").rename(folder / other)
+
+    return damage
+
+
+def _edit(views, name, change):
+    """Replace an array of camera 5."""
+    views[5][name] = change(views[5][name])
+
+
+def _with_nan(values):
+    values = values.copy()
+    values[2, 7] = np.nan
+    return values
+
+
+def _edit_npz(key, name, change):
+    def edit(content):
+        entry = content[key] if key.startswith("TS") else content[key][0]["4"]
+        entry[name] = change(entry[name])
+
+    return edit
+
+
+MAT, SCENE = "S1/Seq2/annot.mat", "mpi_inf_3dhp_test_set/TS3/annot_data.mat"
+TRAIN, TEST = "data_train_3dhp.npz", "data_test_3dhp.npz"
+AGAIN = "[Gg]et (it|the file|another copy|a complete file)"
+# id: (format, damage, what the message must have)
+DAMAGES = {
+    "raw missing": ("raw", lambda raw: (raw / MAT).unlink(), (MAT, "missing", "vcai.mpi-inf")),
+    "raw truncated": ("raw", _cut_off(MAT), (MAT, AGAIN)),
+    "raw test truncated": ("raw", _cut_off(SCENE), (SCENE, AGAIN)),
+    "raw is a web page": ("raw", _as_text(MAT), (MAT, AGAIN)),
+    "raw test is a web page": ("raw", _as_text(SCENE), (SCENE, AGAIN)),
+    "raw train and test exchanged": ("raw", _swap(MAT, SCENE), (MAT, "MATLAB|annot")),
+    "raw 27 joints": (
+        "raw",
+        _damage_take(lambda views: [_edit(views, "annot2", lambda a: a[:, :27])]),
+        (MAT, "54", "56|28", "expected"),
+    ),
+    "raw test 16 joints": (
+        "raw",
+        _damage_scene(univ_annot3=lambda a: a[:, :16], annot2=lambda a: a[:, :16]),
+        (SCENE, "16", "expected.*17"),
+    ),
+    "raw metres": (
+        "raw",
+        _damage_take(lambda views: [_edit(views, "univ_annot3", lambda a: a / 1000)]),
+        (MAT, "cam5", "metres", "expected some hundred millimetres", "Convert"),
+    ),
+    "raw normalised": (
+        "raw",
+        _damage_take(lambda views: [_edit(views, "annot2", lambda a: a / 1024 - 1)]),
+        (MAT, "cam5", "normalised", "expected pixels", "Undo"),
+    ),
+    "raw NaN": (
+        "raw",
+        _damage_take(lambda views: [_edit(views, "univ_annot3", _with_nan)]),
+        (MAT, "cam5", "not finite in 1 of 5 frames, first in frame 2", AGAIN),
+    ),
+    "raw test without valid frames": (
+        "raw",
+        _damage_scene(valid_frame=lambda a: a * 2),
+        (SCENE, "expected 0 or 1"),
+    ),
+    "npz one missing": ("npz", lambda folder: (folder / TEST).unlink(), (TEST, "P-STMO")),
+    "npz truncated": ("npz", _cut_off(TRAIN), (TRAIN, "truncated", "get it again")),
+    "npz is a web page": ("npz", _as_text(TEST), (TEST, "no npz", "get it again")),
+    "npz exchanged": ("npz", _swap(TRAIN, TEST), (TRAIN, "exchanged", "expected 'S1 Seq1' to 'S8 Seq2'")),
+    "npz 16 joints": (
+        "npz",
+        _damage_npz("test", _edit_npz("TS2", "data_3d", lambda a: a[:, :16])),
+        (TEST, "TS2", r"\(5, 16, 3\)", "expected.*17"),
+    ),
+    "npz wrong shape": (
+        "npz",
+        _damage_npz("train", _edit_npz("S8 Seq2", "data_2d", lambda a: a.reshape(FRAMES, 34))),
+        (TRAIN, "S8", r"\(5, 34\)", "expected"),
+    ),
+    "npz metres": (
+        "npz",
+        _damage_npz("train", _edit_npz("S3 Seq1", "data_3d", lambda a: a / 1000)),
+        (TRAIN, "S3/Seq1/cam4", "metres"),
+    ),
+    "npz normalised": (
+        "npz",
+        _damage_npz("test", _edit_npz("TS6", "data_2d", lambda a: a / 960 - 1)),
+        (TEST, "TS6", "normalised"),
+    ),
+    "npz NaN": (
+        "npz",
+        _damage_npz("train", _edit_npz("S1 Seq1", "data_2d", _with_nan)),
+        (TRAIN, "S1/Seq1/cam4", "not finite"),
+    ),
+}
+
+
+@pytest.mark.parametrize("command", ["training", "prepare"])
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damaged_files(published, tmp_path, train, verb, command, damage):
+    kind, spoil, parts = DAMAGES[damage]
+    root = shutil.copytree(published[kind], tmp_path / "root")
+    spoil(root)
+    before = listing(tmp_path)
+    if command == "training":
+        ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
+    else:
+        ended = verb(f"prepare 3dhp --{kind} {root}")
+    assert_refused(ended, *parts)
+    assert listing(tmp_path) == before  # no cache, no run folder, no temporary file
+
+
+def test_a_hostile_npz_is_named_and_not_run(published, tmp_path, train):
+    class Touch:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "witness",)
+
+    root = shutil.copytree(published["npz"], tmp_path / "root")
+    tiny_3dhp.save_npz(root / TRAIN, {"S1 Seq1": Touch()})
+    ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
+    assert_refused(ended, TRAIN, r"pathlib.*Path|getattr", "nothing was executed")
+    assert not (tmp_path / "witness").exists()
+
+
+def test_nothing_found_says_what_where_how_and_the_demo(tmp_path, train):
+    ended = train(f"--dataset 3dhp --root_path {tmp_path}/empty -c {tmp_path}/runs")
+    assert_refused(
+        ended, f"below {tmp_path}/empty", r"3dhp_gt_univ\.h5", r"S1\.\.S8/Seq1\.\.Seq2/annot\.mat",
+        r"TS1\.\.TS6/annot_data\.mat", "data_train_3dhp.npz and data_test_3dhp.npz", "https://vcai.mpi-inf.mpg.de",
+        "github.com/paTRICK-swk/P-STMO", "main_sagcn_gpus.py --dataset demo",
+    )  # fmt: skip
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---------------------------------------------------------------- the cache
+
+
+def _other_version(path):
+    content = path.read_bytes()
+    assert content.startswith(MAGIC + b"1\n")
+    path.write_bytes(MAGIC + b"7\n" + content[len(MAGIC) + 2 :])
+
+
+def _flip_a_bit(path):
+    with h5py.File(path) as file:
+        place = file["train/millimetres"].id.get_offset() + 4321
+    content = bytearray(path.read_bytes())
+    content[place] ^= 1
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("command", ["training", "evaluation"])
+@pytest.mark.parametrize(
+    ("spoil", "part"),
+    [
+        (_other_version, "version 7; expected version 1"),
+        (_flip_a_bit, "the checksum of train/millimetres does not fit"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "truncated"),
+        (lambda path: path.write_text("not a cache"), "no cache of this program"),
+    ],
+    ids=["another version", "wrong checksum", "truncated", "text"],
+)
+def test_a_bad_cache(demo_root, trained, tmp_path, train, command, spoil, part):
+    root = shutil.copytree(demo_root, tmp_path / "root")
+    spoil(root / "demo_gt.h5")
+    before = listing(tmp_path)
+    checked = f"--evaluate {trained}/best.pt --output {tmp_path}/results" if command == "evaluation" else ""
+    ended = train(f"--dataset demo --root_path {root} -c {tmp_path}/runs {TINY} --frames 9 {checked}")
+    assert_refused(ended, r"demo_gt\.h5", part, "glagcn prepare")
+    assert listing(tmp_path) == before
+
+
+@pytest.mark.parametrize("held", ["demo", "annot3"])
+def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train, held):
+    root = tmp_path / "root"
+    if held == "demo":
+        root.mkdir()
+        shutil.copy(demo_root / "demo_gt.h5", root / "3dhp_gt_univ.h5")
+    else:
+        prepare_3dhp(npz=published["npz"], annotation="annot3", out=root / "3dhp_gt_univ.h5", say=lambda text: None)
+    before = listing(tmp_path)
+    ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
+    assert_refused(ended, f"root/3dhp_gt_univ.h5 holds what belongs into .*{held}.*, and 3dhp_gt_univ.h5 is needed")
+    assert listing(tmp_path) == before
+
+
+# ---------------------------------------------------------------- flags and folders
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--frames 80", ("--frames 80", "product", "75 and 81")),
+        ("--frames 81 -arc 3,3,3", ("--frames 81", "-arc 3,3,3", "27")),
+        ("--dataset h3wb", ("h3wb", "3dhp", "demo")),
+        ("--batch_size 0", ("--batch_size 0", "at least 1")),
+        ("--cameras 9", ("--cameras", "9", "0, 1, 2, 3")),
+        ("--cameras front", ("--cameras", "front")),
+        ("--subjects_train S1,Anna", ("--subjects-train Anna", "S1, S2")),
+        ("--run a/b", ("--run a/b", "-c")),
+        ("--annotation univ", ("--annotation univ", "3dhp")),
+    ],
+)  # fmt: skip
+def test_flags_that_cannot_work(demo, tmp_path, flags, parts):
+    assert_refused(demo(flags), *parts)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_folder_that_cannot_be_written(demo, demo_root, train, tmp_path):
+    (tmp_path / "runs").write_text("a file where the parent folder should be")
+    assert_refused(demo("--run r"), "cannot write the run folder", f"{tmp_path}/runs/r", "-c")
+    assert (tmp_path / "runs").read_text().startswith("a file")
+
+
+def test_results_that_cannot_be_written(demo, trained, tmp_path):
+    (tmp_path / "file").write_text("")
+    before = listing(tmp_path)
+    ended = demo(f"--frames 9 --evaluate {trained}/best.pt --output {tmp_path}/file/results")
+    assert_refused(ended, "file/results", "folder")
+    assert_refused(demo(f"--run r --output {tmp_path}/file/results"), "file/results", "--output")
+    assert listing(tmp_path) == before
+
+
+def test_a_cache_that_cannot_be_written(train, tmp_path):
+    (tmp_path / "file").write_text("")
+    ended = train(f"--dataset demo --root_path {tmp_path}/file/data -c {tmp_path}/runs {TINY}")
+    assert_refused(ended, "file/data/demo_gt.h5", "--cache_dir")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# ---------------------------------------------------------------- on every rank
+
+
+@pytest.mark.launched
+def test_a_bad_cache_ends_every_process_with_one_message(demo_root, tmp_path):
+    root = shutil.copytree(demo_root, tmp_path / "root")
+    _flip_a_bit(root / "demo_gt.h5")
+    before = listing(tmp_path)
+    flags = f"--dataset demo --root_path {root} -c {tmp_path}/runs {TINY}".split()
+    ended = launch([*trainer(2), *flags], tmp_path)
+    assert ended.code != 0
+    assert ended.err.count("error: the cache") == 1
+    assert listing(tmp_path) == before

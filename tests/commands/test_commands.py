@@ -1,0 +1,241 @@
+"""The commands from start to end on tiny data: prepare, train, evaluate, export."""
+
+import json
+import re
+import shlex
+
+import h5py
+import numpy as np
+import pytest
+import torch
+
+import glagcn
+from glagcn.checkpoints import checkpoint
+from glagcn.commands.train import check_batch
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.cache.reader import open_cache
+from glagcn.errors import UserError
+from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.skeleton import get_skeleton
+from glagcn.training.optim import schedule
+from tests.data.sources import tiny_3dhp
+
+PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
+CURVES = {"log.txt", "metrics.jsonl", "tensorboard"}
+RESULT_FILES = {
+    "result.json", "inference_data.mat",
+    "mpii_3dhp_evaluation_sequencewise.csv", "mpii_3dhp_evaluation_activitywise.csv",
+}  # fmt: skip
+
+
+def result(folder) -> dict:
+    return json.loads((folder / "result.json").read_text())
+
+
+@pytest.fixture
+def release(tmp_path):
+    """The official release, tiny, where the published command looks for it."""
+    return tiny_3dhp.write_release(tmp_path / "data/s-agcn", frames=6)
+
+
+# ---------------------------------------------------------------- training
+
+
+def test_3d_of_unscored_frames_changes_nothing(release, train, tmp_path):
+    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    assert train(f"{flags} -c {tmp_path} --run whole").code == 0
+    for path in release.glob("mpi_inf_3dhp_test_set/TS*/annot_data.mat"):
+        with h5py.File(path, "r+") as file:
+            scored = file["valid_frame"][:, 0] == 1
+            file["univ_annot3"][:] = np.where(scored[:, None, None, None], file["univ_annot3"], np.nan)
+    (release / "3dhp_gt_univ.h5").unlink()
+    ended = train(f"{flags} -c {tmp_path} --run holes")
+    assert ended.code == 0, ended.err
+    assert np.isnan(open_cache(release / "3dhp_gt_univ.h5").test.millimetres).any()
+    assert result(tmp_path / "holes")["mpjpe_mm"] == result(tmp_path / "whole")["mpjpe_mm"]
+
+
+def test_a_cache_of_other_cameras_is_not_taken_for_the_usual_one_in_silence(release, train, verb, tmp_path):
+    prepared = verb(f"prepare 3dhp --raw {release} --cameras 0,2")
+    assert (prepared.code, "3dhp_gt_univ_cam0-2.h5" in prepared.out) == (0, True)
+    assert "Train with" not in prepared.out
+    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    ended = train(f"{flags} -c {tmp_path}/usual")
+    assert (ended.code, "WARNING" in ended.out) == (0, False), ended.err
+    assert "there is no 3dhp_gt_univ.h5 yet" in ended.out
+    (release / "3dhp_gt_univ_cam0-2.h5").replace(release / "3dhp_gt_univ.h5")
+    ended = train(f"{flags} -c {tmp_path}/other")
+    assert ended.code == 0, ended.err
+    assert "3dhp_gt_univ.h5 holds the training cameras 0,2, not the usual 0,1,2,4,5,6,7,8" in ended.out
+
+
+def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
+    flags = f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --frames 9 --channel 4 --sequence_layers 1 "
+    flags += "--epochs 1 --log_steps 2 --subset 0.3 --workers 1"
+    ended = train(flags)
+    assert ended.code == 0, ended.err
+    assert "there is no 3dhp_gt_univ.h5 yet: preparing it once" in ended.out
+    assert "graph mpi3dhp17" in ended.out
+    folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_tuned_seed0"
+    left = {path.name for path in folder.iterdir()}
+    assert left == RESULT_FILES | CURVES | {"config.json", "training_curves.png", "last.pt", "best.pt"}
+    found = result(folder)
+    cache = open_cache(release / "3dhp_gt_univ.h5")
+    assert found["frames"] == cache.test.valid.sum()
+    assert found["protocol"] == "official-univ"
+    assert found["trained_steps"] == 7  # 2 of 6 frames of 112 views, each also mirrored: 448 windows in batches of 64
+    assert json.loads((folder / "config.json").read_text())["batch_size"] == 64  # what fits so few windows
+    assert (found["selected_on"], found["windows"]) == ("validation", 448)
+    assert (found["annotation"], found["all_frames"], found["warnings"]) == ("univ", True, [])
+
+    stamp = (release / "3dhp_gt_univ.h5").stat().st_mtime_ns
+    again = train(flags + " --run second")
+    assert again.code == 0
+    assert "preparing" not in again.out
+    assert (release / "3dhp_gt_univ.h5").stat().st_mtime_ns == stamp
+    assert result(tmp_path / "runs/second")["mpjpe_mm"] == found["mpjpe_mm"]  # the same seed, the same figures
+
+
+def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train, tmp_path, monkeypatch):
+    monkeypatch.setattr(schedule, "FITTING_STEPS", 1)
+    flags = (
+        f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --frames 9 --channel 4 --sequence_layers 0 --run r "
+    )
+    flags += "--workers 1 --subset 0.3 --windows"
+    for windows, fresh, batch in ((100, "", 100), (300, "", 100), (300, "--fresh", 300)):
+        ended = train(f"{flags} {windows} {fresh}")
+        assert ended.code == 0, ended.err
+        held = json.loads((tmp_path / "runs/r/config.json").read_text())
+        assert (held["windows"], held["batch_size"], held["warmup"]) == (windows, batch, 16 * batch)
+
+
+def test_a_fitted_batch_smaller_than_the_processes_is_refused_as_what_it_is():
+    check_batch(64, 64)
+    with pytest.raises(
+        UserError, match="the batch that fits this run has 64 windows, and there are 65 processes; give"
+    ):
+        check_batch(64, 65)
+
+
+def test_the_published_command_evaluates_the_run_of_the_same_flags(release, train, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config, _ = parse_command_line(shlex.split(PUBLISHED))
+    # Training it would take hours: the weights that it starts with are as good for finding and scoring it.
+    model = LiftingNetwork(
+        get_skeleton("mpi3dhp17"), config.widths, config.channels, sequence_layers=config.sequence_layers,
+        head=config.head,
+    )  # fmt: skip
+    folder = tmp_path / "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
+    content = {"config": {"dataset": "3dhp", "keypoints": "gt", "annotation": "univ"}}
+    checkpoint.save(folder / "best.pt", content | {"model_config": model_config(model), "model": model.state_dict()})
+    ended = train(f"{PUBLISHED} --test_frames 2 --workers 1 --no-test_flip")
+    assert ended.code == 0, ended.err
+    assert {path.name for path in folder.iterdir()} == RESULT_FILES | CURVES | {"best.pt"}
+    assert result(folder)["checkpoint"] == "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0/best.pt"
+    assert (result(folder)["dataset"], result(folder)["warnings"]) == ("3dhp", [])
+
+
+def test_a_finished_run_prints_its_result_and_leaves(demo, tmp_path):
+    first = demo("--run r --frames 9")
+    assert first.code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "runs/r").iterdir() if path.is_file()}
+    again = demo("--run r --frames 9")
+    assert again.code == 0
+    assert "is finished at step 6: MPJPE" in again.out
+    assert {path: path.read_bytes() for path in (tmp_path / "runs/r").iterdir() if path.is_file()} == before
+
+
+def test_an_end_without_a_result_is_concluded_again(demo, tmp_path):
+    """As after a run that was killed between its last checkpoint and its result."""
+    assert demo("--run r --frames 9").code == 0
+    first = result(tmp_path / "runs/r")
+    (tmp_path / "runs/r/result.json").unlink()
+    assert demo("--run r --frames 9").code == 0
+    assert result(tmp_path / "runs/r") | {"training_seconds": 0} == first | {"training_seconds": 0}
+
+
+def test_results_go_to_output(demo, tmp_path):
+    assert demo(f"--run r --frames 9 --output {tmp_path}/results").code == 0
+    assert {path.name for path in (tmp_path / "results").iterdir()} == RESULT_FILES
+    assert not (tmp_path / "runs/r/result.json").exists()
+
+
+def test_sequences_without_scored_frames_are_no_obstacle(demo, tmp_path):
+    ended = demo("--run r --frames 9 --test_frames 3")
+    assert ended.code == 0, ended.err
+    assert result(tmp_path / "runs/r")["frames"] == 3
+    assert result(tmp_path / "runs/r")["velocity_mm"] is None
+
+
+# ---------------------------------------------------------------- evaluating
+
+
+def test_evaluate_gives_what_training_ended_with(demo, trained, tmp_path):
+    ended = demo(f"--evaluate {trained}/best.pt --frames 9 --output {tmp_path}/results")
+    assert ended.code == 0, ended.err
+    assert "TestSeq6" in ended.out
+    at_the_end, now = result(trained), result(tmp_path / "results")
+    same = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc", "protocols", "scenes", "frames", "sequences")
+    for name in same:
+        assert now[name] == at_the_end[name], name
+    assert now["all_frames"] is False
+    for name in RESULT_FILES - {"result.json", "inference_data.mat"}:  # a .mat holds the time of writing
+        assert (tmp_path / "results" / name).read_bytes() == (trained / name).read_bytes()
+
+
+def test_the_verb_takes_the_dataset_from_the_checkpoint(verb, demo_root, trained, tmp_path):
+    where = f"--root_path {demo_root} --output {tmp_path} --workers 1"
+    ended = verb(f"evaluate {trained}/best.pt --test_frames 40 {where}")
+    assert ended.code == 0, ended.err
+    assert result(tmp_path)["mpjpe_mm"] == result(trained)["mpjpe_mm"]
+
+
+def test_another_data_set_of_the_same_skeleton_is_a_loud_warning(demo, trained, tmp_path):
+    content = torch.load(trained / "best.pt", weights_only=True)
+    content["config"] |= {"dataset": "3dhp", "annotation": "univ"}
+    checkpoint.save(tmp_path / "other.pt", content)
+    ended = demo(f"--evaluate {tmp_path}/other.pt --frames 9 --output {tmp_path}/results")
+    assert ended.code == 0
+    assert f"WARNING: {tmp_path}/other.pt was trained with dataset 3dhp and is evaluated with dataset demo" in ended.out
+    assert "trained with annotation univ and is evaluated with annotation none" in ended.out
+    assert len(result(tmp_path / "results")["warnings"]) == 2
+
+
+# ---------------------------------------------------------------- sharing
+
+
+def test_exported_weights_give_the_same_poses_and_can_be_evaluated(verb, demo, trained, tmp_path):
+    ended = verb(f"export {trained}/best.pt --out {tmp_path}/new/shared.pt")
+    assert (ended.code, ended.err) == (0, "")
+    exported = torch.load(tmp_path / "new/shared.pt", weights_only=True)
+    assert set(exported) == {"format", "version", "config", "model_config", "model"}
+    assert (tmp_path / "new/shared.pt").stat().st_size < (trained / "best.pt").stat().st_size / 2
+    pixels = np.random.default_rng(0).uniform(0, 1000, (12, 17, 2))
+    poses = [
+        glagcn.predict(glagcn.load_model(path), pixels, image_size=(1920, 1080))
+        for path in (trained / "best.pt", tmp_path / "new/shared.pt")
+    ]
+    np.testing.assert_array_equal(*poses)
+    assert demo(f"--evaluate {tmp_path}/new/shared.pt --frames 9").code == 0
+    assert result(tmp_path / "new")["mpjpe_mm"] == result(trained)["mpjpe_mm"]
+
+
+def test_prepare_says_how_to_train(verb, release, tmp_path):
+    ended = verb(f"prepare 3dhp --raw {release} --out {tmp_path}/3dhp_gt_univ.h5")
+    assert ended.code == 0
+    assert f"wrote {tmp_path}/3dhp_gt_univ.h5" in ended.out
+    assert ended.out.splitlines()[-1].endswith(f"main_sagcn_gpus.py --dataset 3dhp --root_path {tmp_path}")
+
+
+@pytest.mark.parametrize(
+    ("flags", "during", "end"),
+    [
+        ("", "step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "),
+        ("--windows 200", "step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 200/200 windows: validation "),
+    ],
+)
+def test_lines_say_where_a_run_is_in_what_sets_its_length(demo, flags, during, end):
+    ended = demo(f"--frames 9 {flags}")
+    assert ended.code == 0, ended.err
+    for line in (during, end):
+        assert re.search(f"^{line}", ended.out, re.MULTILINE), ended.out

@@ -1,0 +1,228 @@
+"""Human3.6M and HumanEva-I from flags to results, on small files in the real layouts."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.load import load_model
+from glagcn.data.cache.reader import open_cache
+from glagcn.evaluation.metrics import mpjpe, p_mpjpe
+from glagcn.inference import predict
+from tests.command_line import Ended, assert_refused, listing
+from tests.published_files import write_folder, write_published
+
+SMALL = "--workers 1 --log_steps 1 -ch 8 -b 32 -e 1 --max_steps 2 --test_frames 30"
+GT = "humaneva/96_gt_27_supervised_epoch_819.bin"
+COCO = "humaneva/96_detectron_pt_coco_27_supervised_epoch_990.bin"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    """data/ and checkpoint/ of a user of the published project; caches appear, nothing else may change."""
+    return write_folder(tmp_path_factory.mktemp("user"))
+
+
+@pytest.fixture
+def start(train, files, tmp_path):
+    """start(flags): the trainer on these files, run folders in tmp_path."""
+
+    def run(flags: str, checkpoints=tmp_path) -> Ended:
+        return train(f"--root_path {files}/data -c {checkpoints} --workers 1 {flags}")
+
+    return run
+
+
+def results(folder):
+    return json.loads((folder / "result.json").read_text())
+
+
+def test_the_figures_are_those_of_the_poses(start, files, tmp_path):
+    """Against predictions sequence by sequence through the public API, grouped by hand."""
+    ended = start(f"-tta -d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
+    assert ended.code == 0, ended.err
+    model, split = load_model(files / "checkpoint" / GT), open_cache(files / "data/humaneva15_gt.h5").test
+    errors: dict[str, list] = {}
+    for info, start_frame in zip(split.sequences, split.starts, strict=True):
+        frames = slice(start_frame, start_frame + info.length)
+        pose_3d = predict(model, split.pixels[frames], (640, 480))
+        target = split.millimetres[frames] - split.millimetres[frames][:, :1]
+        pose_3d[:, 0] = target[:, 0]  # predict zeroes the root, so it is compared without it
+        errors.setdefault(info.kind_of_action, []).append((pose_3d[:, 1:], target[:, 1:]))
+    found = results(tmp_path / "out")["actions"]
+    assert set(found) == set(errors) == {"Walking", "Jog", "Box"}
+    for action, pairs in errors.items():
+        predicted, target = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
+        assert len(predicted) == found[action]["frames"]
+        root = found[action]["mpjpe_mm"] - mpjpe(predicted, target) * 14 / 15  # what the root's own error adds
+        assert 0 < root < 100
+        assert p_mpjpe(predicted, target) < found[action]["mpjpe_mm"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "name"),
+    [
+        ("-d humaneva15 --graph humaneva15 --resume {}/" + GT, "humaneva15_gt_f27_c8_shared0_published_seed0"),
+        (
+            "-d humaneva15 -k detectron_pt_coco --graph humaneva15_coco17 --resume {}/" + COCO,
+            "humaneva15_detectron_pt_coco_f27_c8_shared0_published_seed0",
+        ),
+        ("-arc 3,3 --resume {}/small.pth", "h36m_gt_f9_c8_shared0_published_seed0"),
+    ],
+)
+def test_training_starts_from_published_weights(start, files, tmp_path, flags, name):
+    write_published(files / "checkpoint/small.bin", "h36m17", 2)
+    content = torch.load(files / "checkpoint/small.bin", weights_only=False)
+    torch.save(
+        {key.removeprefix("module."): value for key, value in content["model_pos"].items()},
+        files / "checkpoint/small.pth",
+    )
+    ended = start(f"{SMALL} {flags.format(files / 'checkpoint')} --lr 1e-12 --lr_final 1e-12 --max_steps 1")
+    assert ended.code == 0, ended.err
+    assert "a published file; the optimiser, the learning rate and the count of epochs start fresh" in ended.out
+    assert "assumed" in ended.out
+    trained = checkpoint.load(tmp_path / name / "last.pt")["model"]
+    published = load_model(flags.format(files / "checkpoint").rpartition(" ")[2]).state_dict()
+    assert torch.allclose(trained["head.shared.weight"], published["head.shared.weight"], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("-d humaneva15 --resume {}/" + GT, ("the published graph humaneva15", "give --graph humaneva15")),
+        ("-d humaneva15 --resume {}/" + COCO, ("skeleton humaneva15_coco17, and the data has humaneva15",)),
+        ("--resume {}/" + GT, ("skeleton humaneva15, and the data has h36m17",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("unexpected weights", "-arc 3,3,3,3,3")),
+        ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", (r"have shape \[8", r"expected \[16", "--channel 8")),
+        ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--sequence_layers 0 --head shared",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("the centre frame; leave --causal out",)),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused_with_the_flag_that_would(start, files, tmp_path, flags, parts):
+    assert start("--dry_run").code == start("--dry_run -d humaneva15").code == 0  # the caches are there
+    before = listing(files)
+    assert_refused(start(f"-ch 8 {flags.format(files / 'checkpoint')}"), *parts)
+    assert listing(files) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_widths_of_a_start_are_those_of_the_run(start, files):
+    """Nothing in the file tells them, so they are not said to be 3 where the run has others."""
+    ended = start(f"{SMALL} -d humaneva15 --graph humaneva15 -arc 3,3,5 --resume {files}/checkpoint/{GT}")
+    assert ended.code == 0, ended.err
+    assert "its name says 27 frames, and the filter widths given, (3, 3, 5), are 45" in ended.out
+    assert "assumed (3, 3, 3)" not in ended.out
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        "-arc 3,3 --sequence_layers 1 --head unshared --recipe tuned",
+        "-arc 3,3 --sequence_layers 1 --head mixed --distort_targets -da",
+        "-arc 3,3 --causal --downsample 2 -a Walking -str S1,S9 -ste S5 -tta",
+        "-d humaneva15 -arc 3,3 -k detectron_pt_coco --sequence_layers 1 --head unshared --recipe tuned",
+    ],
+)
+def test_the_full_model_trains_here_too(start, tmp_path, flags):
+    ended = start(f"{SMALL} {flags} --run r")
+    assert ended.code == 0, ended.err
+    result = results(tmp_path / "r")
+    assert result["frames"] == 30
+    assert result["mpjpe_mm"] > 0
+    if "humaneva" in flags:
+        assert "graph humaneva15_tree" in ended.out
+    if "causal" in flags:
+        assert set(result["subjects"]) == {"S5"}
+        assert set(result["actions"]) == {"Walking"}
+        again = start(f"{flags} --run r --evaluate --output {tmp_path}/again --test_frames 30")
+        assert again.code == 0, again.err
+        assert results(tmp_path / "again")["mpjpe_mm"] == result["mpjpe_mm"]
+
+
+def test_our_checkpoint_there_and_back_scores_the_same(start, verb, tmp_path):
+    assert start(f"{SMALL} -d humaneva15 --graph humaneva15 --run r").code == 0
+    assert verb(f"export {tmp_path}/r/best.pt --layout published --out {tmp_path}/8_gt_27_supervised.bin").code == 0
+    ended = start("-d humaneva15 --test_frames 30 --evaluate 8_gt_27_supervised.bin")  # found in the -c folder
+    assert ended.code == 0, ended.err
+    ours, theirs = results(tmp_path / "r"), results(tmp_path / "8_gt_27_supervised")
+    assert ours["actions"] == theirs["actions"]
+    board = list((tmp_path / "8_gt_27_supervised/tensorboard").iterdir())
+    assert len(board) == 1
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("-a Dance", ("--actions Dance", "Directions", "Walking")),
+        ("-ste S9,S12", ("--subjects-test S12", "S11")),
+        ("-str Train/S1", ("--subjects-train Train/S1", "S1, S5")),
+        ("-k cpn", ("data_2d_h36m_cpn.npz", "data_3d_h36m.npz", "DATASETS.md")),
+        (
+            "-d humaneva15 --evaluate {}/h36m/96_gt_243_supervised.bin",
+            ("17 joints of h36m17", "15 joints of humaneva15"),
+        ),
+        (
+            "-d humaneva15 --evaluate {}/" + COCO,
+            ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco, by its name\)"),
+        ),
+        ("--evaluate {}/" + GT, ("15 joints of humaneva15", r"\(-d humaneva15 -k gt, by its name\)")),
+        ("--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin", ("--resume x.bin starts a training",)),
+        ("--evaluate {}/h36m/96_gt_243_supervised.bin -ch 96", ("have shape", "--channel 8")),
+        ("--evaluate {}/h36m/96_gt_243_supervised.bin -f 27", ("frames 243, and the flag says 27",)),
+    ],
+)
+def test_what_is_not_there_is_refused_before_anything_is_written(start, files, tmp_path, flags, parts):
+    for cache in (files / "data").glob("*.h5"):
+        cache.unlink()
+    before = listing(files)
+    assert_refused(start(flags.format(files / "checkpoint")), *parts)
+    assert listing(files) == before
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_another_2d_source_than_the_name_tells_is_a_warning(start, files, tmp_path):
+    name = files / "checkpoint/96_cpn_ft_h36m_dbb_243_supervised.bin"
+    ended = start(f"--test_frames 4 --evaluate {name} --output {tmp_path}/out")
+    assert "WARNING: " in ended.out
+    assert "trained on 2D poses from cpn_ft_h36m_dbb, by its name, and is evaluated on those from gt" in ended.out
+    assert any("cpn_ft_h36m_dbb, by its name" in warning for warning in results(tmp_path / "out")["warnings"])
+
+
+def test_a_published_file_without_a_suffix_has_a_place_for_its_results(start, tmp_path):
+    write_published(tmp_path / "bare", "humaneva15", 3)
+    assert start("-d humaneva15 --test_frames 4 --evaluate bare").code == 0
+    assert results(tmp_path / "bare_results")["frames"] == 4
+
+
+def test_a_dry_run_evaluates_nothing(start, files, tmp_path):
+    ended = start(f"-d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out --dry_run")
+    assert ended.code == 0, ended.err
+    assert f"Dry run: nothing was evaluated; the results would be in {tmp_path}/out" in ended.out
+    assert not (tmp_path / "out").exists()
+
+
+def test_where_results_cannot_be_written_is_told_before_the_work(start, tmp_path):
+    write_published(tmp_path / "gt.bin", "humaneva15", 3)
+    (tmp_path / "gt").symlink_to("/dev/null")
+    ended = start("-d humaneva15 --test_frames 4 --evaluate gt.bin")
+    assert_refused(ended, f"--output is not given, and {tmp_path}/gt cannot be written to")
+    assert "Evaluating" not in ended.out
+
+
+def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(start, files, tmp_path):
+    ended = start(f"-d humaneva15 --test_frames 4 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
+    assert ended.code == 0, ended.err
+    assert "WARNING" not in ended.out
+    assert results(tmp_path / "out")["warnings"] == []
+    nameless = write_published(tmp_path / "nameless.bin", "humaneva15", 3) and tmp_path / "nameless.bin"
+    ended = start(f"-d humaneva15 --test_frames 4 --evaluate {nameless} --output {tmp_path}/other")
+    (warning,) = results(tmp_path / "other")["warnings"]
+    assert "does not say what data it was trained on; assumed to be humaneva15 with gt 2D poses" in warning
+
+
+def test_who_is_trained_on_and_tested_on_is_warned(start):
+    ended = start("-str S1,S9 --dry_run")
+    assert "WARNING: trained on and tested on: S9" in ended.out
+    assert "WARNING: trained on" not in start("--dry_run").out

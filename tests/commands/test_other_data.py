@@ -1,0 +1,93 @@
+"""Runs and the data they were trained on: other data of the same size must not pass for them."""
+
+import json
+import os
+import shutil
+
+import pytest
+
+from glagcn.checkpoints import checkpoint
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.sources.demo.source import DemoSource
+from tests.command_line import TINY, assert_refused, listing
+
+
+@pytest.fixture
+def on(train, tmp_path):
+    """on(root, "--run r"): a tiny run on the demo cache in `root`."""
+    return lambda root, flags: train(
+        f"--dataset demo --root_path {root} -c {tmp_path}/runs {TINY} --frames 9 --run r {flags}"
+    )
+
+
+@pytest.fixture(scope="module")
+def other_root(tmp_path_factory):
+    """Other people in sequences as many and as long as in the demo."""
+    root = tmp_path_factory.mktemp("other")
+    write_cache(root / "demo_gt.h5", DemoSource(seed=1))
+    return root
+
+
+@pytest.mark.parametrize("stopped_at", [4, 6], ids=["stopped", "finished"])
+def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, other_root, tmp_path, stopped_at):
+    assert on(demo_root, f"--max_steps {stopped_at}").code == 0
+    before = listing(tmp_path)
+    now, then = (open_cache(root / "demo_gt.h5").fingerprint for root in (other_root, demo_root))
+    assert_refused(
+        on(other_root, "--max_steps 6"),
+        f"{tmp_path}/runs/r holds a run that was trained on other data than now lies under --root_path {other_root}",
+        f"fingerprint {now}, and the run's is {then}",
+        "give the old --root_path to resume, --run NAME for another folder, or --fresh to start over",
+    )
+    assert listing(tmp_path) == before
+    assert on(demo_root, "--max_steps 6").code == 0
+
+
+def test_the_folder_of_a_second_cache_is_named(on, demo_root, other_root, tmp_path):
+    assert on(demo_root, "").code == 0
+    assert_refused(
+        on(demo_root, f"--cache_dir {other_root}"), f"under --cache_dir {other_root} or --root_path {demo_root}"
+    )
+
+
+def test_data_that_were_moved_are_the_same(on, demo_root, tmp_path):
+    assert on(demo_root, "--max_steps 4").code == 0
+    moved = shutil.copytree(demo_root, tmp_path / "moved")
+    os.utime(moved / "demo_gt.h5", (0, 0))
+    assert "resumed at step 4 of 6" in on(moved, "").out
+
+
+def test_starting_over_on_other_data_is_as_said(on, demo_root, other_root, tmp_path):
+    assert on(demo_root, "").code == 0
+    assert on(other_root, "--fresh").code == 0
+    assert (tmp_path / "runs/r.old1/last.pt").is_file()
+    result = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert result["data_fingerprint"] == open_cache(other_root / "demo_gt.h5").fingerprint
+    assert "is finished at step 6" in on(other_root, "").out
+
+
+def test_a_checkpoint_of_an_earlier_version_counts_as_of_the_same_data(on, demo_root, other_root, tmp_path):
+    assert on(demo_root, "--max_steps 4").code == 0
+    path = tmp_path / "runs/r/last.pt"
+    content = checkpoint.load(path)
+    del content["data_fingerprint"]
+    checkpoint.save(path, content)
+    assert "resumed at step 4 of 6" in on(other_root, "").out
+
+
+def test_on_purpose_other_data_may_be_evaluated_and_started_on(on, demo_root, other_root, tmp_path):
+    assert on(demo_root, "").code == 0
+    assert on(other_root, f"--evaluate --output {tmp_path}/results").code == 0
+    ended = on(other_root, f"--run second --max_steps 7 --resume {tmp_path}/runs/r/last.pt")
+    assert ended.code == 0, ended.err
+    assert f"because it was trained on other data than now lies under --root_path {other_root}" in ended.out
+
+
+def test_an_evaluation_on_other_data_in_the_run_folder_is_not_its_end(on, demo_root, other_root, tmp_path):
+    assert on(demo_root, "").code == 0
+    before = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert on(other_root, "--evaluate").code == 0
+    assert on(demo_root, "").code == 0
+    after = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert after["mpjpe_mm"] == before["mpjpe_mm"]

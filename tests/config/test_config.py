@@ -1,0 +1,216 @@
+import json
+import re
+import shlex
+import subprocess
+import sys
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from glagcn.config.config import Config
+from glagcn.config.parser import REFUSED
+from glagcn.config.presets import DEBUG_CAPS, PRESETS, RECIPE_PRESETS
+from glagcn.config.resolve import from_dict, parse_command_line, to_dict, training_differences
+from glagcn.errors import UserError
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def parse(line):
+    return parse_command_line(shlex.split(line))
+
+
+def test_published_command_is_taken_unchanged():
+    config, origin = parse(
+        "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
+    )
+    assert (config.dataset, config.batch_size, config.frames, config.channels) == ("3dhp", 1200, 81, 256)
+    assert config.widths == (3, 3, 3, 3)
+    assert config.evaluate == "best.pt"
+    assert origin["frames"] == "flag"
+    assert origin["epochs"] == "preset"
+    assert origin["bn_momentum"] == "default"
+
+
+def test_preset_has_the_published_shape():
+    config, _ = parse("--dataset 3dhp --recipe published")
+    assert (config.frames, config.channels, config.batch_size, config.epochs) == (81, 256, 1200, 49)
+    assert (config.flip, config.head, config.sequence_layers) == ("copy", "unshared", 3)
+
+
+def test_tuned_recipe_fits_its_batch_and_its_warmup_to_the_length_of_the_run_and_its_rate_to_the_channels():
+    config, _ = parse("--dataset 3dhp")
+    assert (config.frames, config.channels, config.epochs) == (81, 256, 49)
+    assert (config.batch_size, config.warmup, config.lr) == (None, None, 4e-3)
+    assert parse("--dataset 3dhp --channel 128")[0].lr == 16e-3
+    given, _ = parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")
+    assert (given.lr, given.batch_size, given.warmup) == (1e-3, 7, 0)
+    assert parse("--dataset 3dhp --debug")[0].lr == 16e-3  # of the 16 channels that are trained
+
+
+def test_published_recipe_starts_at_the_global_rate():
+    config, _ = parse("--dataset 3dhp --recipe published")
+    assert config.lr == 1e-3 / 8
+    assert config.lr_final is None
+
+
+@pytest.mark.parametrize("flag", ["--batch_size 7", "--batch-size 7", "-b 7"])
+def test_spellings_are_one_option(flag):
+    assert parse(f"-d demo {flag}")[0].batch_size == 7
+
+
+def test_architecture_sets_the_frames():
+    config, _ = parse("-d demo -arc 5,5")
+    assert (config.frames, config.widths) == (25, (5, 5))
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("--dataset h3wb", "invalid choice: 'h3wb'"),
+        ("--dataset demo --frame 81", "unrecognized arguments: --frame"),
+        ("--dataset demo --frames 80", "--frames 80.*81"),
+        ("--dataset demo --frames 351", "--frames 351"),
+        ("--dataset demo --frames 81 -arc 3,3,3", "--frames 81 contradicts -arc 3,3,3.*27"),
+        ("--dataset demo -arc 3,13", "13"),
+        ("--dataset demo -arc 3,4", "4"),
+        ("--dataset demo --frames x", "--frames: invalid int value: 'x'"),
+        ("--dataset demo --batch_size 0", "--batch_size 0 cannot work"),
+        ("--dataset demo --lr 0", "--lr 0.0 cannot work"),
+        ("--dataset demo --lr -1", "--lr"),
+        ("--dataset demo --dropout 1", "--dropout 1.0 cannot work"),
+        ("--dataset demo --subset 0", "--subset 0.0 cannot work"),
+        ("--dataset demo --channel 2", "--channel 2 is too small"),
+        ("--dataset demo --max_steps 0", "--max_steps 0 cannot work"),
+        ("--dataset demo --annotation univ", "--annotation univ is for --dataset 3dhp"),
+        ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
+        ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
+        ("--schedule steps", "--schedule steps needs --lr_decay"),
+        ("-d demo -k cpn_ft_h36m_dbb", "--keypoints cpn_ft_h36m_dbb: --dataset demo has ground-truth 2D only"),
+        ("-k ../gt", "--keypoints ../gt is no name of a 2D source"),
+        ("-tt", "-tt is not a flag; did you mean -tta?"),
+        ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
+        ("--eval", "unrecognized arguments: --eval"),
+        ("--dataset demo --run a/b", "--run a/b must be a plain folder name"),
+    ],
+)
+def test_bad_flags_name_flag_value_and_fix(line, message):
+    with pytest.raises(UserError, match=message):
+        parse(line)
+
+
+@pytest.mark.parametrize("command", ["main_sagcn_gpus.py", "-m glagcn.cli evaluate best.pt"])
+def test_the_real_command_line_takes_no_abbreviated_flag(command):
+    """As a process: there the words come from sys.argv and not as a list."""
+    done = subprocess.run([sys.executable, *command.split(), "-tt"], cwd=REPOSITORY, capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("error: -tt is not a flag; did you mean -tta?")
+
+
+@pytest.mark.parametrize("flag", REFUSED)
+def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
+    for line in (flag, f"{flag} 1", flag.replace("_", "-")):
+        with pytest.raises(UserError, match=rf"^{re.escape(flag)} has no meaning here: \w.{{15}}"):
+            parse(line)
+
+
+def test_without_a_data_set_it_is_human36m_as_published():
+    config, origin = parse("-da -tta")
+    assert (config.dataset, config.keypoints, config.flip, config.test_flip) == ("h36m", "gt", "copy", True)
+    assert origin["dataset"] == "default"
+    assert (config.widths, config.channels, config.batch_size, config.epochs) == ((3,) * 5, 96, 512, 80)
+    assert (config.lr, config.dropout, config.optimizer, config.schedule) == (0.01, 0.1, "ranger", "cosine")
+    assert (config.head, config.sequence_layers, config.recipe) == ("shared", 0, "published")
+    plain, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
+    assert (plain.flip, plain.test_flip, plain.distort_targets) == ("none", False, False)
+
+
+def test_the_published_humaneva_command():
+    config, _ = parse(
+        "-da -tta -d humaneva15 -k detectron_pt_coco -str Train/S1,Train/S2,Train/S3 -ste Validate/S1,Validate/S2 "
+        "-c checkpoint/humaneva -a Walk,Jog,Box -arc 3,3,3 -b 1024 "
+        "--evaluate 96_detectron_pt_coco_27_supervised_epoch_990.bin --by-subject"
+    )
+    assert config.subjects_test == ("Validate/S1", "Validate/S2")
+    assert config.actions == ("Walk", "Jog", "Box")
+    assert (config.by_subject, config.frames, config.graph) == (True, 27, "humaneva15_tree")
+    assert parse("-d humaneva15")[0].by_subject is False
+    assert parse("-d humaneva15 -a *")[0].actions == ("*",)
+    assert parse("-d humaneva15 -a 'Walk, Jog'")[0].actions == ("Walk", "Jog")
+
+
+def test_switches_that_stand_for_a_value():
+    assert parse("--no-eval")[0].eval_epochs == 0
+    assert parse("--data_augmentation -d 3dhp --flip none")[0].flip == "none"  # the last one counts
+    assert parse("-dg")[0].debug
+    assert not parse("--no-export-training-curves")[0].export_training_curves
+
+
+def test_a_schedule_of_another_preset_brings_its_own_options():
+    config, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
+    assert (config.lr_decay, config.lr_final) == (None, 1e-6)
+    with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule linear"):
+        parse("-d 3dhp --large_decay_epoch 5")
+
+
+def test_a_configuration_of_an_older_version_takes_the_presets_of_what_it_lacks():
+    config, _ = parse("-d 3dhp")
+    old = {name: value for name, value in to_dict(config).items() if name not in ("optimizer", "schedule", "causal")}
+    assert from_dict(old) == config
+
+
+def test_debug_shrinks_what_flags_ask_for():
+    config, origin = parse("-d 3dhp --frames 81 --channel 256 --batch_size 1200 --debug")
+    assert (config.frames, config.channels, config.batch_size, config.max_steps) == (81, 16, 64, 20)
+    assert origin["channels"] == "debug"
+    assert origin["frames"] == "flag"
+    assert parse("-d demo --channel 8 --debug")[0].channels == 8
+
+
+def test_run_name_follows_from_the_flags_that_define_the_run():
+    name = parse("-d 3dhp")[0].run_name
+    assert name == "3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
+    for flag in (
+        "--frames 27",
+        "--channel 32",
+        "--seed 1",
+        "--recipe published",
+        "--head shared",
+        "--annotation annot3",
+    ):
+        assert parse(f"-d 3dhp {flag}")[0].run_name != name
+    for flag in ("--workers 3", "--epochs 60", "--max_steps 5", "--log_steps 7"):
+        assert parse(f"-d 3dhp {flag}")[0].run_name == name
+    assert parse("-d 3dhp --run mine")[0].run_name == "mine"
+
+
+def test_differences_that_matter_on_resume():
+    config, _ = parse("-d demo")
+    assert training_differences(replace(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), config) == []
+    assert training_differences(replace(config, lr=1.0), config) == [("--lr", 1.0, config.lr)]
+
+
+def test_configuration_survives_json():
+    config, _ = parse("-d 3dhp --cameras 0,1 -str S1,S2 -arc 3,3,3")
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
+
+
+def test_every_option_has_help_and_presets_name_options():
+    names = {f.name for f in fields(Config)}
+    assert all(f.metadata["help"] for f in fields(Config))
+    assert all(set(preset) <= names for preset in [*PRESETS.values(), *RECIPE_PRESETS.values(), DEBUG_CAPS])
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys; from glagcn.cli import train_main, main\n"
+        "for command in (train_main, main):\n"
+        "    try: command(['--help'])\n"
+        "    except SystemExit as stop: assert stop.code == 0\n"
+        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "--frames" in done.stdout
+    assert "prepare" in done.stdout

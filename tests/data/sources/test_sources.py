@@ -1,0 +1,677 @@
+"""The published formats: what is read equals what the files hold, and every wrong file says what is wrong."""
+
+import pickle
+import resource
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+import scipy.io
+import tiny_3dhp
+
+from glagcn.data.sources import safe_pickle
+from glagcn.data.sources.mpi_inf_3dhp import facts
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import judge_annotation, projection_error
+from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
+from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
+from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
+from glagcn.errors import UserError
+
+FRAMES = 12
+
+
+def load_object(path, key):
+    return safe_pickle.load_object(path, key, "expected a test file")
+
+
+@pytest.fixture(scope="module")
+def release(tmp_path_factory):
+    return tiny_3dhp.write_release(tmp_path_factory.mktemp("release"), FRAMES)
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    return tiny_3dhp.write_npz(tmp_path_factory.mktemp("npz"), FRAMES)
+
+
+def raw(root, annotation="univ", cameras=DEFAULT_CAMERAS):
+    return RawRelease(root, annotation, cameras)
+
+
+def npz(root, annotation=None, cameras=DEFAULT_CAMERAS, named="univ"):
+    return NpzPair(root, named, annotation, cameras)
+
+
+def read_all(source):
+    return [*source.read("train"), *source.read("test")]
+
+
+@pytest.fixture
+def one_train(tmp_path, monkeypatch):
+    """A function that writes a release of one training sequence with changes, and reads it."""
+    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
+
+    def read(edit=None, **changes):
+        views = tiny_3dhp.take("S1/Seq1", FRAMES, 0)
+        if edit:
+            edit(views)
+        tiny_3dhp.write_train_mat(tmp_path / "S1/Seq1/annot.mat", views, **changes)
+        source = raw(tmp_path)
+        return source, list(source.read("train"))
+
+    read.root = tmp_path
+    return read
+
+
+@pytest.fixture
+def one_test(tmp_path, monkeypatch):
+    """The same for one test sequence."""
+    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TEST_SEQUENCES", ("TS6",))
+
+    def read(frames=FRAMES, **changes):
+        tiny_3dhp.write_test_mat(tmp_path / "TS6/annot_data.mat", tiny_3dhp.scene("TS6", frames, 0), **changes)
+        source = raw(tmp_path)
+        assert source.infos("test")[0].length == frames
+        return next(source.read("test"))
+
+    read.root = tmp_path
+    return read
+
+
+# ---------------------------------------------------------------- right files
+
+
+def test_official_table_adds_up():
+    assert sum(frames for frames, _ in TRAIN_SEQUENCES.values()) == 131_592
+    assert [name for name, (_, fps) in TRAIN_SEQUENCES.items() if fps == 50] == [
+        "S1/Seq2", "S3/Seq1", "S3/Seq2", "S5/Seq1", "S5/Seq2",
+    ]  # fmt: skip
+    assert [sum(counts) for counts in facts.KNOWN_VALID_FRAMES.values()] == [2929, 2875]
+
+
+@pytest.mark.parametrize("annotation", ["univ", "annot3"])
+def test_training_values_are_those_of_the_mat_file(release, annotation):
+    variable = {"univ": "univ_annot3", "annot3": "annot3"}[annotation]
+    sequences = {s.info.name: s for s in raw(release, annotation).read("train")}
+    assert len(sequences) == 16 * 8
+    cells = scipy.io.loadmat(release / "S3/Seq2/annot.mat")
+    sequence = sequences["S3/Seq2/cam7"]
+    for channels, key, found in ((2, "annot2", sequence.pixels), (3, variable, sequence.millimetres)):
+        for position, joint in enumerate(tiny_3dhp.SELECTED):
+            columns = cells[key][7][0][:, joint * channels : (joint + 1) * channels]
+            np.testing.assert_array_equal(found[:, position], columns.astype(np.float32))
+        assert found.dtype == np.float32
+    info = sequence.info
+    assert (info.subject, info.camera, info.length, info.fps) == ("S3", 7, FRAMES, 50.0)
+    assert (info.width, info.height) == (2048, 2048)
+    assert sequence.valid.all()
+    assert sequence.activity is None
+
+
+def test_test_values_are_those_of_the_mat_file(release):
+    for sequence in raw(release).read("test"):
+        with h5py.File(release / "mpi_inf_3dhp_test_set" / sequence.info.name / "annot_data.mat") as file:
+            np.testing.assert_array_equal(sequence.pixels, file["annot2"][:, 0].astype(np.float32))
+            np.testing.assert_array_equal(sequence.millimetres, file["univ_annot3"][:, 0].astype(np.float32))
+            np.testing.assert_array_equal(sequence.valid, file["valid_frame"][:, 0] == 1)
+            np.testing.assert_array_equal(sequence.activity, file["activity_annotation"][:, 0])
+        size = (1920, 1080) if sequence.info.name in ("TS5", "TS6") else (2048, 2048)
+        assert (sequence.info.width, sequence.info.height) == size
+        assert (sequence.info.subject, sequence.info.camera) == (sequence.info.name, -1)
+
+
+@pytest.mark.parametrize(("annotation", "suffix"), [("univ", ""), ("annot3", "_ori")])
+def test_the_npz_gives_the_arrays_of_the_release(release, tmp_path, annotation, suffix):
+    variable = facts.ANNOTATION_VARIABLES[annotation]
+    tiny_3dhp.write_npz(tmp_path, FRAMES, annotation=variable, suffix=suffix)
+    source = npz(tmp_path, named=annotation)
+    assert source.annotation == annotation
+    from_npz, from_raw = read_all(source), read_all(raw(release, annotation))
+    assert [s.info for s in from_npz] == [s.info for s in from_raw]
+    for a, b in zip(from_npz, from_raw, strict=True):
+        np.testing.assert_array_equal(a.pixels, b.pixels)
+        np.testing.assert_array_equal(a.millimetres, b.millimetres)
+        np.testing.assert_array_equal(a.valid, b.valid)
+        assert a.activity is None
+    assert not any(note.startswith("warning") for note in source.notes)
+
+
+def test_announced_sequences_are_the_ones_read(release, pair):
+    for source in (raw(release), npz(pair)):
+        for split in ("train", "test"):
+            announced = source.infos(split)
+            assert announced == [sequence.info for sequence in source.read(split)]
+
+
+def test_cameras_are_chosen(release, pair):
+    for source in (raw(release, cameras=(2, 0)), npz(pair, cameras=(2, 0))):
+        assert [info.camera for info in source.infos("train")] == [2, 0] * 16
+        assert source.provenance()["cameras"] == [2, 0]
+
+
+def test_frames_beyond_the_official_length_are_cut_and_counted(one_train, pair, monkeypatch):
+    source, sequences = one_train()
+    assert {s.info.length for s in sequences} == {len(s.pixels) for s in sequences} == {10}
+    assert source.provenance()["cut_frames"] == {"S1/Seq1": 2}
+    monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))
+    source = npz(pair)
+    assert {len(s.pixels) for s in source.read("train") if s.info.name.startswith("S8/Seq2")} == {5}
+    assert source.provenance()["cut_frames"] == {"S8/Seq2": FRAMES - 5}
+
+
+def test_provenance_has_size_and_digest_of_every_file(release, pair):
+    source = raw(release)
+    read_all(source)
+    files = source.provenance()["files"]
+    assert len(files) == 16 + 6
+    assert files[0]["path"] == "S1/Seq1/annot.mat"
+    assert files[0]["bytes"] == (release / "S1/Seq1/annot.mat").stat().st_size
+    assert len({file["sha256"] for file in files}) == 22
+    source = npz(pair)
+    read_all(source)
+    assert [file["path"] for file in source.provenance()["files"]] == ["data_train_3dhp.npz", "data_test_3dhp.npz"]
+
+
+def test_image_size_comes_from_the_calibration(one_train):
+    source, sequences = one_train()
+    assert sequences[0].info.width == 2048
+    assert any("no camera.calibration" in note for note in source.notes)
+    tiny_3dhp.write_calibration(one_train.root / "S1/Seq1/camera.calibration", "1024 768")
+    source, sequences = one_train()
+    assert (sequences[0].info.width, sequences[0].info.height) == (1024, 768)
+    assert not any("no camera.calibration" in note for note in source.notes)
+
+
+def test_an_image_size_may_be_written_with_a_point(one_train):
+    one_train()
+    tiny_3dhp.write_calibration(one_train.root / "S1/Seq1/camera.calibration", "1024.0 768.")
+    _, sequences = one_train()
+    assert (sequences[0].info.width, sequences[0].info.height) == (1024, 768)
+
+
+def test_rows_beyond_those_that_frames_counts_are_cut_and_noted(one_train):
+    _, expected = one_train(frames=np.arange(8)[:, None])  # 12 rows
+    assert {len(s.pixels) for s in expected} == {len(s.millimetres) for s in expected} == {8}
+    source, _ = one_train(frames=np.arange(8)[:, None])
+    assert source.notes.count("S1/Seq1: matrices of 12 rows, of which `frames` counts the first 8") == 1
+    source, _ = one_train()
+    assert not any("rows" in note for note in source.notes)
+
+
+@pytest.mark.parametrize("fill", [0.0, np.nan])
+def test_3d_of_unscored_frames_may_be_anything(one_test, fill):
+    arrays = tiny_3dhp.scene("TS6", FRAMES, 0)
+    unscored = np.ones(FRAMES, dtype=bool)
+    unscored[2:5] = False  # so few that they are not the median
+    filled = np.where(unscored[:, None, None], fill, arrays["univ_annot3"])
+    sequence = one_test(univ_annot3=filled, valid_frame=1.0 - unscored)
+    np.testing.assert_array_equal(sequence.millimetres, filled.astype(np.float32))
+    source = raw(one_test.root, "annot3")  # one that contradicts, so that the judgement is seen to work without them
+    tiny_3dhp.write_test_mat(one_test.root / "TS6/annot_data.mat", arrays, annot3=filled, valid_frame=1.0 - unscored)
+    list(source.read("test"))
+    noted = [note for note in source.notes if "not finite in 9 frames, none of which is scored" in note]
+    assert len(noted) == np.isnan(fill)
+    assert any(note.startswith("warning: TS6 was read as annot3") for note in source.notes)
+    with pytest.raises(UserError, match="2D is not finite in 9 of 12 frames"):  # 2D is context, scored or not
+        one_test(annot2=np.where(unscored[:, None, None], np.nan, arrays["annot2"]), valid_frame=1.0 - unscored)
+    if np.isnan(fill):
+        with pytest.raises(UserError, match="3D is not finite in 9 of 12 frames"):
+            one_test(univ_annot3=filled, valid_frame=np.zeros(FRAMES))
+
+
+def test_3d_of_unscored_frames_of_an_npz_may_be_anything(tmp_path):
+    _, test = tiny_3dhp.npz_content(FRAMES)
+    test["TS6"]["valid"][1:] = 0
+    test["TS6"]["data_3d"][1:] = np.nan
+    tiny_3dhp.write_npz(tmp_path, FRAMES)
+    tiny_3dhp.save_npz(tmp_path / "data_test_3dhp.npz", test)
+    source = npz(tmp_path)
+    assert np.isnan(list(source.read("test"))[5].millimetres[1:]).all()
+    assert any("TS6: the 3D is not finite in 11 frames, none of which is scored" in note for note in source.notes)
+
+
+def test_2d_outside_the_image_is_kept(one_train):
+    _, sequences = one_train(lambda views: views[0]["annot2"].__isub__(3000))
+    assert sequences[0].pixels.min() < -101
+
+
+def test_a_test_sequence_of_one_frame_keeps_its_axis(one_test):
+    assert one_test(frames=1).pixels.shape == (1, 17, 2)
+
+
+@pytest.mark.parametrize("folder", ["mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set", "."])
+@pytest.mark.parametrize("base", [".", "mpi_inf_3dhp"])
+def test_the_usual_nestings_are_found(tmp_path, base, folder):
+    for name in tiny_3dhp.TRAIN_NAMES:
+        (tmp_path / base / name).mkdir(parents=True)
+        (tmp_path / base / name / "annot.mat").touch()
+    for name in tiny_3dhp.TEST_NAMES:
+        (tmp_path / base / folder / name).mkdir(parents=True)
+        (tmp_path / base / folder / name / "annot_data.mat").touch()
+    assert raw(tmp_path).missing == []
+    (tmp_path / base / "S4/Seq2/annot.mat").unlink()
+    assert raw(tmp_path).missing == [tmp_path / "S4/Seq2/annot.mat"]
+
+
+# ---------------------------------------------------------------- which annotation
+
+
+def test_only_annot3_projects_onto_its_2d(release):
+    for annotation in ("univ", "annot3"):
+        sequence = next(raw(release, annotation).read("test"))
+        judged, error = judge_annotation(sequence.pixels, sequence.millimetres)
+        assert judged == annotation
+        assert (error < 0.01) == (annotation == "annot3")
+
+
+def test_root_relative_poses_are_not_judged(release):
+    sequence = next(raw(release).read("test"))
+    relative = sequence.millimetres - sequence.millimetres[:, 14:15]
+    assert projection_error(sequence.pixels, relative) is None
+    assert judge_annotation(sequence.pixels, relative) == (None, None)
+
+
+def test_data_that_contradict_the_annotation_are_reported(tmp_path):
+    tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3")
+    source = npz(tmp_path)
+    read_all(source)
+    warnings = [note for note in source.notes if note.startswith("warning")]
+    assert len(warnings) == 2
+    assert warnings[0].startswith("warning: TS5 was read as univ")
+    assert "--annotation annot3" in warnings[0]
+
+
+def test_flag_and_file_name_that_disagree_are_reported_and_the_flag_wins(pair):
+    source = npz(pair, annotation="annot3")
+    assert source.annotation == "annot3"
+    assert "warning: files named data_train_3dhp.npz usually hold univ, not annot3" in source.notes
+    assert npz(pair).annotation == "univ"
+
+
+# ---------------------------------------------------------------- wrong training files
+
+
+def nan_in(views):
+    views[4]["univ_annot3"][3, [7, 5]] = np.nan
+
+
+def metres(views):
+    for arrays in views:
+        arrays["univ_annot3"] /= 1000
+
+
+def centimetres(views):
+    for arrays in views:
+        arrays["univ_annot3"] /= 10
+
+
+def absolute_pelvis(views):
+    for arrays in views:
+        others = np.arange(28) != tiny_3dhp.PELVIS
+        arrays["univ_annot3"][:, others] -= arrays["univ_annot3"][:, tiny_3dhp.PELVIS][:, None]
+
+
+def micrometres(views):
+    for arrays in views:
+        arrays["univ_annot3"] *= 1000
+
+
+def normalised(views):
+    for arrays in views:
+        arrays["annot2"][:] = arrays["annot2"] / 1024 - 1
+
+
+def seventeen(views):
+    for arrays in views:
+        arrays["annot2"] = arrays["annot2"][:, :17]
+
+
+def cells(shape, rows=FRAMES):
+    """A cell array of matrices of 28 joints."""
+    filled = np.empty(shape, dtype=object)
+    for place in np.ndindex(shape):
+        filled[place] = np.full((rows, 56), 500.0)
+    return filled
+
+
+def short(views):
+    views[2]["univ_annot3"] = views[2]["univ_annot3"][:-1]
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (nan_in, r"S1/Seq1/cam4: 3D is not finite in 1 of 10 frames, first in frame 3 \(2 of 17 joints\)"),
+        (metres, r"median distance of the joints from the pelvis is .*metres"),
+        (centimetres, r"median distance of the joints from the pelvis is .*centimetres, so multiply by 10\."),
+        (absolute_pelvis, r"pelvis is .*The pelvis is absolute while the others are relative"),
+        (micrometres, r"median distance of the joints from the pelvis is .*Convert the 3D to millimetres"),
+        (normalised, r"S1/Seq1/cam0: the largest 2D coordinate is .*normalised; expected pixels"),
+        (seventeen, r"annot2 of camera 0: found \(12, 34\), expected \(12, 56\)"),
+        (short, r"univ_annot3 of camera 2: found \(11, 84\), expected \(12, 84\)"),
+    ],
+)
+def test_wrong_training_values(one_train, edit, message):
+    with pytest.raises(UserError, match=message) as caught:
+        one_train(edit)
+    assert "annot.mat" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"univ_annot3": None}, "no variable univ_annot3; found annot2, annot3, cameras, frames"),
+        ({"cameras": np.arange(1, 15)}, "cameras does not count 0, 1, 2"),
+        ({"cameras": np.arange(8)}, "holds 8 cameras, so there is no camera 8"),
+        ({"frames": np.arange(1, FRAMES + 1)}, "frames does not count 0, 1, 2"),
+        ({"annot2": np.zeros((14, 1))}, "annot2 of camera 0: found no matrix"),
+        ({"annot2": cells((14, 2))}, r"annot2 has 28 cells, shape \(14, 2\); expected one for each of the 14 cameras"),
+        ({"annot2": cells((14, 1), FRAMES + 1)}, "13 frames of 2D but 12 frames of 3D"),
+        ({"annot2": cells((14, 1), 0)}, r"annot2 of camera 0: found \(0, 56\), expected \(12, 56\)"),
+    ],
+)
+def test_wrong_training_variables(one_train, changes, message):
+    with pytest.raises(UserError, match=message):
+        one_train(**changes)
+
+
+@pytest.mark.parametrize("share", [0.02, 0.5, 0.95])
+def test_a_truncated_training_file(one_train, share):
+    one_train()
+    path = one_train.root / "S1/Seq1/annot.mat"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(UserError, match=r"annot\.mat.*get it again"):
+        list(raw(one_train.root).read("train"))
+
+
+def test_a_test_file_in_place_of_a_training_file(one_train):
+    one_train()
+    tiny_3dhp.write_test_mat(one_train.root / "S1/Seq1/annot.mat", tiny_3dhp.scene("TS1", FRAMES, 0))
+    with pytest.raises(UserError, match=r"expected the annot\.mat of a training sequence"):
+        raw(one_train.root).infos("train")
+
+
+@pytest.mark.parametrize(
+    "text", ["", "name 0\n size x y\n", "name 0\n size 0 0\n", "name 0\n size 2048.5 2048\n", "name 0\n size inf 1\n"]
+)
+def test_a_damaged_calibration(one_train, text):
+    (one_train.root / "S1/Seq1").mkdir(parents=True)
+    (one_train.root / "S1/Seq1/camera.calibration").write_text(text)
+    with pytest.raises(UserError, match=r"camera\.calibration.*(get it|Get the file) again"):
+        one_train()
+
+
+# ---------------------------------------------------------------- wrong test files
+
+
+def test_a_training_file_in_place_of_a_test_file(one_test):
+    tiny_3dhp.write_train_mat(one_test.root / "TS6/annot_data.mat", tiny_3dhp.take("S1/Seq1", FRAMES, 0))
+    with pytest.raises(UserError, match=r"MATLAB v5 file without valid_frame.*mpi_inf_3dhp_test_set"):
+        raw(one_test.root).infos("test")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"valid_frame": None}, "no variable valid_frame; found activity_annotation, annot2, annot3, univ_annot3"),
+        ({"valid_frame": np.full(FRAMES, 2)}, "valid-frame table holds 2.0; expected 0 or 1"),
+        ({"valid_frame": np.ones(FRAMES - 1)}, r"valid-frame table has shape \(11, 1\).*expected 12 numbers"),
+        ({"activity_annotation": np.full(FRAMES, 8)}, "activity of frame 0 is 8.0; expected a whole number 1..7"),
+        ({"annot2": np.zeros((FRAMES, 28, 2))}, r"annot2 has shape \(12, 1, 28, 2\).*expected \(frames, 1, 17, 2\)"),
+        ({"univ_annot3": np.zeros((FRAMES - 1, 17, 3))}, "12 frames of 2D but 11 frames of 3D"),
+        (
+            {"univ_annot3": np.full((FRAMES, 17, 3), np.nan)},
+            r"3D is not finite in 7 of 7 scored frames.*\(17 of 17 joints",
+        ),
+    ],
+)
+def test_wrong_test_variables(one_test, changes, message):
+    with pytest.raises(UserError, match=message) as caught:
+        one_test(**changes)
+    assert "TS6/annot_data.mat" in str(caught.value)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.9])
+def test_a_truncated_test_file(one_test, share):
+    one_test()
+    path = one_test.root / "TS6/annot_data.mat"
+    path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
+    with pytest.raises(UserError, match="truncated or damaged"):
+        raw(one_test.root).infos("test")
+
+
+# ---------------------------------------------------------------- wrong npz files
+
+
+def read_npz_with(tmp_path, edit_train=None, edit_test=None):
+    train, test = tiny_3dhp.npz_content(FRAMES)
+    train, test = (edit(content) or content if edit else content for edit, content in
+                   ((edit_train, train), (edit_test, test)))  # fmt: skip
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    tiny_3dhp.save_npz(tmp_path / "data_test_3dhp.npz", test)
+    return read_all(npz(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: d.clear(), r"data_train_3dhp\.npz holds no sequences; expected 'S1 Seq1' to 'S8 Seq2'"),
+        (lambda d: d.pop("S8 Seq2") and None, "missing: S8 Seq2; unknown: none"),
+        (lambda d: d.update({("S9", "Seq1"): 1}), r"missing: none; unknown: \('S9', 'Seq1'\)"),
+        (lambda d: [1, 2], "expected one pickled dict"),
+        (lambda d: "text", "expected a dict of sequences .*found str"),
+        (lambda d: tiny_3dhp.npz_content(FRAMES)[1], "holds test sequences .* were exchanged"),
+        (lambda d: d.update({"S2 Seq1": {"0": 1}}), r"S2 Seq1: expected the list \[cameras, fps\], found dict"),
+        (lambda d: d["S2 Seq1"][0].pop("5") and None, r"S2 Seq1: no camera 5; found 0, 1, 2, 4, 6, 7, 8"),
+        (lambda d: d["S2 Seq1"][0]["5"].pop("data_3d") is None, "S2 Seq1 camera 5: no data_3d; found data_2d"),
+        (lambda d: d["S2 Seq1"][0].update({"5": 3}), "S2 Seq1 camera 5: expected a dict with data_2d, data_3d"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_2d=3), "data_2d is no array of frames; found int"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=[[[1.0]]]), "data_3d is no array of frames; found list"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.ones((FRAMES, 16, 3))), r"shape \(12, 16, 3\); expected"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.full((FRAMES, 17, 3), "x")), "holds <U1 values"),
+    ],
+)
+def test_wrong_train_npz(tmp_path, edit, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_npz_with(tmp_path, edit_train=edit)
+    assert "data_train_3dhp.npz" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (lambda d: tiny_3dhp.npz_content(FRAMES)[0], "holds train sequences .* were exchanged"),
+        (lambda d: d["TS2"].pop("valid") is None, "TS2: no valid; found data_2d, data_3d"),
+        (lambda d: d["TS2"].update(valid=np.full(FRAMES, 0.5)), "TS2: the valid-frame table holds 0.5"),
+        (lambda d: d["TS2"].update(data_3d=d["TS2"]["data_3d"] / 1000), "TS2: the median distance .*metres"),
+    ],
+)
+def test_wrong_test_npz(tmp_path, edit, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_npz_with(tmp_path, edit_test=edit)
+    assert "data_test_3dhp.npz" in str(caught.value)
+
+
+def test_cameras_may_be_numbers(pair, tmp_path):
+    train, _ = tiny_3dhp.npz_content(FRAMES)
+    for take in train.values():
+        take[0] = {int(camera): view for camera, view in take[0].items()}
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    source = npz(tmp_path)
+    for found, expected in zip(source.read("train"), npz(pair).read("train"), strict=True):
+        assert found.info == expected.info
+        np.testing.assert_array_equal(found.pixels, expected.pixels)
+    del train["S4 Seq1"][0][5]
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    with pytest.raises(UserError, match="S4 Seq1: no camera 5; found 0, 1, 2, 4, 6, 7, 8"):
+        npz(tmp_path).infos("train")
+
+
+def test_another_frame_rate_in_an_npz_is_reported(tmp_path):
+    train, _ = tiny_3dhp.npz_content(FRAMES)
+    train["S1 Seq2"][1] = 25
+    tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
+    source = npz(tmp_path)
+    assert {info.fps for info in source.infos("train") if info.name.startswith("S1/Seq2")} == {50.0}
+    assert any("25 fps in the file; the official 50 is used" in note for note in source.notes)
+
+
+# ---------------------------------------------------------------- pickles
+
+
+class Touch:
+    """Executes open(path, "w") when unpickled by a careless reader."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return open, (str(self.path), "w")
+
+
+def save_pickle(path, content, member="data"):
+    with zipfile.ZipFile(path, "w") as archive, archive.open(f"{member}.npy", "w") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|O", "fortran_order": False, "shape": ()})
+        file.write(content)
+
+
+def test_a_pickle_that_would_execute_something_is_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", data=np.array({"S1 Seq1": Touch(tmp_path / "touched")}, dtype=object))
+    with pytest.raises(UserError, match=r"a\.npz: the pickle inside asks for .*open; only numpy"):
+        load_object(tmp_path / "a.npz", "data")
+    assert not (tmp_path / "touched").exists()
+    with np.load(tmp_path / "a.npz", allow_pickle=True) as archive:
+        archive["data"].item()["S1 Seq1"].close()
+    assert (tmp_path / "touched").exists(), "the test file is harmless, so the test proves nothing"
+
+
+@pytest.mark.parametrize("name", ["numpy\nsave", "builtins\neval", "os\nsystem", "numpy.core.multiarray\nfromfile"])
+def test_every_other_name_is_refused(tmp_path, name):
+    save_pickle(tmp_path / "a.npz", f"c{name}\n.".encode())
+    with pytest.raises(UserError, match=name.replace("\n", r"\.")):
+        load_object(tmp_path / "a.npz", "data")
+
+
+@pytest.mark.parametrize("protocol", [3, 4])  # what numpy 1 and 2 write
+def test_arrays_containers_and_scalars_come_back(tmp_path, protocol):
+    content = {
+        "numbers": np.arange(6, dtype=">i4").reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "objects": np.array([np.arange(3), [1, "two"]], dtype=object),
+        "text": np.array(["a", "bc"]),
+        "bool": np.array([True, False]),
+        "scalar": np.float32(1.5),
+        "plain": [1, 2.5, None, ("x", b"y"), {3: True}],
+        "empty": np.zeros((0, 17, 2)),
+    }
+    save_pickle(tmp_path / "a.npz", pickle.dumps(np.array(content, dtype=object), protocol))
+    found = load_object(tmp_path / "a.npz", "data")
+    assert found.keys() == content.keys()
+    for key in ("numbers", "fortran", "text", "bool", "empty"):
+        np.testing.assert_array_equal(found[key], content[key])
+        assert found[key].dtype == content[key].dtype
+    np.testing.assert_array_equal(found["objects"][0], np.arange(3))
+    assert found["objects"][1] == [1, "two"]
+    assert found["scalar"] == np.float32(1.5)
+    assert found["plain"] == content["plain"]
+
+
+@pytest.mark.parametrize("core", ["core", "_core"])
+def test_both_names_of_numpys_core_are_known(tmp_path, core):
+    pickled = pickle.dumps(np.array({"a": np.arange(3.0)}, dtype=object), 3)
+    old, new = (f"numpy.{name}.multiarray".encode() for name in ("core", "_core"))
+    pickled = pickled.replace(new, old) if core == "core" else pickled.replace(old, new)
+    assert (old if core == "core" else new) in pickled
+    save_pickle(tmp_path / "a.npz", pickled)
+    np.testing.assert_array_equal(load_object(tmp_path / "a.npz", "data")["a"], np.arange(3.0))
+
+
+def forged(dtype_state="(3, '<', None, None, None, -1, -1, 0)", code="'f8'", content="b'12345678'", shape="(1,)"):
+    """A protocol 0-like pickle of one array, each part as written in Python."""
+    from numpy import dtype, ndarray
+
+    class Piece:
+        def __init__(self, call, args, state=None):
+            self.parts = (call, args, state) if state is not None else (call, args)
+
+        def __reduce__(self):
+            return self.parts
+
+    reconstruct = np.array(0).__reduce__()[0]
+    kind = Piece(dtype, (eval(code), False, True), eval(dtype_state))
+    return pickle.dumps(Piece(reconstruct, (ndarray, (0,), b"b"), (1, eval(shape), kind, False, eval(content))), 4)
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        {"code": "'O8'"},  # raw bytes as objects: pointers of the attacker's choice
+        {"code": "'V8'"},
+        {"code": "'f8,O'"},
+        {"dtype_state": "(3, '|', None, ('a',), {'a': ('O', 0)}, 8, 1, 16)", "code": "'f8'"},
+        {"shape": "(1000000,)"},  # more than the bytes hold
+        {"shape": "(-5,)"},
+        {"content": "'text'"},
+    ],
+)
+def test_forged_arrays_are_refused(tmp_path, parts):
+    save_pickle(tmp_path / "good.npz", forged())
+    assert load_object(tmp_path / "good.npz", "data").shape == (1,)
+    save_pickle(tmp_path / "a.npz", forged(**parts))
+    with pytest.raises(UserError, match="the pickle in 'data' is damaged"):
+        load_object(tmp_path / "a.npz", "data")
+
+
+def test_a_list_that_contains_itself_is_refused(tmp_path):
+    endless = []
+    endless.append({"again": (endless,)})
+    save_pickle(tmp_path / "a.npz", pickle.dumps(endless))
+    with pytest.raises(UserError, match="damaged.* a list that contains itself"):
+        load_object(tmp_path / "a.npz", "data")
+
+
+def test_a_large_memo_number_costs_no_memory(tmp_path):
+    # The number 1 is given the entry 100,000,000 of the memo; a list of so many entries takes 1.6 GB.
+    save_pickle(tmp_path / "a.npz", b"K\x01" + pickle.LONG_BINPUT + (100_000_000).to_bytes(4, "little") + b".")
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    assert load_object(tmp_path / "a.npz", "data") == 1
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
+
+
+def test_what_is_shared_is_read_once(tmp_path):
+    nested = [np.arange(3)]
+    for _ in range(60):
+        nested = [nested, nested]
+    save_pickle(tmp_path / "a.npz", pickle.dumps(nested))
+    found = load_object(tmp_path / "a.npz", "data")
+    for _ in range(60):
+        assert found[0] is found[1]
+        found = found[0]
+    np.testing.assert_array_equal(found[0], np.arange(3))
+
+
+def test_keys_and_members_of_sets_may_be_numpy_scalars(tmp_path):
+    content = {np.str_("TS1"): 1, (np.int64(2), "x"): 2, "set": {np.float32(0.5)}}
+    save_pickle(tmp_path / "a.npz", pickle.dumps(content))
+    assert load_object(tmp_path / "a.npz", "data") == {"TS1": 1, (2, "x"): 2, "set": {0.5}}
+
+
+def test_files_that_are_no_such_npz(tmp_path, pair):
+    good = (pair / "data_test_3dhp.npz").read_bytes()
+    path = tmp_path / "a.npz"
+    for content in (b"", b"hello", good[:100], good[: len(good) // 2], good[:-30]):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="truncated"):
+            load_object(path, "data")
+    damaged = bytearray(good)
+    damaged[len(good) // 2] ^= 0xFF
+    path.write_bytes(damaged)
+    with pytest.raises(UserError):
+        load_object(path, "data")
+    np.savez(path, part=np.ones(3), S=np.ones(3))
+    with pytest.raises(UserError, match="no key 'data'; found part, S"):
+        load_object(path, "data")
+    np.savez(path, data=np.ones(3))
+    with pytest.raises(UserError, match=r"'data' is an array of float64 \(3,\), expected one pickled dict"):
+        load_object(path, "data")

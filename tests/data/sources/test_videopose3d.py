@@ -1,0 +1,484 @@
+"""VideoPose3D's files: what is read is what they hold, seen by the cameras; and every wrong file says what is wrong."""
+
+import numpy as np
+import pytest
+import tiny_videopose3d
+from tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
+
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.prepare import ensure_cache, prepare_videopose3d
+from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_world
+from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
+from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
+from glagcn.errors import UserError
+
+FRAMES = 24
+H36M_NAMES = ("Directions 1", "Walking", "Walking 1")
+CPN, COCO = "cpn_ft_h36m_dbb", "detectron_pt_coco"
+COCO_SIDES = tiny_videopose3d.COCO_METADATA["keypoints_symmetry"]
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory):
+    """A folder with the files of both data sets; not to be changed."""
+    root = tmp_path_factory.mktemp("videopose3d")
+    tiny_videopose3d.write_h36m(root, frames=FRAMES)
+    return tiny_videopose3d.write_humaneva(root, frames=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def h36m():
+    return tiny_videopose3d.h36m_content(frames=FRAMES)
+
+
+@pytest.fixture(scope="module")
+def humaneva():
+    return tiny_videopose3d.humaneva_content(frames=FRAMES)
+
+
+def silent(_):
+    pass
+
+
+def read_all(source):
+    return [*source.read("train"), *source.read("test")]
+
+
+# ---------------------------------------------------------------- what is read
+
+
+@pytest.mark.parametrize("keypoints", ["gt", CPN])
+def test_h36m_holds_what_the_cameras_see(root, h36m, keypoints):
+    source = VideoPose3DFiles(root, "h36m", keypoints)
+    assert (source.dataset, source.keypoints, source.annotation) == ("h36m", keypoints, "")
+    assert source.skeleton == "h36m17"
+    for split, subjects in (("train", H36M_SUBJECTS[:5]), ("test", H36M_SUBJECTS[5:])):
+        found = list(source.read(split))
+        names = [f"{s}/{a}/cam{k}" for s in subjects for a in H36M_NAMES for k in range(4)]
+        assert [sequence.info.name for sequence in found] == names
+        assert [sequence.info for sequence in found] == source.infos(split)
+        for sequence in found:
+            info = sequence.info
+            camera = cameras_of("h36m", info.subject)[info.camera]
+            assert (info.length, info.fps) == (FRAMES, 50)
+            assert (info.width, info.height) == (1000, 1002 if info.camera in (0, 3) else 1000)
+            assert sequence.pixels.dtype == sequence.millimetres.dtype == np.float32
+            assert sequence.valid.all()
+            assert sequence.activity is None
+            world = h36m["3d"][info.subject][info.action][:, H36M_KEPT]
+            np.testing.assert_allclose(to_world(sequence.millimetres, camera) / 1000, world, atol=2e-6)
+            views = h36m[keypoints]["positions_2d"][info.subject][info.action]
+            np.testing.assert_array_equal(sequence.pixels, views[info.camera][:FRAMES])
+            if keypoints == "gt":
+                np.testing.assert_allclose(sequence.pixels, project(sequence.millimetres, camera), atol=2e-3)
+
+
+def test_removed_joints_are_the_published_ones():
+    removed = set(range(32)) - set(FACTS["h36m"].kept)
+    assert removed == {4, 5, 9, 10, 11, 16, 20, 21, 22, 23, 24, 28, 29, 30, 31}
+    assert list(FACTS["h36m"].kept) == sorted(FACTS["h36m"].kept)
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "skeleton", "joints"), [("gt", "humaneva15", 15), (COCO, "humaneva15_coco17", 17)]
+)
+def test_humaneva_holds_what_the_cameras_see(root, humaneva, keypoints, skeleton, joints):
+    source = VideoPose3DFiles(root, "humaneva15", keypoints)
+    assert source.skeleton == skeleton
+    found = read_all(source)
+    takes = [f"{action} chunk{chunk}" for action in ("Jog 1", "Walking 1") for chunk in (0, 2)]
+    assert [s.info.name for s in found] == [
+        f"{s}/{t}/cam{k}" for s in HUMANEVA_SUBJECTS for t in takes for k in range(3)
+    ]
+    assert {s.info.kind_of_action for s in found} == {"Jog", "Walking"}
+    for sequence in found:
+        info = sequence.info
+        assert (info.length, info.fps, info.width, info.height) == (FRAMES, 60, 640, 480)
+        assert sequence.pixels.shape == (FRAMES, joints, 2)
+        camera = cameras_of("humaneva15", info.subject)[info.camera]
+        world = humaneva["3d"][info.subject][info.action]
+        np.testing.assert_allclose(to_world(sequence.millimetres, camera) / 1000, world, atol=2e-6)
+        views = humaneva[keypoints]["positions_2d"][info.subject][info.action]
+        np.testing.assert_array_equal(sequence.pixels, views[info.camera])
+
+
+def test_what_is_left_out_is_said_once(root):
+    notes = {}
+    for dataset, keypoints in (("h36m", "gt"), ("h36m", CPN), ("humaneva15", "gt"), ("humaneva15", COCO)):
+        source = VideoPose3DFiles(root, dataset, keypoints)
+        read_all(source)
+        notes[keypoints, dataset] = source.notes
+    longer = "2D longer than its 3D in 7 takes: cut, 3 frames at most"
+    corrupt = "corrupt mocap (NaN in the 3D), left out: Validate/S3/Walking 1 chunk4"
+    assert notes["gt", "h36m"] == [longer]
+    assert notes[CPN, "h36m"] == ["2D without 3D, left out: S2", longer]
+    assert notes["gt", "humaneva15"] == [corrupt]
+    unlabelled = ", ".join(f"Unlabeled/{subject}" for subject in (*HUMANEVA_SUBJECTS, "S4"))
+    assert notes[COCO, "humaneva15"] == [f"2D without 3D, left out: {unlabelled}", corrupt]
+
+
+def test_cut_frames_and_files_are_in_the_provenance(root):
+    source = VideoPose3DFiles(root, "h36m", "gt")
+    read_all(source)
+    provenance = source.provenance()
+    assert provenance["cut_frames"] == {f"{subject}/Walking": 3 for subject in H36M_SUBJECTS}
+    assert [file["path"] for file in provenance["files"]] == ["data_3d_h36m.npz", "data_2d_h36m_gt.npz"]
+    assert all(len(file["sha256"]) == 64 for file in provenance["files"])
+
+
+def test_the_skeleton_is_known_without_a_file(tmp_path):
+    assert skeleton_name("h36m", "anything") == VideoPose3DFiles(tmp_path, "h36m", "anything").skeleton == "h36m17"
+    assert skeleton_name("humaneva15", "gt") == "humaneva15"
+    assert skeleton_name("humaneva15", COCO) == "humaneva15_coco17"
+    assert skeleton_name("humaneva15", "mine") is None
+
+
+@pytest.mark.parametrize(("joints", "skeleton"), [(15, "humaneva15"), (17, "humaneva15_coco17")])
+def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, humaneva, joints, skeleton):
+    part = humaneva["gt" if joints == 15 else COCO]
+    root = tiny_videopose3d.save(tmp_path, "humaneva15", {"3d": humaneva["3d"], "mine": part})
+    source = VideoPose3DFiles(root, "humaneva15", "mine")
+    assert source.skeleton == skeleton
+    assert next(iter(source.read("train"))).pixels.shape[1] == joints
+
+
+# ---------------------------------------------------------------- odd files that can be read
+
+
+@pytest.fixture
+def change(tmp_path):
+    """change("h36m", edit): the source of miniature files after edit(positions_3d, 2D dict); a fresh copy each time."""
+
+    def make(dataset, edit, keypoints="gt"):
+        make_content = getattr(tiny_videopose3d, f"{dataset.removesuffix('15')}_content")
+        content = make_content((keypoints,), frames=6)
+        edit(content["3d"], content[keypoints])
+        tiny_videopose3d.save(tmp_path, dataset, content)
+        return VideoPose3DFiles(tmp_path, dataset, keypoints)
+
+    return make
+
+
+def test_poses_of_17_joints_are_taken_in_order(change, h36m):
+    def edit(poses, _):
+        for actions in poses.values():
+            for action in actions:
+                actions[action] = actions[action][:, H36M_KEPT]
+
+    source = change("h36m", edit)
+    assert len(read_all(source)) == 7 * 3 * 4
+    assert "the 3D has 17 joints, not 32: taken as those of h36m17, in order" in source.notes
+    assert not any(note.startswith("warning") for note in source.notes)
+
+
+def test_a_part_of_the_subjects_is_read_with_a_warning(change):
+    def edit(poses, two_d):
+        for subject in ("S5", "S6", "S7", "S8", "S11"):
+            del poses[subject], two_d["positions_2d"][subject]
+
+    source = change("h36m", edit)
+    assert len(read_all(source)) == 2 * 3 * 4
+    assert any(note.startswith("warning: data_3d_h36m.npz has no 3D of S5, S6, S7, S8, S11") for note in source.notes)
+
+
+@pytest.mark.parametrize("dataset", ["h36m", "humaneva15"])
+def test_subjects_without_cameras_are_left_out(change, dataset):
+    first = "S1" if dataset == "h36m" else "Train/S1"
+    other = first.replace("S1", "S4")
+
+    def edit(poses, two_d):
+        poses[other] = poses[first]
+        two_d["positions_2d"][other] = two_d["positions_2d"][first]
+
+    source = change(dataset, edit)
+    assert other not in {sequence.info.subject for sequence in read_all(source)}
+    assert f"subjects without known cameras, left out: {other}" in source.notes
+
+
+def test_views_may_be_a_tuple_or_an_array(change):
+    def edit(_, two_d):
+        actions = two_d["positions_2d"]["S1"]
+        actions["Walking"] = tuple(actions["Walking"])
+        actions["Walking 1"] = np.array(actions["Walking 1"])
+
+    assert len(read_all(change("h36m", edit))) == 7 * 3 * 4
+
+
+def exchange_cameras(_, two_d):
+    for actions in two_d["positions_2d"].values():
+        for views in actions.values():
+            views[0], views[1] = views[1], views[0]
+
+
+@pytest.mark.parametrize("keypoints", ["gt", CPN])
+def test_exchanged_cameras_are_one_warning(change, keypoints):
+    source = change("h36m", exchange_cameras, keypoints)
+    warnings = [note for note in (read_all(source), source.notes)[1] if note.startswith("warning")]
+    assert len(warnings) == 1
+    assert "does not project onto the 2D in 14 views (median distance: S1 cam0" in warnings[0]
+    assert "S1 cam2" not in warnings[0]
+
+
+# ---------------------------------------------------------------- files that are refused
+
+
+def s1(key, action="Walking 1"):
+    """A function that replaces one thing of S1 by what `make` makes of it."""
+
+    def setter(make):
+        def edit(poses, two_d):
+            actions = poses["S1"] if key == "3d" else two_d["positions_2d"]["S1"]
+            actions[action] = make(actions[action])
+
+        return edit
+
+    return setter
+
+
+def views(make):
+    return s1("2d")(lambda views: [make(view.copy()) for view in views])
+
+
+def with_nan(array):
+    array = array.copy()
+    array[2, 3] = np.nan
+    return array
+
+
+def without(*keys):
+    def edit(poses, two_d):
+        for key in keys:
+            poses.pop(key, None)
+            two_d["positions_2d"].pop(key, None)
+
+    return edit
+
+
+def metadata(**changes):
+    return lambda _, two_d: two_d["metadata"].update(changes)
+
+
+def no_metadata(name):
+    return lambda _, two_d: two_d["metadata"].pop(name)
+
+
+def delete_2d(subject, action=None):
+    def edit(_, two_d):
+        del (two_d["positions_2d"] if action is None else two_d["positions_2d"][subject])[action or subject]
+
+    return edit
+
+
+WRONG_H36M = [
+    # the 3D
+    (s1("3d")(lambda x: 1000 * x), r"data_3d_h36m\.npz: S1/Walking 1: .*looks like millimetres, so divide by 1000"),
+    (s1("3d")(lambda x: 0.01 * x), r"data_3d_h36m\.npz: S1/Walking 1: the median distance .* Convert the 3D to metres"),
+    (s1("3d")(with_nan), r"data_3d_h36m\.npz: S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
+    (s1("3d")(lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: holds no frames"),
+    (s1("3d")(lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
+    (s1("3d")(lambda x: x[..., :2]), r"S1/Walking 1: the 3D has shape \(6, 32, 2\); expected \(frames, 32, 3\)"),
+    (s1("3d")(lambda x: x.tolist()), r"S1/Walking 1: the 3D is list of 6; expected an array \(frames, 32, 3\)"),
+    (s1("3d")(lambda x: x.astype(str)), r"S1/Walking 1: the 3D holds <U32 values; expected numbers"),
+    (s1("3d")(lambda x: x.astype(str).astype(object)), r"S1/Walking 1: the 3D holds object values; expected numbers"),
+    # the 2D
+    (views(with_nan), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: 2D is not finite in 1 of 6 frames"),
+    (views(lambda x: x / 1000), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: .*the 2D looks normalised"),
+    (views(lambda x: x[:5]), r"S1/Walking 1/cam0: 5 frames of 2D for 6 frames of 3D in data_3d_h36m\.npz"),
+    (views(lambda x: x[:, :16]), r"S1/Walking 1/cam0: the 2D has shape \(6, 16, 2\); expected \(frames, 17, 2\)"),
+    (s1("2d")(lambda v: v[:3]), r"gt\.npz: S1/Walking 1: the 2D is list of 3; expected a list of 4 arrays.*54138969"),
+    (s1("2d")(lambda v: [*v, v[0]]), r"S1/Walking 1: the 2D is list of 5; expected a list of 4"),
+    (s1("2d")(lambda v: None), r"S1/Walking 1: the 2D is NoneType; expected a list of 4"),
+    (s1("2d")(lambda v: "four"), r"S1/Walking 1: the 2D is str of 4; expected a list of 4"),
+    (s1("2d")(lambda v: v[0]), r"S1/Walking 1: the 2D is an array of float32 \(6, 17, 2\); expected a list of 4"),
+    (s1("2d")(lambda v: [*v[:3], None]), r"S1/Walking 1/cam3: the 2D is NoneType; expected an array"),
+    (s1("2d")(lambda v: [*v[:3], [[1.0], [1.0, 2.0]]]), r"S1/Walking 1/cam3: the 2D is list of 2"),
+    # one against the other
+    (delete_2d("S5"), r"data_3d_h36m\.npz has the 3D of S5/Directions 1, and .*data_2d_h36m_gt\.npz has no 2D of it"),
+    (delete_2d("S9", "Walking"), r"the 3D of S9/Walking, and .*data_2d_h36m_gt\.npz has no 2D"),
+    # the splits and the nesting
+    (without("S9", "S11"), r"data_3d_h36m\.npz: no 3D of S9, S11, so the test split is empty; found S1, S5"),
+    (without("S1", "S5", "S6", "S7", "S8"), r"no 3D of S1, .*, so the train split is empty; found S9, S11"),
+    (without(*H36M_SUBJECTS), r"so the train split is empty; found no subject"),
+    (lambda p, _: p.update(S1=[1, 2]), r"data_3d_h36m\.npz: positions_3d of S1 is list of 2; expected positions_3d as"),
+    (lambda _, t: t.update(positions_2d=None), r"data_2d_h36m_gt\.npz: positions_2d is NoneType; expected pos"),
+    (lambda p, _: p["S1"].update({"a/cam0": 1}), r"an action of S1 is called 'a/cam0'; expected a short name"),
+    (lambda p, _: p["S1"].update({7: 1}), r"an action of S1 is called 7; expected"),
+    (lambda p, _: p["S1"].update({"é": 1}), r"an action of S1 is called 'é'; expected"),
+    (lambda p, _: p["S1"].update({"a" * 99: 1}), r"an action of S1 is called 'aaa"),
+    (lambda p, _: p.update({(1, 2): {}}), r"a subject is called \(1, 2\); expected"),
+    # the metadata
+    (lambda _, t: t.pop("metadata"), r"2d_h36m_gt\.npz: no key 'metadata'; found positions_2d; expected .*DATASETS"),
+    (lambda _, t: t.update(metadata=None), r"data_2d_h36m_gt\.npz: metadata is NoneType; expected positions_2d"),
+    (no_metadata("num_joints"), r"no num_joints in metadata; found keypoints_symmetry"),
+    (no_metadata("keypoints_symmetry"), r"no keypoints_symmetry in metadata; found num_joints"),
+    (metadata(num_joints=16, layout_name="mpii"), r"says num_joints 16 \(layout 'mpii'\); expected 17 for h36m17"),
+    (metadata(num_joints="17"), r"says num_joints '17'; expected 17"),
+    (metadata(keypoints_symmetry=COCO_SIDES), r"are \[1, 3, .* expected \[4, 5"),
+    (metadata(keypoints_symmetry=[[1, 2, 3, 14, 15, 16], [4, 5, 6, 11, 12, 13]]), r"right joints are \[1, 2, 3"),
+    (metadata(keypoints_symmetry=7), r"the left and right joints are no pair of joint lists; expected"),
+    (metadata(keypoints_symmetry=[["a"], ["b"]]), r"are no pair of joint lists"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "message"), WRONG_H36M)
+def test_wrong_files_of_h36m(change, edit, message):
+    with pytest.raises(UserError, match=message):
+        read_all(change("h36m", edit))
+
+
+WRONG_HUMANEVA = [
+    (lambda p, _: p["Train/S1"].update({"Jog 1 chunk0": p["Train/S1"]["Jog 1 chunk0"][:, :14]}),
+     r"Train/S1/Jog 1 chunk0: the 3D has shape \(6, 14, 3\); expected \(frames, 15, 3\)", "gt"),
+    (lambda _, t: t["positions_2d"]["Train/S1"].update({"Jog 1 chunk0": [1, 2, 3, 4]}),
+     r"Train/S1/Jog 1 chunk0: the 2D is list of 4; expected a list of 3 arrays.*C1, C2, C3", "gt"),
+    (metadata(num_joints=17), r"num_joints 17 \(layout 'humaneva15'\); expected 15 for humaneva15", "gt"),
+    (metadata(num_joints=15), r"num_joints 15 \(layout 'coco'\); expected 17 for humaneva15_coco17", COCO),
+    (metadata(num_joints=20), r"humaneva15_mine\.npz: metadata says num_joints 20; expected 15 .* or 17", "mine"),
+    (metadata(keypoints_symmetry=[[*range(1, 8)], [*range(8, 15)]]), r"expected \[1, 3, 5, 7, 9, 11, 13, 15\]", COCO),
+    (lambda p, _: [array.__setitem__(0, np.nan) for s in HUMANEVA_SUBJECTS[3:] for array in p[s].values()],
+     r"data_3d_humaneva15\.npz: nothing of Validate/S1, .*, so the test split is empty", "gt"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "message", "keypoints"), WRONG_HUMANEVA)
+def test_wrong_files_of_humaneva(change, edit, message, keypoints):
+    with pytest.raises(UserError, match=message):
+        read_all(change("humaneva15", edit, keypoints))
+
+
+# ---------------------------------------------------------------- preparing
+
+
+@pytest.mark.parametrize(
+    ("dataset", "keypoints", "sequences", "joints"),
+    [("h36m", "gt", 84, (17, 17)), ("h36m", CPN, 84, (17, 17)), ("humaneva15", "gt", 72, (15, 15)),
+     ("humaneva15", COCO, 72, (17, 15))],
+)  # fmt: skip
+def test_the_cache_is_what_is_read(root, tmp_path, dataset, keypoints, sequences, joints):
+    said = []
+    out = tmp_path / f"{dataset}_{keypoints}.h5"
+    assert prepare_videopose3d(dataset, root, keypoints, out, said.append) == out
+    cache = open_cache(out)
+    source = VideoPose3DFiles(root, dataset, keypoints)
+    assert (cache.dataset, cache.keypoints, cache.annotation) == (dataset, keypoints, "")
+    assert cache.skeleton == source.skeleton
+    assert len(cache.train.sequences + cache.test.sequences) == sequences
+    for split in ("train", "test"):
+        held, read = getattr(cache, split), list(source.read(split))
+        assert list(held.sequences) == [sequence.info for sequence in read]
+        np.testing.assert_array_equal(held.pixels, np.concatenate([s.pixels for s in read]))
+        np.testing.assert_array_equal(held.millimetres, np.concatenate([s.millimetres for s in read]))
+        assert (held.pixels.shape[1], held.millimetres.shape[1]) == joints
+        assert held.valid.all()
+        assert held.activity is None
+    assert list(cache.notes) == source.notes
+    assert all(f"note: {note}" in said for note in source.notes)
+
+
+def test_the_table_has_a_row_for_each_subject(root, tmp_path):
+    said = []
+    prepare_videopose3d("h36m", root, out=tmp_path / "a.h5", say=said.append)
+    rows = {line.split()[0]: line.split() for line in said}
+    assert rows["subject"] == ["subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images"]
+    assert rows["S11"] == ["S11", "2", "3", str(3 * FRAMES), "4", "3", "50", "1000x1002/1000x1000"]
+    assert [line.split()[2] for line in said if line.strip().startswith("all views")] == [
+        str(60 * FRAMES),
+        str(24 * FRAMES),
+    ]
+    assert not any(name.startswith("S1/") for name in rows)
+    assert said[-1].startswith(f"wrote {tmp_path / 'a.h5'}")
+
+
+def test_a_warning_is_said_as_one(change, tmp_path):
+    change("h36m", exchange_cameras)
+    said = []
+    prepare_videopose3d("h36m", tmp_path, say=said.append)
+    assert any(line.startswith("warning: the 3D does not project") for line in said)
+
+
+def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
+    tiny_videopose3d.write_h36m(tmp_path / "data", frames=3)
+    calls = []
+    path = ensure_cache(
+        "h36m", tmp_path / "data", tmp_path / "c", "univ", CPN, silent, lambda *infos: calls.append(infos)
+    )
+    assert path == tmp_path / "c" / f"h36m_{CPN}.h5"
+    cache = open_cache(path)
+    assert [tuple(infos) for infos in calls[0]] == [cache.train.sequences, cache.test.sequences]
+    assert ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, silent, lambda *_: calls.append(_)) == path
+    assert len(calls) == 1
+
+
+def test_a_check_that_fails_leaves_nothing(tmp_path):
+    tiny_videopose3d.write_humaneva(tmp_path, frames=3)
+    before = sorted(tmp_path.rglob("*"))
+
+    def check(train, test):
+        raise UserError("--actions Fly: no")
+
+    with pytest.raises(UserError, match="--actions Fly"):
+        ensure_cache("humaneva15", tmp_path, tmp_path / "cache", "", "gt", silent, check)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
+    with pytest.raises(UserError) as caught:
+        ensure_cache("h36m", root, None, "", "cpn_typo", silent)
+    text = str(caught.value)
+    assert f"there is no {root / 'data_2d_h36m_cpn_typo.npz'}; its companion data_3d_h36m.npz is there" in text
+    assert f"2D sources that are there: {CPN}, gt; choose one with -k NAME" in text
+    assert "https://github.com/facebookresearch/VideoPose3D/blob/main/DATASETS.md" in text
+    (tmp_path / "data_2d_humaneva15_gt.npz").write_bytes(b"")
+    with pytest.raises(
+        UserError, match=r"no .*data_3d_humaneva15\.npz; its companion data_2d_humaneva15_gt\.npz is there"
+    ):
+        prepare_videopose3d("humaneva15", tmp_path)
+
+
+def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
+    with pytest.raises(UserError) as caught:
+        ensure_cache("humaneva15", tmp_path, None, "", COCO, silent)
+    for part in (
+        "HumanEva-I", str(tmp_path), f"humaneva15_{COCO}.h5", "3d_humaneva15.npz", f"data_2d_humaneva15_{COCO}.npz",
+        "DATASETS.md", "--dataset demo",
+    ):  # fmt: skip
+        assert part in str(caught.value)
+
+
+def test_wrong_arguments(root, tmp_path):
+    with pytest.raises(UserError, match="data set '3dhp': expected one of h36m, humaneva15"):
+        prepare_videopose3d("3dhp", root)
+    with pytest.raises(UserError, match="nowhere is no folder"):
+        prepare_videopose3d("h36m", tmp_path / "nowhere")
+    with pytest.raises(UserError, match=r"--out .* is a folder; pass a file name, such as .*h36m_gt\.h5"):
+        prepare_videopose3d("h36m", root, out=tmp_path)
+    with pytest.raises(UserError, match=r"--keypoints '\.\./gt': expected NAME of a file data_2d_h36m_NAME\.npz"):
+        prepare_videopose3d("h36m", root, keypoints="../gt")
+
+
+def test_the_verb(verb, root, tmp_path):
+    done = verb(f"prepare h36m --npz {root} -k {CPN} --out {tmp_path}/h36m_{CPN}.h5")
+    assert done.code == 0, done.err
+    assert f"--dataset h36m --root_path {tmp_path} -k {CPN}" in done.out
+    done = verb(f"prepare humaneva15 --npz {root} --out {tmp_path}/other.h5")
+    assert done.code == 0, done.err
+    assert "Train with" not in done.out
+    assert open_cache(tmp_path / "other.h5").skeleton == "humaneva15"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("h36m --raw {root}", "--raw: for 3dhp only; h36m is read from VideoPose3D's files"),
+        (
+            "humaneva15 --npz {root} --annotation univ --cameras 0,1",
+            "--annotation, --cameras: for 3dhp only; humaneva15",
+        ),
+        ("3dhp --npz {root} -k cpn", "--keypoints cpn: 3dhp has one 2D source, gt; others are for h36m and humaneva15"),
+        ("h36m --npz {root} -k sh", "there is no"),
+    ],
+)
+def test_the_verb_refuses_what_does_not_fit(verb, root, arguments, message):
+    ended = verb(f"prepare {arguments.format(root=root)}")
+    assert ended.code == 2
+    assert message in ended.err

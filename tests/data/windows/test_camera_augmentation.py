@@ -1,0 +1,143 @@
+"""Windows seen from elsewhere, against a camera that is known and moved by hand."""
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn.data.cache.reader import Split
+from glagcn.data.sequence import SequenceInfo
+from glagcn.data.windows.camera_augmentation import ViewChange, Views, find_cameras, rotations
+from glagcn.data.windows.plan import EpochPlan, WindowIds
+from glagcn.data.windows.store import FrameStore
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+SKELETON = get_skeleton("mpi3dhp17")
+ROOT = SKELETON.root
+CPU = torch.device("cpu")
+FRAMES, TARGET = 9, 4
+FOCAL, CENTRE, SCALE = np.array([1500.0, 1480.0]), np.array([1030.0, 1020.0]), 0.9
+UP = np.array([0.05, -0.98, 0.15]) / np.linalg.norm([0.05, -0.98, 0.15])
+
+
+def project(points):
+    """Camera-space millimetres [...,3] to pixels [...,2], by the true camera."""
+    return points[..., :2] / points[..., 2:] * FOCAL + CENTRE
+
+
+def axis_turn(axis, degrees):
+    """The rotation about an axis, by another way than Rodrigues' formula: a matrix exponential."""
+    x, y, z = axis * np.deg2rad(degrees)
+    return torch.linalg.matrix_exp(torch.tensor([[0, -z, y], [z, 0, -x], [-y, x, 0]], dtype=torch.float64)).numpy()
+
+
+def walking_split():
+    """One upright person who walks; 3D scaled about the root by 1 / SCALE, so that it projects onto nothing."""
+    draw = np.random.default_rng(0)
+    time = np.arange(80)[:, None]
+    root = np.concatenate([-900 + 20 * time, 100 + 3 * time, 3500 + 15 * time], axis=1)[:, None]
+    offsets = draw.normal(0, 200, (80, 17, 3))
+    middle = [j for j, other in enumerate(SKELETON.mirror) if j == other and j != ROOT]
+    offsets[:, middle] += 500 * UP - offsets[:, middle].mean(axis=1, keepdims=True)
+    offsets[:, ROOT] = 0
+    info = SequenceInfo("S1/Seq1/cam0", "S1", 0, 80, 25.0, 2048, 2048)
+    pixels, poses = project(root + offsets), root + offsets / SCALE
+    arrays = (values.astype(np.float32) for values in (pixels, poses))
+    return Split((info,), np.array([0]), *arrays, np.ones(80, dtype=bool), None)
+
+
+@pytest.fixture(scope="module")
+def split():
+    return walking_split()
+
+
+def test_the_camera_is_found_from_the_data_alone(split):
+    cameras = find_cameras(split, SKELETON)
+    np.testing.assert_allclose(cameras.focal[0], FOCAL, rtol=1e-4)
+    np.testing.assert_allclose(cameras.centre[0], CENTRE, rtol=1e-4)
+    np.testing.assert_allclose(cameras.scale[0], SCALE, rtol=1e-4)
+    np.testing.assert_allclose(cameras.up[0], UP, atol=1e-5)
+    assert cameras.missed[0] < 0.01
+
+
+@pytest.mark.parametrize("draw", [(0.5, 0, 0, 0), (0, -1, 0, 0), (0, 0, 0.3, 0), (0, 0, 0, 1), (1, 0.5, -0.25, -0.5)])
+def test_a_moved_window_is_what_the_camera_would_have_seen(split, draw):
+    change = ViewChange(turn=120, tilt=10, roll=5, distance=0.2)
+    pixels = torch.from_numpy(split.pixels[20 : 20 + FRAMES])[None]
+    poses = torch.from_numpy(split.millimetres[20 : 20 + FRAMES])[None]
+    views = Views(change, split, SKELETON, TARGET)
+    numbers = views.numbers(np.zeros(1, np.int64), np.array([draw], np.float32))
+    moved_pixels, moved_poses = views.move(pixels, poses, numbers)
+
+    rotation = (
+        axis_turn(np.array([0, 0, 1.0]), 5 * draw[2])
+        @ axis_turn(np.array([1.0, 0, 0]), 10 * draw[1])
+        @ axis_turn(UP, 120 * draw[0])
+    )
+    world = split.millimetres[20 : 20 + FRAMES].astype(np.float64)
+    root = world[:, ROOT, None]
+    pivot = root[TARGET]
+    new_root = (root - pivot) @ rotation.T + pivot * np.exp(0.2 * draw[3])
+    offsets = (world - root) @ rotation.T
+    np.testing.assert_allclose(moved_poses[0].numpy(), new_root + offsets, atol=0.1)
+    np.testing.assert_allclose(moved_pixels[0].numpy(), project(new_root + SCALE * offsets), atol=0.1)
+
+
+def test_what_the_2d_is_off_by_stays(split):
+    shifted = Split(split.sequences, split.starts, split.pixels.copy(), split.millimetres, split.valid, None)
+    shifted.pixels[:, 3] += [1.5, -2.0]
+    ids = WindowIds(np.array([40]), np.array([False]), None, np.array([[0.7, 0.2, 0, 0]], np.float32))
+    pair = []
+    for part in (split, shifted):
+        pair.append(FrameStore(part, SKELETON, FRAMES, CPU, change=ViewChange(180, 10)).windows(ids).inputs)
+    difference = (pair[1] - pair[0]) * 1024
+    np.testing.assert_allclose(difference[0, :, 3].numpy(), np.tile([1.5, -2.0], (FRAMES, 1)), atol=0.2)
+    others = np.arange(17) != 3
+    assert difference[0][:, others].abs().max() < 0.3  # the camera that is found is nearly the same
+
+
+def test_no_move_is_no_change_and_distances_are_kept(split):
+    store = FrameStore(split, SKELETON, FRAMES, CPU, change=ViewChange(180, 10, 5, 0.2))
+    frames, flips = np.array([0, 30, 79]), np.array([False, True, False])
+    plain = store.windows(WindowIds(frames, flips))
+    still = store.windows(WindowIds(frames, flips, None, np.zeros((3, 4), np.float32)))
+    torch.testing.assert_close(still.inputs, plain.inputs, atol=1e-5, rtol=0)
+    torch.testing.assert_close(still.targets, plain.targets, atol=1e-5, rtol=0)
+    moved = store.windows(WindowIds(frames, flips, None, np.full((3, 4), 0.6, np.float32)))
+    assert (moved.inputs - plain.inputs).abs().mean() > 0.01
+    torch.testing.assert_close(moved.targets.norm(dim=-1), plain.targets.norm(dim=-1), atol=1e-4, rtol=0)
+
+
+def test_rotations_are_those_of_the_matrix_exponential():
+    axes = torch.nn.functional.normalize(torch.randn(5, 3, generator=torch.Generator().manual_seed(0)), dim=1)
+    found = rotations(axes, torch.linspace(-3, 3, 5))
+    for axis, angle, rotation in zip(axes, torch.linspace(-3, 3, 5), found, strict=True):
+        expected = axis_turn(axis.double().numpy(), np.rad2deg(float(angle)))
+        np.testing.assert_allclose(rotation.numpy(), expected, atol=1e-5)
+
+
+def test_draws_belong_to_window_and_epoch():
+    plan = EpochPlan(np.arange(400), 400, "copy", 0, views=4)
+    ids, again, later = plan.batch(0, 0), plan.batch(0, 0), plan.batch(1, 0)
+    assert ids.views.shape == (400, 4)
+    assert ids.views.dtype == np.float32
+    np.testing.assert_array_equal(ids.views, again.views)
+    assert (ids.views != later.views).mean() > 0.99
+    assert np.abs(np.corrcoef(ids.views.T) - np.eye(4)).max() < 0.2
+    assert (np.abs(ids.views) <= 1).all()
+    assert np.abs(ids.views.mean(axis=0)).max() < 0.1
+    np.testing.assert_array_equal(EpochPlan(np.arange(400), 400, "copy", 0).batch(0, 0).frames, ids.frames)
+    assert EpochPlan(np.arange(400), 400, "copy", 0).batch(0, 0).views is None
+    assert ids.part(3, 5).views.shape == (2, 4)
+
+
+def test_data_that_does_not_project_is_refused(split):
+    mixed = Split(split.sequences, split.starts, split.pixels[::-1].copy(), split.millimetres, split.valid, None)
+    with pytest.raises(UserError, match="S1/Seq1/cam0 miss their 2D by"):
+        find_cameras(mixed, SKELETON)
+    relative = split.millimetres - split.millimetres[:, ROOT, None]
+    flat = Split(split.sequences, split.starts, split.pixels, relative, split.valid, None)
+    with pytest.raises(UserError, match="leave them out for this data"):
+        find_cameras(flat, SKELETON)
+    with pytest.raises(UserError, match="reads others"):
+        find_cameras(split, get_skeleton("humaneva15_coco17"))

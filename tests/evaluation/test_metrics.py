@@ -1,0 +1,245 @@
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn import metrics
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+JOINT = {name: number for number, name in enumerate(get_skeleton("mpi3dhp17").joints)}
+BEST_AUC = 3000 / 31
+
+
+def random_poses(frames=7, joints=17, seed=0):
+    return np.random.default_rng(seed).normal(scale=300, size=(frames, joints, 3))
+
+
+def random_rotations(count, seed=0):
+    rotations, _ = np.linalg.qr(np.random.default_rng(seed).normal(size=(count, 3, 3)))
+    return rotations * np.linalg.det(rotations)[:, None, None]
+
+
+def official(predicted, target):
+    tables = metrics.official_3dhp([predicted], [target], None)["sequencewise"]
+    return {name: tables[name]["TestSeq1"] for name in tables}
+
+
+@pytest.fixture(scope="module")
+def golden_input():
+    with np.load(GOLDEN / "official_eval_input.npz") as file:
+        return tuple([file[f"{name}{number}"] for number in range(1, 7)] for name in ("pred", "gt", "act"))
+
+
+def read_official_csv(path):
+    """{metric: {row: {column: text}}} of what the official evaluation printed."""
+    tables = {}
+    for line in csv.reader(path.read_text().splitlines()):
+        if line[0] in ("", "PCK", "AUC"):
+            columns = [name for name in line[1:] if name]
+            table = tables[line[0] or "MPJPE"] = {}
+        else:
+            table[line[0]] = dict(zip(columns, line[1:], strict=False))
+    return tables
+
+
+# --- errors of poses ---
+
+
+@pytest.mark.parametrize(
+    ("name", "function"),
+    [
+        ("mpjpe", metrics.mpjpe),
+        ("p_mpjpe", metrics.p_mpjpe),
+        ("n_mpjpe", metrics.n_mpjpe),
+        ("mean_velocity_error", metrics.velocity_error),
+    ],
+)
+def test_reference_results(name, function):
+    with np.load(GOLDEN / "metrics.npz") as file:
+        assert function(file["predicted"], file["target"]) == pytest.approx(float(file[name]), rel=1e-12)
+
+
+def test_mpjpe_counts_the_root():
+    target = random_poses()
+    target[:, JOINT["pelvis"]] = 0
+    predicted = target + np.array([3, 4, 0])
+    predicted[:, JOINT["pelvis"]] = 0
+    assert metrics.mpjpe(predicted, target) == pytest.approx(5 * 16 / 17, rel=1e-13)
+    assert official(predicted, target)["MPJPE"]["Average"] == pytest.approx(4.70588235294118, rel=1e-13)
+
+
+def test_procrustes_undoes_rotation_scale_and_shift():
+    target = random_poses()
+    scale = np.linspace(0.2, 5, 7)[:, None, None]
+    predicted = scale * target @ random_rotations(7) + np.random.default_rng(1).normal(size=(7, 1, 3)) * 1000
+    assert metrics.p_mpjpe(predicted, target) == pytest.approx(0, abs=1e-9)
+    assert metrics.mpjpe(predicted, target) > 100
+
+
+def test_procrustes_does_not_reflect():
+    target = random_poses()
+    assert metrics.p_mpjpe(target * [-1, 1, 1], target) > 50
+
+
+def test_procrustes_of_a_mirror_image_reverses_the_weakest_axis():
+    """Six joints at +-300, +-200 and +-100 on the axes; the best rotation of their mirror image is a half turn."""
+    target = np.concatenate([np.diag([300.0, 200.0, 100.0]), -np.diag([300.0, 200.0, 100.0])])[None]
+    scale = (3**2 + 2**2 - 1**2) / (3**2 + 2**2 + 1**2)
+    expected = ((1 - scale) * 300 + (1 - scale) * 200 + (1 + scale) * 100) / 3
+    assert metrics.p_mpjpe(target * [-1, 1, 1], target) == pytest.approx(expected, rel=1e-12)
+
+
+def test_scale_is_undone_and_translation_is_not():
+    target = random_poses()
+    assert metrics.n_mpjpe(3 * target, target) == pytest.approx(0, abs=1e-9)
+    assert metrics.n_mpjpe(target + 100, target) > 10
+
+
+@pytest.mark.parametrize("function", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.velocity_error])
+@pytest.mark.parametrize("value", [0.0, 1234.5678])
+def test_a_constant_pose_is_no_nan(function, value):
+    constant, target = np.full((7, 17, 3), value), random_poses()
+    assert np.isfinite(function(constant, target))
+    assert np.isfinite(function(target, constant))
+    assert function(constant, constant) == pytest.approx(0, abs=1e-9)
+
+
+def test_a_collapsed_prediction_is_moved_to_the_centre():
+    target = random_poses()
+    expected = np.linalg.norm(target - target.mean(axis=1, keepdims=True), axis=-1).mean()
+    assert metrics.p_mpjpe(np.full_like(target, 77.0), target) == pytest.approx(expected, rel=1e-9)
+
+
+def test_velocity_of_a_drift_is_the_drift():
+    target = random_poses()
+    drift = np.arange(7)[:, None, None] * np.array([3.0, 4.0, 0.0])
+    assert metrics.velocity_error(target + drift + 500, target) == pytest.approx(5, rel=1e-9)
+
+
+def test_velocity_counts_neighbours_only():
+    target = random_poses()
+    predicted = target.copy()
+    predicted[4:] += [0, 0, 60]
+    assert metrics.velocity_error(predicted, target) == pytest.approx(10)
+    consecutive = np.array([1, 1, 1, 0, 1, 1], dtype=bool)
+    assert metrics.velocity_error(predicted, target, consecutive) == pytest.approx(0)
+    assert np.isnan(metrics.velocity_error(predicted, target, np.zeros(6, dtype=bool)))
+    with pytest.raises(UserError, match=r"expected one bool per pair of frames, \(6,\)"):
+        metrics.velocity_error(predicted, target, np.ones(7, dtype=bool))
+
+
+def test_per_frame_errors_have_the_means_of_the_whole():
+    predicted, target = random_poses(), random_poses(seed=1)
+    assert metrics.joint_errors(predicted, target).shape == (7, 17)
+    assert metrics.procrustes_errors(predicted, target).shape == (7,)
+    for frames, whole in ((metrics.procrustes_errors, metrics.p_mpjpe), (metrics.scaled_errors, metrics.n_mpjpe)):
+        alone = [whole(predicted[t : t + 1], target[t : t + 1]) for t in range(7)]
+        np.testing.assert_allclose(frames(predicted, target), alone, rtol=1e-12)
+
+
+def test_float32_and_tensors_are_taken():
+    torch = pytest.importorskip("torch")
+    predicted, target = random_poses().astype(np.float32), random_poses(seed=1).astype(np.float32)
+    tensors = torch.from_numpy(predicted).requires_grad_(), torch.from_numpy(target)
+    assert metrics.p_mpjpe(*tensors) == metrics.p_mpjpe(predicted, target)
+    assert metrics.mpjpe(*tensors) == metrics.mpjpe(predicted.astype(np.float64), target.astype(np.float64))
+
+
+@pytest.mark.parametrize("function", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.velocity_error])
+def test_shapes_that_do_not_fit(function):
+    with pytest.raises(UserError, match=r"predicted \(7, 17, 3\) and target \(6, 17, 3\)"):
+        function(random_poses(), random_poses(frames=6))
+    with pytest.raises(UserError, match=r"\[T,V,3\]"):
+        function(random_poses()[0], random_poses()[0])
+    broken = random_poses()
+    broken[3, 2, 1] = np.nan
+    with pytest.raises(UserError, match="target poses hold NaN"):
+        function(random_poses(), broken)
+
+
+# --- the official evaluation ---
+
+
+@pytest.mark.parametrize("kind", ["sequencewise", "activitywise"])
+def test_every_printed_cell_of_the_official_evaluation(golden_input, kind):
+    expected = read_official_csv(GOLDEN / f"official_eval_{kind}.csv")
+    found = metrics.official_3dhp(*golden_input)[kind]
+    printed = {
+        metric: {row: {column: f"{value:.10g}" for column, value in cells.items()} for row, cells in table.items()}
+        for metric, table in found.items()
+    }
+    assert printed == expected
+    assert [list(table) for table in printed.values()] == [list(table) for table in expected.values()]
+
+
+def moved(joints, distance):
+    """Predictions that are off by `distance` mm in some joints, and their target."""
+    target = np.round(random_poses())
+    predicted = target.copy()
+    predicted[:, [JOINT[name] for name in joints], 0] += distance
+    return predicted, target
+
+
+@pytest.mark.parametrize(
+    ("joints", "distance", "mpjpe", "pck", "auc"),
+    [
+        (JOINT, 0, 0, 100, BEST_AUC),
+        (JOINT, 150, 150, 0, 0),
+        (JOINT, 5, 5, 100, 2900 / 31),
+        (["pelvis", "spine", "head"], 1000, 3000 / 17, 100, BEST_AUC),
+        (["head_top"], 200, 200 / 17, 1300 / 14, BEST_AUC * 13 / 14),
+        (["left_wrist", "right_wrist"], 200, 400 / 17, 1200 / 14, BEST_AUC * 12 / 14),
+    ],
+)
+def test_closed_forms(joints, distance, mpjpe, pck, auc):
+    rows = official(*moved(joints, distance))
+    assert rows["MPJPE"]["Average"] == pytest.approx(mpjpe, rel=1e-13)
+    assert rows["PCK"]["Total"] == pytest.approx(pck, rel=1e-13)
+    assert rows["AUC"]["Total"] == pytest.approx(auc, rel=1e-13)
+
+
+def test_a_group_is_scored_by_itself():
+    assert official(*moved(["head_top"], 200))["PCK"]["Head"] == 0
+    rows = official(*moved(["left_wrist"], 200))
+    assert rows["PCK"]["Wrist"] == 50
+    assert rows["PCK"]["Elbow"] == 100
+
+
+def test_any_number_of_sequences_without_activities():
+    sequences = [random_poses(frames) for frames in (4, 0, 9)]
+    tables = metrics.official_3dhp(sequences, [poses + 10 for poses in sequences], None)
+    assert list(tables["sequencewise"]["PCK"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
+    assert np.isnan(list(tables["sequencewise"]["MPJPE"]["TestSeq2"].values())).all()
+    assert list(tables) == ["sequencewise"]
+
+
+def test_an_activity_without_frames_is_nan():
+    poses = random_poses()
+    tables = metrics.official_3dhp([poses], [poses], [np.array([1, 1, 1, 4, 4, 4, 7])])["activitywise"]
+    assert tables["PCK"]["Standing/Walking"]["Total"] == 100
+    for table in tables.values():
+        assert np.isnan(list(table["Sports"].values())).all()
+
+
+@pytest.mark.parametrize(
+    ("predicted", "target", "activity", "message"),
+    [
+        ([random_poses()], [], None, "1 predicted and 0 target sequences"),
+        ([random_poses(joints=16)], [random_poses(joints=16)], None, "sequence 1 has 16 joints"),
+        ([random_poses()], [random_poses()], [np.ones(6)], r"labels for \[6\] frames; the sequences have \[7\]"),
+        ([random_poses()], [random_poses()], [np.arange(7)], r"unknown activities \[0.0\]; expected 1 to 7"),
+    ],
+)
+def test_what_does_not_fit_is_refused(predicted, target, activity, message):
+    with pytest.raises(UserError, match=message):
+        metrics.official_3dhp(predicted, target, activity)
+
+
+def test_tensors_of_any_type_are_taken():
+    predicted, target = (torch.from_numpy(random_poses(seed=seed)) for seed in (0, 1))
+    rough = metrics.mpjpe(predicted.bfloat16().requires_grad_(), target)
+    assert rough == pytest.approx(metrics.mpjpe(predicted, target), rel=1e-2)

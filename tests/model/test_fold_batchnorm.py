@@ -1,0 +1,60 @@
+import copy
+
+import pytest
+import reference
+import torch
+
+from glagcn.checkpoints.load import load_model
+from glagcn.model.fold_batchnorm import folded
+from glagcn.model.network import LiftingNetwork
+from glagcn.model.norm import BatchNorm
+from glagcn.skeleton import get_skeleton
+
+
+def trained_model(**options) -> LiftingNetwork:
+    """A model whose BatchNorms are far from doing nothing."""
+    torch.manual_seed(0)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, **options)
+    for module in model.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            torch.nn.init.uniform_(module.weight, 0.5, 1.5)
+            torch.nn.init.normal_(module.bias)
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+    return model
+
+
+@pytest.mark.parametrize("options", [{"sequence_layers": 0, "head": "shared"}, {"sequence_layers": 2}])
+def test_it_predicts_the_same_center_and_no_sequence(options):
+    model = trained_model(**options).eval().double()
+    x = torch.randn(5, 9, 17, 2, dtype=torch.float64)
+    expected, found = model(x), folded(model)(x)
+    torch.testing.assert_close(found.center, expected.center, rtol=1e-9, atol=1e-9)
+    assert found.sequence is None
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+@torch.no_grad()
+def test_the_error_of_a_published_model_stays_within_a_ten_thousandth_of_a_millimetre(name):
+    results = reference.results(name)
+    model, x = load_model(reference.checkpoint(name)), torch.from_numpy(results["input_2d"])
+    target = torch.from_numpy(results["target_3d"])
+    plain, found = (
+        reference.mean_distance(each(x).center.double(), target).item() * 1000 for each in (model, folded(model))
+    )
+    assert found == pytest.approx(plain, rel=1e-4 / 50)  # as if the error were 50 mm; targets are random
+
+
+def test_no_norm_is_left_but_that_of_the_input():
+    norms = [name for name, module in folded(trained_model()).named_modules() if isinstance(module, BatchNorm)]
+    assert norms == ["input_norm"]
+
+
+def test_the_model_stays_as_it_was():
+    model = trained_model().train()
+    before = copy.deepcopy(model.state_dict())
+    folded(model)(torch.randn(5, 9, 17, 2))
+    assert model.training
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], value) for name, value in before.items())

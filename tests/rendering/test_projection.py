@@ -1,0 +1,75 @@
+import numpy as np
+import pytest
+
+from glagcn.errors import UserError
+from glagcn.rendering.projection import floor_lines, frame_box, screen_matrix, upright_matrix
+
+RIGHT, DOWN, FORWARD = np.eye(3)
+
+
+def turned(axis, degrees):
+    """The rotation by so much about coordinate `axis`."""
+    angle, (i, j) = np.radians(degrees), [k for k in range(3) if k != axis]
+    matrix = np.eye(3)
+    matrix[i, i] = matrix[j, j] = np.cos(angle)
+    matrix[i, j], matrix[j, i] = -np.sin(angle), np.sin(angle)
+    return matrix
+
+
+def is_rotation(matrix):
+    return np.allclose(matrix @ matrix.T, np.eye(3)) and np.isclose(np.linalg.det(matrix), 1)
+
+
+def test_without_a_rotation_the_camera_is_level():
+    matrix = upright_matrix()
+    np.testing.assert_array_equal(matrix @ RIGHT, [1, 0, 0])
+    np.testing.assert_array_equal(matrix @ -DOWN, [0, 0, 1])
+    np.testing.assert_array_equal(matrix @ FORWARD, [0, 1, 0])
+
+
+@pytest.mark.parametrize("pitch", [-25, 0, 40])
+@pytest.mark.parametrize("heading", [0, 75, 180, -130])
+def test_a_rotation_levels_the_floor_and_keeps_the_viewer_at_the_camera(pitch, heading):
+    # A camera that is tilted by `pitch` and faces any way; the floor's normal in its coordinates must come out as z.
+    rotation = turned(2, heading) @ upright_matrix() @ turned(0, pitch)
+    matrix = upright_matrix(rotation)
+    assert is_rotation(matrix)
+    np.testing.assert_allclose(matrix @ (rotation.T @ [0, 0, 1]), [0, 0, 1], atol=1e-12)
+    np.testing.assert_allclose(matrix @ RIGHT, [1, 0, 0], atol=1e-12)
+    assert (matrix @ FORWARD)[1] > 0
+
+
+def test_a_camera_that_looks_straight_down_has_the_top_of_its_image_ahead():
+    rotation = turned(2, 30) @ np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]])
+    np.testing.assert_allclose(upright_matrix(rotation) @ -DOWN, [0, 1, 0], atol=1e-12)
+
+
+@pytest.mark.parametrize("rotation", [np.eye(2), np.zeros((3, 3)), np.full((3, 3), np.nan), 2 * np.eye(3)])
+def test_what_is_no_rotation_is_refused(rotation):
+    with pytest.raises(UserError, match=r"expected an orthogonal matrix \[3,3\]"):
+        upright_matrix(rotation)
+
+
+def test_the_screen_shows_up_as_up_and_right_as_right():
+    matrix = screen_matrix()
+    assert is_rotation(np.stack([matrix[0], matrix[2], matrix[1]]))  # right, depth, up turn as x, y, z do
+    right, up, _ = matrix @ [0, 0, 1]
+    assert (round(right, 12), up > 0.9) == (0, True)
+    assert (matrix @ [1, 0, 0])[0] > 0.8
+    assert (matrix @ [0, 1, 0])[2] > 0.8  # farther from the camera is deeper
+    assert (matrix @ [0, 1, 0])[1] > 0  # and higher, since the viewer looks down
+
+
+def test_the_box_is_a_square_around_all_finite_points():
+    points = np.array([[-1000.0, 0, 5], [3000, 100, 5], [np.nan, 9e9, 0]])
+    centre, half = frame_box(points)
+    np.testing.assert_array_equal(centre, [1000, 50])
+    assert half == pytest.approx(2200)
+    assert frame_box(np.full((2, 3), np.nan))[1] == 500
+
+
+def test_the_floor_is_flat_and_square():
+    lines = floor_lines(-900, 400, 200)
+    assert lines.shape == (10, 2, 3)
+    assert set(lines[..., 2].ravel()) == {-900}
+    assert np.abs(lines[..., :2]).max() == 400

@@ -1,0 +1,182 @@
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from glagcn.checkpoints import checkpoint
+from glagcn.config.resolve import from_dict, parse_command_line, to_dict
+from glagcn.errors import UserError
+from glagcn.runs.folder import NOT_HERE, RunFolder, finished_result
+from glagcn.runs.lock import RunLock
+
+
+@pytest.fixture
+def config():
+    return parse_command_line(["--dataset", "demo", "--run", "r"])[0]
+
+
+@pytest.fixture
+def folder(tmp_path, config):
+    folder = RunFolder(tmp_path / "runs/r")
+    create(folder, config)
+    return folder
+
+
+def create(folder, config, *, fresh=False, begins=True):
+    with RunLock(folder.path, print) as lock:
+        folder.create(config, lock, fresh=fresh, begins=begins)
+
+
+def save_last(folder, config, num_windows=100):
+    content = {"config": to_dict(config), "model_config": {}, "model": {}, "optimizer": {}, "num_windows": num_windows}
+    checkpoint.save(folder.last, content | {"progress": {"step": 3}, "data_fingerprint": "a"})
+
+
+def test_the_folder_holds_the_options(folder, config):
+    assert from_dict(json.loads((folder.path / "config.json").read_text())) == config
+
+
+def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
+    for number in range(3):
+        (folder.path / "mark").write_text(f"run {number}")
+        create(folder, config, fresh=True)
+    names = ["r", "r.old1", "r.old2", "r.old3"]
+    assert sorted(path.name for path in folder.path.parent.iterdir()) == names
+    assert [(folder.path.parent / name / "mark").read_text() for name in names[1:]] == ["run 0", "run 1", "run 2"]
+    assert [path.name for path in folder.path.iterdir()] == ["config.json"]
+
+
+def test_fresh_on_nothing_is_a_start(tmp_path, config):
+    folder = RunFolder(tmp_path / "new")
+    create(folder, config, fresh=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
+
+
+def test_a_file_in_the_way_is_named(tmp_path, config):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"cannot write the run folder .*file/r \(Not a directory\); .* -c DIR"):
+        create(RunFolder(tmp_path / "file/r"), config)
+
+
+def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(folder, config):
+    save_last(folder, config)
+    options = (folder.path / "config.json").read_bytes()
+    with pytest.raises(UserError, match="another process has begun a run in .*/r just now; the same command goes on"):
+        create(folder, replace(config, lr=0.5))
+    assert (folder.path / "config.json").read_bytes() == options
+    create(folder, replace(config, lr=0.5), begins=False)
+
+
+# ---------------------------------------------------------------- resuming
+
+
+def test_a_start_has_nothing_to_resume(folder, config):
+    assert folder.resume(config, 100, "a") is None
+
+
+def test_options_that_did_not_shape_the_run_may_change(folder, config):
+    save_last(folder, config)
+    other = replace(config, workers=3, log_steps=7, epochs=9, max_steps=50, save_minutes=1.0, compile=True, run="other")
+    assert folder.resume(other, 100, "a")["progress"] == {"step": 3}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lr": 0.5}, "--lr is 0.5 now and was 0.016"),
+        ({"batch_size": 7}, "--batch_size is 7 now and was 128"),
+        ({"cameras": (0, 1)}, r"--cameras is \(0, 1\) now and was None"),
+        ({"seed": 1}, "--seed is 1 now and was 0"),
+    ],
+)
+def test_options_that_shaped_the_run_may_not(folder, config, change, message):
+    save_last(folder, config)
+    with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*{NOT_HERE}"):
+        folder.resume(replace(config, **change), 100, "a")
+
+
+def test_other_data_are_noticed_by_the_number_of_windows(folder, config):
+    save_last(folder, config, num_windows=100)
+    with pytest.raises(UserError, match="100 windows an epoch, and the data has 90 now"):
+        folder.resume(config, 90, "a")
+
+
+def test_other_data_are_noticed_by_what_they_hold(folder, config):
+    save_last(folder, config)
+    with pytest.raises(UserError, match="runs/r holds a run that was trained on other data .*fingerprint b, .* is a"):
+        folder.resume(config, 100, "b")
+
+
+def test_exported_weights_are_no_state(folder, config):
+    checkpoint.save(folder.last, {"config": to_dict(config), "model_config": {}, "model": {"w": torch.zeros(1)}})
+    with pytest.raises(UserError, match=r"last\.pt holds weights without optimizer, progress, num_windows.*--fresh"):
+        folder.resume(config, 100, "a")
+
+
+# ---------------------------------------------------------------- going back to last.pt
+
+
+def test_lines_that_will_be_written_again_are_dropped(folder):
+    lines = [
+        '{"kind": "train", "step": 2}',
+        '{"kind": "test", "step": 3}',
+        '{"kind": "train", "step": 4}',
+        '{"kind": "test", "step": 4}',  # killed after this evaluation, before the last.pt that knows of it
+        '{"kind": "train", "step": 6}',
+        '{"kind": "train", "st',  # the process was killed while it wrote
+    ]
+    folder.metrics.write_text("\n".join(lines))
+    folder.rewind(step=4, evaluated_step=3, best_step=3)
+    assert folder.metrics.read_text() == "\n".join(lines[:3]) + "\n"
+
+
+def test_an_evaluation_that_was_made_because_the_run_ended_there_is_forgotten(folder):
+    lines = ['{"kind": "train", "step": 2}', '{"kind": "test", "step": 2, "unscheduled": true}']
+    folder.metrics.write_text("\n".join(lines) + "\n")
+    folder.best.write_text("of the end")
+    folder.set_aside.write_text("before it")
+    folder.rewind(step=2, evaluated_step=2, best_step=1)
+    assert folder.metrics.read_text() == lines[0] + "\n"
+    assert folder.best.read_text() == "before it"
+    assert not folder.set_aside.exists()
+
+
+def test_a_best_that_last_pt_does_not_know_of_is_forgotten(folder):
+    folder.best.write_text("of the end")
+    folder.rewind(step=2, evaluated_step=0, best_step=0)
+    assert not folder.best.exists()
+
+
+def test_a_best_that_it_knows_of_stays(folder):
+    folder.best.write_text("best")
+    folder.rewind(step=2, evaluated_step=2, best_step=2)
+    assert folder.best.read_text() == "best"
+    assert not folder.metrics.exists()
+
+
+def test_a_restart_from_nothing_leaves_nothing_of_what_was_killed(folder):
+    folder.metrics.write_text('{"kind": "train", "step": 2}\n')
+    (folder.path / ".last.pt.4711.tmp").write_text("half")
+    folder.rewind(step=0, evaluated_step=0, best_step=0)
+    assert folder.metrics.read_text() == ""
+    assert sorted(path.name for path in folder.path.iterdir()) == ["config.json", "metrics.jsonl"]
+
+
+# ---------------------------------------------------------------- the end
+
+
+@pytest.mark.parametrize(
+    ("text", "finished"),
+    [
+        ('{"trained_steps": 9}', True),
+        ('{"trained_steps": 8}', False),
+        ("{}", False),
+        ('{"trained_', False),
+        (None, False),
+    ],
+)
+def test_only_a_whole_result_of_this_step_is_the_end(tmp_path, text, finished):
+    if text is not None:
+        (tmp_path / "result.json").write_text(text)
+    assert (finished_result(tmp_path, 9) is not None) == finished

@@ -1,0 +1,33 @@
+"""Small splits of Human3.6M's and HumanEva-I's kind for the tests of evaluation by action."""
+
+import numpy as np
+
+from glagcn.data.cache.reader import Split
+from glagcn.data.sequence import SequenceInfo
+from glagcn.skeleton import get_skeleton
+
+
+def make_split(lengths, skeleton="h36m17", valid=None, seed=0):
+    """A split of sequences {"S9/Walking 1/cam0": frames} with random poses; every frame valid where not said."""
+    skeleton = get_skeleton(skeleton)
+    infos = []
+    for name, length in lengths.items():
+        subject, _, rest = name.rpartition("/")[0].rpartition("/")
+        assert name.startswith(f"{subject}/{rest}/cam")
+        infos.append(SequenceInfo(name, subject, int(name[-1]), length, 50.0, 1000, 1000))
+    total = sum(lengths.values())
+    rng = np.random.default_rng(seed)
+    return Split(
+        sequences=tuple(infos),
+        starts=np.cumsum([0, *lengths.values()])[:-1],
+        pixels=rng.uniform(0, 1000, (total, skeleton.num_input_joints, 2)).astype(np.float32),
+        millimetres=rng.normal(0, 300, (total, skeleton.num_joints, 3)).astype(np.float32),
+        valid=np.ones(total, bool) if valid is None else np.array(valid, bool),
+        activity=None,
+    )
+
+
+def true_poses(split, frames, root=0):
+    """The targets [n,V,3] mm of frames of a split, in float64."""
+    target = split.millimetres[frames].astype(np.float64)
+    return target - target[:, root, None]

@@ -1,0 +1,70 @@
+import pytest
+
+from glagcn.errors import UserError
+from glagcn.files import write_atomically
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_writes_and_replaces(tmp_path):
+    path = tmp_path / "new" / "result.json"
+    assert write_atomically(path, lambda file: file.write(b"one")) == path
+    write_atomically(path, lambda file: file.write(b"two"))
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["result.json"]
+
+
+def test_the_old_file_is_there_until_the_new_one_is_complete(tmp_path):
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
+
+    def write(file):
+        file.write(b"new")
+        file.flush()
+        assert path.read_bytes() == b"old"
+
+    write_atomically(path, write)
+    assert path.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
+def test_an_interrupted_write_leaves_nothing(tmp_path, error):
+    path = tmp_path / "last.pt"
+    path.write_bytes(b"old")
+
+    def write(file):
+        file.write(b"half of the ne")
+        raise error
+
+    with pytest.raises(error):
+        write_atomically(path, write)
+    assert path.read_bytes() == b"old"
+    assert names(tmp_path) == ["last.pt"]
+
+
+def test_a_refusing_system_names_the_file(tmp_path):
+    (tmp_path / "folder").write_text("not a folder")
+    path = tmp_path / "folder" / "result.json"
+    with pytest.raises(UserError, match=f"cannot write {path}: .*; give a folder"):
+        write_atomically(path, lambda file: file.write(b"x"))
+
+
+def test_a_full_disk_leaves_nothing(tmp_path):
+    def write(file):
+        file.write(b"half")
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(UserError, match="No space left on device"):
+        write_atomically(tmp_path / "last.pt", write)
+    assert names(tmp_path) == []
+
+
+def test_two_processes_of_the_same_number_write_different_files(tmp_path, monkeypatch):
+    monkeypatch.setattr("os.getpid", lambda: 7)
+    temporary = set()
+    for _ in range(2):
+        write_atomically(tmp_path / "last.pt", lambda file: temporary.update(n for n in names(tmp_path) if n[0] == "."))
+    assert len(temporary) == 2
+    assert all(name.endswith(".tmp") for name in temporary)

@@ -1,0 +1,309 @@
+import logging
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import glagcn
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.load import load_model
+from glagcn.checkpoints.published.layout import published_weights
+from glagcn.checkpoints.published.reader import published_state
+from glagcn.checkpoints.published.recognise import load_published
+from glagcn.errors import UserError
+from glagcn.inference import BATCH, predict
+from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.skeleton import get_skeleton
+
+GOLDEN = Path(__file__).parent / "golden"
+SIZE = (1920, 1080)
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8).eval()
+
+
+def pixels(frames: int, joints: int = 17) -> np.ndarray:
+    return np.random.default_rng(0).uniform((0, 0), SIZE, (frames, joints, 2))
+
+
+def write(path: Path, model: LiftingNetwork, /, **changes) -> Path:
+    content = {"config": {}, "model_config": model_config(model), "model": model.state_dict()}
+    checkpoint.save(path, content | changes)
+    return path
+
+
+# ---- load_model: our checkpoints
+
+
+def test_our_checkpoint_comes_back_as_it_was(tmp_path, model):
+    loaded = load_model(write(tmp_path / "best.pt", model))
+    x = torch.randn(2, 9, 17, 2)
+    assert not loaded.training
+    assert loaded.skeleton is model.skeleton
+    assert torch.equal(loaded(x).center, model(x).center)
+
+
+def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_path, model):
+    path = write(tmp_path / "best.pt", model)
+    with pytest.raises(UserError, match=r"best\.pt: trained with skeleton 'mpi3dhp17', not 'h36m17'"):
+        load_model(path, skeleton="h36m17")
+    with pytest.raises(UserError, match=r"trained with widths \[3, 3\], not \[3, 3, 3\]"):
+        load_model(path, widths=(3, 3, 3))
+
+
+def test_a_changed_graph_is_refused(tmp_path, model):
+    state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
+    with pytest.raises(UserError, match="the graph it was trained with"):
+        load_model(write(tmp_path / "best.pt", model, model=state))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (lambda m: {"model": {}}, r"weights 'adjacency': found nothing, expected \[3, 17, 17\]"),
+        (lambda m: {"model": m.state_dict() | {"more": torch.zeros(2)}}, r"'more': found \[2\], expected nothing"),
+        (lambda m: {"model_config": {}}, "missing or unknown entry"),
+        (lambda m: {"model_config": None}, "lacks the dictionary"),
+    ],
+)
+def test_our_checkpoint_with_other_contents_is_refused(tmp_path, model, changes, message):
+    with pytest.raises(UserError, match=message):
+        load_model(write(tmp_path / "best.pt", model, **changes(model)))
+
+
+def test_weights_that_are_not_finite_are_refused(tmp_path, model):
+    with torch.no_grad():
+        model.head.unshared.bias[3, 1] = torch.nan
+    with pytest.raises(
+        UserError, match=r"best\.pt: the weights 'head\.unshared\.bias' hold values that are not finite"
+    ):
+        load_model(write(tmp_path / "best.pt", model))
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path, model):
+    path = write(tmp_path / "best.pt", model)
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+    (tmp_path / "text.pt").write_text("hello")
+    for name in ("best.pt", "text.pt", "nothing.pt"):
+        with pytest.raises(UserError, match=name):
+            load_model(tmp_path / name)
+
+
+# ---- load_model: published checkpoints
+
+
+@pytest.mark.parametrize(
+    ("name", "skeleton"),
+    [("h36m_27f", "h36m17"), ("humaneva15_gt_27f", "humaneva15"), ("humaneva15_coco17_27f", "humaneva15_coco17")],
+)
+def test_what_a_published_file_does_not_say_is_assumed_aloud(name, skeleton, caplog):
+    with caplog.at_level(logging.WARNING, logger="glagcn"):
+        loaded = load_model(GOLDEN / f"{name}.bin")
+    assert loaded.skeleton.name == skeleton
+    assert loaded.widths == (3, 3, 3)
+    assert f"assumed {skeleton}" in caplog.text
+    assert "assumed (3, 3, 3)" in caplog.text
+
+
+def test_what_is_given_is_not_assumed(caplog):
+    loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="h36m17", widths=(3, 3, 3))
+    assert loaded.skeleton.name == "h36m17"
+    assert caplog.text == ""
+    loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="mpi3dhp17", widths=(3, 3, 3))
+    assert loaded.skeleton.name == "mpi3dhp17"
+    assert "the graph of mpi3dhp17 and for metres" in caplog.text
+
+
+def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_path):
+    shutil.copy(GOLDEN / "humaneva15_gt_27f.bin", tmp_path / "best.bin")
+    with pytest.raises(UserError, match=r"weights for 15 joints.*skeleton='h36m17'"):
+        load_model(tmp_path / "best.bin")
+    assert load_model(tmp_path / "best.bin", skeleton="humaneva15").skeleton.name == "humaneva15"
+
+
+def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
+    shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
+    model, form = load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("humaneva15_coco17"))
+    assert model.skeleton.name == "humaneva15_coco17"
+    assert "assumed humaneva15_coco17, as the data has" in form.assumed[0]
+    with pytest.raises(UserError, match="neither they nor the file's name"):
+        load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("h36m17"))
+
+
+def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
+    names = {
+        "96_cpn_ft_h36m_dbb_27_supervised.bin": "cpn_ft_h36m_dbb",
+        "96_gt_27_supervised_epoch_819.bin": "gt",
+        "96_cpn_ft_h36m_dbb_243_supervised.bin": "its name says 243 frames, and its 3 stages of width 3 are 27",
+    }
+    for name, told in names.items():
+        shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / name)
+        if "frames" in told:
+            with pytest.raises(UserError, match=told):
+                load_published(tmp_path / name)
+        else:
+            assert load_published(tmp_path / name)[1].keypoints == told
+    assert load_published(GOLDEN / "h36m_27f.bin")[1].keypoints is None
+
+
+def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_path):
+    file = shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / "96_gt_27_supervised.bin")
+    model, form = load_published(file, widths=(3, 3, 9))
+    assert model.frames == 81
+    assert "its name says 27 frames, and the filter widths given, (3, 3, 9), are 81" in form.assumed[-1]
+    assert not any("its name says" in words for words in load_published(file, widths=(3, 3, 3))[1].assumed)
+
+
+def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
+    with pytest.raises(
+        UserError, match=r"'[\w.]+' have shape \[16.*\], expected \[32.*\]; the file has .*--channel 16"
+    ):
+        load_published(GOLDEN / "h36m_27f.bin", channels=32)
+    with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
+        load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "problem"),
+    [
+        (lambda weights: weights.pop("fc.bias"), r"'fc.bias' \[3\] are missing"),
+        (lambda weights: weights.update(more=torch.ones(2)), r"unexpected weights 'more' \[2\]"),
+    ],
+)
+def test_where_no_flag_would_help_none_is_named(tmp_path, spoil, problem):
+    weights = published_state(GOLDEN / "h36m_27f.bin")
+    spoil(weights)
+    torch.save(weights, tmp_path / "spoilt.pth")
+    with pytest.raises(UserError, match=f"{problem}; no flag helps: the file is incomplete"):
+        load_published(tmp_path / "spoilt.pth")
+
+
+def test_a_published_file_refuses_other_joints_or_widths():
+    with pytest.raises(UserError, match="weights for 17 joints, but skeleton 'humaneva15' has 15"):
+        load_model(GOLDEN / "h36m_27f.bin", skeleton="humaneva15")
+    for widths in ((3, 3), (3, 3, 3, 3)):
+        with pytest.raises(UserError, match=r"layers_tcngcn.*-arc"):
+            load_model(GOLDEN / "h36m_27f.bin", widths=widths)
+
+
+def test_a_state_dict_of_something_else_is_refused(tmp_path):
+    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
+    with pytest.raises(UserError, match=r"linear\.pth: not the weights of a published S-AGCN"):
+        load_model(tmp_path / "linear.pth")
+
+
+def test_a_bare_published_state_dict_is_read(tmp_path):
+    public = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, sequence_layers=0, head="shared").eval()
+    torch.save({f"module.{name}": tensor for name, tensor in published_weights(public).items()}, tmp_path / "a.pth")
+    x = torch.randn(2, 9, 17, 2)
+    assert torch.equal(load_model(tmp_path / "a.pth")(x).center, public(x).center)
+
+
+# ---- predict
+
+
+def test_each_frame_is_the_centre_of_its_window_with_repeated_ends(model):
+    pose_2d = pixels(5)
+    pose_3d = predict(model, pose_2d, SIZE, flip=False)
+    normalised = torch.from_numpy(pose_2d * 2 / 1920 - (1, 1080 / 1920)).float()
+    for frame in range(5):
+        window = normalised[np.clip(np.arange(frame - 4, frame + 5), 0, 4)]
+        expected = model(window[None]).center[0, 0].detach().numpy() * 1000
+        expected[14] = 0
+        np.testing.assert_allclose(pose_3d[frame], expected, atol=1e-2)
+
+
+@pytest.mark.parametrize("frames", [1, 8, BATCH + 1])
+def test_the_result_is_as_long_as_the_input_and_the_root_is_zero(model, frames):
+    pose_3d = predict(model, pixels(frames).astype(np.float32), SIZE)
+    assert pose_3d.shape == (frames, 17, 3)
+    assert pose_3d.dtype == np.float32
+    assert not pose_3d[:, model.skeleton.root].any()
+    assert np.abs(pose_3d).max() > 1
+
+
+@pytest.mark.parametrize("name", ["h36m_27f", "humaneva15_gt_27f", "humaneva15_coco17_27f"])
+def test_with_flip_a_mirrored_sequence_gives_the_mirrored_poses(name):
+    """The average over both is exactly symmetric; for COCO input, eyes and ears (1 to 4) are read by no joint."""
+    model = load_model(GOLDEN / f"{name}.bin")
+    pose_2d = pixels(4, model.skeleton.num_input_joints)
+    coco = [0, 1, 2, 3, 4, 6, 5, 8, 7, 10, 9, 12, 11, 14, 13, 16, 15]
+    order = coco if model.skeleton.joint_map is not None else model.skeleton.mirror
+    mirrored_2d = pose_2d[:, order] * (-1, 1) + (1920, 0)
+    expected = predict(model, pose_2d, SIZE)[:, model.skeleton.mirror] * (-1, 1, 1)
+    np.testing.assert_allclose(predict(model, mirrored_2d, SIZE), expected, atol=1e-5 * np.abs(expected).max())
+    assert np.abs(predict(model, mirrored_2d, SIZE, flip=False) - expected).max() > 1
+
+
+def test_a_causal_model_needs_no_frames_to_come():
+    torch.manual_seed(0)
+    model = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, causal=True).eval()
+    pose_2d = pixels(12)
+    changed = pose_2d.copy()
+    changed[7:] = pixels(5)[:, ::-1]
+    before, after = (predict(model, poses, SIZE) for poses in (pose_2d, changed))
+    np.testing.assert_array_equal(before[:7], after[:7])
+    assert np.abs(before[7:] - after[7:]).max(axis=(1, 2)).min() > 1
+
+
+def test_predict_leaves_the_model_and_the_input_as_they_were(model):
+    model.train()
+    pose_2d = pixels(3)
+    before, state = pose_2d.copy(), {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    first = glagcn.predict(model, pose_2d, image_size=SIZE)
+    assert model.training
+    assert np.array_equal(pose_2d, before)
+    assert all(torch.equal(tensor, state[name]) for name, tensor in model.state_dict().items())
+    assert np.array_equal(first, predict(model.eval(), pose_2d, SIZE))
+
+
+def test_predict_takes_tensors_lists_and_models_of_another_type(model):
+    pose_2d = pixels(3)
+    expected = predict(model, pose_2d, SIZE)
+    for same in (torch.from_numpy(pose_2d), pose_2d.tolist()):
+        np.testing.assert_allclose(predict(model, same, torch.tensor(SIZE)), expected, atol=1e-3)
+    np.testing.assert_allclose(predict(model.double(), pose_2d, SIZE), expected, atol=1e-2)
+
+
+def test_predict_keeps_what_is_frozen_frozen(model):
+    model.train()
+    model.input_norm.eval()
+    predict(model, pixels(3), SIZE)
+    assert model.training
+    assert model.head.training
+    assert not model.input_norm.training
+
+
+def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
+    predict(model, pixels(3), SIZE)
+    assert caplog.text == ""
+    predict(model, pixels(3), SIZE[::-1])
+    assert "is image_size (width, height)?" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("pose_2d", "size", "message"),
+    [
+        (pixels(3, 16), SIZE, r"shape \[3, 16, 2\]; expected \[T, 17, 2\]"),
+        (pixels(3)[0], SIZE, r"shape \[17, 2\]"),
+        (pixels(0), SIZE, r"shape \[0, 17, 2\].*at least one frame"),
+        (np.full((2, 17, 2), np.nan), SIZE, "not finite in 2 of 2 frames, first in frame 0"),
+        (np.full((2, 17, 2), "a"), SIZE, "expected an array of numbers"),
+        (pixels(3) / 1920, SIZE, "normalised coordinates; expected pixels of an image of 1920 x 1080"),
+        (pixels(3) + 9000, SIZE, "far outside an image"),
+        (pixels(3), (0, 1080), r"image_size is \[0, 1080\]"),
+        (pixels(3), (1920,), "image_size"),
+        (pixels(3), 1920, "image_size is 1920"),
+        ([[1.0, 2.0], [3.0]], SIZE, "pose_2d is no array"),
+        (torch.full((2, 17, 2), torch.nan), SIZE, "not finite in 2 of 2 frames"),
+    ],
+)
+def test_input_that_cannot_be_is_refused(model, pose_2d, size, message):
+    with pytest.raises(UserError, match=message):
+        predict(model, pose_2d, size)

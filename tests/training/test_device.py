@@ -1,0 +1,140 @@
+"""What happens on a device, without one: tensors that hold nothing lie on it, and nothing on it can be read.
+
+PyTorch's fake tensors know shapes, types and devices, and refuse to be mixed with those of another device, or to tell a
+value, for which the host would wait.  As the device that is not the CPU, the meta device takes the way of CUDA through
+all code but streams, pinned memory and autocast.
+"""
+
+from contextlib import nullcontext
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.windows.camera_augmentation import ViewChange
+from glagcn.data.windows.plan import WindowIds, share
+from glagcn.data.windows.store import Batch, FrameStore
+from glagcn.distributed import precision
+from glagcn.evaluation import predict
+from glagcn.model.fold_batchnorm import folded
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+from glagcn.training.meter import Meter
+from glagcn.training.step import Stepper
+
+SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
+DEVICE = torch.device("meta")
+RANKS = SimpleNamespace(
+    device=DEVICE,
+    rank=0,
+    world_size=1,
+    exchanging=lambda module: module,
+    add_up=lambda tensors: None,
+    gather=lambda rows: rows[None],
+)
+FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head": "shared"}}
+
+
+@pytest.fixture
+def fake():
+    """Within it every tensor is fake; a model from outside becomes one when it goes to the device."""
+    library = torch.library.Library("aten", "IMPL")
+    library.impl("_fused_sgd_", lambda *args, **kwargs: None, "Meta")  # which PyTorch does not have
+    yield FakeTensorMode(allow_non_fake_inputs=True)
+    library._destroy()
+
+
+@pytest.fixture(scope="module")
+def split(demo_root):
+    return open_cache(next(demo_root.glob("demo*.h5"))).train
+
+
+def model_of(form):
+    return LiftingNetwork(SKELETON, (FRAMES,), 4, relative=True, **FORMS[form])
+
+
+class Operators(TorchDispatchMode):
+    """Notes the names of the operators."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        self.names.append(operator.overloadpacket.__name__)
+        return operator(*args, **(kwargs or {}))
+
+
+def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split):
+    """Of a matrix product, TF32 would round the operands."""
+    frames = np.array([0, 30, 79, 40])
+    ids = WindowIds(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
+    with fake, Operators() as operators:
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        batches = list(store.stream(iter([ids, ids.part(0, 3)]), reuse=True))
+    assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
+    assert batches[1].targets.shape == (3, FRAMES, 17, 3)
+    assert "gather" in operators.names
+    assert not {"mm", "bmm", "addmm", "baddbmm", "linalg_matmul"} & set(operators.names)
+
+
+class Launches(TorchDispatchMode):
+    """Notes the operators for which the device has to do something: they make what lies on it, and no mere view."""
+
+    def __init__(self):
+        super().__init__()
+        self.names = []
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        made, name = operator(*args, **(kwargs or {})), operator.overloadpacket.__name__
+        if isinstance(made, torch.Tensor) and made.device == DEVICE and not operator.is_view and name != "empty":
+            self.names.append(name)
+        return made
+
+
+@pytest.mark.parametrize(
+    ("views", "most", "tables"), [(None, 13, 1), (np.full((4, 4), 0.5, np.float32), 37, 2)], ids=["plain", "views"]
+)
+def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most, tables):
+    frames = np.array([0, 30, 79, 40])
+    with fake:
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        with Launches() as launches:
+            store.windows(WindowIds(frames, frames > 30, None, views))
+    assert {"index_select", "gather"} <= set(launches.names)
+    assert len(launches.names) <= most
+    assert launches.names.count("_to_copy") == tables
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_steps_wait_for_nothing(fake, monkeypatch, form):
+    monkeypatch.setattr(precision, "autocast", lambda config, device: nullcontext())  # which has no meta device
+    config, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
+    model = model_of(form)
+    with fake:
+        stepper, meter = Stepper(config, RANKS, model), Meter(RANKS, capacity=2, columns=2)
+        batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
+        for _ in range(2):
+            meter.add(*stepper.gradient(batch, share(6, 3, 0, 1)))
+            norm = stepper.apply(0.1)
+        made = [value for each in stepper.optimizer.state.values() for value in each.values()]
+        stepper.optimizer.load_state_dict(stepper.optimizer.state_dict())
+        loaded = [value for each in stepper.optimizer.state.values() for value in each.values()]
+    assert {value.device for value in (norm, *made, *loaded, *stepper.model.parameters())} == {DEVICE}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_frames_are_lifted_without_waiting_until_all_are_read_back(fake, monkeypatch, split, form):
+    # Fake tensors can neither be copied with all they know, nor go with inference mode, nor become arrays in the end.
+    model = folded(model_of(form).to(DEVICE))
+    monkeypatch.setattr(predict, "folded", lambda model: model)
+    lift = predict.predict_frames.__wrapped__
+    with fake, torch.no_grad():
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE)
+        with pytest.raises(RuntimeError, match=r"\.numpy\(\) is not supported"):
+            lift(model, store, np.arange(20), RANKS, flip=True, zero_root=True, batch_size=8)

@@ -1,0 +1,40 @@
+from types import SimpleNamespace
+
+import torch
+
+from glagcn.training.meter import Meter
+
+
+def ranks_with(others):
+    """Ranks that gather the given rows beside this rank's."""
+
+    def gather(rows):
+        return torch.stack([rows, *(other[gather.done : gather.done + len(rows)] for other in others)])
+
+    gather.done = 0
+    return SimpleNamespace(gather=gather, device=torch.device("cpu"))
+
+
+def drained(cuts, mine, others):
+    """All rows of a meter over 1 + len(others) ranks that is read after each of `cuts` steps."""
+    ranks = ranks_with(others)
+    meter = Meter(ranks, capacity=len(mine), columns=2)
+    rows = []
+    for step, row in enumerate(mine, 1):
+        meter.add(*row)
+        if step in cuts or step == len(mine):
+            rows += meter.drain()
+            ranks.gather.done = step
+    return rows
+
+
+def test_rows_are_sums_over_ranks():
+    mine, other = torch.arange(6.0).view(3, 2), torch.ones(3, 2, dtype=torch.float64)
+    assert drained([], mine, [other]) == [[1, 2], [3, 4], [5, 6]]
+
+
+def test_reading_in_between_changes_no_bit():
+    draw = torch.Generator().manual_seed(0)
+    mine, *others = (torch.rand(50, 2, dtype=torch.float64, generator=draw) for _ in range(8))
+    whole = drained([], mine, others)
+    assert all(drained([cut], mine, others) == whole for cut in range(1, 50))

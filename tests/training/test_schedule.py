@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+import torch
+
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.windows.plan import EpochPlan
+from glagcn.errors import UserError
+from glagcn.training.optim.schedule import (
+    bn_momentum,
+    fitted,
+    fitting_batch,
+    learning_rate,
+    planned_epochs,
+    planned_steps,
+    planned_windows,
+)
+
+PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
+UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of 10 windows
+
+
+def config(line):
+    return parse_command_line(line.split())[0]
+
+
+def test_published_decay_halves_every_fifth_epoch_instead():
+    published = config("-d 3dhp --recipe published --lr 1")
+    rates = [learning_rate(published, PLAN, 10 * epoch + 5) for epoch in range(7)]
+    expected = [1, 0.95, 0.95**2, 0.95**3, 0.95**4, 0.95**4 * 0.5, 0.95**5 * 0.5]
+    assert rates == pytest.approx(expected)
+
+
+def test_published_cosine_is_that_of_pytorch_epoch_by_epoch():
+    published = config("-d h36m --epochs 12")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=12, eta_min=1e-5)
+    for epoch in range(12):
+        for index in (0, 7):
+            expected = pytest.approx(reference.get_last_lr()[0])
+            assert learning_rate(published, PLAN, 10 * epoch + index) == expected
+        optimizer.step()
+        reference.step()
+
+
+def test_published_bn_momentum_falls_from_a_tenth_to_a_thousandth():
+    published = config("-d humaneva15 --epochs 10")
+    assert [bn_momentum(published, PLAN, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.1, 0.01, 0.001])
+    assert {bn_momentum(config("-d 3dhp"), PLAN, epoch) for epoch in range(49)} == {0.1}
+
+
+@pytest.mark.parametrize("budget", ["--epochs 10", "--windows 10000"])
+def test_tuned_rate_falls_from_lr_to_lr_final(budget):
+    flags = f"-d demo --schedule exponential --lr 4e-3 --lr_final 2e-4 --warmup 0 {budget}"
+    tuned = config(flags)
+    rates = [learning_rate(tuned, PLAN, step) for step in (0, 50, 100, 120)]
+    assert rates == pytest.approx([4e-3, (4e-3 * 2e-4) ** 0.5, 2e-4, 2e-4])
+    line = config(f"{flags} --schedule linear")
+    assert learning_rate(line, PLAN, 25) == pytest.approx(4e-3 - 0.25 * (4e-3 - 2e-4))
+
+
+def test_warmup_rises_over_the_first_windows_of_any_batch_size():
+    flat = config("-d demo --schedule exponential --lr 1 --lr_final 1 --warmup 400")
+    assert [learning_rate(flat, PLAN, step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    halves = EpochPlan(np.arange(1000), 50, "none", 0)
+    assert [learning_rate(flat, halves, step) for step in (1, 3, 7, 8)] == pytest.approx([0.25, 0.5, 1, 1])
+
+
+def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
+    flat = config("-d 3dhp --schedule exponential --lr 1 --lr_final 1")
+    for plan in (PLAN, EpochPlan(np.arange(1000), 50, "none", 0)):
+        run = fitted(flat, plan)
+        assert [learning_rate(run, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+    assert fitted(config("-d 3dhp --warmup 5 --batch_size 100"), PLAN).warmup == 5
+
+
+@pytest.mark.parametrize(("windows", "batch"), [
+    (1, 64), (64_999, 64), (65_000, 65), (500_000, 500), (1_200_000, 1200), (103_000_000, 1200),
+])  # fmt: skip
+def test_a_long_run_takes_large_batches_and_a_short_one_as_many_steps_as_it_can(windows, batch):
+    assert fitting_batch(windows) == batch
+
+
+def test_the_plan_is_counted_in_windows():
+    assert (planned_steps(config("-d demo --epochs 3"), UNEVEN), UNEVEN.windows_until(33)) == (33, 3030)
+    part = config("-d demo --windows 2525")
+    assert planned_windows(part, UNEVEN) == 2525
+    assert planned_epochs(part, UNEVEN) == 2.5
+    assert planned_steps(part, UNEVEN) == 22 + 6  # 505 windows into the third epoch
+    for windows in range(1, 2200):
+        step = UNEVEN.steps_for(windows)
+        assert UNEVEN.windows_until(step) >= windows > UNEVEN.windows_until(step - 1)
+
+
+@pytest.mark.parametrize("flags", ["--windows 5 --epochs 1", "--eval_windows 5 --eval_epochs 2"])
+def test_two_budgets_are_one_too_many(flags):
+    with pytest.raises(UserError, match="say the same"):
+        config(f"-d demo {flags}")

@@ -1,0 +1,133 @@
+"""What a run says of its speed: the share of the floor, the time left, the end; in closed form."""
+
+import re
+from contextlib import contextmanager
+from datetime import datetime
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from glagcn.config.config import Config
+from glagcn.data.windows.plan import EpochPlan
+from glagcn.model.floor import Peaks, training_cost
+from glagcn.model.network import LiftingNetwork
+from glagcn.skeleton import get_skeleton
+from glagcn.training import trainer
+from glagcn.training.hardware import speed
+from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed
+
+NOON = datetime(2026, 11, 27, 12)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [
+        (0, "0 s"), (59.4, "59 s"), (59.6, "1 min"), (100, "2 min"), (59.4 * 60, "59 min"), (59.6 * 60, "1 h 0 min"),
+        (3 * 3600 + 12 * 60, "3 h 12 min"), (24 * 3600 - 29, "1 d 0 h"), (51 * 3600 + 5 * 60, "2 d 3 h"),
+    ],
+)  # fmt: skip
+def test_a_duration_is_told_in_its_largest_units(seconds, words):
+    assert duration(seconds) == words
+
+
+def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
+    said = []
+    told = Speed(0.0001, 50_000, said.append, "do this", now=lambda: NOON)
+    assert told.left(0) == ""
+    told.tell(2000.0, 10_000)
+    assert said == [
+        "Speed: 2,000 windows/s, 20 % of what this hardware could do at best (its floor); "
+        "training ends in 20 s (about 2026-11-27 12:00), evaluations not counted"
+    ]
+    assert told.left(10_000) == ", 20 s left"
+    told.tell(5.0, 14_000)
+    assert told.left(14_000) == ", 2 h 0 min left"
+    assert told.left(50_000) == ", 0 s left"
+    assert len(said) == 1
+
+
+def test_the_end_is_a_date_where_there_is_one():
+    said = []
+    Speed(0.0001, 3 * 86_400, said.append, now=lambda: NOON).tell(1.0, 86_400)
+    Speed(0.0001, 10**15, said.append, now=lambda: NOON).tell(1.0, 0)
+    assert "ends in 2 d 0 h (about 2026-11-29 12:00), " in said[0]
+    assert "0.0 % of" in said[0]
+    assert "about" not in said[1]
+
+
+@pytest.mark.parametrize(("share", "advice", "lines"), [(0.029, "do this", 2), (0.031, "do this", 1), (0.001, "", 1)])
+def test_a_poor_share_is_warned_of_where_there_is_advice(share, advice, lines):
+    said = []
+    Speed(share / 1000, 10_000, said.append, advice).tell(1000.0, 0)
+    assert len(said) == lines
+    if lines == 2:
+        assert said[1] == "WARNING: less than 3.0 % of what this GPU could do; do this"
+
+
+def test_ten_steps_warm_up_and_half_of_a_short_run():
+    assert [is_warm(100, step, 1000) for step in (100, 109, 110, 111)] == [False, False, True, True]
+    assert [is_warm(4, step, 10) for step in (5, 6, 7)] == [False, False, True]
+
+
+def ranks_of(device, rank=0, world_size=1):
+    met = []
+
+    @contextmanager
+    def agree():
+        yield
+        met.append(rank)
+
+    device = torch.device(device)
+    return SimpleNamespace(device=device, rank=rank, is_main=rank == 0, world_size=world_size, agree=agree, met=met)
+
+
+def told_by(monkeypatch, ranks, rate, **options):
+    """What a run of 1,000 windows an epoch says at `rate`, and the least seconds of a process's share of a step."""
+    peaks = Peaks(flops=1e9, bytes=1e12)
+    monkeypatch.setattr(speed, "measure_peaks", lambda device, precision: peaks)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 8)
+    config = Config(channels=8, frames=3, batch_size=64, epochs=1, **options)
+    said = []
+    plan = EpochPlan(np.arange(1000), 64, "none", seed=0)
+    run_speed(config, ranks, plan, model, said.append).tell(rate, 0)
+    return said, training_cost(model, 64 // ranks.world_size).seconds(peaks)
+
+
+@pytest.mark.parametrize("processes", [1, 4])
+def test_the_share_is_that_of_all_processes_at_their_peaks(monkeypatch, processes):
+    said, step = told_by(monkeypatch, ranks_of("cpu", world_size=processes), 100.0, max_steps=16)
+    assert f", {speed._percent(100 * step / 64)} of what" in said[0]
+    assert "ends in 10 s" in said[0]  # the last step is that of the epoch, and has what remains
+
+
+def test_a_gpu_below_three_percent_is_sent_to_the_profile(monkeypatch):
+    said, _ = told_by(monkeypatch, ranks_of("cuda", world_size=2), 0.01)
+    assert len(said) == 2
+    assert said[1].startswith("WARNING: ")
+    assert "`glagcn bench step --profile --channel 8 --frames 3 --batch_size 32`" in said[1]
+    assert len(told_by(monkeypatch, ranks_of("cpu"), 0.01)[0]) == 1
+
+
+def test_the_other_ranks_measure_nothing_and_wait(monkeypatch):
+    ranks = ranks_of("cpu", rank=1, world_size=2)
+    monkeypatch.setattr(speed, "measure_peaks", None)
+    plan = EpochPlan(np.arange(100), 64, "none", seed=0)
+    run_speed(Config(channels=8, frames=3, batch_size=64, epochs=1), ranks, plan, None, print)
+    assert ranks.met == [1]
+
+
+def test_a_run_tells_its_speed_once_and_what_is_left_after_it(demo):
+    lines = demo("--max_steps 12").out.splitlines()
+    assert sum(line.startswith("Speed: ") for line in lines) == 1
+    assert "%" in next(line for line in lines if line.startswith("Speed: "))
+    assert not any("of what this GPU" in line for line in lines)
+
+
+def test_a_run_of_slow_steps_tells_its_speed_before_the_first_interval_ends(demo, monkeypatch):
+    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
+    lines = demo("--max_steps 3 --log_steps 3").out.splitlines()
+    first, said, second = (number for number, line in enumerate(lines) if re.match(r"Speed: |step [12]/3, ", line))
+    assert (lines[first].endswith("left"), lines[second].endswith("left")) == (False, True)
+    assert lines[said].startswith("Speed: ")

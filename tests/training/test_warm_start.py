@@ -1,0 +1,94 @@
+"""--resume: starting from a checkpoint of another run, ours or a published one."""
+
+import shutil
+
+import pytest
+import torch
+
+from glagcn.checkpoints import checkpoint
+from tests.command_line import assert_refused, listing
+from tests.data.sources.tiny_videopose3d import write_h36m
+
+RUN = "--frames 9 --epochs 2 --max_steps 10 --checkpoint_frequency 1"  # two epochs of five steps
+
+
+@pytest.fixture
+def first(demo, tmp_path):
+    assert demo(f"--run first {RUN}").code == 0
+    return tmp_path / "runs/first"
+
+
+def test_every_epoch_is_kept_that_should_be(demo, first, tmp_path):
+    assert sorted(path.name for path in first.glob("epoch_*.pt")) == ["epoch_1.pt", "epoch_2.pt"]
+    assert checkpoint.load(first / "epoch_1.pt")["progress"]["step"] == 5
+    assert demo(f"--run rare {RUN} --checkpoint_frequency 2").code == 0
+    assert sorted(path.name for path in (tmp_path / "runs/rare").glob("epoch_*.pt")) == ["epoch_2.pt"]
+    assert demo(f"--run none {RUN} --checkpoint_frequency 0").code == 0
+    assert not list((tmp_path / "runs/none").glob("epoch_*.pt"))
+
+
+def test_a_whole_state_goes_on_where_it_was(demo, first, tmp_path):
+    ended = demo(f"--run second {RUN} --resume {first}/epoch_1.pt")
+    assert f"Started with the whole state of {first}/epoch_1.pt, step 5" in ended.out
+    ours, theirs = (checkpoint.load(folder / "last.pt") for folder in (tmp_path / "runs/second", first))
+    assert ours["progress"]["step"] == theirs["progress"]["step"] == 10
+    for name, tensor in theirs["model"].items():
+        assert torch.equal(ours["model"][name], tensor), name
+    again = demo(f"--run second {RUN} --resume {first}/epoch_1.pt")
+    assert "is finished at step 10" in again.out  # the same command goes on from the run's own state
+    assert "is finished at step 10" in demo(f"--run first {RUN} --resume last.pt").out
+
+
+def test_a_finished_state_is_evaluated_where_it_is_taken_to(demo, first, tmp_path):
+    ended = demo(f"--run second {RUN} --resume {first}/last.pt")
+    assert "step 10" in ended.out
+    assert (tmp_path / "runs/second/best.pt").is_file()
+    assert (tmp_path / "runs/second/result.json").is_file()
+
+
+def test_with_other_options_only_the_weights_are_taken_and_it_is_said(demo, first, tmp_path):
+    ended = demo(f"--run second {RUN} --lr 1e-9 --lr_final 1e-9 --max_steps 1 --resume {first}/epoch_2.pt")
+    assert "the optimiser, the learning rate and the count of epochs start fresh" in ended.out
+    assert "--lr is 1e-09 now and was 0.016" in ended.out
+    ours, theirs = (checkpoint.load(folder / "last.pt")["model"] for folder in (tmp_path / "runs/second", first))
+    torch.testing.assert_close(ours["head.unshared.weight"], theirs["head.unshared.weight"], rtol=0, atol=1e-7)
+    shutil.move(first / "epoch_2.pt", tmp_path / "elsewhere.pt")  # a run that was stopped does not need it any more
+    assert demo(f"--run second {RUN} --lr 1e-9 --lr_final 1e-9 --max_steps 2 --resume {first}/epoch_2.pt").code == 0
+
+
+def test_exported_weights_say_what_they_lack(demo, verb, first, tmp_path):
+    assert verb(f"export {first}/best.pt --out {tmp_path}/runs/weights.pt").code == 0
+    ended = demo(f"--run second {RUN} --resume weights.pt")  # found in the -c folder
+    assert "because the file lacks optimizer, progress, num_windows" in ended.out
+
+
+@pytest.mark.parametrize(
+    ("flags", "parts"),
+    [
+        ("--run second --channel 8 --resume {}/last.pt", ("--channel is 8 and was 4", "another network")),
+        ("--run second --resume nowhere.pt", ("--resume nowhere.pt: no such checkpoint", "runs/second/nowhere.pt")),
+        ("--run first --resume {}/epoch_1.pt", ("at step 10 that did not start from --resume", "--fresh", "--run")),
+    ],
+)
+def test_what_cannot_start_is_refused_and_leaves_all_as_it_was(demo, first, tmp_path, flags, parts):
+    before = listing(tmp_path)
+    assert_refused(demo(f"{RUN} {flags.format(first)}"), *parts)
+    assert listing(tmp_path) == before
+
+
+def test_what_differs_in_our_network_is_named_as_flags_are(train, demo, first, tmp_path):
+    """Not as entries of the model's configuration are: there is no --skeleton and no h36m17."""
+    assert_refused(
+        demo(f"{RUN} --run second --graph h36m --resume {first}/last.pt"), "--graph is h36m and was mpi3dhp17"
+    )
+    write_h36m(tmp_path / "data", keypoints=("gt",))
+    flags = f"-d h36m --root_path {tmp_path}/data -c {tmp_path}/runs -ch 4 -arc 3,3 --resume {first}/last.pt"
+    refused = train(flags)
+    assert_refused(refused, r"the skeleton of the data \(-d, -k\) is h36m17 and was mpi3dhp17")
+    assert "--graph" not in refused.err
+
+
+def test_a_published_file_of_other_joints_is_refused(demo, tmp_path):
+    golden = "tests/golden/h36m_27f.bin"
+    assert_refused(demo(f"--frames 27 --resume {golden}"), "skeleton h36m17, and the data has mpi3dhp17")
+    assert not (tmp_path / "runs").exists()
