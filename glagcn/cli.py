@@ -10,9 +10,11 @@ from glagcn import __version__
 from glagcn.bench.command import add_bench
 from glagcn.commands.export import export
 from glagcn.commands.prepare import prepare
-from glagcn.config.config import Config
-from glagcn.config.parser import Parser, add_options, comma_separated
-from glagcn.config.resolve import from_dict, parse_command_line, resolve
+from glagcn.config.config import GROUPS, Config
+from glagcn.config.options import comma_separated
+from glagcn.config.parser import Parser, add_options
+from glagcn.config.rendering import RenderConfig
+from glagcn.config.resolve import from_dict, parse_command_line, resolve, value_of
 from glagcn.distributed import launcher, tuning
 from glagcn.errors import UserError
 
@@ -62,18 +64,19 @@ def _speak(work: Callable[[], None]) -> int:
     return code
 
 
-def _run(config: Config, origin: dict[str, str]) -> None:
+def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
     from glagcn.commands.evaluate import run_evaluation
     from glagcn.commands.render import render
     from glagcn.commands.train import train
-    from glagcn.distributed import precision
     from glagcn.distributed.ranks import Ranks
 
     tuning.keep_memory()
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
-    work = render if config.render else run_evaluation if config.evaluate else train
-    work(config, origin, ranks)
+    ranks = Ranks(config.run.workers)
+    if drawing:
+        render(config, drawing, origin, ranks)
+    else:
+        work = run_evaluation if config.run.evaluate else train
+        work(config, origin, ranks)
     ranks.close()  # only now: it waits for every rank, and after an error some may never come
 
 
@@ -118,7 +121,7 @@ def _parser() -> Parser:
         metavar="CHECKPOINT",
         help="last.pt, best.pt, an export, or a published file of the data set's joints",
     )
-    add_options(evaluate, Config, EVALUATION_OPTIONS)
+    add_options(evaluate, *GROUPS.values(), keys=EVALUATION_OPTIONS)
     evaluate.set_defaults(verb=_evaluate)
 
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
@@ -160,7 +163,7 @@ def _evaluate(options: dict) -> None:
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             held = from_dict(trained)
-            options = {name: getattr(held, name) for name in SAME_DATA} | options
+            options = {name: value_of(held, name) for name in SAME_DATA} | options
     _run(*resolve(options))
 
 

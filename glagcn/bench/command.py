@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.config import Config
+from glagcn.config.config import GROUPS
 from glagcn.config.parser import add_options
 from glagcn.config.resolve import resolve
 from glagcn.errors import UserError
@@ -43,7 +43,7 @@ def add_bench(verbs: Any) -> None:
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
     bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
-    add_options(bench, Config, BENCH_OPTIONS)
+    add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
 
 

@@ -53,7 +53,7 @@ def measure_step(setting: Setting) -> dict[str, Any]:
     """Windows per second of one optimiser step on a batch that is there already."""
     steps, windows = training_steps(setting)
     times = interleaved(steps, setting.repeats, setting.device)
-    cost = training_cost(setting.model, windows, precision.number_bytes(setting.config))
+    cost = training_cost(setting.model, windows, precision.number_bytes(setting.config.optim.precision))
     gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
     result = _result(setting, windows, times["ours"], windows / times["reference"], cost)
     return result | {"gradient_bytes": gradient_bytes}
@@ -64,16 +64,16 @@ def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
     config = setting.config
     reference = reference_of(setting.model)
     plan = setting.plan
-    stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model), step_sizes(config, plan))
-    plain = ReferenceStepper(reference, config.lr, config.sequence_weight, setting.model.target_frame)
+    stepper = Stepper(config.optim, setting.ranks, copy.deepcopy(setting.model), step_sizes(config.optim, plan))
+    plain = ReferenceStepper(reference, config.optim.lr, config.optim.sequence_weight, setting.model.target_frame)
     batch = setting.data.train.windows(plan.batch(0, 0))
     windows = len(batch.inputs)
-    mine = share(windows, micro_batch(config, plan.batch_size), 0, 1)
+    mine = share(windows, micro_batch(config.optim, plan.batch_size), 0, 1)
     stepper.model.train()
 
     def step() -> None:
         stepper.gradient(batch, mine)
-        stepper.apply(config.lr)
+        stepper.apply(config.optim.lr)
 
     def step_plainly() -> None:
         with precision.full_precision():
@@ -87,7 +87,7 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
     data, model = setting.data.test, copy.deepcopy(setting.model)
     skeleton = data.store.skeleton
     frames = data.frames[:: max(1, len(data.frames) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
-    loader = ReferenceLoader(data.split, skeleton, setting.config.frames)
+    loader = ReferenceLoader(data.split, skeleton, setting.config.model.frames)
     plain = reference_of(setting.model)
     target = data.split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]
@@ -99,7 +99,12 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
 
     def evaluate_plainly() -> None:
         found["reference"] = reference_mpjpe(
-            plain, loader, skeleton, frames, frame=setting.model.target_frame, batch_size=setting.config.batch_size
+            plain,
+            loader,
+            skeleton,
+            frames,
+            frame=setting.model.target_frame,
+            batch_size=setting.config.optim.batch_size,
         )
 
     with precision.full_precision():

@@ -45,7 +45,7 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
         )
     if repeats < 1:
         raise UserError(f"--repeats {repeats} cannot work; expected at least 1")
-    if config.head == "mixed":
+    if config.model.head == "mixed":
         raise UserError("--head mixed has no plain reference; expected shared or unshared")
     if profile and part != "step":
         raise UserError(f"--profile shows the operators of a training step, found the part {part}; expected step")
@@ -64,7 +64,7 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
             "machine": describe(setting.device),
             "peaks": asdict(setting.peaks),
             "options": {name: to_dict(setting.config)[name] for name in ASKED}
-            | {"dataset_scale": config.dataset, "repeats": repeats},
+            | {"dataset_scale": config.data.dataset, "repeats": repeats},
             "results": results,
         }
     if "input" in results and "step" in results:

@@ -10,6 +10,7 @@ import torch
 
 from glagcn.bench.synthetic_data import make_cache
 from glagcn.config.config import Config
+from glagcn.config.resolve import changed
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
@@ -49,11 +50,11 @@ class Setting:
 @contextmanager
 def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
     """Make the data in a temporary folder, build the model, measure the peaks."""
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:
-        cache = make_cache(config.dataset, Path(folder))
+        cache = make_cache(config.data.dataset, Path(folder))
         data = load_data(config, ranks, cache)
         model = build_model(config, data).to(ranks.device)
-        peaks = measure_peaks(ranks.device, config.precision)
+        peaks = measure_peaks(ranks.device, config.optim.precision)
         yield Setting(config, repeats, ranks, data, model, peaks)

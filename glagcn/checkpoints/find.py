@@ -9,8 +9,8 @@ from glagcn.errors import UserError
 def checkpoint_places(config: Config, name: str) -> list[Path]:
     """Where a checkpoint that a flag names may be: in the run folder, in the -c folder, there in the data set's folder,
     where the published project keeps its files, and as a path."""
-    parent = Path(config.checkpoint)
-    folders = (parent / config.run_name, parent, parent / config.dataset, Path())
+    parent = Path(config.run.checkpoint)
+    folders = (parent / config.run_name, parent, parent / config.data.dataset, Path())
     return list(dict.fromkeys(folder / name for folder in folders))
 
 

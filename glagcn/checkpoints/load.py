@@ -14,6 +14,7 @@ from glagcn.checkpoints.checkpoint import check_is_zip
 from glagcn.checkpoints.find import find_checkpoint
 from glagcn.checkpoints.published.recognise import load_published
 from glagcn.config.config import Config
+from glagcn.config.resolve import value_of
 from glagcn.data.cache.reader import Cache
 from glagcn.data.sources.videopose3d.facts import skeleton_of
 from glagcn.errors import UserError
@@ -41,32 +42,37 @@ class Trained:
     assumed: tuple[str, ...]
 
 
-def load_trained(config: Config, origin: dict[str, str]) -> Trained:
+def load_trained(config: Config, origin: dict[str, str], own_poses: bool = False) -> Trained:
     """The model in the checkpoint that --evaluate names, ours or a published one.
 
-    origin  where each option came from (config.resolve): what a flag says must agree with the checkpoint.
+    own_poses  the model is not for the data set of the flags, but for 2D poses of one's own.
+    origin     where each option came from (config.resolve): what a flag says must agree with the checkpoint.
     Raises UserError where there is no such file, it cannot be read, flags or the joints of the data contradict it, or
     --resume is given too.
     """
-    if config.resume:
+    if config.run.resume:
         raise UserError(
-            f"--resume {config.resume} starts a training, and --evaluate and --render do not train; leave it out, or "
-            "name the checkpoint with --evaluate"
+            f"--resume {config.run.resume} starts a training, and --evaluate and --render do not train; leave it out, "
+            "or name the checkpoint with --evaluate"
         )
-    path = find_checkpoint(config, "--evaluate", config.evaluate)
+    path = find_checkpoint(config, "--evaluate", config.run.evaluate)
     content = checkpoint.load_ours(path)
-    data_skeleton = None if config.viz_keypoints else skeleton_of(config.dataset, config.keypoints)
+    data_skeleton = None if own_poses else skeleton_of(config.data.dataset, config.data.keypoints)
     if content:
-        model, options = restore(content, path, widths=config.architecture), content["config"]
+        model, options = restore(content, path, widths=config.model.architecture), content["config"]
         trained = Trained(model, path, options, options.get("keypoints"), ())
     else:
-        channels = config.channels if origin["channels"] == "flag" else None
-        model, form = load_published(path, widths=config.architecture, channels=channels, data_skeleton=data_skeleton)
+        channels = config.model.channels if origin["channels"] == "flag" else None
+        model, form = load_published(
+            path, widths=config.model.architecture, channels=channels, data_skeleton=data_skeleton
+        )
         trained = Trained(model, path, None, form.keypoints, form.assumed)
     check_finite(model, path)
     check_flags(config, origin, trained)
     if data_skeleton:
-        check_skeleton(trained, data_skeleton, f"--dataset {config.dataset} with --keypoints {config.keypoints}")
+        check_skeleton(
+            trained, data_skeleton, f"--dataset {config.data.dataset} with --keypoints {config.data.keypoints}"
+        )
     model.eval()
     return trained
 
@@ -84,7 +90,7 @@ def check_flags(config: Config, origin: dict[str, str], trained: Trained) -> Non
         "causal": model.causal,
     }
     for name, value in held.items():
-        given = getattr(config, name)
+        given = value_of(config, name)
         if origin[name] == "flag" and given is not None and given != value:
             raise UserError(
                 f"{trained.path} was trained with {name} {value}, and the flag says {given}; "

@@ -20,19 +20,20 @@ from glagcn.skeleton import get_skeleton
 def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Evaluate the checkpoint that --evaluate names; print the tables and write the result files."""
     log = RunLog(silent=not ranks.is_main)
+    precision.set_up(config.optim, ranks.device)
     with ranks.agree():  # before a cache is written
         trained = load_trained(config, origin)
     for assumption in trained.assumed:
         log.say(f"note: {assumption}")
-    cache = open_data(config, ranks, log.say)
+    cache = open_data(config.data, ranks, log.say)
     skeleton = get_skeleton(cache.skeleton)
     folder = results_folder(config, trained)
     with ranks.agree():
         check_skeleton(trained, skeleton, str(cache.path))
-        split = select_test(cache, config.subjects_test, config.actions, config.downsample)
-        frames = scored_frames(split, config.test_frames)
-        if ranks.is_main and not config.dry_run:  # not only after all the work
-            make_folder(folder, "--output" if config.output else "--output is not given, and")
+        split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
+        frames = scored_frames(split, config.selection.test_frames)
+        if ranks.is_main and not config.run.dry_run:  # not only after all the work
+            make_folder(folder, "--output" if config.run.output else "--output is not given, and")
     model = trained.model.to(ranks.device)
     warnings = differences(trained, cache)
     for warning in warnings:
@@ -40,18 +41,18 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     log.say(
         f"Evaluating {trained.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
     )
-    if config.dry_run:
+    if config.run.dry_run:
         log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return
     store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
     with precision.full_precision():
         data = EvaluationSet("test", split, store, frames)
-        evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.test_flip)
+        evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.data.test_flip)
     with ranks.agree():
         if evaluation:
             about = about_evaluation(config, cache, trained.path, ranks) | {"warnings": warnings}
             result = write_results(evaluation, folder, about)
-            text = evaluation.suite.show(evaluation, config.by_subject)
+            text = evaluation.suite.show(evaluation, config.run.by_subject)
             _report(
                 evaluation, folder, log,
                 f"{text}\n\n{headline(result)}. Written to {folder}: result.json, {evaluation.suite.files}",
@@ -63,8 +64,8 @@ def results_folder(config: Config, trained: Trained) -> Path:
 
     A published file, and an earlier state of a run, gets a folder of its own name there: a folder holds one result.
     """
-    if config.output:
-        return Path(config.output)
+    if config.run.output:
+        return Path(config.run.output)
     if trained.options is not None and not trained.path.stem.startswith("epoch_"):
         return trained.path.parent
     own = trained.path.with_suffix("")

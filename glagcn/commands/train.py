@@ -1,6 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.dataset import open_data
+from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.results import about_evaluation, headline, write_results
@@ -18,8 +19,8 @@ from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
 from glagcn.training.baselines import mean_pose_error, place_of
-from glagcn.training.optim.schedule import fitted, last_step, step_sizes
-from glagcn.training.setup import build_model, load_data
+from glagcn.training.optim.schedule import last_step, step_sizes
+from glagcn.training.setup import build_model, load_data, select_data, settle
 from glagcn.training.step import Stepper
 from glagcn.training.summary import summary_text
 from glagcn.training.trainer import Progress, RunData, Trainer
@@ -37,14 +38,17 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
     voice = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
-    folder = RunFolder(Path(config.checkpoint) / config.run_name)
-    config = _as_fitted_before(config, ranks, folder)
-    data = load_data(config, ranks, open_data(config, ranks, voice.say))
-    check_batch(data.plan.batch_size, ranks.world_size)
-    config = fitted(replace(config, stream="on" if data.is_streamed else "off"), data.plan)
+    folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
+    chosen = precision.set_up(config.optim, ranks.device)
+    cache = open_data(config.data, ranks, voice.say)
+    selection = select_data(config, ranks, cache)
+    earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
+    config = settle(config, selection, chosen, earlier, _start_of(config, folder))
+    check_batch(config.optim.batch_size, ranks.world_size)
+    data = load_data(config, ranks, cache, selection)
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
-    if config.dry_run:
+    if config.run.dry_run:
         voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
@@ -52,21 +56,30 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         with ranks.agree():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before what lies there is read
-        config = _without_own_state(config, folder)
         content, start = _open_folder(config, ranks, folder, lock, data, model)
-        done, end = content["progress"]["step"] if content else 0, last_step(config, data.plan)
+        done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
             voice.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
             return
         log = _open_log(ranks, folder, data, content)
         log.say(summary)
         log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
+        if content and "micro_batch" not in content["config"]:
+            log.say(
+                "note: the version that began this run took BatchNorm statistics over the share of each process; from "
+                f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
+            )
         if start:
             log.say(start.said)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
             trainer = Trainer(
-                config, ranks, data, Stepper(config, ranks, model, step_sizes(config, data.plan)), folder, log
+                config,
+                ranks,
+                data,
+                Stepper(config.optim, ranks, model, step_sizes(config.optim, data.plan)),
+                folder,
+                log,
             )
             if content or (start and start.content):
                 trainer.restore(content or start.content)
@@ -78,14 +91,14 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
 
 def results_folder(config: Config, folder: RunFolder) -> Path:
     """Where result.json and its companions go: --output, or the run folder."""
-    return Path(config.output) if config.output else folder.path
+    return Path(config.run.output) if config.run.output else folder.path
 
 
 def check_processes(config: Config, ranks: Ranks) -> None:
     """Refuse what cannot work with these processes.  Raises UserError."""
-    if config.batch_size is not None and config.batch_size < ranks.world_size:
+    if config.optim.batch_size is not None and config.optim.batch_size < ranks.world_size:
         raise UserError(
-            f"--batch_size {config.batch_size} is smaller than the {ranks.world_size} processes; "
+            f"--batch_size {config.optim.batch_size} is smaller than the {ranks.world_size} processes; "
             f"expected at least {ranks.world_size} windows, or start fewer processes"
         )
 
@@ -99,21 +112,12 @@ def check_batch(fitting: int, processes: int) -> None:
         )
 
 
-def _as_fitted_before(config: Config, ranks: Ranks, folder: RunFolder) -> Config:
-    """The options with what a run that is there already was fitted with: made longer, it keeps its batch."""
-    if config.fresh:
-        return config
-    held = ranks.from_main(folder.options() if ranks.is_main else None)
-    open_ones = [name for name in ("batch_size", "warmup") if getattr(config, name) is None]
-    return replace(config, **{name: held.get(name) for name in open_ones})
-
-
-def _without_own_state(config: Config, folder: RunFolder) -> Config:
-    """The options without a --resume that names the state which the run goes on from anyway."""
-    if not config.resume or config.fresh or not folder.last.exists():
-        return config
-    named = next((place for place in checkpoint_places(config, config.resume) if place.is_file()), None)
-    return replace(config, resume=None) if named and named.samefile(folder.last) else config
+def _start_of(config: Config, folder: RunFolder) -> str | None:
+    """The checkpoint of --resume; None if it is the state which the run goes on from anyway."""
+    if not config.run.resume or config.run.fresh or not folder.last.exists():
+        return config.run.resume
+    named = next((place for place in checkpoint_places(config, config.run.resume) if place.is_file()), None)
+    return None if named and named.samefile(folder.last) else config.run.resume
 
 
 def _open_folder(
@@ -124,9 +128,9 @@ def _open_folder(
     start = None
     with ranks.agree():  # refuse before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        content = None if config.fresh else folder.resume(config, *now)
-        if content is None and config.resume:
-            path = find_checkpoint(config, "--resume", config.resume)
+        content = None if config.run.fresh else folder.resume(config, *now)
+        if content is None and config.run.resume:
+            path = find_checkpoint(config, "--resume", config.run.resume)
             start = start_from(path, config, model, *now)
     steps = ranks.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
@@ -135,10 +139,10 @@ def _open_folder(
             "put the run folder on a file system of all nodes with -c DIR"
         )
     with ranks.agree():
-        if ranks.is_main and config.output:
-            make_folder(Path(config.output), "--output")
+        if ranks.is_main and config.run.output:
+            make_folder(Path(config.run.output), "--output")
         if ranks.is_main:
-            folder.create(config, lock, fresh=config.fresh, begins=content is None)
+            folder.create(config, lock, fresh=config.run.fresh, begins=content is None)
     return content, start
 
 
@@ -167,15 +171,15 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         marks = trainer.marks()
         trainer.log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
         trainer.log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
-    chosen = CHOSEN[trainer.config.select_on]
+    chosen = CHOSEN[trainer.config.selection.select_on]
     mean_pose = mean_pose_error(trainer.data, trainer.data.test)
     windows = trainer.data.plan.windows_until(progress.step)
     place = place_of(trainer.config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
     about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
-        "selected_on": trainer.config.select_on,
-        "validation_mm": best["progress"]["best_mm"] if trainer.config.select_on == "validation" else None,
+        "selected_on": trainer.config.selection.select_on,
+        "validation_mm": best["progress"]["best_mm"] if trainer.config.selection.select_on == "validation" else None,
         "windows": trainer.data.plan.windows_until(best["progress"]["step"]),
         "trained_windows": windows,
         "training_seconds": round(progress.seconds, 1),

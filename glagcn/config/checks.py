@@ -1,13 +1,13 @@
-"""What options may be: every value that cannot work is refused by the name of its flag."""
+"""Refuse option values that cannot work, by the name of their flag."""
 
 from collections.abc import Mapping
-from dataclasses import fields
 from math import inf
 from re import fullmatch
 from typing import Any
 
-from glagcn.config.config import Config
-from glagcn.config.parser import long_flag
+from glagcn.config.config import GROUPS, Config, DataConfig
+from glagcn.config.options import flag_of, key_of, options_of
+from glagcn.config.rendering import RenderConfig
 from glagcn.errors import UserError
 from glagcn.widths import check_widths
 
@@ -30,27 +30,17 @@ NOT_NEGATIVE = (
 
 def check(config: Config) -> None:
     """Refuse values that cannot work.  Raises UserError naming flag, value and what is expected."""
-    check_widths(config.widths, config.frames)
-    if config.channels < 4:
-        raise UserError(f"--channel {config.channels} is too small; expected at least 4")
-    for name in AT_LEAST_ONE:
-        _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 1, "at least 1")
-    for name in NOT_NEGATIVE:
-        _expect(config, name, getattr(config, name) is None or getattr(config, name) >= 0, "0 or more")
-    _expect(config, "lr", 0 < config.lr < inf, "a rate above 0")
-    _expect(config, "seed", config.seed < 2**63, "a number below 2^63")
-    _expect(config, "lr_final", config.lr_final is None or config.lr_final > 0, "a rate above 0")
-    for name in ("lr_decay", "lr_decay_large", "bn_momentum", "bn_momentum_final"):
-        _expect(config, name, getattr(config, name) is None or 0 < getattr(config, name) <= 1, "above 0, at most 1")
-    _expect(config, "dropout", 0 <= config.dropout < 1, "a probability from 0 to below 1")
-    _expect(config, "subset", 0 < config.subset <= 1, "a fraction above 0 and up to 1")
-    _check_data(config)
+    check_widths(config.model.widths, config.model.frames)
+    for name, group in GROUPS.items():
+        for _, option in options_of(group):
+            _check_number(flag_of(option), key_of(option), getattr(getattr(config, name), option.name))
+    _check_data(config.data)
     _check_schedule(config)
-    if config.run and (config.run in {".", ".."} or "/" in config.run):
-        raise UserError(f"--run {config.run} must be a plain folder name; -c sets the folder that it lies in")
-    drawing = [f for f in fields(config) if f.name.startswith("viz_") and getattr(config, f.name) != f.default]
-    if drawing and not config.render:
-        raise UserError(f"{long_flag(drawing[0].metadata['flags'])} says how to draw; add --render, or leave it out")
+    if config.selection.select_on == "validation" and not config.selection.validation:
+        raise UserError("--select_on validation needs --validation, the beginnings of the names of held-out sequences")
+    folder = config.run.name
+    if folder and (folder in {".", ".."} or "/" in folder):
+        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets the folder that it lies in")
 
 
 def check_given(given: Mapping[str, Any], config: Config) -> None:
@@ -62,40 +52,64 @@ def check_given(given: Mapping[str, Any], config: Config) -> None:
     for one, other in same:
         if given.get(one) is not None and other in given:
             raise UserError(f"--{one} {given[one]} and --{other} {given[other]} say the same; give one of them")
+    select_on = config.selection.select_on
     for name in ("validation", "validation_frames"):
-        if name in given and config.select_on != "validation":
+        if name in given and select_on != "validation":
             raise UserError(
-                f"--{name} has no effect with --select_on {config.select_on}; leave it out, or give "
-                "--select_on validation"
+                f"--{name} has no effect with --select_on {select_on}; leave it out, or give --select_on validation"
             )
 
 
-def _check_data(config: Config) -> None:
-    if config.dataset != "3dhp" and config.annotation:
-        raise UserError(f"--annotation {config.annotation} is for --dataset 3dhp; {config.dataset} has one kind only")
-    if config.dataset in ("3dhp", "demo") and config.keypoints != "gt":
-        raise UserError(f"--keypoints {config.keypoints}: --dataset {config.dataset} has ground-truth 2D only (gt)")
-    if config.select_on == "validation" and not config.validation:
-        raise UserError("--select_on validation needs --validation, the beginnings of the names of held-out sequences")
-    if not fullmatch(r"\w[\w.-]*", config.keypoints):
+def check_rendering(given: Mapping[str, Any]) -> None:
+    """Refuse --viz_* flags without --render.  `given` holds the values of rendering flags only."""
+    if given and not given.get("render"):
+        first = next(option for _, option in options_of(RenderConfig) if key_of(option) in given)
+        raise UserError(f"{flag_of(first)} says how to draw; add --render, or leave it out")
+
+
+def _check_number(flag: str, key: str, value: Any) -> None:
+    if value is None:
+        return
+    expected = None
+    if key in AT_LEAST_ONE and not value >= 1:
+        expected = "at least 1"
+    elif key in NOT_NEGATIVE and not value >= 0:
+        expected = "0 or more"
+    elif key == "channels" and value < 4:
+        expected = "at least 4"
+    elif key in ("lr", "lr_final") and not 0 < value < inf:
+        expected = "above 0"
+    elif key == "seed" and value >= 2**63:
+        expected = "below 2^63"
+    elif key in ("lr_decay", "lr_decay_large", "bn_momentum", "bn_momentum_final", "subset") and not 0 < value <= 1:
+        expected = "above 0, at most 1"
+    elif key == "dropout" and not 0 <= value < 1:
+        expected = "in [0, 1)"
+    if expected:
+        raise UserError(f"invalid {flag} {value}: must be {expected}")
+
+
+def _check_data(data: DataConfig) -> None:
+    if data.dataset != "3dhp" and data.annotation:
+        raise UserError(f"--annotation {data.annotation} is for --dataset 3dhp; {data.dataset} has one kind only")
+    if data.dataset in ("3dhp", "demo") and data.keypoints != "gt":
+        raise UserError(f"--keypoints {data.keypoints}: --dataset {data.dataset} has ground-truth 2D only (gt)")
+    if not fullmatch(r"\w[\w.-]*", data.keypoints):
         raise UserError(
-            f"--keypoints {config.keypoints} is no name of a 2D source; give what stands between data_2d_"
-            f"{config.dataset}_ and .npz in the name of its file, such as gt"
+            f"invalid --keypoints {data.keypoints}: must be the part of a file's name between data_2d_{data.dataset}_ "
+            "and .npz, such as gt"
         )
 
 
 def _check_schedule(config: Config) -> None:
     """Refuse flags of another schedule instead of ignoring them."""
+    optim = config.optim
     for name, schedules in SCHEDULE_OPTIONS.items():
-        if getattr(config, name) is not None and config.schedule not in schedules:
+        value = getattr(optim, name)
+        if value is not None and optim.schedule not in schedules:
             raise UserError(
-                f"--{name} {getattr(config, name)} has no effect on --schedule {config.schedule}, which --recipe "
-                f"{config.recipe} uses on {config.dataset}; leave it out, or give --schedule {schedules[0]}"
+                f"--{name} {value} has no effect on --schedule {optim.schedule}, which --recipe {optim.recipe} uses on "
+                f"{config.data.dataset}; leave it out, or give --schedule {schedules[0]}"
             )
-        if getattr(config, name) is None and config.schedule in schedules and name != "lr_final":
-            raise UserError(f"--schedule {config.schedule} needs --{name}")
-
-
-def _expect(config: Config, name: str, holds: bool, expected: str) -> None:
-    if not holds:
-        raise UserError(f"--{name} {getattr(config, name)} cannot work; expected {expected}")
+        if value is None and optim.schedule in schedules and name != "lr_final":
+            raise UserError(f"--schedule {optim.schedule} needs --{name}")

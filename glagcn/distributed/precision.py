@@ -3,45 +3,44 @@
 import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import replace
 
 import torch
 
-from glagcn.config.config import Config
+from glagcn.config.config import OptimConfig
 from glagcn.errors import UserError
 
 
-def set_up(config: Config, device: torch.device) -> Config:
-    """Apply --precision and --deterministic to this process; -> the options with the precision that auto became.
+def set_up(optim: OptimConfig, device: torch.device) -> str:
+    """Apply --precision and --deterministic to this process.  Returns the precision, which "auto" leaves open.
 
     Raises UserError for a precision that the device lacks.
     """
-    config = replace(config, precision=_precision(config, device))
-    _allow_tf32(config.precision != "fp32")
-    if config.deterministic:
+    precision = _precision(optim.precision, device)
+    _allow_tf32(precision != "fp32")
+    if optim.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs to repeat its sums
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
-    return config
+    return precision
 
 
-def _precision(config: Config, device: torch.device) -> str:
+def _precision(asked: str, device: torch.device) -> str:
     cuda = device.type == "cuda"
-    if config.precision == "auto":
+    if asked == "auto":
         return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if config.precision == "tf32" and not cuda:
+    if asked == "tf32" and not cuda:
         raise UserError("--precision tf32 needs a CUDA device, and this run is on a CPU; use fp32")
-    return config.precision
+    return asked
 
 
-def autocast(config: Config, device: torch.device) -> AbstractContextManager:
+def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """bfloat16 where training uses it; nothing otherwise."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=config.precision == "bf16")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
 
 
-def number_bytes(config: Config) -> int:
+def number_bytes(precision: str) -> int:
     """Bytes of a number in a feature map during training."""
-    return 2 if config.precision == "bf16" else 4
+    return 2 if precision == "bf16" else 4
 
 
 @contextmanager

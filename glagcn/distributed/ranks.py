@@ -17,7 +17,6 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from glagcn.config.config import Config
 from glagcn.distributed import launcher
 from glagcn.errors import UserError
 
@@ -30,12 +29,13 @@ class Ranks:
 
     left: ClassVar[Any] = None  # see close
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, workers: int | None = None) -> None:
+        """workers  CPU threads of each process; None: a fair share of the cores."""
         launched = launcher.world_size()
         cuda = torch.cuda.is_available()
         if cuda:
             _choose_gpu()
-        threads = config.workers or _fair_share_of_cores()
+        threads = workers or _fair_share_of_cores()
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or accelerate warns and chooses
         self.accelerator = Accelerator(
             cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone

@@ -35,8 +35,8 @@ def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> 
         "annotation": cache.annotation,
         "skeleton": cache.skeleton,
         "data_fingerprint": cache.fingerprint,
-        "flip": config.test_flip,
-        "all_frames": config.test_frames is None,
+        "flip": config.data.test_flip,
+        "all_frames": config.selection.test_frames is None,
         "processes": ranks.world_size,
         "warnings": [],
     }

@@ -101,16 +101,16 @@ class RunFolder:
         if not self.last.exists():
             return None
         content = self._load_last()
-        if config.resume and config.resume != content["config"].get("resume"):
+        if config.run.resume and config.run.resume != content["config"].get("resume"):
             raise UserError(
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
-                f"{config.resume}; leave --resume out to go on with it, give {NOT_HERE} from that file"
+                f"{config.run.resume}; leave --resume out to go on with it, give {NOT_HERE} from that file"
             )
         if not checkpoint.same_data(content, fingerprint):
             raise UserError(
-                f"{self.path} holds a run that was trained on other data than now lies under {data_folders(config)} "
-                f"(fingerprint {fingerprint}, and the run's is {content['data_fingerprint']}); "
-                f"give the old --root_path to resume, {NOT_HERE}"
+                f"{self.path} holds a run that was trained on other data than now lies under "
+                f"{data_folders(config.data)} (fingerprint {fingerprint}, and the run's is "
+                f"{content['data_fingerprint']}); give the old --root_path to resume, {NOT_HERE}"
             )
         differences = listed_differences(config, content)
         if differences:

@@ -14,13 +14,15 @@ The values are flags of main_sagcn_gpus.py; those of a configuration come after 
 import re
 import shlex
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.config import Config
-from glagcn.config.parser import Parser, add_options, add_refused, long_flag
-from glagcn.config.resolve import resolve
+from glagcn.config.config import GROUPS, Config
+from glagcn.config.options import flag_of, key_of, options_of
+from glagcn.config.parser import Parser, add_options, add_refused
+from glagcn.config.rendering import RenderConfig
+from glagcn.config.resolve import resolve, value_of
 from glagcn.errors import UserError
 
 KEYS = ("title", "seeds", "common", "configurations")
@@ -97,7 +99,7 @@ def read_study(path: Path) -> Study:
     configurations = tuple(_configuration(path, name, common, flags) for name, flags in table.items())
     _check_slugs(path, configurations)
     resolved = _resolve(path, configurations, seeds)
-    return Study(title, seeds, configurations, resolved[0].select_on, _compare(path, resolved))
+    return Study(title, seeds, configurations, resolved[0].selection.select_on, _compare(path, resolved))
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -143,16 +145,16 @@ def _configuration(path: Path, name: str, common: tuple[str, ...], flags: Any) -
 def _parse(path: Path, key: str, words: tuple[str, ...]) -> dict[str, Any]:
     """The values of flags, by field."""
     parser = Parser(prog="main_sagcn_gpus.py", add_help=False)
-    add_options(parser, Config)
+    add_options(parser, *GROUPS.values(), RenderConfig)
     add_refused(parser)
     try:
         given = vars(parser.parse_args(words))
     except UserError as error:
         raise UserError(f"{path}: {key}: {error}") from None
-    for f in fields(Config):
-        if f.name in given and f.name in NOT_IN_A_STUDY:
-            flag, reason = long_flag(f.metadata["flags"]), NOT_IN_A_STUDY[f.name]
-            raise UserError(f"{path}: {key} has {flag}, which has no place in a study: {reason}. Leave it out")
+    for name in given:
+        if name in NOT_IN_A_STUDY:
+            reason = NOT_IN_A_STUDY[name]
+            raise UserError(f"{path}: {key} has {_flag(name)}, which has no place in a study: {reason}. Leave it out")
     return given
 
 
@@ -184,14 +186,14 @@ def _resolve(path: Path, configurations: tuple[Configuration, ...], seeds: tuple
 def _compare(path: Path, resolved: list[Config]) -> tuple[str, ...]:
     """Refuse configurations that cannot be compared; -> Study.other_windows."""
     for name in SAME_FOR_ALL:
-        found = list(dict.fromkeys(getattr(config, name) for config in resolved))
+        found = list(dict.fromkeys(value_of(config, name) for config in resolved))
         if len(found) > 1:
             raise UserError(
                 f"{path}: configurations: {_flag(name)} is {found[0]} in one and {found[1]} in another, so their "
                 "errors cannot be compared; give it once, in common"
             )
-    return tuple(_flag(name) for name in DECIDE_THE_WINDOWS if len({getattr(config, name) for config in resolved}) > 1)
+    return tuple(_flag(name) for name in DECIDE_THE_WINDOWS if len({value_of(config, name) for config in resolved}) > 1)
 
 
 def _flag(name: str) -> str:
-    return next(long_flag(f.metadata["flags"]) for f in fields(Config) if f.name == name)
+    return next(flag_of(option) for _, option in options_of(*GROUPS.values(), RenderConfig) if key_of(option) == name)

@@ -69,7 +69,7 @@ class Job:
 
     def _is_of_these_data(self, content: dict[str, Any]) -> bool:
         """The content of a checkpoint or a result; where there are no data now, there are no others."""
-        now = fingerprint_now(self.config)
+        now = fingerprint_now(self.config.data)
         return now is None or checkpoint.same_data(content, now)
 
     def mark_finished(self) -> None:
@@ -104,8 +104,9 @@ def check_data(jobs: list[Job], out: Path) -> None:
     other = [job for job in jobs if not job.is_finished and job.is_of_other_data]
     if other:
         raise UserError(
-            f"{out} holds runs that were trained on other data than now lies under {data_folders(other[0].config)}: "
-            f"{', '.join(job.name for job in other)}; give the old --root_path, or --out DIR for another study"
+            f"{out} holds runs that were trained on other data than now lies under "
+            f"{data_folders(other[0].config.data)}: {', '.join(job.name for job in other)}; give the old --root_path, "
+            "or --out DIR for another study"
         )
 
 

@@ -103,9 +103,9 @@ def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
     for job in jobs:
         if job.is_finished:
             with contextlib.suppress(UserError):
-                prepare_cache(job.config, say)
+                prepare_cache(job.config.data, say)
         elif job in chosen:
-            prepare_cache(job.config, say)
+            prepare_cache(job.config.data, say)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:

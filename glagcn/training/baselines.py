@@ -73,13 +73,13 @@ def place_of(config: Config, windows: int, error: float, mean_pose_error: float)
     None for data sets without a table, fewer windows than its first row, and runs that began from a checkpoint or were
     capped by --debug or --max_steps.
     """
-    table = TABLES.get(config.dataset)
-    if not table or config.resume or config.debug or config.max_steps:
+    table = TABLES.get(config.data.dataset)
+    if not table or config.run.resume or config.run.debug or config.optim.max_steps:
         return None
     if windows < max(curve[0][0] for curve in table.values()):
         return None
     shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
-    return Place(config.recipe, windows, error / mean_pose_error, **shares)
+    return Place(config.optim.recipe, windows, error / mean_pose_error, **shares)
 
 
 def _share_at(curve: Curve, windows: int) -> float:

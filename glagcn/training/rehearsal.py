@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from glagcn.config.config import Config
+from glagcn.config.config import OptimConfig
 from glagcn.data.windows.plan import Share, micro_batches, share_bounds
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
@@ -26,7 +26,7 @@ def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
     device = stepper.ranks.device
     fits = None
     if device.type == "cuda":
-        fits = fitting_windows(stepper.model, stepper.config.precision, free_bytes(device))
+        fits = fitting_windows(stepper.model, stepper.optim.precision, free_bytes(device))
         if max(share.sizes) > fits:
             say(f"WARNING: {memory_advice(max(share.sizes), fits)}")
     with out_of_memory(max(share.sizes), fits):
@@ -55,9 +55,9 @@ def memory_advice(size: int, fits: int | None) -> str:
     )
 
 
-def spread_text(config: Config, batch_size: int, ranks: Ranks) -> str:
+def spread_text(optim: OptimConfig, batch_size: int, ranks: Ranks) -> str:
     """How a global batch is spread over processes; a WARNING where some have nothing to compute in part of a step."""
-    most, processes = micro_batch(config, batch_size), ranks.world_size
+    most, processes = micro_batch(optim, batch_size), ranks.world_size
     parts = micro_batches(batch_size, most)
     begin, end = share_bounds(batch_size, 0, parts)
     text = f"global batch {batch_size} in {parts} micro-batch{'es' if parts > 1 else ''} of {end - begin} windows"

@@ -1,12 +1,15 @@
 """From options to parts: the data that a run reads and the model that it starts with."""
 
-from dataclasses import replace
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
 
-from glagcn.config.config import Config
-from glagcn.data.cache.reader import Cache
+from glagcn.config.config import Config, DataConfig, ModelConfig
+from glagcn.config.resolve import changed
+from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.host_memory import available_memory
 from glagcn.data.selection import select_in_file, select_test, select_train, training_bytes
 from glagcn.data.validation import hold_out
@@ -20,94 +23,133 @@ from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
 from glagcn.model.initialisation import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
-from glagcn.training.optim.schedule import fitting_batch
+from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
 from glagcn.training.run_data import RunData
 
 HOST_SHARE = 0.5  # of the available host memory may hold training frames
 
 
-def load_data(config: Config, ranks: Ranks, cache: Cache) -> RunData:
-    """Select, plan, and make the frames of both splits resident, unless those of the training split are streamed."""
-    skeleton = get_skeleton(cache.skeleton)
-    streamed = is_streamed(config, ranks, cache)
-    change = ViewChange(config.turn, config.tilt, config.roll, config.distance)
+@dataclass(frozen=True)
+class Selection:
+    """The frames and windows that the options choose, before anything is made resident.
+
+    centers  the training windows, by frame numbers of `train`;  held_out  the validation sequences, if there are any.
+    """
+
+    streamed: bool
+    train: Split
+    test: Split
+    held_out: Split | None
+    centers: np.ndarray
+
+
+def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
+    """Choose subjects, actions, held-out sequences and windows.  Raises UserError, on all ranks, if nothing is left."""
+    data, streamed = config.data, is_streamed(config.data, ranks, cache)
     with ranks.agree():
         select = select_in_file if streamed else select_train
-        train_split = select(cache, config.subjects_train, config.actions, config.downsample)
-        test_split = select_test(cache, config.subjects_test, config.actions, config.downsample)
+        train = select(cache, data.subjects_train, data.actions, data.downsample)
+        test = select_test(cache, data.subjects_test, data.actions, data.downsample)
         trained, held_out = None, None
-        if config.select_on == "validation":
-            trained, held_out = hold_out(train_split, config.validation)
-        centers = select_centers(
-            train_split, stride=config.stride, subset=config.subset, cameras=config.cameras, trained=trained
-        )
-        scored = scored_frames(test_split, config.test_frames)
-        watched = None if held_out is None else scored_frames(held_out, config.validation_frames)
-        make_plan = BlockPlan if streamed else EpochPlan
-        windows = config.windows or config.epochs * windows_in_epoch(centers, config.flip)
-        batch_size = config.batch_size or fitting_batch(windows)
-        plan = make_plan(centers, batch_size, config.flip, config.seed, config.distort_targets, change.draws)
-        make_store = partial(
-            FrameStore, skeleton=skeleton, num_frames=config.frames, device=ranks.device, causal=config.causal
-        )
-        # Finding the cameras of other views may fail on the data.
-        if isinstance(plan, BlockPlan):
-            train = StreamedStore(
-                train_split, skeleton, config.frames, ranks.device, plan, causal=config.causal, change=change
-            )
-        else:
-            train = make_store(train_split, change=change)
-    validation = None
-    if held_out is not None and streamed:
-        # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
-        held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
-        validation = EvaluationSet("validation", held_out, make_store(held_out), watched)
-    elif held_out is not None:
-        validation = EvaluationSet("validation", held_out, train, watched)
-    return RunData(
-        cache=cache,
-        plan=plan,
-        train=train,
-        train_split=train_split,
-        test=EvaluationSet("test", test_split, make_store(test_split), scored),
-        validation=validation,
+        if config.selection.select_on == "validation":
+            trained, held_out = hold_out(train, config.selection.validation)
+        centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
+    return Selection(streamed, train, test, held_out, centers)
+
+
+def settle(
+    config: Config, selection: Selection, precision: str, earlier: Mapping[str, Any], resume: str | None
+) -> Config:
+    """The options with all that only device, data and an unfinished run decide.  Nothing changes them afterwards.
+
+    precision  that "auto" is on this device;  earlier  the options of the run that goes on, empty without one: made
+    longer, it keeps its batch.  Otherwise batch and warm-up fit the run's length.
+    resume  the checkpoint that the run starts from, which is not its own last.pt.
+    """
+    optim = config.optim
+    windows = optim.windows or optim.epochs * windows_in_epoch(selection.centers, config.data.flip)
+    batch_size = optim.batch_size or earlier.get("batch_size") or fitting_batch(windows)
+    warmup = earlier.get("warmup") if optim.warmup is None else optim.warmup
+    return changed(
+        config,
+        precision=precision,
+        resume=resume,
+        batch_size=batch_size,
+        warmup=WARMUP_STEPS * batch_size if warmup is None else warmup,
+        stream="on" if selection.streamed else "off",
     )
 
 
-def is_streamed(config: Config, ranks: Ranks, cache: Cache) -> bool:
+def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection | None = None) -> RunData:
+    """Plan, and make the frames of both splits resident, unless those of the training split are streamed.
+
+    config  has a batch size, as those from `settle` have.
+    """
+    selection = selection or select_data(config, ranks, cache)
+    data, held_out = config.data, selection.held_out
+    form = {
+        "skeleton": get_skeleton(cache.skeleton), "num_frames": config.model.frames, "device": ranks.device,
+        "causal": config.model.causal,
+    }  # fmt: skip
+    change = ViewChange(data.turn, data.tilt, data.roll, data.distance)
+    train: FrameStore
+    with ranks.agree():  # finding the cameras of other views may fail on the data
+        scored = scored_frames(selection.test, config.selection.test_frames)
+        watched = None if held_out is None else scored_frames(held_out, config.selection.validation_frames)
+        order = (
+            selection.centers, config.optim.batch_size, data.flip, config.optim.seed, data.distort_targets, change.draws
+        )  # fmt: skip
+        if selection.streamed:
+            plan: EpochPlan = BlockPlan(*order)
+            train = StreamedStore(selection.train, plan=plan, change=change, **form)
+        else:
+            plan = EpochPlan(*order)
+            train = FrameStore(selection.train, change=change, **form)
+    validation = None
+    if held_out is not None and selection.streamed:
+        # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
+        held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
+        validation = EvaluationSet("validation", held_out, FrameStore(held_out, **form), watched)
+    elif held_out is not None:
+        validation = EvaluationSet("validation", held_out, train, watched)
+    test = EvaluationSet("test", selection.test, FrameStore(selection.test, **form), scored)
+    return RunData(cache, plan, train, selection.train, test, validation)
+
+
+def is_streamed(data: DataConfig, ranks: Ranks, cache: Cache) -> bool:
     """Whether training frames are streamed: as --stream says; "auto": where they fit neither the device nor half of the
     host memory that is available to rank 0, whose answer all ranks take."""
-    if config.stream != "auto":
-        return config.stream == "on"
+    if data.stream != "auto":
+        return data.stream == "on"
     with ranks.agree():
-        nbytes = training_bytes(cache, config.subjects_train, config.actions, config.downsample)
+        nbytes = training_bytes(cache, data.subjects_train, data.actions, data.downsample)
     on_device = ranks.device.type != "cpu" and fits_device(nbytes, ranks.device)
     return ranks.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
-def graph_of(config: Config, skeleton: Skeleton) -> Skeleton:
+def graph_of(model: ModelConfig, skeleton: Skeleton) -> Skeleton:
     """The skeleton whose links the graph convolution follows: --graph, or the data's own."""
-    return graph_skeleton(config.graph) if config.graph else skeleton
+    return graph_skeleton(model.graph) if model.graph else skeleton
 
 
 def build_model(config: Config, data: RunData) -> LiftingNetwork:
     """The network of the options, with the weights that the recipe starts from: the same for the same seed."""
     skeleton = get_skeleton(data.cache.skeleton)
-    torch.manual_seed(config.seed)
+    torch.manual_seed(config.optim.seed)
     model = LiftingNetwork(
         skeleton,
-        config.widths,
-        config.channels,
-        graph=graph_of(config, skeleton),
-        sequence_layers=config.sequence_layers,
-        head=config.head,
-        dropout=config.dropout,
-        causal=config.causal,
-        relative=config.relative_input,
+        config.model.widths,
+        config.model.channels,
+        graph=graph_of(config.model, skeleton),
+        sequence_layers=config.model.sequence_layers,
+        head=config.model.head,
+        dropout=config.model.dropout,
+        causal=config.model.causal,
+        relative=config.model.relative_input,
         # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
-        input_norm=config.graph != "humaneva15_coco17",
+        input_norm=config.model.graph != "humaneva15_coco17",
     )
-    if config.recipe == "published":
+    if config.optim.recipe == "published":
         init_published(model)
     else:
         init_tuned(model, mean_pose(data.train_split, data.plan.centers, skeleton))

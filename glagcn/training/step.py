@@ -6,7 +6,7 @@ from contextlib import nullcontext
 import torch
 from torch import Tensor
 
-from glagcn.config.config import Config
+from glagcn.config.config import OptimConfig
 from glagcn.data.windows.plan import Share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision
@@ -26,18 +26,18 @@ class Stepper:
     """
 
     def __init__(
-        self, config: Config, ranks: Ranks, model: LiftingNetwork, sizes: frozenset[int] = frozenset()
+        self, optim: OptimConfig, ranks: Ranks, model: LiftingNetwork, sizes: frozenset[int] = frozenset()
     ) -> None:
-        self.config, self.ranks, self.model = config, ranks, model.to(ranks.device)
-        self.optimizer = build_optimizer(config, self.model)
+        self.optim, self.ranks, self.model = optim, ranks, model.to(ranks.device)
+        self.optimizer = build_optimizer(optim, self.model)
         self.statistics = RunningStatistics(self.model, ranks)
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter in self._trained:
             # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
             parameter.grad = torch.zeros_like(parameter)
         self._objective = ranks.exchanging(Objective(self.model))
-        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(config, ranks.device)
-        self._compiled = compiled(self._objective, config, ranks.device) if self._compiles else self._objective
+        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, ranks.device)
+        self._compiled = compiled(self._objective, optim, ranks.device) if self._compiles else self._objective
         self._rate = torch.zeros((), device=ranks.device)
         self._norm = torch.zeros((), device=ranks.device)
         self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
@@ -73,11 +73,11 @@ class Stepper:
             objective = self._compiled
             if self.ranks.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()
-        with precision.autocast(self.config, self.ranks.device):
+        with precision.autocast(self.optim.precision, self.ranks.device):
             found = objective(*batch)
         single, sequence = found
         # DDP averages over ranks; with this factor that is the mean over the global batch.
-        loss = (single + self.config.sequence_weight * sequence) * (self.ranks.world_size * counted / count)
+        loss = (single + self.optim.sequence_weight * sequence) * (self.ranks.world_size * counted / count)
         # An infinite loss may have finite gradients; times NaN they tell every rank.
         (loss * (1 + 0 * loss.detach())).backward()
         return found.detach() * counted
@@ -110,8 +110,8 @@ class Stepper:
         self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
         taken = 1 - self._stopped
         self._taken += taken
-        if self.config.clip:
-            torch.nn.utils.clip_grads_with_norm_(self._trained, self.config.clip, self._norm)
+        if self.optim.clip:
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self.optim.clip, self._norm)
         step_unless(self._stopped, self.optimizer)
         self.statistics.update(taken)
         torch._foreach_zero_(gradients)

@@ -1,8 +1,7 @@
 """The text at the start of a run: what will run, on what, at what cost."""
 
-from dataclasses import fields
-
 from glagcn.config.config import Config
+from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.cost import count_cost
 from glagcn.model.network import LiftingNetwork
@@ -15,20 +14,19 @@ from glagcn.training.trainer import RunData
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
     """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
     processes = (
-        f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.precision}; "
-        f"{spread_text(config, config.batch_size, ranks)}"
+        f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
+        f"{spread_text(config.optim, config.optim.batch_size, ranks)}"
     )
     return "\n".join([processes, options_text(config, origin), run_text(config, data, model)])
 
 
 def options_text(config: Config, origin: dict[str, str]) -> str:
     """Every option that training reads, with its value; those from flags are marked."""
-    lines = ["Options (* given as flags, + capped by --debug):"]
-    marks = {"flag": "*", "debug": "+"}
-    names = [f.name for f in fields(Config) if f.metadata["group"] != "rendering"]
-    width = max(map(len, names))
-    for name in names:
-        value = getattr(config, name)
+    lines = ["Options (* given as flags, = from --config, + capped by --debug):"]
+    marks = {"flag": "*", "file": "=", "debug": "+"}
+    values = plain_values(config)
+    width = max(map(len, values))
+    for name, value in values.items():
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
         lines.append(f"  {marks.get(origin[name], ' ')} {name:{width}} {shown}")
     return "\n".join(lines)
@@ -39,8 +37,8 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
-    steps, smallest = last_step(config, plan), plan.num_windows % config.batch_size
-    widths = "x".join(map(str, config.widths))
+    steps, smallest = last_step(config.optim, plan), plan.num_windows % config.optim.batch_size
+    widths = "x".join(map(str, config.model.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
         f"train {len(train.sequences)} sequences of {sum(info.length for info in train.sequences):,} frames, "
@@ -48,7 +46,7 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
         f"training windows {data.train.place}",
         _selection_text(config, data),
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
-        f"{config.frames} frames ({widths}), {config.channels} channels, graph {model.graph.name}",
+        f"{config.model.frames} frames ({widths}), {config.model.channels} channels, graph {model.graph.name}",
         f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all",
@@ -57,7 +55,7 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}
     if both:
         lines.append(f"WARNING: trained on and tested on: {', '.join(sorted(both))}; the test says little about others")
-    if config.debug:
+    if config.run.debug:
         lines.append("DEBUG: model, batch, steps and test frames are capped; the figures mean nothing.")
     return "\n".join(lines)
 
@@ -68,8 +66,8 @@ def _selection_text(config: Config, data: RunData) -> str:
         held = data.validation.split.sequences
         return (
             f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
-            f"({', '.join(config.validation)}); the test set is read once, at the end"
+            f"({', '.join(config.selection.validation)}); the test set is read once, at the end"
         )
-    if config.select_on == "test":
+    if config.selection.select_on == "test":
         return "Selection: best on the TEST set, as published; the figures flatter the model"
     return "Selection: none, the last state counts; the test set is read once, at the end"

@@ -57,12 +57,12 @@ class Trainer:
     ) -> None:
         self.config, self.ranks, self.data, self.stepper = config, ranks, data, stepper
         self.folder, self.log, self.plan = folder, log, data.plan
-        self.last_step = last_step(config, data.plan)
+        self.last_step = last_step(config.optim, data.plan)
         # What is evaluated during training and chooses best.pt; None where the last state is the result.
-        self.watched = {"validation": data.validation, "test": data.test, "last": None}[config.select_on]
+        self.watched = {"validation": data.validation, "test": data.test, "last": None}[config.selection.select_on]
         self.progress = Progress()
         self.speed = run_speed(config, ranks, data.plan, stepper.model, log.say)
-        self.meter = Meter(ranks, capacity=min(config.log_steps, self.last_step), columns=2)
+        self.meter = Meter(ranks, capacity=min(config.run.log_steps, self.last_step), columns=2)
         self._saved_at = self._line_at = self._clock = time.monotonic()
         self._windows = 0
         self._first_step = 0
@@ -100,7 +100,7 @@ class Trainer:
     def _keep_if_due(self) -> None:
         """Rank 0 keeps the state after every --checkpoint_frequency-th epoch under a name of its own."""
         epochs, rest = divmod(self.progress.step, self.plan.steps_per_epoch)
-        frequency = self.config.checkpoint_frequency
+        frequency = self.config.run.checkpoint_frequency
         if not frequency or rest or not epochs or epochs % frequency:
             return
         self._drain()
@@ -133,15 +133,15 @@ class Trainer:
         per_epoch = self.plan.steps_per_epoch
         epoch, begin = divmod(self.progress.step, per_epoch)
         end = min(per_epoch, begin + self.last_step - self.progress.step)
-        if self.config.eval_windows:
+        if self.config.selection.eval_windows:
             end = min(end, begin + self._next_by_windows(self.progress.step) - self.progress.step)
         self.stepper.model.train()
-        self.stepper.statistics.set_momentum(bn_momentum(self.config, self.plan, epoch))
+        self.stepper.statistics.set_momentum(bn_momentum(self.config.optim, self.plan, epoch))
         self._restart_clock(count=False)
         batches = self.data.train.stream((self._my_windows(epoch, index) for index in range(begin, end)), reuse=True)
         for index, batch in enumerate(batches, begin):
-            mine, seed = self._share(index), partial(_seed, self.config.seed, epoch, index)  # of dropout
-            rate = learning_rate(self.config, self.plan, self.progress.step)
+            mine, seed = self._share(index), partial(_seed, self.config.optim.seed, epoch, index)  # of dropout
+            rate = learning_rate(self.config.optim, self.plan, self.progress.step)
             with out_of_memory(max(mine.sizes)):
                 self.meter.add(*self.stepper.gradient(batch, mine, seed))
                 norm = self.stepper.apply(rate)
@@ -156,7 +156,7 @@ class Trainer:
 
     def _share(self, index: int) -> Share:
         """This rank's share of global batch `index` of any epoch."""
-        most = micro_batch(self.config, self.plan.batch_size)
+        most = micro_batch(self.config.optim, self.plan.batch_size)
         return share(self._batch_count(index), most, self.ranks.rank, self.ranks.world_size)
 
     def _batch_count(self, index: int) -> int:
@@ -172,7 +172,7 @@ class Trainer:
     def _after_step(self, rate: float, norm: torch.Tensor) -> None:
         step = self.progress.step
         self._windows += self._batch_count((step - 1) % self.plan.steps_per_epoch)
-        if step % self.config.log_steps == 0:
+        if step % self.config.run.log_steps == 0:
             self._drain()
             self._log_interval(rate, float(norm))
         if self._save_is_due():
@@ -195,11 +195,11 @@ class Trainer:
 
     def _save_is_due(self) -> bool:
         """The same answer on every rank: steps are counted, and the clock is rank 0's."""
-        if self.config.save_steps and self.progress.step % self.config.save_steps == 0:
+        if self.config.run.save_steps and self.progress.step % self.config.run.save_steps == 0:
             return True
-        if not self.config.save_minutes or self.progress.step % STEPS_BETWEEN_CLOCKS:
+        if not self.config.run.save_minutes or self.progress.step % STEPS_BETWEEN_CLOCKS:
             return False
-        return self.ranks.from_main(time.monotonic() - self._saved_at > 60 * self.config.save_minutes)
+        return self.ranks.from_main(time.monotonic() - self._saved_at > 60 * self.config.run.save_minutes)
 
     def _say_progress(self, text: str) -> None:
         """Where the run is, with `text`."""
@@ -233,16 +233,16 @@ class Trainer:
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         self.log.record("train", step, means | {"learning_rate": rate, "gradient_norm": norm} | measured, epoch=epoch)
         self.log.along("train/mpjpe_mm", means["mpjpe_mm"], self.plan.windows_until(step), self.progress.seconds)
-        if step == self.config.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
+        if step == self.config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
     def _means(self, sums: list[float]) -> dict[str, float]:
         """The mean loss in metres, as optimised, and its parts in mm: the error of the single head, and of the sequence
         head where there is one.  Errors of training windows, as trained: with dropout and other views."""
         windows, single, sequence = sums
-        loss = (single + self.config.sequence_weight * sequence) / windows
+        loss = (single + self.config.optim.sequence_weight * sequence) / windows
         means = {"loss": loss, "mpjpe_mm": single / windows * MM_PER_METRE}
-        if self.config.sequence_layers:
+        if self.config.model.sequence_layers:
             means["sequence_mpjpe_mm"] = sequence / windows * MM_PER_METRE
         return means
 
@@ -263,18 +263,18 @@ class Trainer:
 
     def _is_scheduled(self, step: int) -> bool:
         """Whether a run of all --epochs evaluates after this step."""
-        if step == planned_steps(self.config, self.plan):
+        if step == planned_steps(self.config.optim, self.plan):
             return True
         if self.watched is None:
             return False
-        if self.config.eval_windows:
+        if self.config.selection.eval_windows:
             return self._next_by_windows(step - 1) == step
         epochs, rest = divmod(step, self.plan.steps_per_epoch)
-        return rest == 0 and bool(self.config.eval_epochs and epochs % self.config.eval_epochs == 0)
+        return rest == 0 and bool(self.config.selection.eval_epochs and epochs % self.config.selection.eval_epochs == 0)
 
     def _next_by_windows(self, step: int) -> int:
         """The first step after `step` that ends another --eval_windows windows."""
-        every = self.config.eval_windows
+        every = self.config.selection.eval_windows
         return self.plan.steps_for((self.plan.windows_until(step) // every + 1) * every)
 
     def _evaluate(self) -> None:
@@ -308,7 +308,7 @@ class Trainer:
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """The model as it is on an evaluation set: the evaluation on rank 0, None elsewhere."""
         with precision.full_precision():
-            annotation, flip = self.data.cache.annotation, self.config.test_flip
+            annotation, flip = self.data.cache.annotation, self.config.data.test_flip
             return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
@@ -323,8 +323,8 @@ class Trainer:
         verdict = ", best so far" if improved else ""
         self.log.say(f"{self._place(format(marks['epoch'], '.2f'))}: {name} {headline(evaluation.figures)}{verdict}")
         self.log.flush()
-        if self.config.export_training_curves:
-            against = "windows" if self.config.windows else "epoch"
+        if self.config.run.export_training_curves:
+            against = "windows" if self.config.optim.windows else "epoch"
             draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME, against)
 
     def marks(self) -> dict[str, float]:
@@ -336,9 +336,9 @@ class Trainer:
     def _place(self, epoch: str) -> str:
         """Where the run is, in words: in training windows where --windows sets its length, else by `epoch`."""
         step = self.progress.step
-        place = f"epoch {epoch}/{self.config.epochs}"
-        if self.config.windows:
-            place = f"{min(self.plan.windows_until(step), self.config.windows):,}/{self.config.windows:,} windows"
+        place = f"epoch {epoch}/{self.config.optim.epochs}"
+        if windows := self.config.optim.windows:
+            place = f"{min(self.plan.windows_until(step), windows):,}/{windows:,} windows"
         return f"step {step}/{self.last_step}, {place}"
 
 

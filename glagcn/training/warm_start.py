@@ -107,7 +107,7 @@ def _obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerp
     if lacking:
         return f"the file lacks {', '.join(lacking)}"
     if not checkpoint.same_data(content, fingerprint):
-        return f"it was trained on other data than now lies under {data_folders(config)}"
+        return f"it was trained on other data than now lies under {data_folders(config.data)}"
     if differences := listed_differences(config, content):
         return f"options differ: {differences}"
     if content["num_windows"] != num_windows:

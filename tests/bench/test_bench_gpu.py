@@ -136,6 +136,7 @@ def test_options_of_other_parts_are_refused(verb, flags):
 def test_the_cases_are_those_of_the_papers():
     config, _ = resolve({"dataset": "demo"})
     full = command.CASES[0].config(config)
-    assert (full.channels, full.frames, full.micro_batch, full.batch_size) == (256, 81, 150, 1200)
-    assert (full.sequence_layers, full.head, full.optimizer, full.lr) == (3, "unshared", "muon", 4e-3)
+    assert (full.model.channels, full.model.frames, full.model.sequence_layers) == (256, 81, 3)
+    assert (full.model.head, full.optim.micro_batch, full.optim.batch_size) == ("unshared", 150, 1200)
+    assert (full.optim.optimizer, full.optim.lr) == ("muon", 4e-3)
     assert [(case.channels, case.frames) for case in command.CASES] == [(256, 81), (96, 243), (32, 27)]

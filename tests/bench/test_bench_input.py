@@ -76,25 +76,25 @@ def test_a_sample_leaves_the_sequence_as_it_was(cache):
 
 def test_a_step_moves_the_weights_as_ours_does(cache):
     flags = "--dataset demo --frames 9 --dropout 0 --optimizer adam --workers 1"
-    config, _ = parse_command_line(flags.split())
+    config, _, _ = parse_command_line(flags.split())
     batch = FrameStore(cache.train, SKELETON, 9, CPU).windows(EpochPlan(np.arange(400), 16, "copy", 0).batch(0, 0))
     model = network()
-    plain = ReferenceStepper(reference_of(model), config.lr, config.sequence_weight, model.target_frame)
-    stepper = Stepper(config, Ranks(config), copy.deepcopy(model))
+    plain = ReferenceStepper(reference_of(model), config.optim.lr, config.optim.sequence_weight, model.target_frame)
+    stepper = Stepper(config.optim, Ranks(config.run.workers), copy.deepcopy(model))
     stepper.model.train()
     for _ in range(3):
         loss = plain.step(batch)
         sums = stepper.gradient(batch, share(16, 16, 0, 1))
         assert loss == pytest.approx(sum(value.item() for value in sums) / 16, rel=1e-3)
-        stepper.apply(config.lr)
+        stepper.apply(config.optim.lr)
 
 
 def test_evaluation_gives_our_figure(cache):
-    config, _ = parse_command_line(["--dataset", "demo", "--frames", "9", "--workers", "1"])
+    config, _, _ = parse_command_line(["--dataset", "demo", "--frames", "9", "--workers", "1"])
     model = network()
     frames = scored_frames(cache.test, 40)
     store = FrameStore(cache.test, SKELETON, 9, CPU)
-    predicted = predict_frames(model, store, frames, Ranks(config), flip=True, zero_root=True)
+    predicted = predict_frames(model, store, frames, Ranks(config.run.workers), flip=True, zero_root=True)
     target = cache.test.millimetres[frames].astype(np.float64)
     target -= target[:, SKELETON.root : SKELETON.root + 1]
     loader = ReferenceLoader(cache.test, SKELETON, 9)

@@ -119,11 +119,11 @@ def test_a_fitted_batch_smaller_than_the_processes_is_refused_as_what_it_is():
 
 def test_the_published_command_evaluates_the_run_of_the_same_flags(release, train, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config, _ = parse_command_line(shlex.split(PUBLISHED))
+    config, _, _ = parse_command_line(shlex.split(PUBLISHED))
     # Training it would take hours: the weights that it starts with are as good for finding and scoring it.
     model = LiftingNetwork(
-        get_skeleton("mpi3dhp17"), config.widths, config.channels, sequence_layers=config.sequence_layers,
-        head=config.head,
+        get_skeleton("mpi3dhp17"), config.model.widths, config.model.channels,
+        sequence_layers=config.model.sequence_layers, head=config.model.head,
     )  # fmt: skip
     folder = tmp_path / "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
     content = {"config": {"dataset": "3dhp", "keypoints": "gt", "annotation": "univ"}}

@@ -3,15 +3,24 @@ import re
 import shlex
 import subprocess
 import sys
-from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 
-from glagcn.config.config import Config
-from glagcn.config.parser import REFUSED
+from glagcn.config.config import GROUPS
+from glagcn.config.options import flag_of, options_of
 from glagcn.config.presets import DEBUG_CAPS, PRESETS, RECIPE_PRESETS
-from glagcn.config.resolve import from_dict, parse_command_line, to_dict, training_differences
+from glagcn.config.published_flags import ALIASES, REFUSED, SWITCHES
+from glagcn.config.rendering import RenderConfig
+from glagcn.config.resolve import (
+    all_keys,
+    changed,
+    from_dict,
+    parse_command_line,
+    plain_values,
+    to_dict,
+    training_differences,
+)
 from glagcn.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -21,48 +30,62 @@ def parse(line):
     return parse_command_line(shlex.split(line))
 
 
+def chosen(config, keys):
+    return tuple(plain_values(config)[key] for key in keys.split())
+
+
 def test_published_command_is_taken_unchanged():
-    config, origin = parse(
+    config, origin, _ = parse(
         "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
     )
-    assert (config.dataset, config.batch_size, config.frames, config.channels) == ("3dhp", 1200, 81, 256)
-    assert config.widths == (3, 3, 3, 3)
-    assert config.evaluate == "best.pt"
+    assert (config.data.dataset, config.optim.batch_size, config.model.frames, config.model.channels) == (
+        "3dhp",
+        1200,
+        81,
+        256,
+    )
+    assert config.model.widths == (3, 3, 3, 3)
+    assert config.run.evaluate == "best.pt"
     assert origin["frames"] == "flag"
     assert origin["epochs"] == "preset"
     assert origin["bn_momentum"] == "default"
 
 
 def test_preset_has_the_published_shape():
-    config, _ = parse("--dataset 3dhp --recipe published")
-    assert (config.frames, config.channels, config.batch_size, config.epochs) == (81, 256, 1200, 49)
-    assert (config.flip, config.head, config.sequence_layers) == ("copy", "unshared", 3)
+    config, _, _ = parse("--dataset 3dhp --recipe published")
+    assert (config.model.frames, config.model.channels, config.optim.batch_size, config.optim.epochs) == (
+        81,
+        256,
+        1200,
+        49,
+    )
+    assert (config.data.flip, config.model.head, config.model.sequence_layers) == ("copy", "unshared", 3)
 
 
 def test_tuned_recipe_fits_its_batch_and_its_warmup_to_the_length_of_the_run_and_its_rate_to_the_channels():
-    config, _ = parse("--dataset 3dhp")
-    assert (config.frames, config.channels, config.epochs) == (81, 256, 49)
-    assert (config.batch_size, config.warmup, config.lr) == (None, None, 4e-3)
-    assert parse("--dataset 3dhp --channel 128")[0].lr == 16e-3
-    given, _ = parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")
-    assert (given.lr, given.batch_size, given.warmup) == (1e-3, 7, 0)
-    assert parse("--dataset 3dhp --debug")[0].lr == 16e-3  # of the 16 channels that are trained
+    config, _, _ = parse("--dataset 3dhp")
+    assert (config.model.frames, config.model.channels, config.optim.epochs) == (81, 256, 49)
+    assert (config.optim.batch_size, config.optim.warmup, config.optim.lr) == (None, None, 4e-3)
+    assert parse("--dataset 3dhp --channel 128")[0].optim.lr == 16e-3
+    given, _, _ = parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")
+    assert (given.optim.lr, given.optim.batch_size, given.optim.warmup) == (1e-3, 7, 0)
+    assert parse("--dataset 3dhp --debug")[0].optim.lr == 16e-3  # of the 16 channels that are trained
 
 
 def test_published_recipe_starts_at_the_global_rate():
-    config, _ = parse("--dataset 3dhp --recipe published")
-    assert config.lr == 1e-3 / 8
-    assert config.lr_final is None
+    config, _, _ = parse("--dataset 3dhp --recipe published")
+    assert config.optim.lr == 1e-3 / 8
+    assert config.optim.lr_final is None
 
 
 @pytest.mark.parametrize("flag", ["--batch_size 7", "--batch-size 7", "-b 7"])
 def test_spellings_are_one_option(flag):
-    assert parse(f"-d demo {flag}")[0].batch_size == 7
+    assert parse(f"-d demo {flag}")[0].optim.batch_size == 7
 
 
 def test_architecture_sets_the_frames():
-    config, _ = parse("-d demo -arc 5,5")
-    assert (config.frames, config.widths) == (25, (5, 5))
+    config, _, _ = parse("-d demo -arc 5,5")
+    assert (config.model.frames, config.model.widths) == (25, (5, 5))
 
 
 @pytest.mark.parametrize(
@@ -76,23 +99,23 @@ def test_architecture_sets_the_frames():
         ("--dataset demo -arc 3,13", "13"),
         ("--dataset demo -arc 3,4", "4"),
         ("--dataset demo --frames x", "--frames: invalid int value: 'x'"),
-        ("--dataset demo --batch_size 0", "--batch_size 0 cannot work"),
-        ("--dataset demo --lr 0", "--lr 0.0 cannot work"),
+        ("--dataset demo --batch_size 0", "--batch_size 0: must be"),
+        ("--dataset demo --lr 0", "--lr 0.0: must be"),
         ("--dataset demo --lr -1", "--lr"),
-        ("--dataset demo --dropout 1", "--dropout 1.0 cannot work"),
-        ("--dataset demo --subset 0", "--subset 0.0 cannot work"),
-        ("--dataset demo --channel 2", "--channel 2 is too small"),
-        ("--dataset demo --max_steps 0", "--max_steps 0 cannot work"),
+        ("--dataset demo --dropout 1", "--dropout 1.0: must be"),
+        ("--dataset demo --subset 0", "--subset 0.0: must be"),
+        ("--dataset demo --channel 2", "--channel 2: must be at least 4"),
+        ("--dataset demo --max_steps 0", "--max_steps 0: must be"),
         ("--dataset demo --annotation univ", "--annotation univ is for --dataset 3dhp"),
         ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
         ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
         ("--schedule steps", "--schedule steps needs --lr_decay"),
         ("-d demo -k cpn_ft_h36m_dbb", "--keypoints cpn_ft_h36m_dbb: --dataset demo has ground-truth 2D only"),
-        ("-k ../gt", "--keypoints ../gt is no name of a 2D source"),
+        ("-k ../gt", "invalid --keypoints ../gt"),
         ("-tt", "-tt is not a flag; did you mean -tta?"),
         ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
         ("--eval", "unrecognized arguments: --eval"),
-        ("--dataset demo --run a/b", "--run a/b must be a plain folder name"),
+        ("--dataset demo --run a/b", "--run a/b: must be a plain folder name"),
     ],
 )
 def test_bad_flags_name_flag_value_and_fix(line, message):
@@ -116,56 +139,76 @@ def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
 
 
 def test_without_a_data_set_it_is_human36m_as_published():
-    config, origin = parse("-da -tta")
-    assert (config.dataset, config.keypoints, config.flip, config.test_flip) == ("h36m", "gt", "copy", True)
+    config, origin, _ = parse("-da -tta")
+    assert (config.data.dataset, config.data.keypoints, config.data.flip, config.data.test_flip) == (
+        "h36m",
+        "gt",
+        "copy",
+        True,
+    )
     assert origin["dataset"] == "default"
-    assert (config.widths, config.channels, config.batch_size, config.epochs) == ((3,) * 5, 96, 512, 80)
-    assert (config.lr, config.dropout, config.optimizer, config.schedule) == (0.01, 0.1, "ranger", "cosine")
-    assert (config.head, config.sequence_layers, config.recipe) == ("shared", 0, "published")
-    plain, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
-    assert (plain.flip, plain.test_flip, plain.distort_targets) == ("none", False, False)
+    assert (config.model.widths, config.model.channels, config.optim.batch_size, config.optim.epochs) == (
+        (3,) * 5,
+        96,
+        512,
+        80,
+    )
+    assert (config.optim.lr, config.model.dropout, config.optim.optimizer, config.optim.schedule) == (
+        0.01,
+        0.1,
+        "ranger",
+        "cosine",
+    )
+    assert (config.model.head, config.model.sequence_layers, config.optim.recipe) == ("shared", 0, "published")
+    plain, _, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
+    assert (plain.data.flip, plain.data.test_flip, plain.data.distort_targets) == ("none", False, False)
 
 
 def test_the_published_humaneva_command():
-    config, _ = parse(
+    config, _, _ = parse(
         "-da -tta -d humaneva15 -k detectron_pt_coco -str Train/S1,Train/S2,Train/S3 -ste Validate/S1,Validate/S2 "
         "-c checkpoint/humaneva -a Walk,Jog,Box -arc 3,3,3 -b 1024 "
         "--evaluate 96_detectron_pt_coco_27_supervised_epoch_990.bin --by-subject"
     )
-    assert config.subjects_test == ("Validate/S1", "Validate/S2")
-    assert config.actions == ("Walk", "Jog", "Box")
-    assert (config.by_subject, config.frames, config.graph) == (True, 27, "humaneva15_tree")
-    assert parse("-d humaneva15")[0].by_subject is False
-    assert parse("-d humaneva15 -a *")[0].actions == ("*",)
-    assert parse("-d humaneva15 -a 'Walk, Jog'")[0].actions == ("Walk", "Jog")
+    assert config.data.subjects_test == ("Validate/S1", "Validate/S2")
+    assert config.data.actions == ("Walk", "Jog", "Box")
+    assert (config.run.by_subject, config.model.frames, config.model.graph) == (True, 27, "humaneva15_tree")
+    assert parse("-d humaneva15")[0].run.by_subject is False
+    assert parse("-d humaneva15 -a *")[0].data.actions == ("*",)
+    assert parse("-d humaneva15 -a 'Walk, Jog'")[0].data.actions == ("Walk", "Jog")
 
 
 def test_switches_that_stand_for_a_value():
-    assert parse("--no-eval")[0].eval_epochs == 0
-    assert parse("--data_augmentation -d 3dhp --flip none")[0].flip == "none"  # the last one counts
-    assert parse("-dg")[0].debug
-    assert not parse("--no-export-training-curves")[0].export_training_curves
+    assert parse("--no-eval")[0].selection.eval_epochs is None
+    assert parse("--data_augmentation -d 3dhp --flip none")[0].data.flip == "none"  # the last one counts
+    assert parse("-dg")[0].run.debug
+    assert not parse("--no-export-training-curves")[0].run.export_training_curves
 
 
 def test_a_schedule_of_another_preset_brings_its_own_options():
-    config, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
-    assert (config.lr_decay, config.lr_final) == (None, 1e-6)
+    config, _, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
+    assert (config.optim.lr_decay, config.optim.lr_final) == (None, 1e-6)
     with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule linear"):
         parse("-d 3dhp --large_decay_epoch 5")
 
 
 def test_a_configuration_of_an_older_version_takes_the_presets_of_what_it_lacks():
-    config, _ = parse("-d 3dhp")
+    config, _, _ = parse("-d 3dhp")
     old = {name: value for name, value in to_dict(config).items() if name not in ("optimizer", "schedule", "causal")}
     assert from_dict(old) == config
 
 
 def test_debug_shrinks_what_flags_ask_for():
-    config, origin = parse("-d 3dhp --frames 81 --channel 256 --batch_size 1200 --debug")
-    assert (config.frames, config.channels, config.batch_size, config.max_steps) == (81, 16, 64, 20)
+    config, origin, _ = parse("-d 3dhp --frames 81 --channel 256 --batch_size 1200 --debug")
+    assert (config.model.frames, config.model.channels, config.optim.batch_size, config.optim.max_steps) == (
+        81,
+        16,
+        64,
+        20,
+    )
     assert origin["channels"] == "debug"
     assert origin["frames"] == "flag"
-    assert parse("-d demo --channel 8 --debug")[0].channels == 8
+    assert parse("-d demo --channel 8 --debug")[0].model.channels == 8
 
 
 def test_run_name_follows_from_the_flags_that_define_the_run():
@@ -186,20 +229,93 @@ def test_run_name_follows_from_the_flags_that_define_the_run():
 
 
 def test_differences_that_matter_on_resume():
-    config, _ = parse("-d demo")
-    assert training_differences(replace(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), config) == []
-    assert training_differences(replace(config, lr=1.0), config) == [("--lr", 1.0, config.lr)]
+    config, _, _ = parse("-d demo")
+    assert training_differences(changed(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), config) == []
+    assert training_differences(changed(config, lr=1.0), config) == [("--lr", 1.0, config.optim.lr)]
 
 
 def test_configuration_survives_json():
-    config, _ = parse("-d 3dhp --cameras 0,1 -str S1,S2 -arc 3,3,3")
+    config, _, _ = parse("-d 3dhp --cameras 0,1 -str S1,S2 -arc 3,3,3")
     assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_every_option_has_help_and_presets_name_options():
-    names = {f.name for f in fields(Config)}
-    assert all(f.metadata["help"] for f in fields(Config))
+    names = set(all_keys())
+    assert all(option.metadata["help"] for _, option in options_of(*GROUPS.values()))
     assert all(set(preset) <= names for preset in [*PRESETS.values(), *RECIPE_PRESETS.values(), DEBUG_CAPS])
+    assert set(ALIASES) | set(SWITCHES) <= names
+
+
+def test_a_value_that_means_off_is_none():
+    config, _, _ = parse("-d demo --clip 0 --save_steps 0 --save_minutes 0 --workers 0 --eval_epochs 0")
+    assert (config.optim.clip, config.selection.eval_epochs, config.run.workers) == (None, None, None)
+    assert (config.run.save_steps, config.run.save_minutes) == (None, None)
+    old = to_dict(config) | {"clip": 0.0, "save_steps": 0, "save_minutes": 0.0, "workers": 0, "eval_epochs": 0}
+    assert from_dict(old) == config
+
+
+def helped(flag, capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse_command_line([flag])
+    assert stop.value.code == 0
+    return capsys.readouterr().out
+
+
+def test_help_has_the_common_flags_and_help_all_has_all(capsys):
+    short, whole = helped("--help", capsys), helped("--help-all", capsys)
+    flags = {flag_of(option) for _, option in options_of(*GROUPS.values(), RenderConfig)}
+    listed = {
+        flag: set(re.findall(r"^  (--\w+)", text, re.MULTILINE)) & flags for flag, text in (("s", short), ("w", whole))
+    }
+    assert listed["w"] == flags
+    assert 30 <= len(listed["s"]) <= 40
+    assert short.count("\n") < 130
+    for text in (short, whole):
+        assert text.startswith("usage: main_sagcn_gpus.py [--dataset NAME] [flags]\n\n")
+        told = " ".join(text.split())
+        assert "-tta --test_augmentation --test_time_augmentation = --test_flip" in told
+        assert "-da --data_augmentation = --flip copy" in told
+        assert len(re.findall(r"^  -\w", text, re.MULTILINE)) == 1  # -h
+
+
+def test_flags_from_a_file(tmp_path):
+    file = tmp_path / "mine.toml"
+    file.write_text(
+        'dataset = "3dhp"\nframes = 27\nsubjects-train = ["S1", "S2"]\n[optim]\nepochs = 7\n[more]\ncausal = true\n'
+    )
+    config, origin, _ = parse(f"--config {file} --frames 9")
+    assert chosen(config, "dataset frames epochs causal") == ("3dhp", 9, 7, True)
+    assert config.data.subjects_train == ("S1", "S2")
+    assert (origin["frames"], origin["epochs"], origin["channels"]) == ("flag", "file", "preset")
+    assert parse(f"--config {file} --windows 5000")[0].optim.windows == 5000  # instead of the file's epochs
+
+
+@pytest.mark.parametrize(
+    "line", ["-d demo", "-d h36m -da -tta", "-d 3dhp --windows 9000 --causal -arc 3,5 --select_on last"]
+)
+def test_the_config_of_a_run_gives_that_run(tmp_path, line):
+    config, _, _ = parse(f"{line} --fresh --dry_run")
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(to_dict(config) | {"render": False, "viz_limit": -1}))
+    assert parse(f"--config {file}")[0] == parse(line)[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.toml", "frame = 3", "a.toml: no flag --frame; did you mean frames"),
+        ("a.toml", 'frames = "x"', "a.toml: argument --frames: invalid int value: 'x'"),
+        ("a.toml", "frames", "a.toml is not TOML"),
+        ("a.json", "{", "a.json is not JSON"),
+        ("a.json", "[]", "a.json holds a list"),
+        ("b.toml", None, "--config .*b.toml: No such file"),
+    ],
+)
+def test_a_bad_file_of_flags_is_named(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=message):
+        parse(f"--config {tmp_path / name}")
 
 
 def test_help_does_not_import_torch():

@@ -69,6 +69,7 @@ def test_flags_of_validation_are_not_ignored():
         parse_command_line(["-d", "3dhp", "--recipe", "published", "--validation", "S1"])
     with pytest.raises(UserError, match="--validation_frames has no effect with --select_on last"):
         parse_command_line(["-d", "demo", "--select_on", "last", "--validation_frames", "5"])
-    published, _ = parse_command_line(["-d", "3dhp", "--recipe", "published"])
-    tuned, _ = parse_command_line(["-d", "3dhp"])
-    assert (published.select_on, tuned.select_on, tuned.validation) == ("test", "validation", ("S4/Seq1", "S8/Seq2"))
+    published, _, _ = parse_command_line(["-d", "3dhp", "--recipe", "published"])
+    tuned, _, _ = parse_command_line(["-d", "3dhp"])
+    assert (published.selection.select_on, tuned.selection.select_on) == ("test", "validation")
+    assert tuned.selection.validation == ("S4/Seq1", "S8/Seq2")

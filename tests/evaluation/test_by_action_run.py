@@ -101,8 +101,8 @@ def test_by_subject_reaches_the_tables(flags, train, tmp_path, monkeypatch):
     assert train(f"{flags} --max_steps 1").code == 0
     shown = []
     monkeypatch.setattr(RunLog, "say", lambda self, text: shown.append(text))
-    config, origin = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
-    run_evaluation(config, origin, Ranks(config))
+    config, origin, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
+    run_evaluation(config, origin, Ranks(config.run.workers))
     text = "\n".join(shown)
     assert "\nS9 " in text
     assert "\nS11 " in text
@@ -111,8 +111,8 @@ def test_by_subject_reaches_the_tables(flags, train, tmp_path, monkeypatch):
 
 def test_the_mean_pose_is_scored_like_the_model(flags, root):
     """The mean over actions of the error of one pose, against a way by hand."""
-    config, _ = parse_command_line(flags.split())
-    data = load_data(config, Ranks(config), open_cache(root / "h36m_gt.h5"))
+    config, _, _ = parse_command_line(flags.split())
+    data = load_data(config, Ranks(config.run.workers), open_cache(root / "h36m_gt.h5"))
     poses, pose = data.test.split.millimetres.astype(float), data.cache.train.millimetres.astype(float)
     poses, pose = (values - values[:, :1] for values in (poses, pose))
     mirrored = pose[:, [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]] * [-1, 1, 1]

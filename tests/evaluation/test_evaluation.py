@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows.store import FrameStore
@@ -24,7 +23,7 @@ ROOT = SKELETON.root
 
 @pytest.fixture(scope="module")
 def ranks():
-    return Ranks(parse_command_line(["--dataset", "demo", "--workers", "1"])[0])
+    return Ranks(workers=1)
 
 
 def make_cache(lengths, valid=None, activity=None):

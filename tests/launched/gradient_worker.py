@@ -21,13 +21,13 @@ from glagcn.training.step import Stepper
 def main() -> None:
     target, count, most, *flags = sys.argv[1:]
     count, most = int(count), int(most)
-    config, _ = parse_command_line(["-d", "demo", *flags])
-    ranks = Ranks(config)
+    config, _, _ = parse_command_line(["-d", "demo", *flags])
+    ranks = Ranks(config.run.workers)
     torch.manual_seed(0)
     # Compiled, dropout draws other numbers.
     kind, dropout = (torch.float32, 0.0) if "--compile" in flags else (torch.float64, 0.2)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, sequence_layers=1, dropout=dropout).to(kind)
-    stepper = Stepper(config, ranks, model, frozenset({most}))
+    stepper = Stepper(config.optim, ranks, model, frozenset({most}))
     draw = np.random.default_rng(0)
     batch = Batch(*(torch.from_numpy(draw.normal(size=(count, 9, 17, axes))).to(kind) for axes in (2, 3)))
     mine = share(count, most, ranks.rank, ranks.world_size)

@@ -7,7 +7,6 @@ from pathlib import Path
 import torch
 import torch.distributed as dist
 
-from glagcn.config.resolve import parse_command_line
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed import launcher
 from glagcn.distributed.ranks import Ranks
@@ -19,7 +18,7 @@ from tests.splits import make_split
 
 
 def main() -> None:
-    ranks = Ranks(parse_command_line(["-d", "demo", "--workers", "1"])[0])
+    ranks = Ranks(workers=1)
     skeleton = get_skeleton("h36m17")
     split = make_split({"S9/Walking/cam0": 11, "S9/WalkDog/cam1": 7, "S11/Walking 1/cam0": 13})
     torch.manual_seed(0)

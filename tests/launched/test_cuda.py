@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.config.resolve import parse_command_line
+from glagcn.config.resolve import changed, parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.windows import store as store_module
@@ -93,11 +93,11 @@ def test_streamed_batches_on_the_device_equal_resident_ones_on_the_host(tmp_path
 
 @pytest.mark.parametrize("name", ["muon", "adam"])
 def test_steps_of_a_graph_are_those_without(name):
-    config, _ = parse_command_line(["-d", "h36m", "--optimizer", name])
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", name])
     torch.manual_seed(0)
     models = [torch.nn.Sequential(torch.nn.Conv2d(6, 16, (1, 3)), torch.nn.Linear(16, 24)).cuda() for _ in range(2)]
     models[1].load_state_dict(models[0].state_dict())
-    optimizers = [build_optimizer(config, model) for model in models]
+    optimizers = [build_optimizer(config.optim, model) for model in models]
     rate, stopped = torch.tensor(0.1, device="cuda"), torch.zeros((), device="cuda")
     gradients = [[torch.randn_like(parameter) for parameter in models[0].parameters()] for _ in range(4)]
 
@@ -135,12 +135,12 @@ def test_steps_of_a_graph_are_those_without(name):
 
 def cuda_stepper(*flags):
     """-> a stepper that has rehearsed, and 20 store."""
-    config, _ = parse_command_line(["-d", "demo", *flags])
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    config, _, _ = parse_command_line(["-d", "demo", *flags])
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3, 3), 16, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config, ranks, model, frozenset({8}))
+    stepper = Stepper(config.optim, ranks, model, frozenset({8}))
     draws = torch.Generator("cuda").manual_seed(0)
     parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
     batch, said = Batch(*parts), []
@@ -181,9 +181,9 @@ def test_a_smaller_last_batch_and_schedules_recompile_nothing():
 
 
 def test_memory_that_runs_out_ends_in_advice():
-    config, _ = parse_command_line(["-d", "demo", "--compile", "off"])
+    config, _, _ = parse_command_line(["-d", "demo", "--compile", "off"])
     model = LiftingNetwork(SKELETON, (3, 3), 64, sequence_layers=1, dropout=0.0)
-    stepper, said = Stepper(config, Ranks(config), model, frozenset({2048})), []
+    stepper, said = Stepper(config.optim, Ranks(config.run.workers), model, frozenset({2048})), []
     batch = Batch(*(torch.zeros(2048, 9, 17, axes, device="cuda") for axes in (2, 3)))
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()

@@ -50,10 +50,11 @@ def load(path) -> dict:
 
 
 def test_flags_have_the_published_defaults():
-    config, _ = parse_command_line(["-d", "demo"])
-    assert (config.viz_camera, config.viz_skip, config.viz_bitrate) == (0, 0, 3000)
-    assert (config.viz_limit, config.viz_downsample, config.viz_size, config.viz_ground_truth) == (-1, 1, 5, True)
-    assert not parse_command_line(["-d", "demo", "--render", "--viz-no-ground-truth"])[0].viz_ground_truth
+    drawing = parse_command_line(["-d", "demo", "--render"]).render
+    assert (drawing.camera, drawing.skip, drawing.bitrate) == (0, 0, 3000)
+    assert (drawing.limit, drawing.downsample, drawing.size, drawing.ground_truth) == (None, 1, 5, True)
+    assert parse_command_line(["-d", "demo", "--render", "--viz-limit", "-1"]).render.limit is None
+    assert not parse_command_line(["-d", "demo", "--render", "--viz-no-ground-truth"]).render.ground_truth
 
 
 def test_a_gif_of_the_chosen_frames(render, trained, sequence):

@@ -1,11 +1,10 @@
 import json
-from dataclasses import replace
 
 import pytest
 import torch
 
 from glagcn.checkpoints import checkpoint
-from glagcn.config.resolve import from_dict, parse_command_line, to_dict
+from glagcn.config.resolve import changed, from_dict, parse_command_line, to_dict
 from glagcn.errors import UserError
 from glagcn.runs.folder import NOT_HERE, RunFolder, finished_result
 from glagcn.runs.lock import RunLock
@@ -63,9 +62,9 @@ def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(folder, c
     save_last(folder, config)
     options = (folder.path / "config.json").read_bytes()
     with pytest.raises(UserError, match="another process has begun a run in .*/r just now; the same command goes on"):
-        create(folder, replace(config, lr=0.5))
+        create(folder, changed(config, lr=0.5))
     assert (folder.path / "config.json").read_bytes() == options
-    create(folder, replace(config, lr=0.5), begins=False)
+    create(folder, changed(config, lr=0.5), begins=False)
 
 
 # ---------------------------------------------------------------- resuming
@@ -77,7 +76,7 @@ def test_a_start_has_nothing_to_resume(folder, config):
 
 def test_options_that_did_not_shape_the_run_may_change(folder, config):
     save_last(folder, config)
-    other = replace(config, workers=3, log_steps=7, epochs=9, max_steps=50, save_minutes=1.0, compile=True, run="other")
+    other = changed(config, workers=3, log_steps=7, epochs=9, max_steps=50, save_minutes=1.0, compile=True, run="other")
     assert folder.resume(other, 100, "a")["progress"] == {"step": 3}
 
 
@@ -93,7 +92,7 @@ def test_options_that_did_not_shape_the_run_may_change(folder, config):
 def test_options_that_shaped_the_run_may_not(folder, config, change, message):
     save_last(folder, config)
     with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*{NOT_HERE}"):
-        folder.resume(replace(config, **change), 100, "a")
+        folder.resume(changed(config, **change), 100, "a")
 
 
 def test_other_data_are_noticed_by_the_number_of_windows(folder, config):

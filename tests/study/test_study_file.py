@@ -74,7 +74,7 @@ def test_a_configuration_overrides_what_is_common(tmp_path):
         (one("--lrr 1"), ["configurations.a", "--lrr"]),
         (one("--help"), ["configurations.a", "--help"]),
         (one("--dense"), ["configurations.a", "--dense has no meaning here"]),
-        (one("--lr -1"), ["configurations.a", "--lr -1.0 cannot work"]),
+        (one("--lr -1"), ["configurations.a", "invalid --lr -1.0: must be above 0"]),
         (one("", common="--lr fast"), ["common", "fast"]),
         (one("--seed 1"), ["configurations.a has --seed", "list the seeds"]),
         (one("--run_name x"), ["configurations.a has --run"]),
@@ -116,15 +116,15 @@ def test_the_example_is_a_study_and_the_one_of_the_readme():
 def test_every_study_that_comes_along_can_be_run(path):
     for configuration in read_study(path).configurations:
         config, _ = resolve(configuration.given)
-        assert config.windows
+        assert config.optim.windows
 
 
 def test_the_study_of_the_recipe_compares_published_and_tuned_on_the_same_frames():
     study = read_study(LAUNCH / "recipe_study.toml")
     configs = {one.name: resolve(one.given)[0] for one in study.configurations}
-    assert (configs["published"].recipe, configs["tuned"].recipe) == ("published", "tuned")
-    assert {config.windows for config in configs.values()} == {50000}
-    assert {(config.select_on, config.validation) for config in configs.values()} == {
+    assert (configs["published"].optim.recipe, configs["tuned"].optim.recipe) == ("published", "tuned")
+    assert {config.optim.windows for config in configs.values()} == {50000}
+    assert {(config.selection.select_on, config.selection.validation) for config in configs.values()} == {
         ("validation", ("S4/Seq1", "S8/Seq2"))
     }
     assert study.other_windows == ()

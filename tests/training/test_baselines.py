@@ -1,11 +1,10 @@
 """The place of a finished run among runs of the recipes."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
-from glagcn.config.resolve import parse_command_line
+from glagcn.config.resolve import changed, parse_command_line
 from glagcn.training import baselines
 from glagcn.training.baselines import Place, place_of
 
@@ -18,7 +17,7 @@ TABLE = {
 @pytest.fixture
 def config(monkeypatch):
     monkeypatch.setitem(baselines.TABLES, "demo", TABLE)
-    config, _ = parse_command_line(["-d", "demo"])
+    config, _, _ = parse_command_line(["-d", "demo"])
     return config
 
 
@@ -41,14 +40,14 @@ def test_the_table_is_read_along_the_logarithm_of_the_windows(config, windows, t
 def test_runs_that_are_not_comparable_have_no_place(config):
     assert place_of(config, 999, 50.0, 200.0) is None
     for other in ({"dataset": "h36m"}, {"resume": "x.pt"}, {"debug": True}, {"max_steps": 3}):
-        assert place_of(replace(config, **other), 20_000, 50.0, 200.0) is None
+        assert place_of(changed(config, **other), 20_000, 50.0, 200.0) is None
 
 
 @pytest.mark.parametrize(("recipe", "error", "suspicious"), [
     ("tuned", 100, False), ("tuned", 105, True), ("published", 105, False), ("published", 261, False),
 ])  # fmt: skip
 def test_a_run_clearly_worse_than_the_tuned_recipe_that_it_follows_is_warned_of(config, recipe, error, suspicious):
-    text = place_of(replace(config, recipe=recipe), 10_000, error, 200.0).text()
+    text = place_of(changed(config, recipe=recipe), 10_000, error, 200.0).text()
     assert text.startswith("WARNING") == suspicious
     assert f"{error / 200:.0%} of the mean pose's error" in text
     assert "tuned leaves 40%, published 100%" in text

@@ -73,7 +73,7 @@ def test_where_no_window_fits_the_model_is_too_large():
     ],
 )
 def test_a_run_says_where_processes_are_idle(flags, batch_size, processes, expected):
-    config, _ = parse_command_line(["--dataset", "demo", *flags.split()])
-    text = spread_text(config, batch_size, SimpleNamespace(world_size=processes))
+    config, _, _ = parse_command_line(["--dataset", "demo", *flags.split()])
+    text = spread_text(config.optim, batch_size, SimpleNamespace(world_size=processes))
     assert all(part in text for part in expected), text
     assert ("WARNING" in text) == any("processes" in part or "of 16" in part for part in expected)

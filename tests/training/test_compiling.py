@@ -19,10 +19,10 @@ SIZES = frozenset({3})
 
 
 def stepper(*flags):
-    config, _ = parse_command_line(["--dataset", "demo", "--workers", "1", *flags])
+    config, _, _ = parse_command_line(["--dataset", "demo", "--workers", "1", *flags])
     torch.manual_seed(0)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4, sequence_layers=1, dropout=0.0)
-    return Stepper(config, Ranks(config), model, SIZES)
+    return Stepper(config.optim, Ranks(config.run.workers), model, SIZES)
 
 
 def batch(count):
@@ -59,8 +59,8 @@ class Compiler:
     ],
 )
 def test_auto_compiles_on_gpus(flags, device, expected):
-    config, _ = parse_command_line(["--dataset", "demo", *flags])
-    assert is_compiled(config, torch.device(device)) == expected
+    config, _, _ = parse_command_line(["--dataset", "demo", *flags])
+    assert is_compiled(config.optim, torch.device(device)) == expected
 
 
 def test_only_sizes_that_come_all_the_time_are_compiled(monkeypatch):
@@ -109,7 +109,7 @@ def test_neither_schedules_nor_the_last_batch_recompile(monkeypatch):
         graphs.append(graph)
         return graph
 
-    def compiled(module, config, device):
+    def compiled(module, optim, device):
         return torch.compile(module, dynamic=False, backend=backend)
 
     monkeypatch.setattr("glagcn.training.step.compiled", compiled)

@@ -114,10 +114,10 @@ def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most
 @pytest.mark.parametrize("form", FORMS)
 def test_steps_wait_for_nothing(fake, monkeypatch, form):
     monkeypatch.setattr(precision, "autocast", lambda config, device: nullcontext())  # which has no meta device
-    config, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
+    config, _, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
     model = model_of(form)
     with fake:
-        stepper, meter = Stepper(config, RANKS, model), Meter(RANKS, capacity=2, columns=2)
+        stepper, meter = Stepper(config.optim, RANKS, model), Meter(RANKS, capacity=2, columns=2)
         batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
         for _ in range(2):
             meter.add(*stepper.gradient(batch, share(6, 3, 0, 1)))

@@ -12,9 +12,9 @@ def test_ranger_goes_the_published_way(name):
     results = reference.results(name)
     inputs, target = (torch.from_numpy(results[part]) for part in ("input_2d", "target_3d"))
     model = reference.without_dropout(load_model(reference.checkpoint(name)))
-    config, _ = parse_command_line(["-d", "h36m", "--lr", str(results["ranger_lr"])])
-    assert config.optimizer == "ranger"
-    optimizer = build_optimizer(config, model)
+    config, _, _ = parse_command_line(["-d", "h36m", "--lr", str(results["ranger_lr"])])
+    assert config.optim.optimizer == "ranger"
+    optimizer = build_optimizer(config.optim, model)
     losses = []
     for _ in results["ranger_losses"]:
         loss = reference.mean_distance(model(inputs).center, target)
@@ -27,7 +27,7 @@ def test_ranger_goes_the_published_way(name):
 
 @pytest.mark.parametrize("optimizer", ["ranger", "muon", "adam"])
 def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
-    config, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
     start = [torch.arange(4.0), torch.arange(48.0).reshape(4, 4, 1, 3) / 48]
 
     def begin():
@@ -35,7 +35,7 @@ def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
         with torch.no_grad():
             for parameter, value in zip((model.bias, model.weight), start, strict=True):
                 parameter.copy_(value)
-        return [model.bias, model.weight], build_optimizer(config, model)
+        return [model.bias, model.weight], build_optimizer(config.optim, model)
 
     def steps(parameters, optimizer, numbers):
         for number in numbers:
@@ -59,13 +59,13 @@ def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
 
 @pytest.mark.parametrize(("optimizer", "expected"), [("ranger", False), ("muon", True), ("adam", True)])
 def test_what_decides_on_the_device_can_be_captured(optimizer, expected):
-    config, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
-    assert is_capturable(build_optimizer(config, torch.nn.Linear(4, 4))) == expected
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
+    assert is_capturable(build_optimizer(config.optim, torch.nn.Linear(4, 4))) == expected
 
 
 def test_a_state_from_another_device_leaves_adam_as_this_one_needs_it():
-    config, _ = parse_command_line(["-d", "h36m", "--optimizer", "adam"])
-    optimizer = build_optimizer(config, torch.nn.Linear(4, 4))
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", "adam"])
+    optimizer = build_optimizer(config.optim, torch.nn.Linear(4, 4))
     state = optimizer.state_dict()
     state["param_groups"][0]["capturable"] = True
     optimizer.load_state_dict(state)

@@ -7,20 +7,25 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.errors import UserError
 from glagcn.training.optim.schedule import (
     bn_momentum,
-    fitted,
     fitting_batch,
     learning_rate,
     planned_epochs,
     planned_steps,
     planned_windows,
 )
+from glagcn.training.setup import Selection, settle
 
 PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
 UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of 10 windows
 
 
 def config(line):
-    return parse_command_line(line.split())[0]
+    return parse_command_line(line.split()).config.optim
+
+
+def settled(line, **earlier):
+    selection = Selection(streamed=False, train=None, test=None, held_out=None, centers=np.arange(1000))
+    return settle(parse_command_line(line.split()).config, selection, "fp32", earlier, None)
 
 
 def test_published_decay_halves_every_fifth_epoch_instead():
@@ -66,11 +71,12 @@ def test_warmup_rises_over_the_first_windows_of_any_batch_size():
 
 
 def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
-    flat = config("-d 3dhp --schedule exponential --lr 1 --lr_final 1")
     for plan in (PLAN, EpochPlan(np.arange(1000), 50, "none", 0)):
-        run = fitted(flat, plan)
-        assert [learning_rate(run, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
-    assert fitted(config("-d 3dhp --warmup 5 --batch_size 100"), PLAN).warmup == 5
+        run = settled("-d 3dhp --schedule exponential --lr 1 --lr_final 1", batch_size=plan.batch_size)
+        assert [learning_rate(run.optim, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+    run = settled("-d 3dhp --warmup 5", batch_size=70, warmup=9)
+    assert (run.optim.warmup, run.optim.batch_size, run.optim.precision, run.data.stream) == (5, 70, "fp32", "off")
+    assert settled("-d 3dhp --windows 300000").optim.batch_size == 300
 
 
 @pytest.mark.parametrize(("windows", "batch"), [

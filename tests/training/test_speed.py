@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.config.config import Config
+from glagcn.config.resolve import resolve
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.floor import Peaks, training_cost
 from glagcn.model.network import LiftingNetwork
@@ -83,12 +83,17 @@ def ranks_of(device, rank=0, world_size=1):
     return SimpleNamespace(device=device, rank=rank, is_main=rank == 0, world_size=world_size, agree=agree, met=met)
 
 
+def small(**options):
+    given = {"dataset": "demo", "channels": 8, "frames": 3, "batch_size": 64, "epochs": 1}
+    return resolve(given | {"precision": "fp32"} | options)[0]
+
+
 def told_by(monkeypatch, ranks, rate, **options):
     """What a run of 1,000 windows an epoch says at `rate`, and the least seconds of a process's share of a step."""
     peaks = Peaks(flops=1e9, bytes=1e12)
     monkeypatch.setattr(speed, "measure_peaks", lambda device, precision: peaks)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 8)
-    config = Config(channels=8, frames=3, batch_size=64, epochs=1, **options)
+    config = small(**options)
     said = []
     plan = EpochPlan(np.arange(1000), 64, "none", seed=0)
     run_speed(config, ranks, plan, model, said.append).tell(rate, 0)
@@ -114,7 +119,7 @@ def test_the_other_ranks_measure_nothing_and_wait(monkeypatch):
     ranks = ranks_of("cpu", rank=1, world_size=2)
     monkeypatch.setattr(speed, "measure_peaks", None)
     plan = EpochPlan(np.arange(100), 64, "none", seed=0)
-    run_speed(Config(channels=8, frames=3, batch_size=64, epochs=1), ranks, plan, None, print)
+    run_speed(small(), ranks, plan, None, print)
     assert ranks.met == [1]
 
 

@@ -15,10 +15,10 @@ from glagcn.training.step import Stepper
 
 
 def stepper(*flags):
-    config, _ = parse_command_line(["--dataset", "demo", "--dropout", "0", "--workers", "1", *flags])
+    config, _, _ = parse_command_line(["--dataset", "demo", "--dropout", "0", "--workers", "1", *flags])
     torch.manual_seed(0)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config, Ranks(config), model)
+    stepper = Stepper(config.optim, Ranks(config.run.workers), model)
     stepper.model.eval()  # batch statistics would differ between a batch and its parts
     return stepper
 

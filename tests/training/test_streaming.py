@@ -75,10 +75,10 @@ def test_a_run_goes_on_as_it_began(demo):
 
 
 def test_a_run_of_an_older_version_was_not_streamed():
-    config, _ = parse_command_line(["-d", "demo"])
+    config, _, _ = parse_command_line(["-d", "demo"])
     held = to_dict(config)
     assert held.pop("stream") == "auto"
-    assert from_dict(held).stream == "off"
+    assert from_dict(held).data.stream == "off"
 
 
 def test_what_would_gather_frames_in_memory_is_refused(demo):
@@ -98,8 +98,10 @@ def test_chosen_subjects_are_streamed(demo, tmp_path):
 
 def test_other_views_and_held_out_frames_are_those_of_resident_frames(demo_root, small_blocks):
     def data(flag):
-        config, _ = parse_command_line(["-d", "demo", "--root_path", str(demo_root), "--frames", "9", "--stream", flag])
-        return load_data(config, Ranks(config), open_cache(Path(prepare_cache(config, print))))
+        config, _, _ = parse_command_line(
+            ["-d", "demo", "--root_path", str(demo_root), "--frames", "9", "--stream", flag]
+        )
+        return load_data(config, Ranks(config.run.workers), open_cache(Path(prepare_cache(config.data, print))))
 
     streamed, resident = data("on"), data("off")
     assert streamed.is_streamed

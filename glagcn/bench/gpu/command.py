@@ -24,7 +24,7 @@ from glagcn.bench.setting import Setting
 from glagcn.bench.synthetic_data import make_cache
 from glagcn.config.config import Config
 from glagcn.config.presets import tuned_rate
-from glagcn.config.resolve import to_dict
+from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
@@ -61,7 +61,7 @@ class Case:
 
     def config(self, config: Config) -> Config:
         """The options of `config` with this model and the largest batch."""
-        return replace(
+        return changed(
             config,
             channels=self.channels,
             frames=self.frames,
@@ -90,11 +90,11 @@ def run_gpu(config: Config, repeats: int, json_file: Path | None) -> str:
 def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file: Path | None = None) -> dict[str, Any]:
     """Every way of every case, on a GPU or for trial on a CPU; -> the report, which is written on the way."""
     began, longest = time.monotonic(), COMPILED_S
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_", ignore_cleanup_errors=True) as folder, cold(folder):
-        cache = make_cache(config.dataset, Path(folder))
-        peaks = {"training": measure_peaks(ranks.device, config.precision)}
+        cache = make_cache(config.data.dataset, Path(folder))
+        peaks = {"training": measure_peaks(ranks.device, config.optim.precision)}
         with precision.full_precision():
             peaks["float32"] = measure_peaks(ranks.device, "fp32")
         report = {

@@ -7,7 +7,6 @@ import copy
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from statistics import median
 from typing import Any
 
@@ -18,6 +17,7 @@ from torch.profiler import ProfilerActivity, profile
 from glagcn.bench.reference.steps import ReferenceStepper
 from glagcn.bench.reference.weights import reference_of
 from glagcn.bench.setting import Setting
+from glagcn.config.resolve import changed
 from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision
@@ -38,12 +38,12 @@ def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> 
     The first of `batches` is the one that the first step is taken of; all use the same compiled micro-batch.
     Raises UserError where compiling fails.
     """
-    config = replace(setting.config, compile="on" if compiled else "off")
-    device, most = setting.device, config.micro_batch
+    config = changed(setting.config, compile="on" if compiled else "off")
+    device, most = setting.device, config.optim.micro_batch
     _reset_peak(device)
     begin = time.perf_counter()
     sizes = frozenset(size for windows in batches for size in share(windows, most, 0, 1).sizes)
-    stepper = Stepper(config, setting.ranks, copy.deepcopy(setting.model), sizes)
+    stepper = Stepper(config.optim, setting.ranks, copy.deepcopy(setting.model), sizes)
     stepper.model.train()
     entries: list[dict[str, Any]] = []
     for windows in batches:
@@ -51,7 +51,7 @@ def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> 
 
         def step(batch: Batch = batch, mine: Any = mine) -> None:
             stepper.gradient(batch, mine)
-            stepper.apply(config.lr)
+            stepper.apply(config.optim.lr)
 
         first = None
         if not entries:
@@ -73,7 +73,7 @@ def measure_reference(setting: Setting, windows: int, tf32: bool) -> dict[str, A
         _reset_peak(device)
         begin = time.perf_counter()
         model, config = setting.model, setting.config
-        plain = ReferenceStepper(reference_of(model), config.lr, config.sequence_weight, model.target_frame)
+        plain = ReferenceStepper(reference_of(model), config.optim.lr, config.optim.sequence_weight, model.target_frame)
         batch = random_batch(model, windows, device)
 
         def step() -> None:
@@ -171,7 +171,9 @@ def cuda_peak(device: torch.device) -> int | None:
 
 def _floor(setting: Setting, windows: int) -> float:
     """The least seconds of a step in the precision of training, for the reference too: shares compare."""
-    return training_cost(setting.model, windows, precision.number_bytes(setting.config)).seconds(setting.peaks)
+    return training_cost(setting.model, windows, precision.number_bytes(setting.config.optim.precision)).seconds(
+        setting.peaks
+    )
 
 
 def _reset_peak(device: torch.device) -> None:

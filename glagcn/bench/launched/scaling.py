@@ -1,13 +1,14 @@
 """Scaling: what several processes of this machine achieve, and what many GPUs should."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
 from glagcn.bench.launched.processes import run_worker
 from glagcn.bench.setting import Setting
+from glagcn.config.resolve import changed
 
 MOST_PROCESSES = 4
 PREDICTED = (8, 64, 512)
@@ -58,13 +59,13 @@ def measure_scaling(setting: Setting) -> dict[str, Any]:
     cuda = setting.device.type == "cuda"
     most = torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0))
     counts = list(range(1, min(most, MOST_PROCESSES) + 1))
-    config = replace(setting.config, workers=1)
+    config = changed(setting.config, workers=1)
     rows = []
     for count in counts:
-        for kind, batch in (("weak", config.batch_size * count), ("strong", config.batch_size)):
+        for kind, batch in (("weak", config.optim.batch_size * count), ("strong", config.optim.batch_size)):
             if batch < count or (kind, count) == ("strong", 1):
                 continue
-            shared = replace(config, batch_size=batch, micro_batch=-(-batch // count))
+            shared = changed(config, batch_size=batch, micro_batch=-(-batch // count))
             answers = run_worker("steps", setting, shared, count)
             seconds = max(answer["seconds"] for answer in answers)
             rows.append({"kind": kind, "processes": count, "ms": 1000 * seconds, "rate": batch / seconds})

@@ -16,6 +16,7 @@ from glagcn.bench.launched.processes import run_worker
 from glagcn.bench.setting import Setting
 from glagcn.bench.synthetic_data import RepeatedMotion
 from glagcn.config.config import Config
+from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Split, open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.windows.block_plan import BlockPlan
@@ -42,12 +43,12 @@ def measure_streaming(setting: Setting) -> dict[str, Any]:
     answers: dict[str, list[dict[str, Any]]] = {name: [] for name in WAYS}
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:
         path = setting.data.cache.path
-        if setting.config.dataset == "3dhp":
+        if setting.config.data.dataset == "3dhp":
             path = Path(folder) / path.name
             write_cache(path, RepeatedMotion(COPIES))
         for _ in range(min(setting.repeats, MOST_REPEATS)):
             for name, way in WAYS.items():
-                config = replace(setting.config, stream=way["stream"], flip="none")
+                config = changed(setting.config, stream=way["stream"], flip="none")
                 how = {"cold": way.get("cold", False), "pieces": way.get("pieces", 1)}
                 answers[name] += run_worker("batches", setting, config, cache=str(path), **how)
     rates = {name: median(answer["rate"] for answer in given) for name, given in answers.items()}
@@ -76,8 +77,8 @@ def measure_batches(config: Config, path: Path, cold: bool, pieces: int) -> dict
 
     cold    begin with the file out of the page cache;  pieces  that every sequence is cut into.
     """
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     cache = open_cache(path)  # as training does: every checksum is compared
     cache = replace(cache, train=cut(cache.train, pieces))
     if cold:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from glagcn.config.resolve import changed
 from glagcn.distributed import launcher
 
 BEGIN = time.perf_counter()
@@ -37,14 +38,14 @@ def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     from glagcn.training.step import Stepper
 
     imported = time.perf_counter()
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     data = load_data(config, ranks, open_cache(path))
-    stepper = Stepper(config, ranks, build_model(config, data))
+    stepper = Stepper(config.optim, ranks, build_model(config, data))
     batch = data.train.windows(data.plan.batch(0, 0))
     count = len(batch.inputs)
-    stepper.gradient(batch, share(count, micro_batch(config, count), 0, 1))
-    norm = stepper.apply(config.lr)
+    stepper.gradient(batch, share(count, micro_batch(config.optim, count), 0, 1))
+    norm = stepper.apply(config.optim.lr)
     if norm is not None:
         norm.item()  # the device has finished
     return _times(imported) | {"peak_memory_bytes": peak_memory(ranks.device)}
@@ -66,22 +67,24 @@ def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     from glagcn.widths import target_frame
 
     imported = time.perf_counter()
-    device = Ranks(config).device
+    device = Ranks(config.run.workers).device
     cache = open_cache(path)
     skeleton, split = get_skeleton(cache.skeleton), cache.train
-    loader = ReferenceLoader(split, skeleton, config.frames)
+    loader = ReferenceLoader(split, skeleton, config.model.frames)
     pairs = [
         (info.name, start + center, flip)
         for flip in (False, True)
         for info, start in zip(split.sequences, split.starts.tolist(), strict=True)
         for center in range(info.length)
     ]
-    order = np.random.default_rng(config.seed).permutation(len(pairs))[: config.batch_size]
+    order = np.random.default_rng(config.optim.seed).permutation(len(pairs))[: config.optim.batch_size]
     chosen = [pairs[number] for number in order]
     ids = WindowIds(np.array([frame for _, frame, _ in chosen]), np.array([flip for *_, flip in chosen]))
-    form = {"sequence_layers": config.sequence_layers, "head": config.head, "dropout": config.dropout}
-    model = ReferenceModel(skeleton, config.widths, config.channels, **form).to(device)
-    stepper = ReferenceStepper(model, config.lr, config.sequence_weight, target_frame(config.frames, False))
+    form = {"sequence_layers": config.model.sequence_layers, "head": config.model.head, "dropout": config.model.dropout}
+    model = ReferenceModel(skeleton, config.model.widths, config.model.channels, **form).to(device)
+    stepper = ReferenceStepper(
+        model, config.optim.lr, config.optim.sequence_weight, target_frame(config.model.frames, False)
+    )
     stepper.step(Batch(*(part.to(device) for part in loader.batch(ids))))
     return _times(imported) | {"peak_memory_bytes": peak_memory(device)}
 
@@ -97,19 +100,19 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     from glagcn.training.setup import build_model, load_data
     from glagcn.training.step import Stepper
 
-    ranks = Ranks(config)
-    config = precision.set_up(config, ranks.device)
+    ranks = Ranks(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     data = load_data(config, ranks, open_cache(path, verify=False))
-    stepper = Stepper(config, ranks, build_model(config, data), step_sizes(config, data.plan))
+    stepper = Stepper(config.optim, ranks, build_model(config, data), step_sizes(config.optim, data.plan))
     whole = data.plan.batch(0, 0)
     count = len(whole.frames)
-    mine = share(count, micro_batch(config, count), ranks.rank, ranks.world_size)
+    mine = share(count, micro_batch(config.optim, count), ranks.rank, ranks.world_size)
     batch = data.train.windows(whole.part(mine.begin, mine.end))
     stepper.model.train()
 
     def step() -> None:
         stepper.gradient(batch, mine)
-        stepper.apply(config.lr)
+        stepper.apply(config.optim.lr)
 
     elapsed = interleaved({"step": step}, repeats, ranks.device, warm_up=2)["step"]
     answer = {"rank": ranks.rank, "seconds": elapsed, "windows": len(whole.frames)}

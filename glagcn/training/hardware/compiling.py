@@ -5,21 +5,21 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from glagcn.config.config import Config
+from glagcn.config.config import OptimConfig
 from glagcn.distributed.ranks import Ranks
 
 TIMES = 3  # CUDA graphs: the first run warms up, the second is recorded, the third replays
 
 
-def is_compiled(config: Config, device: torch.device) -> bool:
+def is_compiled(optim: OptimConfig, device: torch.device) -> bool:
     """Whether --compile asks for it on this device."""
-    return config.compile == "on" or (config.compile == "auto" and device.type == "cuda")
+    return optim.compile == "on" or (optim.compile == "auto" and device.type == "cuda")
 
 
-def compiled(module: nn.Module, config: Config, device: torch.device) -> Callable:
+def compiled(module: nn.Module, optim: OptimConfig, device: torch.device) -> Callable:
     """`module`, compiled for inputs of fixed sizes at their first call; on CUDA as CUDA graphs, which launch a whole
     pass at once."""
-    if config.deterministic:
+    if optim.deterministic:
         # Do not let timings choose kernels that add up in another order.  Newer releases of PyTorch have it.
         import torch._inductor.config as inductor
 

@@ -65,11 +65,14 @@ def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: LiftingNetwo
     floor, each = 0.0, -(-plan.batch_size // ranks.world_size)
     with ranks.agree():
         if ranks.is_main:
-            peaks = measure_peaks(ranks.device, config.precision)
-            floor = training_cost(model, each, precision.number_bytes(config)).seconds(peaks) / plan.batch_size
-    flags = f"--channel {config.channels} --frames {config.frames} --batch_size {each}"
+            peaks = measure_peaks(ranks.device, config.optim.precision)
+            floor = (
+                training_cost(model, each, precision.number_bytes(config.optim.precision)).seconds(peaks)
+                / plan.batch_size
+            )
+    flags = f"--channel {config.model.channels} --frames {config.model.frames} --batch_size {each}"
     advice = f"`glagcn bench step --profile {flags}` shows what a step spends its time on"
-    windows = plan.windows_until(last_step(config, plan))
+    windows = plan.windows_until(last_step(config.optim, plan))
     return Speed(floor, windows, say, advice if ranks.device.type == "cuda" else "")
 
 

@@ -3,11 +3,11 @@
 import torch
 from torch import Tensor, nn
 
-from glagcn.config.config import Config
+from glagcn.config.config import OptimConfig
 from glagcn.training.optim.muon import Muon, split
 
 
-def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
+def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser that --optimizer names, for a model that is on its device.
 
     adam    Adam with amsgrad, betas 0.9 and 0.999 (the published 3DHP script).
@@ -16,17 +16,17 @@ def build_optimizer(config: Config, model: nn.Module) -> torch.optim.Optimizer:
             Human3.6M and HumanEva-I scripts).
     muon    orthogonalised momentum for the weights of layers, Adam for the rest (the tuned recipe).
     """
-    if config.optimizer == "muon":
-        return Muon(*split(model), lr=config.lr)
-    if config.optimizer == "ranger":
+    if optim.optimizer == "muon":
+        return Muon(*split(model), lr=optim.lr)
+    if optim.optimizer == "ranger":
         from pytorch_optimizer import Ranger  # takes seconds to import
 
         return Ranger(
-            model.parameters(), lr=config.lr, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, n_sma_threshold=5,
+            model.parameters(), lr=optim.lr, betas=(0.95, 0.999), eps=1e-5, k=6, alpha=0.5, n_sma_threshold=5,
             use_gc=False, degenerated_to_sgd=True,
         )  # fmt: skip
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
-    adam = torch.optim.Adam(model.parameters(), lr=config.lr, amsgrad=True, fused=True, capturable=on_cuda)
+    adam = torch.optim.Adam(model.parameters(), lr=optim.lr, amsgrad=True, fused=True, capturable=on_cuda)
     # A state brings the options of its own run, perhaps of another device.
     adam.register_load_state_dict_post_hook(lambda loaded: _set_capturable(loaded, on_cuda))
     return adam
