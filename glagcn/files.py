@@ -10,7 +10,7 @@ from typing import BinaryIO
 from glagcn.errors import UserError
 
 
-def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> Path:
+def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
     """Calls `write` with a temporary file beside `path`, then renames it to `path`; returns the path.
 
     A reader, or a run that is killed at any moment, finds the old file or the new one, never a part.  The folder is
@@ -23,6 +23,11 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], N
             write(file)
 
     return replace_atomically(path, fill)
+
+
+def write_text(path: Path, text: str) -> None:
+    """`write_atomically` of text in UTF-8."""
+    write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None]) -> Path:

@@ -103,7 +103,7 @@ HUMANEVA_JOINTS = (
     "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
     "head",
 )  # fmt: skip
-HUMANEVA_SIDES = {"left": (2, 3, 4, 8, 9, 10), "right": (5, 6, 7, 11, 12, 13)}
+HUMANEVA_LEFT, HUMANEVA_RIGHT = (2, 3, 4, 8, 9, 10), (5, 6, 7, 11, 12, 13)
 
 # The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unattached.
 # Published weights only make sense with them; our own training uses the tree.
@@ -148,7 +148,8 @@ SKELETONS = {
             joints=HUMANEVA_JOINTS,
             parents=HUMANEVA_PARENTS,
             links=HUMANEVA_PUBLISHED_LINKS,
-            **HUMANEVA_SIDES,
+            left=HUMANEVA_LEFT,
+            right=HUMANEVA_RIGHT,
         ),
         Skeleton(
             name="humaneva15_coco17",
@@ -156,14 +157,16 @@ SKELETONS = {
             parents=HUMANEVA_PARENTS,
             links=HUMANEVA_COCO_LINKS,
             joint_map=COCO_TO_HUMANEVA,
-            **HUMANEVA_SIDES,
+            left=HUMANEVA_LEFT,
+            right=HUMANEVA_RIGHT,
         ),
         Skeleton(
             name="humaneva15_tree",
             joints=HUMANEVA_JOINTS,
             parents=HUMANEVA_PARENTS,
             links=tree_links(HUMANEVA_PARENTS),
-            **HUMANEVA_SIDES,
+            left=HUMANEVA_LEFT,
+            right=HUMANEVA_RIGHT,
         ),
     )
 }  # fmt: skip

@@ -70,7 +70,7 @@ def _neighbours(frames: int) -> list[int]:
     for width in (3, 5, 7):
         for n in lengths:  # which grows while it is read: every length times 1, width, width^2, ...
             if n * width <= most:
-                lengths.append(n * width)
+                lengths.append(n * width)  # noqa: PERF401
     lengths = sorted(n for n in lengths if n >= 3)
     below = [n for n in lengths if n < frames]
     above = [n for n in lengths if n > frames]

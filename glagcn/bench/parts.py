@@ -104,7 +104,7 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
             skeleton,
             frames,
             frame=setting.model.target_frame,
-            batch_size=setting.config.optim.batch_size,
+            batch_size=setting.data.plan.batch_size,
         )
 
     with precision.full_precision():

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.bench.profile import profile_lines
-from glagcn.files import write_atomically
+from glagcn.files import write_text
 
 HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "GB/s", "peak GB")
 
@@ -37,7 +37,7 @@ def columns(rows: list[tuple[str, ...]]) -> list[str]:
 def write_report(report: dict[str, Any], path: Path) -> None:
     """Write the report as JSON; the file appears whole or not at all.  Raises UserError where it cannot."""
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda file: file.write(text.encode()))
+    write_text(path, text)
 
 
 def _row(part: str, result: dict[str, Any]) -> tuple[str, ...]:

@@ -70,9 +70,9 @@ def _read(path: Path) -> Any:
         with zipfile.ZipFile(path) as archive:
             damaged = archive.testzip()  # torch.load does not compare checksums
         if damaged:
-            raise ValueError(f"the checksum of {damaged} does not fit")
+            raise ValueError(f"the checksum of {damaged} does not fit")  # noqa: TRY301
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file makes it raise anything at all
+    except Exception as error:  # a damaged or hostile file makes it raise anything at all  # noqa: BLE001
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UserError(
             f"{path} cannot be read as a checkpoint ({reason}); is it complete? Copy it again or use another"

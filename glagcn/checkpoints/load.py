@@ -55,7 +55,7 @@ def load_trained(config: Config, origin: dict[str, str], own_poses: bool = False
             f"--resume {config.run.resume} starts a training, and --evaluate and --render do not train; leave it out, "
             "or name the checkpoint with --evaluate"
         )
-    path = find_checkpoint(config, "--evaluate", config.run.evaluate)
+    path = find_checkpoint(config, "--evaluate", config.run.evaluate or "best.pt")
     content = checkpoint.load_ours(path)
     data_skeleton = None if own_poses else skeleton_of(config.data.dataset, config.data.keypoints)
     if content:

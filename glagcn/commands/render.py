@@ -1,10 +1,11 @@
 """`main_sagcn_gpus.py --render`: one sequence lifted, drawn as an animation, and its coordinates written."""
 
-from collections.abc import Iterator
-from contextlib import closing, nullcontext
+from collections.abc import Generator, Iterator
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 
@@ -32,6 +33,7 @@ from glagcn.runs.log import RunLog
 from glagcn.skeleton import get_skeleton
 
 USUAL_CHECKPOINT = "best.pt"
+Pictures = Generator[np.ndarray, None, None]
 
 
 def render(config: Config, drawing: RenderConfig, origin: dict[str, str], ranks: Ranks) -> None:
@@ -74,7 +76,7 @@ def _render(config: Config, drawing: RenderConfig, model: LiftingNetwork, cache:
     if config.run.dry_run:
         return
     clip = _lift(model, subject, frames, config.data.test_flip, log)
-    if clip.target is not None and np.isfinite(clip.errors).any():
+    if clip.errors is not None and np.isfinite(clip.errors).any():
         log.say(f"MPJPE of the frames shown: {np.nanmean(clip.errors):.1f} mm")
     if drawing.export:
         write_poses(Path(drawing.export), clip, subject.name, fps)
@@ -88,9 +90,9 @@ def _find_subject(
 ) -> Subject:
     if cache is None:
         return keypoint_subject(
-            Path(drawing.keypoints),
+            Path(drawing.keypoints or ""),
             model.skeleton.num_input_joints,
-            drawing.image_size,
+            cast(tuple[int, int] | None, drawing.image_size),
             drawing.fps,
             video,
             log.say,
@@ -123,7 +125,7 @@ def _lift(model: LiftingNetwork, subject: Subject, frames: np.ndarray, flip: boo
 
 def _animate(drawing: RenderConfig, clip: Clip, video: Video | None, fps: float, log: RunLog) -> None:
     """Draw the clip over the video and write --viz-output."""
-    path = Path(drawing.output)
+    path = Path(drawing.output or "")
     if video and video.size != clip.image_size:
         found, wanted = ("x".join(map(str, size)) for size in (video.size, clip.image_size))
         log.say(f"{video.path} is {found}, the 2D poses are for {wanted}: scaled to fit")
@@ -137,10 +139,10 @@ def _animate(drawing: RenderConfig, clip: Clip, video: Video | None, fps: float,
     log.say(f"Wrote {path}: {len(clip.frames)} frames of {'x'.join(map(str, animation.size_px))}")
 
 
-def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None, log: RunLog) -> Iterator[np.ndarray]:
+def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None, log: RunLog) -> Pictures:
     """The pictures of all frames, one after the other; closing it ends the reading of the video."""
     count = len(animation.clip.frames)
-    film = nullcontext(repeat(None))
+    film: AbstractContextManager[Iterator[np.ndarray | None]] = nullcontext(repeat(None))
     if video:
         film = closing(video.frames(animation.image_box, drawing.skip, drawing.downsample))
     with film as images:

@@ -44,8 +44,8 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     selection = select_data(config, ranks, cache)
     earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder))
-    check_batch(config.optim.batch_size, ranks.world_size)
     data = load_data(config, ranks, cache, selection)
+    check_batch(data.plan.batch_size, ranks.world_size)
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     if config.run.dry_run:
@@ -81,8 +81,9 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
                 folder,
                 log,
             )
-            if content or (start and start.content):
-                trainer.restore(content or start.content)
+            state = content or (start.content if start else None)
+            if state:
+                trainer.restore(state)
             trainer.run()
             _conclude(trainer, results_folder(config, folder))
         finally:

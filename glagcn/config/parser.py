@@ -102,5 +102,5 @@ class _Refuse(argparse.Action):
         super().__init__(default=argparse.SUPPRESS, **settings)
         self.reason = reason
 
-    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:
+    def __call__(self, parser: argparse.ArgumentParser, *_: Any, **__: Any) -> NoReturn:  # noqa: ARG002
         raise UserError(f"{self.option_strings[0]} has no meaning here: {self.reason}")

@@ -37,9 +37,10 @@ def prepare_3dhp(
         raise UserError("pass either --raw DIR (the official release) or --npz DIR (the npz pair), and not both")
     check_choices(annotation or "univ", cameras)
     folder = raw or npz
+    assert folder is not None
     if not folder.is_dir():
         raise UserError(f"{folder} is no folder; pass the folder that holds the files")
-    source = release_in(raw, annotation or "univ", cameras) if raw else pair_in(npz, annotation, cameras)
+    source: Source = release_in(raw, annotation or "univ", cameras) if raw else pair_in(folder, annotation, cameras)
     usual = cache_name(source.dataset, source.keypoints, source.annotation)
     path = out or folder / _name_with_cameras(usual, cameras)
     _check_out(path, cache_name("3dhp", "gt", "univ"))

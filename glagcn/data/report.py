@@ -8,7 +8,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import KNOWN_VALID_FRAMES, TRAIN_SEQ
 
 def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
     """A table of the sequences of a split, the cameras of one take in one row, with a total."""
-    rows = [("sequence", "frames", "cameras", "cut", "fps", "image", "valid")]
+    rows: list[tuple] = [("sequence", "frames", "cameras", "cut", "fps", "image", "valid")]
     takes: dict[str, list[int]] = {}
     for i, info in enumerate(split.sequences):
         takes.setdefault(info.name.partition("/cam")[0], []).append(i)
@@ -23,7 +23,7 @@ def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
 
 def subject_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
     """A table of the subjects of a split, for data sets of many takes; frames are those of one camera."""
-    rows = [("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")]
+    rows: list[tuple] = [("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")]
     for subject in dict.fromkeys(info.subject for info in split.sequences):
         infos = [info for info in split.sequences if info.subject == subject]
         takes = {info.name.partition("/cam")[0]: info.length for info in infos}

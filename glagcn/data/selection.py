@@ -70,8 +70,8 @@ def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, 
         train,
         sequences=tuple(train.sequences[number] for number in numbers),
         starts=train.starts[numbers],
-        pixels=FileRows(train.pixels),
-        millimetres=FileRows(train.millimetres),
+        pixels=FileRows(train.pixels),  # type: ignore[arg-type]  # rows of a file, which StreamedStore reads
+        millimetres=FileRows(train.millimetres),  # type: ignore[arg-type]
     )
 
 

@@ -115,7 +115,8 @@ class Ranks:
         known = inspect.signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         devices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True, **{buffers: False})
+        settings: dict[str, Any] = {buffers: False}
+        return DistributedDataParallel(module, devices, gradient_as_bucket_view=True, **settings)
 
     def close(self) -> None:
         """Leave the process group; without it a finished run may exit non-zero.

@@ -11,7 +11,7 @@ from glagcn.data.cache.reader import Cache
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmark import Evaluation
 from glagcn.evaluation.benchmarks import suite_of_figures
-from glagcn.files import write_atomically
+from glagcn.files import write_text
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -22,7 +22,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     evaluation.suite.write(evaluation, folder)
     result = _without_nan(evaluation.figures | about)
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
-    write_atomically(folder / "result.json", lambda file: file.write(text.encode()))
+    write_text(folder / "result.json", text)
     return result
 
 

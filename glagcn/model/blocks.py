@@ -14,7 +14,7 @@ joints are padded with zeros to a multiple of 8 where a product runs over them (
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -22,11 +22,17 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from glagcn.model.dropout import Dropout
-from glagcn.model.norm import BatchNorm
+from glagcn.model.norm import BatchNorm, Folded
 from glagcn.widths import TEMPORAL_KERNEL
 
 NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
 ALIGNMENT = 8  # numbers of bfloat16 in 16 bytes
+
+
+class Conv(nn.Conv2d):
+    """A 2D convolution with a bias."""
+
+    bias: nn.Parameter
 
 
 class SubsetMix(nn.Module):
@@ -45,13 +51,18 @@ class ConvNorm(nn.Sequential):
     """
 
     def __init__(self, in_channels: int, out_channels: int):
-        super().__init__(nn.Conv2d(in_channels, out_channels, 1), BatchNorm(out_channels))
-        self[0].bias.requires_grad_(False)
+        super().__init__(Conv(in_channels, out_channels, 1), BatchNorm(out_channels))
+        self.conv.bias.requires_grad_(False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Features [N,C,T,V] to features [N,C',T,V]."""
-        conv, norm = self
+        conv, norm = self.conv, cast(BatchNorm | Folded, self[1])
         return norm(F.conv2d(x, matching(conv.weight, x), norm.left(conv.bias)), conv.bias)
+
+    @property
+    def conv(self) -> Conv:
+        """The convolution."""
+        return cast(Conv, self[0])
 
 
 class AdaptiveGraphConv(nn.Module):
@@ -68,18 +79,18 @@ class AdaptiveGraphConv(nn.Module):
         self.embed_channels = out_channels // 4 or 3
         self.mixes_first = out_channels < in_channels
         self.free_graph = nn.Parameter(torch.full((NUM_SUBSETS, num_joints, num_joints), 1e-6))
-        self.embed = nn.Conv2d(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
+        self.embed = Conv(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
         self.mix = SubsetMix(in_channels, out_channels)
-        self.bn = BatchNorm(out_channels)
+        self.bn: BatchNorm | Folded = BatchNorm(out_channels)
         self.dropout = Dropout(dropout)
         self.skip = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """`padded` features [N,C,T,P] and the fixed graph A [3,V,V] to features [N,C',T,V]."""
         v = adjacency.shape[-1]
-        *rows, mixed = self._embedded(x)
+        theta, phi, offset, mixed = self._embedded(x)
         # A column of a graph is a receiving joint, so its transpose gathers.
-        graph = self._attention(*rows, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
+        graph = self._attention(theta, phi, offset, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
         bias = self.mix.bias.sum(0)
         mixed = self._aggregate_mixed(mixed, graph) if self.mixes_first else self._mix_aggregated(x, graph, bias)
         return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
@@ -207,9 +218,9 @@ class AGCN(nn.Module):
         self.coordinates = coordinates
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
         # Its weight is published as [C',C,1,9], frames last.
-        self.temporal = nn.Conv2d(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
+        self.temporal = Conv(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
         self.temporal.bias.requires_grad_(False)  # see ConvNorm
-        self.bn = BatchNorm(out_channels)
+        self.bn: BatchNorm | Folded = BatchNorm(out_channels)
         self.dropout = Dropout(last_dropout)
         self.residual: nn.Module | None = None
         if residual:
@@ -224,7 +235,7 @@ class AGCN(nn.Module):
         weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
         if not _is_plain(x):
             weight = weight.contiguous(memory_format=torch.channels_last)
-        stride, padding = (self.temporal.stride[1], 1), (self.temporal.padding[1], 0)
+        stride, padding = (self.temporal.stride[1], 1), (TEMPORAL_KERNEL // 2, 0)
         x = self.bn(F.conv2d(x, weight, self.bn.left(bias), stride, padding), bias)
         if skip is not None:
             x = x.add_(skip)

@@ -5,7 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import AGCN, AdaptiveGraphConv, ConvNorm, SubsetMix
+from glagcn.model.blocks import AGCN, AdaptiveGraphConv, Conv, ConvNorm, SubsetMix
 from glagcn.model.network import LiftingNetwork
 from glagcn.model.norm import BatchNorm, Folded
 
@@ -27,13 +27,14 @@ def folded(model: LiftingNetwork) -> LiftingNetwork:
             _fold(module.temporal, module.bn)
             module.bn = Folded()
         elif isinstance(module, ConvNorm):
-            _fold(*module)
+            _fold(module.conv, module[1])
             module[1] = Folded()
     return result
 
 
-def _fold(layer: nn.Conv2d | SubsetMix, norm: BatchNorm) -> None:
+def _fold(layer: Conv | SubsetMix, norm: nn.Module) -> None:
     """Scale and shift what `layer` computes as `norm` would; a SubsetMix adds up three biases."""
+    assert isinstance(norm, BatchNorm), "a model is folded once"
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale
     bias = layer.bias.double() * scale

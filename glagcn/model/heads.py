@@ -53,14 +53,10 @@ class JointHead(nn.Module):
         """Features [N,C,T,V] to positions [N,T,V,3] in metres."""
         x = x.permute(0, 2, 3, 1).to(next(self.parameters()).dtype)
         with full_precision(x):
-            if self.unshared is None:
-                return self._shared(x)
-            if self.shared is None:
-                return self.unshared(x)
-            return self.mix * self.unshared(x) + (1 - self.mix) * self._shared(x)
-
-    def _shared(self, x: Tensor) -> Tensor:
-        return _outputs(x, self.shared.weight.t(), self.shared.bias)
+            outputs = [] if self.unshared is None else [self.unshared(x)]
+            if self.shared is not None:
+                outputs.append(_outputs(x, self.shared.weight.t(), self.shared.bias))
+            return outputs[0] if len(outputs) == 1 else self.mix * outputs[0] + (1 - self.mix) * outputs[1]
 
 
 class SequenceHead(nn.Module):

@@ -1,13 +1,15 @@
 """Where training starts: the published initialisation, and the one that learns faster."""
 
 import math
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import NUM_SUBSETS, AdaptiveGraphConv, SubsetMix
+from glagcn.model.blocks import NUM_SUBSETS, AdaptiveGraphConv, Conv, SubsetMix
 from glagcn.model.heads import JointHead, UnsharedLinear
 from glagcn.model.norm import BatchNorm
+from glagcn.skeleton import Skeleton
 
 OUTPUT_SCALE = 0.1  # of the output layers' weights in the tuned start.
 
@@ -21,7 +23,7 @@ def init_published(model: nn.Module) -> None:
     starts them.
     """
     for module in model.modules():
-        if isinstance(module, nn.Conv2d):
+        if isinstance(module, Conv):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(module.bias)
         elif isinstance(module, SubsetMix):
@@ -35,11 +37,11 @@ def init_published(model: nn.Module) -> None:
             # Published as six convolutions: the fan-out of each is a sixth of the fused one's.
             nn.init.normal_(module.embed.weight, std=math.sqrt(2 / module.embed_channels))
             nn.init.constant_(module.free_graph, 1e-6)
-            nn.init.constant_(module.bn.weight, 1e-6)
+            nn.init.constant_(cast(BatchNorm, module.bn).weight, 1e-6)
 
 
 @torch.no_grad()
-def init_tuned(model: nn.Module, mean_pose: Tensor) -> None:
+def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
     """Start as published, but with graph convolutions that act from the first step, at the mean training pose.
 
     mean_pose   [V,3] metres relative to the root, the mean over the training frames.
@@ -47,13 +49,13 @@ def init_tuned(model: nn.Module, mean_pose: Tensor) -> None:
     mean pose as its bias.  A shared layer has one bias for all joints: the best it can do is the mean over joints.
     Raises ValueError when mean_pose has another shape.
     """
-    expected = (model.skeleton.num_joints, 3)
+    expected = (skeleton.num_joints, 3)
     if tuple(mean_pose.shape) != expected:
-        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {model.skeleton.name}")
+        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {skeleton.name}")
     init_published(model)
     for module in model.modules():
         if isinstance(module, AdaptiveGraphConv):
-            nn.init.ones_(module.bn.weight)
+            nn.init.ones_(cast(BatchNorm, module.bn).weight)
         elif isinstance(module, JointHead):
             _start_at(module, mean_pose)
 

@@ -45,6 +45,10 @@ class LiftingNetwork(nn.Module):
     Starts with the published initialisation.  Raises UserError on widths, head or graph that cannot be.
     """
 
+    adjacency: Tensor
+    joint_map: Tensor | None
+    others: Tensor
+
     def __init__(
         self,
         skeleton: Skeleton,

@@ -15,6 +15,14 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     sums over all batches of a step into the running statistics (`RunningStatistics`).
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+    num_batches_tracked: Tensor
+    momentum: float
+    share: Tensor
+    batch_mean: Tensor
+    batch_var: Tensor
+
     def accumulate(self, share: Tensor) -> None:
         """From now on add up what batches have.
 
@@ -46,8 +54,9 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
-    def left(self, bias: Tensor) -> None:
+    def left(self, bias: Tensor) -> Tensor | None:  # noqa: ARG002
         """What of its bias the layer before is left to add: nothing."""
+        return None
 
     def _check_input_dim(self, x: Tensor) -> None:
         """Any number of dimensions will do."""
@@ -56,10 +65,10 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 class Folded(nn.Module):
     """In place of a BatchNorm that is part of the layer before it: does nothing."""
 
-    def left(self, bias: Tensor) -> Tensor:
+    def left(self, bias: Tensor) -> Tensor | None:
         """What of its bias the layer before is left to add: all of it."""
         return bias
 
-    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: ARG002
         """x itself."""
         return x

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
 
 from glagcn.rendering.figures import PREDICTED, side_of
 from glagcn.rendering.projection import floor_lines, frame_box, screen_matrix, upright_matrix
@@ -73,7 +75,7 @@ class Animation:
         self._figure = Figure(figsize=(self.size_px[0] / DPI, side / DPI), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self._figure)
         self.axes = {title: self._add_axes(number, len(titles), title) for number, title in enumerate(titles)}
-        self._image = None
+        self._image: AxesImage | None = None
         self._words = {title: self._add_words(title) for title in titles}
         self._bones = {title: self._add_bones(title) for title in titles}
         self._screen = self._project(clip.predicted), None if clip.target is None else self._project(clip.target)
@@ -105,14 +107,14 @@ class Animation:
     def _update(self, index: int, image: np.ndarray | None) -> dict[str, list[Artist]]:
         """Set the artists of a frame; -> those to draw, by panel."""
         clip, (predicted, target) = self.clip, self._screen
-        behind = []
-        if image is not None:
+        behind: list[Artist] = []
+        if image is not None and self._image is not None:
             self._image.set_data(image)
             behind = [self._image]
         self._words["2D input"].set_text(f"frame {clip.frames[index]}")
         self._set_bones("2D input", clip.drawn_pixels[index], None)
         self._set_bones("Prediction", predicted[index, :, :2], predicted[index, :, 2])
-        if target is not None:
+        if target is not None and clip.errors is not None:
             error = clip.errors[index]
             self._words["Prediction"].set_text(f"error {error:.1f} mm" if np.isfinite(error) else "error unknown")
             self._set_bones("Ground truth", target[index, :, :2], target[index, :, 2])
@@ -132,7 +134,7 @@ class Animation:
             edges = (1 - EDGE) / 2 * ends.sum(axis=1, keepdims=True) + EDGE * ends
             segments = np.stack([edges, ends], axis=1)[order].reshape(-1, 2, 2)
             shades = [shade for bone in order for shade in ("white", colours[bone])]
-        self._bones[title].set_segments(segments)
+        self._bones[title].set_segments(list(segments))
         self._bones[title].set_color(shades)
 
     @cached_property
@@ -155,7 +157,7 @@ class Animation:
         )
         return axes
 
-    def _add_words(self, title: str) -> Artist:
+    def _add_words(self, title: str) -> Text:
         place = self.axes[title].get_position()
         return self._figure.text(
             (place.x0 + place.x1) / 2, 0.89, "", ha="center", va="center", fontsize=2.2 * self._unit, color=WORDS,
@@ -166,7 +168,8 @@ class Animation:
         count = len(self._bone_table[0])
         widths = [0.8] * count + [0.45] * count if title == "2D input" else [1.1, 0.7] * count  # as _set_bones orders
         bones = LineCollection([], linewidths=np.array(widths) * self._unit, capstyle="round", animated=True, zorder=3)
-        return self.axes[title].add_collection(bones, autolim=False)
+        self.axes[title].add_collection(bones, autolim=False)
+        return bones
 
     def _set_up_image(self) -> None:
         """The 2D panel: image coordinates, y down, the image's place filled lightly."""

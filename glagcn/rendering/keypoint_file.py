@@ -43,14 +43,15 @@ def read_keypoints(path: Path, joints: int, say: Callable[[str], None]) -> Keypo
     pixels = _poses(path, arrays, joints)
     if pixels.shape[2] == 3:
         say(f"{path}: the third value of every joint is taken for a confidence, which is not used")
-    size, fps = arrays.get("image_size"), arrays.get("fps")
-    if size is not None:
-        _expect(path, "image_size", size, size.size == 2, "width and height, in pixels")
-        size = tuple(int(value) for value in size.ravel())
-    if fps is not None:
-        _expect(path, "fps", fps, fps.size == 1, "one number")
-        fps = float(fps.ravel()[0])
-    return Keypoints(pixels[..., :2].astype(np.float32), size, fps)
+    image_size, fps = None, None
+    if (found := arrays.get("image_size")) is not None:
+        _expect(path, "image_size", found, found.size == 2, "width and height, in pixels")
+        width, height = found.ravel()
+        image_size = int(width), int(height)
+    if (found := arrays.get("fps")) is not None:
+        _expect(path, "fps", found, found.size == 1, "one number")
+        fps = float(found.ravel()[0])
+    return Keypoints(pixels[..., :2].astype(np.float32), image_size, fps)
 
 
 def keypoint_subject(

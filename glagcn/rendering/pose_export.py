@@ -3,7 +3,7 @@
 import csv
 import io
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -43,7 +43,7 @@ def write_poses(path: Path, clip: Clip, name: str, fps: float) -> None:
 
 def _write_npz(file: BinaryIO, clip: Clip, name: str, fps: float) -> None:
     width, height = clip.image_size
-    arrays = {
+    arrays: dict[str, Any] = {
         "frames": clip.frames.astype(np.int64),
         "joints": np.array(clip.skeleton.joints),
         "parents": np.array(clip.skeleton.parents, dtype=np.int64),
@@ -57,7 +57,7 @@ def _write_npz(file: BinaryIO, clip: Clip, name: str, fps: float) -> None:
     np.savez_compressed(file, **arrays)
 
 
-def _write_csv(file: BinaryIO, clip: Clip, name: str, fps: float) -> None:
+def _write_csv(file: BinaryIO, clip: Clip, name: str, fps: float) -> None:  # noqa: ARG001
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     table = csv.writer(text, lineterminator="\n")
     true = [] if clip.target is None else ["true_x_mm", "true_y_mm", "true_z_mm"]

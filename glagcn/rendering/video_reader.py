@@ -2,7 +2,7 @@
 
 import re
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +25,7 @@ class Video:
     size: tuple[int, int]
     fps: float
 
-    def frames(self, size: tuple[int, int], skip: int = 0, step: int = 1) -> Iterator[np.ndarray]:
+    def frames(self, size: tuple[int, int], skip: int = 0, step: int = 1) -> Generator[np.ndarray, None, None]:
         """Every `step`-th frame from number `skip` on, scaled to `size` (width, height): [h,w,3] uint8.
 
         Frames are those that the file stores, whatever their times: poses are numbered by them.  Close the iterator to
@@ -36,6 +36,7 @@ class Video:
         output = ("-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
         command = ("-v", "error", "-i", _as_file(self.path), "-map", "0:v:0", "-vf", filters, *output)
         with ffmpeg(*command, stdout=subprocess.PIPE) as process:
+            assert process.stdout is not None
             while len(data := process.stdout.read(width * height * 3)) == width * height * 3:
                 yield np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
 

@@ -74,6 +74,7 @@ def _write_mp4(path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int]
     # yuv420p and the index at the front: what browsers and slides play.
     codec = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-b:v", f"{bitrate}k", "-movflags", "+faststart", "-f", "mp4")
     with ffmpeg("-y", "-v", "error", *source, *codec, f"file:{path}", stdin=subprocess.PIPE) as process:
+        assert process.stdin is not None
         for picture in pictures:
             try:
                 process.stdin.write(np.ascontiguousarray(picture).data)

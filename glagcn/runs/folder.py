@@ -19,7 +19,7 @@ from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
-from glagcn.files import write_atomically
+from glagcn.files import write_text
 from glagcn.runs.lock import ELSEWHERE, RunLock
 
 # The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
@@ -77,7 +77,7 @@ class RunFolder:
                     f"another process has begun a run in {self.path} just now; the same command goes on from it"
                 )
             text = json.dumps(to_dict(config), indent=2) + "\n"
-            write_atomically(self.path / "config.json", lambda file: file.write(text.encode()))
+            write_text(self.path / "config.json", text)
         except OSError as error:
             raise UserError(
                 f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
@@ -142,7 +142,7 @@ class RunFolder:
         lines = self.metrics.read_text().splitlines()
         kept = [line for line in lines if _belongs(line, step, evaluated_step)]
         text = "".join(line + "\n" for line in kept)
-        write_atomically(self.metrics, lambda file: file.write(text.encode()))
+        write_text(self.metrics, text)
 
     def _load_last(self) -> dict[str, Any]:
         try:

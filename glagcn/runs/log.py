@@ -62,7 +62,7 @@ class RunLog:
             for name, value in values.items():
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
-    def along(self, name: str, value: float, windows: int, seconds: float) -> None:
+    def along(self, name: str, value: float, windows: float, seconds: float) -> None:
         """A value as two more curves of TensorBoard, "name_by_windows" and "name_by_seconds", whose horizontal axes
         (there called steps) are training windows and seconds of training."""
         if self._board is None:
@@ -74,7 +74,8 @@ class RunLog:
         """The writer of an axis, in a folder of its own: TensorBoard drops a folder's later points by their places."""
         if axis not in self._axes:
             later = round(getattr(self._resumed_at, axis)) + 1
-            self._axes[axis] = type(self._board)(f"{self._board.log_dir}/by_{axis}", purge_step=later)
+            board: Any = self._board
+            self._axes[axis] = type(board)(f"{board.log_dir}/by_{axis}", purge_step=later)
         return self._axes[axis]
 
     def text(self, name: str, text: str) -> None:
@@ -96,7 +97,7 @@ class RunLog:
             plain = {k: v if isinstance(v, (int, float, str, bool)) else str(v) for k, v in known.items()}
             # SummaryWriter.add_hparams would add a curve of one point for every result.
             for summary in hparams(plain, {f"test/{name}": value for name, value in results.items()}):
-                self._board.file_writer.add_summary(summary)
+                self._board._get_file_writer().add_summary(summary)
 
     def start_progress(self, done: int, total: int) -> None:
         """A progress bar over optimiser steps; only where a person sees both it and the lines."""

@@ -10,7 +10,7 @@ from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
 from glagcn.data.dataset import fingerprint_now
 from glagcn.errors import UserError
-from glagcn.files import write_atomically
+from glagcn.files import write_text
 from glagcn.runs.folder import RunFolder
 from glagcn.study.file import Configuration, Study
 
@@ -75,7 +75,7 @@ class Job:
     def mark_finished(self) -> None:
         """Remember that it ended well.  Raises UserError where that cannot be written."""
         text = json.dumps(self._options(), indent=2) + "\n"
-        write_atomically(self._mark, lambda file: file.write(text.encode()))
+        write_text(self._mark, text)
 
     @property
     def _mark(self) -> Path:

@@ -52,7 +52,8 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
     ended    told of every job that has ended, with what was wrong, or None.
     Whatever happens, no process is left behind.  Raises UserError where a log cannot be written.
     """
-    waiting, free, running = list(jobs), list(devices), []
+    waiting, free = list(jobs), list(devices)
+    running: list[Process] = []
     with _stop_on_signals() as stop:
         try:
             while (waiting or running) and stop.signal is None:

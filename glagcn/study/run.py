@@ -10,7 +10,7 @@ import torch
 from glagcn.data.dataset import prepare_cache
 from glagcn.distributed import launcher
 from glagcn.errors import UserError
-from glagcn.files import make_folder, write_atomically
+from glagcn.files import make_folder, write_text
 from glagcn.runs.folder import NOT_HERE
 from glagcn.runs.lock import ELSEWHERE
 from glagcn.study.file import Study, read_study
@@ -115,7 +115,7 @@ def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> st
     summary = summary_md(study, rows, _notes(study, jobs, runs, failures))
     texts = {"study.csv": evaluations_csv(runs), "summary.csv": summary_csv(rows), "summary.md": summary}
     for name, text in texts.items():
-        write_atomically(out / name, lambda file, text=text: file.write(text.encode()))
+        write_text(out / name, text)
     for against in AXES:
         draw_curves(study, runs, against, out / f"error_by_{against}.png")
     return summary

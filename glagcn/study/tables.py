@@ -46,7 +46,7 @@ def _row(name: str, runs: list[Run], budgets: list[int]) -> Row:
     ends = [run.curve[-1] for run in runs]
     return Row(
         name,
-        {budget: spread(run.at(budget).mpjpe_mm for run in runs) for budget in budgets},
+        {budget: spread(at.mpjpe_mm for run in runs if (at := run.at(budget))) for budget in budgets},
         spread(point.mpjpe_mm for point in ends),
         spread(run.test_mm for run in runs),
         statistics.fmean(point.windows for point in ends),

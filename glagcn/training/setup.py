@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -52,7 +53,7 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
         trained, held_out = None, None
         if config.selection.select_on == "validation":
-            trained, held_out = hold_out(train, config.selection.validation)
+            trained, held_out = hold_out(train, config.selection.validation or ())
         centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
     return Selection(streamed, train, test, held_out, centers)
 
@@ -86,33 +87,35 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
     config  has a batch size, as those from `settle` have.
     """
     selection = selection or select_data(config, ranks, cache)
-    data, held_out = config.data, selection.held_out
-    form = {
-        "skeleton": get_skeleton(cache.skeleton), "num_frames": config.model.frames, "device": ranks.device,
-        "causal": config.model.causal,
-    }  # fmt: skip
+    data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
     change = ViewChange(data.turn, data.tilt, data.roll, data.distance)
-    train: FrameStore
+    make_store = partial(
+        FrameStore, skeleton=skeleton, num_frames=config.model.frames, device=ranks.device, causal=config.model.causal
+    )
+    make_plan = BlockPlan if selection.streamed else EpochPlan
     with ranks.agree():  # finding the cameras of other views may fail on the data
-        scored = scored_frames(selection.test, config.selection.test_frames)
-        watched = None if held_out is None else scored_frames(held_out, config.selection.validation_frames)
-        order = (
-            selection.centers, config.optim.batch_size, data.flip, config.optim.seed, data.distort_targets, change.draws
-        )  # fmt: skip
-        if selection.streamed:
-            plan: EpochPlan = BlockPlan(*order)
-            train = StreamedStore(selection.train, plan=plan, change=change, **form)
+        test = EvaluationSet(
+            "test",
+            selection.test,
+            make_store(selection.test),
+            scored_frames(selection.test, config.selection.test_frames),
+        )
+        plan = make_plan(
+            selection.centers, optim.batch_size or 0, data.flip, optim.seed, data.distort_targets, change.draws
+        )
+        if isinstance(plan, BlockPlan):
+            form = skeleton, config.model.frames, ranks.device
+            train: FrameStore = StreamedStore(selection.train, *form, plan, causal=config.model.causal, change=change)
         else:
-            plan = EpochPlan(*order)
-            train = FrameStore(selection.train, change=change, **form)
-    validation = None
-    if held_out is not None and selection.streamed:
-        # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
-        held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
-        validation = EvaluationSet("validation", held_out, FrameStore(held_out, **form), watched)
-    elif held_out is not None:
-        validation = EvaluationSet("validation", held_out, train, watched)
-    test = EvaluationSet("test", selection.test, FrameStore(selection.test, **form), scored)
+            train = make_store(selection.train, change=change)
+        validation, held_out = None, selection.held_out
+        if held_out is not None:
+            watched, store = scored_frames(held_out, config.selection.validation_frames), train
+            if selection.streamed:
+                # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
+                held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
+                store = make_store(held_out)
+            validation = EvaluationSet("validation", held_out, store, watched)
     return RunData(cache, plan, train, selection.train, test, validation)
 
 
@@ -152,5 +155,5 @@ def build_model(config: Config, data: RunData) -> LiftingNetwork:
     if config.optim.recipe == "published":
         init_published(model)
     else:
-        init_tuned(model, mean_pose(data.train_split, data.plan.centers, skeleton))
+        init_tuned(model, model.skeleton, mean_pose(data.train_split, data.plan.centers, skeleton))
     return model

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import nullcontext
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -35,7 +36,8 @@ class Stepper:
         for parameter in self._trained:
             # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
             parameter.grad = torch.zeros_like(parameter)
-        self._objective = ranks.exchanging(Objective(self.model))
+        self._gradients = [cast(Tensor, parameter.grad) for parameter in self._trained]
+        self._objective: Any = ranks.exchanging(Objective(self.model))
         self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, ranks.device)
         self._compiled = compiled(self._objective, optim, ranks.device) if self._compiles else self._objective
         self._rate = torch.zeros((), device=ranks.device)
@@ -105,7 +107,7 @@ class Stepper:
 
     def _update(self) -> None:
         """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
-        gradients = [parameter.grad for parameter in self._trained]
+        gradients = self._gradients
         self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
         self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
         taken = 1 - self._stopped
@@ -148,5 +150,5 @@ class Stepper:
 
     def _forget(self) -> None:
         """Leave no gradient and no statistics behind."""
-        torch._foreach_zero_([parameter.grad for parameter in self._trained])
+        torch._foreach_zero_(self._gradients)
         self.statistics.forget()

@@ -15,7 +15,7 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: L
     """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
     processes = (
         f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
-        f"{spread_text(config.optim, config.optim.batch_size, ranks)}"
+        f"{spread_text(config.optim, data.plan.batch_size, ranks)}"
     )
     return "\n".join([processes, options_text(config, origin), run_text(config, data, model)])
 
@@ -37,7 +37,7 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
-    steps, smallest = last_step(config.optim, plan), plan.num_windows % config.optim.batch_size
+    steps, smallest = last_step(config.optim, plan), plan.num_windows % plan.batch_size
     widths = "x".join(map(str, config.model.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
@@ -66,7 +66,7 @@ def _selection_text(config: Config, data: RunData) -> str:
         held = data.validation.split.sequences
         return (
             f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
-            f"({', '.join(config.selection.validation)}); the test set is read once, at the end"
+            f"({', '.join(config.selection.validation or ())}); the test set is read once, at the end"
         )
     if config.selection.select_on == "test":
         return "Selection: best on the TEST set, as published; the figures flatter the model"

@@ -274,7 +274,7 @@ class Trainer:
 
     def _next_by_windows(self, step: int) -> int:
         """The first step after `step` that ends another --eval_windows windows."""
-        every = self.config.selection.eval_windows
+        every = self.config.selection.eval_windows or 1
         return self.plan.steps_for((self.plan.windows_until(step) // every + 1) * every)
 
     def _evaluate(self) -> None:
@@ -312,6 +312,7 @@ class Trainer:
             return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)
 
     def _report(self, evaluation: Evaluation, scheduled: bool, improved: bool) -> None:
+        assert self.watched is not None
         step, name = self.progress.step, self.watched.name
         marks = self.marks() | ({} if scheduled else {"unscheduled": True})
         self.log.record(name, step, evaluation.scalars, **marks)

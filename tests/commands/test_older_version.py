@@ -1,6 +1,7 @@
 """A run folder that version 0.1.0 left, before options had groups: tests/golden/older_run."""
 
 import json
+import shlex
 import shutil
 from pathlib import Path
 
@@ -10,10 +11,10 @@ from glagcn.config.resolve import from_dict, parse_command_line
 from tests.launched.conftest import launch, trainer
 
 OLDER = Path(__file__).parents[1] / "golden" / "older_run"
-FLAGS = (
+FLAGS = shlex.split(
     "-d demo --channel 4 --frames 9 --sequence_layers 1 -b 16 --no_eval --test_frames 60 --validation_frames 60 "
     "--workers 1 --run r"
-).split()
+)
 
 
 @pytest.fixture

@@ -81,7 +81,7 @@ def test_every_number_of_ours_has_a_published_place():
     model = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, sequence_layers=0, head="shared")
     marks = {name: torch.zeros(tensor.shape) for name, tensor in model.state_dict().items()}
     for place in published_places(model).values():
-        marks[place.name][place.index] += 1
+        marks[place.name][place.part] += 1
     assert [name for name, mark in marks.items() if not (mark == 1).all()] == ["adjacency"]
 
 

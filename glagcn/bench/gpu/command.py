@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,7 +90,7 @@ def run_gpu(config: Config, repeats: int, json_file: Path | None) -> str:
 
 def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file: Path | None = None) -> dict[str, Any]:
     """Every way of every case, on a GPU or for trial on a CPU; -> the report, which is written on the way."""
-    began, longest = time.monotonic(), COMPILED_S
+    began, longest = time.monotonic(), float(COMPILED_S)
     ranks = Ranks(config.run.workers)
     config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_", ignore_cleanup_errors=True) as folder, cold(folder):
@@ -97,7 +98,7 @@ def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file
         peaks = {"training": measure_peaks(ranks.device, config.optim.precision)}
         with precision.full_precision():
             peaks["float32"] = measure_peaks(ranks.device, "fp32")
-        report = {
+        report: dict[str, Any] = {
             "machine": describe(ranks.device),
             "peaks": {name: asdict(each) for name, each in peaks.items()},
             "options": {name: to_dict(config)[name] for name in ("precision", "optimizer", "dataset")}
@@ -118,8 +119,8 @@ def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file
                 found = [{"error": f"left out: {now - began:.0f} of {LIMIT_S} s were over"}]
             else:
                 given = Given(case.config(config), repeats, ranks, cache, peaks)
-                found = attempt(lambda case=case, way=way, given=given: WAYS[way](case, given))
-                longest = max(longest, time.monotonic() - now if way == "compiled" else 0)
+                found = attempt(partial(WAYS[way], case, given))
+                longest = max(longest, time.monotonic() - now if way == "compiled" else 0.0)
             clear(ranks.device, compiled=way == "compiled")
             about = asdict(case) | {"batches": list(case.batches), "way": way}
             report["results"] += [about | entry for entry in found]
@@ -144,12 +145,12 @@ class Given:
         return Setting(self.config, self.repeats, self.ranks, data, model, self.peaks[peaks])
 
 
-def _input(case: Case, given: Given) -> list[Entry]:
+def _input(case: Case, given: Given) -> list[Entry]:  # noqa: ARG001
     given = replace(given, repeats=min(given.repeats, OTHER_REPEATS))
     return [_beside(measure_input(given.setting()), given)]
 
 
-def _evaluation(case: Case, given: Given) -> list[Entry]:
+def _evaluation(case: Case, given: Given) -> list[Entry]:  # noqa: ARG001
     given = replace(given, repeats=min(given.repeats, OTHER_REPEATS))
     return [_beside(measure_evaluation(given.setting("float32")), given)]
 
@@ -179,7 +180,7 @@ def attempt(measure: Callable[[], list[Entry]]) -> list[Entry]:
     """What `measure` finds, or one entry with its error: other measurements go on after any failure."""
     try:
         return measure()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         lines = str(error).strip().splitlines() or ["no message"]
         return [{"error": f"{type(error).__name__}: {lines[0][:200]}"}]
 

@@ -60,9 +60,9 @@ def measure_scaling(setting: Setting) -> dict[str, Any]:
     most = torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0))
     counts = list(range(1, min(most, MOST_PROCESSES) + 1))
     config = changed(setting.config, workers=1)
-    rows = []
+    whole, rows = setting.data.plan.batch_size, []
     for count in counts:
-        for kind, batch in (("weak", config.optim.batch_size * count), ("strong", config.optim.batch_size)):
+        for kind, batch in (("weak", whole * count), ("strong", whole)):
             if batch < count or (kind, count) == ("strong", 1):
                 continue
             shared = changed(config, batch_size=batch, micro_batch=-(-batch // count))

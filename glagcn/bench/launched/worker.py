@@ -26,7 +26,7 @@ def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
     return work(from_dict(given.pop("config")), Path(given.pop("cache")), **given)
 
 
-def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
+def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:  # noqa: ARG001
     """From the end of the imports to the end of the first step, as a training run starts."""
     from glagcn.data.cache.reader import open_cache
     from glagcn.data.windows.plan import share
@@ -51,7 +51,7 @@ def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     return _times(imported) | {"peak_memory_bytes": peak_memory(ranks.device)}
 
 
-def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:
+def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:  # noqa: ARG001
     """The same as published: every pose in float64, a list of tuples with every window, then a batch and a step."""
     import numpy as np
 
@@ -120,7 +120,7 @@ def _steps(config: Any, path: Path, repeats: int) -> dict[str, Any]:
     return answer
 
 
-def _batches(config: Any, path: Path, repeats: int, **given: Any) -> dict[str, Any]:
+def _batches(config: Any, path: Path, repeats: int, **given: Any) -> dict[str, Any]:  # noqa: ARG001
     """The batches of an epoch, streamed or not, without a model."""
     from glagcn.bench.launched.streaming import measure_batches
 

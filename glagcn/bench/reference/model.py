@@ -35,6 +35,8 @@ class TemporalConv(nn.Module):
 class GraphConv(nn.Module):
     """Adaptive graph convolution, one subset after the other."""
 
+    A: Tensor
+
     def __init__(self, in_channels: int, out_channels: int, adjacency: Tensor, dropout: float):
         super().__init__()
         inter = out_channels // 4 or 3

@@ -1,12 +1,13 @@
 """Our weights in the plain model, so that both compute the same thing."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from glagcn.bench.reference.model import JointOutput, ReferenceModel
+from glagcn.bench.reference.model import ReferenceModel
 from glagcn.checkpoints.published.layout import published_weights
 from glagcn.model.blocks import AGCN
-from glagcn.model.heads import JointHead
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
@@ -27,7 +28,8 @@ def reference_of(model: LiftingNetwork) -> ReferenceModel:
         causal=model.causal,
         input_norm=model.input_norm is not None,
     )
-    pairs = [(reference.expand_gcn, model.expand), *zip(reference.sequence, model.sequence, strict=True)]
+    pairs: list[tuple[Any, Any]] = [(reference.expand_gcn, model.expand)]
+    pairs += zip(reference.sequence, model.sequence, strict=True)
     for number, module in enumerate(model.strided):
         pairs.append((reference.layers_tcngcn[2 * number], module.spread))
         pairs.append((reference.layers_tcngcn[2 * number + 1], module.reduce))
@@ -38,6 +40,7 @@ def reference_of(model: LiftingNetwork) -> ReferenceModel:
         plain.load_state_dict(_block_weights(ours))
     _load_output(reference.fc, model.head)
     if model.input_norm is not None:
+        assert reference.data_bn is not None
         reference.data_bn.load_state_dict(model.input_norm.state_dict())
     return reference.to(model.adjacency.device).train(model.training)
 
@@ -55,7 +58,7 @@ def _block_weights(block: AGCN) -> dict[str, Tensor]:
 
 
 @torch.no_grad()
-def _load_output(plain: JointOutput, head: JointHead) -> None:
+def _load_output(plain: Any, head: Any) -> None:
     if head.shared is not None:
         plain.layers[0].weight.copy_(head.shared.weight[..., None])
         plain.layers[0].bias.copy_(head.shared.bias)

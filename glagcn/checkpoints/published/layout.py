@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from glagcn.errors import UserError
-from glagcn.model.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv
+from glagcn.model.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, StridedModule
 from glagcn.model.network import LiftingNetwork
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
@@ -20,15 +20,15 @@ INPUT_NORM = "data_bn."
 
 
 class Place(NamedTuple):
-    """Where a published tensor lies: `name` in our state dict, `index` into it, and its published `shape`."""
+    """Where a published tensor lies: `name` in our state dict, `part` of it, and its published `shape`."""
 
     name: str
-    index: tuple[int | slice, ...]
+    part: tuple[int | slice, ...]
     shape: tuple[int, ...]
 
     def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
         """The published tensor's values in `tensors` (our weights, or their gradients), in its published shape."""
-        return tensors[self.name][self.index].reshape(self.shape)
+        return tensors[self.name][self.part].reshape(self.shape)
 
 
 def published_places(model: LiftingNetwork) -> dict[str, Place]:
@@ -43,6 +43,7 @@ def published_places(model: LiftingNetwork) -> dict[str, Place]:
     places = {theirs: Place(ours, (), shapes[ours]) for ours, theirs in pairs}
     places |= _block(model.expand, "expand", "expand_gcn.", shapes)
     for number, module in enumerate(model.strided):
+        assert isinstance(module, StridedModule)
         places |= _block(module.spread, f"strided.{number}.spread", f"layers_tcngcn.{2 * number}.", shapes)
         places |= _block(module.reduce, f"strided.{number}.reduce", f"layers_tcngcn.{2 * number + 1}.", shapes)
     places["fc.weight"] = Place("head.shared.weight", (), (3, model.channels, 1))
@@ -74,7 +75,7 @@ def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor],
     state = model.state_dict()
     for name, place in places.items():
         target = state[place.name]
-        target[place.index] = weights[name].reshape(target[place.index].shape).to(target.dtype)
+        target[place.part] = weights[name].reshape(target[place.part].shape).to(target.dtype)
 
 
 def count_widths(weights: Mapping[str, Tensor]) -> int:
@@ -85,7 +86,7 @@ def count_widths(weights: Mapping[str, Tensor]) -> int:
 def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | None:
     """How the weights called `name` do not fit; None where they do."""
     if tensor is None:
-        return f"the weights {name!r} {list(place.shape)} are missing"
+        return f"the weights {name!r} {list(place.shape) if place else ''} are missing"
     if place is None:
         return f"unexpected weights {name!r} {list(tensor.shape)}"
     if tuple(tensor.shape) != place.shape:

@@ -156,7 +156,7 @@ def _read_archive(archive: zipfile.ZipFile) -> Any:
 def _check_memo(description: bytes) -> None:
     """Refuse a pickle whose memo numbers exceed its length: the unpickler would reserve memory for all below them."""
     for opcode, argument, _ in pickletools.genops(description):
-        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and argument > len(description):
+        if opcode.name in ("PUT", "BINPUT", "LONG_BINPUT") and (argument or 0) > len(description):
             raise UserError(f"its description numbers a memo entry {argument}, which no checkpoint does")
 
 

@@ -15,7 +15,8 @@ class FileRows:
     array  a map of the whole array, of which only file, place, shape and type are taken.
     """
 
-    def __init__(self, array: np.memmap) -> None:
+    def __init__(self, array: np.ndarray) -> None:
+        assert isinstance(array, np.memmap)
         self.path, self.offset = Path(str(array.filename)), array.offset
         self.shape, self.dtype, self.nbytes = array.shape, array.dtype, array.nbytes
 
@@ -34,13 +35,13 @@ class FileRows:
         out  contiguous, as many bytes as the spans have.  Raises UserError where the file cannot be read to the end.
         """
         row_bytes = self.nbytes // len(self)
-        left = memoryview(out).cast("B")
+        left = out.reshape(-1).view(np.uint8).data
         try:
             with self.path.open("rb", buffering=0) as file:
                 for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
                     count = (end - begin) * row_bytes
                     if os.preadv(file.fileno(), [left[:count]], self.offset + begin * row_bytes) != count:
-                        raise OSError("it has become shorter")
+                        raise OSError("it has become shorter")  # noqa: TRY301
                     left = left[count:]
         except OSError as error:
             raise UserError(

@@ -18,6 +18,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, Literal
 
 import h5py
 import numpy as np
@@ -28,7 +29,7 @@ from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
 CACHE_VERSION = 1
-SPLITS = ("train", "test")
+SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 ARRAYS = ("pixels", "millimetres", "valid", "activity")
 CHECKED_AT_ONCE = 1 << 20  # bytes
 TEXTS = ("dataset", "keypoints", "annotation", "skeleton", "joints", "notes", "provenance")
@@ -163,7 +164,8 @@ def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: b
 
 
 def _info(row: np.void) -> SequenceInfo:
-    name, subject, camera, _, length, fps, width, height = row.item()
+    values: Any = row.item()
+    name, subject, camera, _, length, fps, width, height = values
     return SequenceInfo(name.decode(), subject.decode(), camera, length, fps, width, height)
 
 

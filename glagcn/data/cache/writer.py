@@ -8,6 +8,7 @@ import secrets
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import h5py
 import numpy as np
@@ -15,7 +16,7 @@ import numpy as np
 from glagcn.data.cache.reader import ARRAYS, CACHE_VERSION, SPLITS, TABLE, TEXTS
 from glagcn.data.cache.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import Source
+from glagcn.data.sources import Source, SplitName
 from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton, get_skeleton
 
@@ -76,7 +77,7 @@ class _Disk(io.FileIO):
         self.path = path
         self.refusal: OSError | None = None
 
-    def write(self, content: memoryview) -> int:
+    def write(self, content: Any) -> int:
         """Write all of `content`, or remember why the system refused; -> its length either way."""
         view = memoryview(content)
         done = 0
@@ -122,7 +123,7 @@ def _write_file(disk: _Disk, source: Source, progress: Counter | None) -> list[t
 def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Counter | None) -> None:
     skeleton = get_skeleton(source.skeleton)
     # All tables first: they are cheap, and a missing test set should not be found after minutes of reading.
-    tables = {split: _table(split, source.infos(split)) for split in SPLITS}
+    tables: dict[SplitName, np.ndarray] = {split: _table(split, source.infos(split)) for split in SPLITS}
     total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
     some_valid = False
     for split, table in tables.items():
@@ -193,7 +194,7 @@ class _SplitWriter:
         start = self.written.get(name, 0)
         self.group[name][start : start + len(values)] = values
         self.written[name] = start + len(values)
-        self.checksums[name] = zlib.crc32(values, self.checksums.get(name, 0))
+        self.checksums[name] = zlib.crc32(values.data, self.checksums.get(name, 0))
 
     def finish(self) -> None:
         for name, frames in self.written.items():

@@ -18,8 +18,12 @@ class Source(Protocol):
     dataset: str
     keypoints: str
     annotation: str
-    skeleton: str
     notes: list[str]
+
+    @property
+    def skeleton(self) -> str:
+        """The name of the joint set."""
+        ...
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """The sequences of a split in the order of `read`.  Raises UserError when a file is not what it should be."""

@@ -5,12 +5,12 @@ strings, numbers and the two stand-ins below.  Not even numpy's own unpickling i
 can be forged to read foreign memory, so the raw bytes are turned into arrays by `frombuffer` after the load.
 """
 
-import io
 import pickle
 import re
 import zipfile
 import zlib
 from pathlib import Path
+from typing import IO, Literal
 
 import numpy as np
 
@@ -41,7 +41,7 @@ def load_object(path: Path, key: str, hint: str) -> object:
         raise UserError(f"{path} is no npz or is truncated ({error}); {hint}; get it again") from error
 
 
-def _read_member(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> object:
+def _read_member(path: Path, key: str, member: IO[bytes], hint: str) -> object:
     shape, dtype = _read_header(path, key, member, hint)
     if dtype.kind != "O" or shape != ():
         raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {hint}")
@@ -54,7 +54,7 @@ def _read_member(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> 
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
 
-def _read_header(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> tuple[tuple[int, ...], np.dtype]:
+def _read_header(path: Path, key: str, member: IO[bytes], hint: str) -> tuple[tuple[int, ...], np.dtype]:
     try:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -67,7 +67,7 @@ def _read_header(path: Path, key: str, member: io.BufferedIOBase, hint: str) -> 
 class _Dtype:
     """Stands in for numpy.dtype: plain numbers, strings and objects only."""
 
-    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:
+    def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:  # noqa: ARG002
         if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
             raise ValueError(f"dtype {code!r} is not one of plain numbers or strings")
         self.dtype = np.dtype(code)
@@ -92,7 +92,7 @@ class _Array:
 
     def _set(self, shape: tuple, dtype: _Dtype, fortran: bool, content: bytes | bytearray | list) -> None:
         if not isinstance(dtype, _Dtype) or not isinstance(content, list if dtype.dtype.kind == "O" else BYTES):
-            raise ValueError("an array of unknown content")
+            raise ValueError("an array of unknown content")  # noqa: TRY004
         if min(shape, default=0) < 0:
             raise ValueError(f"an array of shape {shape}")
         self.parts = (tuple(int(n) for n in shape), dtype.dtype, fortran, content)
@@ -118,7 +118,7 @@ class _Scalar:
 class _Bytes:
     """Stands in for what pickle's protocol 2, which knows no bytes, makes them with: text of the first 256 letters."""
 
-    def __new__(cls, text: str = "", encoding: str = "latin1") -> bytes:
+    def __new__(cls, text: str = "", encoding: str = "latin1") -> bytes:  # type: ignore[misc]
         if encoding != "latin1":
             raise ValueError(f"bytes in the encoding {encoding!r}")
         return text.encode("latin1")
@@ -146,7 +146,7 @@ class _ArrayUnpickler(pickle._Unpickler):
     large arrays.
     """
 
-    def __init__(self, file: io.BufferedIOBase, path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(file)
         self.path = path
 
@@ -192,12 +192,13 @@ class _Resolver:
             return self._array(*value.parts)
         if isinstance(value, dict):
             return {self.resolve(key): self.resolve(item) for key, item in value.items()}
-        return type(value)(self.resolve(item) for item in value)
+        items = [self.resolve(item) for item in value]  # type: ignore[attr-defined]  # a container, as resolve looks
+        return type(value)(items)  # type: ignore[call-arg]
 
     def _array(self, shape: tuple[int, ...], dtype: np.dtype, fortran: bool, content: bytes | list) -> np.ndarray:
-        order = "F" if fortran else "C"
+        order: Literal["F", "C"] = "F" if fortran else "C"
         if dtype.kind != "O":
-            return np.frombuffer(content, dtype).reshape(shape, order=order)
+            return np.frombuffer(content, dtype).reshape(shape, order=order)  # type: ignore[arg-type]
         flat = np.empty(len(content), dtype=object)
         for i, value in enumerate(content):
             flat[i] = self.resolve(value)

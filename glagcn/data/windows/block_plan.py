@@ -58,7 +58,7 @@ class BlockPlan(EpochPlan):
         """The `block_spans` of the blocks of a group, ascending: [n,2], n at most `most_blocks`."""
         return self.block_spans[self._blocks(*divmod(group, self.num_groups))]
 
-    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:
+    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:  # noqa: ARG002
         _, _, starts = self._order(epoch)
         first, last = np.searchsorted(starts, begin, side="right") - 1, np.searchsorted(starts, end)
         return np.concatenate(

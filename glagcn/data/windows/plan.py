@@ -9,7 +9,7 @@ The way from frames to a batch:
    centres it on the root, flips and distorts it.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,7 +36,8 @@ class WindowIds(NamedTuple):
 
     def part(self, begin: int, end: int) -> "WindowIds":
         """The windows from `begin` up to `end`."""
-        return WindowIds(*(None if column is None else column[begin:end] for column in self))
+        columns: Any = (None if column is None else column[begin:end] for column in self)
+        return WindowIds(*columns)
 
 
 def select_centers(
@@ -114,7 +115,7 @@ class EpochPlan:
         views = np.stack(draws, axis=1).astype(np.float32) / (FINENESS / 2) - 1 if draws else None
         return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, views)
 
-    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:
+    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:  # noqa: ARG002
         """The windows [n] that are `begin`-th to before `end`-th in the order of the epoch; window w is centre w mod W,
         and its mirrored copy from W on."""
         return shuffle[begin:end]
@@ -141,7 +142,7 @@ class Share(NamedTuple):
     end: int
     sizes: tuple[int, ...]
     first: int
-    count: int
+    count: int  # type: ignore[assignment]  # of a tuple: nobody counts its entries
     counted: bool
 
 

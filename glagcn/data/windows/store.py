@@ -118,12 +118,15 @@ class FrameStore:
             yield self.windows(item, room)
 
     def _stream_ahead(self, ids: Iterator[WindowIds], reuse: bool) -> Iterator[Batch]:
+        side = self._side
+        assert side is not None
+
         def current() -> torch.cuda.Stream:
             return torch.cuda.current_stream(self.device)
 
         # The store's tables were made on the caller's stream.  Later, the wait keeps memory of a batch that the caller
         # is done with from being taken for another while the device still reads it, however far ahead the host is.
-        for batch, made in _ahead(self._make_aside, ids, lambda: self._side.wait_stream(current())):
+        for batch, made in _ahead(self._make_aside, ids, lambda: side.wait_stream(current())):
             current().wait_event(made)
             if not reuse:
                 for part in batch:
@@ -132,8 +135,10 @@ class FrameStore:
 
     def _make_aside(self, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
         """The windows, made on a stream of their own, and the event that says they are there."""
-        with torch.cuda.stream(self._side):
-            return self.windows(ids), self._side.record_event()
+        side = self._side
+        assert side is not None
+        with torch.cuda.stream(side):
+            return self.windows(ids), side.record_event()
 
     def _numbers(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
         """What is to be known of n windows, on the host, in two tables that take two copies to a device.
@@ -144,7 +149,7 @@ class FrameStore:
         sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
         rows = np.stack([ids.frames, self._first[sequence], self._last[sequence]]) + self._shift(ids.frames)
         columns = [*rows, 2 * sequence + ids.flips, ids.flips, *([] if ids.distortions is None else [ids.distortions])]
-        views = None if ids.views is None else self._views.numbers(sequence, ids.views)
+        views = None if ids.views is None or self._views is None else self._views.numbers(sequence, ids.views)
         return torch.from_numpy(np.stack(columns)), views
 
     def _fill(self, numbers: Tensor, views: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
@@ -155,8 +160,8 @@ class FrameStore:
         """
         there = to_device(numbers, self.device)
         pixels, millimetres = self._gather(there if self.home == self.device else numbers)
-        if views is not None:
-            shapes = (part.unflatten(2, (-1, axes)) for part, axes in ((pixels, 2), (millimetres, 3)))
+        if views is not None and self._views is not None:
+            shapes = pixels.unflatten(2, (-1, 2)), millimetres.unflatten(2, (-1, 3))
             moved = self._views.move(*shapes, to_device(views, self.device))
             pixels, millimetres = (part.flatten(2) for part in moved)
         kinds, flips, *drawn = there[3:]
@@ -189,7 +194,7 @@ class FrameStore:
             parts.append(to_device(pinned, self.device).view(shape))
         return parts[0], parts[1]
 
-    def _shift(self, frames: np.ndarray) -> np.ndarray | int:
+    def _shift(self, frames: np.ndarray) -> np.ndarray | int:  # noqa: ARG002
         """From frames [n] of the split to their rows in the tables: what to add, one number or [n]."""
         return 0
 
@@ -219,7 +224,8 @@ def _flat_mirror(order: list[int], axes: int) -> tuple[Tensor, Tensor]:
     mirrored = signs.clone()
     mirrored[:, 0] = -1
     both = (columns, columns[order]), (signs, mirrored)
-    return tuple(torch.stack([part.flatten() for part in pair]) for pair in both)
+    first, second = (torch.stack([part.flatten() for part in pair]) for pair in both)
+    return first, second
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:

@@ -2,7 +2,7 @@
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -39,7 +39,7 @@ class GroupBuffer:
 
     def __init__(self, split: Split, plan: BlockPlan, before: int, after: int, device: torch.device) -> None:
         self._plan, self._before, self._after, self._device = plan, before, after, device
-        self._sources = split.pixels, split.millimetres
+        self._sources: Any = split.pixels, split.millimetres  # FileRows
         begins, ends = self._reach(plan.block_spans)
         self._rows = plan.most_blocks * int((ends - begins).max())
         self._halves = [self._room(device), self._room(device)]
@@ -79,7 +79,7 @@ class GroupBuffer:
         rows = int(lengths.sum())
         for source, table in zip(self._sources, self._staging or tables, strict=True):
             source.read(begins, ends, table[:rows].numpy())
-        if self._staging:
+        if self._staging and self._side is not None and freed is not None:
             with torch.cuda.stream(self._side):
                 self._side.wait_event(freed)
                 for staged, table in zip(self._staging, tables, strict=True):
@@ -94,7 +94,8 @@ class GroupBuffer:
 
     def _room(self, device: torch.device, pin_memory: bool = False) -> tuple[Tensor, Tensor]:
         widths = (int(np.prod(source.shape[1:])) for source in self._sources)
-        return tuple(torch.empty(self._rows, width, device=device, pin_memory=pin_memory) for width in widths)
+        pixels, millimetres = (torch.empty(self._rows, width, device=device, pin_memory=pin_memory) for width in widths)
+        return pixels, millimetres
 
 
 class StreamedStore(FrameStore):
@@ -129,6 +130,7 @@ class StreamedStore(FrameStore):
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
         """As of a FrameStore, but `ids` must name their groups."""
         out = out or self.room(len(ids.frames))
+        assert ids.groups is not None
         edges = [0, *(np.flatnonzero(np.diff(ids.groups)) + 1).tolist(), len(ids.frames)]
         for begin, end in pairwise(edges):
             if end > begin:

@@ -40,7 +40,7 @@ def rehearsed(run: Callable[[], None], ranks: Ranks) -> str | None:
             run()
     except torch.OutOfMemoryError:
         full = True
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001
         problem = (
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         )

@@ -15,9 +15,9 @@ Work = Callable[[], object]
 def seconds(work: Work, device: torch.device) -> float:
     """How long one call takes; on CUDA between two events on the device, with nothing else under way."""
     if device.type != "cuda":
-        begin = time.perf_counter()
+        now = time.perf_counter()
         work()
-        return time.perf_counter() - begin
+        return time.perf_counter() - now
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     begin.record(torch.cuda.current_stream(device))

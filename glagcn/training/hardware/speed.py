@@ -1,5 +1,6 @@
 """How fast a run trains, beside what the hardware could do at best, and when it will end."""
 
+import math
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
@@ -54,7 +55,7 @@ class Speed:
         return "" if self._rate is None else f", {duration(self._seconds_left(done))} left"
 
     def _seconds_left(self, done: int) -> float:
-        return (self._windows - done) / self._rate
+        return (self._windows - done) / (self._rate or math.inf)
 
 
 def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: LiftingNetwork, say: Say) -> Speed:

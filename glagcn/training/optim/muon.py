@@ -1,6 +1,7 @@
 """Muon: momentum whose matrices are made orthogonal, beside Adam for what is not a matrix."""
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +47,7 @@ class Muon(torch.optim.Optimizer):
         self.found_inf: Tensor | None = None
 
     @torch.no_grad()
-    def step(self) -> None:
+    def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure  # noqa: ARG002
         """One step of every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
@@ -58,7 +59,7 @@ class Muon(torch.optim.Optimizer):
             if not self.state[parameter]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
         momenta = [self.state[parameter]["momentum"] for parameter in parameters]
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = _gradients(parameters)
         # m - (beta - 1) * (g - m) is the mean beta * m + (1 - beta) * g.
         self._descend(momenta, gradients, MOMENTUM - 1, decay=-1.0)
         directions = torch._foreach_lerp(gradients, momenta, MOMENTUM)
@@ -70,7 +71,7 @@ class Muon(torch.optim.Optimizer):
         """values -= rate * (slopes + decay * values), all at once, unless found_inf is 1."""
         sgd(
             values, slopes, [None] * len(values), fused=True, found_inf=self.found_inf, weight_decay=decay,
-            momentum=0.0, lr=rate, dampening=0.0, nesterov=False, maximize=False,
+            momentum=0.0, lr=cast(float, rate), dampening=0.0, nesterov=False, maximize=False,
         )  # fmt: skip
 
     def _adam(self, parameters: list[Parameter], rate: float | Tensor) -> None:
@@ -82,13 +83,16 @@ class Muon(torch.optim.Optimizer):
                     "exp_avg_sq": torch.zeros_like(parameter),
                 }
         states = [self.state[parameter] for parameter in parameters]
+        means, squares, steps = ([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq", "step"))
         adam(
-            parameters, [parameter.grad for parameter in parameters],
-            *([state[name] for state in states] for name in ("exp_avg", "exp_avg_sq")), [],
-            [state["step"] for state in states],
+            list(parameters), _gradients(parameters), means, squares, [], steps,
             fused=True, found_inf=self.found_inf, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1], lr=rate,
             weight_decay=0.0, eps=EPS, maximize=False,
         )  # fmt: skip
+
+
+def _gradients(parameters: list[Parameter]) -> list[Tensor]:
+    return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
 def split(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:

@@ -51,7 +51,7 @@ def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     A fused Adam and Muon decide on the device, by what Adam has for scaled gradients; others wait for the number.
     """
     if is_capturable(optimizer):
-        optimizer.found_inf = stopped
+        optimizer.found_inf = stopped  # type: ignore[attr-defined]  # Muon and Adam read it
         optimizer.step()
     elif not stopped:
         optimizer.step()

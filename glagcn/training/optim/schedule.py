@@ -65,6 +65,9 @@ def learning_rate(optim: OptimConfig, plan: EpochPlan, step: int) -> float:
     progress = min(1.0, seen / planned_windows(optim, plan))
     final = optim.lr_final or 0.0
     if optim.schedule == "steps":
+        assert optim.large_decay_epoch  # as config.checks wants
+        assert optim.lr_decay
+        assert optim.lr_decay_large
         large = epoch // optim.large_decay_epoch
         rate = optim.lr * optim.lr_decay_large**large * optim.lr_decay ** (epoch - large)
     elif optim.schedule == "cosine":
@@ -74,7 +77,7 @@ def learning_rate(optim: OptimConfig, plan: EpochPlan, step: int) -> float:
         rate = optim.lr + (final - optim.lr) * progress
     else:
         rate = optim.lr * ((optim.lr_final or optim.lr) / optim.lr) ** progress
-    return rate * min(1.0, plan.windows_until(step + 1) / max(1, optim.warmup))
+    return rate * min(1.0, plan.windows_until(step + 1) / max(1, optim.warmup or 0))
 
 
 def bn_momentum(optim: OptimConfig, plan: EpochPlan, epoch: int) -> float:

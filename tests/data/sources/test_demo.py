@@ -170,7 +170,7 @@ def test_knees_and_elbows_stay_within_their_limits(side, train, test):
 
 
 def test_no_activity_can_break_a_joint(monkeypatch):
-    wild = ({name: (0, 400) for name in ("knee", "elbow", "leg_swing")},) * len(ACTIVITIES)
+    wild = (dict.fromkeys(("knee", "elbow", "leg_swing"), (0, 400)),) * len(ACTIVITIES)
     monkeypatch.setattr(motion, "ACTIVITIES", wild)
     joints, _ = draw_motion(np.random.default_rng(0), draw_person(np.random.default_rng(0)), 0, 300)
     knee = bend(joints, "left_hip", "left_knee", "left_ankle")

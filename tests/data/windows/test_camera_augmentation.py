@@ -89,7 +89,7 @@ def test_what_the_2d_is_off_by_stays(split):
     ids = WindowIds(np.array([40]), np.array([False]), None, np.array([[0.7, 0.2, 0, 0]], np.float32))
     pair = []
     for part in (split, shifted):
-        pair.append(FrameStore(part, SKELETON, FRAMES, CPU, change=ViewChange(180, 10)).windows(ids).inputs)
+        pair.append(FrameStore(part, SKELETON, FRAMES, CPU, change=ViewChange(180, 10)).windows(ids).inputs)  # noqa: PERF401
     difference = (pair[1] - pair[0]) * 1024
     np.testing.assert_allclose(difference[0, :, 3].numpy(), np.tile([1.5, -2.0], (FRAMES, 1)), atol=0.2)
     others = np.arange(17) != 3

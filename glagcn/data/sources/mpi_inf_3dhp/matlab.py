@@ -64,13 +64,13 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
         where = f"{path}: {variable} of camera {camera}"
         block = cells[camera] if cells.dtype == object else None
         expected = (frames, NUM_ANNOTATED_JOINTS * channels)
-        shape = block.shape if isinstance(block, np.ndarray) else ()
-        if len(shape) != 2 or shape[0] < frames or shape[1] != expected[1]:
+        matrix = block if isinstance(block, np.ndarray) and block.ndim == 2 else np.empty((0, 0))
+        if len(matrix) < frames or matrix.shape[1] != expected[1]:
             raise UserError(
-                f"{where}: found {shape or 'no matrix'}, expected {expected}: a row for each of `frames`, of "
-                f"{NUM_ANNOTATED_JOINTS} joints. Another joint set, or a damaged file; get it again."
+                f"{where}: found {getattr(block, 'shape', ()) or 'no matrix'}, expected {expected}: a row for each of "
+                f"`frames`, of {NUM_ANNOTATED_JOINTS} joints. Another joint set, or a damaged file; get it again."
             )
-        selected = block.reshape(-1, NUM_ANNOTATED_JOINTS, channels)[:, list(RELEVANT_JOINTS)]
+        selected = matrix.reshape(-1, NUM_ANNOTATED_JOINTS, channels)[:, list(RELEVANT_JOINTS)]
         joints[camera] = as_frames(where, variable, selected, len(RELEVANT_JOINTS), channels)
     return joints
 

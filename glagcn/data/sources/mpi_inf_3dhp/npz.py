@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -88,7 +89,7 @@ class NpzPair:
     def _load(self, split: SplitName) -> dict[str, dict]:
         path = self.paths[split]
         self._records[split] = file_record(path, self.root)
-        content = load_object(path, "data", FILE_HINT)
+        content: Any = load_object(path, "data", FILE_HINT)
         expected = [name.replace("/", " ") for name in TRAIN_SEQUENCES] if split == "train" else list(TEST_SEQUENCES)
         _check_keys(path, split, content, expected)
         if split == "test":

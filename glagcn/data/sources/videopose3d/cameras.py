@@ -8,6 +8,7 @@ import json
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -49,10 +50,11 @@ def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
     if prefix not in (("Train", "Validate") if dataset == "humaneva15" else ("",)):
         return ()
     placed = calibration["placed"].get(person, [])
-    return tuple(
-        Camera(**{key: tuple(value) if isinstance(value, list) else value for key, value in (lens | place).items()})
-        for lens, place in zip(calibration["cameras"], placed, strict=False)
-    )
+    cameras = []
+    for lens, place in zip(calibration["cameras"], placed, strict=False):
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in (lens | place).items()}
+        cameras.append(Camera(**values))
+    return tuple(cameras)
 
 
 def to_camera(points: np.ndarray, camera: Camera) -> np.ndarray:

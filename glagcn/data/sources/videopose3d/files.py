@@ -78,7 +78,7 @@ class VideoPose3DFiles:
                 f"{self.path_2d}: metadata says num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
                 "Another joint set cannot be read; see docs/data.md."
             )
-        return HUMANEVA_BY_JOINTS[joints]
+        return HUMANEVA_BY_JOINTS[int(joints)]
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """See Source.  Loads both files on first use; the notes say what was cut and what was left out."""
@@ -199,7 +199,8 @@ class VideoPose3DFiles:
                 "The two files are of different versions; get both again."
             )
         where, found = f"{self.path_2d}: {name}", poses_2d[subject][action]
-        views = list(found) if isinstance(found, list | tuple) or getattr(found, "ndim", 0) else []
+        many = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
+        views = list(found) if many else []  # type: ignore[call-overload]
         if len(views) != len(cameras):
             raise UserError(
                 f"{where}: the 2D is {kind(found)}; expected a list of {len(cameras)} arrays, one for each camera: "

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -72,7 +73,7 @@ def kind(value: object) -> str:
     return f"{type(value).__name__}{size}"
 
 
-def _sides(symmetry: object) -> tuple[set[int], set[int]] | None:
+def _sides(symmetry: Any) -> tuple[set[int], set[int]] | None:
     """The sets of left and right joints; None for anything that is not two lists of whole numbers."""
     try:
         left, right = ({int(joint) for joint in side} for side in symmetry)
