@@ -155,11 +155,8 @@ def _add_study(verbs: Any) -> None:
 
 def _evaluate(options: dict) -> None:
     from glagcn.checkpoints import checkpoint
-    from glagcn.checkpoints.checkpoint import check_is_zip
 
-    path = Path(options["evaluate"])
-    check_is_zip(path)  # a bad path is the first thing to say
-    if content := checkpoint.load_ours(path):
+    if content := checkpoint.load_ours(Path(options["evaluate"])):  # a bad path is the first thing to say
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             held = from_dict(trained)

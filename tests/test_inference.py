@@ -8,10 +8,10 @@ import torch
 
 import glagcn
 from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.load import load_model
-from glagcn.checkpoints.published.layout import published_weights
-from glagcn.checkpoints.published.reader import published_state
-from glagcn.checkpoints.published.recognise import load_published
+from glagcn.checkpoints.load import load, load_model
+from glagcn.checkpoints.published.layout import published_state, published_weights
+from glagcn.checkpoints.published.recognise import Hints
+from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.inference import BATCH, predict
 from glagcn.model.network import LiftingNetwork, model_config
@@ -129,11 +129,11 @@ def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_pa
 
 def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
     shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
-    model, form = load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("humaneva15_coco17"))
-    assert model.skeleton.name == "humaneva15_coco17"
-    assert "assumed humaneva15_coco17, as the data has" in form.assumed[0]
+    loaded = load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("humaneva15_coco17")))
+    assert loaded.model.skeleton.name == "humaneva15_coco17"
+    assert "assumed humaneva15_coco17, as the data has" in loaded.assumed[0]
     with pytest.raises(UserError, match="neither they nor the file's name"):
-        load_published(tmp_path / "best.bin", data_skeleton=get_skeleton("h36m17"))
+        load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("h36m17")))
 
 
 def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
@@ -146,25 +146,25 @@ def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
         shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / name)
         if "frames" in told:
             with pytest.raises(UserError, match=told):
-                load_published(tmp_path / name)
+                load(tmp_path / name)
         else:
-            assert load_published(tmp_path / name)[1].keypoints == told
-    assert load_published(GOLDEN / "h36m_27f.bin")[1].keypoints is None
+            assert load(tmp_path / name).keypoints == told
+    assert load(GOLDEN / "h36m_27f.bin").keypoints is None
 
 
 def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_path):
     file = shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / "96_gt_27_supervised.bin")
-    model, form = load_published(file, widths=(3, 3, 9))
-    assert model.frames == 81
-    assert "its name says 27 frames, and the filter widths given, (3, 3, 9), are 81" in form.assumed[-1]
-    assert not any("its name says" in words for words in load_published(file, widths=(3, 3, 3))[1].assumed)
+    loaded = load(file, Hints(widths=(3, 3, 9)))
+    assert loaded.model.frames == 81
+    assert "its name says 27 frames, and the filter widths given, (3, 3, 9), are 81" in loaded.assumed[-1]
+    assert not any("its name says" in words for words in load(file, Hints(widths=(3, 3, 3))).assumed)
 
 
 def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
     with pytest.raises(
         UserError, match=r"'[\w.]+' have shape \[16.*\], expected \[32.*\]; the file has .*--channel 16"
     ):
-        load_published(GOLDEN / "h36m_27f.bin", channels=32)
+        load(GOLDEN / "h36m_27f.bin", Hints(channels=32))
     with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
         load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
 
@@ -177,11 +177,11 @@ def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
     ],
 )
 def test_where_no_flag_would_help_none_is_named(tmp_path, spoil, problem):
-    weights = published_state(GOLDEN / "h36m_27f.bin")
+    weights = published_state(read(GOLDEN / "h36m_27f.bin"), GOLDEN / "h36m_27f.bin")
     spoil(weights)
     torch.save(weights, tmp_path / "spoilt.pth")
     with pytest.raises(UserError, match=f"{problem}; no flag helps: the file is incomplete"):
-        load_published(tmp_path / "spoilt.pth")
+        load(tmp_path / "spoilt.pth")
 
 
 def test_a_published_file_refuses_other_joints_or_widths():

@@ -10,12 +10,12 @@ num_windows         in an epoch, to notice other data
 data_fingerprint    of the cache (data.cache.reader.Cache), to notice data that differ in what they hold
 """
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from glagcn.checkpoints.reader import check_tensors, read
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 
@@ -31,12 +31,8 @@ def save(path: Path, content: dict[str, Any]) -> None:
 
 
 def load_ours(path: Path) -> dict[str, Any] | None:
-    """As `load`, but None where the file is not one of ours: a published file, or something else."""
-    try:
-        content = _read(path)
-    except UserError:
-        return None
-    return _checked(content, path) if _is_ours(content) else None
+    """As `load`, but None where the file is not one of ours, such as a published file."""
+    return ours(read(path), path)
 
 
 def load(path: Path) -> dict[str, Any]:
@@ -44,39 +40,31 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises UserError where the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
-    content = _read(path)
-    if not _is_ours(content):
+    return must_be_ours(load_ours(path), path)
+
+
+def must_be_ours(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
+    """`content`, as load_ours gave it for `path`.  Raises UserError where that is None."""
+    if content is None:
         raise UserError(f"{path} is not a checkpoint of this program; expected a last.pt, best.pt or exported file")
-    return _checked(content, path)
+    return content
 
 
-def _is_ours(content: Any) -> bool:
-    return isinstance(content, dict) and content.get("format") == FORMAT
+def ours(content: Any, path: Path) -> dict[str, Any] | None:
+    """`content`, read from `path`, where it is a checkpoint of ours; None where it is something else.
 
-
-def _checked(content: dict[str, Any], path: Path) -> dict[str, Any]:
+    Raises UserError where it is incomplete or of a newer version.
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise UserError(f"{path} has checkpoint version {version}, this program reads up to {VERSION}; update it")
     lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
     if lacking:
         raise UserError(f"{path} lacks the dictionary {', '.join(lacking)}; it is no whole checkpoint, use another")
+    check_tensors(path, content["model"])
     return content
-
-
-def _read(path: Path) -> Any:
-    check_is_zip(path)
-    try:
-        with zipfile.ZipFile(path) as archive:
-            damaged = archive.testzip()  # torch.load does not compare checksums
-        if damaged:
-            raise ValueError(f"the checksum of {damaged} does not fit")  # noqa: TRY301
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file makes it raise anything at all  # noqa: BLE001
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as a checkpoint ({reason}); is it complete? Copy it again or use another"
-        ) from None
 
 
 def lacking_state(content: dict[str, Any]) -> list[str]:
@@ -90,9 +78,8 @@ def same_data(content: dict[str, Any], fingerprint: str) -> bool:
     return content.get("data_fingerprint", fingerprint) == fingerprint
 
 
-def export(source: Path, target: Path) -> None:
-    """Write the weights of a checkpoint without optimiser and progress, for sharing."""
-    content = load(source)
+def export(content: dict[str, Any], target: Path) -> None:
+    """Write the weights in `content`, a checkpoint of ours, without optimiser and progress, for sharing."""
     save(target, {name: content[name] for name in WEIGHTS})
 
 
@@ -102,23 +89,3 @@ def epochs_done(content: dict[str, Any]) -> int:
         return 0
     per_epoch = -(-content["num_windows"] // content["config"]["batch_size"])
     return content["progress"]["step"] // per_epoch
-
-
-def check_is_zip(path: Path) -> None:
-    """Raise UserError unless `path` is a file in the zip format that PyTorch has written since version 1.6."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin or .pth)")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; expected a checkpoint")
-    if zipfile.is_zipfile(path):
-        return
-    with path.open("rb") as stream:
-        start = stream.read(16)
-    if start.startswith(b"PK"):
-        raise UserError(f"{path}: the file is truncated; copy or download it again")
-    if start.startswith(b"\x80"):
-        raise UserError(
-            f"{path}: a checkpoint in the format of PyTorch before 1.6, which cannot be read safely; where its origin "
-            "is trusted, load it with torch.load and write it again with torch.save"
-        )
-    raise UserError(f"{path}: not a checkpoint (it begins with {start!r}); expected a file written by torch.save")

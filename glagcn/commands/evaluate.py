@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from glagcn.checkpoints.load import Trained, check_skeleton, differences, load_trained
+from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
 from glagcn.data.dataset import open_data
 from glagcn.data.selection import select_test
@@ -22,24 +22,24 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     log = RunLog(silent=not ranks.is_main)
     precision.set_up(config.optim, ranks.device)
     with ranks.agree():  # before a cache is written
-        trained = load_trained(config, origin)
-    for assumption in trained.assumed:
+        loaded = load_for_test(config, origin)
+    for assumption in loaded.assumed:
         log.say(f"note: {assumption}")
     cache = open_data(config.data, ranks, log.say)
     skeleton = get_skeleton(cache.skeleton)
-    folder = results_folder(config, trained)
+    folder = results_folder(config, loaded)
     with ranks.agree():
-        check_skeleton(trained, skeleton, str(cache.path))
+        check_skeleton(loaded, skeleton, str(cache.path))
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
         frames = scored_frames(split, config.selection.test_frames)
         if ranks.is_main and not config.run.dry_run:  # not only after all the work
             make_folder(folder, "--output" if config.run.output else "--output is not given, and")
-    model = trained.model.to(ranks.device)
-    warnings = differences(trained, cache)
+    model = loaded.model.to(ranks.device)
+    warnings = differences(loaded, cache)
     for warning in warnings:
         log.say(f"WARNING: {warning}")
     log.say(
-        f"Evaluating {trained.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
+        f"Evaluating {loaded.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
     )
     if config.run.dry_run:
         log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
@@ -50,7 +50,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.data.test_flip)
     with ranks.agree():
         if evaluation:
-            about = about_evaluation(config, cache, trained.path, ranks) | {"warnings": warnings}
+            about = about_evaluation(config, cache, loaded.path, ranks) | {"warnings": warnings}
             result = write_results(evaluation, folder, about)
             text = evaluation.suite.show(evaluation, config.run.by_subject)
             _report(
@@ -59,17 +59,17 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
             )  # fmt: skip
 
 
-def results_folder(config: Config, trained: Trained) -> Path:
+def results_folder(config: Config, loaded: Loaded) -> Path:
     """Where the results go: --output, or beside the checkpoint.
 
     A published file, and an earlier state of a run, gets a folder of its own name there: a folder holds one result.
     """
     if config.run.output:
         return Path(config.run.output)
-    if trained.options is not None and not trained.path.stem.startswith("epoch_"):
-        return trained.path.parent
-    own = trained.path.with_suffix("")
-    return trained.path.with_name(f"{trained.path.name}_results") if own.is_file() else own
+    if loaded.options is not None and not loaded.path.stem.startswith("epoch_"):
+        return loaded.path.parent
+    own = loaded.path.with_suffix("")
+    return loaded.path.with_name(f"{loaded.path.name}_results") if own.is_file() else own
 
 
 def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:

@@ -4,8 +4,12 @@
 def export(options: dict) -> None:
     """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or the published one."""
     from glagcn.checkpoints import checkpoint
+    from glagcn.checkpoints.load import load
     from glagcn.checkpoints.published.export import export_published
 
-    write = export_published if options["layout"] == "published" else checkpoint.export
-    write(options["checkpoint"], options["out"])
-    print(f"{options['out']}: the weights of {options['checkpoint']}, for sharing")
+    source, target = options["checkpoint"], options["out"]
+    if options["layout"] == "published":
+        export_published(source, target)
+    else:
+        checkpoint.export(checkpoint.must_be_ours(load(source).content, source), target)
+    print(f"{target}: the weights of {source}, for sharing")

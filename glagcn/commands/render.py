@@ -9,7 +9,7 @@ from typing import cast
 
 import numpy as np
 
-from glagcn.checkpoints.load import check_skeleton, differences, load_trained
+from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import changed
@@ -46,18 +46,18 @@ def render(config: Config, drawing: RenderConfig, origin: dict[str, str], ranks:
     precision.set_up(config.optim, ranks.device)
     with ranks.agree():
         check_options(drawing)
-        trained = load_trained(config, origin, own_poses=drawing.keypoints is not None)
-    for assumption in trained.assumed:
+        loaded = load_for_test(config, origin, own_poses=drawing.keypoints is not None)
+    for assumption in loaded.assumed:
         log.say(f"note: {assumption}")
     cache = None if drawing.keypoints else open_data(config.data, ranks, log.say)
     with ranks.agree():
         if cache is not None:
-            check_skeleton(trained, get_skeleton(cache.skeleton), str(cache.path))
-            for warning in differences(trained, cache):
+            check_skeleton(loaded, get_skeleton(cache.skeleton), str(cache.path))
+            for warning in differences(loaded, cache):
                 log.say(f"WARNING: {warning}")
         if ranks.is_main:
-            log.say(f"Rendering with {trained.path}, {ranks.device.type}")
-            _render(config, drawing, trained.model.to(ranks.device), cache, log)
+            log.say(f"Rendering with {loaded.path}, {ranks.device.type}")
+            _render(config, drawing, loaded.model.to(ranks.device), cache, log)
 
 
 def _render(config: Config, drawing: RenderConfig, model: LiftingNetwork, cache: Cache | None, log: RunLog) -> None:

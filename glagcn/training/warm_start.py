@@ -1,14 +1,11 @@
 """--resume: the checkpoint that a run starts from, ours or a published one."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.load import check_finite, check_state
-from glagcn.checkpoints.published.layout import load_published_weights
-from glagcn.checkpoints.published.reader import published_state
-from glagcn.checkpoints.published.recognise import recognise
+from glagcn.checkpoints.load import Loaded, load
+from glagcn.checkpoints.published.recognise import Hints
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences
 from glagcn.errors import UserError
@@ -39,13 +36,13 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     num_windows, fingerprint  in an epoch of this run, and of its data.
     Raises UserError, naming the flag that would fit, where the weights are of another network than `model`.
     """
-    content = checkpoint.load_ours(path)
+    # Ours says which network it holds; a published file is taken for one like `model`.
+    hints = Hints(widths=model.widths, channels=model.channels, data_skeleton=model.skeleton)
+    loaded = load(path, hints, lambda loaded: _check_same_network(loaded, model), into=model)
+    content = loaded.content
     if content is None:
-        return _start_published(path, model)
-    _check_same_network(path, content["model_config"], model)
-    check_state(path, content["model"], model)
-    model.load_state_dict(content["model"])
-    check_finite(model, path)
+        said = f"Started with the weights of {path}, a published file; {FRESH}"
+        return Start(None, "; ".join([said, *loaded.assumed]))
     obstacle = _obstacle(content, config, num_windows, fingerprint)
     if obstacle:
         return Start(None, f"Started with the weights of {path}; {FRESH}, because {obstacle}")
@@ -54,43 +51,20 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     return Start(content | {"progress": progress}, f"Started with the whole state of {path}, step {progress['step']}")
 
 
-def _start_published(path: Path, model: LiftingNetwork) -> Start:
-    weights = published_state(path)
-    form = recognise(path, weights, widths=model.widths, data_skeleton=model.skeleton)
-    if form.skeleton.name != model.skeleton.name:
-        raise UserError(
-            f"{path} holds the weights of a network of skeleton {form.skeleton.name}, and the data has "
-            f"{model.skeleton.name}; start from a checkpoint for these joints (-d, -k choose them)"
-        )
-    if len(model.sequence) or model.head.unshared is not None:
-        raise UserError(
-            f"{path} holds the weights of a published S-AGCN, which has no sequence stage and a shared head; "
-            "give --sequence_layers 0 --head shared"
-        )
-    if model.causal:
-        raise UserError(f"{path} holds the weights of a network that lifts the centre frame; leave --causal out")
-    if form.skeleton.links != model.graph.links:
-        wanted, graph = graph_flag(form.skeleton), graph_flag(model.graph)
-        raise UserError(
-            f"{path} holds weights for the published graph {wanted}, and this run convolves over {graph}; "
-            f"give --graph {wanted}"
-        )
-    load_published_weights(model, weights, str(path))
-    check_finite(model, path)
-    return Start(None, "; ".join([f"Started with the weights of {path}, a published file; {FRESH}", *form.assumed]))
-
-
-def _check_same_network(path: Path, held: Mapping[str, Any], model: LiftingNetwork) -> None:
-    wanted = model_config(model)
-    compared = ["skeleton"] if held["skeleton"] != wanted["skeleton"] else [n for n in wanted if n not in NOT_COMPARED]
-    differing = [name for name in compared if held.get(name, wanted[name]) != wanted[name]]
+def _check_same_network(loaded: Loaded, model: LiftingNetwork) -> None:
+    """Refuse weights of another network than `model`.  Raises UserError that names the flags that differ."""
+    held, wanted = model_config(loaded.model), model_config(model)
+    # Whether joints are relative, a published file does not say.
+    left_out = NOT_COMPARED if loaded.content else (*NOT_COMPARED, "relative")
+    compared = ["skeleton"] if held["skeleton"] != wanted["skeleton"] else [n for n in wanted if n not in left_out]
+    differing = [name for name in compared if held[name] != wanted[name]]
     if differing:
         listed = "; ".join(
             f"{FLAGS.get(name, '--' + name)} is {_shown(name, wanted[name])} and was {_shown(name, held[name])}"
             for name in differing
         )
         raise UserError(
-            f"{path} holds the weights of another network: {listed}. Give the values that it was trained with"
+            f"{loaded.path} holds the weights of another network: {listed}. Give the values that it was trained with"
         )
 
 

@@ -8,8 +8,8 @@ import torch
 from glagcn.bench.reference.model import ReferenceModel
 from glagcn.bench.reference.weights import reference_of
 from glagcn.checkpoints.load import load_model
-from glagcn.checkpoints.published.layout import published_weights
-from glagcn.checkpoints.published.reader import published_state
+from glagcn.checkpoints.published.layout import published_state, published_weights
+from glagcn.checkpoints.reader import read
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from tests.model import reference
@@ -37,7 +37,7 @@ def windows(count=3, frames=9, joints=17):
 @pytest.mark.parametrize("name", reference.NAMES)
 def test_published_weights_give_the_published_results(name):
     ours, results = load_model(reference.checkpoint(name)), reference.results(name)
-    weights = published_state(reference.checkpoint(name))
+    weights = published_state(read(reference.checkpoint(name)), reference.checkpoint(name))
     if ours.input_norm is None:  # stored, never applied
         weights = {key: tensor for key, tensor in weights.items() if not key.startswith("data_bn.")}
     plain = ReferenceModel(

@@ -51,7 +51,7 @@ def test_killed_in_the_middle_the_old_checkpoint_is_whole(path, monkeypatch):
 
 
 def test_an_export_holds_the_weights_and_no_more(path, tmp_path):
-    checkpoint.export(path, tmp_path / "new/weights.pt")
+    checkpoint.export(checkpoint.load(path), tmp_path / "new/weights.pt")
     assert set(checkpoint.load(tmp_path / "new/weights.pt")) == {"format", "version", *CONTENT}
 
 
@@ -64,8 +64,10 @@ def test_a_newer_version_is_refused_with_both(path, monkeypatch):
 def test_published_files_and_other_files_are_not_ours(tmp_path):
     torch.save({"model_pos": {}}, tmp_path / "published.bin")
     (tmp_path / "text.pt").write_text("hello")
-    for name in ("published.bin", "text.pt", "nothing.pt"):
-        assert checkpoint.load_ours(tmp_path / name) is None
+    assert checkpoint.load_ours(tmp_path / "published.bin") is None
+    for name in ("text.pt", "nothing.pt"):
+        with pytest.raises(UserError, match=name):
+            checkpoint.load_ours(tmp_path / name)
     with pytest.raises(UserError, match=r"published\.bin is not a checkpoint of this program"):
         checkpoint.load(tmp_path / "published.bin")
 

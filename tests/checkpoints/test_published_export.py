@@ -4,7 +4,8 @@ import torch
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.load import load_model
 from glagcn.checkpoints.published.export import export_published
-from glagcn.checkpoints.published.reader import published_state, read_checkpoint
+from glagcn.checkpoints.published.layout import published_state
+from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.skeleton import get_skeleton
@@ -47,12 +48,12 @@ def test_the_layout_is_that_of_a_published_file(tmp_path, name):
     source = reference.checkpoint(name)
     model = load_model(source)
     export_published(write(tmp_path / "best.pt", model), tmp_path / "out.bin")
-    content, theirs = read_checkpoint(tmp_path / "out.bin"), read_checkpoint(source)
+    content, theirs = read(tmp_path / "out.bin"), read(source)
     assert content["epoch"] == 3
     assert content["lr"] == 0.01
     shapes = [{key: tuple(tensor.shape) for key, tensor in file["model_pos"].items()} for file in (content, theirs)]
     assert shapes[0] == shapes[1]
-    ours, held = published_state(tmp_path / "out.bin"), published_state(source)
+    ours, held = (published_state(read(path), path) for path in (tmp_path / "out.bin", source))
     assert all(torch.equal(ours[key], held[key]) for key in held if "coco" not in name or not key.startswith("data_bn"))
 
 

@@ -91,13 +91,16 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ("-d humaneva15 --resume {}/" + GT, ("the published graph humaneva15", "give --graph humaneva15")),
-        ("-d humaneva15 --resume {}/" + COCO, ("skeleton humaneva15_coco17, and the data has humaneva15",)),
-        ("--resume {}/" + GT, ("skeleton humaneva15, and the data has h36m17",)),
+        ("-d humaneva15 --resume {}/" + GT, ("--graph is humaneva15_tree and was humaneva15",)),
+        (
+            "-d humaneva15 --resume {}/" + COCO,
+            (r"the skeleton of the data \(-d, -k\) is humaneva15 and was humaneva15_coco17",),
+        ),
+        ("--resume {}/" + GT, (r"the skeleton of the data \(-d, -k\) is h36m17 and was humaneva15",)),
         ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("unexpected weights", "-arc 3,3,3,3,3")),
         ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", (r"have shape \[8", r"expected \[16", "--channel 8")),
-        ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--sequence_layers 0 --head shared",)),
-        ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("the centre frame; leave --causal out",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--head is mixed and was shared",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("--causal is True and was False",)),
     ],
 )
 def test_weights_that_do_not_fit_are_refused_with_the_flag_that_would(start, files, tmp_path, flags, parts):

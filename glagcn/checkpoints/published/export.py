@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.load import check_finite, restore
+from glagcn.checkpoints.load import load
 from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
 from glagcn.checkpoints.published.recognise import SKELETONS
 from glagcn.errors import UserError
@@ -30,9 +30,8 @@ def export_published(source: Path, target: Path) -> None:
         raise UserError(
             f"--out {target}: expected a name that ends in .bin (a dict with model_pos) or .pth (state dict)"
         )
-    content = checkpoint.load(source)
-    model = restore(content, source)
-    check_finite(model, source)
+    loaded = load(source)
+    content, model = checkpoint.must_be_ours(loaded.content, source), loaded.model
     _check_form(model, source)
     weights = {PREFIX + name: tensor for name, tensor in _published_state(model).items()}
     whole: dict[str, Any] = {

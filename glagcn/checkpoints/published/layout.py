@@ -5,11 +5,13 @@ published tensor is therefore a slice of one of ours, and the two forms hold exa
 """
 
 from collections.abc import Iterator, Mapping
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from glagcn.checkpoints.reader import check_tensors
 from glagcn.errors import UserError
 from glagcn.model.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, StridedModule
 from glagcn.model.network import LiftingNetwork
@@ -17,6 +19,18 @@ from glagcn.model.network import LiftingNetwork
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 CONVOLUTION = ("weight", "bias")
 INPUT_NORM = "data_bn."
+
+
+def published_state(content: Any, path: Path) -> dict[str, Tensor]:
+    """The weights in the `content` of a published file: a state dict, or one under "model_pos"; without "module.".
+
+    Raises UserError, naming `path`, where there are none.
+    """
+    state = content.get("model_pos", content) if isinstance(content, Mapping) else None
+    if not state or not isinstance(state, Mapping):
+        raise UserError(f"{path}: no weights found; expected a state dict, or one under the key 'model_pos'")
+    check_tensors(path, state)
+    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 class Place(NamedTuple):

@@ -8,8 +8,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from glagcn.checkpoints.published.layout import count_widths, load_published_weights
-from glagcn.checkpoints.published.reader import published_state
+from glagcn.checkpoints.published.layout import count_widths
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton
@@ -17,6 +16,24 @@ from glagcn.skeleton import Skeleton, get_skeleton
 WIDTH = 3  # of every stage of every published model
 SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
 NAME = re.compile(r"\d+_(?P<keypoints>\w+)_(?P<frames>\d+)_supervised")
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the caller knows of a published file.
+
+    skeleton, widths, channels  None: channels from the tensors; skeleton and widths from the tensors' number of joints
+                   and of stages, and the file's name.
+    data_skeleton  of the data at hand, which decides where neither tensors nor name tell the skeleton.
+    """
+
+    skeleton: Skeleton | None = None
+    widths: Sequence[int] | None = None
+    channels: int | None = None
+    data_skeleton: Skeleton | None = None
+
+
+NO_HINTS = Hints()
 
 
 @dataclass(frozen=True)
@@ -41,36 +58,12 @@ class PublishedForm:
         )  # fmt: skip
 
 
-def load_published(
-    path: Path,
-    skeleton: Skeleton | None = None,
-    widths: Sequence[int] | None = None,
-    channels: int | None = None,
-    data_skeleton: Skeleton | None = None,
-) -> tuple[LiftingNetwork, PublishedForm]:
-    """The network in a published checkpoint, and how it was recognised; arguments and UserError as `recognise`."""
-    weights = published_state(path)
-    form = recognise(path, weights, skeleton, widths, channels, data_skeleton)
-    model = form.build()
-    load_published_weights(model, weights, str(path))
-    return model, form
-
-
-def recognise(
-    path: Path,
-    weights: Mapping[str, Tensor],
-    skeleton: Skeleton | None = None,
-    widths: Sequence[int] | None = None,
-    channels: int | None = None,
-    data_skeleton: Skeleton | None = None,
-) -> PublishedForm:
+def recognise(path: Path, weights: Mapping[str, Tensor], hints: Hints = NO_HINTS) -> PublishedForm:
     """The form of published `weights` (names without "module.") read from `path`.
 
-    skeleton, widths, channels  what the caller knows.  None: channels from the tensors; skeleton and widths from
-        the tensors' number of joints and of stages, and the file's name.
-    data_skeleton  of the data at hand, which decides where neither tensors nor name tell the skeleton.
-    Raises UserError where they do not fit each other, or nothing tells the skeleton.
+    Raises UserError where they do not fit the hints, or nothing tells the skeleton.
     """
+    skeleton, widths = hints.skeleton, hints.widths
     try:
         joints, held = weights["expand_gcn.gcn1.PA"].shape[-1], weights["fc.weight"].shape[1]
     except (KeyError, IndexError) as error:
@@ -78,7 +71,7 @@ def recognise(
     named = NAME.search(path.name)
     assumed = []
     if skeleton is None:
-        skeleton, reason = _guess_skeleton(path, joints, data_skeleton)
+        skeleton, reason = _guess_skeleton(path, joints, hints.data_skeleton)
         assumed.append(
             f"{path.name} does not hold its skeleton: assumed {skeleton.name}, {reason}; give -d and -k (skeleton=) "
             "otherwise"
@@ -102,7 +95,7 @@ def recognise(
             f"{prod(widths)}: the poses are wrong unless it was trained so"
         )
     return PublishedForm(
-        skeleton, tuple(widths), channels or held, named["keypoints"] if named else None, tuple(assumed)
+        skeleton, tuple(widths), hints.channels or held, named["keypoints"] if named else None, tuple(assumed)
     )
 
 
