@@ -192,6 +192,14 @@ def test_a_published_file_refuses_other_joints_or_widths():
             load_model(GOLDEN / "h36m_27f.bin", widths=widths)
 
 
+def test_loading_leaves_the_random_draws_of_the_caller_as_they_are():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    load_model(GOLDEN / "h36m_27f.bin")
+    assert torch.equal(torch.rand(2), expected)
+
+
 def test_a_state_dict_of_something_else_is_refused(tmp_path):
     torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
     with pytest.raises(UserError, match=r"linear\.pth: not the weights of a published S-AGCN"):

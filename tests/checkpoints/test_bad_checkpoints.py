@@ -83,6 +83,29 @@ def test_weights_without_progress_cannot_be_resumed(demo, trained, tmp_path, mis
     assert_refused(demo("--run r --frames 9"), r"last\.pt", missing, "--fresh")
 
 
+@pytest.mark.parametrize("way", ["--evaluate", "--resume", "glagcn export"])
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda weights: weights["head.unshared.bias"].fill_(float("nan")), "not finite"),
+        (lambda weights: weights.pop("head.unshared.bias"), "head.unshared.bias.*found nothing"),
+        (lambda weights: weights.update(more=torch.zeros(2)), r"more.*found \[2\], expected nothing"),
+        (lambda weights: weights.update(more=torch.zeros(2, device="meta")), "more.*not a plain tensor"),
+    ],
+)
+def test_weights_that_cannot_be_are_refused_by_every_way_in(demo, verb, trained, tmp_path, spoil, message, way):
+    content = torch.load(trained / "best.pt", weights_only=True)
+    spoil(content["model"])
+    path = tmp_path / "spoilt.pt"
+    torch.save(content, path)
+    if way == "glagcn export":
+        ended = verb(f"export {path} --out {tmp_path}/exported.pt")
+    else:
+        ended = demo(f"--frames 9 {way} {path}")
+    assert_refused(ended, r"spoilt\.pt", message)
+    assert list(tmp_path.iterdir()) == [path]
+
+
 def test_a_checkpoint_that_is_not_there(demo, verb, demo_root, tmp_path):
     ended = demo("--evaluate")
     name = "demo_gt_f27_c4_unshared1_tuned_seed0"

@@ -101,7 +101,7 @@ def test_by_subject_reaches_the_tables(flags, train, tmp_path, monkeypatch):
     assert train(f"{flags} --max_steps 1").code == 0
     shown = []
     monkeypatch.setattr(RunLog, "say", lambda self, text: shown.append(text))
-    config, origin, _, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
+    config, origin, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
     run_evaluation(config, origin, Ranks(config.run.workers))
     text = "\n".join(shown)
     assert "\nS9 " in text
