@@ -36,7 +36,6 @@ class Stepper:
         for parameter in self._trained:
             # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
             parameter.grad = torch.zeros_like(parameter)
-        self._gradients = [cast(Tensor, parameter.grad) for parameter in self._trained]
         self._objective: Any = ranks.exchanging(Objective(self.model))
         self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, ranks.device)
         self._compiled = compiled(self._objective, optim, ranks.device) if self._compiles else self._objective
@@ -107,7 +106,7 @@ class Stepper:
 
     def _update(self) -> None:
         """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
-        gradients = self._gradients
+        gradients = self._gradients()
         self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
         self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
         taken = 1 - self._stopped
@@ -117,6 +116,10 @@ class Stepper:
         step_unless(self._stopped, self.optimizer)
         self.statistics.update(taken)
         torch._foreach_zero_(gradients)
+
+    def _gradients(self) -> list[Tensor]:
+        """Those of the trained weights.  Not to be kept: DDP puts views of its buckets in their place."""
+        return [cast(Tensor, parameter.grad) for parameter in self._trained]
 
     def steps_taken(self) -> int:
         """How many calls of `apply` have moved the weights.  Waits for the device."""
@@ -150,5 +153,5 @@ class Stepper:
 
     def _forget(self) -> None:
         """Leave no gradient and no statistics behind."""
-        torch._foreach_zero_(self._gradients)
+        torch._foreach_zero_(self._gradients())
         self.statistics.forget()
