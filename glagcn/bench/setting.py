@@ -17,8 +17,7 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.model.floor import Peaks
 from glagcn.model.network import LiftingNetwork
 from glagcn.training.hardware.peaks import measure_peaks
-from glagcn.training.run_data import RunData
-from glagcn.training.setup import build_model, load_data
+from glagcn.training.setup import RunData, build_model, load_data
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from glagcn.evaluation.benchmarks import suite_of
 from glagcn.evaluation.evaluate import EvaluationSet
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
-from glagcn.training.run_data import RunData
+from glagcn.training.setup import RunData
 
 Curve = tuple[tuple[int, float], ...]  # training windows, and what is left of the mean pose's test error after them
 

@@ -25,7 +25,6 @@ from glagcn.model.initialisation import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
 from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
-from glagcn.training.run_data import RunData
 
 HOST_SHARE = 0.5  # of the available host memory may hold training frames
 
@@ -42,6 +41,23 @@ class Selection:
     test: Split
     held_out: Split | None
     centers: np.ndarray
+
+
+@dataclass(frozen=True)
+class RunData:
+    """What a run reads: the cache, what is chosen of it, the plan of training windows, and where frames come from."""
+
+    cache: Cache
+    plan: EpochPlan
+    train: FrameStore
+    train_split: Split  # the frames that `train` gives and `plan` numbers
+    test: EvaluationSet
+    validation: EvaluationSet | None  # the held-out training sequences, where they choose the best state
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training frames are read from the cache while training."""
+        return isinstance(self.train, StreamedStore)
 
 
 def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:

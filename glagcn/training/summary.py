@@ -8,7 +8,7 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.training.baselines import mean_pose_error
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
-from glagcn.training.trainer import RunData
+from glagcn.training.setup import RunData
 
 
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:

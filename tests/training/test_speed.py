@@ -14,7 +14,7 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.floor import Peaks, training_cost
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.training import trainer
+from glagcn.training import accounts
 from glagcn.training.hardware import speed
 from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed
 
@@ -131,7 +131,7 @@ def test_a_run_tells_its_speed_once_and_what_is_left_after_it(demo):
 
 
 def test_a_run_of_slow_steps_tells_its_speed_before_the_first_interval_ends(demo, monkeypatch):
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
+    monkeypatch.setattr(accounts, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
     lines = demo("--max_steps 3 --log_steps 3").out.splitlines()
     first, said, second = (number for number, line in enumerate(lines) if re.match(r"Speed: |step [12]/3, ", line))
     assert (lines[first].endswith("left"), lines[second].endswith("left")) == (False, True)
