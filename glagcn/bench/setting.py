@@ -1,4 +1,4 @@
-"""What every part of the bench is given: the options, the data, the model, and the machine's peaks."""
+"""The input of every part of the bench: options, data, model, and the machine's peaks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ from glagcn.training.setup import RunData, build_model, load_data
 class Setting:
     """One machine, one data set, one model.
 
-    repeats  rounds that a median is taken of.
+    repeats  rounds per median.
     config   of the trainer; its data set is the scale.
     """
 

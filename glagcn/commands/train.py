@@ -29,7 +29,7 @@ from glagcn.training.warm_start import Start, start_from
 # How the state that is evaluated at the end was chosen, for the log.
 CHOSEN = {
     "validation": "the best on the held-out training sequences; the test set was read once",
-    "test": "chosen on the test set, as published: the figures flatter it",
+    "test": "selected on the test set (as in the published scripts): the test metrics are optimistic",
     "last": "the last one; the test set was read once",
 }
 
@@ -70,7 +70,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
                 f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
             )
         if start:
-            log.say(start.said)
+            log.say(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
             trainer = Trainer(config, ranks, data, model, folder, log, content or (start.content if start else None))
@@ -86,7 +86,7 @@ def results_folder(config: Config, folder: RunFolder) -> Path:
 
 
 def check_processes(config: Config, ranks: Ranks) -> None:
-    """Refuse what cannot work with these processes.  Raises UserError."""
+    """Raise UserError if the batch is smaller than the number of processes."""
     if config.optim.batch_size is not None and config.optim.batch_size < ranks.world_size:
         raise UserError(
             f"--batch_size {config.optim.batch_size} is smaller than the {ranks.world_size} processes; "

@@ -1,4 +1,4 @@
-"""What a run measures of itself: the errors of its steps, windows and seconds; and the lines of the log with them."""
+"""Training statistics of a run: loss, windows and seconds, and the log lines that show them."""
 
 import time
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Where a finished run stands among runs of the recipes with as many windows, so that broken data are noticed."""
+"""A finished run compared with reference runs of the same number of windows, to notice broken data."""
 
 import math
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
 from glagcn.training.setup import RunData
 
-Curve = tuple[tuple[int, float], ...]  # training windows, and what is left of the mean pose's test error after them
+Curve = tuple[tuple[int, float], ...]  # training windows, and the test error after them as a share of the mean pose's
 
 # 3dhp: CMU motion capture in the layout of MPI-INF-3DHP, 32 channels, 27 frames, "published" with a rate and a batch
 # that suit runs so short (docs/recipe.md).  demo: its preset.

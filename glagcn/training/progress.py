@@ -1,4 +1,4 @@
-"""Where a run is: what a checkpoint holds beside weights and optimiser."""
+"""The progress of a run, as checkpoints hold it beside weights and optimiser."""
 
 import math
 from collections.abc import Mapping

@@ -45,7 +45,7 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run reads: the cache, what is chosen of it, the plan of training windows, and where frames come from."""
+    """The data of a run: the cache, the selected splits, the plan of training windows, and the frame stores."""
 
     cache: Cache
     plan: EpochPlan
@@ -77,11 +77,11 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
 def settle(
     config: Config, selection: Selection, precision: str, earlier: Mapping[str, Any], resume: str | None
 ) -> Config:
-    """The options with all that only device, data and an unfinished run decide.  Nothing changes them afterwards.
+    """Fill in the options that depend on the device, the data or an unfinished run.  They are final afterwards.
 
-    precision  that "auto" is on this device;  earlier  the options of the run that goes on, empty without one: made
-    longer, it keeps its batch.  Otherwise batch and warm-up fit the run's length.
-    resume  the checkpoint that the run starts from, which is not its own last.pt.
+    precision  the arithmetic of this device, in place of "auto".
+    earlier    the options of the run that is resumed, or empty: a run that is made longer keeps its batch and warm-up.
+    resume     the checkpoint that the run starts from; None if that is its own last.pt.
     """
     optim = config.optim
     windows = optim.windows or optim.epochs * windows_in_epoch(selection.centers, config.data.flip)

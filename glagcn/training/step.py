@@ -22,8 +22,8 @@ from glagcn.training.statistics import RunningStatistics
 class Stepper:
     """The model, its optimiser, and the step: the gradient of the mean loss over the global batch.
 
-    sizes  micro-batches of so many windows come all the time: these are compiled where --compile wants it.  Others,
-           such as those of the last, smaller batch of an epoch, are computed by the same operations one by one.
+    sizes  of the micro-batches of a whole global batch: these are compiled where --compile says so.  Others, such as
+           those of the last, smaller batch of an epoch, run eagerly.
     """
 
     def __init__(
@@ -146,7 +146,7 @@ class Stepper:
         return problem
 
     def _rehearse_sizes(self, batch: Batch) -> None:
-        """A micro-batch of every size that comes all the time, of the windows of `batch` over and over."""
+        """Run a micro-batch of every compiled size, made of the windows of `batch`, repeated."""
         for size in sorted(self._sizes):
             rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
             part = Batch(batch.inputs[rows], batch.targets[rows])

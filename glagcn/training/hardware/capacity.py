@@ -9,8 +9,8 @@ from torch.autograd.graph import saved_tensors_hooks
 from glagcn.model.network import LiftingNetwork
 from glagcn.training.loss import Loss
 
-ON_TOP = 1.25  # what the backward pass needs beside what the forward pass kept
-COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and what the optimiser computes with
+ON_TOP = 1.25  # memory of the backward pass over that which the forward pass keeps
+COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and temporaries of the optimiser
 
 
 def window_bytes(model: LiftingNetwork, precision: str) -> int:
