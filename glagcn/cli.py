@@ -15,7 +15,7 @@ from glagcn.config.options import comma_separated
 from glagcn.config.parser import Parser, add_options
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import from_dict, parse_command_line, resolve, value_of
-from glagcn.distributed import launcher, tuning
+from glagcn.distributed import launcher, stop, tuning
 from glagcn.errors import UserError
 
 EVALUATION_OPTIONS = {
@@ -27,7 +27,7 @@ SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "
 
 
 def train_main(arguments: list[str] | None = None) -> int:
-    """The trainer's command; -> its exit code: 0, or 2 after a message about something the user gave."""
+    """The trainer's command; -> its exit code: 0, 2 after a message about something the user gave, 75 when stopped."""
 
     def work() -> None:
         _run(*parse_command_line(arguments))
@@ -46,14 +46,20 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _speak(work: Callable[[], None]) -> int:
-    """Run a command; a UserError becomes one message for all ranks, and exit code 2.  One of many ends in here."""
+    """Run a command; -> its exit code.  A UserError becomes one message for all ranks.  One of many ends in here."""
     tuning.spin_briefly()
+    stop.die_with_launcher()
     code, one_of_many = 0, launcher.world_size() > 1
     try:
-        work()
+        with stop.REQUEST.watch():
+            work()
     except UserError as error:
         launcher.report(error)
         code = 2
+    except stop.Stopped as request:
+        if launcher.rank() == 0:
+            print(request, file=sys.stderr, flush=True)
+        code = stop.EXIT_CODE
     except Exception:
         if not one_of_many:
             raise

@@ -10,11 +10,15 @@ from typing import BinaryIO
 from glagcn.errors import UserError
 
 
+class WriteError(UserError):
+    """The system did not let a file be written; a later attempt may succeed."""
+
+
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
     """Calls `write` with a temporary file beside `path`, then renames it to `path`; returns the path.
 
     A reader, or a run that is killed at any moment, finds the old file or the new one, never a part.  The folder is
-    made where it is missing.  Raises UserError where the system refuses (rights, a full disk); whatever `write` raises
+    made where it is missing.  Raises WriteError where the system refuses (rights, a full disk); whatever `write` raises
     passes through.  In both cases `path` is untouched and the temporary file is gone.
     """
 
@@ -30,7 +34,7 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None]) -> Path:
+def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], object]) -> Path:
     """write_atomically for writers that need a path: `fill` gets the temporary file's."""
     path = Path(path)
     # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
@@ -42,16 +46,27 @@ def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+        _flush_folder(path.parent)
     except OSError as error:
         _discard(temporary)
         reason = error.strerror or error
-        raise UserError(
+        raise WriteError(
             f"cannot write {path}: {reason}; give a folder that you may write to, with space left"
         ) from error
     except BaseException:
         _discard(temporary)
         raise
     return path
+
+
+def _flush_folder(folder: Path) -> None:
+    """Make the names in a folder survive a loss of power; some file systems cannot."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def make_folder(path: Path, flag: str) -> None:

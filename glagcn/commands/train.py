@@ -9,7 +9,7 @@ from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.dataset import open_data
-from glagcn.distributed import precision
+from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.results import about_evaluation, headline, write_results
@@ -74,8 +74,14 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
             trainer = Trainer(config, ranks, data, model, folder, log, content or (start.content if start else None))
-            trainer.run()
-            _conclude(trainer, results_folder(config, folder))
+            trainer.rehearse()
+            with stop.REQUEST.deferred():
+                trainer.run()
+                _conclude(trainer, results_folder(config, folder))
+        except stop.Stopped as request:
+            if ranks.is_main:
+                folder.mark_stopped(request.signal, trainer.progress.step)
+            raise
         finally:
             log.close()
 

@@ -208,7 +208,9 @@ class RunConfig:
     save_steps: int | None = option(None, type=int, metavar="N", off=0,
         help="write last.pt every N optimiser steps")
     save_minutes: float | None = option(10.0, type=float, metavar="M", off=0,
-        help="write last.pt every M minutes; 0: never")
+        help="write last.pt every M minutes, the first time in the first minute; 0: never")
+    save_attempts: int = option(5, type=int, metavar="N",
+        help="end the run when last.pt could not be written N times in a row")
     checkpoint_frequency: int | None = option(None, type=int, metavar="N", off=0,
         help="keep the state after every N epochs as epoch_<number>.pt")
     export_training_curves: bool = option(True, action=SWITCH,

@@ -17,7 +17,7 @@ from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
-from glagcn.distributed import launcher
+from glagcn.distributed import launcher, stop
 from glagcn.errors import UserError
 
 # Rank 0 may prepare a large data set while the others wait.
@@ -70,6 +70,20 @@ class Ranks:
         problems = [text for text in self.gather_objects(problem) if text is not None]
         if problems:
             raise UserError(problems[0])
+
+    def largest(self, values: list[float]) -> list[float]:
+        """The largest of each value over all ranks, on every rank.  Waits for the device."""
+        if self.world_size == 1:
+            return values
+        tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
+        dist.all_reduce(tensor, dist.ReduceOp.MAX)
+        return tensor.tolist()
+
+    def check_stop(self) -> None:
+        """Raise Stopped on every rank if one was asked to stop.  Every rank must call it at the same point."""
+        (number,) = self.largest([stop.REQUEST.number])
+        if number:
+            raise stop.Stopped(int(number))
 
     def gather_objects(self, value: Any) -> list[Any]:
         """The values of all ranks, in the order of ranks, on every rank."""

@@ -1,7 +1,9 @@
 """Predictions for frames, shared out over ranks and CPU cores."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from itertools import islice
 
 import numpy as np
 import torch
@@ -17,6 +19,7 @@ from glagcn.model.network import LiftingNetwork
 CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
 
 
+BATCHES_BETWEEN_CHECKS = 4  # of whether a rank was asked to stop
 LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
 
 
@@ -63,10 +66,14 @@ def predict_frames(
         parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches())
     else:
         parts = (lift(batch.inputs) for batch in store.stream(batches()))
-    done = 0
-    for predicted in parts:
-        poses[done : done + len(predicted)] = predicted
-        done += len(predicted)
+    with closing(parts):
+        done = 0
+        for number in range(-(-len(poses) // batch_size)):  # rank 0's batches: all ranks look together
+            for predicted in islice(parts, 1):
+                poses[done : done + len(predicted)] = predicted
+                done += len(predicted)
+            if number % BATCHES_BETWEEN_CHECKS == 0:
+                ranks.check_stop()
     if zero_root:
         poses[:, store.skeleton.root] = 0
     gathered = ranks.gather(poses)
@@ -77,7 +84,7 @@ def predict_frames(
     return millimetres
 
 
-def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowIds]) -> Iterator[Tensor]:
+def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowIds]) -> Generator[Tensor]:
     """map(work, items) on a CPU, in as many threads as PyTorch computes in, each of which computes alone: threads that
     share every operation wait for each other at its end."""
     threads = torch.get_num_threads()

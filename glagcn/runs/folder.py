@@ -11,6 +11,8 @@ lock            while a process trains here (runlock.py), or left by one that wa
 """
 
 import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
-from glagcn.files import write_text
+from glagcn.files import replace_atomically, write_text
 from glagcn.runs.lock import ELSEWHERE, RunLock
 
 # The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
@@ -42,6 +44,16 @@ class RunFolder:
         """The state with the lowest test MPJPE of all evaluations."""
         return self.path / "best.pt"
 
+    @property
+    def previous(self) -> Path:
+        """The last.pt before the newest one, for when that is damaged."""
+        return self.path / "last.pt.1"
+
+    @property
+    def stopped(self) -> Path:
+        """Tells that the run was asked to stop and has saved its state; gone as soon as it goes on."""
+        return self.path / "stopped.json"
+
     def epoch(self, number: int) -> Path:
         """The state after epoch `number`, counted from 1."""
         return self.path / f"epoch_{number}.pt"
@@ -55,6 +67,27 @@ class RunFolder:
     def metrics(self) -> Path:
         """The scalars, a JSON object a line."""
         return self.path / "metrics.jsonl"
+
+    def keep_previous(self) -> None:
+        """Give last.pt a second name, so that it is still there after the next one."""
+        if not self.last.exists():
+            return
+        temporary = self.path / f".{self.previous.name}.{os.getpid()}.tmp"
+        try:
+            temporary.unlink(missing_ok=True)
+            temporary.hardlink_to(self.last)
+            temporary.replace(self.previous)
+        except OSError:  # a file system without hard links
+            replace_atomically(self.previous, lambda path: shutil.copyfile(self.last, path))
+
+    def set_best_aside(self) -> None:
+        """Move best.pt aside before an evaluation that was only made because --max_steps ended the run replaces it."""
+        if self.best.exists():
+            self.best.replace(self.set_aside)
+
+    def mark_stopped(self, signal: str, step: int) -> None:
+        """Leave `stopped`, for scripts: launchers give an exit code of their own."""
+        write_text(self.stopped, json.dumps({"signal": signal, "step": step}) + "\n")
 
     def create(self, config: Config, lock: RunLock, *, fresh: bool, begins: bool) -> None:
         """Make the folder, or with `fresh` move an old one aside first; write config.json into it.
@@ -76,6 +109,7 @@ class RunFolder:
                 raise UserError(
                     f"another process has begun a run in {self.path} just now; the same command goes on from it"
                 )
+            self.stopped.unlink(missing_ok=True)
             text = json.dumps(to_dict(config), indent=2) + "\n"
             write_text(self.path / "config.json", text)
         except OSError as error:

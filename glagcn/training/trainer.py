@@ -1,7 +1,6 @@
 """The training loop: train to the next evaluation, evaluate, save; and the state that resuming needs."""
 
 import math
-import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from functools import partial
@@ -10,10 +9,9 @@ from typing import Any, NoReturn
 import numpy as np
 import torch
 
-from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
-from glagcn.distributed import precision
+from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
@@ -27,10 +25,9 @@ from glagcn.training.hardware.speed import run_speed
 from glagcn.training.optim.schedule import bn_momentum, learning_rate, step_sizes
 from glagcn.training.progress import Progress
 from glagcn.training.rehearsal import out_of_memory, rehearse
+from glagcn.training.saver import Saver
 from glagcn.training.setup import RunData
 from glagcn.training.step import Stepper
-
-STEPS_BETWEEN_CLOCKS = 10  # every rank must hear whether it is time to save
 
 
 class Trainer:
@@ -58,19 +55,34 @@ class Trainer:
         speed = run_speed(config, ranks, data.plan, self.stepper.model, log.say)
         self.accounts = Accounts(config, ranks, self.cadence, self.stepper.loss, self.progress, log, speed)
         self._first_step = self.progress.step
-        self._saved_at = time.monotonic()
+        self.saver = Saver(config.run, ranks, folder, log.say, self._drain, self.state, self.progress.step)
 
-    def run(self) -> None:
-        """Train to the last step; evaluate where an epoch or the run ends."""
+    def rehearse(self) -> None:
+        """What comes before the first step; nothing is lost if it is interrupted."""
         first = self.data.train.windows(self.cadence.windows(0, 0))
         rehearse(self.stepper, first, self.cadence.share(0), self.log.say)
+
+    def run(self) -> None:
+        """Train to the last step.  Raises Stopped, on all ranks and with the state saved, if one was asked to stop."""
+        if self.progress.step == 0:
+            self.saver.save()  # a folder without a checkpoint holds no run
         self.log.start_progress(self.progress.step, self.cadence.last_step)
+        try:
+            self._train()
+        except stop.Stopped as request:
+            self.saver.save(now_or_never=True)
+            self.log.say(
+                f"Stopped by {request.signal} at step {self.progress.step} of {self.cadence.last_step}; the state is "
+                "saved, and the same command goes on from it"
+            )
+            raise
+
+    def _train(self) -> None:
         while True:
             if self.progress.step > self.progress.evaluated_step and self.cadence.evaluates(self.progress.step):
                 self._evaluate()
             if epoch := self.cadence.kept_epoch(self.progress.step):
-                self._drain()
-                self._write(epoch=epoch)
+                self.saver.keep(self.folder.epoch(epoch))
             if self.progress.step >= self.cadence.last_step:
                 return
             self._train_stretch()
@@ -83,25 +95,26 @@ class Trainer:
         self.stepper.statistics.set_momentum(bn_momentum(optim, cadence.plan, epoch))
         self.accounts.restart_clock(count=False)
         batches = self.data.train.stream((cadence.windows(epoch, index) for index in range(begin, end)), reuse=True)
-        for index, batch in enumerate(batches, begin):
-            mine, seed = cadence.share(index), partial(_seed, optim.seed, epoch, index)  # of dropout
-            rate = learning_rate(optim, cadence.plan, self.progress.step)
-            with out_of_memory(max(mine.sizes)):
-                sums = self.stepper.gradient(batch, mine, seed)
-                norm = self.stepper.apply(rate)
-            self.progress.step += 1
-            self.accounts.add(sums)
-            self._after_step(rate, norm)
-        self.accounts.restart_clock()
+        try:
+            for index, batch in enumerate(batches, begin):
+                mine, seed = cadence.share(index), partial(_seed, optim.seed, epoch, index)  # of dropout
+                rate = learning_rate(optim, cadence.plan, self.progress.step)
+                with out_of_memory(max(mine.sizes)):
+                    sums = self.stepper.gradient(batch, mine, seed)
+                    norm = self.stepper.apply(rate)
+                self.progress.step += 1
+                self.accounts.add(sums)
+                self._after_step(rate, norm)
+        finally:
+            self.accounts.restart_clock()
 
     def _after_step(self, rate: float, norm: torch.Tensor) -> None:
         if self.progress.step % self.config.run.log_steps == 0:
             self._drain()
             self.accounts.log_interval(rate, float(norm))
-        if self._save_is_due():
-            self.save()
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
+        self.saver.after_step(self.progress.step)
 
     def _drain(self) -> None:
         """Bring the sums of `progress` up to its step; refuse to go on if a step since the last time was not taken."""
@@ -117,7 +130,12 @@ class Trainer:
     # ------------------------------------------------------------ checkpoints
 
     def state(self) -> dict[str, Any]:
-        """The content of a checkpoint.  The accounts must be drained."""
+        """The content of a checkpoint.  The accounts must be drained.
+
+        Raises UserError where weights are not finite: such a checkpoint must not replace one that is good.
+        """
+        if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
+            self._refuse(f"the weights after step {self.progress.step} are not finite, so they were not saved")
         return {
             "config": to_dict(self.config),
             "model_config": model_config(self.stepper.model),
@@ -127,29 +145,6 @@ class Trainer:
             "num_windows": self.data.plan.num_windows,
             "data_fingerprint": self.data.cache.fingerprint,
         }
-
-    def save(self) -> None:
-        """Rank 0 writes last.pt.  Every rank must call it at the same step."""
-        self._drain()
-        self._write()
-        self._saved_at = time.monotonic()
-
-    def _write(self, epoch: int | None = None) -> None:
-        """Rank 0 writes last.pt, or the checkpoint of a kept epoch; not with weights that nothing can be done with."""
-        with self.ranks.agree():
-            if self.ranks.is_main:
-                if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
-                    self._refuse(f"the weights after step {self.progress.step} are not finite, so they were not saved")
-                checkpoint.save(self.folder.epoch(epoch) if epoch else self.folder.last, self.state())
-
-    def _save_is_due(self) -> bool:
-        """The same answer on every rank: steps are counted, and the clock is rank 0's."""
-        minutes = self.config.run.save_minutes
-        if self.cadence.saves(self.progress.step):
-            return True
-        if not minutes or self.progress.step % STEPS_BETWEEN_CLOCKS:
-            return False
-        return self.ranks.from_main(time.monotonic() - self._saved_at > 60 * minutes)
 
     # ------------------------------------------------------------ evaluation
 
@@ -167,26 +162,28 @@ class Trainer:
         """
         scheduled = self.cadence.is_scheduled(self.progress.step)
         if not scheduled:
-            self.save()
+            self.saver.save()
         self._drain()
-        self.progress.evaluated_step = self.progress.step
         improved, error = True, math.inf
+        evaluation = None if self.watched is None else self.evaluate(self.watched)
+        self.progress.evaluated_step = self.progress.step  # only now: it may be stopped, and is made again then
         if self.watched is not None:
-            evaluation = self.evaluate(self.watched)
             error = self.ranks.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < self.progress.best_mm
             if evaluation:
                 self.accounts.log_evaluation(evaluation, self.watched.name, scheduled, improved)
                 self._draw_curves()
         if improved:
-            self.progress.best_mm, self.progress.best_step = error, self.progress.step
-        with self.ranks.agree():
-            if self.ranks.is_main and improved:
-                if not scheduled and self.folder.best.exists():
-                    self.folder.best.replace(self.folder.set_aside)
-                checkpoint.save(self.folder.best, self.state())
+            self._keep_best(error, scheduled)
         if scheduled:
-            self.save()
+            self.saver.save()
+
+    def _keep_best(self, error: float, scheduled: bool) -> None:
+        """Write best.pt; where that fails for now, the best stays what it was."""
+        before = self.progress.best_mm, self.progress.best_step
+        self.progress.best_mm, self.progress.best_step = error, self.progress.step
+        if not self.saver.keep(self.folder.best, None if scheduled else self.folder.set_best_aside):
+            self.progress.best_mm, self.progress.best_step = before
 
     def _draw_curves(self) -> None:
         if self.config.run.export_training_curves:

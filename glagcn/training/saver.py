@@ -1,0 +1,95 @@
+"""When and how a run writes its checkpoints: at the same step on every rank, by rank 0."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from glagcn.checkpoints import checkpoint
+from glagcn.config.config import RunConfig
+from glagcn.distributed import stop
+from glagcn.distributed.ranks import Ranks
+from glagcn.files import WriteError
+from glagcn.runs.folder import RunFolder
+
+FIRST_SAVE_S = 45.0  # a run that has just begun may be the first of many that a cluster ends early
+SECONDS_BETWEEN_CHECKS = 1.0  # all ranks must hear that it is time to save, or that one was asked to stop
+MOST_STEPS_BETWEEN_CHECKS = 100
+
+
+class Saver:
+    """Writes the checkpoints of a run, and notices requests to stop.
+
+    drain  brings the progress up to its step, on every rank.
+    state  the content of a checkpoint; only rank 0 calls it.
+    step   that the run starts from.
+    """
+
+    def __init__(
+        self,
+        config: RunConfig,
+        ranks: Ranks,
+        folder: RunFolder,
+        say: Callable[[str], None],
+        drain: Callable[[], None],
+        state: Callable[[], dict[str, Any]],
+        step: int,
+    ) -> None:
+        self._config, self._ranks, self._folder, self._say = config, ranks, folder, say
+        self._drain, self._state = drain, state
+        self._failures = 0  # in a row
+        self._checked_at = now = time.monotonic()
+        self._due_at = now + min(FIRST_SAVE_S, 60 * (config.save_minutes or 0))
+        self._checked_step, self._next_check = step, step + 1
+
+    def after_step(self, step: int) -> None:
+        """Save if it is time to.  Raises Stopped, on all ranks after the same step, if one was asked to stop."""
+        if self._config.save_steps and step % self._config.save_steps == 0:
+            self.save()
+        if step < self._next_check:
+            return
+        now = time.monotonic()
+        is_due = bool(self._config.save_minutes) and now >= self._due_at
+        each = (now - self._checked_at) / (step - self._checked_step)
+        number, due, pace = self._ranks.largest([stop.REQUEST.number, is_due, each])
+        if number:
+            raise stop.Stopped(int(number))
+        if due:
+            self.save()
+        steps = round(SECONDS_BETWEEN_CHECKS / max(pace, 1e-6)) if self._ranks.world_size > 1 else 1
+        self._checked_at, self._checked_step = time.monotonic(), step
+        self._next_check = step + min(max(steps, 1), MOST_STEPS_BETWEEN_CHECKS)
+
+    def save(self, *, now_or_never: bool = False) -> None:
+        """Write last.pt; the one before stays as last.pt.1.  Every rank must call it at the same step.
+
+        now_or_never  raise WriteError, on all ranks, if it cannot be written.  By default that is logged, and raised
+                      only after --save_attempts failures in a row.
+        """
+        self.keep(self._folder.last, self._folder.keep_previous, now_or_never=now_or_never)
+        self._due_at = time.monotonic() + 60 * (self._config.save_minutes or 0)
+
+    def keep(self, path: Path, prepare: Callable[[], None] | None = None, *, now_or_never: bool = False) -> bool:
+        """Write the state as `path`, after `prepare` on rank 0; -> whether that succeeded, on every rank."""
+        self._drain()
+        written = True
+        with self._ranks.agree():
+            if self._ranks.is_main:
+                state = self._state()
+                try:
+                    if prepare:
+                        prepare()
+                    checkpoint.save(path, state)
+                    self._failures = 0
+                except WriteError as error:
+                    written = False
+                    self._count(error, now_or_never)
+        return self._ranks.from_main(written)
+
+    def _count(self, error: WriteError, now_or_never: bool) -> None:
+        """Log a failed write, or raise it if it is one too many."""
+        self._failures += 1
+        attempts = self._config.save_attempts
+        if now_or_never or self._failures >= attempts:
+            raise error
+        self._say(f"WARNING: {error}. Attempt {self._failures} of {attempts}; training goes on until the next")

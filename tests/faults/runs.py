@@ -1,0 +1,95 @@
+"""Long runs on tiny data under every launcher, to be disturbed; and what a disturbed run must leave."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+REPOSITORY = Path(__file__).parents[2]
+SCRIPT = str(REPOSITORY / "main_sagcn_gpus.py")
+SMALL = shlex.split(
+    "--dataset demo --channel 4 --frames 3 --sequence_layers 1 --batch_size 7 --subset 0.02 --test_frames 40 "
+    "--validation_frames 200 --log_steps 4 --epochs 400 --workers 1"
+)
+ENVIRONMENT = {
+    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    "OMP_NUM_THREADS": "1",
+    # A restarted worker must not meet the addresses of the one before.
+    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+}
+LAUNCHERS = {
+    "python": ["python", SCRIPT],
+    "torchrun": ["torchrun", "--standalone", "--nproc_per_node=2", "--", SCRIPT],
+    "accelerate": shlex.split(
+        f"accelerate launch --config_file {REPOSITORY}/launch/accelerate/cpu_debug.yaml --main_process_port 0 {SCRIPT}"
+    ),
+}
+
+
+@dataclass
+class Run:
+    """A started run: its launcher's process, its run folder, and the file that it prints to."""
+
+    process: subprocess.Popen
+    folder: Path
+    log: Path
+
+    def workers(self) -> list[psutil.Process]:
+        """The processes that train: the launcher itself where there is none."""
+        me = psutil.Process(self.process.pid)
+        return [child for child in me.children() if SCRIPT in " ".join(child.cmdline())] or [me]
+
+    def reach(self, step: int, timeout: float = 120) -> None:
+        """Wait until the log has a line of `step` or later."""
+        end = time.monotonic() + timeout
+        while last_step(self.folder) < step:
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < end, f"step {step} was not reached in {timeout} s"
+            time.sleep(0.05)
+
+    def end(self, timeout: float = 60) -> int:
+        """Wait for the launcher and its workers to end; -> the exit code of the launcher."""
+        workers = self.workers() if self.process.poll() is None else []
+        code = self.process.wait(timeout)
+        _, alive = psutil.wait_procs(workers, timeout)
+        assert not alive, "a worker outlives its launcher"
+        return code
+
+
+def start(launcher: str, root: Path, folder: Path, flags: str = "", **environment: str) -> Run:
+    """Start a training of the run folder `folder`, or let it go on."""
+    log = folder.with_suffix(".log")
+    command = [*LAUNCHERS[launcher], *SMALL, "--root_path", str(root), "-c", str(folder.parent)]
+    command += ["--run", folder.name, *flags.split()]
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            command, cwd=folder.parent, stdout=file, stderr=file, env=os.environ | ENVIRONMENT | environment
+        )
+    return Run(process, folder, log)
+
+
+def send(run: Run, kind: signal.Signals, target: str) -> None:
+    """Send a signal to the "launcher", to "one" worker (the last rank's), or to "all" of the run."""
+    workers = run.workers()
+    if target in ("launcher", "all"):
+        run.process.send_signal(kind)
+    chosen = {"launcher": [], "one": workers[-1:], "all": workers}[target]
+    for worker in chosen:
+        if worker.pid != run.process.pid or target == "one":
+            worker.send_signal(kind)
+
+
+def last_step(folder: Path) -> int:
+    """The newest step in the metrics of a run; 0 without any."""
+    try:
+        lines = (folder / "metrics.jsonl").read_text().splitlines()
+        return json.loads(lines[-1])["step"] if lines else 0
+    except (OSError, ValueError):
+        return 0

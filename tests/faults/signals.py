@@ -1,0 +1,64 @@
+"""Signals to every part of a run: it saves, tells so, and leaves within 30 seconds; the same command goes on.
+
+python -m tests.faults.signals        # every signal to every target under every launcher
+"""
+
+import json
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from glagcn.data.prepare import ensure_cache
+from glagcn.distributed.stop import EXIT_CODE
+from tests.faults.runs import last_step, send, start
+
+KINDS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+TARGETS = {"python": ("launcher",), "torchrun": ("launcher", "one", "all"), "accelerate": ("launcher", "one", "all")}
+PATIENCE_S = 30.0
+
+
+def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: Path) -> str:
+    """Signal a run of its own in `folder`; -> what came of it, in a line.  Raises AssertionError where it is lost."""
+    run = start(launcher, root, folder)
+    run.reach(8)
+    began, before = time.monotonic(), last_step(folder)
+    send(run, kind, target)
+    code = run.end(PATIENCE_S)
+    seconds = time.monotonic() - began
+    saved = torch.load(folder / "last.pt", weights_only=True)["progress"]["step"]
+    mark = json.loads((folder / "stopped.json").read_text())
+    assert mark["step"] == saved >= before
+    assert code == EXIT_CODE if launcher == "python" else code != 0
+    printed = run.log.read_text()
+    assert printed.count(f"at step {saved} of ") == 1, printed
+    run = start(launcher, root, folder, f"--max_steps {saved + 8}")
+    assert run.end(120) == 0, run.log.read_text()
+    assert f"resumed at step {saved} of {saved + 8}" in run.log.read_text()
+    assert not (folder / "stopped.json").exists()
+    return f"{launcher:10} {kind.name:8} {target:8} step {saved}, exit {code}, {seconds:.1f} s"
+
+
+def main() -> int:
+    """Try all; -> the number of those that failed."""
+    failed = 0
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        ensure_cache("demo", root, None, "", say=print)
+        for number, (launcher, kind, target) in enumerate(
+            (launcher, kind, target) for launcher, targets in TARGETS.items() for kind in KINDS for target in targets
+        ):
+            try:
+                print(check(launcher, kind, target, root, root / f"run{number}"), flush=True)
+            except (AssertionError, OSError) as error:
+                failed += 1
+                print(f"{launcher:10} {kind.name:8} {target:8} FAILED: {error}", flush=True)
+    print(f"{failed} of {number + 1} failed")
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
