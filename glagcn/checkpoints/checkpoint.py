@@ -8,8 +8,10 @@ optimizer           state of the optimiser; absent from exported weights
 progress            step, best error, sums since the last log line (training.progress.Progress)
 num_windows         in an epoch, to notice other data
 data_fingerprint    of the cache (data.cache.reader.Cache), to notice data that differ in what they hold
+digest              SHA-256 of all of this
 """
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,32 @@ STATE = ("optimizer", "progress", "num_windows")  # what resuming needs beside t
 
 def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically: `path` is the old file or the new one, never a part."""
-    write_atomically(path, lambda file: torch.save({"format": FORMAT, "version": VERSION} | content, file))
+    whole = {"format": FORMAT, "version": VERSION} | content
+    whole["digest"] = digest(whole)
+    write_atomically(path, lambda file: torch.save(whole, file))
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of all that a checkpoint holds but its digest: names, plain values, and the bytes of every tensor."""
+    sha = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, torch.Tensor):
+            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                sha.update(f"{name!r}:".encode())
+                add(part)
+        elif isinstance(value, list | tuple):
+            sha.update(f"[{len(value)}]".encode())
+            for part in value:
+                add(part)
+        else:
+            sha.update(repr(value).encode())
+
+    add({name: part for name, part in content.items() if name != "digest"})
+    return sha.hexdigest()
 
 
 def load_ours(path: Path) -> dict[str, Any] | None:
@@ -64,6 +91,8 @@ def ours(content: Any, path: Path) -> dict[str, Any] | None:
     if lacking:
         raise UserError(f"{path} lacks the dictionary {', '.join(lacking)}; it is no whole checkpoint, use another")
     check_tensors(path, content["model"])
+    if content.get("digest", expected := digest(content)) != expected:
+        raise UserError(f"{path} is damaged: its content does not have the digest that it was written with")
     return content
 
 

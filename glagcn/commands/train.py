@@ -1,5 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
-from glagcn.training.baselines import mean_pose_error, place_of
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
+from glagcn.training.reporting.baselines import mean_pose_error, place_of
+from glagcn.training.reporting.summary import summary_text
 from glagcn.training.setup import RunData, build_model, load_data, select_data, settle
-from glagcn.training.summary import summary_text
 from glagcn.training.trainer import Trainer
 from glagcn.training.warm_start import Start, start_from
 
@@ -56,7 +57,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         with ranks.agree():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before what lies there is read
-        content, start = _open_folder(config, ranks, folder, lock, data, model)
+        content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
             log.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
@@ -118,14 +119,20 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
 
 
 def _open_folder(
-    config: Config, ranks: Ranks, folder: RunFolder, lock: RunLock, data: RunData, model: LiftingNetwork
+    config: Config,
+    ranks: Ranks,
+    folder: RunFolder,
+    lock: RunLock,
+    data: RunData,
+    model: LiftingNetwork,
+    say: Callable[[str], None],
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the
     folder."""
     start = None
     with ranks.agree():  # refuse before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        content = None if config.run.fresh else folder.resume(config, *now)
+        content = None if config.run.fresh else folder.resume(config, *now, say=say)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             start = start_from(path, config, model, *now)
@@ -154,11 +161,27 @@ def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str,
     return log
 
 
+def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
+    """best.pt and its content; last.pt where rank 0 finds best.pt damaged.  Raises UserError, on all ranks."""
+    problem = None
+    if trainer.ranks.is_main:
+        try:
+            checkpoint.load(trainer.folder.best)
+        except UserError as error:
+            problem = str(error)
+    problem = trainer.ranks.from_main(problem)
+    path = trainer.folder.last if problem else trainer.folder.best
+    if problem:
+        trainer.log.say(f"WARNING: {problem}; the result is that of {path} instead")
+    with trainer.ranks.agree():
+        content = checkpoint.load(path)
+    return path, content
+
+
 def _conclude(trainer: Trainer, target: Path) -> None:
     """Evaluate best.pt and write the result to the folder `target`."""
     config, data, progress, log = trainer.config, trainer.data, trainer.progress, trainer.log
-    with trainer.ranks.agree():
-        best = checkpoint.load(trainer.folder.best)
+    path, best = _best_state(trainer)
     trainer.stepper.model.load_state_dict(best["model"])
     evaluation = trainer.evaluate(data.test)
     if evaluation is None:
@@ -171,7 +194,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     mean_pose = mean_pose_error(data, data.test)
     windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
     place = place_of(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
-    about = about_evaluation(config, data.cache, trainer.folder.best, trainer.ranks) | {
+    about = about_evaluation(config, data.cache, path, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
         "selected_on": select_on,

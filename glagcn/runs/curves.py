@@ -1,12 +1,12 @@
-"""training_curves.png: training and evaluation errors over epochs or windows, for who looks at files alone."""
+"""training_curves.png: training and evaluation errors over epochs or windows, for people without TensorBoard."""
 
-import json
 from pathlib import Path
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from glagcn.files import write_atomically
+from glagcn.runs.records import read_records
 
 FILE_NAME = "training_curves.png"
 CURVES = {
@@ -26,7 +26,7 @@ def draw_training_curves(records: Path, target: Path, against: str = "epoch") ->
     against  "epoch" or "windows".
     Raises UserError where it cannot be written.
     """
-    lines = [json.loads(line) for line in records.read_text().splitlines()]
+    lines = [line for line in read_records(records) if against in line]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

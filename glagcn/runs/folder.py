@@ -4,7 +4,8 @@ config.json     every option, as resolved
 log.txt         what was printed
 metrics.jsonl   one line per log interval and per evaluation
 tensorboard/    the same, as curves; training_curves.png, training and evaluation errors
-last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
+last.pt best.pt checkpoints; last.pt.1, the last.pt before; epoch_<number>.pt with --checkpoint_frequency
+stopped.json    after a stop that was asked for, until the run goes on
 result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
                 inference_data.mat
 lock            while a process trains here (runlock.py), or left by one that was killed
@@ -13,6 +14,7 @@ lock            while a process trains here (runlock.py), or left by one that wa
 import json
 import os
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +23,9 @@ from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
-from glagcn.files import replace_atomically, write_text
+from glagcn.files import read_json, replace_atomically, write_text
 from glagcn.runs.lock import ELSEWHERE, RunLock
+from glagcn.runs.records import read_lines
 
 # The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
 NOT_HERE = f"{ELSEWHERE}, or --fresh to start over"
@@ -118,23 +121,31 @@ class RunFolder:
             ) from None
 
     def options(self) -> dict[str, Any]:
-        """The options of the run that left last.pt here, as config.json tells them; empty where nothing can be told."""
+        """The options of the run that left a state here, as config.json tells them; empty where it cannot be read."""
         try:
-            return json.loads((self.path / "config.json").read_text()) if self.last.exists() else {}
-        except (OSError, ValueError):
+            options = read_json(self.path / "config.json") if self.states() else {}
+        except UserError:
             return {}
+        return options if isinstance(options, dict) else {}
 
-    def resume(self, config: Config, num_windows: int, fingerprint: str) -> dict[str, Any] | None:
-        """The content of last.pt, None at the start of a run.
+    def states(self) -> list[Path]:
+        """The checkpoints that a resumed run may start from, the newest first."""
+        return [path for path in (self.last, self.previous, self.best) if path.exists()]
+
+    def resume(
+        self, config: Config, num_windows: int, fingerprint: str, say: Callable[[str], None]
+    ) -> dict[str, Any] | None:
+        """The content of the newest checkpoint that can be read, None at the start of a run.
 
         num_windows, fingerprint  in an epoch, and of the data as they are now.
+        say                       is told of damaged checkpoints.
 
-        Raises UserError where last.pt is no state to resume from, and, naming both values, where flags differ that
-        shaped what was trained so far, or the data is not the same.
+        Raises UserError where no checkpoint is a state to resume from, and, naming both values, where flags differ
+        that training depends on, or the data is not the same.
         """
-        if not self.last.exists():
+        content = self._load_newest(say)
+        if content is None:
             return None
-        content = self._load_last()
         if config.run.resume and config.run.resume != content["config"].get("resume"):
             raise UserError(
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
@@ -171,25 +182,28 @@ class RunFolder:
             self.set_aside.replace(self.best)
         elif best_step == 0:
             self.best.unlink(missing_ok=True)
-        if not self.metrics.exists():
-            return
-        lines = self.metrics.read_text().splitlines()
-        kept = [line for line in lines if _belongs(line, step, evaluated_step)]
-        text = "".join(line + "\n" for line in kept)
-        write_text(self.metrics, text)
+        if self.metrics.exists():
+            kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
+            write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_last(self) -> dict[str, Any]:
-        try:
-            content = checkpoint.load(self.last)
-        except UserError as error:
-            raise UserError(f"{error}; give {NOT_HERE}") from None
-        lacking = checkpoint.lacking_state(content)
-        if lacking:
-            raise UserError(
-                f"{self.last} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be "
-                f"resumed; put back the last.pt or best.pt of a run, or give {NOT_HERE}"
-            )
-        return content
+    def _load_newest(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+        """The first of `states` that can be read.  Raises UserError where none can, or where only results are left."""
+        problems = []
+        for path in self.states():
+            try:
+                content = _load_state(path)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            if path != self.last:
+                reason = "; ".join(problems) or f"{self.last} is missing"
+                say(f"WARNING: {reason}; going on from {path} (step {content['progress']['step']}) instead")
+            return content
+        if problems:
+            raise UserError(f"{'; '.join(problems)}; give {NOT_HERE}")
+        if read_lines(self.metrics):
+            raise UserError(f"{self.path} holds the metrics of a run but no checkpoint to go on from; give {NOT_HERE}")
+        return None
 
     def _free_name(self) -> Path:
         number = 1
@@ -201,16 +215,28 @@ class RunFolder:
 def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
     """The content of result.json in `folder` if it is the result of a run that ended at `step`."""
     try:
-        result = json.loads((folder / "result.json").read_text())
-    except (OSError, json.JSONDecodeError):
+        result = read_json(folder / "result.json")
+    except UserError:
         return None
-    return result if result.get("trained_steps") == step else None
+    return result if isinstance(result, dict) and result.get("trained_steps") == step else None
 
 
-def _belongs(line: str, step: int, evaluated_step: int) -> bool:
-    try:
-        record = json.loads(line)
-    except json.JSONDecodeError:
-        return False
+def _load_state(path: Path) -> dict[str, Any]:
+    """A checkpoint that a run can go on from.  Raises UserError."""
+    content = checkpoint.load(path)
+    lacking = checkpoint.lacking_state(content)
+    if lacking:
+        raise UserError(
+            f"{path} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be resumed; "
+            "put back the last.pt or best.pt of a run"
+        )
+    progress = content["progress"]
+    step = progress.get("step") if isinstance(progress, dict) else None
+    if not isinstance(step, int) or step < 0:
+        raise UserError(f"{path} does not say its step; put back the last.pt or best.pt of a run")
+    return content
+
+
+def _belongs(record: dict[str, Any], step: int, evaluated_step: int) -> bool:
     reached = step if record["kind"] == "train" else evaluated_step
     return record["step"] <= reached and not record.get("unscheduled")

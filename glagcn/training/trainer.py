@@ -19,12 +19,12 @@ from glagcn.model.network import LiftingNetwork, model_config
 from glagcn.runs.curves import FILE_NAME, draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
-from glagcn.training.accounts import Accounts
 from glagcn.training.cadence import Cadence
 from glagcn.training.hardware.speed import run_speed
 from glagcn.training.optim.schedule import bn_momentum, learning_rate, step_sizes
 from glagcn.training.progress import Progress
 from glagcn.training.rehearsal import out_of_memory, rehearse
+from glagcn.training.reporting.accounts import Accounts
 from glagcn.training.saver import Saver
 from glagcn.training.setup import RunData
 from glagcn.training.step import Stepper

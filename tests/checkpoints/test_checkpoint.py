@@ -52,7 +52,7 @@ def test_killed_in_the_middle_the_old_checkpoint_is_whole(path, monkeypatch):
 
 def test_an_export_holds_the_weights_and_no_more(path, tmp_path):
     checkpoint.export(checkpoint.load(path), tmp_path / "new/weights.pt")
-    assert set(checkpoint.load(tmp_path / "new/weights.pt")) == {"format", "version", *CONTENT}
+    assert set(checkpoint.load(tmp_path / "new/weights.pt")) == {"format", "version", "digest", *CONTENT}
 
 
 def test_a_newer_version_is_refused_with_both(path, monkeypatch):

@@ -15,7 +15,7 @@ from glagcn.data.sequence import Sequence
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.by_action_report import ACTION_CSV
 from glagcn.runs.log import RunLog
-from glagcn.training.baselines import mean_pose_error
+from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import load_data
 from tests.splits import make_split
 
@@ -66,6 +66,7 @@ def test_from_training_to_the_result(flags, train, tmp_path):
     left = {path.name for path in folder.iterdir()}
     assert left == {
         "config.json",
+        "last.pt.1",
         "log.txt",
         "metrics.jsonl",
         "tensorboard",

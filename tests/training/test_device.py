@@ -24,7 +24,7 @@ from glagcn.evaluation import predict
 from glagcn.model.fold_batchnorm import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.training.accounts import Meter
+from glagcn.training.reporting.accounts import Meter
 from glagcn.training.step import Stepper
 
 SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
@@ -36,6 +36,7 @@ RANKS = SimpleNamespace(
     exchanging=lambda module: module,
     add_up=lambda tensors: None,
     gather=lambda rows: rows[None],
+    check_stop=lambda: None,
 )
 FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head": "shared"}}
 

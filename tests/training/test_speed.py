@@ -14,9 +14,9 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.floor import Peaks, training_cost
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.training import accounts
 from glagcn.training.hardware import speed
 from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed
+from glagcn.training.reporting import accounts
 
 NOON = datetime(2026, 11, 27, 12)
 

@@ -5,9 +5,9 @@ from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.cost import count_cost
 from glagcn.model.network import LiftingNetwork
-from glagcn.training.baselines import mean_pose_error
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
+from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import RunData
 
 

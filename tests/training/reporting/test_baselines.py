@@ -5,8 +5,8 @@ import json
 import pytest
 
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.training import baselines
-from glagcn.training.baselines import Place, place_of
+from glagcn.training.reporting import baselines
+from glagcn.training.reporting.baselines import Place, place_of
 
 TABLE = {
     "tuned": ((1_000, 0.8), (10_000, 0.4), (100_000, 0.2)),

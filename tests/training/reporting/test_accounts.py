@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from glagcn.training.accounts import Meter
+from glagcn.training.reporting.accounts import Meter
 
 
 def ranks_with(others):
