@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -40,6 +40,7 @@ class Run:
     process: subprocess.Popen
     folder: Path
     log: Path
+    known: list[psutil.Process] = field(default_factory=list)  # the workers, as `send` found them
 
     def workers(self) -> list[psutil.Process]:
         """The processes that train: the launcher itself where there is none."""
@@ -56,10 +57,11 @@ class Run:
 
     def end(self, timeout: float = 60) -> int:
         """Wait for the launcher and its workers to end; -> the exit code of the launcher."""
-        workers = self.workers() if self.process.poll() is None else []
         code = self.process.wait(timeout)
-        _, alive = psutil.wait_procs(workers, timeout)
-        assert not alive, "a worker outlives its launcher"
+        end = time.monotonic() + timeout
+        while any(map(_lives, self.known)):
+            assert time.monotonic() < end, "a worker outlives its launcher"
+            time.sleep(0.05)
         return code
 
 
@@ -77,13 +79,21 @@ def start(launcher: str, root: Path, folder: Path, flags: str = "", **environmen
 
 def send(run: Run, kind: signal.Signals, target: str) -> None:
     """Send a signal to the "launcher", to "one" worker (the last rank's), or to "all" of the run."""
-    workers = run.workers()
+    run.known = run.known or run.workers()
+    workers = run.known
     if target in ("launcher", "all"):
         run.process.send_signal(kind)
     chosen = {"launcher": [], "one": workers[-1:], "all": workers}[target]
     for worker in chosen:
         if worker.pid != run.process.pid or target == "one":
             worker.send_signal(kind)
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def last_step(folder: Path) -> int:
