@@ -41,7 +41,7 @@ def add_bench(verbs: Any) -> None:
         "for gpu)",
     )
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write the figures here as well")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements here as well")
     bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
     add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)

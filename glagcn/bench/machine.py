@@ -1,4 +1,4 @@
-"""The machine that figures are from."""
+"""The machine that measurements are from."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import torch
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """What a figure has to be read with: processor, threads, memory, versions, date (UTC)."""
+    """What a measurement has to be read with: processor, threads, memory, versions, date (UTC)."""
     cuda = device.type == "cuda"
     return {
         "cpu": _cpu_model(),

@@ -20,7 +20,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
-    """What the figures are from, in two lines and an empty one."""
+    """The machine and the setting of the measurements, in two lines and an empty one."""
     where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
     return (
         f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"

@@ -149,7 +149,7 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
 
 
 def differences(loaded: Loaded, cache: Cache) -> list[str]:
-    """What makes the figures not comparable to the training: said aloud and kept in result.json."""
+    """Warnings, for the log and result.json, why metrics do not compare with those of the training."""
     path = loaded.path
     if loaded.options is None:
         if loaded.keypoints is None:

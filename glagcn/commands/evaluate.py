@@ -52,10 +52,10 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         if evaluation:
             about = about_evaluation(config, cache, loaded.path, ranks) | {"warnings": warnings}
             result = write_results(evaluation, folder, about)
-            text = evaluation.suite.show(evaluation, config.run.by_subject)
+            text = evaluation.benchmark.show(evaluation, config.run.by_subject)
             _report(
                 evaluation, folder, log,
-                f"{text}\n\n{headline(result)}. Written to {folder}: result.json, {evaluation.suite.files}",
+                f"{text}\n\n{headline(result)}. Written to {folder}: result.json, {evaluation.benchmark.files}",
             )  # fmt: skip
 
 
@@ -80,7 +80,7 @@ def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> Non
     kept = RunLog(folder)
     kept.say(text)
     kept.record("test", 0, evaluation.scalars)
-    for kind, values in evaluation.suite.curves(evaluation.figures).items():
+    for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
         kept.record(kind, 0, values)
     kept.figure("test/skeletons", skeleton_figure(evaluation), 0)
     kept.close()

@@ -45,7 +45,7 @@ def number_bytes(precision: str) -> int:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """float32 without shortcuts: figures must not depend on how a run was trained."""
+    """float32 without shortcuts: metrics must not depend on how a run was trained."""
     before = torch.backends.cudnn.allow_tf32
     _allow_tf32(False)
     try:

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.evaluation.metrics import auc, mean, pck
-from glagcn.evaluation.mpi_inf_3dhp import GROUPS, SCORED_JOINTS, sequence_errors
+from glagcn.evaluation.metrics import MPJPE, joint_metrics, mean
+from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, SCORED_JOINTS, sequence_errors
 
 Scores = dict[str, float]
 
@@ -60,11 +60,11 @@ def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]
 def score(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:
     """MPJPE over all of the joints of [n,17] errors in mm; PCK and AUC over `joints`."""
     scored = errors[:, list(joints)]
-    return {"mpjpe_mm": float(mean(errors)), "pck": pck(scored), "auc": auc(scored)}
+    return {MPJPE.name: float(mean(errors))} | {metric.name: metric.share(scored) for metric in joint_metrics()}
 
 
 def weighted(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
-    """The weighted mean of every figure."""
+    """The weighted mean of every metric."""
     return {name: float(np.average([entry[name] for entry in scores], weights=weights)) for name in scores[0]}
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from glagcn.config.config import Config
 from glagcn.data.windows.store import MM_PER_METRE, mean_pose
 from glagcn.evaluation.benchmark import BLOCK
-from glagcn.evaluation.benchmarks import suite_of
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
@@ -90,7 +90,7 @@ def _share_at(curve: Curve, windows: int) -> float:
 
 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
-    """MPJPE in mm, averaged as the suite does, of predicting the mean training pose for every scored frame: what a
+    """MPJPE in mm, averaged as the benchmark does, of predicting the mean training pose for every scored frame: what a
     model must beat clearly.
     """
     split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
@@ -100,4 +100,4 @@ def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
         target = split.millimetres[frames[begin : begin + BLOCK]]
         target -= target[:, skeleton.root, None]
         errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
-    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, frames)
+    return benchmark_of(skeleton).mpjpe(np.concatenate(errors), split, frames)

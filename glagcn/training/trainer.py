@@ -18,7 +18,6 @@ from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
-from glagcn.evaluation.results import headline
 from glagcn.model.network import model_config
 from glagcn.rendering.figures import skeleton_figure
 from glagcn.runs.curves import FILE_NAME, draw_training_curves
@@ -316,13 +315,13 @@ class Trainer:
         step, name = self.progress.step, self.watched.name
         marks = self.marks() | ({} if scheduled else {"unscheduled": True})
         self.log.record(name, step, evaluation.scalars, **marks)
-        for kind, values in evaluation.suite.curves(evaluation.figures).items():
+        for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
             self.log.record(kind, step, values, **marks)
         self.log.record("train_epoch", step, self._means(self.progress.epoch), **marks)
         self.log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
         self.log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
-        self.log.say(f"{self._place(format(marks['epoch'], '.2f'))}: {name} {headline(evaluation.figures)}{verdict}")
+        self.log.say(f"{self._place(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         self.log.flush()
         if self.config.run.export_training_curves:
             against = "windows" if self.config.optim.windows else "epoch"
