@@ -1,18 +1,17 @@
-"""The benchmarks, and which one scores what."""
+"""The benchmarks by name; a data set (data.dataset) names the one that scores it."""
 
-from glagcn.evaluation.benchmark import Benchmark, Metrics
+from glagcn.data.datasets import get_dataset
+from glagcn.errors import UserError
+from glagcn.evaluation.benchmark import Benchmark
 from glagcn.evaluation.by_action import ByAction
 from glagcn.evaluation.mpi_inf_3dhp import MpiInf3dhp
-from glagcn.skeleton import Skeleton
 
-MPI_INF_3DHP, BY_ACTION = MpiInf3dhp(), ByAction()
-
-
-def benchmark_of(skeleton: Skeleton) -> Benchmark:
-    """The benchmark that scores poses of this skeleton."""
-    return MPI_INF_3DHP if skeleton.name == "mpi3dhp17" else BY_ACTION
+BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhp(), "by_action": ByAction()}
 
 
-def benchmark_of_metrics(metrics: Metrics) -> Benchmark:
-    """The benchmark that metrics, from memory or from any result.json, were computed by."""
-    return BY_ACTION if "actions" in metrics else MPI_INF_3DHP
+def benchmark_of(dataset: str) -> Benchmark:
+    """The benchmark that scores a data set.  Raises UserError for an unknown data set, or an unknown benchmark."""
+    name = get_dataset(dataset).benchmark
+    if name not in BENCHMARKS:
+        raise UserError(f"data set {dataset}: unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]

@@ -1,4 +1,4 @@
-"""The files and the line of text that an evaluation leaves."""
+"""The files that an evaluation leaves."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,6 @@ from glagcn.config.config import Config
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmark import Evaluation
-from glagcn.evaluation.benchmarks import benchmark_of_metrics
 from glagcn.files import write_text
 
 
@@ -47,8 +46,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def headline(metrics: dict[str, Any]) -> str:
-    """One line for the log, of metrics from memory or from result.json: the scalars and the protocol they follow."""
-    return benchmark_of_metrics(metrics).headline(metrics)

@@ -5,13 +5,14 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmarks import BY_ACTION
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.by_action_report import ACTION_CSV
 from glagcn.evaluation.evaluate import scored_frames, summarise
-from glagcn.evaluation.results import headline, write_results
+from glagcn.evaluation.results import write_results
 from glagcn.skeleton import get_skeleton
 from tests.splits import make_split, true_poses
 
+BY_ACTION = benchmark_of("h36m")
 NAMES = ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm")
 LENGTHS = {"S9/Eating/cam0": 30, "S9/SittingDown 1/cam0": 10, "S11/Eating 1/cam3": 20}
 
@@ -22,7 +23,7 @@ def evaluate(lengths=LENGTHS, noise=(20, 30, 40), valid=None):
     frames = scored_frames(split)
     owner = np.searchsorted(split.starts, frames, side="right") - 1
     draws = np.random.default_rng(5).normal(size=(len(frames), 17, 3)) * np.array(noise)[owner, None, None]
-    return summarise(split, get_skeleton("h36m17"), "", frames, true_poses(split, frames) + draws)
+    return summarise(BY_ACTION, split, get_skeleton("h36m17"), "", frames, true_poses(split, frames) + draws)
 
 
 def without_eating():
@@ -156,8 +157,7 @@ def test_the_headline_says_what_is_averaged_over_what():
         "frames": 1237, "root": "as predicted", "frame_mean": {"mpjpe_mm": 9.87},
     }  # fmt: skip
     metrics["mpjpe_mm"] = 44.4
-    assert headline(metrics) == BY_ACTION.headline(metrics)
-    assert headline(metrics) == (
+    assert BY_ACTION.headline(metrics) == (
         "MPJPE 44.40 mm, P-MPJPE 12.35 mm, N-MPJPE 12.35 mm, velocity 12.35 mm "
         "(mean over 2 actions of 1,237 frames, root as predicted; frame-weighted MPJPE 9.87 mm)"
     )
@@ -165,6 +165,6 @@ def test_the_headline_says_what_is_averaged_over_what():
 
 def test_the_headline_of_a_result_file_with_nulls(tmp_path):
     evaluation = without_eating()
-    text = headline(evaluation.metrics)
+    text = evaluation.headline
     assert "velocity n/a mm (mean over 1 of 2 actions of 5 frames" in text
-    assert headline(write_results(evaluation, tmp_path, {})) == text
+    assert BY_ACTION.headline(write_results(evaluation, tmp_path, {})) == text

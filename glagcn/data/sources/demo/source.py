@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.demo.motion import FPS, draw_motion, draw_person
+from glagcn.data.sources.source import SplitName
 
 TRAIN_PEOPLE = 8
 TRAIN_SEQUENCES = 2  # of each person

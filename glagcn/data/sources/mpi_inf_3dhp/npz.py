@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.checks import as_frames, as_valid, check_poses, judged_frames, unscored_note
 from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
@@ -20,6 +19,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
 )
 from glagcn.data.sources.provenance import file_record
 from glagcn.data.sources.safe_pickle import load_object
+from glagcn.data.sources.source import SplitName
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 

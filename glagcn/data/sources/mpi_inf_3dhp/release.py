@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.checks import (
     as_activity,
     as_frames,
@@ -28,6 +27,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
     TRAIN_SEQUENCES,
 )
 from glagcn.data.sources.provenance import file_record
+from glagcn.data.sources.source import SplitName
 from glagcn.skeleton import get_skeleton
 
 # Beside the root itself, where the official download scripts and manual unpacking put things.
