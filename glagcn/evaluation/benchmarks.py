@@ -3,10 +3,10 @@
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.evaluation.benchmark import Benchmark
-from glagcn.evaluation.by_action import ByAction
-from glagcn.evaluation.mpi_inf_3dhp import MpiInf3dhp
+from glagcn.evaluation.by_action import ByActionBenchmark
+from glagcn.evaluation.mpi_inf_3dhp import MpiInf3dhpBenchmark
 
-BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhp(), "by_action": ByAction()}
+BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhpBenchmark(), "by_action": ByActionBenchmark()}
 
 
 def benchmark_of(dataset: str) -> Benchmark:

@@ -34,7 +34,7 @@ class SequenceTotals:
     totals: dict[str, Total]
 
 
-class ByAction(Benchmark):
+class ByActionBenchmark(Benchmark):
     """Means over kinds of action, of poses of any joint set.
 
     The tables are {"all" or subject: {"actions": {kind: row}, "mean": row, "frame_mean": row}}, a row being {"frames":

@@ -20,10 +20,10 @@ WIDTH = 98
 
 
 def write_action_csv(tables: Tables, folder: str | os.PathLike[str]) -> Path:
-    """Writes the tables of `ByAction.score`, all subjects first, a line per action and two of means; returns the path.
+    """Write the tables of `ByActionBenchmark.score`: all subjects first, a line per action, two of means.
 
-    Numbers have 15 significant digits, in mm; NaN where there was nothing to average.  Raises UserError where the
-    folder cannot be written to.
+    Numbers have 15 significant digits, in mm; NaN where there was nothing to average.  Returns the path.  Raises
+    UserError where the folder cannot be written to.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")

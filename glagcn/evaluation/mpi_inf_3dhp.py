@@ -12,7 +12,7 @@ from glagcn.evaluation.metrics import Metric, frame_metrics, joint_metrics, mean
 from glagcn.evaluation.mpi_inf_3dhp_tables import JOINTS, SCORED_JOINTS, official_3dhp
 
 
-class MpiInf3dhp(Benchmark):
+class MpiInf3dhpBenchmark(Benchmark):
     """The official tables, the named protocols and the scenes, of poses of 17 joints.
 
     PCK, AUC and the MPJPE are those of the first protocol; the other scalars are means over all frames.

@@ -10,7 +10,7 @@ from scipy.io import savemat
 
 from glagcn.errors import UserError
 from glagcn.evaluation.metrics import MPJPE, PCK
-from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, JOINTS, Table, Tables, official_metrics
+from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, JOINTS, OfficialTables, Table, official_metrics
 from glagcn.files import write_atomically
 
 SEQUENCE_CSV = "mpii_3dhp_evaluation_sequencewise.csv"
@@ -19,7 +19,7 @@ INFERENCE_MAT = "inference_data.mat"
 CSV_COLUMNS = 1 + len(JOINTS) + 1
 
 
-def write_official_csv(tables: Tables, folder: str | os.PathLike[str]) -> list[Path]:
+def write_official_csv(tables: OfficialTables, folder: str | os.PathLike[str]) -> list[Path]:
     """Writes `metrics.official_3dhp`'s tables as the files that the official MATLAB script writes; returns their paths.
 
     Without activities there is no activity file; one of an earlier evaluation is removed, for it would pass for a
@@ -60,7 +60,7 @@ def csv_number(value: float) -> str:
     return "NaN" if np.isnan(value) else f"{value:.15g}"
 
 
-def format_tables(tables: Tables) -> str:
+def format_tables(tables: OfficialTables) -> str:
     """The tables as text: totals and PCK per joint group of every row, then the MPJPE of every joint."""
     blocks = [_format_rows(kind, tables[kind]) for kind in tables]
     if "activitywise" in tables:

@@ -10,7 +10,7 @@ from glagcn.evaluation.metrics import MPJPE, Metric, as_array, joint_errors, joi
 from glagcn.skeleton import get_skeleton
 
 Table = dict[str, dict[str, float]]  # {row: {column: value}}
-Tables = dict[str, dict[str, Table]]
+OfficialTables = dict[str, dict[str, Table]]
 
 JOINTS = get_skeleton("mpi3dhp17").joints
 
@@ -32,7 +32,7 @@ def official_metrics() -> list[Metric]:
     return [MPJPE, *joint_metrics()]
 
 
-def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> Tables:
+def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> OfficialTables:
     """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
 
     predicted, target  any number of sequences [n,17,3], millimetres, relative to the root, taken as they are: no

@@ -286,7 +286,7 @@ def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train
         ("--cameras front", ("--cameras", "front")),
         ("--subjects_train S1,Anna", ("--subjects-train Anna", "S1, S2")),
         ("--run a/b", ("--run a/b", "-c")),
-        ("--annotation univ", ("--annotation univ", "3dhp")),
+        ("--annotation univ", ("--annotation univ", "--dataset demo has one kind of 3D only; leave it out")),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_work(demo, tmp_path, flags, parts):

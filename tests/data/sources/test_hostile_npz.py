@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny_videopose3d
 
-from glagcn.data.sources.source import safe_pickle
+from glagcn.data.sources import safe_pickle
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 

@@ -10,12 +10,12 @@ import pytest
 import scipy.io
 import tiny_3dhp
 
+from glagcn.data.sources import safe_pickle
 from glagcn.data.sources.mpi_inf_3dhp import facts
 from glagcn.data.sources.mpi_inf_3dhp.annotation_check import judge_annotation, projection_error
 from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
 from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
 from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
-from glagcn.data.sources.source import safe_pickle
 from glagcn.errors import UserError
 
 FRAMES = 12

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from glagcn.data.sources.source import Source
 
 
-class Demo(DataSet):
+class DemoDataSet(DataSet):
     """Made on the spot, from no files."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
@@ -22,7 +22,7 @@ class Demo(DataSet):
 
 
 # fmt: off
-DEMO = Demo(
+DEMO = DemoDataSet(
     name="demo",
     title="synthetic people, made on the spot",
     skeletons=("mpi3dhp17",),

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from glagcn.data.sources.source import Source
 
 
-class MpiInf3dhp(DataSet):
+class MpiInf3dhpDataSet(DataSet):
     """The official release, or the npz pair that others made of it."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
@@ -74,7 +74,7 @@ PUBLISHED = {
     "optimizer": "adam", "schedule": "steps", "lr": 1.25e-4, "lr_decay": 0.95, "lr_decay_large": 0.5,
     "large_decay_epoch": 5, "bn_momentum_final": 0.1,
 }
-MPI_INF_3DHP = MpiInf3dhp(
+MPI_INF_3DHP = MpiInf3dhpDataSet(
     name="3dhp",
     title="MPI-INF-3DHP",
     skeletons=("mpi3dhp17",),

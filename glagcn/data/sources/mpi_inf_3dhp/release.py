@@ -16,7 +16,7 @@ from glagcn.data.sources.checks import (
     unscored_note,
 )
 from glagcn.data.sources.mpi_inf_3dhp import matlab
-from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import annotation_warning
 from glagcn.data.sources.mpi_inf_3dhp.calibration import image_sizes
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     ANNOTATION_VARIABLES,
@@ -142,7 +142,7 @@ class RawRelease:
         # The two with a camera of their own, and short: cheap to judge, and telling (their scales differ from 1).
         if name in ("TS5", "TS6"):
             judged = judged_frames(valid)
-            self._note(contradiction(name, self.annotation, pixels[judged], millimetres[judged]))
+            self._note(annotation_warning(name, self.annotation, pixels[judged], millimetres[judged]))
         self._note(unscored_note(name, millimetres))
         return sequence
 

@@ -235,7 +235,7 @@ class VideoPose3DFiles:
                     poses = np.concatenate([take.in_camera(number, frames) for take, frames in of_subject])
                     pixels = np.concatenate([take.views[number][frames] for take, frames in of_subject])
                     distances.append((f"{subject} cam{number}", reprojection.distance(camera, poses, pixels)))
-        self._note(reprojection.contradiction(self.keypoints, distances))
+        self._note(reprojection.reprojection_warning(self.keypoints, distances))
 
     def _note(self, note: str | None) -> None:
         if note and note not in self.notes:
