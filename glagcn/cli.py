@@ -101,7 +101,7 @@ def _parser() -> Parser:
         "--layout",
         choices=("ours", "published"),
         default="ours",
-        help="published: what the published code reads (FILE.bin with model_pos, or FILE.pth)",
+        help="published: for the published code (FILE.bin with model_pos, or FILE.pth)",
     )
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     export_parser.set_defaults(verb=export)

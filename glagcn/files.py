@@ -31,7 +31,7 @@ def write_text(path: Path, text: str) -> None:
 
 
 def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], None]) -> Path:
-    """write_atomically for what is written by name, as by another program: `fill` gets the temporary file's path."""
+    """write_atomically for writers that need a path: `fill` gets the temporary file's."""
     path = Path(path)
     # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
     # containers share, a process id alone is not unique.

@@ -59,7 +59,7 @@ def _as_array(values: ArrayLike, name: str) -> np.ndarray:
     except ValueError as error:
         raise UserError(f"{name} is no array: {error}") from None
     if array.dtype.kind not in "fiu":
-        raise UserError(f"{name} has type {array.dtype}; expected an array of numbers")
+        raise UserError(f"{name} has type {array.dtype}; must be an array of numbers")
     return array
 
 

@@ -185,5 +185,5 @@ def graph_skeleton(flag: str) -> Skeleton:
 def get_skeleton(name: str) -> Skeleton:
     """The skeleton called `name`.  Raises UserError naming the choices."""
     if name not in SKELETONS:
-        raise UserError(f"unknown skeleton {name!r}; expected one of {', '.join(SKELETONS)}")
+        raise UserError(f"unknown skeleton {name!r}; must be one of {', '.join(SKELETONS)}")
     return SKELETONS[name]

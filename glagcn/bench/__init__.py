@@ -1,1 +1,1 @@
-"""How fast each part is on this machine, beside a plain reference and beside what the hardware could do."""
+"""Benchmarks of every part on this machine, next to a plain reference and the limits of the hardware."""

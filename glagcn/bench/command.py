@@ -29,7 +29,7 @@ GPU_BENCH_OPTIONS = {"precision", "workers"}  # models and batches are its own, 
 
 def add_bench(verbs: Any) -> None:
     """Add the verb and its arguments to the subparsers `verbs`."""
-    bench = verbs.add_parser("bench", help="measure this machine: ours, the plain way, and the hardware's limits")
+    bench = verbs.add_parser("bench", help="measure this machine: ours, a plain reference, and the hardware's limits")
     bench.add_argument(
         "part", choices=("input", "step", "eval", "startup", "scaling", "stream", "gpu", "all"), help=PARTS_HELP
     )
@@ -37,12 +37,14 @@ def add_bench(verbs: Any) -> None:
         "--dataset_scale",
         "--dataset-scale",
         choices=("demo", "3dhp"),
-        help="how much data: the demo, or sequences as many and as long as in MPI-INF-3DHP (370 MB; the default, but "
-        "for gpu)",
+        help="amount of data: the demo, or the number and lengths of MPI-INF-3DHP's sequences (370 MB; default for all "
+        "parts but gpu)",
     )
-    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds that a median is of (default 5)")
-    bench.add_argument("--json", type=Path, metavar="FILE", help="write the measurements here as well")
-    bench.add_argument("--profile", action="store_true", help="step: which operators the time goes to, of both ways")
+    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds per median (default 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    bench.add_argument(
+        "--profile", action="store_true", help="step: list the operators that take the time, ours and the reference's"
+    )
     add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
 

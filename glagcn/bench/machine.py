@@ -1,4 +1,4 @@
-"""The machine that measurements are from."""
+"""The machine that a measurement was made on."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import torch
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """What a measurement has to be read with: processor, threads, memory, versions, date (UTC)."""
+    """Processor, threads, memory, versions and date (UTC): needed to interpret a measurement."""
     cuda = device.type == "cuda"
     return {
         "cpu": _cpu_model(),

@@ -1,4 +1,4 @@
-"""The parts that run in this process: input, step, evaluation.  Each measures ours and the plain way in turns."""
+"""The parts that run in this process: input, step, evaluation.  Each alternates ours with the reference."""
 
 import copy
 from itertools import count
@@ -117,7 +117,7 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
 def _result(setting: Setting, windows: int, elapsed: float, reference: float, cost: Cost) -> dict[str, Any]:
     """The entry of the JSON: rates in windows per second, and what was achieved beside the floor.
 
-    elapsed    seconds that `windows` took;  reference  windows per second of the plain way.
+    elapsed    seconds that `windows` took;  reference  windows per second of the reference.
     """
     return {
         "ours": windows / elapsed,

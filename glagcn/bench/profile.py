@@ -1,4 +1,4 @@
-"""Where the time of a training step goes: its operators, as PyTorch's profiler counts them."""
+"""The operators of a training step and their times, from PyTorch's profiler."""
 
 from typing import Any
 
@@ -22,7 +22,7 @@ def profile_step(setting: Setting) -> dict[str, list[dict[str, Any]]]:
 
 
 def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
-    """What `work` spends in each operator itself, without those that it calls: on CUDA time of the device.
+    """Self time of each operator of `work`; on CUDA the device's time.
 
     -> [{"operator": name, "share": of the whole, "self_ms": milliseconds, "calls": count}], the costliest first.
     """
@@ -30,10 +30,10 @@ def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
     for _ in range(WARM_UP):
         work()
     if not cuda:
-        # What the profiler notes down breaks up the memory that steps reuse, and operators would pay for new pages.
+        # The profiler's records fragment the memory that steps reuse, and operators would pay for new pages.
         torch.ones(peak_memory(device), dtype=torch.uint8)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
-    # acc_events: PyTorch 2.11 warns of what a second cycle would clear, and there is none.
+    # acc_events: without it PyTorch 2.11 warns that a second cycle would clear the events.
     with profile(activities=activities, acc_events=True) as profiler:
         work()
         if cuda:

@@ -1,4 +1,4 @@
-"""What the bench says: a table, and a JSON file."""
+"""The report of the bench: a table and a JSON file."""
 
 import json
 from pathlib import Path
@@ -20,7 +20,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
-    """The machine and the setting of the measurements, in two lines and an empty one."""
+    """The machine and its peaks, in two lines and an empty one."""
     where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
     return (
         f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
@@ -29,7 +29,7 @@ def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Rows of as many cells as lines, every column as wide as its widest cell."""
+    """Format rows of cells; every column is as wide as its widest cell."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
@@ -67,7 +67,7 @@ def _scaling_lines(result: dict[str, Any] | None) -> list[str]:
         f"{100 * row['efficiency']:5.1f} %"
         for row in result["measured"]
     ]
-    lines += ["predicted for as many GPUs, each with this step and batch, from stated link speeds"]
+    lines += ["predicted for this many GPUs, each with this step and batch, from stated link speeds"]
     lines += [
         f"  {row['processes']:4} GPUs  exchange {row['exchange_ms']:8.2f} ms  step {row['step_ms']:9.1f} ms  "
         f"{100 * row['efficiency']:5.1f} %"

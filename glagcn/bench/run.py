@@ -36,19 +36,19 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
 
     config   of the trainer, its data set "demo" or "3dhp": the scale.
     repeats  rounds that medians are taken of.
-    profile  say as well which operators the step spends its time in; only for the part "step".
-    Raises UserError for options that cannot work and for a file that cannot be written.
+    profile  list the operators that the step spends its time in; only for the part "step".
+    Raises UserError for invalid options and for a file that cannot be written.
     """
     if launcher.world_size() > 1:
         raise UserError(
             "glagcn bench starts the processes that it needs; call it without torchrun or accelerate launch"
         )
     if repeats < 1:
-        raise UserError(f"--repeats {repeats} cannot work; expected at least 1")
+        raise UserError(f"invalid --repeats {repeats}: must be at least 1")
     if config.model.head == "mixed":
-        raise UserError("--head mixed has no plain reference; expected shared or unshared")
+        raise UserError("invalid --head mixed: the reference has shared and unshared heads only")
     if profile and part != "step":
-        raise UserError(f"--profile shows the operators of a training step, found the part {part}; expected step")
+        raise UserError(f"--profile shows the operators of a training step and needs the part step, not {part}")
     if part == "gpu":
         return run_gpu(config, repeats, json_file)
     with open_setting(config, repeats) as setting:
@@ -68,7 +68,7 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
             "results": results,
         }
     if "input" in results and "step" in results:
-        # Of a step of as many windows.
+        # A step of the same number of windows.
         results["input"]["share_of_step"] = results["step"]["ours"] / results["input"]["ours"]
     if json_file:
         write_report(report, json_file)

@@ -1,4 +1,4 @@
-"""What every part of the bench is given: the options, the data, the model, and the machine's peaks."""
+"""The input of every part of the bench: options, data, model, and the machine's peaks."""
 
 import tempfile
 from collections.abc import Iterator
@@ -17,15 +17,14 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.model.floor import Peaks
 from glagcn.model.network import LiftingNetwork
 from glagcn.training.hardware.peaks import measure_peaks
-from glagcn.training.run_data import RunData
-from glagcn.training.setup import build_model, load_data
+from glagcn.training.setup import RunData, build_model, load_data
 
 
 @dataclass(frozen=True)
 class Setting:
     """One machine, one data set, one model.
 
-    repeats  rounds that a median is taken of.
+    repeats  rounds per median.
     config   of the trainer; its data set is the scale.
     """
 

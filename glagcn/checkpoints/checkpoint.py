@@ -1,11 +1,11 @@
 """Checkpoint files: one dictionary of tensors and plain values, written whole or not at all.
 
-format, version     what this is
+format, version     of the file
 config              every option of the run (config.resolve.to_dict)
 model_config        what builds the network (model.network.model_config)
 model               weights and buffers of rank 0, without prefixes of wrappers
 optimizer           state of the optimiser; absent from exported weights
-progress            step, best error, sums since the last log line (training.trainer.Progress)
+progress            step, best error, sums since the last log line (training.progress.Progress)
 num_windows         in an epoch, to notice other data
 data_fingerprint    of the cache (data.cache.reader.Cache), to notice data that differ in what they hold
 """
@@ -22,7 +22,7 @@ from glagcn.files import write_atomically
 FORMAT = "glagcn-checkpoint"
 VERSION = 1
 WEIGHTS = ("config", "model_config", "model")
-STATE = ("optimizer", "progress", "num_windows")  # what a run that goes on needs beside them
+STATE = ("optimizer", "progress", "num_windows")  # what resuming needs beside them
 
 
 def save(path: Path, content: dict[str, Any]) -> None:

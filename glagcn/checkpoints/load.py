@@ -37,7 +37,7 @@ class Loaded:
     path       of the checkpoint.
     content    all that a checkpoint of ours holds (checkpoints.checkpoint); None for a published file.
     keypoints  the 2D source that it was trained on, where that is known.
-    assumed    what a published file does not say and was assumed, in words.
+    assumed    notes on what a published file does not say.
     """
 
     model: LiftingNetwork
@@ -150,7 +150,7 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
 
 
 def differences(loaded: Loaded, cache: Cache) -> list[str]:
-    """Warnings, for the log and result.json, why metrics do not compare with those of the training."""
+    """Differences between training and test data that affect the metrics: logged, and kept in result.json."""
     path = loaded.path
     if loaded.options is None:
         if loaded.keypoints is None:

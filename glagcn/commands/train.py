@@ -20,28 +20,28 @@ from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
 from glagcn.training.baselines import mean_pose_error, place_of
-from glagcn.training.optim.schedule import last_step, step_sizes
-from glagcn.training.setup import build_model, load_data, select_data, settle
-from glagcn.training.step import Stepper
+from glagcn.training.optim.schedule import last_step
+from glagcn.training.progress import Progress
+from glagcn.training.setup import RunData, build_model, load_data, select_data, settle
 from glagcn.training.summary import summary_text
-from glagcn.training.trainer import Progress, RunData, Trainer
+from glagcn.training.trainer import Trainer
 from glagcn.training.warm_start import Start, start_from
 
 # How the state that is evaluated at the end was chosen, for the log.
 CHOSEN = {
     "validation": "the best on the held-out training sequences; the test set was read once",
-    "test": "chosen on the test set, as published: its metrics are optimistic",
+    "test": "selected on the test set (as in the published scripts): the test metrics are optimistic",
     "last": "the last one; the test set was read once",
 }
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
-    voice = RunLog(silent=not ranks.is_main)
+    log = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = precision.set_up(config.optim, ranks.device)
-    cache = open_data(config.data, ranks, voice.say)
+    cache = open_data(config.data, ranks, log.say)
     selection = select_data(config, ranks, cache)
     earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder))
@@ -50,10 +50,10 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     if config.run.dry_run:
-        voice.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
+        log.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
-    with RunLock(folder.path, voice.say) as lock:
+    with RunLock(folder.path, log.say) as lock:
         with ranks.agree():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before what lies there is read
@@ -61,7 +61,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
             headline = benchmark_of(config.data.dataset).headline(result)
-            voice.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
+            log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
         log = _open_log(ranks, folder, data, content)
         log.say(summary)
@@ -72,20 +72,10 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
                 f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
             )
         if start:
-            log.say(start.said)
+            log.say(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
-            trainer = Trainer(
-                config,
-                ranks,
-                data,
-                Stepper(config.optim, ranks, model, step_sizes(config.optim, data.plan)),
-                folder,
-                log,
-            )
-            state = content or (start.content if start else None)
-            if state:
-                trainer.restore(state)
+            trainer = Trainer(config, ranks, data, model, folder, log, content or (start.content if start else None))
             trainer.run()
             _conclude(trainer, results_folder(config, folder))
         finally:
@@ -98,7 +88,7 @@ def results_folder(config: Config, folder: RunFolder) -> Path:
 
 
 def check_processes(config: Config, ranks: Ranks) -> None:
-    """Refuse what cannot work with these processes.  Raises UserError."""
+    """Raise UserError if the batch is smaller than the number of processes."""
     if config.optim.batch_size is not None and config.optim.batch_size < ranks.world_size:
         raise UserError(
             f"--batch_size {config.optim.batch_size} is smaller than the {ranks.world_size} processes; "
@@ -162,39 +152,38 @@ def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str,
 
 def _conclude(trainer: Trainer, target: Path) -> None:
     """Evaluate best.pt and write the result to the folder `target`."""
-    folder, progress, cache = trainer.folder, trainer.progress, trainer.data.cache
+    config, data, progress, log = trainer.config, trainer.data, trainer.progress, trainer.log
     with trainer.ranks.agree():
-        best = checkpoint.load(folder.best)
+        best = checkpoint.load(trainer.folder.best)
     trainer.stepper.model.load_state_dict(best["model"])
-    evaluation = trainer.evaluate(trainer.data.test)
+    evaluation = trainer.evaluate(data.test)
     if evaluation is None:
         return
-    if trainer.watched is not trainer.data.test:
+    marks = trainer.accounts.marks()
+    if trainer.watched is not data.test:
         # Not kept when the run goes on: only its end has to do with the test set.
-        marks = trainer.marks()
-        trainer.log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
-        trainer.log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
-    chosen = CHOSEN[trainer.config.selection.select_on]
-    mean_pose = mean_pose_error(trainer.data, trainer.data.test)
-    windows = trainer.data.plan.windows_until(progress.step)
-    place = place_of(trainer.config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
-    about = about_evaluation(trainer.config, cache, folder.best, trainer.ranks) | {
+        log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
+        log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+    mean_pose = mean_pose_error(data, data.test)
+    windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
+    place = place_of(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
+    about = about_evaluation(config, data.cache, trainer.folder.best, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
-        "selected_on": trainer.config.selection.select_on,
-        "validation_mm": best["progress"]["best_mm"] if trainer.config.selection.select_on == "validation" else None,
-        "windows": trainer.data.plan.windows_until(best["progress"]["step"]),
+        "selected_on": select_on,
+        "validation_mm": best["progress"]["best_mm"] if select_on == "validation" else None,
+        "windows": data.plan.windows_until(best["progress"]["step"]),
         "trained_windows": windows,
-        "training_seconds": round(progress.seconds, 1),
+        "training_seconds": marks["seconds"],
         "mean_pose_mm": mean_pose,
         "place": asdict(place) if place else None,
     }
     result = write_results(evaluation, target, about)
-    trainer.log.hparams(to_dict(trainer.config), evaluation.scalars)
-    trainer.log.say(
-        f"Done: {evaluation.headline}; the mean pose scores {result['mean_pose_mm']:.1f} mm. "
-        f"State of step {result['step']}, {chosen}; {progress.seconds:.0f} s of training. "
+    log.hparams(to_dict(config), evaluation.scalars)
+    log.say(
+        f"Done: {evaluation.headline}; the mean pose scores {mean_pose:.1f} mm. "
+        f"State of step {result['step']}, {CHOSEN[select_on]}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )
     if place:
-        trainer.log.say(place.text())
+        log.say(place.text())

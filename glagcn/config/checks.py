@@ -1,4 +1,4 @@
-"""Refuse option values that cannot work, by the name of their flag."""
+"""Validate option values."""
 
 from collections.abc import Mapping
 from math import inf
@@ -30,7 +30,7 @@ NOT_NEGATIVE = (
 
 
 def check(config: Config) -> None:
-    """Refuse values that cannot work.  Raises UserError naming flag, value and what is expected."""
+    """Raise UserError for an invalid value, naming the flag, the value and what it must be."""
     check_widths(config.model.widths, config.model.frames)
     for name, group in GROUPS.items():
         for _, option in options_of(group):
@@ -52,7 +52,7 @@ def check_given(given: Mapping[str, Any], config: Config) -> None:
     same = (("windows", "epochs"), ("eval_windows", "eval_epochs"), ("accumulate", "micro_batch"))
     for one, other in same:
         if given.get(one) is not None and other in given:
-            raise UserError(f"--{one} {given[one]} and --{other} {given[other]} say the same; give one of them")
+            raise UserError(f"--{one} {given[one]} and --{other} {given[other]} are alternatives; give one of them")
     select_on = config.selection.select_on
     for name in ("validation", "validation_frames"):
         if name in given and select_on != "validation":
@@ -65,7 +65,7 @@ def check_rendering(given: Mapping[str, Any]) -> None:
     """Refuse --viz_* flags without --render.  `given` holds the values of rendering flags only."""
     if given and not given.get("render"):
         first = next(option for _, option in options_of(RenderConfig) if key_of(option) in given)
-        raise UserError(f"{flag_of(first)} says how to draw; add --render, or leave it out")
+        raise UserError(f"{flag_of(first)} has no effect without --render; add --render, or leave it out")
 
 
 def _check_number(flag: str, key: str, value: Any) -> None:

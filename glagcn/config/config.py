@@ -59,9 +59,9 @@ class DataConfig:
         help="augmentation: rotate each window about the vertical axis by a random angle of up to +-DEGREES, and "
         "project it again")
     tilt: float = option(type=float, metavar="DEGREES",
-        help="augmentation: likewise move the camera up or down around the person")
+        help="augmentation: move the camera up or down around the person by a random angle of up to +-DEGREES")
     roll: float = option(type=float, metavar="DEGREES",
-        help="augmentation: likewise rotate the camera about its axis")
+        help="augmentation: rotate the camera about its axis by a random angle of up to +-DEGREES")
     distance: float = option(type=float, metavar="E",
         help="augmentation: scale the camera's distance by a random factor of e^-E to e^E")
     test_flip: bool = option(action=SWITCH, common=True,
@@ -187,7 +187,7 @@ class SelectionConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Where a run lies, what it does, and how often it saves and logs."""
+    """Folders, mode, saving and logging of a run."""
 
     title: ClassVar[str] = "run"
     trains: ClassVar[bool] = False

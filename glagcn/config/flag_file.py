@@ -61,7 +61,7 @@ def _load(path: Path) -> dict[str, Any]:
     except ValueError as error:  # of JSON, TOML and UTF-8
         raise UserError(f"--config {path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
     if not isinstance(content, dict):
-        raise UserError(f"--config {path} holds a {type(content).__name__}; expected flags with their values")
+        raise UserError(f"--config {path} holds a {type(content).__name__}; must hold flags with their values")
     return content
 
 
@@ -91,7 +91,7 @@ def _flat(content: dict[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _words(path: Path, key: str, value: Any) -> list[str]:
-    """The words of a command line that say the same."""
+    """The equivalent command-line arguments."""
     option = OPTIONS.get(key.replace("-", "_"))
     if option is None:
         near = get_close_matches(key, OPTIONS, 1)

@@ -22,7 +22,7 @@ def option(
     """A field of a dataclass of options, and its flag.
 
     common  `--help` lists it; `--help-all` lists all.
-    trains  whether it shapes what is trained or which state is the best, so that a resumed run must agree with it;
+    trains  whether training or the choice of the best state depends on it, so that a resumed run must agree with it;
             None: as its class says.
     flag    None: the key after two dashes.
     key     its name in config.json and presets; None: the field's.

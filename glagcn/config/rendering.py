@@ -1,4 +1,4 @@
-"""The options of --render: what is drawn, and where to."""
+"""The options of --render."""
 
 from dataclasses import dataclass
 from typing import ClassVar

@@ -128,7 +128,7 @@ def to_dict(config: Config) -> dict[str, Any]:
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The inverse of to_dict; what a newer version added is ignored, what an older one lacked is as it was then."""
+    """The inverse of to_dict.  Ignores options of newer versions; those an older version lacked get its behaviour."""
     held = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     if isinstance(held.get("compile"), bool):
         held["compile"] = "on" if held["compile"] else "off"
@@ -149,7 +149,7 @@ def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, A
 
 
 def listed_differences(config: Config, content: dict[str, Any]) -> str:
-    """The options that shaped what a checkpoint was trained to and now differ, for a message; empty without any."""
+    """The options that training depends on and that differ from those of a checkpoint, for a message."""
     differences = training_differences(config, from_dict(content["config"]))
     return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
 

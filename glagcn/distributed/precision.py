@@ -45,7 +45,7 @@ def number_bytes(precision: str) -> int:
 
 @contextmanager
 def full_precision() -> Iterator[None]:
-    """float32 without shortcuts: metrics must not depend on how a run was trained."""
+    """Full float32, without TF32: metrics must not depend on the arithmetic of training."""
     before = torch.backends.cudnn.allow_tf32
     _allow_tf32(False)
     try:

@@ -92,6 +92,11 @@ class LiftingNetwork(nn.Module):
         """The frame of a window, counted from 0, whose pose is predicted."""
         return target_frame(self.frames, self.causal)
 
+    @property
+    def predicts_sequence(self) -> bool:
+        """Whether predictions hold all frames of the window beside the target frame."""
+        return self.sequence_head is not None
+
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,V,2] to a Prediction in metres.
 

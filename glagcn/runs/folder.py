@@ -126,7 +126,7 @@ class RunFolder:
         return content
 
     def rewind(self, step: int, evaluated_step: int, best_step: int) -> None:
-        """Go back to the moment when last.pt was written: forget what the resumed run will write again.
+        """Undo everything after last.pt was written: the resumed run writes it again.
 
         That is lines of metrics.jsonl beyond it, lines of an evaluation that was only made because the run ended
         there, a line that was cut off, what that evaluation did to best.pt, and temporary files of a killed process.

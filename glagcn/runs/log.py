@@ -22,10 +22,10 @@ START = Moment()
 
 
 class RunLog:
-    """The voice of a run.
+    """Logger of a run: terminal, log.txt, metrics.jsonl and TensorBoard.
 
-    folder      the run folder; None to speak only (before there is one, and in evaluations).
-    silent      neither speak nor write: the log of every rank but the first.
+    folder      the run folder; None to print only (before there is one, and in evaluations).
+    silent      neither print nor write: on every rank but the first.
     resumed_at  where a resumed run starts; later points of the curves are dropped.
     """
 
@@ -63,12 +63,12 @@ class RunLog:
                 self._board.add_scalar(f"{kind}/{name}", value, step)
 
     def along(self, name: str, value: float, windows: float, seconds: float) -> None:
-        """A value as two more curves of TensorBoard, "name_by_windows" and "name_by_seconds", whose horizontal axes
-        (there called steps) are training windows and seconds of training."""
+        """Two more TensorBoard curves of a value, "name_by_windows" and "name_by_seconds", whose horizontal axes (there
+        called steps) are training windows and seconds of training."""
         if self._board is None:
             return
-        for axis, place in (("windows", windows), ("seconds", round(seconds))):
-            self._axis(axis).add_scalar(f"{name}_by_{axis}", value, place)
+        for axis, position in (("windows", windows), ("seconds", round(seconds))):
+            self._axis(axis).add_scalar(f"{name}_by_{axis}", value, position)
 
     def _axis(self, axis: str) -> Any:
         """The writer of an axis, in a folder of its own: TensorBoard drops a folder's later points by their places."""

@@ -83,7 +83,7 @@ def _check_names(study: Study, only: tuple[str, ...] | None, path: Path) -> None
 def _devices(at_once: int | None) -> list[str | None]:
     """CUDA_VISIBLE_DEVICES for each of the processes at once; None on a machine without a CUDA device."""
     if at_once is not None and at_once < 1:
-        raise UserError(f"--jobs {at_once} cannot work; expected at least 1")
+        raise UserError(f"invalid --jobs {at_once}: must be at least 1")
     count = torch.cuda.device_count()
     if count == 0:
         return [None] * (at_once or 1)

@@ -1,4 +1,4 @@
-"""Where a finished run stands among runs of the recipes with as many windows, so that broken data are noticed."""
+"""A finished run compared with reference runs of the same number of windows, to notice broken data."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from glagcn.evaluation.benchmark import BLOCK
 from glagcn.evaluation.evaluate import EvaluationSet
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
-from glagcn.training.run_data import RunData
+from glagcn.training.setup import RunData
 
 SUSPICIOUS = 1.3  # times the table's error
 

@@ -1,35 +1,78 @@
-"""What training minimises, as one module: what is compiled, and what ranks exchange the gradient of."""
+"""The training loss: a weighted sum of named terms, each an error per window."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from glagcn.config.config import OptimConfig
+from glagcn.data.windows.store import MM_PER_METRE
 from glagcn.model.network import LiftingNetwork, Prediction
 
 
-class Objective(nn.Module):
-    """The errors of a network on a micro-batch."""
+def center_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:
+    """Sum over N of the mean joint error of the centre pose, metres.
 
-    def __init__(self, model: LiftingNetwork) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Inputs [n,T,V,2] and targets [n,T,V,3] in metres to [2], the two sums of `errors`."""
-        return torch.stack(errors(self.model(inputs), targets, self.model.target_frame))
-
-
-def errors(prediction: Prediction, targets: Tensor, frame: int) -> tuple[Tensor, Tensor]:
-    """Sums over windows of the mean joint error in metres: of the single head at the target frame `frame`, and of the
-    sequence head over all frames (Eq. 4), 0 where there is none.
-
-    targets  [N,T,V,3] metres.
+    targets  [N,T,V,3] metres;  frame  the target frame in T.
     """
-    single = _distances(prediction.center, targets[:, frame : frame + 1])
-    if prediction.sequence is None:
-        return single, torch.zeros_like(single)
-    return single, _distances(prediction.sequence, targets)
+    return _distances(prediction.center, targets[:, frame : frame + 1])
+
+
+def sequence_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:  # noqa: ARG001
+    """Sum over N of the mean joint error of all T frames (Eq. 4 of the paper), metres."""
+    assert prediction.sequence is not None
+    return _distances(prediction.sequence, targets)
 
 
 def _distances(predicted: Tensor, target: Tensor) -> Tensor:
     """Sum over N of the mean Euclidean distance of [N,T,V,3] poses."""
     return torch.linalg.vector_norm(predicted - target, dim=-1).mean(dim=(1, 2)).sum()
+
+
+@dataclass(frozen=True)
+class Term:
+    """One term of the loss.
+
+    name      in checkpoints, and in logs as NAME_mm.
+    error     prediction, targets [N,T,V,3] and target frame -> sum over N of an error in metres.
+    weight    of the term in the loss.
+    sequence  whether it needs a model that predicts all T frames; others leave it out.
+    """
+
+    name: str
+    error: Callable[[Prediction, Tensor, int], Tensor]
+    weight: Callable[[OptimConfig], float] = lambda optim: 1.0  # noqa: ARG005
+    sequence: bool = False
+
+
+TERMS = (
+    Term("mpjpe", center_error),
+    Term("sequence_mpjpe", sequence_error, lambda optim: optim.sequence_weight, sequence=True),
+)
+
+
+class Loss(nn.Module):
+    """Model and terms as one module: it is what is compiled, and whose gradient the ranks exchange."""
+
+    def __init__(self, model: LiftingNetwork) -> None:
+        super().__init__()
+        self.model = model
+        self.terms = tuple(term for term in TERMS if model.predicts_sequence or not term.sequence)
+        self.names = tuple(term.name for term in self.terms)
+
+    def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
+        """Inputs [n,T,V,2] and targets [n,T,V,3] in metres -> [terms], each summed over the windows."""
+        prediction, frame = self.model(inputs), self.model.target_frame
+        return torch.stack([term.error(prediction, targets, frame) for term in self.terms])
+
+    def weights(self, optim: OptimConfig) -> list[float]:
+        """What each term's sum is multiplied with in the loss."""
+        return [term.weight(optim) for term in self.terms]
+
+    def means(self, sums: Mapping[str, float], windows: float, optim: OptimConfig) -> dict[str, float]:
+        """For the log: the mean loss over `windows` in metres, and its terms in mm, as trained: with dropout and
+        augmented views."""
+        means = {name: sums[name] / windows for name in self.names}
+        loss = sum(weight * mean for weight, mean in zip(self.weights(optim), means.values(), strict=True))
+        return {"loss": loss} | {f"{name}_mm": mean * MM_PER_METRE for name, mean in means.items()}

@@ -1,4 +1,4 @@
-"""What a run finds out before its first step: whether steps compile, and whether micro-batches fit the memory."""
+"""Checks before the first step: whether steps compile, and whether micro-batches fit the memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -45,13 +45,13 @@ def out_of_memory(size: int, fits: int | None = None) -> Iterator[None]:
 
 
 def memory_advice(size: int, fits: int | None) -> str:
-    """What to do where micro-batches of `size` windows are too large and about `fits` would do, as far as is known."""
+    """Advice when micro-batches of `size` windows do not fit; about `fits` windows would, if that is known."""
     smaller = min(fits, size // 2) if fits else size // 2
     if smaller < 1:
         return "not even a micro-batch of one window fits the GPU's memory; give a smaller --channel or --frames"
     return (
         f"a micro-batch of {size} windows needs more memory than the GPU has free; give --micro_batch {smaller} "
-        "(BatchNorm statistics are then over as many windows)"
+        "(BatchNorm statistics are then over this many windows)"
     )
 
 

@@ -26,7 +26,6 @@ from glagcn.model.initialisation import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
 from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
-from glagcn.training.run_data import RunData
 
 HOST_SHARE = 0.5  # of the available host memory may hold training frames
 
@@ -43,6 +42,23 @@ class Selection:
     test: Split
     held_out: Split | None
     centers: np.ndarray
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run: the cache, the selected splits, the plan of training windows, and the frame stores."""
+
+    cache: Cache
+    plan: EpochPlan
+    train: FrameStore
+    train_split: Split  # the frames that `train` gives and `plan` numbers
+    test: EvaluationSet
+    validation: EvaluationSet | None  # the held-out training sequences, where they choose the best state
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether training frames are read from the cache while training."""
+        return isinstance(self.train, StreamedStore)
 
 
 def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
@@ -62,11 +78,11 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
 def settle(
     config: Config, selection: Selection, precision: str, earlier: Mapping[str, Any], resume: str | None
 ) -> Config:
-    """The options with all that only device, data and an unfinished run decide.  Nothing changes them afterwards.
+    """Fill in the options that depend on the device, the data or an unfinished run.  They are final afterwards.
 
-    precision  that "auto" is on this device;  earlier  the options of the run that goes on, empty without one: made
-    longer, it keeps its batch.  Otherwise batch and warm-up fit the run's length.
-    resume  the checkpoint that the run starts from, which is not its own last.pt.
+    precision  the arithmetic of this device, in place of "auto".
+    earlier    the options of the run that is resumed, or empty: a run that is made longer keeps its batch and warm-up.
+    resume     the checkpoint that the run starts from; None if that is its own last.pt.
     """
     optim = config.optim
     windows = optim.windows or optim.epochs * windows_in_epoch(selection.centers, config.data.flip)

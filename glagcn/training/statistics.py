@@ -34,7 +34,7 @@ class RunningStatistics:
         self._share.fill_(share)
 
     def exchange(self) -> None:
-        """Add up what the ranks have seen."""
+        """Add up the statistics of all ranks."""
         self._ranks.add_up(self._batches)
 
     def update(self, taken: Tensor) -> None:
@@ -47,5 +47,5 @@ class RunningStatistics:
         self.forget()
 
     def forget(self) -> None:
-        """Leave out what was seen since the last update."""
+        """Drop the statistics since the last update."""
         torch._foreach_zero_(self._batches)

@@ -14,7 +14,7 @@ from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.network import LiftingNetwork
 from glagcn.training.hardware.compiling import compiled, is_compiled, rehearsed
-from glagcn.training.loss import Objective
+from glagcn.training.loss import Loss
 from glagcn.training.optim.optimizers import build_optimizer, is_capturable, step_unless
 from glagcn.training.statistics import RunningStatistics
 
@@ -22,8 +22,8 @@ from glagcn.training.statistics import RunningStatistics
 class Stepper:
     """The model, its optimiser, and the step: the gradient of the mean loss over the global batch.
 
-    sizes  micro-batches of so many windows come all the time: these are compiled where --compile wants it.  Others,
-           such as those of the last, smaller batch of an epoch, are computed by the same operations one by one.
+    sizes  of the micro-batches of a whole global batch: these are compiled where --compile says so.  Others, such as
+           those of the last, smaller batch of an epoch, run eagerly.
     """
 
     def __init__(
@@ -36,10 +36,12 @@ class Stepper:
         for parameter in self._trained:
             # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
             parameter.grad = torch.zeros_like(parameter)
-        self._gradients = [cast(Tensor, parameter.grad) for parameter in self._trained]
-        self._objective: Any = ranks.exchanging(Objective(self.model))
+        self.loss = Loss(self.model)
+        weights = self.loss.weights(optim)
+        self._weights = torch.tensor(weights, dtype=self._trained[0].dtype, device=ranks.device)
+        self._exchanging: Any = ranks.exchanging(self.loss)
         self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, ranks.device)
-        self._compiled = compiled(self._objective, optim, ranks.device) if self._compiles else self._objective
+        self._compiled = compiled(self._exchanging, optim, ranks.device) if self._compiles else self._exchanging
         self._rate = torch.zeros((), device=ranks.device)
         self._norm = torch.zeros((), device=ranks.device)
         self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
@@ -49,40 +51,39 @@ class Stepper:
         self._warm = False
 
     def gradient(self, batch: Batch, share: Share, seed: Callable[[int], int] | None = None) -> Tensor:
-        """Accumulate the gradient of this rank's micro-batches; -> [2], its sums of errors (see `errors`).
+        """Accumulate the gradient of this rank's micro-batches; -> [terms], its sums of the loss's terms.
 
         batch  the windows of `share`.
         seed   of the draws of dropout in a micro-batch, by its number in the global batch.
         """
-        sums = torch.zeros(2, dtype=self._trained[0].dtype, device=self.ranks.device)
+        sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=self.ranks.device)
         begin = 0
         for number, size in enumerate(share.sizes):
             if seed:
                 torch.manual_seed(seed(share.first + number))
             last = number == len(share.sizes) - 1
-            with nullcontext() if last or self.ranks.world_size == 1 else self._objective.no_sync():
+            with nullcontext() if last or self.ranks.world_size == 1 else self._exchanging.no_sync():
                 part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
                 sums += self._micro_batch(part, share.count, share.counted)
             begin += size
         return sums
 
     def _micro_batch(self, batch: Batch, count: int, counted: bool) -> Tensor:
-        """Add the gradient of a micro-batch of a global batch of `count` windows; -> [2], its sums of errors."""
+        """Add the gradient of a micro-batch of a global batch of `count` windows; -> [terms], its sums."""
         size = len(batch.inputs)
         self.statistics.weigh(size / count * counted)
-        objective = self._objective
+        loss = self._exchanging
         if self._compiles and size in self._sizes:
-            objective = self._compiled
+            loss = self._compiled
             if self.ranks.device.type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()
         with precision.autocast(self.optim.precision, self.ranks.device):
-            found = objective(*batch)
-        single, sequence = found
+            sums = loss(*batch)
         # DDP averages over ranks; with this factor that is the mean over the global batch.
-        loss = (single + self.optim.sequence_weight * sequence) * (self.ranks.world_size * counted / count)
+        mean = (sums * self._weights).sum() * (self.ranks.world_size * counted / count)
         # An infinite loss may have finite gradients; times NaN they tell every rank.
-        (loss * (1 + 0 * loss.detach())).backward()
-        return found.detach() * counted
+        (mean * (1 + 0 * mean.detach())).backward()
+        return sums.detach() * counted
 
     def apply(self, rate: float) -> Tensor:
         """Clip, and step at learning rate `rate`; -> the gradient's norm, which the next step overwrites.
@@ -107,7 +108,7 @@ class Stepper:
 
     def _update(self) -> None:
         """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
-        gradients = self._gradients
+        gradients = self._gradients()
         self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
         self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
         taken = 1 - self._stopped
@@ -117,6 +118,10 @@ class Stepper:
         step_unless(self._stopped, self.optimizer)
         self.statistics.update(taken)
         torch._foreach_zero_(gradients)
+
+    def _gradients(self) -> list[Tensor]:
+        """Those of the trained weights.  Not to be kept: DDP puts views of its buckets in their place."""
+        return [cast(Tensor, parameter.grad) for parameter in self._trained]
 
     def steps_taken(self) -> int:
         """How many calls of `apply` have moved the weights.  Waits for the device."""
@@ -141,14 +146,14 @@ class Stepper:
         return problem
 
     def _rehearse_sizes(self, batch: Batch) -> None:
-        """A micro-batch of every size that comes all the time, of the windows of `batch` over and over."""
+        """Run a micro-batch of every compiled size, made of the windows of `batch`, repeated."""
         for size in sorted(self._sizes):
             rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
             part = Batch(batch.inputs[rows], batch.targets[rows])
-            with nullcontext() if self.ranks.world_size == 1 else self._objective.no_sync():
+            with nullcontext() if self.ranks.world_size == 1 else self._exchanging.no_sync():
                 self._micro_batch(part, size, counted=True)
 
     def _forget(self) -> None:
         """Leave no gradient and no statistics behind."""
-        torch._foreach_zero_(self._gradients)
+        torch._foreach_zero_(self._gradients())
         self.statistics.forget()

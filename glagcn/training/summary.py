@@ -8,7 +8,7 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.training.baselines import mean_pose_error
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
-from glagcn.training.trainer import RunData
+from glagcn.training.setup import RunData
 
 
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
@@ -56,7 +56,7 @@ def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
     if both:
         lines.append(f"WARNING: trained on and tested on: {', '.join(sorted(both))}; the test says little about others")
     if config.run.debug:
-        lines.append("DEBUG: model, batch, steps and test frames are capped; the metrics mean nothing.")
+        lines.append("DEBUG: model, batch, steps and test frames are capped; the results are meaningless.")
     return "\n".join(lines)
 
 
@@ -69,5 +69,5 @@ def _selection_text(config: Config, data: RunData) -> str:
             f"({', '.join(config.selection.validation or ())}); the test set is read once, at the end"
         )
     if config.selection.select_on == "test":
-        return "Selection: best on the TEST set, as published; its metrics are optimistic"
+        return "Selection: best on the TEST set, as published; the test metrics are optimistic"
     return "Selection: none, the last state counts; the test set is read once, at the end"

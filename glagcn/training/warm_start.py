@@ -22,11 +22,11 @@ class Start(NamedTuple):
     """How a run starts.
 
     content  a whole state to go on from; None where only weights were taken, which the model then has.
-    said     what a user should know of it.
+    note     for the user.
     """
 
     content: dict[str, Any] | None
-    said: str
+    note: str
 
 
 def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: int, fingerprint: str) -> Start:
@@ -41,8 +41,8 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     loaded = load(path, hints, lambda loaded: _check_same_network(loaded, model), into=model)
     content = loaded.content
     if content is None:
-        said = f"Started with the weights of {path}, a published file; {FRESH}"
-        return Start(None, "; ".join([said, *loaded.assumed]))
+        note = f"Started with the weights of {path}, a published file; {FRESH}"
+        return Start(None, "; ".join([note, *loaded.assumed]))
     obstacle = _obstacle(content, config, num_windows, fingerprint)
     if obstacle:
         return Start(None, f"Started with the weights of {path}; {FRESH}, because {obstacle}")

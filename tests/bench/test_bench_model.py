@@ -108,5 +108,5 @@ def test_dropout_drops():
 
 
 def test_a_mixed_head_is_refused():
-    with pytest.raises(ValueError, match="no 'mixed' head"):
+    with pytest.raises(ValueError, match="invalid head 'mixed'"):
         reference_of(small(head="mixed"))

@@ -196,7 +196,7 @@ def test_a_video_that_ends_before_the_first_frame_is_refused(render):
 
 
 def test_flags_without_render_are_refused(demo):
-    assert_refused(demo("--viz-output a.gif"), "--viz_output says how to draw; add --render")
+    assert_refused(demo("--viz-output a.gif"), "--viz_output has no effect without --render")
 
 
 def test_a_folder_that_refuses_is_told_before_the_work(render):

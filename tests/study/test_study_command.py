@@ -153,7 +153,10 @@ def _step(out):
 
 @pytest.mark.parametrize(
     ("flags", "parts"),
-    [("--jobs 0", ["--jobs 0 cannot work"]), ("--only z", ["--only 'z'", "expected some of 'a b', 'c'$"])],
+    [
+        ("--jobs 0", ["invalid --jobs 0: must be at least 1"]),
+        ("--only z", ["--only 'z'", "expected some of 'a b', 'c'$"]),
+    ],
 )
 def test_bad_flags_are_refused_before_anything_is_written(study, tmp_path, flags, parts):
     write(tmp_path, {"a b": "", "c": ""})

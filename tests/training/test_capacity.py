@@ -9,7 +9,7 @@ from glagcn.config.resolve import parse_command_line
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.hardware.capacity import fitting_windows, window_bytes
-from glagcn.training.loss import Objective
+from glagcn.training.loss import Loss
 from glagcn.training.rehearsal import memory_advice, spread_text
 
 
@@ -26,7 +26,7 @@ def kept_for_real(model, windows):
         return x
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
-        Objective(model)(torch.randn(windows, 9, 17, 2), torch.randn(windows, 9, 17, 3))
+        Loss(model)(torch.randn(windows, 9, 17, 2), torch.randn(windows, 9, 17, 3))
     return sum(storage.nbytes() for storage in kept.values())
 
 

@@ -24,7 +24,7 @@ from glagcn.evaluation import predict
 from glagcn.model.fold_batchnorm import folded
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.training.meter import Meter
+from glagcn.training.accounts import Meter
 from glagcn.training.step import Stepper
 
 SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
@@ -117,10 +117,11 @@ def test_steps_wait_for_nothing(fake, monkeypatch, form):
     config, _, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
     model = model_of(form)
     with fake:
-        stepper, meter = Stepper(config.optim, RANKS, model), Meter(RANKS, capacity=2, columns=2)
+        stepper = Stepper(config.optim, RANKS, model)
+        meter = Meter(RANKS, capacity=2, names=stepper.loss.names)
         batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
         for _ in range(2):
-            meter.add(*stepper.gradient(batch, share(6, 3, 0, 1)))
+            meter.add(stepper.gradient(batch, share(6, 3, 0, 1)))
             norm = stepper.apply(0.1)
         made = [value for each in stepper.optimizer.state.values() for value in each.values()]
         stepper.optimizer.load_state_dict(stepper.optimizer.state_dict())

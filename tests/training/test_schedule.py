@@ -99,5 +99,5 @@ def test_the_plan_is_counted_in_windows():
 
 @pytest.mark.parametrize("flags", ["--windows 5 --epochs 1", "--eval_windows 5 --eval_epochs 2"])
 def test_two_budgets_are_one_too_many(flags):
-    with pytest.raises(UserError, match="say the same"):
+    with pytest.raises(UserError, match="are alternatives"):
         config(f"-d demo {flags}")

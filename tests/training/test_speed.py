@@ -14,7 +14,7 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.floor import Peaks, training_cost
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from glagcn.training import trainer
+from glagcn.training import accounts
 from glagcn.training.hardware import speed
 from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed
 
@@ -38,7 +38,7 @@ def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
     assert told.left(0) == ""
     told.tell(2000.0, 10_000)
     assert said == [
-        "Speed: 2,000 windows/s, 20 % of what this hardware could do at best (its floor); "
+        "Speed: 2,000 windows/s, 20 % of this hardware's limit; "
         "training ends in 20 s (about 2026-11-27 12:00), evaluations not counted"
     ]
     assert told.left(10_000) == ", 20 s left"
@@ -63,7 +63,7 @@ def test_a_poor_share_is_warned_of_where_there_is_advice(share, advice, lines):
     Speed(share / 1000, 10_000, said.append, advice).tell(1000.0, 0)
     assert len(said) == lines
     if lines == 2:
-        assert said[1] == "WARNING: less than 3.0 % of what this GPU could do; do this"
+        assert said[1] == "WARNING: less than 3.0 % of this GPU's limit; do this"
 
 
 def test_ten_steps_warm_up_and_half_of_a_short_run():
@@ -103,7 +103,7 @@ def told_by(monkeypatch, ranks, rate, **options):
 @pytest.mark.parametrize("processes", [1, 4])
 def test_the_share_is_that_of_all_processes_at_their_peaks(monkeypatch, processes):
     said, step = told_by(monkeypatch, ranks_of("cpu", world_size=processes), 100.0, max_steps=16)
-    assert f", {speed._percent(100 * step / 64)} of what" in said[0]
+    assert f", {speed._percent(100 * step / 64)} of this hardware's" in said[0]
     assert "ends in 10 s" in said[0]  # the last step is that of the epoch, and has what remains
 
 
@@ -127,11 +127,11 @@ def test_a_run_tells_its_speed_once_and_what_is_left_after_it(demo):
     lines = demo("--max_steps 12").out.splitlines()
     assert sum(line.startswith("Speed: ") for line in lines) == 1
     assert "%" in next(line for line in lines if line.startswith("Speed: "))
-    assert not any("of what this GPU" in line for line in lines)
+    assert not any("of this GPU" in line for line in lines)
 
 
 def test_a_run_of_slow_steps_tells_its_speed_before_the_first_interval_ends(demo, monkeypatch):
-    monkeypatch.setattr(trainer, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
+    monkeypatch.setattr(accounts, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
     lines = demo("--max_steps 3 --log_steps 3").out.splitlines()
     first, said, second = (number for number, line in enumerate(lines) if re.match(r"Speed: |step [12]/3, ", line))
     assert (lines[first].endswith("left"), lines[second].endswith("left")) == (False, True)

@@ -10,7 +10,7 @@ from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.network import LiftingNetwork, Prediction
 from glagcn.skeleton import get_skeleton
-from glagcn.training.loss import errors
+from glagcn.training.loss import center_error, sequence_error
 from glagcn.training.step import Stepper
 
 
@@ -50,10 +50,9 @@ def test_errors_are_sums_over_windows_of_mean_distances():
     center[0, 0, 5] += torch.tensor([3.0, 4.0, 0.0])
     sequence = targets.clone()
     sequence[1, 2, :, 1] += 2.0
-    single, whole = errors(Prediction(center, sequence), targets, frame=1)
-    assert single.item() == pytest.approx(5 / 17)
-    assert whole.item() == pytest.approx(2 / 3)
-    assert errors(Prediction(center, None), targets, frame=1)[1].item() == 0
+    prediction = Prediction(center, sequence)
+    assert center_error(prediction, targets, frame=1).item() == pytest.approx(5 / 17)
+    assert sequence_error(prediction, targets, frame=1).item() == pytest.approx(2 / 3)
 
 
 def test_the_gradient_is_that_of_the_mean_loss():

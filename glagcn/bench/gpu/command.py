@@ -1,7 +1,7 @@
 """`glagcn bench gpu`: how fast a GPU trains the models of the papers, in one command of at most four minutes.
 
-What takes seconds comes first, then what has to be compiled.  The file is written after every entry, so a bench that is
-killed leaves what it had; a measurement that fails becomes an entry with its error.
+Eager measurements come first, compiled ones last.  The file is written after every entry, so that a killed bench leaves
+its results so far; a measurement that fails becomes an entry with its error.
 """
 
 import gc
@@ -34,8 +34,8 @@ from glagcn.model.floor import Peaks
 from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.setup import build_model, load_data
 
-LIMIT_S = 230  # what is not begun by then is left out
-QUICK_S, COMPILED_S = 10, 75  # what a measurement is expected to take, until a compiled one has taken longer
+LIMIT_S = 230  # no measurement starts later
+QUICK_S, COMPILED_S = 10, 75  # expected time of a measurement, until a compiled one has taken longer
 OTHER_REPEATS = 2  # rounds of input and evaluation
 CACHES = ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR")
 HEAD = (
@@ -130,7 +130,7 @@ def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file
 
 @dataclass(frozen=True)
 class Given:
-    """What every measurement starts from."""
+    """The input of every measurement."""
 
     config: Config
     repeats: int
@@ -165,7 +165,7 @@ def _beside(result: dict[str, Any], given: Given) -> Entry:
     } | {name: result[name] for name in kept}
 
 
-# In the order of the table, which is that of measuring but for what is compiled.
+# In the order of the table; compiled ones are measured last.
 WAYS: dict[str, Callable[[Case, Given], list[Entry]]] = {
     "compiled": lambda case, given: measure_ours(given.setting(), case.batches, compiled=True),
     "eager": lambda case, given: measure_ours(given.setting(), case.batches, compiled=False),
@@ -177,7 +177,7 @@ WAYS: dict[str, Callable[[Case, Given], list[Entry]]] = {
 
 
 def attempt(measure: Callable[[], list[Entry]]) -> list[Entry]:
-    """What `measure` finds, or one entry with its error: other measurements go on after any failure."""
+    """The result of `measure`, or an entry with its error: a failure does not stop the other measurements."""
     try:
         return measure()
     except Exception as error:  # noqa: BLE001
@@ -186,7 +186,7 @@ def attempt(measure: Callable[[], list[Entry]]) -> list[Entry]:
 
 
 def clear(device: torch.device, compiled: bool) -> None:
-    """Give back what a measurement has held, and what it has compiled with its CUDA graphs."""
+    """Free the memory, compiled code and CUDA graphs of a measurement."""
     gc.collect()
     if compiled:
         torch.compiler.reset()
@@ -197,7 +197,7 @@ def clear(device: torch.device, compiled: bool) -> None:
 
 @contextmanager
 def cold(folder: str) -> Iterator[None]:
-    """Let compilers keep their results below `folder`: a first step is slow where nothing is there yet."""
+    """Put compiler caches below `folder`, so that a first step is measured with an empty cache."""
     before = {name: os.environ.get(name) for name in CACHES}
     os.environ |= {name: str(Path(folder) / name.lower()) for name in CACHES}
     try:

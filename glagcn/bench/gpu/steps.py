@@ -1,6 +1,6 @@
-"""Training steps for `glagcn bench gpu`: ours and the plain reference, with what only a GPU has to tell.
+"""Training steps for `glagcn bench gpu`: ours and the plain reference.
 
-Every function runs on a CPU as well; what only CUDA knows (host time, kernels, memory) is None there.
+Every function also runs on a CPU, where host time, kernel counts and memory are None.
 """
 
 import copy
@@ -33,7 +33,7 @@ REFERENCE_ROUNDS = 2  # one plain step may take a second
 
 
 def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> list[dict[str, Any]]:
-    """Steps on global batches of so many windows, in micro-batches of --micro_batch; -> an entry for each.
+    """Steps on global batches of `batches` windows, in micro-batches of --micro_batch; -> an entry for each.
 
     The first of `batches` is the one that the first step is taken of; all use the same compiled micro-batch.
     Raises UserError where compiling fails.
@@ -67,7 +67,7 @@ def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> 
 
 
 def measure_reference(setting: Setting, windows: int, tf32: bool) -> dict[str, Any]:
-    """Plain steps on as many windows at once, in float32, or with TF32 where PyTorch uses it by default."""
+    """Plain steps on `windows` windows at once, in float32, or with TF32 where PyTorch uses it by default."""
     device = setting.device
     with pytorch_defaults() if tf32 else precision.full_precision():
         _reset_peak(device)
@@ -131,7 +131,7 @@ def count_kernels(step: Work, device: torch.device) -> int | None:
     if device.type != "cuda":
         return None
     _wait(device)
-    # acc_events: PyTorch 2.11 warns of what a second cycle would clear, and there is none.
+    # acc_events: without it PyTorch 2.11 warns that a second cycle would clear the events.
     with profile(activities=[ProfilerActivity.CPU, ProfilerActivity.CUDA], acc_events=True) as profiler:
         step()
         _wait(device)
@@ -145,7 +145,7 @@ def _is_kernel(event: Any) -> bool:
 
 
 def random_batch(model: LiftingNetwork, windows: int, device: torch.device) -> Batch:
-    """Random windows in the range of poses: a step takes as long on any numbers."""
+    """Random windows in the range of poses: the time of a step does not depend on the values."""
     draws = torch.Generator(device).manual_seed(0)
     skeleton, frames = model.skeleton, model.frames
     inputs = torch.rand(windows, frames, skeleton.num_input_joints, 2, device=device, generator=draws)
@@ -155,7 +155,7 @@ def random_batch(model: LiftingNetwork, windows: int, device: torch.device) -> B
 
 @contextmanager
 def pytorch_defaults() -> Iterator[None]:
-    """TF32 for convolutions and not for matrix products: what a script gets that says nothing of it."""
+    """TF32 for convolutions and not for matrix products: PyTorch's defaults."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
     try:

@@ -17,7 +17,7 @@ PATIENCE_S = 600
 
 
 def run_worker(job: str, setting: Setting, config: Config, processes: int = 1, **given: Any) -> list[dict[str, Any]]:
-    """What the ranks of a run of worker.py answered, by rank.
+    """Run worker.py; -> the answers of its ranks, by rank.
 
     config  in place of the setting's own.
     given   what else the job takes, and "cache", a path, in place of the setting's own.

@@ -1,4 +1,4 @@
-"""Scaling: what several processes of this machine achieve, and what many GPUs should."""
+"""Scaling: measured with several processes of this machine, predicted for many GPUs."""
 
 import os
 from dataclasses import asdict, dataclass
@@ -76,7 +76,7 @@ def measure_scaling(setting: Setting) -> dict[str, Any]:
     gradient_bytes = 4 * sum(weight.numel() for weight in setting.model.parameters())
     return {
         "ours": weak["rate"],
-        "reference": single * weak["processes"],  # what they would do without each other
+        "reference": single * weak["processes"],  # the rate without any interference
         "ratio": weak["efficiency"],
         "unit": "windows/s",
         "fraction_of_floor": weak["efficiency"],

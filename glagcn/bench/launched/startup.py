@@ -10,7 +10,7 @@ MOST_REPEATS = 3  # a start takes seconds
 
 
 def measure_startup(setting: Setting) -> dict[str, Any]:
-    """Seconds to the first step, checksums included; the ratio is the plain way's time over ours."""
+    """Seconds to the first step, checksums included; the ratio is the reference's time over ours."""
     answers: dict[str, list[dict[str, Any]]] = {"ours": [], "reference": []}
     for _ in range(min(setting.repeats, MOST_REPEATS)):
         for name, given in answers.items():

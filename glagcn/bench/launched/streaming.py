@@ -107,7 +107,7 @@ def measure_batches(config: Config, path: Path, cold: bool, pieces: int) -> dict
 
 
 def cut(split: Split, pieces: int) -> Split:
-    """The same frames as more sequences: each is cut into `pieces`, or as many as it has frames."""
+    """The same frames as more sequences: each is cut into `pieces`, or into single frames if it has fewer."""
     sequences, starts = [], []
     for info, start in zip(split.sequences, split.starts.tolist(), strict=True):
         edges = np.unique(np.linspace(0, info.length, pieces + 1).astype(int)).tolist()
@@ -118,7 +118,7 @@ def cut(split: Split, pieces: int) -> Split:
 
 
 def drop_from_page_cache(path: Path) -> None:
-    """Let the system forget what it holds of a file; it does so for what is on the disk already."""
+    """Ask the system to drop the written pages of a file from the page cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

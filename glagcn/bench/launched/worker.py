@@ -1,4 +1,4 @@
-"""A process of its own, for what must be measured from its start: `python -m glagcn.bench.launched.worker JOB JSON`.
+"""Measurements that begin with a new process: `python -m glagcn.bench.launched.worker JOB JSON`.
 
 Prints one line of JSON.  Started by startup.py, scaling.py and streaming.py, under the environment of a launcher where
 there are several.
@@ -17,7 +17,7 @@ BEGIN = time.perf_counter()
 
 
 def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Do one job, "ours", "reference", "steps" or "batches"; -> what it measured."""
+    """Do one job, "ours", "reference", "steps" or "batches"; -> the measurement."""
     from glagcn.config.resolve import from_dict
     from glagcn.distributed import tuning
 

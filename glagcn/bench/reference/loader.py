@@ -2,9 +2,9 @@
 
 Poses are held in float64, sequence by sequence: pixels in image coordinates, camera coordinates relative to the root.
 For every sample the whole sequence is copied, the window is sliced out of the copy and padded where it leaves the
-sequence, and mirrored where that was drawn; a batch is collated from the samples.  That is what one loader process of
-the published code does.  The target differs in two points, which cost nothing per sample: it is in metres, and its
-root is zero (published: millimetres, and the root joint itself stays absolute), so that both make the same batches.
+sequence, and mirrored where that was drawn; a batch is collated from the samples.  One loader process of
+the published code does the same.  The target differs in two points, which cost nothing: it is in metres, and its root
+is zero (published: millimetres, and the root joint itself stays absolute), so that both make the same batches.
 """
 
 from collections.abc import Sequence

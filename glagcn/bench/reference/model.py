@@ -1,8 +1,8 @@
 """The plain model: the same network as the published code lays it out, to measure ours against.
 
 Eager float32, feature maps [N,C,T,V] (batch, channels, frames, joints), one convolution for every subset and factor,
-one matrix product for every subset, one output layer call for every joint.  Nothing in here is fused, and nothing is
-slower than that layout has to be: a comparison with a straw man would say nothing.
+one matrix product for every subset, one output layer call for every joint.  Nothing is fused, and nothing is slower
+than this layout requires, so that the comparison is fair.
 
 Parameters have the published names, so published weights load; the stages that were never published (the sequence
 stage and the unshared head) are written in the same manner.  Self-contained: no part of `glagcn.model` is in use.
@@ -132,7 +132,7 @@ class ReferenceModel(nn.Module):
     ):
         super().__init__()
         if head not in ("shared", "unshared"):
-            raise ValueError(f"the reference has no {head!r} head; expected shared or unshared")
+            raise ValueError(f"invalid head {head!r}: must be shared or unshared")
         joints, shared = skeleton.num_joints, head == "shared"
         adjacency = torch.from_numpy((graph or skeleton).adjacency())
         self.skeleton, self.widths = skeleton, tuple(widths)

@@ -28,7 +28,7 @@ def published_state(content: Any, path: Path) -> dict[str, Tensor]:
     """
     state = content.get("model_pos", content) if isinstance(content, Mapping) else None
     if not state or not isinstance(state, Mapping):
-        raise UserError(f"{path}: no weights found; expected a state dict, or one under the key 'model_pos'")
+        raise UserError(f"{path}: no weights found; must be a state dict, or hold one under the key 'model_pos'")
     check_tensors(path, state)
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 

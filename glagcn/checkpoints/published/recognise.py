@@ -41,7 +41,7 @@ class PublishedForm:
     """The network that some published weights belong to.
 
     keypoints  the 2D source that its file's name tells; None where it does not.
-    assumed    what neither the tensors nor the caller told, in words.
+    assumed    notes on what neither the tensors nor the caller told.
     """
 
     skeleton: Skeleton
@@ -100,7 +100,7 @@ def recognise(path: Path, weights: Mapping[str, Tensor], hints: Hints = NO_HINTS
 
 
 def _guess_skeleton(path: Path, joints: int, data_skeleton: Skeleton | None) -> tuple[Skeleton, str]:
-    """The skeleton of a published file, from its joint count and name, else that of the data; and why, in words."""
+    """The skeleton of a published file, from its joint count and name, else that of the data; and the reason."""
     if joints == 17:
         return get_skeleton("h36m17"), "the published one of 17 joints"
     if joints == 15 and "_coco" in path.name:

@@ -7,10 +7,10 @@ from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
 from glagcn.model.network import LiftingNetwork
-from glagcn.training.loss import Objective
+from glagcn.training.loss import Loss
 
-ON_TOP = 1.25  # what the backward pass needs beside what the forward pass kept
-COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and what the optimiser computes with
+ON_TOP = 1.25  # memory of the backward pass over that which the forward pass keeps
+COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and temporaries of the optimiser
 
 
 def window_bytes(model: LiftingNetwork, precision: str) -> int:
@@ -54,5 +54,5 @@ def _kept_bytes(model: LiftingNetwork, windows: int, precision: str) -> int:
     ):
         inputs = torch.empty(windows, model.frames, model.skeleton.num_input_joints, 2, device=device)
         targets = torch.empty(windows, model.frames, model.skeleton.num_joints, 3, device=device)
-        Objective(model)(inputs, targets)
+        Loss(model)(inputs, targets)
     return sum(storage.nbytes() for storage in kept.values())

@@ -36,7 +36,7 @@ def measure_peaks(device: torch.device, precision: str) -> Peaks:
     peaks = _measure(device, precision)
     if device.type == "cuda":
         torch.cuda.empty_cache()
-        torch.cuda.reset_peak_memory_stats(device)  # so that it is of what comes next
+        torch.cuda.reset_peak_memory_stats(device)  # count from here
     return peaks
 
 
@@ -54,13 +54,13 @@ def _measure(device: torch.device, precision: str) -> Peaks:
         few = 128
         image, weight = left.view(16, -1, 1, few).permute(0, 3, 1, 2), left[:few, :few, None, None]
         products.append((few, lambda: torch.conv2d(image, weight)))
-    # Every number of `left` is multiplied with so many others.
+    # Every number of `left` is multiplied with this many others.
     flops = max(2 * left.numel() * others / _least_seconds(work, device) for others, work in products)
     return Peaks(flops=flops, bytes=2 * source.nbytes / _least_seconds(lambda: target.copy_(source), device))
 
 
 def _least_seconds(work: Work, device: torch.device) -> float:
-    """The quickest of as many calls as take ENOUGH_SECONDS, after one that does not count."""
+    """The least time of a call, over calls that take ENOUGH_SECONDS together, after a warm-up call."""
     work()
     times: list[float] = []
     while sum(times) < ENOUGH_SECONDS:

@@ -1,4 +1,4 @@
-"""How fast a run trains, beside what the hardware could do at best, and when it will end."""
+"""The speed of a run, as a share of the hardware's limit, and the time that is left."""
 
 import math
 from collections.abc import Callable
@@ -21,12 +21,12 @@ Say = Callable[[str], None]
 
 
 class Speed:
-    """What a run says of its speed.
+    """Log lines about the speed of a run.
 
     floor    the least seconds of a training window, on all processes together.
     windows  training windows of the whole run.
     say      takes a line.
-    advice   what to do where the share of the floor is poor; empty to say nothing of that.
+    advice   what to do about a small share of the limit; empty: no warning.
     now      the time of day.
     """
 
@@ -44,14 +44,14 @@ class Speed:
         share, left = rate * self._floor, self._seconds_left(done)
         end = f" (about {self._now() + timedelta(seconds=left):%Y-%m-%d %H:%M})" if left < YEAR else ""
         self._say(
-            f"Speed: {rate:,.0f} windows/s, {_percent(share)} of what this hardware could do at best (its floor); "
+            f"Speed: {rate:,.0f} windows/s, {_percent(share)} of this hardware's limit; "
             f"training ends in {duration(left)}{end}, evaluations not counted"
         )
         if self._advice and share < POOR:
-            self._say(f"WARNING: less than {_percent(POOR)} of what this GPU could do; {self._advice}")
+            self._say(f"WARNING: less than {_percent(POOR)} of this GPU's limit; {self._advice}")
 
     def left(self, done: int) -> str:
-        """The training time after `done` windows, to follow other words; empty as long as no speed is known."""
+        """The training time left after `done` windows, to append to a line; empty while no speed is known."""
         return "" if self._rate is None else f", {duration(self._seconds_left(done))} left"
 
     def _seconds_left(self, done: int) -> float:
@@ -72,13 +72,13 @@ def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: LiftingNetwo
                 / plan.batch_size
             )
     flags = f"--channel {config.model.channels} --frames {config.model.frames} --batch_size {each}"
-    advice = f"`glagcn bench step --profile {flags}` shows what a step spends its time on"
+    advice = f"`glagcn bench step --profile {flags}` shows which operators take the time"
     windows = plan.windows_until(last_step(config.optim, plan))
     return Speed(floor, windows, say, advice if ranks.device.type == "cuda" else "")
 
 
 def is_warm(first: int, step: int, last: int) -> bool:
-    """Whether after `step` what comes once is over, in a run from step `first` to `last`; early in one of few steps."""
+    """Whether the warm-up is over after `step` of a run from step `first` to `last`; earlier in short runs."""
     return step - first >= min(WARM_UP_STEPS, (last - first) // 2)
 
 

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal, beside Adam for what is not a matrix."""
+"""Muon: orthogonalised momentum for matrices, Adam for all other weights."""
 
 import math
 from typing import cast

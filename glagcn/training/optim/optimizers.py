@@ -48,7 +48,7 @@ def is_capturable(optimizer: torch.optim.Optimizer) -> bool:
 def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
     """A step of an optimiser that build_optimizer gave, but none where the number `stopped` is 1.
 
-    A fused Adam and Muon decide on the device, by what Adam has for scaled gradients; others wait for the number.
+    Fused Adam and Muon decide on the device (Adam through its `found_inf`); other optimisers wait for the value.
     """
     if is_capturable(optimizer):
         optimizer.found_inf = stopped  # type: ignore[attr-defined]  # Muon and Adam read it

@@ -9,14 +9,14 @@ import math
 from glagcn.config.config import OptimConfig
 from glagcn.data.windows.plan import EpochPlan, share
 
-# What fits a run, where --batch_size and --warmup do not say otherwise: so many steps, in batches between these, of
-# which the first few warm up (docs/recipe.md).
+# Defaults when --batch_size and --warmup are not given: aim for FITTING_STEPS steps in batches of LEAST to MOST
+# windows, the first WARMUP_STEPS of which warm up (docs/recipe.md).
 FITTING_STEPS, LEAST, MOST = 1000, 64, 1200
 WARMUP_STEPS = 16
 
 
 def fitting_batch(windows: int) -> int:
-    """The batch of a run over so many windows: as large as leaves steps enough to learn in."""
+    """The default batch of a run over `windows` training windows: large, but with enough steps to learn in."""
     return min(MOST, max(LEAST, windows // FITTING_STEPS))
 
 

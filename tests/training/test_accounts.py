@@ -2,7 +2,7 @@ from types import SimpleNamespace
 
 import torch
 
-from glagcn.training.meter import Meter
+from glagcn.training.accounts import Meter
 
 
 def ranks_with(others):
@@ -18,10 +18,10 @@ def ranks_with(others):
 def drained(cuts, mine, others):
     """All rows of a meter over 1 + len(others) ranks that is read after each of `cuts` steps."""
     ranks = ranks_with(others)
-    meter = Meter(ranks, capacity=len(mine), columns=2)
+    meter = Meter(ranks, capacity=len(mine), names=("one", "two"))
     rows = []
     for step, row in enumerate(mine, 1):
-        meter.add(*row)
+        meter.add(row)
         if step in cuts or step == len(mine):
             rows += meter.drain()
             ranks.gather.done = step
@@ -30,7 +30,7 @@ def drained(cuts, mine, others):
 
 def test_rows_are_sums_over_ranks():
     mine, other = torch.arange(6.0).view(3, 2), torch.ones(3, 2, dtype=torch.float64)
-    assert drained([], mine, [other]) == [[1, 2], [3, 4], [5, 6]]
+    assert drained([], mine, [other]) == [{"one": 1, "two": 2}, {"one": 3, "two": 4}, {"one": 5, "two": 6}]
 
 
 def test_reading_in_between_changes_no_bit():

@@ -1,0 +1,162 @@
+"""Training statistics of a run: loss, windows and seconds, and the log lines that show them."""
+
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from glagcn.config.config import Config
+from glagcn.data.windows.plan import EpochPlan
+from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.evaluate import Evaluation
+from glagcn.rendering.figures import skeleton_figure
+from glagcn.runs.log import RunLog
+from glagcn.training.cadence import Cadence
+from glagcn.training.hardware.memory import peak_memory
+from glagcn.training.hardware.speed import Speed, is_warm
+from glagcn.training.loss import Loss
+from glagcn.training.progress import Progress, Sums
+
+SECONDS_BETWEEN_LINES = 30.0
+
+
+class Meter:
+    """The loss terms of the steps since the last `drain`, kept on the device.
+
+    A step adds its rank's sums without waiting for the device.  `drain` gathers them from all ranks and returns one
+    row per step, so that sums over steps come out bit-identical whether or not a run was stopped in between.
+    """
+
+    def __init__(self, ranks: Ranks, capacity: int, names: tuple[str, ...]) -> None:
+        self._ranks, self._names = ranks, names
+        self._rows = torch.zeros(capacity, len(names), dtype=torch.float64, device=ranks.device)
+        self._count = 0
+
+    def add(self, sums: Tensor) -> None:
+        """The sums [terms] of one step on this rank."""
+        self._rows[self._count] = sums.detach()
+        self._count += 1
+
+    def drain(self) -> list[dict[str, float]]:
+        """Per step, the sums over all ranks by name.  Every rank must call it at the same step."""
+        first, *others = self._ranks.gather(self._rows[: self._count])
+        # One rank after the other: torch.sum adds in an order that depends on the number of rows.
+        total = first.clone()
+        for rows in others:
+            total += rows
+        self._count = 0
+        return [dict(zip(self._names, row, strict=True)) for row in total.tolist()]
+
+
+class Accounts:
+    """Sums, clock and progress lines of a run.  It keeps `progress.interval`, `.epoch` and `.seconds`."""
+
+    def __init__(
+        self, config: Config, ranks: Ranks, cadence: Cadence, loss: Loss, progress: Progress, log: RunLog, speed: Speed
+    ) -> None:
+        self._config, self._ranks, self._cadence, self._loss = config, ranks, cadence, loss
+        self._progress, self._log, self._speed = progress, log, speed
+        self._plan: EpochPlan = cadence.plan
+        self._meter = Meter(ranks, min(config.run.log_steps, cadence.last_step), loss.names)
+        self._line_at = self._clock = time.monotonic()
+        self._windows = 0  # since the clock started
+        self._first_step = progress.step
+        self._warms_up = True
+
+    def add(self, sums: Tensor) -> None:
+        """The sums [terms] of the step that `progress` now counts, on this rank."""
+        self._meter.add(sums)
+        self._windows += self._cadence.batch_count((self._progress.step - 1) % self._plan.steps_per_epoch)
+
+    def drain(self) -> None:
+        """Add what the meter holds to the sums of `progress`, in the order of steps.  Every rank must call it at the
+        same step."""
+        rows = self._meter.drain()
+        for step, row in enumerate(rows, self._progress.step - len(rows)):
+            index = step % self._plan.steps_per_epoch
+            if index == 0:
+                self._progress.epoch = Sums()
+            for sums in (self._progress.interval, self._progress.epoch):
+                sums.add(self._cadence.batch_count(index), row)
+
+    def means(self, sums: Sums) -> dict[str, float]:
+        """The loss and its terms for the log."""
+        return self._loss.means(sums.terms, sums.windows, self._config.optim)
+
+    def log_interval(self, rate: float, norm: float) -> None:
+        """Log the steps since the last time: losses, learning rate, gradient norm, speed and memory."""
+        means = self.means(self._progress.interval)
+        self._progress.interval = Sums()
+        speed = self.restart_clock()
+        self._tell_speed(speed)
+        step, memory = self._progress.step, peak_memory(self._ranks.device) / 1e9
+        measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
+        values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
+        self._log.record("train", step, values, epoch=self._cadence.epoch_of(step))
+        windows, seconds = self._plan.windows_until(step), self._progress.seconds
+        self._log.along("train/mpjpe_mm", means["mpjpe_mm"], windows, seconds)
+        if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
+            self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
+
+    def log_evaluation(self, evaluation: Evaluation, name: str, scheduled: bool, improved: bool) -> None:
+        """Log an evaluation on the set `name`, and the training losses of the epoch so far."""
+        step, log = self._progress.step, self._log
+        marks = self.marks() | ({} if scheduled else {"unscheduled": True})
+        log.record(name, step, evaluation.scalars, **marks)
+        for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
+            log.record(kind, step, values, **marks)
+        log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
+        log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+        log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
+        verdict = ", best so far" if improved else ""
+        log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
+        log.flush()
+
+    def tick(self, rate: float, wait: Callable[[], object]) -> None:
+        """After a step: a line where the last one is old.  Once the run is warm its clock starts again, after `wait`
+        for the device."""
+        now = time.monotonic()
+        late = now - self._line_at > SECONDS_BETWEEN_LINES
+        if late:
+            seconds = now - self._clock
+            if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # a GPU has yet to take some of the newest steps
+                self._tell_speed(self._windows / seconds)
+            self._say_progress(f"lr {rate:.2e}")
+        if self._warms_up and (late or is_warm(self._first_step, self._progress.step, self._cadence.last_step)):
+            wait()
+            self.restart_clock()
+            self._warms_up = False
+
+    def restart_clock(self, count: bool = True) -> float:
+        """-> windows per second of all ranks since the last call.  The time is training time if `count`."""
+        seconds = time.monotonic() - self._clock
+        speed = self._windows / max(seconds, 1e-9)
+        if count:
+            self._progress.seconds += seconds
+        self._clock, self._windows = time.monotonic(), 0
+        return speed
+
+    def marks(self) -> dict[str, float]:
+        """Where the run is, for a line of metrics.jsonl: epochs, training windows, and seconds of training."""
+        step, plan = self._progress.step, self._plan
+        seconds = round(self._progress.seconds, 1)
+        return {"epoch": step / plan.steps_per_epoch, "windows": plan.windows_until(step), "seconds": seconds}
+
+    def position(self, epoch: str) -> str:
+        """Where the run is, for people: in training windows where --windows sets its length, else by `epoch`."""
+        step, optim = self._progress.step, self._config.optim
+        position = f"epoch {epoch}/{optim.epochs}"
+        if windows := optim.windows:
+            position = f"{min(self._plan.windows_until(step), windows):,}/{windows:,} windows"
+        return f"step {step}/{self._cadence.last_step}, {position}"
+
+    def _tell_speed(self, windows_per_second: float) -> None:
+        if not self._warms_up:
+            self._speed.tell(windows_per_second, self._plan.windows_until(self._progress.step))
+
+    def _say_progress(self, text: str) -> None:
+        self._line_at = time.monotonic()
+        step = self._progress.step
+        left = self._speed.left(self._plan.windows_until(step))
+        self._log.say_progress(f"{self.position(str(self._cadence.epoch_of(step)))}: {text}{left}")
