@@ -9,7 +9,7 @@ from typing import Any
 from glagcn import __version__
 from glagcn.bench.command import add_bench
 from glagcn.commands.export import export
-from glagcn.commands.prepare import prepare
+from glagcn.commands.prepare import add_prepare
 from glagcn.config.config import GROUPS, Config
 from glagcn.config.options import comma_separated
 from glagcn.config.parser import Parser, add_options
@@ -91,36 +91,7 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"glagcn {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    prepare_parser = verbs.add_parser("prepare", help="make the cache of a data set from its published files")
-    prepare_parser.add_argument("dataset", choices=("3dhp", "h36m", "humaneva15"))
-    source = prepare_parser.add_mutually_exclusive_group(required=True)
-    source.add_argument(
-        "--raw", type=Path, metavar="DIR", help="the official release: S1..S8 and mpi_inf_3dhp_test_set"
-    )
-    source.add_argument(
-        "--npz",
-        type=Path,
-        metavar="DIR",
-        help="3dhp: data_train_3dhp.npz and data_test_3dhp.npz, or *_ori; h36m and humaneva15: "
-        "data_3d_DATASET.npz and data_2d_DATASET_KEYPOINTS.npz",
-    )
-    prepare_parser.add_argument(
-        "-k", "--keypoints", default="gt", metavar="NAME", help="2D source, such as cpn_ft_h36m_dbb"
-    )
-    prepare_parser.add_argument(
-        "--annotation", choices=("univ", "annot3"), help="3dhp: 3D reference (default univ, *_ori: annot3)"
-    )
-    prepare_parser.add_argument(
-        "--cameras",
-        type=comma_separated(int),
-        metavar="0,1,...",
-        help="3dhp: default the eight that everyone uses",
-    )
-    prepare_parser.add_argument(
-        "--out", type=Path, metavar="FILE", help="default in DIR: DATASET_KEYPOINTS[_ANNOTATION][_cam...].h5"
-    )
-    prepare_parser.set_defaults(verb=prepare)
-
+    add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
     evaluate.add_argument(
         "evaluate",

@@ -12,7 +12,7 @@ from glagcn.evaluation.metrics import (
     velocity_error,
     velocity_errors,
 )
-from glagcn.evaluation.mpi_inf_3dhp import official_3dhp
+from glagcn.evaluation.mpi_inf_3dhp_tables import official_3dhp
 
 __all__ = [
     "auc", "joint_errors", "mpjpe", "n_mpjpe", "official_3dhp", "p_mpjpe", "pck", "procrustes_errors",

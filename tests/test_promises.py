@@ -12,8 +12,8 @@ import pytest
 from accelerate.commands.config.config_args import load_config_from_file
 
 import glagcn.cli
-from glagcn.config.presets import DATASETS
 from glagcn.config.resolve import parse_command_line
+from glagcn.data.datasets import DATASETS
 from tests.launched.conftest import launch
 
 REPOSITORY = Path(__file__).parents[1]

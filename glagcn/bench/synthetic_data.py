@@ -8,7 +8,6 @@ import numpy as np
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import Source, SplitName
 from glagcn.data.sources.demo.source import DemoSource
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     DEFAULT_CAMERAS,
@@ -17,6 +16,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
     TRAIN_IMAGE_SIZE,
     TRAIN_SEQUENCES,
 )
+from glagcn.data.sources.source import Source, SplitName
 
 SCALES = ("demo", "3dhp")
 # Frames of TS1..TS6, of which 2,875 are valid.

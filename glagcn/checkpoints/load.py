@@ -21,7 +21,7 @@ from glagcn.checkpoints.reader import read
 from glagcn.config.config import Config
 from glagcn.config.resolve import value_of
 from glagcn.data.cache.reader import Cache
-from glagcn.data.sources.videopose3d.facts import skeleton_of
+from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork, from_config
 from glagcn.skeleton import Skeleton, get_skeleton, graph_flag
@@ -118,7 +118,8 @@ def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = Fals
             f"--resume {config.run.resume} starts a training, and --evaluate and --render do not train; leave it out, "
             "or name the checkpoint with --evaluate"
         )
-    data_skeleton = None if own_poses else skeleton_of(config.data.dataset, config.data.keypoints)
+    name = None if own_poses else get_dataset(config.data.dataset).skeleton_name(config.data.keypoints)
+    data_skeleton = get_skeleton(name) if name else None
     hints = Hints(
         widths=config.model.architecture,
         channels=config.model.channels if origin["channels"] == "flag" else None,
@@ -137,8 +138,8 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
     """Refuse a model of another joint set than the data's, which `source` names.  Raises UserError with both."""
     model = loaded.model.skeleton
     if model.name != data.name:
-        published = "h36m" if model.name == "h36m17" else "humaneva15"
-        hint = f"-d {loaded.options['dataset'] if loaded.options else published}"
+        fitting = [dataset.name for dataset in DATASETS.values() if model.name in dataset.skeletons]
+        hint = f"-d {loaded.options['dataset'] if loaded.options else ' or '.join(fitting)}"
         if loaded.keypoints:
             hint += f" -k {loaded.keypoints}" + ("" if loaded.options else ", by its name")
         raise UserError(

@@ -4,14 +4,15 @@ from pathlib import Path
 
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
-from glagcn.data.dataset import open_data
 from glagcn.data.selection import select_test
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate, scored_frames
-from glagcn.evaluation.results import about_evaluation, headline, write_results
+from glagcn.evaluation.results import about_evaluation, write_results
 from glagcn.files import make_folder
+from glagcn.open_data import open_data
 from glagcn.rendering.figures import skeleton_figure
 from glagcn.runs.log import RunLog
 from glagcn.skeleton import get_skeleton
@@ -46,16 +47,16 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         return
     store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
     with precision.full_precision():
-        data = EvaluationSet("test", split, store, frames)
+        data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.data.test_flip)
     with ranks.agree():
         if evaluation:
             about = about_evaluation(config, cache, loaded.path, ranks) | {"warnings": warnings}
-            result = write_results(evaluation, folder, about)
-            text = evaluation.suite.show(evaluation, config.run.by_subject)
+            write_results(evaluation, folder, about)
+            text = evaluation.benchmark.show(evaluation, config.run.by_subject)
             _report(
                 evaluation, folder, log,
-                f"{text}\n\n{headline(result)}. Written to {folder}: result.json, {evaluation.suite.files}",
+                f"{text}\n\n{evaluation.headline}. Written to {folder}: result.json, {evaluation.benchmark.files}",
             )  # fmt: skip
 
 
@@ -80,7 +81,7 @@ def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> Non
     kept = RunLog(folder)
     kept.say(text)
     kept.record("test", 0, evaluation.scalars)
-    for kind, values in evaluation.suite.curves(evaluation.figures).items():
+    for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
         kept.record(kind, 0, values)
     kept.figure("test/skeletons", skeleton_figure(evaluation), 0)
     kept.close()

@@ -1,45 +1,53 @@
 """`glagcn prepare`: make the cache of a data set from its published files."""
 
 from pathlib import Path
+from typing import Any
 
-from glagcn.errors import UserError
-
-
-def prepare(options: dict) -> None:
-    """Make the cache that the arguments of the verb describe, and say how to train on it."""
-    dataset = options.pop("dataset")
-    given = {name: value for name, value in options.items() if value is not None}
-    if dataset == "3dhp":
-        path, named, chosen = _prepare_3dhp(given)
-    else:
-        path, named, chosen = _prepare_videopose3d(dataset, given)
-    if path.name == named:  # the name that training looks for
-        root = path.parent
-        print(f"Train with: accelerate launch main_sagcn_gpus.py --dataset {dataset} --root_path {root}{chosen}")
+from glagcn.config.options import comma_separated
+from glagcn.data.dataset import PrepareFlags
+from glagcn.data.datasets import DATASETS, get_dataset
 
 
-def _prepare_3dhp(given: dict) -> tuple[Path, str, str]:
-    """-> the cache, the name it must have to be found by training, and the flags that choose it there."""
-    from glagcn.data.prepare import prepare_3dhp
+def add_prepare(verbs: Any) -> None:
+    """Add the verb to the command line.  Its flags are those of PrepareFlags, and --out."""
+    parser = verbs.add_parser("prepare", help="make the cache of a data set from its published files")
+    parser.add_argument("dataset", choices=[dataset.name for dataset in DATASETS.values() if dataset.prepared_by])
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument(
+        "--raw", type=Path, metavar="DIR", help="the official release: S1..S8 and mpi_inf_3dhp_test_set"
+    )
+    source.add_argument(
+        "--npz",
+        type=Path,
+        metavar="DIR",
+        help="3dhp: data_train_3dhp.npz and data_test_3dhp.npz, or *_ori; h36m and humaneva15: "
+        "data_3d_DATASET.npz and data_2d_DATASET_KEYPOINTS.npz",
+    )
+    parser.add_argument("-k", "--keypoints", metavar="NAME", help="2D source, such as cpn_ft_h36m_dbb (default gt)")
+    annotations = [annotation for dataset in DATASETS.values() for annotation in dataset.annotations]
+    parser.add_argument("--annotation", choices=annotations, help="3dhp: 3D reference (default univ, *_ori: annot3)")
+    parser.add_argument(
+        "--cameras",
+        type=comma_separated(int),
+        metavar="0,1,...",
+        help="3dhp: default the eight that everyone uses",
+    )
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="default in DIR: DATASET_KEYPOINTS[_ANNOTATION][_cam...].h5"
+    )
+    parser.set_defaults(verb=prepare)
 
-    keypoints = given.pop("keypoints")
-    if keypoints != "gt":
-        raise UserError(f"--keypoints {keypoints}: 3dhp has one 2D source, gt; others are for h36m and humaneva15")
-    path = prepare_3dhp(**given)
-    annotation = "annot3" if path.name == "3dhp_gt_annot3.h5" else "univ"
-    return path, f"3dhp_gt_{annotation}.h5", "" if annotation == "univ" else f" --annotation {annotation}"
 
+def prepare(options: dict[str, Any]) -> None:
+    """Make the cache that the arguments of the verb describe, and print how to train on it."""
+    from glagcn.data import prepare as preparation
 
-def _prepare_videopose3d(dataset: str, given: dict) -> tuple[Path, str, str]:
-    """The same for h36m and humaneva15."""
-    from glagcn.data.prepare import prepare_videopose3d
-
-    foreign = [f"--{name}" for name in ("raw", "annotation", "cameras") if name in given]
-    if foreign:
-        raise UserError(
-            f"{', '.join(foreign)}: for 3dhp only; {dataset} is read from VideoPose3D's files, all cameras: "
-            f"glagcn prepare {dataset} --npz DIR [-k NAME] [--out FILE]"
-        )
-    keypoints = given["keypoints"]
-    path = prepare_videopose3d(dataset, **given)
-    return path, f"{dataset}_{keypoints}.h5", "" if keypoints == "gt" else f" -k {keypoints}"
+    dataset, out = get_dataset(options.pop("dataset")), options.pop("out")
+    path, source = preparation.prepare(dataset.name, PrepareFlags(**options), out)
+    if path.name == dataset.cache_name(source.keypoints, source.annotation):  # the name that training looks for
+        flags = f"--dataset {dataset.name} --root_path {path.parent}"
+        if source.keypoints != "gt":
+            flags += f" -k {source.keypoints}"
+        if source.annotation != dataset.presets["annotation"]:
+            flags += f" --annotation {source.annotation}"
+        print(f"Train with: accelerate launch main_sagcn_gpus.py {flags}")

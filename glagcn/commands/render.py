@@ -14,13 +14,13 @@ from glagcn.config.config import Config
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Cache
-from glagcn.data.dataset import open_data
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.inference import BATCH, predict
 from glagcn.model.network import LiftingNetwork
+from glagcn.open_data import open_data
 from glagcn.progress import with_progress
 from glagcn.rendering.animation import Animation, Clip
 from glagcn.rendering.keypoint_file import keypoint_subject

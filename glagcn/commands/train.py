@@ -9,13 +9,14 @@ from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
-from glagcn.data.dataset import open_data
 from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.evaluation.results import about_evaluation, headline, write_results
+from glagcn.evaluation.benchmarks import benchmark_of
+from glagcn.evaluation.results import about_evaluation, write_results
 from glagcn.files import make_folder
 from glagcn.model.network import LiftingNetwork
+from glagcn.open_data import open_data
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
@@ -60,7 +61,8 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
-            log.say(f"{folder.path} is finished at step {done}: {headline(result)}. --fresh starts over.")
+            headline = benchmark_of(config.data.dataset).headline(result)
+            log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
         log = _open_log(ranks, folder, data, content)
         log.say(summary)
@@ -208,7 +210,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     result = write_results(evaluation, target, about)
     log.hparams(to_dict(config), evaluation.scalars)
     log.say(
-        f"Done: {headline(result)}; the mean pose scores {mean_pose:.1f} mm. "
+        f"Done: {evaluation.headline}; the mean pose scores {mean_pose:.1f} mm. "
         f"State of step {result['step']}, {CHOSEN[select_on]}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )

@@ -8,6 +8,7 @@ from typing import Any
 from glagcn.config.config import GROUPS, Config, DataConfig
 from glagcn.config.options import flag_of, key_of, options_of
 from glagcn.config.rendering import RenderConfig
+from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.widths import check_widths
 
@@ -90,10 +91,7 @@ def _check_number(flag: str, key: str, value: Any) -> None:
 
 
 def _check_data(data: DataConfig) -> None:
-    if data.dataset != "3dhp" and data.annotation:
-        raise UserError(f"--annotation {data.annotation} is for --dataset 3dhp; {data.dataset} has one kind only")
-    if data.dataset in ("3dhp", "demo") and data.keypoints != "gt":
-        raise UserError(f"--keypoints {data.keypoints}: --dataset {data.dataset} has ground-truth 2D only (gt)")
+    get_dataset(data.dataset).check(data.keypoints, data.annotation)
     if not fullmatch(r"\w[\w.-]*", data.keypoints):
         raise UserError(
             f"invalid --keypoints {data.keypoints}: must be the part of a file's name between data_2d_{data.dataset}_ "

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from glagcn.config.options import comma_separated, option
-from glagcn.config.presets import DATASETS, GRAPHS, RECIPES
+from glagcn.config.presets import GRAPHS, RECIPES
+from glagcn.data.datasets import DATASETS
 from glagcn.widths import widths_for
 
 SWITCH = argparse.BooleanOptionalAction
@@ -25,7 +26,7 @@ class DataConfig:
     trains: ClassVar[bool] = True
 
     dataset: str = option("h36m", choices=DATASETS, common=True,
-        help="h36m: Human3.6M; humaneva15: HumanEva-I; 3dhp: MPI-INF-3DHP; demo: synthetic people, made on the spot")
+        help="; ".join(f"{dataset.name}: {dataset.title}" for dataset in DATASETS.values()))
     root_path: str = option("data", metavar="DIR", trains=False, common=True,
         help="folder of the data set's files, and of the cache made of them")
     cache_dir: str | None = option(None, metavar="DIR", trains=False,
@@ -33,7 +34,7 @@ class DataConfig:
     keypoints: str = option("gt", metavar="NAME", common=True,
         help="2D poses: gt is the ground truth; others as in the file name: cpn_ft_h36m_dbb reads "
         "data_2d_h36m_cpn_ft_h36m_dbb.npz")
-    annotation: str = option(choices=("univ", "annot3"),
+    annotation: str = option(choices=[kind for dataset in DATASETS.values() for kind in dataset.annotations],
         help="3D poses of 3dhp: univ_annot3 (scaled to one size, as in papers) or annot3 (true size)")
     cameras: tuple[int, ...] | None = option(None, metavar="0,1,...", type=comma_separated(int),
         help="train on these cameras only")

@@ -12,9 +12,9 @@ from glagcn.config.config import GROUPS, Config, DataConfig
 from glagcn.config.flag_file import combined, read_flags
 from glagcn.config.options import filled, flag_of, key_of, options_of
 from glagcn.config.parser import HELP_ALL, Parser, add_options, add_refused, other_spellings
-from glagcn.config.presets import DATASETS, DEBUG_CAPS, PRESETS, RECIPE_PRESETS, tuned_rate
+from glagcn.config.presets import DEBUG_CAPS, preset, tuned_rate
 from glagcn.config.rendering import RenderConfig
-from glagcn.errors import UserError
+from glagcn.data.datasets import get_dataset
 from glagcn.widths import check_widths
 
 Origin = dict[str, str]  # of the value of every option: "flag", "file", "preset", "default" or "debug"
@@ -64,17 +64,14 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
 
     `given` holds the values of flags only, by key.  Raises UserError naming flag, value and fix.
     """
-    dataset = given.get("dataset", DEFAULT_DATASET)
-    if dataset not in DATASETS:
-        raise UserError(f"invalid --dataset {dataset}: must be one of {', '.join(DATASETS)} (demo needs no data)")
-    preset = _preset(given)
-    if given.get("schedule", preset["schedule"]) != preset["schedule"]:
-        preset = {key: value for key, value in preset.items() if key not in SCHEDULE_OPTIONS}
+    filled_in = _preset(given)
+    if given.get("schedule", filled_in["schedule"]) != filled_in["schedule"]:
+        filled_in = {key: value for key, value in filled_in.items() if key not in SCHEDULE_OPTIONS}
     if given.get("architecture") and "frames" not in given:
         check_widths(given["architecture"])
-        preset["frames"] = prod(given["architecture"])
-    values = preset | dict(given)
-    origin = dict.fromkeys(all_keys(), "default") | dict.fromkeys(preset, "preset") | dict.fromkeys(given, "flag")
+        filled_in["frames"] = prod(given["architecture"])
+    values = filled_in | dict(given)
+    origin = dict.fromkeys(all_keys(), "default") | dict.fromkeys(filled_in, "preset") | dict.fromkeys(given, "flag")
     if values.get("debug"):
         held = plain_values(from_values(values))
         capped = {key: cap for key, cap in DEBUG_CAPS.items() if held[key] is None or held[key] > cap}
@@ -89,9 +86,8 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
 
 
 def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The presets of a data set and recipe, where given."""
-    dataset = given.get("dataset", DEFAULT_DATASET)
-    return PRESETS[dataset] | RECIPE_PRESETS[given.get("recipe", PRESETS[dataset]["recipe"]), dataset]
+    """The presets of the data set and the recipe, the usual ones where they are not given."""
+    return preset(get_dataset(given.get("dataset", DEFAULT_DATASET)), given.get("recipe"))
 
 
 def all_keys() -> list[str]:

@@ -1,85 +1,122 @@
-"""The cache that a run reads: found or prepared, opened, and checked."""
+"""What the program knows of a data set: a value that its folder in sources/ defines and datasets.py lists."""
 
-from collections.abc import Callable
-from functools import partial
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from glagcn.config.config import DataConfig
-from glagcn.data.cache.reader import Cache, cache_name, open_cache
-from glagcn.data.prepare import ensure_cache, existing_cache
-from glagcn.data.selection import check_selection
-from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 
+if TYPE_CHECKING:  # the command line reads the table: `--help` is immediate without NumPy, HDF5 and SciPy
+    import numpy as np
 
-def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cache:
-    """The cache of the data set, prepared by rank 0 if it is not there yet; one rank of each node verifies it."""
-    path = None
-    with ranks.agree():
-        if ranks.is_main:
-            path = prepare_cache(data, say)
-    path = ranks.from_main(path)
-    with ranks.agree():
-        if not path.exists():
-            raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
-        cache = open_cache(path, verify=ranks.local_rank == 0)
-        check_identity(cache, data)
-    warning = camera_warning(cache)
-    if warning:
-        say(f"WARNING: {warning}")
-    return cache
+    from glagcn.data.cache.reader import Cache
+    from glagcn.data.sequence import SequenceInfo
+    from glagcn.data.sources.source import Source
+
+Options = Mapping[str, Any]
+Curve = tuple[tuple[int, float], ...]  # training windows, and the share of the mean pose's error left after them
 
 
-def prepare_cache(data: DataConfig, say: Callable[[str], None]) -> Path:
-    """The path of the cache that the options need, made if it is not there.  Raises UserError where it cannot be."""
-    return ensure_cache(
-        **_cache_options(data),
-        say=say,
-        check=partial(
-            check_selection,
-            subjects_train=data.subjects_train,
-            subjects_test=data.subjects_test,
-            actions=data.actions,
-        ),
-    )
+@dataclass(frozen=True)
+class PrepareFlags:
+    """What the flags of `glagcn prepare` say of the files of a data set; None where they are not given.
+
+    raw  the folder of the official release;  npz  the folder of npz files.
+    """
+
+    raw: Path | None = None
+    npz: Path | None = None
+    keypoints: str | None = None
+    annotation: str | None = None
+    cameras: tuple[int, ...] | None = None
+
+    @property
+    def given(self) -> list[str]:
+        """The names of those that are given."""
+        return [flag.name for flag in fields(self) if getattr(self, flag.name) is not None]
 
 
-def fingerprint_now(data: DataConfig) -> str | None:
-    """The fingerprint of the data that the options choose; None where there is no cache of them yet."""
-    path = existing_cache(**_cache_options(data))
-    return open_cache(path, verify=False).fingerprint if path else None
+@dataclass(frozen=True, kw_only=True)
+class DataSet(ABC):
+    """A data set: where its files are, what is in them, how it is scored, and the options it is trained with.
 
+    Methods import what they read with, so that the command line knows the data sets without it.
 
-def _cache_options(data: DataConfig) -> dict[str, Any]:
-    return {
-        "dataset": data.dataset,
-        "root": Path(data.root_path),
-        "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
-        "annotation": data.annotation,
-        "keypoints": data.keypoints,
-    }
+    name         of --dataset, in caches, checkpoints and results.
+    title        in text.
+    skeletons    the names of the joint sets that it has with one 2D source or another.
+    keypoints    its 2D sources; None: any, as the files are named.
+    annotations  its kinds of 3D, if there are several; the first is the usual one.
+    benchmark    which benchmark scores it: a name of evaluation.benchmarks.
+    presets      options, whatever the recipe: all that have no default, but for those of `recipes`.
+    recipes      {recipe: options}, over what the recipe is for every data set (config.presets).
+    prepared_by  the flags of `glagcn prepare` that describe its files; none: it is not made from files.
+    reference    {recipe: curve} of the test error of runs from scratch (docs/recipe.md), if there are any.
+    """
 
+    name: str
+    title: str
+    skeletons: tuple[str, ...]
+    benchmark: str
+    presets: Options
+    recipes: Mapping[str, Options]
+    keypoints: tuple[str, ...] | None = ("gt",)
+    annotations: tuple[str, ...] = ()
+    prepared_by: tuple[str, ...] = ()
+    reference: Mapping[str, Curve] = field(default_factory=dict)
 
-def check_identity(cache: Cache, data: DataConfig) -> None:
-    """Refuse a cache whose name promises other data than it holds.  Raises UserError with both."""
-    held = cache_name(cache.dataset, cache.keypoints, cache.annotation)
-    wanted = cache_name(data.dataset, data.keypoints, data.annotation)
-    if held != wanted:
-        raise UserError(
-            f"{cache.path} holds what belongs into {held}, and {wanted} is needed; "
-            "give the file its own name back, and the next training prepares the right one"
-        )
+    @abstractmethod
+    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+        """The files below `root`, to make a cache of when training needs one.
 
+        Raises UserError that lists what was looked for, what is missing, and how to get the data.
+        """
 
-def camera_warning(cache: Cache) -> str | None:
-    """What to say when a cache of 3DHP was prepared with other training cameras than everyone's; else None."""
-    held = cache.provenance.get("cameras")
-    if cache.dataset != "3dhp" or held is None or set(held) == set(DEFAULT_CAMERAS):
+    def source_of(self, flags: PrepareFlags) -> "Source":
+        """The files that `glagcn prepare` is pointed to.  Raises UserError where they are missing or a flag is bad."""
+        raise NotImplementedError(f"{self.name} is not made from files: {flags}")
+
+    def skeleton_name(self, keypoints: str) -> str | None:
+        """The name of the joint set with this 2D source; None where only its file tells."""
+        del keypoints
+        return self.skeletons[0] if len(self.skeletons) == 1 else None
+
+    def cache_name(self, keypoints: str, annotation: str) -> str:
+        """The file name of the cache that training looks for; an annotation counts only where there are several."""
+        from glagcn.data.cache.reader import cache_name
+
+        return cache_name(self.name, keypoints, annotation if self.annotations else "")
+
+    def variant(self, source: "Source") -> tuple[str, str] | None:
+        """The file name and a note, for a source that training must not take for the whole data set; else None."""
+        del source
         return None
-    found, usual = (",".join(map(str, cameras)) for cameras in (held, DEFAULT_CAMERAS))
-    return (
-        f"{cache.path} holds the training cameras {found}, not the usual {usual}; results will not be comparable with "
-        "published ones. For the usual ones, remove the file: the next training prepares it anew"
-    )
+
+    def summary(self, cache: "Cache") -> Iterable[str]:
+        """Lines on what a cache holds: a table of each split, and warnings."""
+        from glagcn.data.report import summary_lines
+
+        cut = cache.provenance.get("cut_frames", {})
+        return [*summary_lines(cache.train, cut), *summary_lines(cache.test, cut)]
+
+    def warning(self, cache: "Cache") -> str | None:
+        """Why results on a cache do not compare with published ones; None where they do."""
+        del cache
+        return None
+
+    def camera_rotation(self, info: "SequenceInfo") -> "np.ndarray | None":
+        """[3,3], from camera to world coordinates, z up; None where the orientation is not known."""
+        del info
+        return None
+
+    def check(self, keypoints: str, annotation: str) -> None:
+        """Raise UserError for a 2D source or an annotation that the data set does not have."""
+        if annotation and annotation not in self.annotations:
+            kinds = f"expected one of {', '.join(self.annotations)}" if self.annotations else "leave it out"
+            several = f"has {len(self.annotations)} kinds of 3D" if self.annotations else "has one kind of 3D only"
+            raise UserError(f"--annotation {annotation}: --dataset {self.name} {several}; {kinds}")
+        if self.keypoints is not None and keypoints not in self.keypoints:
+            known = ", ".join(self.keypoints)
+            raise UserError(f"--keypoints {keypoints}: --dataset {self.name} has no such 2D; expected {known}")

@@ -1,9 +1,8 @@
-"""What preparation says: progress while it reads, and afterwards a table of what it read."""
+"""Tables of what a cache holds, for the end of a preparation."""
 
 import numpy as np
 
 from glagcn.data.cache.reader import Split
-from glagcn.data.sources.mpi_inf_3dhp.facts import KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 
 
 def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
@@ -14,7 +13,7 @@ def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
         takes.setdefault(info.name.partition("/cam")[0], []).append(i)
     for name, members in takes.items():
         info = split.sequences[members[0]]
-        valid = sum(int(_frames_of(split.valid, split, i).sum()) for i in members)
+        valid = sum(int(frames_of_sequence(split.valid, split, i).sum()) for i in members)
         image = f"{info.width}x{info.height}"
         rows.append((name, info.length, len(members), cut_frames.get(name, 0), f"{info.fps:g}", image, valid))
     rows.append(("all views", len(split.valid), "", "", "", "", int(split.valid.sum())))
@@ -48,33 +47,6 @@ def _aligned(rows: list[tuple]) -> list[str]:
     return ["  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
-def valid_frames_line(test: Split) -> str:
-    """What the numbers of valid frames of TS1..TS6 say about the release; a warning when they are of neither."""
-    counts = tuple(int(_frames_of(test.valid, test, i).sum()) for i in range(len(test.sequences)))
-    for name, known in KNOWN_VALID_FRAMES.items():
-        if counts == known:
-            return f"valid test frames {'/'.join(map(str, counts))}: the {name}"
-    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in KNOWN_VALID_FRAMES.items())
-    return (
-        f"warning: valid test frames {'/'.join(map(str, counts))}, {sum(counts)} in all; expected {expected}. "
-        "Results will not be comparable with published ones."
-    )
-
-
-def short_sequences_line(train: Split) -> str | None:
-    """A note when training sequences of 3DHP are shorter than the official table has them, else None."""
-    lengths = {info.name.partition("/cam")[0]: info.length for info in train.sequences}
-    short = [name for name, length in lengths.items() if length < TRAIN_SEQUENCES[name][0]]
-    if not short:
-        return None
-    official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
-    names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
-    which = "training sequence is" if len(short) == 1 else "training sequences are"
-    return (
-        f"note: {len(short)} {which} shorter than officially ({names}): "
-        f"{sum(lengths.values())} frames per camera instead of {official}"
-    )
-
-
-def _frames_of(values: np.ndarray, split: Split, i: int) -> np.ndarray:
+def frames_of_sequence(values: np.ndarray, split: Split, i: int) -> np.ndarray:
+    """The part of an array [F,...] of a split that belongs to its i-th sequence."""
     return values[split.starts[i] : split.starts[i] + split.sequences[i].length]

@@ -11,7 +11,7 @@ from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 
 Names = tuple[str, ...] | None
-Row = tuple[str, int]
+SequenceRow = tuple[str, int]
 """A sequence of a cache: the split it lies in, "train" or "test", and its row there."""
 
 
@@ -99,7 +99,7 @@ def _sequences(cache: Cache) -> dict[str, tuple[SequenceInfo, ...]]:
     return {"train": cache.train.sequences, "test": cache.test.sequences}
 
 
-def _choose(infos: dict[str, tuple[SequenceInfo, ...]], own: str, subjects: Names, actions: Names) -> list[Row]:
+def _choose(infos: dict[str, tuple[SequenceInfo, ...]], own: str, subjects: Names, actions: Names) -> list[SequenceRow]:
     """The rows that are chosen for the split `own`, in the order of the cache."""
     prefixes = None if not actions or "*" in actions else tuple(actions)
     every = [(split, row) for split, sequences in infos.items() for row in range(len(sequences))]
@@ -140,7 +140,7 @@ def _unique(values: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(values))
 
 
-def _gather(cache: Cache, own: str, rows: list[Row], downsample: int) -> Split:
+def _gather(cache: Cache, own: str, rows: list[SequenceRow], downsample: int) -> Split:
     """The frames of some rows, one sequence after the other; the split `own` itself where that is all of it."""
     if downsample < 1:
         raise UserError(f"--downsample {downsample}: expected a whole number from 1 on, such as 5 for every 5th frame")

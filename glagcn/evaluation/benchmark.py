@@ -1,22 +1,19 @@
-"""What a suite is: the figures, tables and files that belong to one convention of scoring.
+"""A benchmark: how predictions are scored and reported, from the root joint to the result files."""
 
-MPI-INF-3DHP and the data sets of VideoPose3D (Human3.6M, HumanEva-I) are scored differently from the root joint to the
-headline.  Whatever differs is a field of `Suite`; suites.py has the two and chooses.
-"""
-
-from collections.abc import Callable
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from glagcn.data.cache.reader import Split
 from glagcn.data.sequence import SequenceInfo
+from glagcn.evaluation.metrics import Metric
 from glagcn.skeleton import Skeleton
 
 Arrays = list[np.ndarray]
-Figures = dict[str, Any]
+Metrics = dict[str, Any]
 Tables = dict[str, Any]
 
 # Frames that errors are computed of at a time: the intermediate arrays of 65,536 frames take about 0.3 GB, those of
@@ -30,7 +27,7 @@ def sequence_bounds(split: Split, frames: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class Scored:
+class ScoredFrames:
     """The n scored frames of a split with their predictions, in the order of the S sequences.
 
     sequences   the split's S rows; one without scored frames is among them.
@@ -39,7 +36,6 @@ class Scored:
     predicted   [n,V,3] mm, relative to the root;  target likewise, its root at zero.
     activity    [n], or None where the data has no activities.
     annotation  what the target is, such as "univ"; may be empty.
-    root        what was done to the predicted root: "zero" or "as predicted".
     """
 
     sequences: tuple[SequenceInfo, ...]
@@ -49,54 +45,74 @@ class Scored:
     target: np.ndarray
     activity: np.ndarray | None
     annotation: str
-    root: str
 
     def by_sequence(self, values: np.ndarray) -> Arrays:
         """Views of the S parts of an array [n,...]."""
         return np.split(values, self.bounds[1:-1])
 
 
-@dataclass(frozen=True)
-class Suite:
-    """One convention of scoring.
+class Benchmark(ABC):
+    """A convention of scoring; benchmarks.py lists them.
 
     zero_root  whether the predicted root is set to zero.  Where it is not, its small error counts.
-    scalars    the figures for curves and logs; "mpjpe_mm", which chooses best.pt, is among them.
-    score      scored frames -> what result.json holds of them, and tables.
-    mpjpe      errors [n,V], their split and their frames [n] -> the figure mpjpe_mm, for a baseline.
-    curves     figures -> {kind: {name: value}}, what else is recorded of an evaluation during training.
-    headline   figures, from memory or from result.json -> one line: the figures and the protocol they follow.
-    show       an evaluation, and whether to show every subject -> the tables for the screen.
-    write      writes the files beside result.json into a folder.
-    files      the names of these files, for a sentence.
+    files      the names of the files beside result.json, for a sentence.
     """
 
-    zero_root: bool
-    scalars: tuple[str, ...]
-    score: Callable[[Scored], tuple[Figures, Tables]]
-    mpjpe: Callable[[np.ndarray, Split, np.ndarray], float]
-    curves: Callable[[Figures], dict[str, dict[str, float]]]
-    headline: Callable[[Figures], str]
-    show: Callable[["Evaluation", bool], str]
-    write: Callable[["Evaluation", Path], None]
-    files: str
+    zero_root: ClassVar[bool]
+    files: ClassVar[str]
 
     @property
     def root(self) -> str:
-        """What result.json says of the predicted root."""
+        """The `root` of result.json: what happened to the predicted root."""
         return "zero" if self.zero_root else "as predicted"
+
+    @property
+    @abstractmethod
+    def scalars(self) -> tuple[Metric, ...]:
+        """The metrics for curves, logs and the headline; MPJPE, which chooses best.pt, is among them."""
+
+    @abstractmethod
+    def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
+        """All that result.json holds of the scores: scalars, protocol, groups, sequences; and the tables for `show`
+        and `write`.  Raises UserError where poses are not finite or do not fit the benchmark.
+        """
+
+    @abstractmethod
+    def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
+        """The scalar mpjpe_mm of joint errors [n,V] of the frames [n] of a split, for a baseline."""
+
+    def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:  # noqa: ARG002
+        """{kind: {name: value}}, recorded of an evaluation during training beside the scalars."""
+        return {}
+
+    def headline(self, metrics: Metrics) -> str:
+        """One line: the scalars, and the protocol they follow.  `metrics` come from `score` or from result.json."""
+        scalars = ", ".join(metric.text(metrics[metric.name]) for metric in self.scalars if metric.name in metrics)
+        return f"{scalars} ({self.protocol_line(metrics)})"
+
+    @abstractmethod
+    def protocol_line(self, metrics: Metrics) -> str:
+        """The protocol, frames and joints of the scalars, in a phrase."""
+
+    @abstractmethod
+    def show(self, evaluation: "Evaluation", by_subject: bool) -> str:
+        """The tables for the screen; `by_subject` adds those of each subject, where they are not there anyway."""
+
+    @abstractmethod
+    def write(self, evaluation: "Evaluation", folder: Path) -> None:
+        """Write the files beside result.json.  Raises UserError where the folder cannot be written to."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The predictions of an evaluation, by sequence, and every figure that follows from them.
+    """The predictions of an evaluation, by sequence, and every metric that follows from them.
 
     names       of the S test sequences; one without scored frames keeps its place in the tables.
     predicted   S arrays [n,V,3] mm, relative to the root;  target likewise, its root at zero.
     activity    S arrays [n], or None where the data has no activities.
-    figures     what result.json holds: scalars, the protocol, groups, per sequence.
-    tables      the suite's own, for its files and the screen.
-    suite       the convention that all of this follows.
+    metrics     what result.json holds: scalars, the protocol, groups, per sequence.
+    tables      the benchmark's own, for its files and the screen.
+    benchmark   the convention that all of this follows.
     skeleton    of the poses.
     """
 
@@ -104,12 +120,17 @@ class Evaluation:
     predicted: Arrays
     target: Arrays
     activity: Arrays | None
-    figures: Figures
+    metrics: Metrics
     tables: Tables
-    suite: Suite
+    benchmark: Benchmark
     skeleton: Skeleton
 
     @property
     def scalars(self) -> dict[str, float]:
-        """The figures for curves and logs."""
-        return {name: self.figures[name] for name in self.suite.scalars}
+        """The metrics for curves and logs, by name."""
+        return {metric.name: self.metrics[metric.name] for metric in self.benchmark.scalars}
+
+    @property
+    def headline(self) -> str:
+        """One line for the log."""
+        return self.benchmark.headline(self.metrics)

@@ -8,59 +8,55 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from glagcn.evaluation.benchmark import Figures, Tables
-from glagcn.evaluation.by_action import ALL_SUBJECTS, FIGURES, Row
+from glagcn.evaluation.benchmark import Metrics, Tables
+from glagcn.evaluation.metrics import frame_metrics, shown
 from glagcn.evaluation.mpi_inf_3dhp_report import csv_number
 from glagcn.files import write_atomically
 
 ACTION_CSV = "evaluation_by_action.csv"
+ALL_SUBJECTS = "all"
 MEAN, FRAME_MEAN = "mean over actions", "all frames"
-LEGEND = """\
-protocol 1: MPJPE, as predicted; protocol 2: P-MPJPE, after rotation, scale and translation;
-protocol 3: N-MPJPE, after scale; velocity: MPJVE, of the motion from frame to frame; all in mm"""
-COLUMNS = ("frames", "protocol 1", "protocol 2", "protocol 3", "velocity")
 WIDTH = 98
 
 
 def write_action_csv(tables: Tables, folder: str | os.PathLike[str]) -> Path:
-    """Writes `by_action.score`'s tables, all subjects first, a line per action and two of means; returns the path.
+    """Write the tables of `ByActionBenchmark.score`: all subjects first, a line per action, two of means.
 
-    Numbers have 15 significant digits, in mm; NaN where there was nothing to average.  Raises UserError where the
-    folder cannot be written to.
+    Numbers have 15 significant digits, in mm; NaN where there was nothing to average.  Returns the path.  Raises
+    UserError where the folder cannot be written to.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["subject", "action", "frames", *FIGURES])
+    writer.writerow(["subject", "action", "frames", *(metric.name for metric in frame_metrics())])
     for subject in _groups(tables):
         for name, row in _rows(tables[subject]):
-            writer.writerow([subject, name, row["frames"], *(csv_number(row[figure]) for figure in FIGURES)])
+            values = (csv_number(row[metric.name]) for metric in frame_metrics())
+            writer.writerow([subject, name, row["frames"], *values])
     content = text.getvalue().encode()
     return write_atomically(Path(folder) / ACTION_CSV, lambda file: file.write(content))
 
 
-def format_actions(figures: Figures, tables: Tables, by_subject: bool) -> str:
+def format_actions(metrics: Metrics, tables: Tables, by_subject: bool) -> str:
     """The protocol, a table of all subjects, with `by_subject` one of each and the mean over cells, and the notes."""
-    shown = _groups(tables) if by_subject else [ALL_SUBJECTS]
+    groups = _groups(tables) if by_subject else [ALL_SUBJECTS]
     titles = {ALL_SUBJECTS: "all subjects"}
-    blocks = [f"{figures['protocol']}\n{LEGEND}"]
-    blocks += [_format_table(titles.get(name, name), tables[name]) for name in shown]
+    blocks = [f"{metrics['protocol']}\n{_legend()}"]
+    blocks += [_format_table(titles.get(name, name), tables[name]) for name in groups]
     if by_subject:
         blocks.append(_format_row("mean over subject x action", tables["cell_mean"]))
-    blocks += [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in figures["notes"]]
+    blocks += [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in metrics["notes"]]
     return "\n\n".join(blocks)
 
 
-def headline(figures: Figures) -> str:
-    """One line for the log, of figures from memory or from result.json: the figures and the protocol they follow."""
-    actions = figures["actions"]
-    scored = sum(row["frames"] > 0 for row in actions.values())
-    count = f"{scored}" if scored == len(actions) else f"{scored} of {len(actions)}"
-    return (
-        f"MPJPE {_mm(figures['mpjpe_mm'])} mm, P-MPJPE {_mm(figures['p_mpjpe_mm'])} mm, "
-        f"N-MPJPE {_mm(figures['n_mpjpe_mm'])} mm, velocity {_mm(figures['velocity_mm'])} mm "
-        f"(mean over {count} action{'s' * (len(actions) > 1)} of {figures['frames']:,} frames, root {figures['root']}; "
-        f"frame-weighted MPJPE {_mm(figures['frame_mean']['mpjpe_mm'])} mm)"
-    )
+def _legend() -> str:
+    """The columns in words, two a line."""
+    columns = [
+        f"{metric.column}: {metric.title}, {metric.about}" if metric.column else f"{metric.title}: {metric.about}"
+        for metric in frame_metrics()
+        if metric.about
+    ]
+    pairs = ["; ".join(columns[start : start + 2]) for start in range(0, len(columns), 2)]
+    return ";\n".join(pairs) + "; all in mm"
 
 
 def _groups(tables: Tables) -> list[str]:
@@ -68,24 +64,21 @@ def _groups(tables: Tables) -> list[str]:
     return [name for name in tables if name != "cell_mean"]
 
 
-def _rows(table: dict[str, Any]) -> Iterator[tuple[str, Row]]:
+def _rows(table: dict[str, Any]) -> Iterator[tuple[str, dict[str, float]]]:
     yield from table["actions"].items()
     yield MEAN, table["mean"]
     yield FRAME_MEAN, table["frame_mean"]
 
 
 def _format_table(title: str, table: dict[str, Any]) -> str:
-    header = f"{title:<27}" + "".join(f"{column:>12}" for column in COLUMNS)
+    columns = ("frames", *(metric.heading for metric in frame_metrics()))
+    header = f"{title:<27}" + "".join(f"{column:>12}" for column in columns)
     rule = "-" * len(header)
     actions = [_format_row(name, row) for name, row in table["actions"].items()]
     means = [_format_row(MEAN, table["mean"]), _format_row(FRAME_MEAN, table["frame_mean"])]
     return "\n".join([header, rule, *actions, rule, *means])
 
 
-def _format_row(name: str, row: Row) -> str:
-    return f"{name:<27}{row['frames']:>12,}" + "".join(f"{_mm(row[figure]):>12}" for figure in FIGURES)
-
-
-def _mm(value: float | None) -> str:
-    """Two digits; there is nothing to show of NaN, or of the null that stands for it in JSON."""
-    return "n/a" if value is None or value != value else f"{value:.2f}"
+def _format_row(name: str, row: dict[str, float]) -> str:
+    values = "".join(f"{shown(row[metric.name]):>12}" for metric in frame_metrics())
+    return f"{name:<27}{row['frames']:>12,}{values}"

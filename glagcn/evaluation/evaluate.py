@@ -1,10 +1,10 @@
 """Evaluation: every scored frame once, on any number of processes, and what is written about it.
 
-Each rank predicts its share of the scored frames; the poses meet on rank 0, which computes every figure in float64.
+Each rank predicts its share of the scored frames; the poses meet on rank 0, which computes every metric in float64.
 Poses travel instead of sums because Procrustes alignment, velocities and the official tables need them, and they
 are small: 17 joints of 2,900 frames are half a megabyte, those of Human3.6M's 543,344 test frames 111.
 
-Which figures, tables and files there are is a matter of the suite (suites.py), which the skeleton chooses.
+The benchmark of the data set (benchmarks.py) defines the metrics, tables and result files.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,7 @@ from glagcn.data.validation import frames_of
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmark import Evaluation, Scored, sequence_bounds
-from glagcn.evaluation.benchmarks import suite_of
+from glagcn.evaluation.benchmark import Benchmark, Evaluation, ScoredFrames, sequence_bounds
 from glagcn.evaluation.predict import predict_frames
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton
@@ -27,16 +26,18 @@ from glagcn.skeleton import Skeleton
 class EvaluationSet:
     """What is evaluated on.
 
-    name    "test" or "validation".
-    split   the sequences; its arrays may hold more than they are.
-    store   the resident frames, numbered as in the split.
-    frames  [n] the frames that are scored, increasing.
+    name       "test" or "validation".
+    split      the sequences; its arrays may hold more than they are.
+    store      the resident frames, numbered as in the split.
+    frames     [n] the frames that are scored, increasing.
+    benchmark  of the data set.
     """
 
     name: str
     split: Split
     store: FrameStore
     frames: np.ndarray
+    benchmark: Benchmark
 
 
 def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
@@ -50,17 +51,22 @@ def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
 
 
 def summarise(
-    split: Split, skeleton: Skeleton, annotation: str, frames: np.ndarray, predicted: np.ndarray
+    benchmark: Benchmark,
+    split: Split,
+    skeleton: Skeleton,
+    annotation: str,
+    frames: np.ndarray,
+    predicted: np.ndarray,
 ) -> Evaluation:
-    """All figures of the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
+    """All metrics of the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
 
-    skeleton    of the poses; it chooses the suite, which must have been asked what to do with the predicted root.
+    benchmark   that scores them; the predictions follow its `zero_root`.
+    skeleton    of the poses.
     annotation  what the 3D of the split is, such as "univ"; empty where there is but one.
     """
-    suite = suite_of(skeleton)
     target = split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]
-    scored = Scored(
+    scored = ScoredFrames(
         sequences=split.sequences,
         bounds=sequence_bounds(split, frames),
         frames=frames,
@@ -68,17 +74,16 @@ def summarise(
         target=target,
         activity=None if split.activity is None else split.activity[frames],
         annotation=annotation,
-        root=suite.root,
     )
-    figures, tables = suite.score(scored)
+    metrics, tables = benchmark.score(scored)
     return Evaluation(
         names=[info.name for info in split.sequences],
         predicted=scored.by_sequence(predicted),
         target=scored.by_sequence(target),
         activity=None if scored.activity is None else scored.by_sequence(scored.activity),
-        figures=figures | {"root": suite.root},
+        metrics=metrics | {"root": benchmark.root},
         tables=tables,
-        suite=suite,
+        benchmark=benchmark,
         skeleton=skeleton,
     )
 
@@ -86,12 +91,12 @@ def summarise(
 def evaluate(
     model: LiftingNetwork, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool
 ) -> Evaluation | None:
-    """Predict on all ranks; -> the evaluation on rank 0, None elsewhere."""
+    """Predict on all ranks.  Returns the evaluation on rank 0, None elsewhere."""
     skeleton = data.store.skeleton
-    zero_root = suite_of(skeleton).zero_root
+    zero_root = data.benchmark.zero_root
     predicted = predict_frames(model, data.store, data.frames, ranks, flip=flip, zero_root=zero_root)
     evaluation = None
     with ranks.agree():
         if ranks.is_main:
-            evaluation = summarise(data.split, skeleton, annotation, data.frames, predicted)
+            evaluation = summarise(data.benchmark, data.split, skeleton, annotation, data.frames, predicted)
     return evaluation

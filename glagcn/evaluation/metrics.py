@@ -1,9 +1,13 @@
-"""Errors of poses, and the official evaluation of MPI-INF-3DHP.  NumPy only; public as `glagcn.metrics`.
+"""Errors of poses, and the table of the metrics that an evaluation reports.  NumPy only; public as `glagcn.metrics`.
 
 Shapes: T (or n) frames, V joints.  Every function accepts NumPy arrays and tensors, computes in float64 and gives
 the unit that it was given.  Without a single frame a mean is NaN.
+
+A new metric is a function here and a line in METRICS, at the end: results, tables, headlines and curves have it then.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -48,6 +52,11 @@ def velocity_error(predicted: Any, target: Any, consecutive: Any = None) -> floa
 def joint_errors(predicted: Any, target: Any) -> np.ndarray:
     """Euclidean distances [T,V] between [T,V,3] poses."""
     return np.linalg.norm(np.subtract(*_pair(predicted, target)), axis=-1)
+
+
+def pose_errors(predicted: Any, target: Any) -> np.ndarray:
+    """Mean joint error [T] of each frame of [T,V,3] poses, as they are."""
+    return joint_errors(predicted, target).mean(axis=1)
 
 
 def scaled_errors(predicted: Any, target: Any) -> np.ndarray:
@@ -117,3 +126,87 @@ def as_array(values: Any) -> np.ndarray:
 def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
     """numerator / denominator, 0 where the denominator is 0: nothing can be scaled there."""
     return np.divide(numerator, denominator, out=np.zeros_like(numerator), where=denominator > 0)
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number that evaluations report.
+
+    name   in result.json, metrics.jsonl, TensorBoard and CSV files.
+    title  in text.
+    unit   behind the number; empty for a percentage.
+    """
+
+    name: str
+    title: str
+    unit: str
+
+    def text(self, value: float | None) -> str:
+        """Title, value and unit: "MPJPE 45.10 mm"."""
+        return f"{self.title} {shown(value)} {self.unit}".rstrip()
+
+
+@dataclass(frozen=True)
+class FrameMetric(Metric):
+    """A mean over frames, for every benchmark.
+
+    errors    poses [n,V,3] mm, predicted and target -> the error of each frame [n].
+    of_pairs  whether `errors` are those [n-1] of pairs of frames (t, t+1), of which neighbours in time count.
+    column    heading in the tables by action; empty: the title.
+    about     its explanation above these tables.
+    drawn     whether training_curves.png shows it.
+    """
+
+    errors: Callable[[Any, Any], np.ndarray]
+    of_pairs: bool = False
+    column: str = ""
+    about: str = ""
+    drawn: bool = False
+
+    @property
+    def heading(self) -> str:
+        """Of its column in the tables by action."""
+        return self.column or self.title
+
+
+@dataclass(frozen=True)
+class JointMetric(Metric):
+    """A share of joint errors, for MPI-INF-3DHP alone, whose official evaluation scores 14 of the joints.
+
+    share  joint errors in mm, of any shape -> one number.
+    """
+
+    share: Callable[[np.ndarray], float]
+
+
+def shown(value: float | None) -> str:
+    """Two digits; "n/a" for NaN, or for the null that stands for it in JSON."""
+    return "n/a" if value is None or value != value else f"{value:.2f}"
+
+
+MPJPE = FrameMetric("mpjpe_mm", "MPJPE", "mm", pose_errors, column="protocol 1", about="as predicted", drawn=True)
+PCK = JointMetric("pck", "PCK", "", pck)
+METRICS: tuple[FrameMetric | JointMetric, ...] = (
+    MPJPE,  # it chooses best.pt
+    FrameMetric(
+        "p_mpjpe_mm", "P-MPJPE", "mm", procrustes_errors, column="protocol 2",
+        about="after rotation, scale and translation", drawn=True,
+    ),
+    FrameMetric("n_mpjpe_mm", "N-MPJPE", "mm", scaled_errors, column="protocol 3", about="after scale"),
+    FrameMetric(
+        "velocity_mm", "velocity", "mm", velocity_errors, of_pairs=True,
+        about="MPJVE, of the motion from frame to frame",
+    ),
+    PCK,
+    JointMetric("auc", "AUC", "", auc),
+)  # fmt: skip
+
+
+def frame_metrics() -> list[FrameMetric]:
+    """The metrics that are means over frames, in the order of the table."""
+    return [metric for metric in METRICS if isinstance(metric, FrameMetric)]
+
+
+def joint_metrics() -> list[JointMetric]:
+    """The metrics that are shares of joint errors, in the order of the table."""
+    return [metric for metric in METRICS if isinstance(metric, JointMetric)]

@@ -1,104 +1,80 @@
-"""The official evaluation of MPI-INF-3DHP: joints, groups, activities and tables.  NumPy only."""
+"""The official benchmark of MPI-INF-3DHP: PCK, AUC, its tables, protocols and files; the predicted root is zero."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 
-from glagcn.errors import UserError
-from glagcn.evaluation.metrics import as_array, auc, joint_errors, mean, pck
-from glagcn.skeleton import get_skeleton
-
-Row = dict[str, float]
-
-
-Table = dict[str, Row]
+from glagcn.data.cache.reader import Split
+from glagcn.evaluation import mpi_inf_3dhp_report as report
+from glagcn.evaluation import protocols
+from glagcn.evaluation.benchmark import Benchmark, Evaluation, Metrics, ScoredFrames, Tables
+from glagcn.evaluation.metrics import Metric, frame_metrics, joint_metrics, mean
+from glagcn.evaluation.mpi_inf_3dhp_tables import JOINTS, SCORED_JOINTS, official_3dhp
 
 
-Tables = dict[str, dict[str, Table]]
+class MpiInf3dhpBenchmark(Benchmark):
+    """The official tables, the named protocols and the scenes, of poses of 17 joints.
 
-
-JOINTS = get_skeleton("mpi3dhp17").joints
-
-
-# The joints that the official PCK and AUC score; pelvis, spine and head are not among them (mpii_get_joints.m).
-GROUPS = {
-    "Head": [0], "Neck": [1], "Shou": [2, 5], "Elbow": [3, 6], "Wrist": [4, 7], "Hip": [8, 11], "Knee": [9, 12],
-    "Ankle": [10, 13],
-}  # fmt: skip
-
-
-SCORED_JOINTS = sorted(joint for joints in GROUPS.values() for joint in joints)
-
-
-# Number k of the data set's activity_annotation is entry k - 1.
-ACTIVITIES = (
-    "Standing/Walking", "Exercising", "Sitting", "Reaching/Crouching", "On The Floor", "Sports", "Miscellaneous",
-)  # fmt: skip
-
-
-def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> Tables:
-    """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
-
-    predicted, target  any number of sequences [n,17,3], millimetres, relative to the root, taken as they are: no
-                       alignment, no centring, the root counts.
-    activity           [n] numbers 1..7 per sequence; None: there is no "activitywise".
-
-    Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows TestSeq1..N, or the
-    activities and All (every frame pooled); columns the 17 joints and Average, or the joint groups and Total.  A row
-    without frames is NaN.  Raises UserError for shapes or activities that do not fit.
+    PCK, AUC and the MPJPE are those of the first protocol; the other scalars are means over all frames.
     """
-    errors = sequence_errors(predicted, target)
-    by_sequence = {f"TestSeq{number}": frames for number, frames in enumerate(errors, start=1)}
-    tables = {"sequencewise": _tables(by_sequence)}
-    if activity is not None:
-        pooled, numbers = np.concatenate(errors), _activities(activity, errors)
-        by_activity = {name: pooled[numbers == number] for number, name in enumerate(ACTIVITIES, start=1)}
-        tables["activitywise"] = _tables(by_activity | {"All": pooled})
-    return tables
 
+    zero_root = True
+    files = f"the CSV tables, {report.INFERENCE_MAT}"
 
-def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.ndarray]:
-    """The joint errors [n,17] of every sequence; arguments and UserError as `official_3dhp`."""
-    if len(predicted) != len(target) or not len(target):
-        raise UserError(
-            f"{len(predicted)} predicted and {len(target)} target sequences; expected as many, at least one"
+    @property
+    def scalars(self) -> tuple[Metric, ...]:
+        """See Benchmark: all there are."""
+        return (*frame_metrics(), *joint_metrics())
+
+    def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
+        """See Benchmark.  The tables are those of `official_3dhp`, which also raises the UserErrors."""
+        poses = {"predicted": scored.by_sequence(scored.predicted), "target": scored.by_sequence(scored.target)}
+        named = protocols.protocols(**poses, annotation=scored.annotation)
+        protocol = next(iter(named))
+        counts = np.diff(scored.bounds)
+        metrics = {
+            **named[protocol],
+            **_means(scored, named[protocol]),
+            "frames": len(scored.frames),
+            "protocol": protocol,
+            "protocols": named,
+            "scenes": protocols.scenes(**poses),
+            "sequences": {
+                info.name: {"frames": int(count)} for info, count in zip(scored.sequences, counts, strict=True)
+            },
+        }
+        activity = None if scored.activity is None else scored.by_sequence(scored.activity)
+        return metrics, official_3dhp(**poses, activity=activity)
+
+    def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
+        """See Benchmark: every frame counts as much, whatever its sequence."""
+        return float(mean(errors))
+
+    def protocol_line(self, metrics: Metrics) -> str:
+        """See Benchmark."""
+        shares = " and ".join(metric.title for metric in joint_metrics())
+        return (
+            f"{metrics['protocol']}, {metrics['frames']} frames: MPJPE over {len(JOINTS)} joints, "
+            f"{shares} over {len(SCORED_JOINTS)}"
         )
-    errors = [joint_errors(*pair) for pair in zip(predicted, target, strict=True)]
-    for number, frames in enumerate(errors, start=1):
-        if frames.shape[1] != len(JOINTS):
-            raise UserError(
-                f"sequence {number} has {frames.shape[1]} joints; the 3DHP evaluation expects {len(JOINTS)}"
-            )
-    return errors
+
+    def show(self, evaluation: Evaluation, by_subject: bool) -> str:  # noqa: ARG002
+        """See Benchmark.  A test sequence is a subject, and always has a row."""
+        return f"{report.format_tables(evaluation.tables)}\n\n{report.format_scores(evaluation.metrics)}"
+
+    def write(self, evaluation: Evaluation, folder: Path) -> None:
+        """See Benchmark."""
+        report.write_official_csv(evaluation.tables, folder)
+        report.write_inference_mat(dict(zip(evaluation.names, evaluation.predicted, strict=True)), folder)
 
 
-def _tables(rows: dict[str, np.ndarray]) -> dict[str, Table]:
-    """MPJPE, PCK and AUC of rows of joint errors [n,17]."""
-    return {
-        "MPJPE": {name: _joint_row(errors) for name, errors in rows.items()},
-        "PCK": {name: _group_row(errors, pck) for name, errors in rows.items()},
-        "AUC": {name: _group_row(errors, auc) for name, errors in rows.items()},
-    }
-
-
-def _joint_row(errors: np.ndarray) -> Row:
-    joints = mean(errors, axis=0)
-    return dict(zip((*JOINTS, "Average"), (*joints.tolist(), float(joints.mean())), strict=True))
-
-
-def _group_row(errors: np.ndarray, score: Callable[[np.ndarray], float]) -> Row:
-    # The official total weights the groups by their joints, which is the share over all 14.
-    return {name: score(errors[:, joints]) for name, joints in (GROUPS | {"Total": SCORED_JOINTS}).items()}
-
-
-def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.ndarray:
-    numbers = [as_array(labels).reshape(-1) for labels in activity]  # the published files hold [n,1]
-    found, expected = [len(labels) for labels in numbers], [len(frames) for frames in errors]
-    if found != expected:
-        raise UserError(f"activity labels for {found} frames; the sequences have {expected}")
-    pooled = np.concatenate(numbers)
-    wrong = set(np.unique(pooled)) - set(range(1, len(ACTIVITIES) + 1))
-    if wrong:
-        raise UserError(f"unknown activities {sorted(map(float, wrong))}; expected 1 to {len(ACTIVITIES)}")
-    return pooled
+def _means(scored: ScoredFrames, known: Metrics) -> dict[str, float]:
+    """The means over all frames, or all pairs of neighbours, of the metrics that are not `known` yet."""
+    owner = np.repeat(np.arange(len(scored.sequences)), np.diff(scored.bounds))
+    neighbours = (np.diff(scored.frames) == 1) & (np.diff(owner) == 0)
+    means = {}
+    for metric in frame_metrics():
+        if metric.name not in known:
+            errors = metric.errors(scored.predicted, scored.target)
+            means[metric.name] = float(mean(errors[neighbours] if metric.of_pairs else errors))
+    return means

@@ -9,7 +9,8 @@ import numpy as np
 from scipy.io import savemat
 
 from glagcn.errors import UserError
-from glagcn.evaluation.mpi_inf_3dhp import GROUPS, JOINTS, Table, Tables
+from glagcn.evaluation.metrics import MPJPE, PCK
+from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, JOINTS, OfficialTables, Table, official_metrics
 from glagcn.files import write_atomically
 
 SEQUENCE_CSV = "mpii_3dhp_evaluation_sequencewise.csv"
@@ -18,7 +19,7 @@ INFERENCE_MAT = "inference_data.mat"
 CSV_COLUMNS = 1 + len(JOINTS) + 1
 
 
-def write_official_csv(tables: Tables, folder: str | os.PathLike[str]) -> list[Path]:
+def write_official_csv(tables: OfficialTables, folder: str | os.PathLike[str]) -> list[Path]:
     """Writes `metrics.official_3dhp`'s tables as the files that the official MATLAB script writes; returns their paths.
 
     Without activities there is no activity file; one of an earlier evaluation is removed, for it would pass for a
@@ -59,42 +60,42 @@ def csv_number(value: float) -> str:
     return "NaN" if np.isnan(value) else f"{value:.15g}"
 
 
-def format_tables(tables: Tables) -> str:
+def format_tables(tables: OfficialTables) -> str:
     """The tables as text: totals and PCK per joint group of every row, then the MPJPE of every joint."""
     blocks = [_format_rows(kind, tables[kind]) for kind in tables]
     if "activitywise" in tables:
-        overall = tables["activitywise"]["MPJPE"]["All"]
+        overall = tables["activitywise"][MPJPE.title]["All"]
         blocks.append(_format_joints({joint: overall[joint] for joint in JOINTS}))
     else:
         blocks.append("note: the data has no activities, so there is no activity table")
     return "\n\n".join(blocks)
 
 
-def format_scores(figures: Mapping[str, Any]) -> str:
+def format_scores(metrics: Mapping[str, Any]) -> str:
     """The named protocols and the scenes of an evaluation as text, a line each."""
-    lines = [f"{'protocol or scene':22}{'MPJPE':>8}{'PCK':>8}{'AUC':>8}"]
-    for name, scores in (figures["protocols"] | figures["scenes"]).items():
-        lines.append(f"{name:22}{scores['mpjpe_mm']:8.2f}{scores['pck']:8.2f}{scores['auc']:8.2f}")
+    columns = official_metrics()
+    lines = [f"{'protocol or scene':22}" + "".join(f"{metric.title:>8}" for metric in columns)]
+    for name, scores in (metrics["protocols"] | metrics["scenes"]).items():
+        lines.append(f"{name:22}" + "".join(f"{scores[metric.name]:8.2f}" for metric in columns))
     return "\n".join(lines)
 
 
 def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:
-    """One file: MATLAB's own column names, then a block each of MPJPE, PCK and AUC, every line with 19 columns."""
+    """One file: MATLAB's own column names, then a block for each metric, every line with 19 columns."""
     lines = [[f"{column_name}{number}" for number in range(1, CSV_COLUMNS + 1)]]
-    for metric, corner in (("MPJPE", ""), ("PCK", "PCK"), ("AUC", "AUC")):
-        table = tables[metric]
-        lines.append([corner, *next(iter(table.values()))])
+    for title, table in tables.items():
+        lines.append(["" if title == MPJPE.title else title, *next(iter(table.values()))])
         lines.extend([name, *(csv_number(value) for value in row.values())] for name, row in table.items())
     text = "".join(",".join(line + [""] * (CSV_COLUMNS - len(line))) + "\n" for line in lines)
     return write_atomically(path, lambda file: file.write(text.encode("ascii")))
 
 
 def _format_rows(kind: str, tables: dict[str, Table]) -> str:
-    header = f"{kind:<20}{'MPJPE':>8}{'PCK':>8}{'AUC':>8}  | PCK" + "".join(f"{group:>7}" for group in GROUPS)
+    header = f"{kind:<20}" + "".join(f"{title:>8}" for title in tables) + "  | PCK"
+    header += "".join(f"{group:>7}" for group in GROUPS)
     lines = [header, "-" * len(header)]
-    for name, mpjpe in tables["MPJPE"].items():
-        pck, auc = tables["PCK"][name], tables["AUC"][name]
-        totals = f"{mpjpe['Average']:8.2f}{pck['Total']:8.2f}{auc['Total']:8.2f}"
+    for name, pck in tables[PCK.title].items():
+        totals = "".join(f"{list(table[name].values())[-1]:8.2f}" for table in tables.values())  # Average or Total
         lines.append(f"{name:<20}{totals}  |    " + "".join(f"{pck[group]:7.1f}" for group in GROUPS))
     return "\n".join(lines)
 

@@ -37,7 +37,7 @@ def predict_frames(
     """Predicted poses [n,V,3] mm of the windows centred on `frames`: on every rank, for any world size.
 
     flip        average each prediction with the un-mirrored prediction of the mirrored window.
-    zero_root   set the root to zero, where targets have it; else it stays as predicted.  A matter of the suite.
+    zero_root   set the root to zero, where targets have it; else it stays as predicted, as the benchmark says.
     batch_size  frames predicted at a time; None: as many as suit the device.
     """
     batch_size = batch_size or _frames_at_once(model, store, flip)

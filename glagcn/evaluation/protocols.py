@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.evaluation.metrics import auc, mean, pck
-from glagcn.evaluation.mpi_inf_3dhp import GROUPS, SCORED_JOINTS, sequence_errors
+from glagcn.evaluation.metrics import MPJPE, joint_metrics, mean
+from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, SCORED_JOINTS, sequence_errors
 
 Scores = dict[str, float]
 
@@ -37,15 +37,15 @@ def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) 
     """
     errors = sequence_errors(predicted, target)
     pooled = np.concatenate(errors)
-    named = {f"official-{annotation}" if annotation else "official": score(pooled)}
+    named = {f"official-{annotation}" if annotation else "official": joint_scores(pooled)}
     if len(errors) == 6:
-        sequences = [score(frames) for frames in errors]
+        sequences = [joint_scores(frames) for frames in errors]
         if annotation == "univ":
             named["pstmo-2929"] = weighted(sequences, PSTMO_WEIGHTS)
         named["mean-of-6"] = weighted(sequences, [1] * 6)
         named["hdformer"] = weighted([_score_groups(frames) for frames in errors], [1] * 6)
     if annotation == "annot3":
-        named["mmpose17"] = score(pooled, range(pooled.shape[1]))
+        named["mmpose17"] = joint_scores(pooled, range(pooled.shape[1]))
     return named
 
 
@@ -54,20 +54,22 @@ def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]
     errors = sequence_errors(predicted, target)
     if len(errors) != 6:
         return {}
-    return {name: score(np.concatenate([errors[number - 1] for number in pair])) for name, pair in SCENES.items()}
+    return {
+        name: joint_scores(np.concatenate([errors[number - 1] for number in pair])) for name, pair in SCENES.items()
+    }
 
 
-def score(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:
+def joint_scores(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:
     """MPJPE over all of the joints of [n,17] errors in mm; PCK and AUC over `joints`."""
     scored = errors[:, list(joints)]
-    return {"mpjpe_mm": float(mean(errors)), "pck": pck(scored), "auc": auc(scored)}
+    return {MPJPE.name: float(mean(errors))} | {metric.name: metric.share(scored) for metric in joint_metrics()}
 
 
 def weighted(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
-    """The weighted mean of every figure."""
+    """The weighted mean of every metric."""
     return {name: float(np.average([entry[name] for entry in scores], weights=weights)) for name in scores[0]}
 
 
 def _score_groups(errors: np.ndarray) -> Scores:
-    groups = [score(errors, joints) for joints in GROUPS.values()]
+    groups = [joint_scores(errors, joints) for joints in GROUPS.values()]
     return weighted(groups, [1] * len(groups))

@@ -1,4 +1,4 @@
-"""The files and the line of text that an evaluation leaves."""
+"""The files that an evaluation leaves."""
 
 import json
 from pathlib import Path
@@ -10,17 +10,16 @@ from glagcn.config.config import Config
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmark import Evaluation
-from glagcn.evaluation.benchmarks import suite_of_figures
 from glagcn.files import write_text
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
-    """Write result.json and the files of the suite; -> the content of result.json.
+    """Write result.json and the files of the benchmark.  Returns the content of result.json.
 
     about  what else result.json says: the checkpoint, the data, warnings.
     """
-    evaluation.suite.write(evaluation, folder)
-    result = _without_nan(evaluation.figures | about)
+    evaluation.benchmark.write(evaluation, folder)
+    result = _without_nan(evaluation.metrics | about)
     text = json.dumps(result, indent=2, allow_nan=False) + "\n"
     write_text(folder / "result.json", text)
     return result
@@ -47,8 +46,3 @@ def _without_nan(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and np.isnan(value) else value
-
-
-def headline(figures: dict[str, Any]) -> str:
-    """One line for the log, of figures from memory or from result.json: the figures and the protocol they follow."""
-    return suite_of_figures(figures).headline(figures)

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from glagcn.data.cache.reader import Cache, Split
+from glagcn.data.datasets import get_dataset
 from glagcn.data.sequence import SequenceInfo
-from glagcn.data.sources.videopose3d.cameras import axes_of, cameras_of
-from glagcn.data.sources.videopose3d.facts import FACTS
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
@@ -56,14 +55,8 @@ def cached_subject(cache: Cache, subject: str | None, action: str | None, camera
         target=target - target[:, root, None],
         image_size=(info.width, info.height),
         fps=float(info.fps),
-        rotation=_rotation(cache.dataset, info),
+        rotation=get_dataset(cache.dataset).camera_rotation(info),
     )
-
-
-def _rotation(dataset: str, info: SequenceInfo) -> np.ndarray | None:
-    """Camera to world, where the data set has calibrated cameras."""
-    cameras = cameras_of(dataset, info.subject) if dataset in FACTS else ()
-    return axes_of(cameras[info.camera]) if cameras else None
 
 
 def _choose(

@@ -5,19 +5,27 @@ from pathlib import Path
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from glagcn.evaluation.metrics import MPJPE, frame_metrics
 from glagcn.files import write_atomically
 from glagcn.runs.records import read_records
 
 FILE_NAME = "training_curves.png"
-CURVES = {
+TRAINING = {
     ("train_epoch", "mpjpe_mm"): "training",
     ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
-    ("validation", "mpjpe_mm"): "validation",
-    ("validation", "p_mpjpe_mm"): "validation, aligned (P-MPJPE)",
-    ("test", "mpjpe_mm"): "test",
-    ("test", "p_mpjpe_mm"): "test, aligned (P-MPJPE)",
 }
 AXES = {"epoch": "epoch", "windows": "training windows"}
+
+
+def curves() -> dict[tuple[str, str], str]:
+    """{(kind, name) of records: label} of the curves, in the order of the legend."""
+    drawn = [metric for metric in frame_metrics() if metric.drawn]
+    evaluated = {
+        (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
+        for kind in ("validation", "test")
+        for metric in drawn
+    }
+    return TRAINING | evaluated
 
 
 def draw_training_curves(records: Path, target: Path, against: str = "epoch") -> None:
@@ -30,7 +38,7 @@ def draw_training_curves(records: Path, target: Path, against: str = "epoch") ->
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    for (kind, name), label in CURVES.items():
+    for (kind, name), label in curves().items():
         points = [(line[against], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
         if points:
             axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=label)

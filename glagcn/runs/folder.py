@@ -6,7 +6,7 @@ metrics.jsonl   one line per log interval and per evaluation
 tensorboard/    the same, as curves; training_curves.png, training and evaluation errors
 last.pt best.pt checkpoints; last.pt.1, the last.pt before; epoch_<number>.pt with --checkpoint_frequency
 stopped.json    after a stop that was asked for, until the run goes on
-result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
+result.json     the evaluation of best.pt at the end, with the files of its benchmark beside it: CSV tables, for 3DHP
                 inference_data.mat
 lock            while a process trains here (runlock.py), or left by one that was killed
 """

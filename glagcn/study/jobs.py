@@ -8,9 +8,9 @@ from typing import Any
 from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
-from glagcn.data.dataset import fingerprint_now
 from glagcn.errors import UserError
 from glagcn.files import write_text
+from glagcn.open_data import fingerprint_now
 from glagcn.runs.folder import RunFolder
 from glagcn.study.file import Configuration, Study
 

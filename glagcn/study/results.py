@@ -15,7 +15,7 @@ NEAR = 0.03  # evaluations come after whole batches: "after as many windows" mea
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class EvaluationPoint:
     """One evaluation during training: after how many windows and seconds of training, on what, and the error in mm."""
 
     windows: int
@@ -34,7 +34,7 @@ class Run:
 
     configuration: str
     seed: int
-    evaluations: tuple[Evaluation, ...]
+    evaluations: tuple[EvaluationPoint, ...]
     test_mm: float
 
     @property
@@ -43,11 +43,11 @@ class Run:
         return "validation" if any(point.split == "validation" for point in self.evaluations) else "test"
 
     @property
-    def curve(self) -> list[Evaluation]:
+    def curve(self) -> list[EvaluationPoint]:
         """The evaluations on that split."""
         return [point for point in self.evaluations if point.split == self.split]
 
-    def at(self, windows: int) -> Evaluation | None:
+    def at(self, windows: int) -> EvaluationPoint | None:
         """The evaluation of the curve after about as many windows; None where there is none."""
         nearest = min(self.curve, key=lambda point: abs(point.windows - windows))
         return nearest if abs(nearest.windows - windows) <= NEAR * windows else None
@@ -93,14 +93,14 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
     return Run(configuration, seed, evaluations, test_mm)
 
 
-def _evaluation(records: Path, line: dict[str, Any]) -> Evaluation:
+def _evaluation(records: Path, line: dict[str, Any]) -> EvaluationPoint:
     lacking = [name for name in ("windows", "seconds", "mpjpe_mm") if line.get(name) is None]
     if lacking:
         raise UserError(
             f"{records}: an evaluation does not say {', '.join(lacking)}, as runs of earlier versions do not; "
             f"remove {records.parent} to run it again"
         )
-    return Evaluation(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"])
+    return EvaluationPoint(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"])
 
 
 def common_budgets(runs: list[Run]) -> list[int]:

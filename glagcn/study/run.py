@@ -7,10 +7,10 @@ from pathlib import Path
 
 import torch
 
-from glagcn.data.dataset import prepare_cache
 from glagcn.distributed import launcher
 from glagcn.errors import UserError
 from glagcn.files import make_folder, write_text
+from glagcn.open_data import prepare_cache
 from glagcn.runs.folder import NOT_HERE
 from glagcn.runs.lock import ELSEWHERE
 from glagcn.study.file import Study, read_study

@@ -20,6 +20,7 @@ from glagcn.data.windows.plan import EpochPlan, select_centers, windows_in_epoch
 from glagcn.data.windows.store import FrameStore, fits_device, mean_pose
 from glagcn.data.windows.streamed_store import StreamedStore
 from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
 from glagcn.model.initialisation import init_published, init_tuned
 from glagcn.model.network import LiftingNetwork
@@ -108,6 +109,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
     make_store = partial(
         FrameStore, skeleton=skeleton, num_frames=config.model.frames, device=ranks.device, causal=config.model.causal
     )
+    benchmark = benchmark_of(cache.dataset)
     make_plan = BlockPlan if selection.streamed else EpochPlan
     with ranks.agree():  # finding the cameras of other views may fail on the data
         test = EvaluationSet(
@@ -115,6 +117,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
             selection.test,
             make_store(selection.test),
             scored_frames(selection.test, config.selection.test_frames),
+            benchmark,
         )
         plan = make_plan(
             selection.centers, optim.batch_size or 0, data.flip, optim.seed, data.distort_targets, change.draws
@@ -131,7 +134,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
                 # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
                 held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
                 store = make_store(held_out)
-            validation = EvaluationSet("validation", held_out, store, watched)
+            validation = EvaluationSet("validation", held_out, store, watched, benchmark)
     return RunData(cache, plan, train, selection.train, test, validation)
 
 

@@ -93,7 +93,7 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     assert again.code == 0
     assert "preparing" not in again.out
     assert (release / "3dhp_gt_univ.h5").stat().st_mtime_ns == stamp
-    assert result(tmp_path / "runs/second")["mpjpe_mm"] == found["mpjpe_mm"]  # the same seed, the same figures
+    assert result(tmp_path / "runs/second")["mpjpe_mm"] == found["mpjpe_mm"]  # the same seed, the same metrics
 
 
 def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train, tmp_path, monkeypatch):

@@ -39,7 +39,7 @@ def results(folder):
     return json.loads((folder / "result.json").read_text())
 
 
-def test_the_figures_are_those_of_the_poses(start, files, tmp_path):
+def test_the_metrics_are_those_of_the_poses(start, files, tmp_path):
     """Against predictions sequence by sequence through the public API, grouped by hand."""
     ended = start(f"-tta -d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
     assert ended.code == 0, ended.err

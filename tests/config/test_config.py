@@ -9,7 +9,7 @@ import pytest
 
 from glagcn.config.config import GROUPS
 from glagcn.config.options import flag_of, options_of
-from glagcn.config.presets import DEBUG_CAPS, PRESETS, RECIPE_PRESETS
+from glagcn.config.presets import DEBUG_CAPS, RECIPES
 from glagcn.config.published_flags import ALIASES, REFUSED, SWITCHES
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import (
@@ -21,6 +21,7 @@ from glagcn.config.resolve import (
     to_dict,
     training_differences,
 )
+from glagcn.data.datasets import DATASETS
 from glagcn.errors import UserError
 
 REPOSITORY = Path(__file__).parents[2]
@@ -106,11 +107,11 @@ def test_architecture_sets_the_frames():
         ("--dataset demo --subset 0", "--subset 0.0: must be"),
         ("--dataset demo --channel 2", "--channel 2: must be at least 4"),
         ("--dataset demo --max_steps 0", "--max_steps 0: must be"),
-        ("--dataset demo --annotation univ", "--annotation univ is for --dataset 3dhp"),
+        ("--dataset demo --annotation univ", "--annotation univ: --dataset demo has one kind of 3D only"),
         ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
         ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
         ("--schedule steps", "--schedule steps needs --lr_decay"),
-        ("-d demo -k cpn_ft_h36m_dbb", "--keypoints cpn_ft_h36m_dbb: --dataset demo has ground-truth 2D only"),
+        ("-d demo -k cpn_ft_h36m_dbb", "--keypoints cpn_ft_h36m_dbb: --dataset demo has no such 2D; expected gt"),
         ("-k ../gt", "invalid --keypoints ../gt"),
         ("-tt", "-tt is not a flag; did you mean -tta?"),
         ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
@@ -241,8 +242,9 @@ def test_configuration_survives_json():
 
 def test_every_option_has_help_and_presets_name_options():
     names = set(all_keys())
+    own = [part for dataset in DATASETS.values() for part in (dataset.presets, *dataset.recipes.values())]
     assert all(option.metadata["help"] for _, option in options_of(*GROUPS.values()))
-    assert all(set(preset) <= names for preset in [*PRESETS.values(), *RECIPE_PRESETS.values(), DEBUG_CAPS])
+    assert all(set(preset) <= names for preset in [*own, *RECIPES.values(), DEBUG_CAPS])
     assert set(ALIASES) | set(SWITCHES) <= names
 
 

@@ -6,7 +6,8 @@ import tiny_3dhp
 import tiny_videopose3d
 
 from glagcn.data.cache.reader import open_cache
-from glagcn.data.prepare import prepare_3dhp, prepare_videopose3d
+from glagcn.data.dataset import PrepareFlags
+from glagcn.data.prepare import prepare
 from glagcn.data.selection import check_selection, select
 from glagcn.errors import UserError
 
@@ -18,13 +19,13 @@ ARRAYS = ("pixels", "millimetres", "valid")
 @pytest.fixture(scope="module")
 def h36m(tmp_path_factory):
     root = tiny_videopose3d.write_h36m(tmp_path_factory.mktemp("h36m"), ("gt",), frames=11, actions=ACTIONS)
-    return open_cache(prepare_videopose3d("h36m", root, say=lambda text: None))
+    return open_cache(prepare("h36m", PrepareFlags(npz=root), say=lambda text: None)[0])
 
 
 @pytest.fixture(scope="module")
 def mpi(tmp_path_factory):
     root = tiny_3dhp.write_release(tmp_path_factory.mktemp("3dhp"), 7)
-    return open_cache(prepare_3dhp(raw=root, cameras=(0, 2), say=lambda text: None))
+    return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2)), say=lambda text: None)[0])
 
 
 def frames_of(split, row):
@@ -159,7 +160,7 @@ def test_an_action_of_others_leaves_nothing(tmp_path):
     content = tiny_videopose3d.h36m_content(("gt",), frames=3)
     del content["3d"]["S9"]["Directions 1"]
     root = tiny_videopose3d.save(tmp_path, "h36m", content)
-    cache = open_cache(prepare_videopose3d("h36m", root, say=lambda text: None))
+    cache = open_cache(prepare("h36m", PrepareFlags(npz=root), say=lambda text: None)[0])
     with pytest.raises(UserError, match=r"--actions Dir: nothing is left of test; its subjects \(S9\) have Walking"):
         select(cache, None, ("S9",), ("Dir",))
     check_selection(cache.train.sequences, cache.test.sequences, None, ("S9",), ("Walk",))

@@ -10,15 +10,17 @@ from glagcn.data.sequence import SequenceInfo
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames, summarise
 from glagcn.evaluation.predict import predict_frames
-from glagcn.evaluation.results import headline, write_results
+from glagcn.evaluation.results import write_results
 from glagcn.model.network import LiftingNetwork, Prediction
 from glagcn.skeleton import get_skeleton
 from tests.splits import make_split
 
 SKELETON = get_skeleton("mpi3dhp17")
 ROOT = SKELETON.root
+BENCHMARK = benchmark_of("demo")
 
 
 @pytest.fixture(scope="module")
@@ -70,19 +72,19 @@ def test_no_valid_frame_is_refused():
         scored_frames(make_cache([3], valid=[0, 0, 0]).test)
 
 
-# ---------------------------------------------------------------- figures
+# ---------------------------------------------------------------- metrics
 
 
-def test_a_known_error_gives_known_figures():
+def test_a_known_error_gives_known_metrics():
     cache = make_cache([4, 3])
     frames = scored_frames(cache.test)
     predicted = true_poses(cache, frames)
     predicted[:, 3] += (30, 40, 0)  # 50 mm in one of 17 joints
-    figures = summarise(cache.test, SKELETON, cache.annotation, frames, predicted).figures
-    assert figures["mpjpe_mm"] == pytest.approx(50 / 17)
-    assert figures["pck"] == pytest.approx(100)
-    assert figures["frames"] == 7
-    assert figures["sequences"] == {"TS1": {"frames": 4}, "TS2": {"frames": 3}}
+    metrics = summarise(BENCHMARK, cache.test, SKELETON, cache.annotation, frames, predicted).metrics
+    assert metrics["mpjpe_mm"] == pytest.approx(50 / 17)
+    assert metrics["pck"] == pytest.approx(100)
+    assert metrics["frames"] == 7
+    assert metrics["sequences"] == {"TS1": {"frames": 4}, "TS2": {"frames": 3}}
 
 
 def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
@@ -94,16 +96,16 @@ def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
     predicted = true_poses(cache, frames)
     moving = np.arange(17) != ROOT
     predicted[:, moving, 0] += offset[:, None]
-    figures = summarise(cache.test, SKELETON, cache.annotation, frames, predicted).figures
+    metrics = summarise(BENCHMARK, cache.test, SKELETON, cache.annotation, frames, predicted).metrics
     pairs = [3, 3, 3, 12, 12]  # 0-1, 3-4, 4-5, 6-7, 7-8; not 1-3, not 5-6
-    assert figures["velocity_mm"] == pytest.approx(np.mean(pairs) * 16 / 17)
+    assert metrics["velocity_mm"] == pytest.approx(np.mean(pairs) * 16 / 17)
 
 
 def test_without_neighbours_there_is_no_velocity(tmp_path):
     cache = make_cache([6], valid=[1, 0, 1, 0, 1, 0])
     frames = scored_frames(cache.test)
-    evaluation = summarise(cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
-    assert np.isnan(evaluation.figures["velocity_mm"])
+    evaluation = summarise(BENCHMARK, cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
+    assert np.isnan(evaluation.metrics["velocity_mm"])
     write_results(evaluation, tmp_path, {})
     text = (tmp_path / "result.json").read_text()
     assert json.loads(text, parse_constant=pytest.fail)["velocity_mm"] is None
@@ -112,7 +114,7 @@ def test_without_neighbours_there_is_no_velocity(tmp_path):
 def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
     cache = make_cache([3, 3, 3], valid=[1, 1, 1, 0, 0, 0, 1, 1, 1], activity=[1] * 9)
     frames = scored_frames(cache.test)
-    evaluation = summarise(cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
+    evaluation = summarise(BENCHMARK, cache.test, SKELETON, cache.annotation, frames, true_poses(cache, frames))
     assert [len(poses) for poses in evaluation.predicted] == [3, 0, 3]
     assert list(evaluation.tables["sequencewise"]["MPJPE"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
     assert evaluation.scalars["mpjpe_mm"] == 0
@@ -123,9 +125,9 @@ def test_the_protocol_is_named_by_the_annotation():
     cache = make_cache([2, 2])
     frames = scored_frames(cache.test)
     for annotation, name in (("", "official"), ("univ", "official-univ"), ("annot3", "official-annot3")):
-        figures = summarise(cache.test, SKELETON, annotation, frames, true_poses(cache, frames)).figures
-        assert figures["protocol"] == name
-        assert f"({name}, 4 frames: MPJPE over 17 joints, PCK and AUC over 14)" in headline(figures)
+        metrics = summarise(BENCHMARK, cache.test, SKELETON, annotation, frames, true_poses(cache, frames)).metrics
+        assert metrics["protocol"] == name
+        assert f"({name}, 4 frames: MPJPE over 17 joints, PCK and AUC over 14)" in BENCHMARK.headline(metrics)
 
 
 # ---------------------------------------------------------------- predictions
@@ -203,17 +205,18 @@ def test_the_root_stays_as_predicted_where_it_is_to_count(ranks):
     assert (kept[:, ROOT, :2] != 0).all()
 
 
-def test_the_skeleton_decides_whether_the_predicted_root_counts(ranks):
-    for name, counts in (("mpi3dhp17", False), ("h36m17", True), ("humaneva15", True)):
+def test_the_benchmark_decides_whether_the_predicted_root_counts(ranks):
+    for name, dataset, counts in (
+        ("mpi3dhp17", "3dhp", False), ("h36m17", "h36m", True), ("humaneva15", "humaneva15", True),
+    ):  # fmt: skip
         skeleton = get_skeleton(name)
         split = make_split({"S9/Posing/cam0": 4}, name)
         store = FrameStore(split, skeleton, 3, ranks.device)
-        evaluation = evaluate(
-            Echo(), EvaluationSet("test", split, store, np.arange(4)), ranks, annotation="", flip=False
-        )
+        data = EvaluationSet("test", split, store, np.arange(4), benchmark_of(dataset))
+        evaluation = evaluate(Echo(), data, ranks, annotation="", flip=False)
         assert (evaluation.predicted[0][:, skeleton.root] != 0).any() == counts
         assert (evaluation.target[0][:, skeleton.root] == 0).all()
-        assert evaluation.figures["root"] == evaluation.suite.root == ("as predicted" if counts else "zero")
+        assert evaluation.metrics["root"] == evaluation.benchmark.root == ("as predicted" if counts else "zero")
 
 
 def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
@@ -248,9 +251,9 @@ def test_it_agrees_with_predict_on_the_same_pixels(ranks, flip):
     np.testing.assert_allclose(ours, predict(model, cache.test.pixels, (1000, 1000), flip=flip), atol=1e-2)
 
 
-def test_evaluation_on_rank_0_has_poses_and_figures(ranks):
+def test_evaluation_on_rank_0_has_poses_and_metrics(ranks):
     cache = make_cache([3, 3])
-    data = EvaluationSet("test", cache.test, store_of(cache, ranks), np.arange(6))
+    data = EvaluationSet("test", cache.test, store_of(cache, ranks), np.arange(6), BENCHMARK)
     evaluation = evaluate(Echo(), data, ranks, annotation="", flip=True)
     assert evaluation.names == ["TS1", "TS2"]
     assert evaluation.activity is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glagcn import metrics
-from glagcn.evaluation.mpi_inf_3dhp import GROUPS
+from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS
 from glagcn.evaluation.protocols import PSTMO_WEIGHTS, protocols, scenes, weighted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -44,7 +44,7 @@ CURRENT = (603, 540, 506, 558, 276, 392)
     ],
 )
 def test_published_numbers_follow_from_their_weights(sequences, weights, expected):
-    scores = [dict(zip(sequences, figures, strict=True)) for figures in zip(*sequences.values(), strict=True)]
+    scores = [dict(zip(sequences, values, strict=True)) for values in zip(*sequences.values(), strict=True)]
     found = weighted(scores, weights)
     assert tuple(round(found[name], 4) for name in ("pck", "auc", "mpjpe_mm")) == expected
 
@@ -55,11 +55,11 @@ def test_protocols_against_the_official_tables(golden_input):
     named = protocols(predicted, target, "univ")
     assert list(named) == ["official-univ", "pstmo-2929", "mean-of-6", "hdformer"]
     columns = {"mpjpe_mm": ("MPJPE", "Average"), "pck": ("PCK", "Total"), "auc": ("AUC", "Total")}
-    for figure, (metric, column) in columns.items():
+    for name, (metric, column) in columns.items():
         sequences = [row[column] for row in tables["sequencewise"][metric].values()]
-        assert named["official-univ"][figure] == pytest.approx(tables["activitywise"][metric]["All"][column], rel=1e-13)
-        assert named["mean-of-6"][figure] == pytest.approx(np.mean(sequences), rel=1e-13)
-        assert named["pstmo-2929"][figure] == pytest.approx(np.average(sequences, weights=PSTMO_WEIGHTS), rel=1e-13)
+        assert named["official-univ"][name] == pytest.approx(tables["activitywise"][metric]["All"][column], rel=1e-13)
+        assert named["mean-of-6"][name] == pytest.approx(np.mean(sequences), rel=1e-13)
+        assert named["pstmo-2929"][name] == pytest.approx(np.average(sequences, weights=PSTMO_WEIGHTS), rel=1e-13)
     groups = [[row[group] for group in GROUPS] for row in tables["sequencewise"]["PCK"].values()]
     assert named["hdformer"]["pck"] == pytest.approx(np.mean(groups), rel=1e-13)
 

@@ -10,6 +10,7 @@ import torch.distributed as dist
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed import launcher
 from glagcn.distributed.ranks import Ranks
+from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames
 from glagcn.evaluation.results import write_results
 from glagcn.model.network import LiftingNetwork
@@ -24,7 +25,7 @@ def main() -> None:
     torch.manual_seed(0)
     model = LiftingNetwork(skeleton, (3, 3), 8, sequence_layers=1)
     store = FrameStore(split, skeleton, model.frames, ranks.device)
-    data = EvaluationSet("test", split, store, scored_frames(split))
+    data = EvaluationSet("test", split, store, scored_frames(split), benchmark_of("h36m"))
     evaluation = evaluate(model, data, ranks, annotation="", flip=True)
     assert (evaluation is not None) == ranks.is_main
     if evaluation:

@@ -36,17 +36,17 @@ def test_the_table_has_all_of_them():
 @pytest.mark.launched
 @pytest.mark.xdist_group("published commands")
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--evaluate" in c and "--render" not in c])
-def test_evaluating_gives_the_same_figures_on_one_process_and_two(folder, command):
-    figures = []
+def test_evaluating_gives_the_same_results_on_one_process_and_two(folder, command):
+    results = []
     for processes in (1, 2):
         ended = start(command, folder, processes, f"--output results{processes}")
         result = json.loads((folder / f"results{processes}/result.json").read_text())
         assert result["processes"] == processes
         assert "mean over actions" in ended.out
         assert ("Validate/S3 " in ended.out) == ("--by-subject" in command)
-        figures.append({key: value for key, value in result.items() if key != "processes"})
-    assert figures[0] == figures[1]
-    assert set(figures[0]["actions"]) == (
+        results.append({key: value for key, value in result.items() if key != "processes"})
+    assert results[0] == results[1]
+    assert set(results[0]["actions"]) == (
         {"Walking", "Jog", "Box"} if "humaneva" in command else {"Directions", "Walking"}
     )
 

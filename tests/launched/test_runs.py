@@ -99,18 +99,18 @@ def test_resumes_on_another_number_of_processes(run, tmp_path):
 
 def test_evaluation_is_the_same_on_any_number_of_processes(run, tmp_path):
     assert run("--max_steps 10 --run r").code == 0
-    figures = []
+    results = []
     for processes in (1, 2, 3):
         done = run(f"--run r --evaluate --output {tmp_path}/{processes}", processes)
         assert done.code == 0, done.err
         assert "TestSeq6" in done.out
-        figures.append(json.loads((tmp_path / str(processes) / "result.json").read_text()))
+        results.append(json.loads((tmp_path / str(processes) / "result.json").read_text()))
         assert (tmp_path / str(processes) / "inference_data.mat").exists()
         assert (tmp_path / str(processes) / "mpii_3dhp_evaluation_sequencewise.csv").exists()
-    for other in figures[1:]:
+    for other in results[1:]:
         for name in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc"):
-            assert other[name] == pytest.approx(figures[0][name], abs=1e-4)
-        assert other["frames"] == figures[0]["frames"]
+            assert other[name] == pytest.approx(results[0][name], abs=1e-4)
+        assert other["frames"] == results[0]["frames"]
 
 
 def test_the_end_is_the_end(run, tmp_path):

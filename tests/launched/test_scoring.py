@@ -1,4 +1,4 @@
-"""An evaluation by action has the same figures on any number of processes."""
+"""An evaluation by action has the same metrics on any number of processes."""
 
 import json
 from pathlib import Path

@@ -32,7 +32,7 @@ def split(names, inputs=17, joints=17) -> Split:
 
 def cache(train=TRAIN, test=TEST, skeleton="h36m17") -> Cache:
     shape = get_skeleton(skeleton).num_input_joints, get_skeleton(skeleton).num_joints
-    return Cache(Path("x.h5"), "x", "gt", "", skeleton, split(train, *shape), split(test, *shape), {}, (), "")
+    return Cache(Path("x.h5"), "demo", "gt", "", skeleton, split(train, *shape), split(test, *shape), {}, (), "")
 
 
 def find(subject, action=None, camera=0, where=None) -> tuple[str, list[str]]:

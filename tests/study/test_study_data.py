@@ -1,4 +1,4 @@
-"""A study's folder and the data of its runs: figures of one data set must not pass for those of another."""
+"""A study's folder and the data of its runs: metrics of one data set must not pass for those of another."""
 
 import shutil
 from pathlib import Path

@@ -9,14 +9,14 @@ import pytest
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
 from glagcn.study.plots import curves_figure, draw_curves
-from glagcn.study.results import Evaluation, Run, common_budgets, mean_curve, read_run, spread
+from glagcn.study.results import EvaluationPoint, Run, common_budgets, mean_curve, read_run, spread
 from glagcn.study.run import _notes
 from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
 
 def run(name, seed, windows, errors, *, rate=100.0, test=50.0):
     points = zip(windows, errors, strict=True)
-    return Run(name, seed, tuple(Evaluation(w, w / rate, "validation", e) for w, e in points), test)
+    return Run(name, seed, tuple(EvaluationPoint(w, w / rate, "validation", e) for w, e in points), test)
 
 
 def write_run(folder, lines, result='{"mpjpe_mm": 48.5}'):
@@ -50,7 +50,9 @@ def runs():
 def test_a_run_is_read(tmp_path):
     lines = [{"kind": "train", "step": 1, "mpjpe_mm": 3}, line("validation", 10, 70.0), line("test", 10, 48.5)]
     found = read_run(write_run(tmp_path / "r", lines), "a", 3)
-    assert found == Run("a", 3, (Evaluation(10, 1.0, "validation", 70.0), Evaluation(10, 1.0, "test", 48.5)), 48.5)
+    assert found == Run(
+        "a", 3, (EvaluationPoint(10, 1.0, "validation", 70.0), EvaluationPoint(10, 1.0, "test", 48.5)), 48.5
+    )
     assert (found.split, [point.mpjpe_mm for point in found.curve]) == ("validation", [70.0])
 
 

@@ -9,10 +9,10 @@ import torch
 
 from glagcn.config.resolve import from_dict, parse_command_line, to_dict
 from glagcn.data.cache.reader import open_cache
-from glagcn.data.dataset import prepare_cache
 from glagcn.data.windows.block_plan import BlockPlan
 from glagcn.data.windows.plan import WindowIds
 from glagcn.distributed.ranks import Ranks
+from glagcn.open_data import prepare_cache
 from glagcn.training.setup import load_data
 from tests.command_line import assert_refused
 

@@ -61,7 +61,7 @@ def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> 
             step()
             _wait(device)
             first = time.perf_counter() - begin
-        found = figures(step, windows, _floor(setting, windows), device, setting.repeats)
+        found = measure_steps(step, windows, _floor(setting, windows), device, setting.repeats)
         entries.append(found | {"seconds_to_first_step": first, "peak_memory_bytes": cuda_peak(device)})
     return entries
 
@@ -83,11 +83,11 @@ def measure_reference(setting: Setting, windows: int, tf32: bool) -> dict[str, A
         _wait(device)
         first = time.perf_counter() - begin
         rounds = min(setting.repeats, REFERENCE_ROUNDS)
-        found = figures(step, windows, _floor(setting, windows), device, rounds, warm_up=0)
+        found = measure_steps(step, windows, _floor(setting, windows), device, rounds, warm_up=0)
         return found | {"seconds_to_first_step": first, "peak_memory_bytes": cuda_peak(device)}
 
 
-def figures(
+def measure_steps(
     step: Work, windows: int, floor: float, device: torch.device, rounds: int, warm_up: int = WARM_UP
 ) -> dict[str, Any]:
     """How fast steps follow each other, how long the host takes for one, and how many kernels it is.

@@ -16,7 +16,7 @@ import numpy as np
 from glagcn.data.cache.reader import ARRAYS, CACHE_VERSION, SPLITS, TABLE, TEXTS
 from glagcn.data.cache.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import Source, SplitName
+from glagcn.data.sources.source import Source, SplitName
 from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton, get_skeleton
 

@@ -41,7 +41,7 @@ class ViewChange:
 
 
 @dataclass(frozen=True)
-class Cameras:
+class SequenceCameras:
     """The pinholes of S sequences, float64: focal [S,2] and centre [S,2] in pixels; scale [S], by which poses must be
     multiplied about their root to project; up [S,3], the mean direction from the root to the joints in the middle of
     the body, in camera coordinates; missed [S], the median distance in pixels of projection and 2D."""
@@ -53,7 +53,7 @@ class Cameras:
     missed: np.ndarray
 
 
-def find_cameras(split: Split, skeleton: Skeleton) -> Cameras:
+def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
     """The camera of every sequence of a split.
 
     Raises UserError where the 2D is of other joints than the 3D, or does not project from it.
@@ -75,7 +75,7 @@ def find_cameras(split: Split, skeleton: Skeleton) -> Cameras:
         directions = (poses - root)[:, middle].mean(axis=1)
         up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
         found.append((focal, centre, scale, up / np.linalg.norm(up), missed))
-    return Cameras(*(np.array(column) for column in zip(*found, strict=True)))
+    return SequenceCameras(*(np.array(column) for column in zip(*found, strict=True)))
 
 
 def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:

@@ -10,7 +10,6 @@ from glagcn.config.config import Config
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation
-from glagcn.evaluation.results import headline
 from glagcn.rendering.figures import skeleton_figure
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
@@ -105,13 +104,13 @@ class Accounts:
         step, log = self._progress.step, self._log
         marks = self.marks() | ({} if scheduled else {"unscheduled": True})
         log.record(name, step, evaluation.scalars, **marks)
-        for kind, values in evaluation.suite.curves(evaluation.figures).items():
+        for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
             log.record(kind, step, values, **marks)
         log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
         log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
         log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
-        log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {headline(evaluation.figures)}{verdict}")
+        log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         log.flush()
 
     def tick(self, rate: float, wait: Callable[[], object]) -> None:

@@ -7,32 +7,15 @@ from itertools import pairwise
 import numpy as np
 
 from glagcn.config.config import Config
+from glagcn.data.dataset import Curve
+from glagcn.data.datasets import get_dataset
 from glagcn.data.windows.store import MM_PER_METRE, mean_pose
 from glagcn.evaluation.benchmark import BLOCK
-from glagcn.evaluation.benchmarks import suite_of
 from glagcn.evaluation.evaluate import EvaluationSet
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
 from glagcn.training.setup import RunData
 
-Curve = tuple[tuple[int, float], ...]  # training windows, and the test error after them as a share of the mean pose's
-
-# 3dhp: CMU motion capture in the layout of MPI-INF-3DHP, 32 channels, 27 frames, "published" with a rate and a batch
-# that suit runs so short (docs/recipe.md).  demo: its preset.
-TABLES: dict[str, dict[str, Curve]] = {
-    "3dhp": {
-        "tuned": (
-            (5_000, 0.410),
-            (12_500, 0.344),
-            (25_000, 0.300),
-            (50_000, 0.277),
-            (100_000, 0.250),
-            (300_000, 0.231),
-        ),
-        "published": ((5_000, 1.928), (12_500, 1.865), (25_000, 1.245), (50_000, 1.022), (100_000, 0.838)),
-    },
-    "demo": {"tuned": ((28_000, 0.192),), "published": ((28_000, 1.248),)},
-}
 SUSPICIOUS = 1.3  # times the table's error
 
 
@@ -73,7 +56,7 @@ def place_of(config: Config, windows: int, error: float, mean_pose_error: float)
     None for data sets without a table, fewer windows than its first row, and runs that began from a checkpoint or were
     capped by --debug or --max_steps.
     """
-    table = TABLES.get(config.data.dataset)
+    table = get_dataset(config.data.dataset).reference
     if not table or config.run.resume or config.run.debug or config.optim.max_steps:
         return None
     if windows < max(curve[0][0] for curve in table.values()):
@@ -90,7 +73,7 @@ def _share_at(curve: Curve, windows: int) -> float:
 
 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
-    """MPJPE in mm, averaged as the suite does, of predicting the mean training pose for every scored frame: what a
+    """MPJPE in mm, averaged as the benchmark does, of predicting the mean training pose for every scored frame: what a
     model must beat clearly.
     """
     split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
@@ -100,4 +83,4 @@ def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
         target = split.millimetres[frames[begin : begin + BLOCK]]
         target -= target[:, skeleton.root, None]
         errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
-    return suite_of(skeleton).mpjpe(np.concatenate(errors), split, frames)
+    return scored.benchmark.mpjpe(np.concatenate(errors), split, frames)

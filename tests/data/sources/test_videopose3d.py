@@ -6,7 +6,8 @@ import tiny_videopose3d
 from tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
 
 from glagcn.data.cache.reader import open_cache
-from glagcn.data.prepare import ensure_cache, prepare_videopose3d
+from glagcn.data.dataset import PrepareFlags
+from glagcn.data.prepare import ensure_cache, prepare
 from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_world
 from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
@@ -38,6 +39,11 @@ def humaneva():
 
 def silent(_):
     pass
+
+
+def prepare_videopose3d(name, npz, keypoints=None, out=None, say=print):
+    """The path of the cache that `glagcn prepare NAME` writes."""
+    return prepare(name, PrepareFlags(npz=npz, keypoints=keypoints), out, say)[0]
 
 
 def read_all(source):
@@ -399,9 +405,7 @@ def test_a_warning_is_said_as_one(change, tmp_path):
 def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
     tiny_videopose3d.write_h36m(tmp_path / "data", frames=3)
     calls = []
-    path = ensure_cache(
-        "h36m", tmp_path / "data", tmp_path / "c", "univ", CPN, silent, lambda *infos: calls.append(infos)
-    )
+    path = ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, silent, lambda *infos: calls.append(infos))
     assert path == tmp_path / "c" / f"h36m_{CPN}.h5"
     cache = open_cache(path)
     assert [tuple(infos) for infos in calls[0]] == [cache.train.sequences, cache.test.sequences]
@@ -446,8 +450,8 @@ def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
 
 
 def test_wrong_arguments(root, tmp_path):
-    with pytest.raises(UserError, match="data set '3dhp': expected one of h36m, humaneva15"):
-        prepare_videopose3d("3dhp", root)
+    with pytest.raises(UserError, match="unknown data set 'h37m'; expected one of h36m, humaneva15"):
+        prepare_videopose3d("h37m", root)
     with pytest.raises(UserError, match="nowhere is no folder"):
         prepare_videopose3d("h36m", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"--out .* is a folder; pass a file name, such as .*h36m_gt\.h5"):
@@ -469,12 +473,12 @@ def test_the_verb(verb, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("h36m --raw {root}", "--raw: for 3dhp only; h36m is read from VideoPose3D's files"),
+        ("h36m --raw {root}", "--raw: not for h36m; expected glagcn prepare h36m --npz DIR [-k NAME] [--out FILE]"),
         (
             "humaneva15 --npz {root} --annotation univ --cameras 0,1",
-            "--annotation, --cameras: for 3dhp only; humaneva15",
+            "--annotation, --cameras: not for humaneva15; expected glagcn prepare humaneva15 --npz DIR",
         ),
-        ("3dhp --npz {root} -k cpn", "--keypoints cpn: 3dhp has one 2D source, gt; others are for h36m and humaneva15"),
+        ("3dhp --npz {root} -k cpn", "--keypoints cpn: --dataset 3dhp has no such 2D; expected gt"),
         ("h36m --npz {root} -k sh", "there is no"),
     ],
 )

@@ -1,11 +1,12 @@
 """The place of a finished run among runs of the recipes."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.training.reporting import baselines
+from glagcn.data.datasets import DATASETS
 from glagcn.training.reporting.baselines import Place, place_of
 
 TABLE = {
@@ -16,7 +17,7 @@ TABLE = {
 
 @pytest.fixture
 def config(monkeypatch):
-    monkeypatch.setitem(baselines.TABLES, "demo", TABLE)
+    monkeypatch.setitem(DATASETS, "demo", replace(DATASETS["demo"], reference=TABLE))
     config, _, _ = parse_command_line(["-d", "demo"])
     return config
 
@@ -70,7 +71,7 @@ def test_the_end_of_a_run_tells_its_place(train, config, demo_root, tmp_path):
 
 
 def test_every_table_is_in_order():
-    for curves in baselines.TABLES.values():
+    for curves in (dataset.reference for dataset in DATASETS.values() if dataset.reference):
         assert set(curves) == {"tuned", "published"}
         for curve in curves.values():
             windows = [row[0] for row in curve]

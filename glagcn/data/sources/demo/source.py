@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.demo.motion import FPS, draw_motion, draw_person
+from glagcn.data.sources.source import SplitName
 
 TRAIN_PEOPLE = 8
 TRAIN_SEQUENCES = 2  # of each person
@@ -25,7 +25,7 @@ _SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
-class Camera:
+class Pinhole:
     """A pinhole without distortion.
 
     rotation [3,3] and translation [3], metres: world to camera (x right, y down, z forward).
@@ -90,7 +90,7 @@ class DemoSource:
         body = draw_person(self._rng(split, _PERSON, person))
         return draw_motion(self._rng(split, _MOTION, number), body, number, frames)
 
-    def _train_cameras(self) -> list[Camera]:
+    def _train_cameras(self) -> list[Pinhole]:
         """Around the people, each at another height."""
         heights = np.linspace(0.7, 2.2, TRAIN_CAMERAS)
         azimuths = np.arange(TRAIN_CAMERAS) * 2 * np.pi / TRAIN_CAMERAS
@@ -99,7 +99,7 @@ class DemoSource:
             for number, (azimuth, height) in enumerate(zip(azimuths, heights, strict=True))
         ]
 
-    def _test_camera(self, number: int) -> Camera:
+    def _test_camera(self, number: int) -> Pinhole:
         rng = self._rng("test", _CAMERA, number)
         # As in MPI-INF-3DHP, the last two sequences have another image format.
         size = (2048, 2048) if number < 4 else (1920, 1080)
@@ -119,12 +119,12 @@ def _takes() -> list[tuple[int, int]]:
     return [(person, take) for person in range(TRAIN_PEOPLE) for take in range(TRAIN_SEQUENCES)]
 
 
-def _info(name: str, subject: str, number: int, length: int, camera: Camera) -> SequenceInfo:
+def _info(name: str, subject: str, number: int, length: int, camera: Pinhole) -> SequenceInfo:
     return SequenceInfo(name, subject, number, length, FPS, camera.width, camera.height)
 
 
 def _film(
-    info: SequenceInfo, camera: Camera, world: np.ndarray, valid: np.ndarray, activity: np.ndarray | None
+    info: SequenceInfo, camera: Pinhole, world: np.ndarray, valid: np.ndarray, activity: np.ndarray | None
 ) -> Sequence:
     pixels, millimetres = camera.view(world)
     return Sequence(info, pixels.astype(np.float32), millimetres.astype(np.float32), valid, activity)
@@ -132,7 +132,7 @@ def _film(
 
 def _draw_camera(
     rng: np.random.Generator, azimuth: float, height: float, size: tuple[int, int] = (2048, 2048)
-) -> Camera:
+) -> Pinhole:
     """A camera at `height` (metres) that looks at the middle of the scene, with about the lens of MPI-INF-3DHP."""
     width, height_px = size
     square = width == height_px
@@ -146,4 +146,4 @@ def _draw_camera(
     rotation = np.stack([right, np.cross(forward, right), forward])
     focal = (1500.0 if square else 1684.0) * rng.uniform(0.99, 1.01, size=2)
     centre = np.array(size) / 2 + rng.uniform(-20, 20, size=2)
-    return Camera(rotation, -rotation @ position, focal, centre, width, height_px)
+    return Pinhole(rotation, -rotation @ position, focal, centre, width, height_px)

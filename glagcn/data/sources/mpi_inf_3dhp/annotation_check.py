@@ -38,7 +38,7 @@ def judge_annotation(pixels: np.ndarray, millimetres: np.ndarray) -> tuple[str |
     return ("annot3" if error < EXACT_PX else "univ"), error
 
 
-def contradiction(name: str, annotation: str, pixels: np.ndarray, millimetres: np.ndarray) -> str | None:
+def annotation_warning(name: str, annotation: str, pixels: np.ndarray, millimetres: np.ndarray) -> str | None:
     """A warning when the poses of sequence `name` look like the annotation that was not assumed, else None."""
     judged, error = judge_annotation(pixels, millimetres)
     if judged is None or judged == annotation:

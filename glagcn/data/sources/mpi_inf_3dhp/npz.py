@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.checks import as_frames, as_valid, check_poses, judged_frames, unscored_note
-from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import annotation_warning
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     TEST_FPS,
     TEST_IMAGE_SIZES,
@@ -20,6 +19,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
 )
 from glagcn.data.sources.provenance import file_record
 from glagcn.data.sources.safe_pickle import load_object
+from glagcn.data.sources.source import SplitName
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
@@ -142,7 +142,7 @@ class NpzPair:
         check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root, valid)
         if info.name in ("TS5", "TS6"):
             judged = judged_frames(valid)
-            self._note(contradiction(info.name, self.annotation, pixels[judged], millimetres[judged]))
+            self._note(annotation_warning(info.name, self.annotation, pixels[judged], millimetres[judged]))
         self._note(unscored_note(info.name, millimetres))
         return Sequence(info, pixels[: info.length], millimetres[: info.length], valid[: info.length])
 

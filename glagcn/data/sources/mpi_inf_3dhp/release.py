@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.checks import (
     as_activity,
     as_frames,
@@ -17,7 +16,7 @@ from glagcn.data.sources.checks import (
     unscored_note,
 )
 from glagcn.data.sources.mpi_inf_3dhp import matlab
-from glagcn.data.sources.mpi_inf_3dhp.annotation_check import contradiction
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import annotation_warning
 from glagcn.data.sources.mpi_inf_3dhp.calibration import image_sizes
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     ANNOTATION_VARIABLES,
@@ -28,6 +27,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
     TRAIN_SEQUENCES,
 )
 from glagcn.data.sources.provenance import file_record
+from glagcn.data.sources.source import SplitName
 from glagcn.skeleton import get_skeleton
 
 # Beside the root itself, where the official download scripts and manual unpacking put things.
@@ -142,7 +142,7 @@ class RawRelease:
         # The two with a camera of their own, and short: cheap to judge, and telling (their scales differ from 1).
         if name in ("TS5", "TS6"):
             judged = judged_frames(valid)
-            self._note(contradiction(name, self.annotation, pixels[judged], millimetres[judged]))
+            self._note(annotation_warning(name, self.annotation, pixels[judged], millimetres[judged]))
         self._note(unscored_note(name, millimetres))
         return sequence
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from glagcn.data.sources.videopose3d.facts import FACTS
+
 CALIBRATION = Path(__file__).with_name("cameras.json")
 
 
@@ -47,7 +49,7 @@ def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
     """
     calibration = _calibration()[dataset]
     prefix, _, person = subject.rpartition("/")
-    if prefix not in (("Train", "Validate") if dataset == "humaneva15" else ("",)):
+    if prefix not in {name.rpartition("/")[0] for names in FACTS[dataset].subjects.values() for name in names}:
         return ()
     placed = calibration["placed"].get(person, [])
     cameras = []

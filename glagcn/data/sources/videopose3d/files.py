@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources import SplitName
 from glagcn.data.sources.checks import as_frames, check_poses, check_world
 from glagcn.data.sources.provenance import file_record
+from glagcn.data.sources.source import SplitName
 from glagcn.data.sources.videopose3d import reprojection
 from glagcn.data.sources.videopose3d.cameras import Camera, cameras_of, to_camera
-from glagcn.data.sources.videopose3d.facts import FACTS, HUMANEVA_BY_JOINTS, file_names, skeleton_name
+from glagcn.data.sources.videopose3d.facts import FACTS, file_names, skeleton_name
 from glagcn.data.sources.videopose3d.layout import Poses, check_metadata, kind, load_metadata, load_poses
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
@@ -73,12 +73,12 @@ class VideoPose3DFiles:
         if known:
             return known
         joints = load_metadata(self.path_2d)["num_joints"]
-        if not isinstance(joints, int | np.integer) or joints not in HUMANEVA_BY_JOINTS:
+        if not isinstance(joints, int | np.integer) or joints not in self.facts.by_joints:
             raise UserError(
                 f"{self.path_2d}: metadata says num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
                 "Another joint set cannot be read; see docs/data.md."
             )
-        return HUMANEVA_BY_JOINTS[int(joints)]
+        return self.facts.by_joints[int(joints)]
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """See Source.  Loads both files on first use; the notes say what was cut and what was left out."""
@@ -235,7 +235,7 @@ class VideoPose3DFiles:
                     poses = np.concatenate([take.in_camera(number, frames) for take, frames in of_subject])
                     pixels = np.concatenate([take.views[number][frames] for take, frames in of_subject])
                     distances.append((f"{subject} cam{number}", reprojection.distance(camera, poses, pixels)))
-        self._note(reprojection.contradiction(self.keypoints, distances))
+        self._note(reprojection.reprojection_warning(self.keypoints, distances))
 
     def _note(self, note: str | None) -> None:
         if note and note not in self.notes:

@@ -7,13 +7,16 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.sources.safe_pickle import load_object
-from glagcn.data.sources.videopose3d.facts import DATASETS_PAGE, sides_of_input
+from glagcn.data.sources.videopose3d.facts import DATASETS_PAGE
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
 # They become parts of messages and, for known subjects, of "<subject>/<action>/cam<k>", 64 bytes in the cache.
 SUBJECT = re.compile(r"\w[\w/-]{0,31}", re.ASCII)
 ACTION = re.compile(r"\w[\w .()+-]{0,35}", re.ASCII)
+
+# The 17 joints of COCO: the nose, then left and right in turn.
+COCO_LEFT, COCO_RIGHT = tuple(range(1, 17, 2)), tuple(range(2, 17, 2))
 
 Poses = dict[str, dict[str, object]]
 
@@ -54,7 +57,7 @@ def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
             f"{path}: metadata says num_joints {metadata['num_joints']!r}{called}; expected {joints} for "
             f"{skeleton}. Another joint set cannot be read; see docs/data.md."
         )
-    expected = sides_of_input(skeleton)
+    expected = _sides_of_input(skeleton)
     found = _sides(metadata["keypoints_symmetry"])
     if found != expected:
         given = "no pair of joint lists" if found is None else " and ".join(str(sorted(side)) for side in found)
@@ -63,6 +66,13 @@ def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
             f"{path}: metadata says the left and right joints are {given}{called}; expected {wanted}, the order of "
             f"{skeleton}. The joints are in another order, which cannot be read; see docs/data.md."
         )
+
+
+def _sides_of_input(skeleton: str) -> tuple[set[int], set[int]]:
+    """The left and the right joints of the 2D that a skeleton is fed."""
+    if skeleton == "humaneva15_coco17":
+        return set(COCO_LEFT), set(COCO_RIGHT)
+    return set(get_skeleton(skeleton).left), set(get_skeleton(skeleton).right)
 
 
 def kind(value: object) -> str:

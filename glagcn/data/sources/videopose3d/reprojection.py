@@ -28,7 +28,7 @@ def distance(camera: Camera, millimetres: np.ndarray, pixels: np.ndarray) -> flo
     return float(np.median(finite)) if len(finite) else np.nan
 
 
-def contradiction(keypoints: str, distances: Iterable[tuple[str, float]]) -> str | None:
+def reprojection_warning(keypoints: str, distances: Iterable[tuple[str, float]]) -> str | None:
     """One warning for the (view, pixels) whose distance is beyond what the 2D source explains, else None."""
     bound = LARGEST_TRUE_PX if keypoints == "gt" else LARGEST_DETECTED_PX
     far = [(view, found) for view, found in distances if not found <= bound]

@@ -1,17 +1,14 @@
-"""Which published files lie in a folder, and what to say when they do not."""
+"""Which files of MPI-INF-3DHP are in a folder, and what to say where they are not."""
 
 from pathlib import Path
 
 from glagcn.data.cache.reader import cache_name
-from glagcn.data.sources import Source
 from glagcn.data.sources.mpi_inf_3dhp.facts import ANNOTATION_VARIABLES, NUM_CAMERAS
 from glagcn.data.sources.mpi_inf_3dhp.npz import FILE_NAMES, NpzPair
 from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
-from glagcn.data.sources.videopose3d.facts import DATASETS_PAGE
-from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
+from glagcn.data.sources.source import DEMO_HINT, Source
 from glagcn.errors import UserError
 
-DEMO_HINT = "To see everything work without any data: python main_sagcn_gpus.py --dataset demo"
 HOW_TO_GET = f"""\
 How to get one of them (docs/data.md):
   the official release, annotations only: https://vcai.mpi-inf.mpg.de/3dhp-dataset/
@@ -37,17 +34,6 @@ def find_3dhp(root: Path, annotation: str, cameras: tuple[int, ...]) -> Source:
             npz.notes.append(f"the official release is incomplete ({len(raw.missing)} files missing) and is not used")
         return npz
     raise UserError(_nothing_found(root, annotation, raw, npz))
-
-
-def find_videopose3d(root: Path, dataset: str, keypoints: str) -> VideoPose3DFiles:
-    """Human3.6M ("h36m") or HumanEva-I ("humaneva15") below `root`, with the 2D source `keypoints`.
-
-    Raises UserError that says which file of the pair is missing, which other 2D sources are there, and how to get it.
-    """
-    source = VideoPose3DFiles(root, dataset, keypoints)
-    if source.missing:
-        raise UserError(_pair_incomplete(source))
-    return source
 
 
 def release_in(root: Path, annotation: str, cameras: tuple[int, ...]) -> RawRelease:
@@ -100,25 +86,6 @@ def _nothing_found(root: Path, annotation: str, raw: RawRelease, npz: NpzPair) -
                 f"holds {annotation}: glagcn prepare 3dhp --npz {root} --annotation {annotation}"
             )
     return "\n".join([*lines, HOW_TO_GET])
-
-
-def _pair_incomplete(source: VideoPose3DFiles) -> str:
-    root, dataset, missing = source.root, source.dataset, source.missing
-    if len(missing) == 1:
-        there = next(path for path in (source.path_3d, source.path_2d) if path not in missing)
-        lines = [f"there is no {missing[0]}; its companion {there.name} is there, and both are needed"]
-    else:
-        lines = [
-            f"no {source.facts.title} with the 2D source {source.keypoints!r} found in {root}. Looked for:",
-            f"  the cache {cache_name(dataset, source.keypoints, '')}",
-            f"  the npz pair {source.path_3d.name} and {source.path_2d.name}",
-        ]
-    if source.path_2d in missing:
-        prefix = f"data_2d_{dataset}_"
-        others = sorted(path.name.removeprefix(prefix).removesuffix(".npz") for path in root.glob(f"{prefix}*.npz"))
-        if others:
-            lines.append(f"2D sources that are there: {', '.join(others)}; choose one with -k NAME (--keypoints)")
-    return "\n".join([*lines, f"How to get the files: {DATASETS_PAGE} (see docs/data.md)", DEMO_HINT])
 
 
 def _listed(paths: list[Path]) -> str:

@@ -1,0 +1,16 @@
+"""The data sets.  To add one, define a DataSet in a folder of sources/ and list it here."""
+
+from glagcn.data.dataset import DataSet
+from glagcn.data.sources.demo.dataset import DEMO
+from glagcn.data.sources.mpi_inf_3dhp.dataset import MPI_INF_3DHP
+from glagcn.data.sources.videopose3d.dataset import H36M, HUMANEVA
+from glagcn.errors import UserError
+
+DATASETS: dict[str, DataSet] = {dataset.name: dataset for dataset in (H36M, HUMANEVA, MPI_INF_3DHP, DEMO)}
+
+
+def get_dataset(name: str) -> DataSet:
+    """The data set called `name`.  Raises UserError naming those that there are."""
+    if name not in DATASETS:
+        raise UserError(f"unknown data set {name!r}; expected one of {', '.join(DATASETS)} (demo needs no data)")
+    return DATASETS[name]

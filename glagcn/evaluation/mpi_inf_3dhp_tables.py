@@ -1,0 +1,98 @@
+"""The tables of the official evaluation of MPI-INF-3DHP: joints, groups, activities.  NumPy only."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from glagcn.errors import UserError
+from glagcn.evaluation.metrics import MPJPE, Metric, as_array, joint_errors, joint_metrics, mean
+from glagcn.skeleton import get_skeleton
+
+Table = dict[str, dict[str, float]]  # {row: {column: value}}
+OfficialTables = dict[str, dict[str, Table]]
+
+JOINTS = get_skeleton("mpi3dhp17").joints
+
+# The joints that the official PCK and AUC score; pelvis, spine and head are not among them (mpii_get_joints.m).
+GROUPS = {
+    "Head": [0], "Neck": [1], "Shou": [2, 5], "Elbow": [3, 6], "Wrist": [4, 7], "Hip": [8, 11], "Knee": [9, 12],
+    "Ankle": [10, 13],
+}  # fmt: skip
+SCORED_JOINTS = sorted(joint for joints in GROUPS.values() for joint in joints)
+
+# Number k of the data set's activity_annotation is entry k - 1.
+ACTIVITIES = (
+    "Standing/Walking", "Exercising", "Sitting", "Reaching/Crouching", "On The Floor", "Sports", "Miscellaneous",
+)  # fmt: skip
+
+
+def official_metrics() -> list[Metric]:
+    """The metrics that the tables hold: MPJPE, PCK, AUC."""
+    return [MPJPE, *joint_metrics()]
+
+
+def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> OfficialTables:
+    """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
+
+    predicted, target  any number of sequences [n,17,3], millimetres, relative to the root, taken as they are: no
+                       alignment, no centring, the root counts.
+    activity           [n] numbers 1..7 per sequence; None: there is no "activitywise".
+
+    Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows TestSeq1..N, or the
+    activities and All (every frame pooled); columns the 17 joints and Average, or the joint groups and Total.  A row
+    without frames is NaN.  Raises UserError for shapes or activities that do not fit.
+    """
+    errors = sequence_errors(predicted, target)
+    by_sequence = {f"TestSeq{number}": frames for number, frames in enumerate(errors, start=1)}
+    tables = {"sequencewise": _tables(by_sequence)}
+    if activity is not None:
+        pooled, numbers = np.concatenate(errors), _activities(activity, errors)
+        by_activity = {name: pooled[numbers == number] for number, name in enumerate(ACTIVITIES, start=1)}
+        tables["activitywise"] = _tables(by_activity | {"All": pooled})
+    return tables
+
+
+def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.ndarray]:
+    """The joint errors [n,17] of every sequence; arguments and UserError as `official_3dhp`."""
+    if len(predicted) != len(target) or not len(target):
+        raise UserError(
+            f"{len(predicted)} predicted and {len(target)} target sequences; expected as many, at least one"
+        )
+    errors = [joint_errors(*pair) for pair in zip(predicted, target, strict=True)]
+    for number, frames in enumerate(errors, start=1):
+        if frames.shape[1] != len(JOINTS):
+            raise UserError(
+                f"sequence {number} has {frames.shape[1]} joints; the 3DHP evaluation expects {len(JOINTS)}"
+            )
+    return errors
+
+
+def _tables(rows: dict[str, np.ndarray]) -> dict[str, Table]:
+    """A table for each metric, by title, of rows of joint errors [n,17]."""
+    tables = {MPJPE.title: {name: _joint_row(errors) for name, errors in rows.items()}}
+    for metric in joint_metrics():
+        tables[metric.title] = {name: _group_row(errors, metric.share) for name, errors in rows.items()}
+    return tables
+
+
+def _joint_row(errors: np.ndarray) -> dict[str, float]:
+    joints = mean(errors, axis=0)
+    return dict(zip((*JOINTS, "Average"), (*joints.tolist(), float(joints.mean())), strict=True))
+
+
+def _group_row(errors: np.ndarray, share: Callable[[np.ndarray], float]) -> dict[str, float]:
+    # The official total weights the groups by their joints, which is the share over all 14.
+    return {name: share(errors[:, joints]) for name, joints in (GROUPS | {"Total": SCORED_JOINTS}).items()}
+
+
+def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.ndarray:
+    numbers = [as_array(labels).reshape(-1) for labels in activity]  # the published files hold [n,1]
+    found, expected = [len(labels) for labels in numbers], [len(frames) for frames in errors]
+    if found != expected:
+        raise UserError(f"activity labels for {found} frames; the sequences have {expected}")
+    pooled = np.concatenate(numbers)
+    wrong = set(np.unique(pooled)) - set(range(1, len(ACTIVITIES) + 1))
+    if wrong:
+        raise UserError(f"unknown activities {sorted(map(float, wrong))}; expected 1 to {len(ACTIVITIES)}")
+    return pooled
