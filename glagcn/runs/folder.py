@@ -7,7 +7,8 @@ tensorboard/    the same, as curves; training_curves.png, training and evaluatio
 last.pt best.pt checkpoints; epoch_<number>.pt too with --checkpoint_frequency
 result.json     the evaluation of best.pt at the end, with the files of its suite beside it: CSV tables, for 3DHP
                 inference_data.mat
-lock            while a process trains here (runlock.py), or left by one that was killed
+
+.<name>.lock beside the folder keeps a second process out while one trains (lock.py).
 """
 
 import json
@@ -63,15 +64,13 @@ class RunFolder:
         begins  whether the run begins here, since there was no last.pt to go on from, or it was not wanted.
         Raises UserError where that is not possible.
         """
-        aside = None
         try:
-            if fresh and self.path.exists():
-                lock.take()
-                aside = self.path.rename(self._free_name())
+            existed = self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             lock.take()
-            if aside:
-                (aside / "lock").unlink(missing_ok=True)
+            if fresh and existed:
+                self.path.rename(self._free_name())
+                self.path.mkdir()
             if begins and self.last.exists():
                 raise UserError(
                     f"another process has begun a run in {self.path} just now; the same command goes on from it"
