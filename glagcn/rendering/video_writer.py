@@ -9,7 +9,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from glagcn.errors import UserError
-from glagcn.files import replace_atomically, write_atomically
+from glagcn.files import refusals, replacement, write_atomically
 
 GIF_FASTEST = 50.0  # frames per second: players slow down whatever has less than 2/100 s a frame
 GIF_SLOWEST = 2**16 - 1  # hundredths of a second a frame
@@ -38,7 +38,8 @@ def write_animation(
     if path.suffix.lower() == ".gif":
         write_atomically(path, lambda file: file.writelines(_gif_parts(pictures, min(fps, GIF_FASTEST))))
     else:
-        replace_atomically(path, lambda temporary: _write_mp4(temporary, pictures, size, fps, bitrate))
+        with replacement(path) as temporary, refusals(path):
+            _write_mp4(temporary, pictures, size, fps, bitrate)
 
 
 def _gif_parts(pictures: Iterable[np.ndarray], fps: float) -> Iterator[bytes]:
