@@ -4,11 +4,13 @@ import contextlib
 import json
 import os
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from glagcn.errors import UserError
+
+ROOM = "give a folder that you may write to, with space left"
 
 
 class WriteError(UserError):
@@ -22,12 +24,10 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     made where it is missing.  Raises WriteError where the system refuses (rights, a full disk); whatever `write` raises
     passes through.  In both cases `path` is untouched and the temporary file is gone.
     """
-
-    def fill(temporary: Path) -> None:
-        with temporary.open("wb") as file:
-            write(file)
-
-    return replace_atomically(path, fill)
+    path = Path(path)
+    with replacement(path) as temporary, refusals(path), temporary.open("wb") as file:
+        write(file)
+    return path
 
 
 def write_text(path: Path, text: str) -> None:
@@ -35,39 +35,34 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
-def replace_atomically(path: str | os.PathLike[str], fill: Callable[[Path], object]) -> Path:
-    """write_atomically for writers that need a path: `fill` gets the temporary file's."""
-    path = Path(path)
+@contextlib.contextmanager
+def replacement(path: Path, advice: str = ROOM) -> Iterator[Path]:
+    """`write_atomically` for what is written by name: the path of a temporary file that replaces `path` when the block
+    ends.  An OSError in the block passes through, unless it is in `refusals` too."""
     # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
     # containers share, a process id alone is not unique.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        fill(temporary)
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-        _flush_folder(path.parent)
+        with refusals(path, advice):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with refusals(path, advice):
+            _flush(temporary)
+            temporary.replace(path)
+        with contextlib.suppress(OSError):  # some file systems cannot flush a folder, and the file is there
+            _flush(path.parent)
+    finally:
+        with contextlib.suppress(OSError):  # the error that led here says more than one about the temporary file would
+            temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def refusals(path: Path, advice: str = ROOM) -> Iterator[None]:
+    """Turn a refusal of the system to write `path` into a WriteError that ends in what to do."""
+    try:
+        yield
     except OSError as error:
-        _discard(temporary)
-        reason = error.strerror or error
-        raise WriteError(
-            f"cannot write {path}: {reason}; give a folder that you may write to, with space left"
-        ) from error
-    except BaseException:
-        _discard(temporary)
-        raise
-    return path
-
-
-def _flush_folder(folder: Path) -> None:
-    """Make the names in a folder survive a loss of power; some file systems cannot."""
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        raise WriteError(f"cannot write {path}: {error.strerror or error}; {advice}") from error
 
 
 def read_json(path: Path) -> Any:
@@ -96,7 +91,10 @@ def make_folder(path: Path, flag: str) -> None:
         raise UserError(f"{flag} {path} cannot be written to ({reason}); give a folder that you may write to")
 
 
-def _discard(temporary: Path) -> None:
-    # The error that led here says more than one about the temporary file would.
-    with contextlib.suppress(OSError):
-        temporary.unlink()
+def _flush(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,7 +1,10 @@
+import os
+from pathlib import Path
+
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.files import write_atomically
+from glagcn.files import replacement, write_atomically
 
 
 def names(folder):
@@ -68,3 +71,51 @@ def test_two_processes_of_the_same_number_write_different_files(tmp_path, monkey
         write_atomically(tmp_path / "last.pt", lambda file: temporary.update(n for n in names(tmp_path) if n[0] == "."))
     assert len(temporary) == 2
     assert all(name.endswith(".tmp") for name in temporary)
+
+
+def test_what_is_written_by_name_replaces_too(tmp_path):
+    path = tmp_path / "new" / "film.mp4"
+    for content in (b"one", b"two"):
+        with replacement(path) as temporary:
+            temporary.write_bytes(content)
+    assert path.read_bytes() == b"two"
+    assert names(path.parent) == ["film.mp4"]
+
+
+def test_errors_of_what_is_read_meanwhile_pass_through_and_leave_nothing(tmp_path):
+    def copy_half():
+        with replacement(tmp_path / "film.mp4") as temporary:
+            temporary.write_bytes(b"half")
+            (tmp_path / "source").read_bytes()
+
+    with pytest.raises(FileNotFoundError):
+        copy_half()
+    assert names(tmp_path) == []
+
+
+def test_the_file_and_its_name_are_flushed_before_the_end(tmp_path, monkeypatch):
+    """A machine that loses its power after a write has the whole file under its name."""
+    flushed = []
+
+    def fsync(descriptor):
+        flushed.append((str(Path(f"/proc/self/fd/{descriptor}").readlink()), names(tmp_path)))
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write_atomically(tmp_path / "last.pt", lambda file: file.write(b"x"))
+    (temporary, before), (folder, after) = flushed
+    assert temporary.endswith(".tmp")
+    assert before == [temporary.split("/")[-1]]
+    assert (folder, after) == (str(tmp_path), ["last.pt"])
+
+
+def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch):
+    real = os.fsync
+
+    def fsync(descriptor):
+        if Path(f"/proc/self/fd/{descriptor}").is_dir():
+            raise OSError(22, "Invalid argument")
+        real(descriptor)
+
+    monkeypatch.setattr("os.fsync", fsync)
+    write_atomically(tmp_path / "last.pt", lambda file: file.write(b"x"))
+    assert names(tmp_path) == ["last.pt"]

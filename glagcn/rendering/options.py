@@ -14,6 +14,7 @@ from glagcn.rendering.video_writer import check_output
 
 LARGEST_INCHES = 40.0
 FASTEST_FPS = 1000.0
+LARGEST_KBPS = 1_000_000  # encoders count bits per second in 32 bits
 
 
 def check_options(drawing: RenderConfig) -> None:
@@ -24,7 +25,7 @@ def check_options(drawing: RenderConfig) -> None:
         ("limit", drawing.limit is None or drawing.limit >= 1, "at least 1, or -1 for all frames"),
         ("downsample", drawing.downsample >= 1, "at least 1"),
         ("size", 1 <= drawing.size <= LARGEST_INCHES, f"from 1 to {LARGEST_INCHES:g} inches"),
-        ("bitrate", drawing.bitrate >= 1, "at least 1 kbit/s"),
+        ("bitrate", 1 <= drawing.bitrate <= LARGEST_KBPS, f"from 1 to {LARGEST_KBPS} kbit/s"),
         ("fps", drawing.fps is None or 0 < drawing.fps <= FASTEST_FPS, f"above 0 and up to {FASTEST_FPS:g}"),
         ("image_size", size is None or (len(size) == 2 and min(size) > 0), "width and height, such as 1920,1080"),
     ):

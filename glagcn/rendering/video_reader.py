@@ -1,16 +1,19 @@
 """Videos to show behind the 2D poses: what they are, and their frames one after the other."""
 
-import re
-import subprocess
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
+import av
 import numpy as np
+from av.stream import Disposition
 
 from glagcn.errors import UserError
-from glagcn.rendering.ffmpeg import ffmpeg
+
+EXPECTED = "expected one that ffmpeg plays"
 
 
 @dataclass(frozen=True)
@@ -29,45 +32,71 @@ class Video:
         """Every `step`-th frame from number `skip` on, scaled to `size` (width, height): [h,w,3] uint8.
 
         Frames are those that the file stores, whatever their times: poses are numbered by them.  Close the iterator to
-        stop early.
+        stop early.  Raises UserError where the file is damaged.
         """
-        width, height = size
-        filters = f"trim=start_frame={skip},framestep={step},scale={width}:{height}:flags=area,setsar=1"
-        output = ("-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "rgb24", "-")
-        command = ("-v", "error", "-i", _as_file(self.path), "-map", "0:v:0", "-vf", filters, *output)
-        with ffmpeg(*command, stdout=subprocess.PIPE) as process:
-            assert process.stdout is not None
-            while len(data := process.stdout.read(width * height * 3)) == width * height * 3:
-                yield np.frombuffer(data, dtype=np.uint8).reshape(height, width, 3)
+        with closing(_decoded(self.path)) as frames:
+            for frame, _ in islice(frames, skip, None, step):
+                yield _picture(frame, size)
 
     def count(self, skip: int, step: int, most: int) -> int:
         """How many frames `frames` would give; no more than `most` are read."""
-        with closing(self.frames((16, 16), skip, step)) as frames:
-            return sum(1 for _ in zip(range(most), frames))  # noqa: B905 (the shorter ends it)
+        with closing(_decoded(self.path)) as frames:
+            return sum(1 for _ in islice(frames, skip, skip + step * most, step))
 
 
 def open_video(path: Path) -> Video:
     """The video in a file.  Raises UserError, naming the file, when there is none or no frame of it can be read."""
     if not path.is_file():
         raise UserError(f"--viz-video {path}: there is no such file")
-    with ffmpeg("-i", _as_file(path), "-map", "0:v:0", "-frames:v", "1", "-f", "null", "-") as process:
-        status, words, reason = process.finish(), process.words(), process.last_words()
-    if status != 0:
-        raise UserError(f"--viz-video {path} cannot be read as a video ({reason}); expected one that ffmpeg plays")
-    streams = re.findall(r"Stream #.*Video: .*", words)  # what comes in, and what goes out
-    size = re.search(r" (\d+)x(\d+)[, \n]", f"{streams[-1]}\n") if streams else None
-    video = Video(path, (int(size[1]), int(size[2])), _fps(streams[0])) if size else None
-    if video is None or video.count(0, 1, 1) == 0:
-        raise UserError(f"--viz-video {path} has no frame; give a video, or leave the flag out")
-    return video
+    with closing(_decoded(path)) as frames:
+        for frame, fps in frames:
+            size = (frame.width, frame.height)
+            return Video(path, size[::-1] if _turn(frame)[0] else size, fps)
+    raise UserError(f"--viz-video {path} has no frame; give a video, or leave the flag out")
 
 
-def _fps(stream: str) -> float:
-    """The frame rate in ffmpeg's description of a stream; 0 where it has none."""
-    found = re.search(r" ([\d.]+)(k?) fps", stream)
-    return float(found[1]) * (1000 if found[2] else 1) if found else 0.0
+def _decoded(path: Path) -> Generator[tuple[av.VideoFrame, float], None, None]:
+    """The frames that a file stores, in order, and their number per second."""
+    count = 0
+    try:
+        # "file:" keeps characters of a name from meaning anything, and tags in other encodings are no reason to stop.
+        with av.open(f"file:{path}", metadata_errors="replace") as container:
+            streams = [
+                stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
+            ]
+            if not streams:
+                raise UserError(f"--viz-video {path} cannot be read as a video (it has no video stream); {EXPECTED}")
+            streams[0].thread_type = "AUTO"
+            for frame in container.decode(streams[0]):
+                yield frame, float(streams[0].average_rate or 0)
+                count += 1
+    except av.FFmpegError as error:
+        reason = error.strerror or error
+        if count == 0:
+            raise UserError(f"--viz-video {path} cannot be read as a video ({reason}); {EXPECTED}") from error
+        raise UserError(
+            f"--viz-video {path} is damaged after frame {count} ({reason}); "
+            "give a whole one, or show less of it with --viz-limit"
+        ) from error
 
 
-def _as_file(path: Path) -> str:
-    """A path that ffmpeg takes for nothing but a file, whatever characters it has."""
-    return f"file:{path}"
+def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
+    """A frame as it is shown, [h,w,3] uint8, scaled to `size` (width, height)."""
+    transposed, horizontal, vertical = _turn(frame)
+    width, height = size[::-1] if transposed else size
+    image = frame.to_ndarray(width=width, height=height, format="rgb24", interpolation="AREA")
+    image = image.swapaxes(0, 1) if transposed else image
+    return np.ascontiguousarray(image[::vertical, ::horizontal])
+
+
+def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
+    """How a frame becomes what is shown: whether rows become columns, then the steps (1, or -1 to mirror) in which
+    columns and rows are read."""
+    held: Any = frame.side_data.get("DISPLAYMATRIX")
+    if held is None:
+        return False, 1, 1
+    # Stored (p, q) is shown at (a p + c q, b p + d q), where the rest only moves it.
+    a, b, _, c, d = np.frombuffer(held, dtype=np.int32)[:5]
+    transposed = bool(abs(b) > abs(a))
+    x, y = (c, b) if transposed else (a, d)
+    return transposed, -1 if x < 0 else 1, -1 if y < 0 else 1

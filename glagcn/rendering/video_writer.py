@@ -1,16 +1,15 @@
 """Animations as files: .gif and .mp4."""
 
-import subprocess
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
+import av
 import numpy as np
 from PIL import GifImagePlugin, Image
 
 from glagcn.errors import UserError
-from glagcn.files import replace_atomically, write_atomically
-from glagcn.rendering.ffmpeg import ffmpeg
+from glagcn.files import refusals, replacement, write_atomically
 
 GIF_FASTEST = 50.0  # frames per second: players slow down whatever has less than 2/100 s a frame
 GIF_SLOWEST = 2**16 - 1  # hundredths of a second a frame
@@ -39,7 +38,8 @@ def write_animation(
     if path.suffix.lower() == ".gif":
         write_atomically(path, lambda file: file.writelines(_gif_parts(pictures, min(fps, GIF_FASTEST))))
     else:
-        replace_atomically(path, lambda temporary: _write_mp4(temporary, pictures, size, fps, bitrate))
+        with replacement(path) as temporary, refusals(path):
+            _write_mp4(temporary, pictures, size, fps, bitrate)
 
 
 def _gif_parts(pictures: Iterable[np.ndarray], fps: float) -> Iterator[bytes]:
@@ -69,16 +69,18 @@ def _with_palette(picture: np.ndarray) -> Image.Image:
 
 
 def _write_mp4(path: Path, pictures: Iterable[np.ndarray], size: tuple[int, int], fps: float, bitrate: int) -> None:
-    rate = str(Fraction(fps).limit_denominator(100_000))
-    source = ("-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{size[0]}x{size[1]}", "-r", rate, "-i", "-")
-    # yuv420p and the index at the front: what browsers and slides play.
-    codec = ("-c:v", "libx264", "-pix_fmt", "yuv420p", "-b:v", f"{bitrate}k", "-movflags", "+faststart", "-f", "mp4")
-    with ffmpeg("-y", "-v", "error", *source, *codec, f"file:{path}", stdin=subprocess.PIPE) as process:
-        assert process.stdin is not None
-        for picture in pictures:
-            try:
-                process.stdin.write(np.ascontiguousarray(picture).data)
-            except BrokenPipeError:  # it gave up; its exit status and words say why
-                break
-        if process.finish() != 0:
-            raise OSError(f"ffmpeg says: {process.last_words()}")
+    rate = max(Fraction(fps).limit_denominator(100_000), Fraction(1, 100_000))  # 0 would mean the usual one
+    try:
+        # H.264 in yuv420p and the index at the front: what browsers and slides play.
+        with av.open(f"file:{path}", "w", format="mp4", options={"movflags": "+faststart"}) as container:
+            stream = container.add_stream("libx264", rate=rate)
+            stream.width, stream.height = size
+            stream.pix_fmt, stream.bit_rate = "yuv420p", 1000 * bitrate
+            for picture in pictures:
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode(None))
+    except av.FFmpegError as error:
+        if isinstance(error, OSError):  # the system's refusal
+            raise
+        asked = f"{size[0]}x{size[1]} at {fps:g} frames per second and {bitrate} kbit/s"
+        raise OSError(f"the encoder refuses {asked} ({error.strerror or error})") from error

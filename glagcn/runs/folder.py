@@ -8,7 +8,8 @@ last.pt best.pt checkpoints; last.pt.1, the last.pt before; epoch_<number>.pt wi
 stopped.json    after a stop that was asked for, until the run goes on
 result.json     the evaluation of best.pt at the end, with the files of its benchmark beside it: CSV tables, for 3DHP
                 inference_data.mat
-lock            while a process trains here (runlock.py), or left by one that was killed
+
+.<name>.lock beside the folder keeps a second process out while one trains (lock.py).
 """
 
 import json
@@ -23,7 +24,7 @@ from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
-from glagcn.files import read_json, replace_atomically, write_text
+from glagcn.files import read_json, replacement, write_text
 from glagcn.runs.lock import ELSEWHERE, RunLock
 from glagcn.runs.records import read_lines
 
@@ -81,7 +82,8 @@ class RunFolder:
             temporary.hardlink_to(self.last)
             temporary.replace(self.previous)
         except OSError:  # a file system without hard links
-            replace_atomically(self.previous, lambda path: shutil.copyfile(self.last, path))
+            with replacement(self.previous) as temporary:
+                shutil.copyfile(self.last, temporary)
 
     def set_best_aside(self) -> None:
         """Move best.pt aside before an evaluation that was only made because --max_steps ended the run replaces it."""
@@ -99,15 +101,13 @@ class RunFolder:
         begins  whether the run begins here, since there was no last.pt to go on from, or it was not wanted.
         Raises UserError where that is not possible.
         """
-        aside = None
         try:
-            if fresh and self.path.exists():
-                lock.take()
-                aside = self.path.rename(self._free_name())
+            existed = self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             lock.take()
-            if aside:
-                (aside / "lock").unlink(missing_ok=True)
+            if fresh and existed:
+                self.path.rename(self._free_name())
+                self.path.mkdir()
             if begins and self.last.exists():
                 raise UserError(
                     f"another process has begun a run in {self.path} just now; the same command goes on from it"

@@ -9,13 +9,13 @@ from PIL import Image
 
 import glagcn
 import glagcn.errors
-import glagcn.rendering.ffmpeg
 import glagcn.rendering.video_reader
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.rendering.video_reader import open_video
 from glagcn.rendering.video_writer import write_animation
 from tests.command_line import assert_refused, listing
+from tests.rendering.open_files import open_files
 
 
 @pytest.fixture
@@ -172,6 +172,7 @@ def test_a_fast_gif_is_slowed_down_aloud(render):
         ("--viz-output a.gif --viz-subject TS1 --viz-downsample 0", "--viz-downsample 0 cannot work"),
         ("--viz-output a.gif --viz-subject TS1 --viz-size nan", "--viz-size nan cannot work; expected from 1 to 40"),
         ("--viz-output a.gif --viz-subject TS1 --viz-bitrate 0", "--viz-bitrate 0 cannot work"),
+        ("--viz-output a.mp4 --viz-subject TS1 --viz-bitrate 9999999", "--viz-bitrate 9999999 cannot work"),
         ("--viz-output a.gif --viz-subject TS1 --viz-fps inf", "--viz-fps inf cannot work"),
         ("--viz-output a.gif --viz-subject TS1 --viz-image-size 4,3", "--viz-image-size is for --viz-keypoints"),
         ("--viz-output a.gif --viz-keypoints k.npy --viz-image-size 4", "--viz-image-size 4 cannot work; .*1920,1080"),
@@ -210,43 +211,38 @@ def test_a_failure_while_writing_ends_the_reading_too(render, monkeypatch):
     """The encoder's failure must not leave a video half read behind."""
     film(Path("film.mp4"), 40, size=(800, 800))
     ended = []
-    real = glagcn.rendering.video_reader.Video.frames
+    real = glagcn.rendering.video_reader._decoded
 
-    def frames(self, *args):
+    def decoded(path):
         try:
-            yield from real(self, *args)
+            yield from real(path)
         finally:
-            ended.append(args)
+            ended.append(path)
 
     def write(path, pictures, *_):
         next(pictures)
         raise glagcn.errors.UserError("cannot write: the disk is full")
 
-    monkeypatch.setattr("glagcn.rendering.video_reader.Video.frames", frames)
+    monkeypatch.setattr("glagcn.rendering.video_reader._decoded", decoded)
     monkeypatch.setattr("glagcn.commands.render.write_animation", write)
     assert_refused(render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.mp4"), "the disk is full")
     assert len(ended) == 3  # the first frame, the count, and the drawing
 
 
-def test_a_failure_while_drawing_leaves_no_file_and_no_ffmpeg(render, monkeypatch):
+def test_a_failure_while_drawing_leaves_no_file_and_nothing_open(render, monkeypatch):
     film(Path("film.mp4"), 40, size=(800, 800))
-    processes = []
-    real = glagcn.rendering.ffmpeg.subprocess.Popen
-
-    def popen(*args, **kwargs):
-        processes.append(real(*args, **kwargs))
-        return processes[-1]
+    opened = []
 
     def draw(self, index, image=None):
+        opened.extend(open_files(Path()))
         raise MemoryError("no room")
 
-    monkeypatch.setattr("glagcn.rendering.ffmpeg.subprocess.Popen", popen)
     monkeypatch.setattr("glagcn.rendering.animation.Animation.draw", draw)
     with pytest.raises(MemoryError):
         render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.mp4")
     assert sorted(listing(Path())) == ["film.mp4"]
-    assert len(processes) >= 3
-    assert all(process.poll() is not None for process in processes)
+    assert opened == ["film.mp4"]
+    assert open_files(Path()) == []
 
 
 def test_progress_is_said_in_lines(render, monkeypatch):

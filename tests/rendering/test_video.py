@@ -1,16 +1,21 @@
-"""Videos read and animations written: real files, by the ffmpeg that is installed with us."""
+"""Videos read and animations written: real files, by the FFmpeg in PyAV."""
 
-import subprocess
+import resource
+import signal
+import struct
+import wave
 from contextlib import closing
 
+import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 from PIL import Image
 
 from glagcn.errors import UserError
-from glagcn.rendering.ffmpeg import ffmpeg
 from glagcn.rendering.video_reader import open_video
 from glagcn.rendering.video_writer import check_output, write_animation
+from tests.rendering.open_files import open_files
 
 SIZE = (64, 48)
 
@@ -63,21 +68,55 @@ def test_an_animation_is_a_video_too(tmp_path):
     assert (video.size, video.fps, video.count(0, 1, 100)) == (SIZE, 10, 12)
 
 
-def test_frames_are_those_of_the_file_whatever_their_times(film, tmp_path):
-    """A recorder may drop frames: ffmpeg would fill the gap with copies, and the poses would be late from there on."""
-    gap = tmp_path / "gap.mkv"
-    drop = "select='lt(n,4)+gt(n,7)'"
-    with ffmpeg("-i", str(film), "-vf", drop, "-fps_mode", "vfr", "-c:v", "libx264", str(gap)) as process:
-        assert process.finish() == 0
-    frames = [frame.mean() for frame in open_video(gap).frames(SIZE)]
-    np.testing.assert_allclose(frames, [*levels()[:4], *levels()[8:]], atol=4)
+def test_frames_are_those_of_the_file_whatever_their_times(tmp_path):
+    """A recorder may drop frames: copies that fill the gap would make the poses late from there on."""
+    times = [*range(4), *range(8, 12)]
+    with av.open(str(tmp_path / "gap.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height = SIZE
+        for time in times:
+            frame = av.VideoFrame.from_ndarray(grey(20 * time), format="rgb24")
+            frame.pts, frame.time_base = time, 1 / stream.codec_context.framerate
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    frames = [frame.mean() for frame in open_video(tmp_path / "gap.mkv").frames(SIZE)]
+    np.testing.assert_allclose(frames, [20 * time for time in times], atol=4)
 
 
-def test_a_video_that_lies_on_its_side_is_turned(film, tmp_path):
-    turned = tmp_path / "turned.mp4"
-    with ffmpeg("-display_rotation", "90", "-i", str(film), "-c", "copy", str(turned)) as process:
-        assert process.finish() == 0
-    assert open_video(turned).size == SIZE[::-1]
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda image: image),
+        ((0, 1, -1, 0), lambda image: np.rot90(image, -1)),  # the file says: turn it clockwise
+        ((-1, 0, 0, -1), lambda image: np.rot90(image, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), np.fliplr),
+        ((0, 1, 1, 0), lambda image: image.swapaxes(0, 1)),
+    ],
+)
+def test_a_video_that_lies_on_its_side_is_turned(tmp_path, matrix, shown):
+    image = grey(60)
+    image[:24, :32], image[:24, 32:], image[24:, :32] = (250, 20, 20), (20, 250, 20), (20, 20, 250)
+    write_animation(tmp_path / "film.mp4", [image], SIZE, 10, 3000)
+    content = (tmp_path / "film.mp4").read_bytes()
+    track = content.index(b"tkhd")
+    (a, b, c, d), one = (value << 16 for value in matrix), 1 << 16
+    place = content.index(display_matrix(one, 0, 0, one), track)
+    assert place < track + 100
+    turned = content[:place] + display_matrix(a, b, c, d) + content[place + 36 :]
+    (tmp_path / "turned.mp4").write_bytes(turned)
+    video, wanted = open_video(tmp_path / "turned.mp4"), shown(image)
+    assert video.size == wanted.shape[1::-1]
+    (frame,) = video.frames(video.size)
+    middles = np.ix_(*(np.array([side // 4, 3 * side // 4]) for side in wanted.shape[:2]))
+    np.testing.assert_allclose(frame[middles].astype(int), wanted[middles], atol=12)
+    (small,) = video.frames((10, 20))
+    assert small.shape == (20, 10, 3)
+
+
+def display_matrix(a: int, b: int, c: int, d: int) -> bytes:
+    """As an .mp4 holds it."""
+    return struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
 
 
 def test_odd_file_names_are_file_names(film, tmp_path):
@@ -98,34 +137,61 @@ def test_a_missing_or_unreadable_video_is_named(film, tmp_path):
 
 
 def test_sound_alone_is_no_video(tmp_path):
-    with ffmpeg("-f", "lavfi", "-i", "sine=d=1", str(tmp_path / "sound.wav")) as process:
-        assert process.finish() == 0
-    with pytest.raises(UserError, match=r"sound\.wav cannot be read as a video"):
+    with wave.open(str(tmp_path / "sound.wav"), "wb") as sound:
+        sound.setparams((1, 2, 8000, 8000, "NONE", ""))
+        sound.writeframes(bytes(16000))
+    with pytest.raises(UserError, match=r"sound\.wav cannot be read as a video \(it has no video stream\)"):
         open_video(tmp_path / "sound.wav")
 
 
+def test_the_cover_of_a_song_is_no_video(tmp_path):
+    with av.open(str(tmp_path / "song.m4a"), "w", format="mp4") as container:
+        stream = container.add_stream("png")
+        stream.width, stream.height = SIZE
+        stream.pix_fmt, stream.disposition = "rgb24", Disposition.attached_pic.value
+        container.mux(stream.encode(av.VideoFrame.from_ndarray(grey(9), format="rgb24")))
+        container.mux(stream.encode(None))
+    with pytest.raises(UserError, match=r"song\.m4a cannot be read as a video \(it has no video stream\)"):
+        open_video(tmp_path / "song.m4a")
+
+
 def test_a_video_of_no_frames_is_refused(tmp_path):
-    path = tmp_path / "empty.avi"
-    blank = ("-f", "lavfi", "-i", "color=s=64x48:d=1", "-c:v", "mpeg4")
-    with ffmpeg(*blank, "-frames:v", "0", str(path)) as process:
-        process.finish()
-    with pytest.raises(UserError, match=r"--viz-video .*empty\.avi"):
-        open_video(path)
+    with av.open(str(tmp_path / "empty.avi"), "w") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height = SIZE
+        container.start_encoding()
+    with pytest.raises(UserError, match=r"--viz-video .*empty\.avi has no frame"):
+        open_video(tmp_path / "empty.avi")
 
 
-def test_stopping_early_ends_ffmpeg(film, monkeypatch):
-    begun = []
-    real = subprocess.Popen
+def test_a_damaged_video_says_where(tmp_path):
+    """What comes before the damage can be shown; nothing is shown in its place."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(40)]
+    write_animation(tmp_path / "film.mp4", noise, SIZE, 10, 3000)
+    content = bytearray((tmp_path / "film.mp4").read_bytes())
+    content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
+    (tmp_path / "film.mp4").write_bytes(content)
+    video = open_video(tmp_path / "film.mp4")
+    with pytest.raises(
+        UserError, match=r"--viz-video .*film\.mp4 is damaged after frame \d+ \(.+\); .* --viz-limit"
+    ) as ended:
+        video.count(0, 1, 100)
+    whole = int(str(ended.value).split("after frame ")[1].split()[0])
+    assert 1 <= whole < 40
+    assert video.count(0, 1, whole) == whole
 
-    def popen(*args, **kwargs):
-        begun.append(real(*args, **kwargs))
-        return begun[-1]
 
-    monkeypatch.setattr("glagcn.rendering.ffmpeg.subprocess.Popen", popen)
+def test_tags_in_another_encoding_are_no_reason_to_stop(film):
+    film.write_bytes(film.read_bytes().replace(b"VideoHandler", b"Vid\xe9oHandler"))
+    assert open_video(film).count(0, 1, 100) == 12
+
+
+def test_stopping_early_closes_the_file(film):
     with closing(open_video(film).frames((2000, 2000))) as frames:
         next(frames)
-        assert begun[-1].poll() is None  # it waits for us to read
-    assert all(process.poll() is not None for process in begun)
+        assert open_files(film.parent) == ["film.mp4"]
+    assert open_files(film.parent) == []
 
 
 # ---- writing
@@ -174,12 +240,17 @@ def test_gif_does_not_hold_its_pictures(tmp_path):
 
 
 def test_mp4_is_what_players_play(film):
-    with ffmpeg("-i", str(film), "-f", "null", "-") as process:
-        assert process.finish() == 0
-        words = process.words()
-    assert "Video: h264" in words
-    assert "yuv420p" in words
+    with av.open(str(film)) as container:
+        (stream,) = container.streams
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert stream.duration * stream.time_base == pytest.approx(1.2)
     assert film.read_bytes().index(b"moov") < film.read_bytes().index(b"mdat")
+
+
+@pytest.mark.parametrize("fps", [30000 / 1001, 12.5, 1000, 25 / 3])
+def test_mp4_keeps_the_rate(tmp_path, fps):
+    write_animation(tmp_path / "a.mp4", map(grey, levels()), SIZE, fps, 100)
+    assert open_video(tmp_path / "a.mp4").fps == pytest.approx(fps, rel=1e-6)
 
 
 def test_bitrate_makes_the_size(tmp_path):
@@ -194,23 +265,49 @@ def test_bitrate_makes_the_size(tmp_path):
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
 @pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, name, error):
+@pytest.mark.parametrize("count", [0, 1, 200])  # an encoder keeps the first ones to itself
+def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, name, error, count):
     (tmp_path / name).write_bytes(b"old")
 
     def pictures():
-        yield grey(1)
+        yield from map(grey, range(count))
+        assert (open_files(tmp_path) != []) == (name == "a.gif" or count == 200)
         raise error
 
     with pytest.raises(error):
         write_animation(tmp_path / name, pictures(), SIZE, 10, 100)
+    assert open_files(tmp_path) == []
     assert names(tmp_path) == [name]
     assert (tmp_path / name).read_bytes() == b"old"
 
 
-def test_what_the_encoder_refuses_names_the_file_and_its_words(tmp_path):
-    with pytest.raises(UserError, match=r"cannot write .*a\.mp4: ffmpeg says: \S+"):
-        write_animation(tmp_path / "a.mp4", map(grey, levels()), (63, 48), 10, 100)  # odd: not yuv420p
+@pytest.mark.parametrize(("size", "fps"), [((63, 48), 10), (SIZE, 1e-9)])  # odd is not yuv420p
+def test_what_the_encoder_refuses_names_the_file_and_what_was_asked(tmp_path, size, fps):
+    asked = rf"{size[0]}x48 at {fps:g} frames per second and 100 kbit/s \(\S+.*\)"
+    with pytest.raises(UserError, match=rf"cannot write .*a\.mp4: the encoder refuses {asked}"):
+        write_animation(tmp_path / "a.mp4", (grey(k, size) for k in levels()), size, fps, 100)
     assert names(tmp_path) == []
+
+
+@pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
+def test_a_full_disk_leaves_no_file(tmp_path, name):
+    """At the start, in the middle, and in the last bytes, which are written after all pictures."""
+    rng = np.random.default_rng(0)
+    noise = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(30)]
+    write_animation(tmp_path / name, noise, SIZE, 10, 3000)
+    whole, before = (tmp_path / name).read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        for size in (100, len(whole) // 2, 95 * len(whole) // 100):
+            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+            with pytest.raises(UserError, match=rf"cannot write .*{name}: File too large"):
+                write_animation(tmp_path / name, noise, SIZE, 10, 3000)
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
+            assert names(tmp_path) == [name]
+            assert (tmp_path / name).read_bytes() == whole
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_folder_that_refuses_is_named(tmp_path):

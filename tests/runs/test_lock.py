@@ -3,6 +3,7 @@
 import errno
 import fcntl
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -35,11 +36,15 @@ def folder(tmp_path):
 @pytest.fixture
 def other(folder):
     """Another process that holds the lock of the folder."""
-    command = [sys.executable, "-c", HOLD, folder / "lock"]
+    command = [sys.executable, "-c", HOLD, lock_of(folder)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "held\n"
         yield process
         process.kill()
+
+
+def lock_of(folder):
+    return folder.with_name(f".{folder.name}.lock")
 
 
 def refused(folder):
@@ -59,70 +64,70 @@ def test_a_second_process_waits_says_so_and_is_refused(folder, other):
         RunLock(folder, said.append).take()
     assert len(said) == 1
     assert f"Another process is at work in {folder} (process 4711 on afar); waiting for its end" in said[0]
-    assert (folder / "lock").read_text() == "process 4711 on afar\n"
+    assert lock_of(folder).read_text() == "process 4711 on afar\n"
 
 
 def test_it_goes_on_when_the_first_is_killed(folder, other, monkeypatch):
     monkeypatch.setattr(lock_module, "PATIENCE_S", 60.0)
     with RunLock(folder, lambda text: other.kill()) as lock:
         lock.take()
-        assert "4711" not in (folder / "lock").read_text()
+        assert "4711" not in lock_of(folder).read_text()
+        monkeypatch.setattr(lock_module, "PATIENCE_S", 0.1)
         assert refused(folder)
 
 
-def test_the_folder_is_left_as_it_was_and_free(folder):
+def test_the_folder_is_left_alone_and_free(folder):
     for _ in range(2):
         with RunLock(folder, pytest.fail) as lock:
             lock.take()
             lock.take()
-            assert [path.name for path in folder.iterdir()] == ["lock"]
+            assert f"process {os.getpid()} on " in lock_of(folder).read_text()
+            assert refused(folder)
+        assert not refused(folder)
         assert list(folder.iterdir()) == []
 
 
 def test_what_a_killed_process_left_does_no_harm(folder):
-    (folder / "lock").write_text("process 1 on a machine of long ago\n")
+    lock_of(folder).write_text("process 1 on a machine of long ago\n")
     with RunLock(folder, pytest.fail) as lock:
         lock.take()
 
 
-def test_a_moved_folder_stays_locked_and_a_copy_is_free(folder, tmp_path):
+def test_a_copy_is_free(folder, tmp_path):
     with RunLock(folder, pytest.fail) as lock:
         lock.take()
         shutil.copytree(folder, tmp_path / "copy")
         assert not refused(tmp_path / "copy")
-        folder.rename(tmp_path / "moved")
-        assert refused(tmp_path / "moved")
-    assert not refused(tmp_path / "moved")
 
 
-def test_of_a_new_folder_at_the_same_path_the_lock_is_another(folder, tmp_path):
+def test_a_folder_may_be_moved_aside_and_its_place_stays_taken(folder, tmp_path):
     with RunLock(folder, pytest.fail) as lock:
         lock.take()
         folder.rename(tmp_path / "old")
+        assert refused(folder)
         folder.mkdir()
-        assert refused(tmp_path / "old")
         lock.take()
         assert refused(folder)
         assert not refused(tmp_path / "old")
     assert not refused(folder)
 
 
-def test_a_file_that_was_replaced_before_it_was_locked_does_not_count(folder, monkeypatch):
-    def end_first(file, flags):
+def test_a_file_that_was_deleted_before_it_was_locked_does_not_count(folder, monkeypatch):
+    def delete_first(file, flags):
         monkeypatch.undo()
-        (folder / "lock").unlink()  # as the process before does when it ends
+        lock_of(folder).unlink()
         fcntl.flock(file, flags)
 
-    monkeypatch.setattr(lock_module.fcntl, "flock", end_first)
-    with RunLock(folder, pytest.fail) as lock:
+    monkeypatch.setattr(fcntl, "flock", delete_first)
+    with RunLock(folder, lambda text: None) as lock:
         lock.take()
-        with (folder / "lock").open() as file, pytest.raises(BlockingIOError):
+        with lock_of(folder).open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_a_folder_that_cannot_be_written(folder):
-    (folder / "lock").mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*/r/lock \(Is a directory\); .* -c DIR"):
+    lock_of(folder).mkdir()
+    with pytest.raises(UserError, match=r"cannot write .*/\.r\.lock \(Is a directory\); .* -c DIR"):
         RunLock(folder, pytest.fail).take()
 
 
@@ -134,7 +139,7 @@ def test_without_locks_there_is_one_warning(demo, tmp_path, monkeypatch, number)
     def refuse(file, flags):
         raise OSError(number, "no locks")
 
-    monkeypatch.setattr(lock_module.fcntl, "flock", refuse)
+    monkeypatch.setattr(fcntl, "flock", refuse)
     (tmp_path / "runs/r").mkdir(parents=True)
     ended = demo("--run r --frames 9 --max_steps 1 --fresh")
     assert (ended.code, ended.out.count("has no locks (no locks)")) == (0, 1)
@@ -167,5 +172,5 @@ def test_a_run_holds_it_to_its_end(demo, tmp_path, monkeypatch):
     for flags in ("--run r", "--run r --fresh", "--run new", "--run new --max_steps 7"):
         assert demo(f"--frames 9 {flags}").code == 0
     assert found == [True] * 8
-    assert not list(tmp_path.glob("runs/*/lock"))
+    assert not list(tmp_path.glob("runs/*/*lock"))
     assert json.loads((tmp_path / "runs/new/result.json").read_text())["trained_steps"] == 7

@@ -1,12 +1,9 @@
 """Writing a cache: whole or not at all, one sequence in memory at a time."""
 
-import contextlib
 import io
 import json
-import os
-import secrets
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +15,10 @@ from glagcn.data.cache.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources.source import Source, SplitName
 from glagcn.errors import UserError
+from glagcn.files import ROOM, refusals, replacement
 from glagcn.skeleton import Skeleton, get_skeleton
 
+ADVICE = f"{ROOM}, by --cache_dir (training) or --out (glagcn prepare)"
 Counter = Callable[[int, int, str], None]
 """Called after each sequence with frames written so far, frames of both splits, and the split and sequence."""
 
@@ -31,39 +30,14 @@ def write_cache(path: Path, source: Source, progress: Counter | None = None) -> 
     removed on any error.  Raises UserError when a split is empty, the test split has no valid frame, or the file
     cannot be written; and whatever the source raises.
     """
-    # A process id alone is not unique on a folder that several machines or containers share.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
-    try:
-        with _refusals(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
+    with replacement(path, ADVICE) as temporary:
+        with refusals(path, ADVICE):
             disk = _Disk(temporary, path)
         with disk:
             arrays = _write_file(disk, source, progress)
         disk.check()
-        with _refusals(path):
+        with refusals(path, ADVICE):
             seal(temporary, CACHE_VERSION, arrays)
-            _flush(temporary)
-            temporary.replace(path)
-            _flush(path.parent)
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _refusals(path: Path) -> Iterator[None]:
-    """Turn a refusal of the system into a UserError."""
-    try:
-        yield
-    except OSError as error:
-        raise _refused(path, error) from error
-
-
-def _refused(path: Path, error: OSError) -> UserError:
-    return UserError(
-        f"cannot write the cache {path}: {error}. Is the folder writable, and is there room? "
-        "Choose another place with --cache_dir (training) or --out (glagcn prepare)."
-    )
 
 
 class _Disk(io.FileIO):
@@ -106,7 +80,8 @@ class _Disk(io.FileIO):
     def check(self) -> None:
         """Raise UserError, naming the cache `path`, when the system has refused anything."""
         if self.refusal is not None:
-            raise _refused(self.path, self.refusal) from self.refusal
+            with refusals(self.path, ADVICE):
+                raise self.refusal
 
 
 def _write_file(disk: _Disk, source: Source, progress: Counter | None) -> list[tuple[int, int]]:
@@ -207,12 +182,3 @@ def _write_header(file: h5py.File, source: Source) -> None:
     file.attrs.update({key: getattr(source, key) for key in TEXTS[:4]})
     file.attrs["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
     file.attrs["notes"], file.attrs["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
-
-
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -7,12 +7,11 @@ epoch, and not from the whole data set: 256 blocks of 1,024 frames are 262,144 f
 where these are short.  A data set of no more blocks is shuffled as a whole.
 """
 
+from functools import lru_cache
+
 import numpy as np
 
-from glagcn.data.windows.plan import EpochPlan, WindowIds
-from glagcn.data.windows.shuffle import Shuffle
-
-BLOCK_ORDER, WINDOW_ORDER = 1, 2  # what a shuffle is for, beside the draws of EpochPlan (0)
+from glagcn.data.windows.plan import BLOCK_ORDER, GROUP_ORDER, EpochPlan, WindowIds
 
 
 class BlockPlan(EpochPlan):
@@ -39,13 +38,15 @@ class BlockPlan(EpochPlan):
         self.block_spans = np.stack([centers[self._begins], centers[self._begins + self._counts - 1]], axis=1)
         self.num_groups = -(-len(self._counts) // self.group_blocks)
         self._group_edges = np.arange(self.num_groups + 1) * len(self._counts) // self.num_groups  # [G+1] in blocks
-        self._ordered = self._shuffle_blocks(0)
+        # Of two: the thread that reads ahead may be in the next epoch, and a batch reaches into the next group.
+        self._blocks_in_order = lru_cache(maxsize=2)(self._shuffle_blocks)
+        self._windows_in_order = lru_cache(maxsize=2)(self._shuffle_group)
 
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0; its windows name their groups."""
         ids = super().batch(epoch, index)
         positions = index * self.batch_size + np.arange(len(ids.frames))
-        _, _, starts = self._order(epoch)
+        _, starts = self._blocks_in_order(epoch)
         groups = np.searchsorted(starts, positions, side="right") - 1
         return ids._replace(groups=epoch * self.num_groups + groups)
 
@@ -58,40 +59,30 @@ class BlockPlan(EpochPlan):
         """The `block_spans` of the blocks of a group, ascending: [n,2], n at most `most_blocks`."""
         return self.block_spans[self._blocks(*divmod(group, self.num_groups))]
 
-    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:  # noqa: ARG002
-        _, _, starts = self._order(epoch)
+    def _ids(self, epoch: int, begin: int, end: int) -> np.ndarray:
+        _, starts = self._blocks_in_order(epoch)
         first, last = np.searchsorted(starts, begin, side="right") - 1, np.searchsorted(starts, end)
         return np.concatenate(
             [
-                self._ids_of_group(epoch, group, max(begin - starts[group], 0), end - starts[group])
+                self._windows_in_order(epoch, group)[max(begin - starts[group], 0) : end - starts[group]]
                 for group in range(first, last)
             ]
         )
 
-    def _ids_of_group(self, epoch: int, group: int, begin: int, end: int) -> np.ndarray:
-        """The windows of a group of the epoch from its `begin`-th up to its `end`-th or last."""
+    def _shuffle_group(self, epoch: int, group: int) -> np.ndarray:
+        """The windows of a group of the epoch, in order."""
         blocks = self._blocks(epoch, group)
-        ends = np.cumsum(self._counts[blocks])
-        places = Shuffle(self._copies * int(ends[-1]), self.seed, epoch, WINDOW_ORDER, group)[int(begin) : int(end)]
-        copies, places = np.divmod(places, ends[-1])
-        number = np.searchsorted(ends, places, side="right")
-        centers = (self._begins[blocks] + self._counts[blocks] - ends)[number] + places
-        return centers + copies * len(self.centers)
+        centers = np.concatenate([self._begins[block] + np.arange(self._counts[block]) for block in blocks])
+        windows = np.concatenate([centers + copy * len(self.centers) for copy in range(self._copies)])
+        return self._draws(epoch, GROUP_ORDER, group).permutation(windows)
 
     def _blocks(self, epoch: int, group: int) -> np.ndarray:
         """The blocks of a group of the epoch, ascending."""
-        _, order, _ = self._order(epoch)
+        order, _ = self._blocks_in_order(epoch)
         return np.sort(order[self._group_edges[group] : self._group_edges[group + 1]])
 
-    def _order(self, epoch: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """What `_shuffle_blocks` gives, kept until another epoch is asked for."""
-        ordered = self._ordered  # once: the thread that reads ahead may be in the next epoch
-        if ordered[0] != epoch:
-            ordered = self._ordered = self._shuffle_blocks(epoch)
-        return ordered
-
-    def _shuffle_blocks(self, epoch: int) -> tuple[int, np.ndarray, np.ndarray]:
-        """(epoch, the order of its blocks [N], the first window of each group and the end [G+1])."""
-        order = Shuffle(len(self._counts), self.seed, epoch, BLOCK_ORDER)[:]
+    def _shuffle_blocks(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The order of the blocks of an epoch [N], and the first window of each group and the end [G+1]."""
+        order = self._draws(epoch, BLOCK_ORDER).permutation(len(self._counts))
         ends = np.cumsum(self._counts[order]) * self._copies
-        return epoch, order, np.concatenate([[0], ends])[self._group_edges]
+        return order, np.concatenate([[0], ends])[self._group_edges]

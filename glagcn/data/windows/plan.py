@@ -9,17 +9,16 @@ The way from frames to a batch:
    centres it on the root, flips and distorts it.
 """
 
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from glagcn.data.cache.reader import Split
-from glagcn.data.windows.shuffle import Shuffle
 from glagcn.data.windows.target_distortions import DISTORTIONS
 from glagcn.errors import UserError
 
-FLIP, DISTORTION, VIEW = range(3)  # what a draw is for; those of VIEW are several
-FINENESS = 2**20  # a draw between -1 and 1 is one of so many numbers
+ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, VIEW = range(6)  # what numbers are drawn for
 
 
 class WindowIds(NamedTuple):
@@ -83,7 +82,8 @@ class EpochPlan:
              per epoch; "none".
     distort  draw a distortion of the target for every window and epoch (see `distortions`).
     views    how many numbers between -1 and 1 to draw for every window and epoch, to see it from elsewhere.
-    Every window comes once in an epoch; the last batch of an epoch holds what remains.
+    Every window comes once in an epoch; the last batch of an epoch holds what remains.  The order of an epoch is kept
+    until another is asked for: 17 MB for the 2.1 million windows of MPI-INF-3DHP.
     """
 
     def __init__(
@@ -93,6 +93,7 @@ class EpochPlan:
         self.distort, self.views = distort, views
         self.num_windows = windows_in_epoch(centers, flip)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
+        self._order = lru_cache(maxsize=1)(lambda epoch: self._draws(epoch, ORDER).permutation(self.num_windows))
 
     def windows_until(self, step: int) -> int:
         """The windows of the first `step` steps of a run."""
@@ -106,19 +107,25 @@ class EpochPlan:
 
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0."""
-        shuffle = Shuffle(self.num_windows, self.seed, epoch)
         begin = index * self.batch_size
-        ids = self._ids(shuffle, epoch, begin, min(begin + self.batch_size, self.num_windows))
-        flips = shuffle.draw(ids, 2, FLIP) == 1 if self.flip == "random" else ids >= len(self.centers)
-        distortions = shuffle.draw(ids, DISTORTIONS, DISTORTION) if self.distort else None
-        draws = [shuffle.draw(ids, FINENESS, VIEW + number) for number in range(self.views)]
-        views = np.stack(draws, axis=1).astype(np.float32) / (FINENESS / 2) - 1 if draws else None
+        ids = self._ids(epoch, begin, min(begin + self.batch_size, self.num_windows))
+        flips, distortions, views = ids >= len(self.centers), None, None
+        if self.flip == "random":
+            flips = self._draws(epoch, FLIP, index).integers(2, size=len(ids)) == 1
+        if self.distort:
+            distortions = self._draws(epoch, DISTORTION, index).integers(DISTORTIONS, size=len(ids))
+        if self.views:
+            views = self._draws(epoch, VIEW, index).uniform(-1, 1, (len(ids), self.views)).astype(np.float32)
         return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, views)
 
-    def _ids(self, shuffle: Shuffle, epoch: int, begin: int, end: int) -> np.ndarray:  # noqa: ARG002
+    def _ids(self, epoch: int, begin: int, end: int) -> np.ndarray:
         """The windows [n] that are `begin`-th to before `end`-th in the order of the epoch; window w is centre w mod W,
         and its mirrored copy from W on."""
-        return shuffle[begin:end]
+        return self._order(epoch)[begin:end]
+
+    def _draws(self, epoch: int, purpose: int, number: int = 0) -> np.random.Generator:
+        """Random numbers of an epoch, for a purpose and a batch or group."""
+        return np.random.default_rng((self.seed, epoch, purpose, number))
 
 
 def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:

@@ -116,7 +116,7 @@ def test_rotations_are_those_of_the_matrix_exponential():
         np.testing.assert_allclose(rotation.numpy(), expected, atol=1e-5)
 
 
-def test_draws_belong_to_window_and_epoch():
+def test_draws_belong_to_batch_and_epoch():
     plan = EpochPlan(np.arange(400), 400, "copy", 0, views=4)
     ids, again, later = plan.batch(0, 0), plan.batch(0, 0), plan.batch(1, 0)
     assert ids.views.shape == (400, 4)
