@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glagcn.data.windows.store import MM_PER_METRE, mirror, normalise
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 
 logger = logging.getLogger("glagcn")
 
@@ -19,7 +19,7 @@ BATCH = 64  # windows lifted at once: a compromise between speed and memory (243
 
 @torch.no_grad()
 def predict(
-    model: LiftingNetwork,
+    model: Model,
     pose_2d: ArrayLike,
     image_size: ArrayLike,
     flip: bool = True,
@@ -43,7 +43,7 @@ def predict(
     try:
         windows = _windows(normalised, model.frames, model.target_frame)
         numbers = torch.arange(len(windows)) if frames is None else torch.from_numpy(np.asarray(frames, np.int64))
-        poses = [_lift(model, windows[part].to(model.adjacency), flip) for part in numbers.split(BATCH)]
+        poses = [_lift(model, windows[part].to(model.device, model.dtype), flip) for part in numbers.split(BATCH)]
     finally:
         for module in training:
             module.training = True
@@ -63,7 +63,7 @@ def _as_array(values: ArrayLike, name: str) -> np.ndarray:
     return array
 
 
-def _lift(model: LiftingNetwork, windows: Tensor, flip: bool) -> Tensor:
+def _lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
     """Normalised windows [N,T,V,2] to the poses of their centre frames, [N,V,3] metres on the CPU."""
     poses = model(windows).center[:, 0]
     if flip:
@@ -82,7 +82,7 @@ def _windows(pose: Tensor, frames: int, target: int) -> Tensor:
     return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
 
 
-def _check_input(model: LiftingNetwork, pose_2d: np.ndarray, image_size: np.ndarray) -> None:
+def _check_input(model: Model, pose_2d: np.ndarray, image_size: np.ndarray) -> None:
     joints, shape = model.skeleton.num_input_joints, pose_2d.shape
     if pose_2d.ndim != 3 or shape[1:] != (joints, 2) or shape[0] == 0:
         raise UserError(

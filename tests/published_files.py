@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from tests.data.sources import tiny_videopose3d
 

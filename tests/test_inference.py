@@ -14,7 +14,8 @@ from glagcn.checkpoints.published.recognise import Hints
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.inference import BATCH, predict
-from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -20,8 +20,8 @@ FLOORS = (
     {"errors", "__init__"},
     {"skeleton", "widths", "files", "progress"},
     {"data"},  # the command line and the presets come from its table of data sets
-    {"config"},
     {"model"},
+    {"config"},  # the choices of --model come from its registry
     {"distributed"},
     {"inference", "open_data"},
     {"checkpoints"},

@@ -15,7 +15,7 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.floor import Peaks
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.setup import RunData, build_model, load_data
 
@@ -32,7 +32,7 @@ class Setting:
     repeats: int
     ranks: Ranks
     data: RunData
-    model: LiftingNetwork
+    model: Model
     peaks: Peaks
 
     @property

@@ -2,7 +2,7 @@
 
 format, version     of the file
 config              every option of the run (config.resolve.to_dict)
-model_config        what builds the network (model.network.model_config)
+model_config        what builds the network (model.registry.model_config)
 model               weights and buffers of rank 0, without prefixes of wrappers
 optimizer           state of the optimiser; absent from exported weights
 progress            step, best error, sums since the last log line (training.progress.Progress)

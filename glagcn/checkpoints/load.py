@@ -23,8 +23,10 @@ from glagcn.config.resolve import value_of
 from glagcn.data.cache.reader import Cache
 from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork, from_config
-from glagcn.skeleton import Skeleton, get_skeleton, graph_flag
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.interface import Model
+from glagcn.model.registry import from_config, name_of
+from glagcn.skeleton import Skeleton, get_skeleton
 
 logger = logging.getLogger("glagcn")
 
@@ -40,7 +42,7 @@ class Loaded:
     assumed    notes on what a published file does not say.
     """
 
-    model: LiftingNetwork
+    model: Model
     path: Path
     content: dict[str, Any] | None
     keypoints: str | None
@@ -56,7 +58,7 @@ def load(
     path: Path,
     hints: Hints = NO_HINTS,
     agrees: Callable[[Loaded], None] | None = None,
-    into: LiftingNetwork | None = None,
+    into: Model | None = None,
 ) -> Loaded:
     """The model in a checkpoint of ours or a published one.  Nothing pickled is executed.
 
@@ -82,14 +84,13 @@ def load(
         _check_state(path, weights, loaded.model)
         loaded.model.load_state_dict(weights)
     else:
+        assert isinstance(loaded.model, LiftingNetwork), "a published file holds a GLA-GCN, which `agrees` has seen"
         load_published_weights(loaded.model, weights, str(path))
     _check_finite(loaded.model, path)
     return loaded
 
 
-def load_model(
-    path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None
-) -> LiftingNetwork:
+def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None) -> Model:
     """The model in a checkpoint of ours or a published one (.bin, .pth), on the CPU in eval mode.
 
     skeleton    "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from our checkpoint, else from the joint count
@@ -182,22 +183,16 @@ def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence
         raise UserError(
             f"{loaded.path}: trained with skeleton {model.skeleton.name!r}, not {skeleton.name!r}; leave it out"
         )
-    if widths is not None and tuple(widths) != model.widths:
-        raise UserError(f"{loaded.path}: trained with widths {list(model.widths)}, not {list(widths)}; leave them out")
+    held = model.options().get("architecture")
+    if widths is not None and tuple(widths) != held:
+        trained = list(held) if held else "none"
+        raise UserError(f"{loaded.path}: trained with widths {trained}, not {list(widths)}; leave them out")
 
 
 def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None:
     """Refuse flags of the model that contradict the checkpoint.  Raises UserError with both values."""
     model = loaded.model
-    held = {
-        "frames": model.frames,
-        "channels": model.channels,
-        "architecture": model.widths,
-        "head": model.head_kind,
-        "sequence_layers": len(model.sequence),
-        "graph": graph_flag(model.graph),
-        "causal": model.causal,
-    }
+    held = {"model": name_of(model)} | dict(model.options())
     for name, value in held.items():
         given = value_of(config, name)
         if origin[name] == "flag" and given is not None and given != value:
@@ -207,7 +202,7 @@ def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None
             )
 
 
-def _check_state(path: Path, state: Mapping[str, Tensor], model: LiftingNetwork) -> None:
+def _check_state(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
     """Raise UserError unless `state`, read from `path`, has exactly the model's tensors, and its graph."""
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
@@ -216,14 +211,15 @@ def _check_state(path: Path, state: Mapping[str, Tensor], model: LiftingNetwork)
             raise UserError(
                 f"{path}: weights {name!r}: found {found}, expected {wanted} by the file's own model_config"
             )
-    if not torch.equal(state["adjacency"], expected["adjacency"]):
-        raise UserError(
-            f"{path}: the graph it was trained with is not this program's graph {model.graph.name!r}; "
-            "evaluate it with the version of glagcn that trained it"
-        )
+    for name in model.constant:
+        if not torch.equal(state[name], expected[name]):
+            raise UserError(
+                f"{path}: the {name} that it was trained with is not this program's; "
+                "evaluate it with the version of glagcn that trained it"
+            )
 
 
-def _check_finite(model: LiftingNetwork, path: Path) -> None:
+def _check_finite(model: Model, path: Path) -> None:
     """Raise UserError, naming the checkpoint `path`, where a weight of the model read from it is not finite."""
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:

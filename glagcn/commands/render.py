@@ -19,7 +19,7 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.inference import BATCH, predict
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.progress import with_progress
 from glagcn.rendering.animation import Animation, Clip
@@ -60,7 +60,7 @@ def render(config: Config, drawing: RenderConfig, origin: dict[str, str], ranks:
             _render(config, drawing, loaded.model.to(ranks.device), cache, log)
 
 
-def _render(config: Config, drawing: RenderConfig, model: LiftingNetwork, cache: Cache | None, log: RunLog) -> None:
+def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | None, log: RunLog) -> None:
     """From the flags to the files, on rank 0."""
     for flag, name in (("--viz-output", drawing.output), ("--viz-export", drawing.export)):
         if name:
@@ -86,7 +86,7 @@ def _render(config: Config, drawing: RenderConfig, model: LiftingNetwork, cache:
 
 
 def _find_subject(
-    drawing: RenderConfig, model: LiftingNetwork, cache: Cache | None, video: Video | None, log: RunLog
+    drawing: RenderConfig, model: Model, cache: Cache | None, video: Video | None, log: RunLog
 ) -> Subject:
     if cache is None:
         return keypoint_subject(
@@ -101,7 +101,7 @@ def _find_subject(
     return subject if drawing.ground_truth else replace(subject, target=None)
 
 
-def _lift(model: LiftingNetwork, subject: Subject, frames: np.ndarray, flip: bool, log: RunLog) -> Clip:
+def _lift(model: Model, subject: Subject, frames: np.ndarray, flip: bool, log: RunLog) -> Clip:
     """Predict the frames that are shown, each amid its true neighbours."""
     parts = [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
     try:

@@ -15,7 +15,7 @@ from glagcn.errors import UserError
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.results import about_evaluation, write_results
 from glagcn.files import make_folder
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
@@ -126,7 +126,7 @@ def _open_folder(
     folder: RunFolder,
     lock: RunLock,
     data: RunData,
-    model: LiftingNetwork,
+    model: Model,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the

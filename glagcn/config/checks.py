@@ -5,11 +5,12 @@ from math import inf
 from re import fullmatch
 from typing import Any
 
-from glagcn.config.config import GROUPS, Config, DataConfig
+from glagcn.config.config import GROUPS, Config, DataConfig, ModelConfig
 from glagcn.config.options import flag_of, key_of, options_of
 from glagcn.config.rendering import RenderConfig
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
+from glagcn.model.registry import MODELS
 from glagcn.widths import check_widths
 
 # Options that only some schedules read, the first of which is suggested.
@@ -53,6 +54,10 @@ def check_given(given: Mapping[str, Any], config: Config) -> None:
     for one, other in same:
         if given.get(one) is not None and other in given:
             raise UserError(f"--{one} {given[one]} and --{other} {given[other]} are alternatives; give one of them")
+    read = MODELS[config.model.kind].options
+    for _, option in options_of(ModelConfig):
+        if given.get(key_of(option)) is not None and key_of(option) not in read:
+            raise UserError(f"{flag_of(option)} has no effect on --model {config.model.kind}; leave it out")
     select_on = config.selection.select_on
     for name in ("validation", "validation_frames"):
         if name in given and select_on != "validation":

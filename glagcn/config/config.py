@@ -12,6 +12,7 @@ from typing import ClassVar
 from glagcn.config.options import comma_separated, option
 from glagcn.config.presets import GRAPHS, RECIPES
 from glagcn.data.datasets import DATASETS
+from glagcn.model.registry import MODELS
 from glagcn.widths import widths_for
 
 SWITCH = argparse.BooleanOptionalAction
@@ -77,6 +78,8 @@ class ModelConfig:
     title: ClassVar[str] = "model"
     trains: ClassVar[bool] = True
 
+    kind: str = option("gla_gcn", key="model", choices=tuple(MODELS), common=True,
+        help="gla_gcn: the paper's; temporal_conv: VideoPose3D's temporal convolutions, a baseline")
     frames: int = option(type=int, metavar="T", common=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")
     architecture: tuple[int, ...] | None = option(None, metavar="3,3,3", type=comma_separated(int),
@@ -243,7 +246,7 @@ class Config:
             return self.run.name
         data, model = self.data, self.model
         source = [data.dataset, data.keypoints] + ([data.annotation] if data.annotation else [])
-        network = [f"f{model.frames}", f"c{model.channels}", f"{model.head}{model.sequence_layers}"]
+        network = [f"f{model.frames}", f"c{model.channels}", MODELS[model.kind].label(model)]
         ending = [self.optim.recipe, f"seed{self.optim.seed}"] + (["debug"] if self.run.debug else [])
         return "_".join([*source, *network, *ending])
 

@@ -18,7 +18,7 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.benchmark import Benchmark, Evaluation, ScoredFrames, sequence_bounds
 from glagcn.evaluation.predict import predict_frames
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.skeleton import Skeleton
 
 
@@ -88,9 +88,7 @@ def summarise(
     )
 
 
-def evaluate(
-    model: LiftingNetwork, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool
-) -> Evaluation | None:
+def evaluate(model: Model, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool) -> Evaluation | None:
     """Predict on all ranks.  Returns the evaluation on rank 0, None elsewhere."""
     skeleton = data.store.skeleton
     zero_root = data.benchmark.zero_root

@@ -12,8 +12,7 @@ from torch import Tensor
 from glagcn.data.windows.plan import WindowIds, share_bounds
 from glagcn.data.windows.store import MM_PER_METRE, FrameStore, mirror, one_thread
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.fold_batchnorm import folded
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 
 # What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
 CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
@@ -25,7 +24,7 @@ LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolution
 
 @torch.inference_mode()
 def predict_frames(
-    model: LiftingNetwork,
+    model: Model,
     store: FrameStore,
     frames: np.ndarray,
     ranks: Ranks,
@@ -41,7 +40,7 @@ def predict_frames(
     batch_size  frames predicted at a time; None: as many as suit the device.
     """
     batch_size = batch_size or _frames_at_once(model, store, flip)
-    model = folded(model)
+    model = model.for_prediction()
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
     begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
     mine = WindowIds(frames[begin:end], np.zeros(end - begin, dtype=bool))
@@ -95,10 +94,9 @@ def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowId
         yield from pool.map(torch.inference_mode()(work), items)
 
 
-def _frames_at_once(model: LiftingNetwork, store: FrameStore, flip: bool) -> int:
+def _frames_at_once(model: Model, store: FrameStore, flip: bool) -> int:
     floats = CPU_FLOATS if store.device.type == "cpu" else GPU_FLOATS
-    window = store.num_frames * store.skeleton.num_joints * model.channels
-    return max(LEAST_WINDOWS, floats // window) // (1 + flip)
+    return max(LEAST_WINDOWS, floats // model.map_size) // (1 + flip)
 
 
 def _pose_shape(store: FrameStore) -> tuple[int, int]:

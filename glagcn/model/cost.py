@@ -5,10 +5,10 @@ import copy
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 
 
-def count_cost(model: LiftingNetwork) -> tuple[int, int]:
+def count_cost(model: Model) -> tuple[int, int]:
     """(parameters, floating-point operations of lifting one window forward).
 
     Counts the multiplications and additions of convolutions and matrix products (two per MAC), as papers do; runs on

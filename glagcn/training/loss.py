@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from glagcn.config.config import OptimConfig
 from glagcn.data.windows.store import MM_PER_METRE
-from glagcn.model.network import LiftingNetwork, Prediction
+from glagcn.model.interface import Model, Prediction
 
 
 def center_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:
@@ -55,7 +55,7 @@ TERMS = (
 class Loss(nn.Module):
     """Model and terms as one module: it is what is compiled, and whose gradient the ranks exchange."""
 
-    def __init__(self, model: LiftingNetwork) -> None:
+    def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model
         self.terms = tuple(term for term in TERMS if model.predicts_sequence or not term.sequence)

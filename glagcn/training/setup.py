@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glagcn.config.config import Config, DataConfig, ModelConfig
+from glagcn.config.config import Config, DataConfig
 from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.host_memory import available_memory
@@ -22,9 +22,9 @@ from glagcn.data.windows.streamed_store import StreamedStore
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
-from glagcn.model.initialisation import init_published, init_tuned
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import Skeleton, get_skeleton, graph_skeleton
+from glagcn.model.interface import Model
+from glagcn.model.registry import get_kind
+from glagcn.skeleton import get_skeleton
 from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
 
 HOST_SHARE = 0.5  # of the available host memory may hold training frames
@@ -149,30 +149,10 @@ def is_streamed(data: DataConfig, ranks: Ranks, cache: Cache) -> bool:
     return ranks.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
-def graph_of(model: ModelConfig, skeleton: Skeleton) -> Skeleton:
-    """The skeleton whose links the graph convolution follows: --graph, or the data's own."""
-    return graph_skeleton(model.graph) if model.graph else skeleton
-
-
-def build_model(config: Config, data: RunData) -> LiftingNetwork:
-    """The network of the options, with the weights that the recipe starts from: the same for the same seed."""
+def build_model(config: Config, data: RunData) -> Model:
+    """The model of the options, with the weights that the recipe starts from: the same for the same seed."""
     skeleton = get_skeleton(data.cache.skeleton)
     torch.manual_seed(config.optim.seed)
-    model = LiftingNetwork(
-        skeleton,
-        config.model.widths,
-        config.model.channels,
-        graph=graph_of(config.model, skeleton),
-        sequence_layers=config.model.sequence_layers,
-        head=config.model.head,
-        dropout=config.model.dropout,
-        causal=config.model.causal,
-        relative=config.model.relative_input,
-        # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
-        input_norm=config.model.graph != "humaneva15_coco17",
-    )
-    if config.optim.recipe == "published":
-        init_published(model)
-    else:
-        init_tuned(model, model.skeleton, mean_pose(data.train_split, data.plan.centers, skeleton))
+    model = get_kind(config.model.kind).load().build(skeleton, config.model)
+    model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.centers, skeleton))
     return model

@@ -12,7 +12,7 @@ from glagcn.data.windows.plan import Share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.hardware.compiling import compiled, is_compiled, rehearsed
 from glagcn.training.loss import Loss
 from glagcn.training.optim.optimizers import build_optimizer, is_capturable, step_unless
@@ -26,9 +26,7 @@ class Stepper:
            those of the last, smaller batch of an epoch, run eagerly.
     """
 
-    def __init__(
-        self, optim: OptimConfig, ranks: Ranks, model: LiftingNetwork, sizes: frozenset[int] = frozenset()
-    ) -> None:
+    def __init__(self, optim: OptimConfig, ranks: Ranks, model: Model, sizes: frozenset[int] = frozenset()) -> None:
         self.optim, self.ranks, self.model = optim, ranks, model.to(ranks.device)
         self.optimizer = build_optimizer(optim, self.model)
         self.statistics = RunningStatistics(self.model, ranks)

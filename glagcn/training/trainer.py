@@ -15,7 +15,8 @@ from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
-from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.model.interface import Model
+from glagcn.model.registry import model_config
 from glagcn.runs.curves import FILE_NAME, draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
@@ -38,7 +39,7 @@ class Trainer:
         config: Config,
         ranks: Ranks,
         data: RunData,
-        model: LiftingNetwork,
+        model: Model,
         folder: RunFolder,
         log: RunLog,
         state: Mapping[str, Any] | None = None,

@@ -9,11 +9,12 @@ from glagcn.checkpoints.published.recognise import Hints
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.model.interface import Model
+from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton, graph_flag
 
 # Of entries of model_config; the others are called like their flags.
-FLAGS = {"skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
+FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
 NOT_COMPARED = ("dropout", "input_norm")  # one may differ, the other follows from --graph
 FRESH = "the optimiser, the learning rate and the count of epochs start fresh"
 
@@ -29,7 +30,7 @@ class Start(NamedTuple):
     note: str
 
 
-def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: int, fingerprint: str) -> Start:
+def start_from(path: Path, config: Config, model: Model, num_windows: int, fingerprint: str) -> Start:
     """Start a run at the checkpoint `path`: at its whole state where that is of a run with the same options and data,
     else with its weights.
 
@@ -37,7 +38,8 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     Raises UserError, naming the flag that would fit, where the weights are of another network than `model`.
     """
     # Ours says which network it holds; a published file is taken for one like `model`.
-    hints = Hints(widths=model.widths, channels=model.channels, data_skeleton=model.skeleton)
+    form = model.options()
+    hints = Hints(widths=form.get("architecture"), channels=form.get("channels"), data_skeleton=model.skeleton)
     loaded = load(path, hints, lambda loaded: _check_same_network(loaded, model), into=model)
     content = loaded.content
     if content is None:
@@ -51,12 +53,14 @@ def start_from(path: Path, config: Config, model: LiftingNetwork, num_windows: i
     return Start(content | {"progress": progress}, f"Started with the whole state of {path}, step {progress['step']}")
 
 
-def _check_same_network(loaded: Loaded, model: LiftingNetwork) -> None:
+def _check_same_network(loaded: Loaded, model: Model) -> None:
     """Refuse weights of another network than `model`.  Raises UserError that names the flags that differ."""
     held, wanted = model_config(loaded.model), model_config(model)
     # Whether joints are relative, a published file does not say.
     left_out = NOT_COMPARED if loaded.content else (*NOT_COMPARED, "relative")
-    compared = ["skeleton"] if held["skeleton"] != wanted["skeleton"] else [n for n in wanted if n not in left_out]
+    # A difference in these makes the others meaningless.
+    first = next((name for name in ("kind", "skeleton") if held[name] != wanted[name]), None)
+    compared = [first] if first else [name for name in wanted if name not in left_out]
     differing = [name for name in compared if held[name] != wanted[name]]
     if differing:
         listed = "; ".join(

@@ -7,9 +7,10 @@ from glagcn.checkpoints.published.export import export_published
 from glagcn.checkpoints.published.layout import published_state
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork, model_config
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton
-from tests.model import reference
+from tests.model.gla_gcn import reference
 
 
 def public_model(name, **changes):

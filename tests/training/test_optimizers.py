@@ -4,7 +4,7 @@ import torch
 from glagcn.checkpoints.load import load_model
 from glagcn.config.resolve import parse_command_line
 from glagcn.training.optim.optimizers import build_optimizer, is_capturable
-from tests.model import reference
+from tests.model.gla_gcn import reference
 
 
 @pytest.mark.parametrize("name", reference.NAMES)

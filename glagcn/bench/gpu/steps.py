@@ -23,7 +23,7 @@ from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision
 from glagcn.errors import UserError
 from glagcn.model.floor import training_cost
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.hardware.peaks import Work, seconds
 from glagcn.training.step import Stepper
 
@@ -144,7 +144,7 @@ def _is_kernel(event: Any) -> bool:
     return on_device and not event.is_user_annotation and not event.name.startswith(("Memcpy", "Memset"))
 
 
-def random_batch(model: LiftingNetwork, windows: int, device: torch.device) -> Batch:
+def random_batch(model: Model, windows: int, device: torch.device) -> Batch:
     """Random windows in the range of poses: the time of a step does not depend on the values."""
     draws = torch.Generator(device).manual_seed(0)
     skeleton, frames = model.skeleton, model.frames

@@ -7,16 +7,19 @@ from torch import Tensor
 
 from glagcn.bench.reference.model import ReferenceModel
 from glagcn.checkpoints.published.layout import published_weights
-from glagcn.model.blocks import AGCN
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.blocks import AGCN
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.skeleton import get_skeleton
 
 
-def reference_of(model: LiftingNetwork) -> ReferenceModel:
+def reference_of(model: Model) -> ReferenceModel:
     """The plain model with the form and the weights of `model`, on its device and in its mode.
 
-    Raises ValueError for a mixed head.
+    Raises ValueError for a mixed head, TypeError for a model of another kind.
     """
+    if not isinstance(model, LiftingNetwork):
+        raise TypeError(f"the reference is a GLA-GCN, not a {type(model).__name__}")
     reference = ReferenceModel(
         model.skeleton,
         model.widths,

@@ -12,7 +12,8 @@ from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
 from glagcn.checkpoints.published.recognise import SKELETONS
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.registry import name_of
 from glagcn.skeleton import graph_flag
 
 PREFIX = "module."  # the published code saves and loads a model inside DataParallel
@@ -32,6 +33,8 @@ def export_published(source: Path, target: Path) -> None:
         )
     loaded = load(source)
     content, model = checkpoint.must_be_ours(loaded.content, source), loaded.model
+    if not isinstance(model, LiftingNetwork):
+        raise UserError(f"{source}: the published code has no model of kind {name_of(model)}, so no layout for it")
     _check_form(model, source)
     weights = {PREFIX + name: tensor for name, tensor in _published_state(model).items()}
     whole: dict[str, Any] = {

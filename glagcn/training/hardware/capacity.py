@@ -6,14 +6,14 @@ import torch
 from torch._subclasses.fake_tensor import FakeCopyMode, FakeTensorMode
 from torch.autograd.graph import saved_tensors_hooks
 
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.loss import Loss
 
 ON_TOP = 1.25  # memory of the backward pass over that which the forward pass keeps
 COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and temporaries of the optimiser
 
 
-def window_bytes(model: LiftingNetwork, precision: str) -> int:
+def window_bytes(model: Model, precision: str) -> int:
     """Bytes that the forward pass keeps of one training window for the backward pass.
 
     Counted by running it on fake tensors, which have shapes and no numbers.
@@ -23,7 +23,7 @@ def window_bytes(model: LiftingNetwork, precision: str) -> int:
     return three - two
 
 
-def fitting_windows(model: LiftingNetwork, precision: str, free: int) -> int:
+def fitting_windows(model: Model, precision: str, free: int) -> int:
     """About how many windows of a training micro-batch fit into `free` bytes beside the model; 0 where none does."""
     weights = sum(parameter.nbytes for parameter in model.parameters())
     return max(0, int((free - COPIES_OF_WEIGHTS * weights) / (ON_TOP * window_bytes(model, precision))))
@@ -35,8 +35,8 @@ def free_bytes(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
-def _kept_bytes(model: LiftingNetwork, windows: int, precision: str) -> int:
-    device, kept = model.adjacency.device, {}
+def _kept_bytes(model: Model, windows: int, precision: str) -> int:
+    device, kept = model.device, {}
 
     def keep(x: torch.Tensor) -> torch.Tensor:
         if not isinstance(x, torch.nn.Parameter):

@@ -9,7 +9,7 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.floor import training_cost
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.optim.schedule import last_step
 
@@ -58,7 +58,7 @@ class Speed:
         return (self._windows - done) / (self._rate or math.inf)
 
 
-def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: LiftingNetwork, say: Say) -> Speed:
+def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: Say) -> Speed:
     """The speed of a run that is about to start: rank 0 measures what its hardware can do, while the others wait.
 
     Every process is taken to have as good a one, and its share of the batch.

@@ -4,14 +4,14 @@ from glagcn.config.config import Config
 from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.cost import count_cost
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.interface import Model
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
 from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import RunData
 
 
-def summary_text(config: Config, origin: dict[str, str], data: RunData, model: LiftingNetwork, ranks: Ranks) -> str:
+def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model, ranks: Ranks) -> str:
     """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
     processes = (
         f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
@@ -32,21 +32,19 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
     return "\n".join(lines)
 
 
-def run_text(config: Config, data: RunData, model: LiftingNetwork) -> str:
+def run_text(config: Config, data: RunData, model: Model) -> str:
     """Data, model and plan in numbers."""
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
     steps, smallest = last_step(config.optim, plan), plan.num_windows % plan.batch_size
-    widths = "x".join(map(str, config.model.widths))
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
         f"train {len(train.sequences)} sequences of {sum(info.length for info in train.sequences):,} frames, "
         f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.test.frames):,} of them scored; "
         f"training windows {data.train.place}",
         _selection_text(config, data),
-        f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, "
-        f"{config.model.frames} frames ({widths}), {config.model.channels} channels, graph {model.graph.name}",
+        f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, {model.describe()}",
         f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all",

@@ -5,7 +5,8 @@ import math
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import AGCN, full_precision
+from glagcn.model.gla_gcn.blocks import AGCN
+from glagcn.model.pose_input import full_precision
 
 HEADS = ("unshared", "shared", "mixed")
 

@@ -3,10 +3,11 @@ import torch
 from reference import mean_distance
 
 from glagcn.errors import UserError
-from glagcn.model.blocks import AGCN, matching, split
 from glagcn.model.cost import count_cost
-from glagcn.model.heads import HEADS
-from glagcn.model.network import LiftingNetwork, from_config, model_config
+from glagcn.model.gla_gcn.blocks import AGCN, matching, split
+from glagcn.model.gla_gcn.heads import HEADS
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.registry import from_config, model_config
 from glagcn.skeleton import get_skeleton
 
 MPI3DHP, H36M = get_skeleton("mpi3dhp17"), get_skeleton("h36m17")
@@ -124,7 +125,7 @@ def test_a_wrong_input_is_refused_with_both_shapes(shape):
     [
         ({"head": "both"}, "unknown head 'both'"),
         ({"graph": get_skeleton("humaneva15")}, "--graph humaneva15 links 15 joints, but mpi3dhp17 has 17"),
-        ({"sequence_layers": -1}, "sequence layers"),
+        ({"sequence_layers": -1}, "sequence_layers -1"),
     ],
 )
 def test_impossible_options_are_refused(options, message):

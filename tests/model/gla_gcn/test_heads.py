@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from glagcn.model.heads import JointHead, SequenceHead
+from glagcn.model.gla_gcn.heads import JointHead, SequenceHead
 from glagcn.skeleton import get_skeleton
 
 

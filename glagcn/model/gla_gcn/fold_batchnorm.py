@@ -1,24 +1,26 @@
 """A network for prediction only: no sequence head, and every BatchNorm behind a convolution is part of it."""
 
 import copy
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import AGCN, AdaptiveGraphConv, Conv, ConvNorm, SubsetMix
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv, Conv, ConvNorm, SubsetMix
 from glagcn.model.norm import BatchNorm, Folded
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 @torch.no_grad()
-def folded(model: LiftingNetwork) -> LiftingNetwork:
+def folded(model: Network) -> Network:
     """A copy of `model` in eval mode that predicts the same center, to rounding, at less cost; `model` is untouched.
 
     It has no sequence head, which only teaches: nothing else reads what it predicts.  The products of the folding are
     made in float64, so that only their last rounding is new.
     """
     result = copy.deepcopy(model).eval()
-    result.sequence_head = None
+    result.sequence_head = None  # type: ignore[assignment]
     for module in result.modules():
         if isinstance(module, AdaptiveGraphConv):
             _fold(module.mix, module.bn)

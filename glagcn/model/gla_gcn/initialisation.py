@@ -6,8 +6,9 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.blocks import NUM_SUBSETS, AdaptiveGraphConv, Conv, SubsetMix
-from glagcn.model.heads import JointHead, UnsharedLinear
+from glagcn.model.gla_gcn.blocks import NUM_SUBSETS, AdaptiveGraphConv, Conv, SubsetMix
+from glagcn.model.gla_gcn.heads import JointHead, UnsharedLinear
+from glagcn.model.interface import check_mean_pose
 from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import Skeleton
 
@@ -49,9 +50,7 @@ def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
     mean pose as its bias.  A shared layer has one bias for all joints: the best it can do is the mean over joints.
     Raises ValueError when mean_pose has another shape.
     """
-    expected = (skeleton.num_joints, 3)
-    if tuple(mean_pose.shape) != expected:
-        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {skeleton.name}")
+    check_mean_pose(skeleton, mean_pose)
     init_published(model)
     for module in model.modules():
         if isinstance(module, AdaptiveGraphConv):

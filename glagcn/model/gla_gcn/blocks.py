@@ -13,7 +13,6 @@ On a GPU, bfloat16 products are fast where every row of numbers that they read o
 joints are padded with zeros to a multiple of 8 where a product runs over them (`padded`).
 """
 
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, cast
 
 import torch
@@ -261,11 +260,6 @@ class StridedModule(nn.Module):
         """Features [N,C,T,V] to features [N,C,T/w,V]."""
         skip = x[:, :, self.kept :: self.width]
         return self.reduce(self.spread(x, adjacency), adjacency) + skip
-
-
-def full_precision(x: Tensor) -> AbstractContextManager:
-    """A context in which autocast is off on x's device; x itself must be float32 already."""
-    return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()
 
 
 def padded(x: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""GLA-GCN, the network of the paper, and the published S-AGCN."""

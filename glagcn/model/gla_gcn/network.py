@@ -1,0 +1,202 @@
+"""GLA-GCN: a window of 2D poses to the 3D pose of its centre frame, or causally of its last."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, Self
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.errors import UserError
+from glagcn.model.gla_gcn.blocks import AGCN, Conv, StridedModule, SubsetMix
+from glagcn.model.gla_gcn.floor import network_floor
+from glagcn.model.gla_gcn.fold_batchnorm import folded
+from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.gla_gcn.initialisation import init_published, init_tuned
+from glagcn.model.interface import Floor, Model, Prediction, check_size
+from glagcn.model.norm import BatchNorm
+from glagcn.model.pose_input import PoseInput
+from glagcn.skeleton import Skeleton, get_skeleton, graph_flag, graph_skeleton
+from glagcn.widths import check_widths
+
+MOST_LAYERS = 100  # of the sequence stage: a checkpoint that asks for more is damaged
+
+
+class LiftingNetwork(Model):
+    """The full model of the paper, and (sequence_layers=0, head="shared") the published S-AGCN.
+
+    Input normalisation, expand block AGCN(2, C, 1), `sequence_layers` blocks AGCN(C, C, 1) whose output feeds the
+    sequence head and the strided stage (one StridedModule per filter width), mean over frames that are left, head.
+
+    skeleton    the joints of input and output, their root and mirror pairs.
+    widths      filter widths of the strided stage; their product is T, the frames of a window.
+    channels    C.
+    graph       a skeleton whose links replace the skeleton's own: the same number of joints.  The published 3DHP
+                script convolves 3DHP joints over the links of "h36m17".
+    head, mix   see JointHead; the sequence head's output layer is of the same kind.
+    dropout     inside the graph convolutions and after the units of the strided stage.
+    causal      the target is the last frame of the window, so that lifting needs no frames to come.
+    relative    see PoseInput; the input normalisation alone cannot tell a joint's movement from where a person stands.
+    input_norm  False leaves the input normalisation out: the published model fed COCO joints never applies its own.
+
+    Starts with the published initialisation.  Raises UserError on widths, head or graph that cannot be.
+    """
+
+    constant = ("adjacency",)
+    adjacency: Tensor
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        widths: Sequence[int],
+        channels: int,
+        *,
+        graph: Skeleton | None = None,
+        sequence_layers: int = 3,
+        head: str = "unshared",
+        mix: float = 0.5,
+        dropout: float = 0.1,
+        causal: bool = False,
+        relative: bool = False,
+        input_norm: bool = True,
+    ):
+        super().__init__()
+        graph = graph or skeleton
+        _check_arguments(skeleton, graph, widths, channels, sequence_layers, head)
+        self.skeleton, self.graph = skeleton, graph
+        self.widths = tuple(widths)
+        self.frames = prod(widths)
+        self.causal = causal
+        self.channels = channels
+        self.head_kind, self.mix, self.dropout = head, mix, dropout
+
+        joints = skeleton.num_joints
+        self.register_buffer("adjacency", torch.from_numpy(graph.adjacency()))
+        self.pose_input = PoseInput(skeleton, relative)
+        self.input_norm = BatchNorm(2 * joints) if input_norm else None
+        self.expand = AGCN(2, channels, joints, dropout=dropout, coordinates=True)
+        self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
+        self.sequence_head = SequenceHead(channels, joints, head, mix, dropout) if sequence_layers else None
+        self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout, causal) for width in widths)
+        self.head = JointHead(channels, joints, head, mix)
+        init_published(self)
+
+    @property
+    def predicts_sequence(self) -> bool:
+        """Whether predictions hold all frames of the window beside the target frame."""
+        return self.sequence_head is not None
+
+    def forward(self, x: Tensor) -> Prediction:
+        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  Raises UserError: see `check_input`."""
+        self.check_input(x)
+        x = self._features(x)
+        x = self.expand(x, self.adjacency)
+        for block in self.sequence:
+            x = block(x, self.adjacency)
+        sequence = None if self.sequence_head is None else self.sequence_head(x, self.adjacency)
+        for module in self.strided:
+            x = module(x, self.adjacency)
+        return Prediction(self.head(x.mean(dim=2, keepdim=True)), sequence)
+
+    def _features(self, x: Tensor) -> Tensor:
+        """Poses to the feature map [N,2,T,V], normalised per joint and axis over batch and time."""
+        x = self.pose_input(x)
+        n, t, v, _ = x.shape
+        if self.input_norm is not None:
+            x = self.input_norm(x.reshape(n, t, v * 2).transpose(1, 2)).transpose(1, 2).reshape(n, t, v, 2)
+        return x.permute(0, 3, 1, 2)
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, options: Any) -> Self:
+        """The model of the options."""
+        return cls(
+            skeleton, options.widths, options.channels,
+            graph=graph_skeleton(options.graph) if options.graph else skeleton,
+            sequence_layers=options.sequence_layers, head=options.head, dropout=options.dropout, causal=options.causal,
+            relative=options.relative_input,
+            # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
+            input_norm=options.graph != "humaneva15_coco17",
+        )  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `config`."""
+        rest = dict(config)
+        skeleton, graph = get_skeleton(rest.pop("skeleton")), get_skeleton(rest.pop("graph"))
+        return cls(skeleton, rest.pop("widths"), rest.pop("channels"), graph=graph, **rest)
+
+    def config(self) -> dict[str, Any]:
+        """What from_config needs to build this model again."""
+        return {
+            "skeleton": self.skeleton.name,
+            "graph": self.graph.name,
+            "widths": list(self.widths),
+            "channels": self.channels,
+            "sequence_layers": len(self.sequence),
+            "head": self.head_kind,
+            "mix": self.mix,
+            "dropout": self.dropout,
+            "causal": self.causal,
+            "relative": self.pose_input.relative,
+            "input_norm": self.input_norm is not None,
+        }
+
+    def options(self) -> Mapping[str, Any]:
+        """The options that give this model, by key."""
+        return {
+            "frames": self.frames,
+            "channels": self.channels,
+            "architecture": self.widths,
+            "head": self.head_kind,
+            "sequence_layers": len(self.sequence),
+            "graph": graph_flag(self.graph),
+            "causal": self.causal,
+        }
+
+    def initialise(self, recipe: str, mean_pose: Tensor) -> None:
+        """Start as a recipe starts: see model.gla_gcn.initialisation."""
+        if recipe == "tuned":
+            init_tuned(self, self.skeleton, mean_pose)
+        else:
+            init_published(self)
+
+    def output_weights(self) -> Iterator[Tensor]:
+        """The weights of all heads, and of the sequence head's block, which has three channels."""
+        narrow = (nn.Linear, Conv, SubsetMix)
+        for module in self.modules():
+            if isinstance(module, UnsharedLinear) or (isinstance(module, narrow) and len(module.weight) == 3):
+                yield module.weight
+
+    def floor(self, training: bool) -> Floor:
+        """The blocks and the output layers: see model.gla_gcn.floor."""
+        return network_floor(self, training)
+
+    @property
+    def map_size(self) -> int:
+        """Numbers of a feature map [C,T,V]."""
+        return self.channels * self.frames * self.skeleton.num_joints
+
+    def describe(self) -> str:
+        """Size and form."""
+        widths = "x".join(map(str, self.widths))
+        return f"{self.frames} frames ({widths}), {self.channels} channels, graph {self.graph.name}"
+
+    def for_prediction(self) -> "LiftingNetwork":
+        """A copy without its sequence head, BatchNorm folded into the layers before."""
+        return folded(self)
+
+
+def _check_arguments(
+    skeleton: Skeleton, graph: Skeleton, widths: Sequence[int], channels: int, sequence_layers: int, head: str
+) -> None:
+    check_widths(widths)
+    check_size(channels, prod(widths))
+    if not isinstance(sequence_layers, int) or not 0 <= sequence_layers <= MOST_LAYERS:
+        raise UserError(f"invalid --sequence_layers {sequence_layers}: must be a number from 0 to {MOST_LAYERS}")
+    if head not in HEADS:
+        raise UserError(f"unknown head {head!r}; expected one of {', '.join(HEADS)}")
+    if graph.num_joints != skeleton.num_joints:
+        raise UserError(
+            f"--graph {graph.name} links {graph.num_joints} joints, but {skeleton.name} has {skeleton.num_joints}; "
+            "expected a graph of as many joints"
+        )

@@ -1,0 +1,143 @@
+"""What the rest of the program knows of a model."""
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar, NamedTuple, Self
+
+import torch
+from torch import Tensor, nn
+
+from glagcn.errors import UserError
+from glagcn.skeleton import Skeleton
+from glagcn.widths import target_frame
+
+MOST_CHANNELS, MOST_FRAMES = 1 << 14, 3**8  # a checkpoint that asks for more is damaged
+
+
+class Prediction(NamedTuple):
+    """What a model returns, in metres relative to the root."""
+
+    center: Tensor  # [N,1,V,3], the target frame: the centre, or the last of a causal model
+    sequence: Tensor | None  # [N,T,V,3], every frame of the window; None where the model gives the target frame only
+
+
+class Floor(NamedTuple):
+    """The least work of one window forward: floating-point operations, and numbers read and written."""
+
+    flops: int
+    numbers: int
+
+
+class Model(nn.Module, ABC):
+    """A network that lifts windows of T 2D poses to the 3D pose of a target frame.
+
+    A new model is a subclass and a line of the registry.  Everything outside this room uses these members only.
+
+    kind      its name in the registry, set there.
+    constant  names of buffers that are no weights: those of a checkpoint must equal the model's own.
+    skeleton  the joints of input and output.
+    frames    T.
+    causal    the target is the last frame of a window, not its centre.
+    """
+
+    kind: ClassVar[str]
+    constant: ClassVar[tuple[str, ...]] = ()
+    skeleton: Skeleton
+    frames: int
+    causal: bool
+
+    @classmethod
+    @abstractmethod
+    def build(cls, skeleton: Skeleton, options: Any) -> Self:
+        """The model of the options (config.config.ModelConfig).  Raises UserError where they do not go together."""
+
+    @classmethod
+    @abstractmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `config`.  Raises UserError, KeyError or TypeError where the entries are not those of it."""
+
+    @abstractmethod
+    def config(self) -> dict[str, Any]:
+        """What from_config needs to build this model again: plain values, as stored in checkpoints."""
+
+    @abstractmethod
+    def options(self) -> Mapping[str, Any]:
+        """The options that give this model, by key, to compare with flags."""
+
+    @abstractmethod
+    def initialise(self, recipe: str, mean_pose: Tensor) -> None:
+        """Start as a recipe starts: "tuned" predicts the mean training pose [V,3] (metres, relative to the root)."""
+
+    @abstractmethod
+    def forward(self, x: Tensor) -> Prediction:
+        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  See `check_input`."""
+
+    @abstractmethod
+    def output_weights(self) -> Iterator[Tensor]:
+        """The weights of output layers: their rows are coordinates, not features."""
+
+    @abstractmethod
+    def floor(self, training: bool) -> Floor:
+        """The least work of one window forward (model.floor)."""
+
+    @property
+    @abstractmethod
+    def map_size(self) -> int:
+        """Numbers of the largest feature map of one window."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """Size and form, for the summary of a run."""
+
+    @property
+    def predicts_sequence(self) -> bool:
+        """Whether predictions hold all frames of the window beside the target frame."""
+        return False
+
+    def for_prediction(self) -> "Model":
+        """A copy in eval mode that gives the same `center`, to rounding, perhaps at less cost."""
+        return copy.deepcopy(self).eval()
+
+    @property
+    def target_frame(self) -> int:
+        """The frame of a window, counted from 0, whose pose is predicted."""
+        return target_frame(self.frames, self.causal)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of weights and input."""
+        return next(self.parameters()).dtype
+
+    @property
+    def device(self) -> torch.device:
+        """The device of weights and input."""
+        return next(self.parameters()).device
+
+    def check_input(self, x: Tensor) -> None:
+        """Raise UserError unless x is a tensor of the model's type with the frames and joints of this model."""
+        if not isinstance(x, Tensor) or x.dtype != self.dtype:
+            found = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"{type(x).__name__}"
+            raise UserError(
+                f"the model reads a tensor of {self.dtype}, found {found}; convert it first, e.g. x.float()"
+            )
+        expected = (self.frames, self.skeleton.num_input_joints, 2)
+        if x.dim() != 4 or tuple(x.shape[1:]) != expected:
+            raise UserError(
+                f"the model reads windows of shape [N, {', '.join(map(str, expected))}] (frames, joints of "
+                f"{self.skeleton.name}, x and y), found {list(x.shape)}"
+            )
+
+
+def check_size(channels: int, frames: int) -> None:
+    """Raise UserError unless channels and frames are numbers that a model may have."""
+    for flag, value, most in (("--channel", channels, MOST_CHANNELS), ("--frames", frames, MOST_FRAMES)):
+        if not isinstance(value, int) or not 1 <= value <= most:
+            raise UserError(f"invalid {flag} {value}: must be a number from 1 to {most}")
+
+
+def check_mean_pose(skeleton: Skeleton, mean_pose: Tensor) -> None:
+    """Raise ValueError unless the mean pose is [V,3]."""
+    expected = (skeleton.num_joints, 3)
+    if tuple(mean_pose.shape) != expected:
+        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {skeleton.name}")

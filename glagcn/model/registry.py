@@ -1,0 +1,83 @@
+"""The models of --model.  Nothing here imports torch, so that flags are checked at once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from glagcn.errors import UserError
+
+if TYPE_CHECKING:  # it needs torch
+    from glagcn.model.interface import Model
+
+
+@dataclass(frozen=True)
+class ModelKind:
+    """One kind of model.
+
+    title     for people.
+    location  "module:class" of its Model, imported when a model is built.
+    options   the keys of the options of the model that it reads; others are refused as flags.
+    label     the form of the model in the name of a run folder, from its options (config.config.ModelConfig).
+    """
+
+    title: str
+    location: str
+    options: tuple[str, ...]
+    label: Callable[[Any], str]
+
+    def load(self) -> type[Model]:
+        """The class."""
+        module, name = self.location.split(":")
+        return getattr(import_module(module), name)
+
+
+SHARED = ("model", "frames", "architecture", "channels", "causal", "relative_input", "dropout")
+
+# fmt: off
+MODELS: dict[str, ModelKind] = {
+    "gla_gcn": ModelKind(
+        "GLA-GCN", "glagcn.model.gla_gcn.network:LiftingNetwork", (*SHARED, "sequence_layers", "head", "graph"),
+        label=lambda options: f"{options.head}{options.sequence_layers}",
+    ),
+    "temporal_conv": ModelKind(
+        "VideoPose3D's temporal convolutions", "glagcn.model.temporal_conv:TemporalConv", SHARED,
+        label=lambda options: "temporalconv",  # noqa: ARG005
+    ),
+}
+# fmt: on
+
+
+def get_kind(name: str) -> ModelKind:
+    """The kind of a name.  Raises UserError, naming the known ones."""
+    if name not in MODELS:
+        raise UserError(f"unknown model {name!r}; must be one of {', '.join(MODELS)}")
+    return MODELS[name]
+
+
+def name_of(model: Model) -> str:
+    """The name of a model's kind.  Raises KeyError where its class is not registered."""
+    location = f"{type(model).__module__}:{type(model).__name__}"
+    return {kind.location: name for name, kind in MODELS.items()}[location]
+
+
+def model_config(model: Model) -> dict[str, Any]:
+    """What from_config needs to build this model again, as stored in checkpoints."""
+    return {"kind": name_of(model)} | model.config()
+
+
+def from_config(config: Mapping[str, Any]) -> Model:
+    """The model that model_config described, with fresh weights; without a kind, of the first version, GLA-GCN.
+
+    Raises UserError on an unknown, missing or impossible entry.
+    """
+    rest = dict(config)
+    kind = get_kind(rest.pop("kind", "gla_gcn"))
+    try:
+        return kind.load().from_config(rest)
+    except (KeyError, TypeError, ValueError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise UserError(f"model configuration {dict(config)}: missing or unknown entry ({error})") from error

@@ -1,0 +1,174 @@
+"""The temporal convolutional network of VideoPose3D, a baseline.
+
+Pavllo, Feichtenhofer, Grangier and Auli, "3D human pose estimation in video with temporal convolutions and
+semi-supervised training", CVPR 2019, written from section 3 and the appendix on training with strided convolutions.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from math import prod
+from typing import Any, Self
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from glagcn.model.interface import Floor, Model, Prediction, check_mean_pose, check_size
+from glagcn.model.norm import BatchNorm
+from glagcn.model.pose_input import PoseInput, full_precision
+from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.widths import check_widths
+
+ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
+OUTPUT_SCALE = 0.1  # of the output layer's weights in the tuned start
+
+
+class Layer(nn.Module):
+    """A linear layer over rows, BatchNorm, ReLU and dropout: [N,C] to [N,C']."""
+
+    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+        super().__init__()
+        self.linear = nn.Linear(inputs, outputs, bias=False)
+        self.norm = BatchNorm(outputs)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Rows [N,C] to rows [N,C']."""
+        missing = -x.shape[1] % ALIGNED
+        y = F.linear(F.pad(x, (0, missing)), F.pad(self.linear.weight, (0, missing))) if missing else self.linear(x)
+        return self.dropout(F.relu(self.norm(y)))
+
+
+class Block(nn.Module):
+    """A convolution over `width` frames and one over single frames, added to the frame in the middle (causally: the
+    last): [N,T,C] to [N,T/width,C]."""
+
+    def __init__(self, channels: int, width: int, dropout: float, causal: bool) -> None:
+        super().__init__()
+        self.width, self.kept = width, width - 1 if causal else width // 2
+        self.wide, self.narrow = Layer(width * channels, channels, dropout), Layer(channels, channels, dropout)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Features [N,T,C] to features [N,T/width,C]."""
+        n, t, c = x.shape
+        y = self.narrow(self.wide(x.reshape(n * t // self.width, self.width * c)))
+        return x[:, self.kept :: self.width] + y.view(n, t // self.width, c)
+
+
+class TemporalConv(Model):
+    """Convolutions over time on the flattened 2D joints, in the strided form that sees one window for one pose.
+
+    A window of T = product of `widths` frames shrinks by one width a layer, to one frame.  Every stride is as wide as
+    its convolution, so a convolution is a matrix product of rows that are already there.
+
+    widths    filter widths; odd, so that there is a frame in the middle.
+    channels  C.
+    """
+
+    def __init__(
+        self,
+        skeleton: Skeleton,
+        widths: Sequence[int],
+        channels: int,
+        *,
+        dropout: float = 0.25,
+        causal: bool = False,
+        relative: bool = False,
+    ) -> None:
+        super().__init__()
+        check_widths(widths)
+        check_size(channels, prod(widths))
+        self.skeleton, self.widths, self.channels = skeleton, tuple(widths), channels
+        self.frames, self.causal, self.drop = prod(widths), causal, dropout
+        self.pose_input = PoseInput(skeleton, relative)
+        first, *others = self.widths
+        self.expand = Layer(first * 2 * skeleton.num_joints, channels, dropout)
+        self.blocks = nn.ModuleList(Block(channels, width, dropout, causal) for width in others)
+        self.shrink = nn.Linear(channels, 3 * skeleton.num_joints)
+
+    def forward(self, x: Tensor) -> Prediction:
+        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  Raises UserError: see `check_input`."""
+        self.check_input(x)
+        n, left = len(x), self.frames // self.widths[0]
+        x = self.pose_input(x).reshape(n * left, -1)  # rows of the first width's 2D poses
+        x = self.expand(x).view(n, left, self.channels)
+        for block in self.blocks:
+            x = block(x)
+        x = x[:, 0].to(self.dtype)
+        with full_precision(x):  # bfloat16 would round a metre to steps of 4 mm
+            center = self.shrink(x)
+        return Prediction(center.view(n, 1, self.skeleton.num_joints, 3), None)
+
+    @classmethod
+    def build(cls, skeleton: Skeleton, options: Any) -> Self:
+        """The model of the options."""
+        return cls(
+            skeleton, options.widths, options.channels, dropout=options.dropout, causal=options.causal,
+            relative=options.relative_input,
+        )  # fmt: skip
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `config`."""
+        rest = dict(config)
+        return cls(get_skeleton(rest.pop("skeleton")), rest.pop("widths"), rest.pop("channels"), **rest)
+
+    def config(self) -> dict[str, Any]:
+        """What from_config needs to build this model again."""
+        return {
+            "skeleton": self.skeleton.name,
+            "widths": list(self.widths),
+            "channels": self.channels,
+            "dropout": self.drop,
+            "causal": self.causal,
+            "relative": self.pose_input.relative,
+        }
+
+    def options(self) -> Mapping[str, Any]:
+        """The options that give this model, by key."""
+        return {
+            "frames": self.frames,
+            "architecture": self.widths,
+            "channels": self.channels,
+            "causal": self.causal,
+        }
+
+    @torch.no_grad()
+    def initialise(self, recipe: str, mean_pose: Tensor) -> None:
+        """Start as PyTorch starts layers; "tuned" near the mean training pose [V,3]."""
+        check_mean_pose(self.skeleton, mean_pose)
+        for module in self.modules():
+            if isinstance(module, nn.Linear | BatchNorm):
+                module.reset_parameters()
+        if recipe == "tuned":
+            self.shrink.weight.mul_(OUTPUT_SCALE)
+            self.shrink.bias.copy_(mean_pose.flatten())
+
+    def output_weights(self) -> Iterator[Tensor]:
+        """The weights of the output layer."""
+        yield self.shrink.weight
+
+    def floor(self, training: bool) -> Floor:
+        """Operations of every product, and the numbers of every map.
+
+        A BatchNorm in training reads its whole input before it gives anything: the input is written, read, and the
+        output written.  In evaluation a layer reads and writes once.
+        """
+        first, *others = self.widths
+        frames, layers = self.frames // first, []  # (rows, inputs, outputs)
+        layers.append((frames, first * 2 * self.skeleton.num_joints, self.channels))
+        for width in others:
+            frames //= width
+            layers += [(frames, width * self.channels, self.channels), (frames, self.channels, self.channels)]
+        writes = 3 if training else 1
+        flops = sum(2 * rows * inputs * outputs for rows, inputs, outputs in layers)
+        numbers = sum(rows * (inputs + writes * outputs) for rows, inputs, outputs in layers)
+        return Floor(flops + 2 * self.channels * 3 * self.skeleton.num_joints, numbers)
+
+    @property
+    def map_size(self) -> int:
+        """Numbers of the largest map of one window."""
+        return max(self.frames * 2 * self.skeleton.num_joints, self.frames // self.widths[0] * self.channels)
+
+    def describe(self) -> str:
+        """Size and form."""
+        return f"{self.frames} frames ({'x'.join(map(str, self.widths))}), {self.channels} channels"
