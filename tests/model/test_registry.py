@@ -1,0 +1,74 @@
+"""Models by name: building, keeping and naming them."""
+
+import pytest
+import torch
+
+from glagcn.config.resolve import parse_command_line
+from glagcn.errors import UserError
+from glagcn.model.registry import MODELS, from_config, get_kind, model_config, name_of
+from glagcn.skeleton import get_skeleton
+
+
+def built(name, *flags):
+    config = parse_command_line(["-d", "demo", "--model", name, "--channel", "8", "--frames", "9", *flags]).config
+    return get_kind(name).load().build(get_skeleton("mpi3dhp17"), config.model)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_a_model_is_built_again_from_what_a_checkpoint_keeps_of_it(name):
+    model = built(name, "--causal").eval()
+    kept = model_config(model)
+    assert kept["kind"] == name == name_of(model)
+    again = from_config(kept).eval()
+    again.load_state_dict(model.state_dict())
+    x = torch.randn(2, 9, 17, 2)
+    assert torch.equal(again(x).center, model(x).center)
+    assert model_config(again) == kept
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_every_model_keeps_the_interface(name):
+    model = built(name)
+    prediction = model(torch.randn(3, 9, 17, 2))
+    assert prediction.center.shape == (3, 1, 17, 3)
+    assert (prediction.sequence is not None) == model.predicts_sequence
+    assert model.options()["frames"] == 9
+    assert "9 frames" in model.describe()
+    assert 0 < model.for_prediction().floor(training=False).flops <= model.floor(training=True).flops
+    torch.testing.assert_close(
+        model.for_prediction()(x := torch.randn(3, 9, 17, 2)).center, model.eval()(x).center, rtol=1e-3, atol=1e-4
+    )
+    with pytest.raises(UserError, match=r"reads windows of shape \[N, 9, 17, 2\]"):
+        model(torch.randn(3, 8, 17, 2))
+
+
+def test_a_checkpoint_without_a_kind_is_a_gla_gcn():
+    kept = model_config(built("gla_gcn"))
+    del kept["kind"]
+    assert name_of(from_config(kept)) == "gla_gcn"
+
+
+def test_unknown_kinds_name_the_known_ones():
+    with pytest.raises(UserError, match="unknown model 'transformer'; must be one of gla_gcn, temporal_conv"):
+        from_config({"kind": "transformer"})
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"channels": 10**9}, {"channels": "8"}, {"widths": [3] * 20}, {"widths": "ab"}, {"dropout": "x"}, {"skeleton": 3}],
+    ids=str,
+)
+@pytest.mark.parametrize("name", MODELS)
+def test_configurations_that_cannot_be_are_refused(name, change):
+    with pytest.raises(UserError):
+        from_config(model_config(built(name)) | change)
+
+
+def test_layers_are_not_built_by_the_million():
+    with pytest.raises(UserError, match="sequence_layers 1000000: must be a number from 0 to 100"):
+        from_config(model_config(built("gla_gcn")) | {"sequence_layers": 10**6})
+
+
+def test_flags_of_another_model_are_refused():
+    with pytest.raises(UserError, match="--sequence_layers has no effect on --model temporal_conv"):
+        built("temporal_conv", "--sequence_layers", "2")
