@@ -66,12 +66,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             return
         log = _open_log(ranks, folder, data, content)
         log.say(summary)
-        log.say(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
-        if content and "micro_batch" not in content["config"]:
-            log.say(
-                "note: the version that began this run took BatchNorm statistics over the share of each process; from "
-                f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
-            )
+        log.say(_beginning(config, folder, content, end))
         if start:
             log.say(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
@@ -87,6 +82,19 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             raise
         finally:
             log.close()
+
+
+def _beginning(config: Config, folder: RunFolder, content: dict[str, Any] | None, end: int) -> str:
+    """Where the run folder is, and from where a resumed run goes on."""
+    text = f"Run folder: {folder.path}"
+    if content:
+        text += f", resumed at step {content['progress']['step']} of {end}"
+        if "micro_batch" not in content["config"]:
+            text += (
+                "\nnote: the version that began this run took BatchNorm statistics over the share of each process; from "
+                f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
+            )
+    return text
 
 
 def results_folder(config: Config, folder: RunFolder) -> Path:

@@ -43,14 +43,7 @@ def predict_frames(
     model = model.for_prediction()
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
     begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
-    mine = WindowIds(frames[begin:end], np.zeros(end - begin, dtype=bool))
-
-    def batches() -> Iterator[WindowIds]:
-        for begin in range(0, len(mine.frames), batch_size):
-            ids = mine.part(begin, begin + batch_size)
-            both = WindowIds(np.tile(ids.frames, 2), np.repeat([False, True], len(ids.frames)))
-            yield both if flip else ids
-
+    batches = _batches(frames[begin:end], batch_size, flip)
     # Every rank gathers the same shape: rank 0's share, which no other exceeds.
     poses = torch.zeros(share_bounds(len(frames), 0, ranks.world_size)[1], *_pose_shape(store), device=ranks.device)
 
@@ -62,9 +55,9 @@ def predict_frames(
         return (straight + mirror(mirrored, order)) / 2
 
     if store.device.type == "cpu":
-        parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches())
+        parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
     else:
-        parts = (lift(batch.inputs) for batch in store.stream(batches()))
+        parts = (lift(batch.inputs) for batch in store.stream(batches))
     with closing(parts):
         done = 0
         for number in range(-(-len(poses) // batch_size)):  # rank 0's batches: all ranks look together
@@ -75,10 +68,22 @@ def predict_frames(
                 ranks.check_stop()
     if zero_root:
         poses[:, store.skeleton.root] = 0
-    gathered = ranks.gather(poses)
-    bounds = [share_bounds(len(frames), rank, ranks.world_size) for rank in range(ranks.world_size)]
-    whole = torch.cat([part[: end - begin] for part, (begin, end) in zip(gathered, bounds, strict=True)])
-    millimetres = whole.double().cpu().numpy()
+    return _of_all_ranks(poses, len(frames), ranks)
+
+
+def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
+    """The windows of `batch_size` frames at a time, with `flip` followed by their mirror images."""
+    for begin in range(0, len(frames), batch_size):
+        part = frames[begin : begin + batch_size]
+        copies = 2 if flip else 1
+        yield WindowIds(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
+
+
+def _of_all_ranks(poses: Tensor, count: int, ranks: Ranks) -> np.ndarray:
+    """The poses [count,V,3] mm of all ranks, from each one's share in metres, padded to the size of rank 0's."""
+    bounds = [share_bounds(count, rank, ranks.world_size) for rank in range(ranks.world_size)]
+    parts = zip(ranks.gather(poses), bounds, strict=True)
+    millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()
     millimetres *= MM_PER_METRE
     return millimetres
 
