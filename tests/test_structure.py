@@ -182,7 +182,7 @@ def test_no_text_speaks_of_the_workshop():
     assert found == []
 
 
-GLA_GCN_ROOMS = ("model/", "checkpoints/published/", "bench/reference/", "checkpoints/load.py")
+GLA_GCN_ROOMS = ("config/", "model/", "checkpoints/published/", "bench/reference/", "checkpoints/load.py")
 
 
 @pytest.mark.parametrize("path", FILES, ids=name_of)

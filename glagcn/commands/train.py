@@ -91,8 +91,8 @@ def _beginning(config: Config, folder: RunFolder, content: dict[str, Any] | None
         text += f", resumed at step {content['progress']['step']} of {end}"
         if "micro_batch" not in content["config"]:
             text += (
-                "\nnote: the version that began this run took BatchNorm statistics over the share of each process; from "
-                f"here on they are over micro-batches of at most {config.optim.micro_batch} windows"
+                "\nnote: the version that began this run took BatchNorm statistics over the share of each process; "
+                f"from here on they are over micro-batches of at most {config.optim.micro_batch} windows"
             )
     return text
 

@@ -51,7 +51,7 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
             f"{source}: the published models have no sequence stage and a shared head, and this one has "
             f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; their layout cannot hold it"
         )
-    if model.relative:
+    if model.pose_input.relative:
         raise UserError(
             f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on "
             "joints relative to the root; train with --no-relative_input to export"
