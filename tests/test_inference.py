@@ -59,7 +59,7 @@ def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_
 
 def test_a_changed_graph_is_refused(tmp_path, model):
     state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
-    with pytest.raises(UserError, match="the graph it was trained with"):
+    with pytest.raises(UserError, match="the adjacency that it was trained with"):
         load_model(write(tmp_path / "best.pt", model, model=state))
 
 
@@ -303,7 +303,7 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
         (pixels(3)[0], SIZE, r"shape \[17, 2\]"),
         (pixels(0), SIZE, r"shape \[0, 17, 2\].*at least one frame"),
         (np.full((2, 17, 2), np.nan), SIZE, "not finite in 2 of 2 frames, first in frame 0"),
-        (np.full((2, 17, 2), "a"), SIZE, "expected an array of numbers"),
+        (np.full((2, 17, 2), "a"), SIZE, "must be an array of numbers"),
         (pixels(3) / 1920, SIZE, "normalised coordinates; expected pixels of an image of 1920 x 1080"),
         (pixels(3) + 9000, SIZE, "far outside an image"),
         (pixels(3), (0, 1080), r"image_size is \[0, 1080\]"),
