@@ -17,6 +17,7 @@ from glagcn.skeleton import get_skeleton
 from glagcn.training.setup import RunData
 
 SUSPICIOUS = 1.3  # times the table's error
+REFERENCE_MODEL = "gla_gcn"  # the runs of the tables are of this model
 
 
 @dataclass(frozen=True)
@@ -53,13 +54,19 @@ def place_of(config: Config, windows: int, error: float, mean_pose_error: float)
     """The place of a run from scratch that ended after `windows` windows with these two errors in mm.
 
     Between rows of the table its errors are taken along the logarithm of the windows; after its end, the last ones.
-    None for data sets without a table, fewer windows than its first row, and runs that began from a checkpoint or were
-    capped by --debug or --max_steps.
+    None for data sets without a table, other models, fewer windows than its first row, and runs that began from a
+    checkpoint or were capped by --debug or --max_steps.
     """
     table = get_dataset(config.data.dataset).reference
-    if not table or config.run.resume or config.run.debug or config.optim.max_steps:
+    if (
+        not table
+        or config.model.kind != REFERENCE_MODEL
+        or config.run.resume
+        or config.run.debug
+        or config.optim.max_steps
+    ):
         return None
-    if windows < max(curve[0][0] for curve in table.values()):
+    if not table or windows < max(curve[0][0] for curve in table.values()):
         return None
     shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
     return Place(config.optim.recipe, windows, error / mean_pose_error, **shares)

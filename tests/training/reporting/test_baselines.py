@@ -40,7 +40,13 @@ def test_the_table_is_read_along_the_logarithm_of_the_windows(config, windows, t
 
 def test_runs_that_are_not_comparable_have_no_place(config):
     assert place_of(config, 999, 50.0, 200.0) is None
-    for other in ({"dataset": "h36m"}, {"resume": "x.pt"}, {"debug": True}, {"max_steps": 3}):
+    for other in (
+        {"dataset": "h36m"},
+        {"resume": "x.pt"},
+        {"debug": True},
+        {"max_steps": 3},
+        {"model": "temporal_conv"},
+    ):
         assert place_of(changed(config, **other), 20_000, 50.0, 200.0) is None
 
 
