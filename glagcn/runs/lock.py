@@ -3,9 +3,10 @@
 Two would write the same checkpoints and metrics, and delete each other's temporary files: a job that was queued again
 while its first process is still alive, or a run that outlived its study.  The lock is the system's (flock), which
 releases it however its process dies.  Its file lies beside the folder, so that a run that starts over may move the
-folder aside; the file stays there, and says who wrote it last.
+folder aside; what the file says and whether it is there mean nothing by themselves.
 """
 
+import contextlib
 import errno
 import os
 import socket
@@ -38,6 +39,9 @@ class RunLock:
         return self
 
     def __exit__(self, *error: object) -> None:
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # while it is held: who waits notices, and makes a new one
         self._lock.release()
         self._taken = False
 

@@ -41,7 +41,7 @@ def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
         (folder.path / "mark").write_text(f"run {number}")
         create(folder, config, fresh=True)
     names = ["r", "r.old1", "r.old2", "r.old3"]
-    assert sorted(path.name for path in folder.path.parent.iterdir()) == [".r.lock", *names]
+    assert sorted(path.name for path in folder.path.parent.iterdir()) == names
     assert [(folder.path.parent / name / "mark").read_text() for name in names[1:]] == ["run 0", "run 1", "run 2"]
     assert [path.name for path in folder.path.iterdir()] == ["config.json"]
 
@@ -49,7 +49,7 @@ def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
 def test_fresh_on_nothing_is_a_start(tmp_path, config):
     folder = RunFolder(tmp_path / "new")
     create(folder, config, fresh=True)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".new.lock", "new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path, config):

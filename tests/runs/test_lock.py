@@ -76,7 +76,7 @@ def test_it_goes_on_when_the_first_is_killed(folder, other, monkeypatch):
         assert refused(folder)
 
 
-def test_the_folder_is_left_alone_and_free(folder):
+def test_the_folder_is_left_as_it_was_and_free(folder):
     for _ in range(2):
         with RunLock(folder, pytest.fail) as lock:
             lock.take()
@@ -85,6 +85,7 @@ def test_the_folder_is_left_alone_and_free(folder):
             assert refused(folder)
         assert not refused(folder)
         assert list(folder.iterdir()) == []
+        assert list(folder.parent.iterdir()) == [folder]
 
 
 def test_what_a_killed_process_left_does_no_harm(folder):
@@ -172,5 +173,5 @@ def test_a_run_holds_it_to_its_end(demo, tmp_path, monkeypatch):
     for flags in ("--run r", "--run r --fresh", "--run new", "--run new --max_steps 7"):
         assert demo(f"--frames 9 {flags}").code == 0
     assert found == [True] * 8
-    assert not list(tmp_path.glob("runs/*/*lock"))
+    assert not list(tmp_path.glob("runs/**/*lock"))
     assert json.loads((tmp_path / "runs/new/result.json").read_text())["trained_steps"] == 7
