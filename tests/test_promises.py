@@ -94,7 +94,8 @@ def test_flags_in_the_documentation_exist():
     known = set(re.findall(r"--[\w-]+", helps.stdout))
     # Of other programs: pytest, torchrun, accelerate, sbatch, tensorboard, the verbs, and the published script.
     known |= {
-        "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip", "--max-restarts",
+        "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
+        "--max-restarts",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only",

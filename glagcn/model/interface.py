@@ -3,13 +3,15 @@
 import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from glagcn.errors import UserError
-from glagcn.skeleton import Skeleton
+from glagcn.skeleton import Skeleton, get_skeleton
 from glagcn.widths import target_frame
 
 MOST_CHANNELS, MOST_FRAMES = 1 << 14, 3**8  # a checkpoint that asks for more is damaged
@@ -32,63 +34,81 @@ class Floor(NamedTuple):
 class Model(nn.Module, ABC):
     """A network that lifts windows of T 2D poses to the 3D pose of a target frame.
 
-    A new model is a subclass and a line of the registry.  Everything outside this room uses these members only.
+    A new model is a subclass and an entry of the registry.  Everything outside this room uses these members only.
 
-    kind      its name in the registry, set there.
     constant  names of buffers that are no weights: those of a checkpoint must equal the model's own.
     skeleton  the joints of input and output.
     frames    T.
     causal    the target is the last frame of a window, not its centre.
+
+    A subclass needs `forward` and a constructor with `skeleton` and keywords that are called like options
+    (config.config.ModelConfig), which it keeps as attributes of the same names: the other members then have defaults.
     """
 
-    kind: ClassVar[str]
     constant: ClassVar[tuple[str, ...]] = ()
     skeleton: Skeleton
     frames: int
-    causal: bool
-
-    @classmethod
-    @abstractmethod
-    def build(cls, skeleton: Skeleton, options: Any) -> Self:
-        """The model of the options (config.config.ModelConfig).  Raises UserError where they do not go together."""
-
-    @classmethod
-    @abstractmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `config`.  Raises UserError, KeyError or TypeError where the entries are not those of it."""
-
-    @abstractmethod
-    def config(self) -> dict[str, Any]:
-        """What from_config needs to build this model again: plain values, as stored in checkpoints."""
-
-    @abstractmethod
-    def options(self) -> Mapping[str, Any]:
-        """The options that give this model, by key, to compare with flags."""
-
-    @abstractmethod
-    def initialise(self, recipe: str, mean_pose: Tensor) -> None:
-        """Start as a recipe starts: "tuned" predicts the mean training pose [V,3] (metres, relative to the root)."""
+    causal: bool = False
 
     @abstractmethod
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  See `check_input`."""
 
-    @abstractmethod
+    @classmethod
+    def build(cls, skeleton: Skeleton, options: Any) -> Self:
+        """The model of the options (config.config.ModelConfig).  Raises UserError where they do not go together."""
+        return cls(skeleton, **{name: getattr(options, name) for name in cls._form()})  # type: ignore[call-arg]
+
+    @classmethod
+    def from_config(cls, config: dict[str, Any]) -> Self:
+        """The inverse of `config`.  Raises UserError, KeyError or TypeError where the entries are not those of it."""
+        rest = dict(config)
+        return cls(get_skeleton(rest.pop("skeleton")), **rest)  # type: ignore[call-arg]
+
+    def config(self) -> dict[str, Any]:
+        """What from_config needs to build this model again: plain values, as stored in checkpoints."""
+        form = {name: getattr(self, name) for name in self._form()}
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in form.items()}
+        return {"skeleton": self.skeleton.name} | plain
+
+    def options(self) -> Mapping[str, Any]:
+        """The options that give this model, by key, to compare with flags."""
+        held = {"frames": "frames", "architecture": "widths", "channels": "channels", "causal": "causal"}
+        return {key: getattr(self, name) for key, name in held.items() if hasattr(self, name)}
+
+    @classmethod
+    def _form(cls) -> list[str]:
+        """The names of the constructor's arguments but the skeleton."""
+        return [name for name in signature(cls).parameters if name != "skeleton"]
+
+    def initialise(self, recipe: str, mean_pose: Tensor) -> None:  # the start of the layers may do
+        """Start as a recipe starts: "tuned" predicts the mean training pose [V,3] (metres, relative to the root)."""
+
     def output_weights(self) -> Iterator[Tensor]:
         """The weights of output layers: their rows are coordinates, not features."""
+        yield from ()
 
-    @abstractmethod
-    def floor(self, training: bool) -> Floor:
-        """The least work of one window forward (model.floor)."""
+    def floor(self, training: bool) -> Floor:  # noqa: ARG002
+        """The least work of one window forward (model.floor): the products, and reading and writing poses."""
+        return Floor(self.flops(), self.frames * self.skeleton.num_input_joints * 2 + self.skeleton.num_joints * 3)
+
+    def flops(self) -> int:
+        """Multiplications and additions of convolutions and matrix products (two per MAC) for one window forward, as
+        papers count; runs on the meta device, so nothing is computed."""
+        shadow = copy.deepcopy(self).to("meta").eval()
+        window = torch.empty(1, self.frames, self.skeleton.num_input_joints, 2, device="meta", dtype=self.dtype)
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            shadow(window)
+        return counter.get_total_flops()
 
     @property
-    @abstractmethod
     def map_size(self) -> int:
         """Numbers of the largest feature map of one window."""
+        return self.frames * self.skeleton.num_input_joints * 2
 
-    @abstractmethod
     def describe(self) -> str:
         """Size and form, for the summary of a run."""
+        return f"{self.frames} frames"
 
     @property
     def predicts_sequence(self) -> bool:

@@ -4,9 +4,8 @@ Pavllo, Feichtenhofer, Grangier and Auli, "3D human pose estimation in video wit
 semi-supervised training", CVPR 2019, written from section 3 and the appendix on training with strided convolutions.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from math import prod
-from typing import Any, Self
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +14,7 @@ from torch import Tensor, nn
 from glagcn.model.interface import Floor, Model, Prediction, check_mean_pose, check_size
 from glagcn.model.norm import BatchNorm
 from glagcn.model.pose_input import PoseInput, full_precision
-from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.skeleton import Skeleton
 from glagcn.widths import check_widths
 
 ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
@@ -72,14 +71,14 @@ class TemporalConv(Model):
         *,
         dropout: float = 0.25,
         causal: bool = False,
-        relative: bool = False,
+        relative_input: bool = False,
     ) -> None:
         super().__init__()
         check_widths(widths)
         check_size(channels, prod(widths))
         self.skeleton, self.widths, self.channels = skeleton, tuple(widths), channels
-        self.frames, self.causal, self.drop = prod(widths), causal, dropout
-        self.pose_input = PoseInput(skeleton, relative)
+        self.frames, self.causal, self.dropout, self.relative_input = prod(widths), causal, dropout, relative_input
+        self.pose_input = PoseInput(skeleton, relative_input)
         first, *others = self.widths
         self.expand = Layer(first * 2 * skeleton.num_joints, channels, dropout)
         self.blocks = nn.ModuleList(Block(channels, width, dropout, causal) for width in others)
@@ -97,40 +96,6 @@ class TemporalConv(Model):
         with full_precision(x):  # bfloat16 would round a metre to steps of 4 mm
             center = self.shrink(x)
         return Prediction(center.view(n, 1, self.skeleton.num_joints, 3), None)
-
-    @classmethod
-    def build(cls, skeleton: Skeleton, options: Any) -> Self:
-        """The model of the options."""
-        return cls(
-            skeleton, options.widths, options.channels, dropout=options.dropout, causal=options.causal,
-            relative=options.relative_input,
-        )  # fmt: skip
-
-    @classmethod
-    def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `config`."""
-        rest = dict(config)
-        return cls(get_skeleton(rest.pop("skeleton")), rest.pop("widths"), rest.pop("channels"), **rest)
-
-    def config(self) -> dict[str, Any]:
-        """What from_config needs to build this model again."""
-        return {
-            "skeleton": self.skeleton.name,
-            "widths": list(self.widths),
-            "channels": self.channels,
-            "dropout": self.drop,
-            "causal": self.causal,
-            "relative": self.pose_input.relative,
-        }
-
-    def options(self) -> Mapping[str, Any]:
-        """The options that give this model, by key."""
-        return {
-            "frames": self.frames,
-            "architecture": self.widths,
-            "channels": self.channels,
-            "causal": self.causal,
-        }
 
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:

@@ -35,17 +35,20 @@ class RunningStatistics:
 
     def exchange(self) -> None:
         """Add up the statistics of all ranks."""
-        self._ranks.add_up(self._batches)
+        if self._batches:  # a model may have no BatchNorm
+            self._ranks.add_up(self._batches)
 
     def update(self, taken: Tensor) -> None:
         """Move the running statistics towards those of the step, and forget the step.
 
         taken  a number on the device: 1 where the step counts, 0 where it was left out.
         """
-        torch._foreach_lerp_(self._running, self._batches, self._momenta)
-        torch._foreach_add_(self._counts, [taken.long()] * len(self._counts))
+        if self._batches:
+            torch._foreach_lerp_(self._running, self._batches, self._momenta)
+            torch._foreach_add_(self._counts, [taken.long()] * len(self._counts))
         self.forget()
 
     def forget(self) -> None:
         """Drop the statistics since the last update."""
-        torch._foreach_zero_(self._batches)
+        if self._batches:
+            torch._foreach_zero_(self._batches)
