@@ -134,7 +134,7 @@ def test_steps_wait_for_nothing(fake, monkeypatch, form):
 def test_frames_are_lifted_without_waiting_until_all_are_read_back(fake, monkeypatch, split, form):
     # Fake tensors can neither be copied with all they know, nor go with inference mode, nor become arrays in the end.
     model = folded(model_of(form).to(DEVICE))
-    monkeypatch.setattr(predict, "folded", lambda model: model)
+    monkeypatch.setattr(type(model), "for_prediction", lambda model: model)
     lift = predict.predict_frames.__wrapped__
     with fake, torch.no_grad():
         store = FrameStore(split, SKELETON, FRAMES, DEVICE)

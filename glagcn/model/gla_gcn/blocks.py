@@ -37,6 +37,8 @@ class Conv(nn.Conv2d):
 class SubsetMix(nn.Module):
     """W_k and b_k of Eq. 2 for the three subsets.  The biases are only ever added up."""
 
+    maps_features = True  # its weight is a matrix for optimisers, as that of a layer of PyTorch
+
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
         self.weight = nn.Parameter(torch.zeros(out_channels, in_channels, NUM_SUBSETS, 1))

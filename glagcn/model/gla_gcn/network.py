@@ -1,6 +1,6 @@
 """GLA-GCN: a window of 2D poses to the 3D pose of its centre frame, or causally of its last."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import Any, Self
 
@@ -8,10 +8,10 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.blocks import AGCN, Conv, StridedModule, SubsetMix
+from glagcn.model.gla_gcn.blocks import AGCN, StridedModule
 from glagcn.model.gla_gcn.floor import network_floor
 from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead
 from glagcn.model.gla_gcn.initialisation import init_published, init_tuned
 from glagcn.model.interface import Floor, Model, Prediction, check_size
 from glagcn.model.norm import BatchNorm
@@ -159,13 +159,6 @@ class LiftingNetwork(Model):
             init_tuned(self, self.skeleton, mean_pose)
         else:
             init_published(self)
-
-    def output_weights(self) -> Iterator[Tensor]:
-        """The weights of all heads, and of the sequence head's block, which has three channels."""
-        narrow = (nn.Linear, Conv, SubsetMix)
-        for module in self.modules():
-            if isinstance(module, UnsharedLinear) or (isinstance(module, narrow) and len(module.weight) == 3):
-                yield module.weight
 
     def floor(self, training: bool) -> Floor:
         """The blocks and the output layers: see model.gla_gcn.floor."""

@@ -5,7 +5,7 @@ from typing import cast
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import Parameter
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
@@ -17,6 +17,8 @@ BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
 RMS = 0.2  # root mean square of a step's numbers at rate 1, about that of Adam's: both take the same rate
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values to about 0.7 .. 1.2 in few rounds
 ROUNDS = 5
+LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+COORDINATES = 3  # outputs that are no features
 ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
 
 
@@ -93,18 +95,16 @@ def _gradients(parameters: list[Parameter]) -> list[Tensor]:
     return [parameter.grad for parameter in parameters if parameter.grad is not None]
 
 
-def split(model: Model) -> tuple[list[Parameter], list[Parameter]]:
+def split(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:
     """The parameters of a model, in its order: the matrices that are Muon's, and the rest, which is Adam's.
 
-    Matrices are the weights [outputs, inputs, ...] of layers: parameters called weight of two or more dimensions, but
-    those of output layers.
+    Matrices are the weights [outputs, inputs, ...] of all linear and convolutional layers, but those of output layers
+    (Model.output_weights) and those with up to three outputs: these give coordinates.
     """
-    outputs = {id(weight) for weight in model.output_weights()}
-    chosen = {
-        id(parameter)
-        for name, parameter in model.named_parameters()
-        if name.rpartition(".")[2] == "weight" and parameter.dim() >= 2 and id(parameter) not in outputs
-    }
+    outputs = {id(weight) for weight in model.output_weights()} if isinstance(model, Model) else set()
+    layers = [module for module in model.modules() if isinstance(module, LAYERS) or hasattr(module, "maps_features")]
+    weights = [cast(Tensor, layer.weight) for layer in layers]
+    chosen = {id(weight) for weight in weights if len(weight) > COORDINATES} - outputs
     parameters = list(model.parameters())
     return [p for p in parameters if id(p) in chosen], [p for p in parameters if id(p) not in chosen]
 

@@ -1,14 +1,13 @@
 """The optimisers of the recipes."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from glagcn.config.config import OptimConfig
-from glagcn.model.interface import Model
 from glagcn.training.optim.muon import Muon, split
 
 
-def build_optimizer(optim: OptimConfig, model: Model) -> torch.optim.Optimizer:
+def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
     """The optimiser that --optimizer names, for a model that is on its device.
 
     adam    Adam with amsgrad, betas 0.9 and 0.999 (the published 3DHP script).

@@ -1,0 +1,33 @@
+"""A sample of what signals.py and kills.py do by hand, at fixed steps."""
+
+import signal
+
+import pytest
+
+from tests.faults import kills, signals
+
+pytestmark = pytest.mark.launched
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kind", "target"),
+    [
+        ("python", signal.SIGTERM, "launcher"),
+        ("python", signal.SIGINT, "launcher"),
+        ("torchrun", signal.SIGHUP, "launcher"),
+        ("torchrun", signal.SIGUSR1, "one"),
+        ("accelerate", signal.SIGTERM, "all"),
+        ("accelerate", signal.SIGUSR1, "launcher"),  # which dies of it
+    ],
+)
+def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path, launcher, kind, target):
+    signals.check(launcher, kind, target, demo_root, tmp_path / "run")
+
+
+@pytest.mark.parametrize(
+    ("launcher", "kind", "target"),
+    [("torchrun", "kill", "launcher"), ("accelerate", "kill", "one"), ("torchrun", "freeze", "one")],
+)
+def test_a_disturbed_run_ends_as_an_undisturbed_one(demo_root, tmp_path, launcher, kind, target):
+    reference = kills.undisturbed(launcher, demo_root, tmp_path / "whole")
+    kills.check(launcher, kind, target, 40, demo_root, tmp_path / "run", reference)
