@@ -22,19 +22,28 @@ OUTPUT_SCALE = 0.1  # of the output layer's weights in the tuned start
 
 
 class Layer(nn.Module):
-    """A linear layer over rows, BatchNorm, ReLU and dropout: [N,C] to [N,C']."""
+    """A linear layer over rows, BatchNorm, ReLU and dropout: [N,C] to [N,C'].
 
-    def __init__(self, inputs: int, outputs: int, dropout: float) -> None:
+    coordinates  True for the layer that reads 2D coordinates, which bfloat16 would round to steps of several pixels.
+    """
+
+    def __init__(self, inputs: int, outputs: int, dropout: float, *, coordinates: bool = False) -> None:
         super().__init__()
+        self.coordinates = coordinates
         self.linear = nn.Linear(inputs, outputs, bias=False)
         self.norm = BatchNorm(outputs)
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows [N,C] to rows [N,C']."""
-        missing = -x.shape[1] % ALIGNED
-        y = F.linear(F.pad(x, (0, missing)), F.pad(self.linear.weight, (0, missing))) if missing else self.linear(x)
-        return self.dropout(F.relu(self.norm(y)))
+        weight = self.linear.weight
+        if self.coordinates and x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
+            rounded = x.to(torch.bfloat16)
+            x = torch.cat([rounded, (x - rounded).to(torch.bfloat16)], dim=1)  # and what rounding took away
+            weight = torch.cat([weight, weight], dim=1)
+        if missing := -x.shape[1] % ALIGNED:
+            x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, missing))
+        return self.dropout(F.relu(self.norm(F.linear(x, weight))))
 
 
 class Block(nn.Module):
@@ -80,7 +89,7 @@ class TemporalConv(Model):
         self.frames, self.causal, self.dropout, self.relative_input = prod(widths), causal, dropout, relative_input
         self.pose_input = PoseInput(skeleton, relative_input)
         first, *others = self.widths
-        self.expand = Layer(first * 2 * skeleton.num_joints, channels, dropout)
+        self.expand = Layer(first * 2 * skeleton.num_joints, channels, dropout, coordinates=True)
         self.blocks = nn.ModuleList(Block(channels, width, dropout, causal) for width in others)
         self.shrink = nn.Linear(channels, 3 * skeleton.num_joints)
 

@@ -3,11 +3,14 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from torch._subclasses.fake_tensor import FakeTensorMode
 
+from glagcn.config.resolve import parse_command_line
 from glagcn.errors import UserError
 from glagcn.model.cost import count_cost
-from glagcn.model.temporal_conv import TemporalConv
+from glagcn.model.temporal_conv import Layer, TemporalConv
 from glagcn.skeleton import get_skeleton
+from tests.model.gla_gcn.test_operators import ROW, Recorder, large_products, row, tensors
 
 H36M = get_skeleton("h36m17")
 
@@ -79,3 +82,36 @@ def test_only_the_last_layer_gives_coordinates():
 def test_impossible_forms_are_refused(form):
     with pytest.raises(UserError):
         network(**form)
+
+
+def test_on_a_gpu_every_row_of_a_large_bfloat16_product_is_aligned():
+    """A row of the input is 3 frames of 17 joints, 102 numbers, which no tensor core reads aligned."""
+    model = TemporalConv(H36M, (3, 3, 3), 256, dropout=0.0).train()
+    with FakeTensorMode(allow_non_fake_inputs=True), Recorder() as recorder:
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            center = model(torch.empty(150, 27, 17, 2)).center
+        center.sum().backward()
+    assert center.dtype == torch.float32
+    read = [tensors([*arguments, result]) for _, arguments, result in large_products(recorder.calls)]
+    products = [parts for parts in read if parts[0].dtype == torch.bfloat16]
+    assert len(products) == 5 + 5 + 4  # forward, and the gradients of weights and of all inputs but the first
+    assert [part.shape for parts in products for part in parts if row(part, False) % ROW] == []
+
+
+def test_under_autocast_coordinates_are_read_beyond_bfloat16():
+    """Joints a few pixels apart, far from the centre: bfloat16 rounds coordinates near 1 to steps of 1/128."""
+    torch.manual_seed(0)
+    layer = Layer(102, 16, 0.0, coordinates=True).eval()
+    signs = torch.randint(0, 2, (16, 51)) * 2.0 - 1
+    layer.linear.weight.data = torch.cat([signs, -signs], dim=1)  # differences alone, by weights that bfloat16 has
+    x = 1 + torch.rand(20, 102) / 64
+    exact = layer(x)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = layer(x)
+    assert (found - exact).abs().max() < 0.01 * exact.max()
+
+
+@pytest.mark.parametrize(("options", "form"), [(("--frames", "10"), "--frames 10"), (("-arc", "2,3"), "-arc 2,3")])
+def test_windows_that_strides_do_not_divide_are_refused(options, form):
+    with pytest.raises(UserError, match=form):
+        parse_command_line(["-d", "demo", "--model", "temporal_conv", *options])
