@@ -25,7 +25,7 @@ from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
-from glagcn.model.registry import from_config, name_of
+from glagcn.model.registry import foreign_options, from_config, name_of
 from glagcn.skeleton import Skeleton, get_skeleton
 
 logger = logging.getLogger("glagcn")
@@ -73,7 +73,7 @@ def load(
     assumed: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):  # building a model draws weights, and the caller's draws stay as they are
         if ours:
-            model, keypoints = from_config(ours["model_config"]), ours["config"].get("keypoints")
+            model, keypoints = _build(ours["model_config"], path), ours["config"].get("keypoints")
         else:
             form = recognise(path, weights, hints)
             model, keypoints, assumed = form.build(), form.keypoints, form.assumed
@@ -174,6 +174,14 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
     ]
 
 
+def _build(config: Mapping[str, Any], path: Path) -> Model:
+    """The model that a checkpoint of ours describes.  Raises UserError, naming the file."""
+    try:
+        return from_config(config)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from error
+
+
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:
     """Refuse arguments of load_model that contradict a checkpoint of ours.  Raises UserError with both values."""
     if loaded.content is None:
@@ -192,7 +200,11 @@ def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence
 def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None:
     """Refuse flags of the model that contradict the checkpoint.  Raises UserError with both values."""
     model = loaded.model
-    held = {"model": name_of(model)} | dict(model.options())
+    kind = name_of(model)
+    for name in sorted(foreign_options(kind)):
+        if origin[name] == "flag" and value_of(config, name) is not None:
+            raise UserError(f"{loaded.path} holds a model of kind {kind}, which has no {name}; leave the flag out")
+    held = {"model": kind} | dict(model.options())
     for name, value in held.items():
         given = value_of(config, name)
         if origin[name] == "flag" and given is not None and given != value:

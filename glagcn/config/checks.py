@@ -5,13 +5,12 @@ from math import inf
 from re import fullmatch
 from typing import Any
 
-from glagcn.config.config import GROUPS, Config, DataConfig, ModelConfig
+from glagcn.config.config import GROUPS, Config, DataConfig
 from glagcn.config.options import flag_of, key_of, options_of
 from glagcn.config.rendering import RenderConfig
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
-from glagcn.model.registry import MODELS
-from glagcn.widths import check_widths
+from glagcn.model.registry import foreign_options, get_kind
 
 # Options that only some schedules read, the first of which is suggested.
 SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
@@ -32,7 +31,7 @@ NOT_NEGATIVE = (
 
 def check(config: Config) -> None:
     """Raise UserError for an invalid value, naming the flag, the value and what it must be."""
-    check_widths(config.model.widths, config.model.frames)
+    get_kind(config.model.kind).check(config.model)
     for name, group in GROUPS.items():
         for _, option in options_of(group):
             _check_number(flag_of(option), key_of(option), getattr(getattr(config, name), option.name))
@@ -54,9 +53,9 @@ def check_given(given: Mapping[str, Any], config: Config) -> None:
     for one, other in same:
         if given.get(one) is not None and other in given:
             raise UserError(f"--{one} {given[one]} and --{other} {given[other]} are alternatives; give one of them")
-    read = MODELS[config.model.kind].options
-    for _, option in options_of(ModelConfig):
-        if given.get(key_of(option)) is not None and key_of(option) not in read:
+    foreign = foreign_options(config.model.kind)
+    for _, option in options_of(*GROUPS.values()):
+        if given.get(key_of(option)) is not None and key_of(option) in foreign:
             raise UserError(f"{flag_of(option)} has no effect on --model {config.model.kind}; leave it out")
     select_on = config.selection.select_on
     for name in ("validation", "validation_frames"):

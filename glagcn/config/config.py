@@ -78,7 +78,7 @@ class ModelConfig:
     title: ClassVar[str] = "model"
     trains: ClassVar[bool] = True
 
-    kind: str = option("gla_gcn", key="model", choices=tuple(MODELS), common=True,
+    kind: str = option("gla_gcn", key="model", choices=MODELS, common=True,
         help="gla_gcn: the paper's; temporal_conv: VideoPose3D's temporal convolutions, a baseline")
     frames: int = option(type=int, metavar="T", common=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")

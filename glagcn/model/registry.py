@@ -8,9 +8,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from glagcn.errors import UserError
+from glagcn.widths import check_widths
 
 if TYPE_CHECKING:  # it needs torch
     from glagcn.model.interface import Model
+
+
+def check_frames(options: Any) -> None:
+    """Raise UserError unless a window has a frame."""
+    if options.frames < 1:
+        raise UserError(f"invalid --frames {options.frames}: must be at least 1")
+
+
+def check_strides(options: Any) -> None:
+    """Raise UserError unless a window can be strided over by the filter widths, to one frame."""
+    check_widths(options.widths, options.frames)
 
 
 @dataclass(frozen=True)
@@ -21,12 +33,14 @@ class ModelKind:
     location  "module:class" of its Model, imported when a model is built.
     options   the keys of the options of the model that it reads; others are refused as flags.
     label     the form of the model in the name of a run folder, from its options (config.config.ModelConfig).
+    check     raises UserError where these options do not go together: which lengths a window may have, for example.
     """
 
     title: str
     location: str
     options: tuple[str, ...]
     label: Callable[[Any], str]
+    check: Callable[[Any], None] = check_frames
 
     def load(self) -> type[Model]:
         """The class."""
@@ -39,12 +53,13 @@ SHARED = ("model", "frames", "architecture", "channels", "causal", "relative_inp
 # fmt: off
 MODELS: dict[str, ModelKind] = {
     "gla_gcn": ModelKind(
-        "GLA-GCN", "glagcn.model.gla_gcn.network:LiftingNetwork", (*SHARED, "sequence_layers", "head", "graph"),
-        label=lambda options: f"{options.head}{options.sequence_layers}",
+        "GLA-GCN", "glagcn.model.gla_gcn.network:LiftingNetwork",
+        (*SHARED, "sequence_layers", "sequence_weight", "head", "graph"),
+        label=lambda options: f"{options.head}{options.sequence_layers}", check=check_strides,
     ),
     "temporal_conv": ModelKind(
         "VideoPose3D's temporal convolutions", "glagcn.model.temporal_conv:TemporalConv", SHARED,
-        label=lambda options: "temporalconv",  # noqa: ARG005
+        label=lambda options: "temporalconv", check=check_strides,  # noqa: ARG005
     ),
 }
 # fmt: on
@@ -55,6 +70,11 @@ def get_kind(name: str) -> ModelKind:
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}; must be one of {', '.join(MODELS)}")
     return MODELS[name]
+
+
+def foreign_options(name: str) -> set[str]:
+    """The keys of options that other models read and the one of this name does not."""
+    return {key for kind in MODELS.values() for key in kind.options} - set(get_kind(name).options)
 
 
 def name_of(model: Model) -> str:
@@ -74,9 +94,8 @@ def from_config(config: Mapping[str, Any]) -> Model:
     Raises UserError on an unknown, missing or impossible entry.
     """
     rest = dict(config)
-    kind = get_kind(rest.pop("kind", "gla_gcn"))
     try:
-        return kind.load().from_config(rest)
+        return get_kind(rest.pop("kind", "gla_gcn")).load().from_config(rest)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise

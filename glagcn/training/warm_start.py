@@ -59,7 +59,7 @@ def _check_same_network(loaded: Loaded, model: Model) -> None:
     # Whether joints are relative, a published file does not say.
     left_out = NOT_COMPARED if loaded.content else (*NOT_COMPARED, "relative")
     # A difference in these makes the others meaningless.
-    first = next((name for name in ("kind", "skeleton") if held[name] != wanted[name]), None)
+    first = next((name for name in ("kind", "skeleton") if held.get(name) != wanted.get(name)), None)
     compared = [first] if first else [name for name in wanted if name not in left_out]
     differing = [name for name in compared if held[name] != wanted[name]]
     if differing:

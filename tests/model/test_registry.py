@@ -48,9 +48,15 @@ def test_a_checkpoint_without_a_kind_is_a_gla_gcn():
     assert name_of(from_config(kept)) == "gla_gcn"
 
 
-def test_unknown_kinds_name_the_known_ones():
-    with pytest.raises(UserError, match="unknown model 'transformer'; must be one of gla_gcn, temporal_conv"):
-        from_config({"kind": "transformer"})
+@pytest.mark.parametrize("kind", ["transformer", 3, None])
+def test_unknown_kinds_name_the_known_ones(kind):
+    with pytest.raises(UserError, match=f"unknown model {kind!r}; must be one of gla_gcn, temporal_conv"):
+        from_config({"kind": kind})
+
+
+def test_a_kind_that_is_no_name_is_refused():
+    with pytest.raises(UserError, match="missing or unknown entry"):
+        from_config({"kind": ["gla_gcn"]})
 
 
 @pytest.mark.parametrize(
@@ -69,6 +75,8 @@ def test_layers_are_not_built_by_the_million():
         from_config(model_config(built("gla_gcn")) | {"sequence_layers": 10**6})
 
 
-def test_flags_of_another_model_are_refused():
-    with pytest.raises(UserError, match="--sequence_layers has no effect on --model temporal_conv"):
-        built("temporal_conv", "--sequence_layers", "2")
+@pytest.mark.parametrize("flags", ["--sequence_layers 0", "--sequence_weight 2", "--head shared", "--graph h36m"])
+def test_flags_of_another_model_are_refused(flags):
+    assert built("gla_gcn", *flags.split())
+    with pytest.raises(UserError, match=f"{flags.split()[0]} has no effect on --model temporal_conv"):
+        built("temporal_conv", *flags.split())

@@ -5,6 +5,7 @@ from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.cost import count_cost
 from glagcn.model.interface import Model
+from glagcn.model.registry import foreign_options
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
 from glagcn.training.reporting.baselines import mean_pose_error
@@ -21,10 +22,11 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: M
 
 
 def options_text(config: Config, origin: dict[str, str]) -> str:
-    """Every option that training reads, with its value; those from flags are marked."""
+    """Every option that a run of this model reads, with its value; those from flags are marked."""
     lines = ["Options (* given as flags, = from --config, + capped by --debug):"]
     marks = {"flag": "*", "file": "=", "debug": "+"}
-    values = plain_values(config)
+    foreign = foreign_options(config.model.kind)
+    values = {name: value for name, value in plain_values(config).items() if name not in foreign}
     width = max(map(len, values))
     for name, value in values.items():
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value

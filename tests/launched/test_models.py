@@ -1,0 +1,32 @@
+"""Every model trains on one process and on several, with what its layers draw, and goes on bit for bit."""
+
+import json
+
+import pytest
+
+from tests.launched.conftest import launch, trainer
+from tests.launched.test_runs import records, same_state
+
+pytestmark = pytest.mark.launched
+SMALL = (
+    "--dataset demo --model temporal_conv --channel 8 --frames 9 --dropout 0.25 --batch_size 7 --micro_batch 3 "
+    "--subset 0.02 --test_frames 40 --log_steps 4 --workers 1"
+)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_temporal_convolutions_resume_bit_for_bit(demo_root, tmp_path, processes):
+    def run(flags, processes=processes):
+        common = [*SMALL.split(), "--root_path", str(demo_root), "-c", str(tmp_path)]
+        done = launch([*trainer(processes), *common, *flags.split()], tmp_path)
+        assert done.code == 0, done.err
+        return done
+
+    run("--max_steps 54 --run whole")
+    run("--max_steps 22 --run parts")
+    assert "resumed at step 22 of 54" in run("--max_steps 54 --run parts").out
+    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    assert records(tmp_path / "whole") == records(tmp_path / "parts")
+    run(f"--run parts --evaluate --output {tmp_path}/again", 3 - processes)
+    found = json.loads((tmp_path / "again/result.json").read_text())["mpjpe_mm"]
+    assert found == pytest.approx(json.loads((tmp_path / "whole/result.json").read_text())["mpjpe_mm"], abs=1e-4)
