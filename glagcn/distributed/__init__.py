@@ -1,1 +1,1 @@
-"""The processes of a run and their device: launcher, ranks, precision, memory."""
+"""Processes and devices of a run: launcher, ranks, stop signals, precision, memory."""

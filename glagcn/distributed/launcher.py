@@ -1,6 +1,6 @@
-"""What the launcher (torchrun, accelerate, none) tells a process, and how a process ends among others.
+"""Rank and world size from the launcher's environment, and how one process of several exits.
 
-Standard library only: a wrong flag is answered before torch is imported.
+Standard library only, so that an invalid flag is reported before torch is imported.
 """
 
 import os
@@ -8,43 +8,43 @@ import sys
 import time
 from typing import NoReturn
 
-PATIENCE_S = 10.0
-# What torchrun tells each process.
+REPORT_DELAY_S = 10.0
+# Environment variables that torchrun sets.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
 def rank() -> int:
-    """This process's number; 0 where there is no launcher."""
+    """The rank of this process; 0 without a launcher."""
     return int(os.environ.get("RANK", "0"))
 
 
 def world_size() -> int:
-    """How many processes the launcher started; 1 where there is none."""
+    """The number of processes that the launcher started; 1 without a launcher."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 def processes_on_this_node() -> int:
-    """How many of them on this machine."""
+    """The number of processes on this node."""
     return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
 
 
 def report(error: Exception) -> None:
-    """Print the message that all ranks share once, from rank 0.
+    """Print an error that all ranks may share only once, from rank 0.
 
-    A launcher ends every process as soon as one has failed, so the others wait for rank 0 to speak.  One that is
-    still there afterwards failed alone, and speaks itself.
+    The launcher kills all processes as soon as one fails, so the other ranks first wait for rank 0 to print.  A rank
+    that is still alive after the delay failed alone and prints its own message.
     """
     if rank() != 0:
-        time.sleep(PATIENCE_S)
+        time.sleep(REPORT_DELAY_S)
     print(f"error: {error}", file=sys.stderr, flush=True)
 
 
 def leave(code: int) -> NoReturn:
-    """End this process at once, as one of many, without taking the interpreter down.
+    """Exit one process of several at once, without shutting down the interpreter.
 
-    After a failure an orderly end would wait for ranks that may never answer.  After success threads of gloo outlive
-    the process group where a model was wrapped in DDP, and one that runs while the interpreter comes down may abort
-    the process: a finished run would end as a failed one.
+    After a failure, an orderly shutdown would wait for ranks that may never answer.  After a success, gloo threads
+    outlive the process group of a DDP model.  A thread that runs during the interpreter's shutdown may abort the
+    process, and a finished run would end with an error code.
     """
     sys.stdout.flush()
     sys.stderr.flush()

@@ -1,6 +1,6 @@
-"""The processes of a run: how many there are, which one this is, and agreeing among them.
+"""The ranks of a run: rank, world size, device and collective operations.
 
-Started by `python`, there is one; `torchrun` and `accelerate launch` set RANK, WORLD_SIZE and LOCAL_RANK.
+`python` starts one process; `torchrun` and `accelerate launch` start several and set RANK, WORLD_SIZE and LOCAL_RANK.
 """
 
 import inspect
@@ -25,18 +25,18 @@ PATIENCE = timedelta(hours=2)
 
 
 class Ranks:
-    """This run's processes, over accelerate: NCCL on CUDA, gloo on CPUs, neither for one process."""
+    """The ranks of this run, through accelerate: NCCL on CUDA, gloo on CPUs, no backend for one process."""
 
     left: ClassVar[Any] = None  # see close
 
     def __init__(self, workers: int | None = None) -> None:
-        """workers  CPU threads of each process; None: a fair share of the cores."""
+        """workers  CPU threads per process; None: the cores divided by the processes of this node."""
         launched = launcher.world_size()
         cuda = torch.cuda.is_available()
         if cuda:
             _choose_gpu()
         threads = workers or _fair_share_of_cores()
-        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # or accelerate warns and chooses
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else accelerate chooses, with a warning
         self.accelerator = Accelerator(
             cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone
             mixed_precision="no",  # the training step casts; evaluation of the same model must not
@@ -48,20 +48,20 @@ class Ranks:
         self.local_rank, self.device = self.accelerator.local_process_index, self.accelerator.device
         if self.world_size != launched:
             raise UserError(
-                f"the launcher started {launched} processes but {self.world_size} found each other; "
-                "use torchrun, or one of the configurations in launch/accelerate"
+                f"the launcher started {launched} processes but only {self.world_size} connected; "
+                "use torchrun, or a configuration file from launch/accelerate"
             )
         if not cuda:
-            torch.set_num_threads(threads)  # torchrun sets one thread a process
+            torch.set_num_threads(threads)  # torchrun sets one thread per process
 
     @property
     def is_main(self) -> bool:
-        """Whether this is rank 0, the one that prints and writes."""
+        """Whether this is rank 0, which prints and writes."""
         return self.rank == 0
 
     @contextmanager
     def agree(self) -> Iterator[None]:
-        """Leave the block together: if it raised UserError (or OSError) on any rank, all raise the first rank's."""
+        """If the block raises UserError or OSError on any rank, raise UserError with the first message on all ranks."""
         problem = None
         try:
             yield
@@ -72,7 +72,7 @@ class Ranks:
             raise UserError(problems[0])
 
     def largest(self, values: list[float]) -> list[float]:
-        """The largest of each value over all ranks, on every rank.  Waits for the device."""
+        """The element-wise maximum over all ranks, on every rank.  Waits for the device."""
         if self.world_size == 1:
             return values
         tensor = torch.tensor(values, dtype=torch.float64, device=self.device)
@@ -80,13 +80,13 @@ class Ranks:
         return tensor.tolist()
 
     def check_stop(self) -> None:
-        """Raise Stopped on every rank if one was asked to stop.  Every rank must call it at the same point."""
+        """Raise Stopped on every rank if any rank received a stop signal.  All ranks must call it together."""
         (number,) = self.largest([stop.REQUEST.number])
         if number:
             raise stop.Stopped(int(number))
 
     def gather_objects(self, value: Any) -> list[Any]:
-        """The values of all ranks, in the order of ranks, on every rank."""
+        """The values of all ranks in rank order, on every rank."""
         if self.world_size == 1:
             return [value]
         values: list[Any] = [None] * self.world_size
@@ -102,7 +102,7 @@ class Ranks:
         return box[0]
 
     def gather(self, rows: Tensor) -> Tensor:
-        """The rows of all ranks in the order of ranks: [W,*]. Every rank must bring the same shape."""
+        """The tensors of all ranks, stacked in rank order: [W,*].  The shape must be the same on every rank."""
         if self.world_size == 1:
             return rows[None]
         parts = [torch.empty_like(rows) for _ in range(self.world_size)]
@@ -110,7 +110,7 @@ class Ranks:
         return torch.stack(parts)
 
     def add_up(self, tensors: list[Tensor]) -> None:
-        """Put the sum over all ranks into each tensor, by one exchange.  All must have one type and device."""
+        """Replace each tensor by its sum over all ranks, with one all-reduce.  All need the same dtype and device."""
         if self.world_size == 1:
             return
         flat = torch.cat([tensor.flatten() for tensor in tensors])
@@ -119,13 +119,13 @@ class Ranks:
         torch._foreach_copy_(tensors, [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)])
 
     def exchanging(self, module: torch.nn.Module) -> torch.nn.Module:
-        """A module whose backward pass averages gradients over ranks; itself where there is one rank.
+        """The module wrapped in DDP, which averages gradients over ranks; the module itself if there is one rank.
 
-        Buffers are not exchanged: RunningStatistics keeps them the same.
+        DDP does not synchronise buffers: RunningStatistics keeps them equal.
         """
         if self.world_size == 1:
             return module
-        # Newer releases of PyTorch have another name for it, and warn of the old one.
+        # Newer PyTorch releases renamed this argument and warn about the old name.
         known = inspect.signature(DistributedDataParallel).parameters
         buffers = "forward_sync_buffers" if "forward_sync_buffers" in known else "broadcast_buffers"
         devices = [self.device.index] if self.device.type == "cuda" else None
@@ -133,9 +133,10 @@ class Ranks:
         return DistributedDataParallel(module, devices, gradient_as_bucket_view=True, **settings)
 
     def close(self) -> None:
-        """Leave the process group; without it a finished run may exit non-zero.
+        """Destroy the process group; without this call a finished run may exit with an error code.
 
-        It stays in memory: before PyTorch 2.8, freeing one of gloo waits for its threads, and they may wait for Python.
+        The group object stays in memory: before PyTorch 2.8, freeing a gloo group waits for its threads, which may
+        wait for the Python interpreter.
         """
         if self.world_size > 1:
             Ranks.left = dist.group.WORLD
@@ -143,13 +144,13 @@ class Ranks:
 
 
 def _choose_gpu() -> None:
-    """Make this process's GPU the current one, before anything touches a GPU; UserError if there are too few."""
-    count, wanted = torch.cuda.device_count(), launcher.processes_on_this_node()
-    if wanted > count:
-        raise UserError(f"{wanted} processes on this node, and {count} GPU(s) are visible; start one process per GPU")
+    """Select this process's GPU before any CUDA call.  Raises UserError if there are fewer GPUs than processes."""
+    count, processes = torch.cuda.device_count(), launcher.processes_on_this_node()
+    if processes > count:
+        raise UserError(f"{processes} processes on this node, but {count} visible GPU(s); start one process per GPU")
     torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
 
 
 def _fair_share_of_cores() -> int:
-    """Threads for each of this node's processes."""
+    """CPU threads per process: the cores of this node divided by its processes."""
     return max(1, len(os.sched_getaffinity(0)) // launcher.processes_on_this_node())

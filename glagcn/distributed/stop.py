@@ -1,6 +1,6 @@
-"""Requests to stop.  SIGTERM, SIGINT, SIGUSR1 or SIGHUP end a run after its step, with its state saved.
+"""Stop signals: on SIGTERM, SIGINT, SIGUSR1 or SIGHUP a run finishes its step, saves its state and exits.
 
-Standard library only: signals are caught before torch is imported.
+Standard library only, so that signals are caught before torch is imported.
 """
 
 import ctypes
@@ -14,15 +14,16 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command goes on
+EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-# A launcher and SLURM may both pass a signal on: a second SIGINT that soon is no second request.
+# The launcher and SLURM may both forward the same signal: a second SIGINT within this time does not count.
 ECHO_SECONDS = 1.0
-PR_SET_PDEATHSIG = 1  # of prctl
+PR_SET_PDEATHSIG = 1  # an option of prctl
 
 
 class Stopped(BaseException):
-    """This process was asked to stop.  Not an Exception, as KeyboardInterrupt is none: nothing shall swallow it."""
+    """This process received a stop signal.  A BaseException, like KeyboardInterrupt: `except Exception` must not
+    catch it."""
 
     def __init__(self, number: int) -> None:
         self.signal = signal.Signals(number).name
@@ -30,24 +31,24 @@ class Stopped(BaseException):
 
 
 class StopRequest:
-    """Whether a signal has asked this process to stop, while `watch` is active.
+    """Records stop signals while `watch` is active.
 
-    By default a signal raises Stopped where the main thread is.  Within `deferred` it only sets `number`, to be looked
-    at between two steps; a second SIGINT, from an impatient person, ends the process at once even there.
+    By default a signal raises Stopped in the main thread.  Within `deferred` it only sets `number`, which the training
+    loop checks between two steps; a second SIGINT exits at once, without saving.
     """
 
     def __init__(self) -> None:
-        self.number = 0  # of the first signal; 0 without any
+        self.number = 0  # number of the first signal; 0: no signal yet
         self._first_at = 0.0
         self._deferred = False
 
     @contextmanager
     def watch(self) -> Iterator["StopRequest"]:
-        """Catch the signals.  Those that are ignored, as SIGHUP is under nohup, stay ignored."""
+        """Catch the signals.  A signal that is ignored, such as SIGHUP under nohup, stays ignored."""
         self.number = 0
         caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
         before = {}
-        with suppress(ValueError):  # not the main thread, which alone may set handlers
+        with suppress(ValueError):  # only the main thread may set handlers
             before = {number: signal.signal(number, self._receive) for number in caught}
         try:
             yield self
@@ -57,7 +58,7 @@ class StopRequest:
 
     @contextmanager
     def deferred(self) -> Iterator[None]:
-        """A block in which work would be lost that is not saved yet."""
+        """A block with unsaved work, in which signals do not raise."""
         self._deferred = True
         try:
             yield
@@ -83,15 +84,15 @@ def _leave_at_once() -> NoReturn:
 
 
 def die_with_launcher() -> None:
-    """Ask Linux for a SIGTERM when the launcher that started this process dies, for it would train on alone.
+    """Ask Linux to send SIGTERM when the launcher of this process dies; otherwise the process would keep training.
 
-    Without a launcher nothing happens: a shell may end before what it started.
+    Does nothing without a launcher: a shell may exit before the processes that it started.
     """
     parent = os.getppid()
     if not sys.platform.startswith("linux") or not _is_launcher(parent):
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before
+    if os.getppid() != parent:  # the launcher died before the prctl call
         os.kill(os.getpid(), signal.SIGTERM)
 
 

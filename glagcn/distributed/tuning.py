@@ -1,20 +1,20 @@
-"""How this process keeps its memory."""
+"""Settings of the memory allocator and the CPU threads of this process."""
 
 import ctypes
 import os
 import sys
 
-# Of glibc's malloc.h.
+# Constants of glibc's malloc.h.
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
 NEVER = 2**31 - 1
 
 
 def keep_memory() -> None:
-    """Let glibc hand the memory of freed tensors to the next ones, where it would return it to the system.
+    """Make glibc reuse the memory of freed tensors instead of returning it to the system.
 
-    Every step frees and takes the same feature maps.  By default each comes as new pages, and the system clears
-    100,000 of them a step; that took a fifth of a training step on a CPU.  The memory held is the peak, as it is
-    anyway.  Other C libraries are left as they are.
+    Every step frees and allocates the same feature maps.  By default each allocation gets new pages, and the system
+    zeroes 100,000 pages per step; that took a fifth of a training step on a CPU.  Peak memory does not change.  Has no
+    effect with other C libraries.
     """
     if not sys.platform.startswith("linux"):
         return
@@ -24,14 +24,14 @@ def keep_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, NEVER)
 
 
-SPINS = 5000  # about as long as falling asleep and waking up take
+SPINS = 5000  # about as long as suspending and waking a thread
 
 
 def spin_briefly() -> None:
-    """Let threads that wait for each other fall asleep soon; has no effect once torch is imported.
+    """Limit how long OpenMP threads spin before they sleep; has no effect after torch is imported.
 
-    GNU's OpenMP spins 300,000 rounds at the end of every operation.  Where another process holds one of the cores,
-    a training step then takes ten times as long as it needs.  What the environment says stays.
+    GNU OpenMP spins 300,000 rounds at the end of every operation.  If another process uses one of the cores, a training
+    step then takes ten times as long.  Values already set in the environment are kept.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
