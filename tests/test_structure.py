@@ -19,6 +19,7 @@ MOST_LINES, MOST_LINES_OF_A_FUNCTION, MOST_FILES = 350, 50, 12
 FLOORS = (
     {"errors", "__init__"},
     {"skeleton", "widths", "files", "progress"},
+    {"conventions"},
     {"data"},  # the command line and the presets come from its table of data sets
     {"model"},
     {"config"},  # the choices of --model come from its registry
