@@ -227,11 +227,11 @@ def guess_convention(keypoints: np.ndarray) -> dict[str, float]:
     if len(known) < 2 or not len(keypoints):
         return {}
     poses = keypoints[:: -(-len(keypoints) // MOST_POSES)].astype(np.float64)
-    seen: np.ndarray = np.isfinite(poses).all(axis=2)
+    seen = np.asarray(np.isfinite(poses).all(axis=2))
     if poses.shape[2] == 3:
         seen &= poses[..., 2] > 0
     pairs = np.triu_indices(poses.shape[1], 1)
-    together: np.ndarray = seen[:, pairs[0]] & seen[:, pairs[1]]
+    together = seen[:, pairs[0]] & seen[:, pairs[1]]
     found = _distances(np.where(seen[..., None], poses[..., :2], 0), pairs)
     used = ((found > 0) & together).sum(axis=1) * 2 > len(pairs[0])
     found, together = found[used], together[used]
