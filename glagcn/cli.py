@@ -105,10 +105,12 @@ def _parser() -> Parser:
     export_parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export_parser.add_argument(
         "--layout",
-        choices=("ours", "published"),
+        choices=("ours", "onnx", "safetensors", "published"),
         default="ours",
-        help="published: for the published code (FILE.bin with model_pos, or FILE.pth)",
+        help="onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too; "
+        "published: for the published code (FILE.bin with model_pos, or FILE.pth)",
     )
+    export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     export_parser.set_defaults(verb=export)
     add_bench(verbs)

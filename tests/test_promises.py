@@ -99,7 +99,7 @@ def test_flags_in_the_documentation_exist():
         "--max-restarts",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
-        "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only",
+        "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":

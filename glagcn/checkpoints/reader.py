@@ -1,4 +1,4 @@
-"""Read the files that torch.save writes, ours and the published ones, without running what is pickled inside."""
+"""Read checkpoint files, ours and the published ones, without running what is pickled inside."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from glagcn.checkpoints.read_safetensors import read_safetensors
 from glagcn.errors import UserError
 
 
@@ -39,9 +40,13 @@ STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 def read(path: Path) -> Any:
     """What a file of torch.save holds: containers, numbers, text, tensors on the CPU, and Dropped for NumPy objects.
 
+    A file called .safetensors is read as one of ours, to what a checkpoint holds.
     Raises UserError, naming the file, where it is missing, damaged, or names anything else; nothing in it is run.
     """
-    check_is_zip(path)
+    _check_is_there(path)
+    if path.suffix == ".safetensors":
+        return read_safetensors(path)
+    _check_is_zip(path)
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive)
@@ -72,12 +77,8 @@ def check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
             )
 
 
-def check_is_zip(path: Path) -> None:
-    """Raise UserError unless `path` is a file in the zip format that PyTorch has written since version 1.6."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin or .pth)")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; expected a checkpoint")
+def _check_is_zip(path: Path) -> None:
+    """Raise UserError unless `path` is in the zip format that PyTorch has written since version 1.6."""
     if zipfile.is_zipfile(path):
         return
     with path.open("rb") as stream:
@@ -90,6 +91,13 @@ def check_is_zip(path: Path) -> None:
             "is trusted, load it with torch.load and write it again with torch.save"
         )
     raise UserError(f"{path}: not a checkpoint (it begins with {start!r}); expected a file written by torch.save")
+
+
+def _check_is_there(path: Path) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin, .pth or .safetensors)")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty; expected a checkpoint")
 
 
 def _check_archive(archive: zipfile.ZipFile) -> None:

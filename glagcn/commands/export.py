@@ -1,15 +1,28 @@
 """`glagcn export`: write a checkpoint's weights without the optimiser."""
 
+from glagcn.errors import UserError
+
 
 def export(options: dict) -> None:
-    """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or the published one."""
-    from glagcn.checkpoints import checkpoint
-    from glagcn.checkpoints.load import load
-    from glagcn.checkpoints.published.export import export_published
+    """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or another program's."""
+    source, target, layout, half = (options[name] for name in ("checkpoint", "out", "layout", "half"))
+    if half and layout != "safetensors":
+        raise UserError(f"invalid --half with --layout {layout}: only --layout safetensors has half precision")
+    if layout == "published":
+        from glagcn.checkpoints.published.export import export_published
 
-    source, target = options["checkpoint"], options["out"]
-    if options["layout"] == "published":
         export_published(source, target)
+    elif layout == "onnx":
+        from glagcn.checkpoints.export_onnx import export_onnx
+
+        export_onnx(source, target)
+    elif layout == "safetensors":
+        from glagcn.checkpoints.export_safetensors import export_safetensors
+
+        export_safetensors(source, target, half)
     else:
+        from glagcn.checkpoints import checkpoint
+        from glagcn.checkpoints.load import load
+
         checkpoint.export(checkpoint.must_be_ours(load(source).content, source), target)
     print(f"{target}: the weights of {source}, for sharing")

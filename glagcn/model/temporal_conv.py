@@ -96,7 +96,7 @@ class TemporalConv(Model):
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  Raises UserError: see `check_input`."""
         self.check_input(x)
-        n, left = len(x), self.frames // self.widths[0]
+        n, left = x.shape[0], self.frames // self.widths[0]
         x = self.pose_input(x).reshape(n * left, -1)  # rows of the first width's 2D poses
         x = self.expand(x).view(n, left, self.channels)
         for block in self.blocks:

@@ -155,7 +155,7 @@ class JointRows(torch.autograd.Function):
     def forward(ctx: Any, x: Tensor, weight: Tensor) -> Tensor:
         """x [N,C,T,P] and weight [R,C] to [N,R,T*P]."""
         ctx.save_for_backward(x, weight)
-        return torch.bmm(weight.expand(len(x), -1, -1), x.flatten(2))
+        return torch.bmm(weight.expand(x.shape[0], -1, -1), x.flatten(2))
 
     @staticmethod
     @once_differentiable

@@ -1,0 +1,38 @@
+"""Lift 2D keypoints with a model that `glagcn export --layout onnx` wrote.  Needs onnxruntime and NumPy alone.
+
+    python examples/onnx_lift.py MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy
+
+KEYPOINTS.npy  [T,V,2] pixels of an image of WIDTH x HEIGHT; POSES.npy: [T,V,3] metres relative to the root.
+"""
+
+import json
+import sys
+
+import numpy as np
+import onnxruntime
+
+BATCH = 64
+
+
+def main(model: str, keypoints: str, width: float, height: float, out: str) -> None:
+    """Read, lift and write."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # by default all cores, whose threads wait for each other without sleeping
+    session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    told = session.get_modelmeta().custom_metadata_map
+    frames, target, joints = (json.loads(told[name]) for name in ("frames", "target_frame", "input_joints"))
+
+    pixels = np.load(keypoints).astype(np.float32)
+    if pixels.ndim != 3 or pixels.shape[1:] != (joints, 2):
+        sys.exit(f"{keypoints} has shape {pixels.shape}; expected (T, {joints}, 2)")
+    normalised = (2 * pixels - (width, height)).astype(np.float32) / np.float32(width)
+    # A window of `frames` frames around each frame; beyond the ends the first and the last are repeated.
+    padded = np.pad(normalised, ((target, frames - 1 - target), (0, 0), (0, 0)), mode="edge")
+    windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0), -1, 1)
+    starts = range(0, len(windows), BATCH)
+    poses = [session.run(None, {"keypoints": np.ascontiguousarray(windows[i : i + BATCH])})[0] for i in starts]
+    np.save(out, np.concatenate(poses))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), sys.argv[5])

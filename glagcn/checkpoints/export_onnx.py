@@ -1,0 +1,107 @@
+"""Write a model as an ONNX file, for programs that run it without PyTorch."""
+
+import logging
+import tempfile
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from glagcn.checkpoints.describe import description
+from glagcn.checkpoints.load import load
+from glagcn.errors import UserError
+from glagcn.files import write_atomically
+from glagcn.model.interface import Model
+
+logger = logging.getLogger("glagcn")
+
+OPSET = 17
+TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed
+LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
+
+
+class Lifted(nn.Module):
+    """The model as exported: normalised keypoints [N,T,input joints,2] to poses [N,V,3] in metres, the root at 0."""
+
+    others: Tensor
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model.for_prediction()
+        others = torch.arange(model.skeleton.num_joints) != model.skeleton.root
+        self.register_buffer("others", others.float().unsqueeze(1))
+
+    def forward(self, keypoints: Tensor) -> Tensor:
+        """The pose of the target frame of each window."""
+        return self.model(keypoints).center[:, 0] * self.others
+
+
+def export_onnx(source: Path, target: Path) -> None:
+    """Write the model of `source`, a checkpoint of ours or a published one, as the ONNX file `target`.
+
+    The file has one input, `keypoints`, and one output, `poses` (see Lifted), for any N, and says what they are in its
+    metadata (checkpoints.describe).  It is run and compared with the model before it is written.
+    Raises UserError where the name does not end in .onnx, a package is missing, or the outputs differ.
+    """
+    if target.suffix != ".onnx":
+        raise UserError(f"--out {target}: expected a name that ends in .onnx")
+    onnx, onnxruntime = _package("onnx"), _package("onnxruntime")
+    loaded = load(source)
+    for assumption in loaded.assumed:
+        logger.warning(assumption)
+    lifted = Lifted(loaded.model).eval()
+    graph = onnx.load_model_from_string(_traced(lifted))
+    onnx.helper.set_model_props(graph, description(loaded.model))
+    onnx.checker.check_model(graph)
+    content = graph.SerializeToString()
+    _check_same(lifted, content, onnxruntime, source)
+    write_atomically(target, lambda file: file.write(content))
+
+
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"--layout onnx needs the package {name}, which cannot be imported ({error}); pip install glagcn[onnx]"
+        ) from None
+
+
+def _windows(model: Model, count: int) -> Tensor:
+    """Made-up windows [count,T,input joints,2] of a model; the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, model.frames, model.skeleton.num_input_joints, 2, generator=generator) * 2 - 1
+
+
+@torch.no_grad()
+def _traced(lifted: Lifted) -> bytes:
+    """The operations of a model for one window after another, as ONNX."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "model.onnx"
+        # It warns that this exporter is the older one, and of every comparison of a shape that it does not trace.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            lifted, (_windows(lifted.model, TRACED),), file,
+            dynamo=False, opset_version=OPSET, input_names=["keypoints"], output_names=["poses"],
+            dynamic_axes={"keypoints": {0: "N"}, "poses": {0: "N"}},
+        )  # fmt: skip
+        return file.read_bytes()
+
+
+@torch.no_grad()
+def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) -> None:
+    """Raise UserError where the ONNX file `content` does not give the poses of the model, for another N too."""
+    windows = _windows(lifted.model, TRIED)
+    expected = lifted(windows).numpy()
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"keypoints": windows.numpy()})
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{source}: as ONNX it gives other poses than in PyTorch, by {difference:.1g} of the largest coordinate "
+            f"(at most {LARGEST_DIFFERENCE:g} is rounding); nothing was written"
+        )

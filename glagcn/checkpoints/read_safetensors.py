@@ -1,0 +1,53 @@
+"""Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as text beside them."""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from glagcn.errors import UserError
+
+IN_JSON = ("version", "config", "model_config")  # parts of a checkpoint that the metadata hold as JSON
+PARTS = ("format", *IN_JSON, "digest")
+
+
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """What such a file holds, in the form of a checkpoint of ours; half precision comes as float32.
+
+    Raises UserError, naming the file, where it is damaged or was not written by this program.
+    """
+    try:
+        with safe_open(path, "pt") as file:
+            told = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
+        lacking = [name for name in PARTS if name not in told]
+        content = {} if lacking else assemble(told, weights)
+    except Exception as error:  # what is damaged can be anything  # noqa: BLE001
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(
+            f"{path} cannot be read as a safetensors file ({reason}); is it complete? Copy it again or use another"
+        ) from None
+    if lacking:
+        raise UserError(
+            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export --layout safetensors "
+            "has written"
+        )
+    return content
+
+
+def assemble(told: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The checkpoint that metadata and weights make up; both in order of their names, since a file keeps none."""
+    return {
+        "format": told["format"],
+        **{name: json.loads(told[name]) for name in IN_JSON},
+        "model": {
+            name: weights[name].float() if weights[name].dtype == torch.float16 else weights[name]
+            for name in sorted(weights)
+        },
+        "description": {name: told[name] for name in sorted(told) if name not in PARTS},
+        "digest": told.get("digest"),
+    }

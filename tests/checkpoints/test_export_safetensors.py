@@ -1,0 +1,141 @@
+import json
+import random
+
+import pytest
+import torch
+from safetensors import safe_open
+
+import glagcn
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints.load import load
+from glagcn.errors import UserError
+from tests.checkpoints.exported_models import a_checkpoint, a_model
+from tests.command_line import assert_refused
+
+MUTATIONS = 40
+
+
+@pytest.fixture
+def exported(tmp_path):
+    def export(model, half=False):
+        export_safetensors(a_checkpoint(tmp_path / "best.pt", model), tmp_path / "model.safetensors", half)
+        return tmp_path / "model.safetensors"
+
+    return export
+
+
+@pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
+def test_there_and_back_nothing_changes(exported, tmp_path, kind):
+    model = a_model(kind, causal=True)
+    loaded, held = load(exported(model)), checkpoint.load(tmp_path / "best.pt")
+    assert {name: loaded.content[name] for name in ("config", "model_config")} == {
+        name: held[name] for name in ("config", "model_config")
+    }
+    state = loaded.model.state_dict()
+    assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    assert not loaded.model.training
+
+
+@pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
+def test_half_precision_comes_back_as_float32(exported, kind):
+    model = a_model(kind)
+    whole, halved = exported(model).stat().st_size, exported(model, half=True)
+    assert halved.stat().st_size < 0.75 * whole
+    loaded, expected = glagcn.load_model(halved), model.state_dict()
+    weights = dict(model.named_parameters())
+    for name, tensor in loaded.state_dict().items():
+        assert tensor.dtype == expected[name].dtype
+        assert torch.equal(tensor, expected[name].half().float() if name in weights else expected[name])
+    x = torch.randn(2, 9, 17, 2)
+    with torch.no_grad():
+        assert torch.allclose(loaded(x).center, model(x).center, atol=0.01 * model(x).center.abs().max())
+
+
+def test_weights_beyond_half_precision_are_refused(exported):
+    model = a_model("temporal_conv")
+    with torch.no_grad():
+        model.shrink.bias[0] = 70000
+    with pytest.raises(UserError, match=r"--half: .*best\.pt has weights 'shrink\.bias' beyond 65504"):
+        exported(model, half=True)
+
+
+def test_the_metadata_are_text_that_other_programs_read(exported):
+    model = a_model("gla_gcn", "humaneva15_coco17")
+    with safe_open(exported(model), "np") as file:
+        told = file.metadata()
+    assert json.loads(told["joints"]) == list(model.skeleton.joints)
+    assert json.loads(told["model_config"])["skeleton"] == told["skeleton"] == "humaneva15_coco17"
+    assert json.loads(told["frames"]) == 9
+
+
+def test_it_is_evaluated_and_rendered_like_a_checkpoint(verb, demo, demo_root, trained, tmp_path):
+    path = tmp_path / "model.safetensors"
+    assert verb(f"export {trained}/best.pt --layout safetensors --out {path}").code == 0
+    scores = []
+    for name in (trained / "best.pt", path):
+        ended = verb(f"evaluate {name} --root_path {demo_root} --test_frames 40 --output {tmp_path}/{name.stem}")
+        assert ended.code == 0, ended.err
+        scores.append(json.loads((tmp_path / name.stem / "result.json").read_text())["mpjpe_mm"])
+    assert scores[0] == scores[1]
+    ended = demo(f"--frames 9 --render --evaluate {path} --viz-output {tmp_path}/a.gif --viz-limit 2 --viz-subject TS1")
+    assert ended.code == 0, ended.err
+    assert (tmp_path / "a.gif").stat().st_size
+
+
+def test_a_damaged_file_is_refused_or_gives_the_same_model(exported, tmp_path):
+    """Bytes changed, cut off, doubled, and taken away, anywhere."""
+    model = a_model()
+    whole, damaged = exported(model).read_bytes(), tmp_path / "damaged.safetensors"
+    draw, refused = random.Random(0), 0
+    header = 8 + int.from_bytes(whole[:8], "little")
+    for number in range(MUTATIONS):
+        content = bytearray(whole)
+        at = draw.randrange(header if number % 2 else len(whole))
+        kind = draw.choice(["change", "change", "cut", "double", "take"])
+        if kind == "change":
+            content[at] ^= 1 << draw.randrange(8)
+        elif kind == "cut":
+            del content[at:]
+        else:
+            content[at : at + 40] = content[at : at + 40] * 2 if kind == "double" else b""
+        damaged.write_bytes(content)
+        try:
+            state = load(damaged).model.state_dict()
+        except UserError as error:
+            assert str(damaged) in str(error)  # noqa: PT017
+            refused += 1
+        else:
+            assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
+    assert refused > 0.8 * MUTATIONS
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"", "the file is empty"), (b"hello, there", "cannot be read as a safetensors file")],
+)
+def test_another_file_is_refused(verb, demo_root, tmp_path, content, message):
+    path = tmp_path / "model.safetensors"
+    path.write_bytes(content)
+    assert_refused(verb(f"evaluate {path} --dataset demo --root_path {demo_root}"), r"model\.safetensors", message)
+
+
+def test_a_file_of_another_program_is_refused(tmp_path):
+    from safetensors.torch import save_file
+
+    save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(UserError, match="its metadata lack version, config, model_config, digest; expected a file"):
+        glagcn.load_model(tmp_path / "model.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ("--layout safetensors --out {}/x.pt", r"--out .*x\.pt: expected a name that ends in \.safetensors"),
+        ("--layout onnx --half --out {}/x.onnx", "invalid --half with --layout onnx"),
+        ("--half --out {}/x.pt", "invalid --half with --layout ours"),
+    ],
+)
+def test_flags_that_do_not_fit_are_refused(verb, trained, tmp_path, flags, message):
+    assert_refused(verb(f"export {trained}/best.pt {flags.format(tmp_path)}"), message)
+    assert list(tmp_path.iterdir()) == []
