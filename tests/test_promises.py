@@ -82,6 +82,15 @@ def test_every_file_that_is_named_exists(path):
     assert missing == []
 
 
+def test_the_code_layout_of_the_readme_is_the_tree():
+    layout = text_of(Path("README.md")).split("## Code layout")[1].split("tests/")[0]
+    listed = {name.rstrip("/") for name in re.findall(r"^    glagcn/(\S+)", layout, re.MULTILINE)}
+    entries = [
+        path for path in (REPOSITORY / "glagcn").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
+    ]
+    assert listed == {path.name for path in entries} - {"__init__.py"}
+
+
 def test_every_document_is_reachable_from_the_readme():
     linked = set(re.findall(r"docs/\w+\.md", text_of(Path("README.md"))))
     assert linked == {path.relative_to(REPOSITORY).as_posix() for path in REPOSITORY.glob("docs/*.md")}
