@@ -28,7 +28,7 @@ FLOORS = (
     {"checkpoints"},
     {"evaluation"},
     {"runs"},
-    {"rendering"},
+    {"rendering", "lifting"},
     {"training"},
     {"study"},
     {"bench", "commands"},

@@ -1,0 +1,97 @@
+import numpy as np
+import pytest
+
+from glagcn.data.sources.demo.motion import CLEARANCE, draw_motion, draw_person
+from glagcn.lifting.floor import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
+from glagcn.lifting.person import Z_UP
+from glagcn.skeleton import get_skeleton
+from tests.lifting.people import about, person
+
+CAMERA_HEIGHT_MM = 1900.0
+SKELETON = get_skeleton("mpi3dhp17")
+
+
+def walkers(pitch, roll, noise=0.0, frames=500):
+    """People who walk about, seen by a tilted camera -> (people, up in camera axes, ankles' height in mm)."""
+    rng = np.random.default_rng(11)
+    tilt = about(0, np.radians([pitch]))[0] @ about(2, np.radians([roll]))[0]
+    people, clearance = [], []
+    for number in range(2):
+        body = draw_person(rng)
+        joints = 1000 * draw_motion(rng, body, 0, frames)[0]  # y up, floor at 0
+        level = (joints - [1500.0 * number, CAMERA_HEIGHT_MM, 0]) * [-1, -1, 1] + [0, 0, 5000]
+        seen = level @ tilt + rng.normal(0, noise, level.shape)
+        root = seen[:, SKELETON.root]
+        people.append(person(seen - root[:, None], SKELETON.name, root=root))
+        clearance.append(1000 * CLEARANCE * body.stature)
+    return people, CAMERA_UP @ tilt, np.mean(clearance)
+
+
+def degrees_apart(one, other):
+    return np.degrees(np.arccos(np.clip(one @ other, -1, 1)))
+
+
+@pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (25, 0), (-15, 8), (40, -10)])
+def test_people_who_walk_about_tell_the_floor(pitch, roll):
+    people, up, clearance = walkers(pitch, roll)
+    floor = find_floor(people)
+    assert floor.doubt is None
+    assert degrees_apart(floor.up, up) < 1
+    assert floor.height == pytest.approx(-CAMERA_HEIGHT_MM + clearance - ANKLE_HEIGHT_MM, abs=25)
+
+
+def test_noise_and_lifted_feet_do_little():
+    people, up, _ = walkers(20, 5, noise=15)
+    poses = people[0].poses.copy()
+    poses[:100] += 400 * up.astype(np.float32)  # onto a table
+    people[0] = person(poses, SKELETON.name, root=people[0].root)
+    floor = find_floor(people)
+    assert floor.doubt is None
+    assert degrees_apart(floor.up, up) < 2
+
+
+def test_coordinates_have_the_floor_at_zero():
+    people, _up, _ = walkers(30, 10)
+    floor = find_floor(people)
+    moved = on_floor(people[0], floor)
+    assert moved.axes == Z_UP
+    places = moved.poses + moved.root[:, None]
+    ankles = places[:, [10, 13], 2].min(axis=1)
+    assert np.median(ankles) == pytest.approx(ANKLE_HEIGHT_MM, abs=25)
+    assert (places[:, SKELETON.joints.index("neck"), 2] > ankles).all()
+    assert (places[..., 1] > 1000).all()  # in front of the camera
+    # A turn and a shift: lengths stay, and left stays left.
+    np.testing.assert_allclose(floor.rotation @ floor.rotation.T, np.eye(3), atol=1e-12)
+    assert np.linalg.det(floor.rotation) == pytest.approx(1)
+    np.testing.assert_allclose(floor.rotation @ floor.up, [0, 0, 1], atol=1e-12)
+    assert floor.rotation[0, 0] > 0
+
+
+def test_a_level_camera_is_taken_where_the_feet_tell_nothing():
+    people, _, _ = walkers(20, 0)
+    one = people[0]
+    still = person(one.poses[:1].repeat(50, axis=0), SKELETON.name, root=one.root[:1].repeat(50, axis=0))
+    lonely = person(one.poses[:1], SKELETON.name, root=one.root[:1])
+    rng = np.random.default_rng(3)
+    floating = person(one.poses, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
+    for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "off a plane")):
+        floor = find_floor([someone])
+        np.testing.assert_array_equal(floor.up, CAMERA_UP)
+        assert words in floor.doubt
+        ankles = on_floor(someone, floor).poses[:, [10, 13], 2] + on_floor(someone, floor).root[:, None, 2]
+        assert np.percentile(ankles.min(axis=1), 5) == pytest.approx(ANKLE_HEIGHT_MM, abs=1e-2)
+
+
+def test_a_wall_is_no_floor():
+    people, _, _ = walkers(70, 0)
+    assert "steeper" in find_floor(people).doubt
+
+
+def test_without_a_path_the_camera_is_level():
+    people, _, _ = walkers(0, 0, frames=5)
+    nowhere = person(people[0].poses, SKELETON.name)
+    floor = find_floor([nowhere])
+    assert floor.doubt == "no one's path is known"
+    moved = on_floor(nowhere, floor)
+    assert moved.root is None
+    np.testing.assert_allclose(moved.poses, nowhere.poses[..., [0, 2, 1]] * [1, 1, -1])

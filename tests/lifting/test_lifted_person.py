@@ -1,0 +1,48 @@
+import numpy as np
+import pytest
+
+from glagcn.lifting.person import filled
+from glagcn.skeleton import get_skeleton
+from tests.lifting.people import person, random_poses
+
+
+def test_missing_frames_lie_between_their_neighbours():
+    poses = random_poses(get_skeleton("h36m17"), 3)
+    root = np.array([[0, 0, 3000], [100, 0, 3000], [400, 60, 3000.0]])
+    gaps = person(poses, frames=np.array([4, 5, 8]), root=root)
+    whole = filled(gaps, 3, 9)
+    np.testing.assert_array_equal(whole.frames, np.arange(3, 10))
+    np.testing.assert_allclose(whole.root[:, 0], [0, 0, 100, 200, 300, 400, 400])
+    np.testing.assert_allclose(whole.poses[[1, 2, 5]], gaps.poses, rtol=1e-6)
+    np.testing.assert_allclose(whole.poses[3], (2 * poses[1] + poses[2]) / 3, rtol=1e-4, atol=1e-3)
+    there = [1, 2, 5]
+    np.testing.assert_array_equal(whole.confidence[there], gaps.confidence)
+    np.testing.assert_array_equal(whole.pixels[there], gaps.pixels)
+    assert (np.delete(whole.confidence, there, axis=0) == 0).all()
+    assert np.isnan(np.delete(whole.pixels, there, axis=0)).all()
+
+
+def test_a_part_can_be_taken():
+    poses = random_poses(get_skeleton("h36m17"), 5)
+    part = filled(person(poses), 1, 2)
+    np.testing.assert_array_equal(part.poses, poses[1:3].astype(np.float32))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"frames": np.array([0, 2, 2])}, "ascend"),
+        ({"frames": np.arange(2)}, "poses"),
+        ({"root": np.zeros((3, 2))}, "root"),
+        ({"root": np.full((3, 3), np.nan)}, "finite"),
+        ({"pixels": np.zeros((3, 16, 2))}, "pixels"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, words):
+    with pytest.raises(ValueError, match=words):
+        person(random_poses(get_skeleton("h36m17"), 3), **changes)
+
+
+def test_nobody_has_no_frames():
+    with pytest.raises(ValueError, match="there must be one"):
+        person(np.zeros((0, 17, 3)))

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from glagcn.lifting.floor import find_floor, on_floor
+from glagcn.lifting.root_path import LEAST_JOINTS, usual_focal, with_root
+from glagcn.skeleton import SKELETONS, get_skeleton
+from tests.lifting.people import person, project, random_poses
+
+SIZE, FOCAL = (1920, 1080), 1400.0
+
+
+def seen(name="h36m17", frames=30, **changes):
+    """Someone filmed by a known camera -> (person, true root)."""
+    rng = np.random.default_rng(5)
+    poses = random_poses(get_skeleton(name), frames).astype(np.float32)
+    root = rng.uniform([-2000, -800, 3000], [2000, 800, 9000], (frames, 3))
+    pixels = project(poses.astype(np.float64) + root[:, None], FOCAL, SIZE)
+    return person(poses, name, **{"pixels": pixels, "image_size": SIZE, **changes}), root
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_a_known_camera_gives_the_known_root(name):
+    someone, root = seen(name)
+    found, good = with_root(someone, FOCAL)
+    assert good.all()
+    np.testing.assert_allclose(found.root, root, atol=1e-3)
+
+
+def test_joints_that_were_not_seen_do_not_count():
+    someone, root = seen()
+    wrong, confidence = someone.pixels.copy(), someone.confidence.copy()
+    wrong[:, 2:6] += 300
+    confidence[:, 2:6] = 0
+    wrong[:, 7] = np.nan
+    found, good = with_root(person(someone.poses, pixels=wrong, confidence=confidence, image_size=SIZE), FOCAL)
+    assert good.all()
+    np.testing.assert_allclose(found.root, root, atol=1e-3)
+
+
+def test_confidence_decides_between_joints():
+    """The solution is that of the normal equations, solved by numpy, with the same weights."""
+    someone, _ = seen(frames=4)
+    noisy = someone.pixels + np.random.default_rng(6).normal(0, 10, someone.pixels.shape)
+    found, _ = with_root(person(someone.poses, pixels=noisy, image_size=SIZE), FOCAL)
+    for index, pose in enumerate(someone.poses.astype(np.float64)):
+        rays = (noisy[index] - np.array(SIZE) / 2) / FOCAL
+        rows = np.concatenate([np.c_[np.eye(2)[[axis] * 17], -rays[:, axis]] for axis in (0, 1)])
+        sides = np.concatenate([rays[:, axis] * pose[:, 2] - pose[:, axis] for axis in (0, 1)])
+        weights = np.sqrt(np.tile(someone.confidence[index].astype(np.float64), 2))
+        expected = np.linalg.lstsq(rows * weights[:, None], sides * weights, rcond=None)[0]
+        np.testing.assert_allclose(found.root[index], expected, atol=1e-3)
+
+
+def test_frames_with_too_few_joints_are_interpolated():
+    someone, root = seen(frames=6)
+    confidence = someone.confidence.copy()
+    confidence[2, LEAST_JOINTS - 1 :] = 0
+    confidence[3] = np.nan
+    confidence[5] = 0
+    frames = np.array([0, 1, 2, 5, 9, 10])
+    found, good = with_root(
+        person(someone.poses, frames=frames, pixels=someone.pixels, confidence=confidence, image_size=SIZE), FOCAL
+    )
+    np.testing.assert_array_equal(good, [True, True, False, False, True, False])
+    np.testing.assert_allclose(found.root[[0, 1, 4, 5]], root[[0, 1, 4, 4]], atol=1e-3)
+    np.testing.assert_allclose(found.root[3], (root[1] + root[4]) / 2, atol=1e-3)
+
+
+def test_nobody_is_behind_the_camera():
+    """Mirrored 2D fits best at a negative depth; noise alone may fit anywhere."""
+    someone, _root = seen(frames=40)
+    pixels = someone.pixels.copy()
+    pixels[1::2] = np.array(SIZE) - pixels[1::2]
+    pixels[20:] = np.random.default_rng(7).uniform(0, 1000, pixels[20:].shape)
+    found, good = with_root(person(someone.poses, pixels=pixels, image_size=SIZE), FOCAL)
+    assert good[:20:2].all()
+    assert not good[1:20:2].any()
+    assert (found.root[:, 2] > 0).all()
+
+
+def test_no_good_frame_is_no_path():
+    someone, _ = seen(frames=3)
+    for pixels in (np.full_like(someone.pixels, np.nan), np.full_like(someone.pixels, 7.0)):
+        found, good = with_root(person(someone.poses, pixels=pixels, image_size=SIZE), FOCAL)
+        assert found.root is None
+        assert not good.any()
+
+
+def test_the_usual_focal_sees_55_degrees():
+    for size in ((1920, 1080), (1080, 1920)):
+        assert 2 * np.degrees(np.arctan(960 / usual_focal(size))) == pytest.approx(55)
+
+
+def test_other_axes_are_refused():
+    someone, _ = seen(frames=3)
+    moved = on_floor(someone, find_floor([someone]))
+    with pytest.raises(ValueError, match="axes"):
+        with_root(moved, FOCAL)
