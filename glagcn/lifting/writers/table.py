@@ -1,0 +1,40 @@
+"""Which writer a file's name asks for.  A new kind of file is a function and a line of WRITERS."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from glagcn.errors import UserError
+from glagcn.lifting.person import LiftedPerson
+from glagcn.lifting.writers.bvh import write_bvh
+from glagcn.lifting.writers.csv_file import write_csv
+from glagcn.lifting.writers.json_file import write_json
+from glagcn.lifting.writers.npz import write_npz
+
+# A writer takes the path and the people, and returns the paths of what it wrote.
+WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
+    ".npz": write_npz,
+    ".json": write_json,
+    ".csv": write_csv,
+    ".bvh": write_bvh,
+}
+
+
+def check_output(path: Path, flag: str) -> None:
+    """Raise UserError, naming `flag`, unless `path` names a kind of file that there is a writer for."""
+    if path.suffix.lower() not in WRITERS:
+        raise UserError(f"{flag} {path} ends in {path.suffix or 'nothing'!r}; expected one of {', '.join(WRITERS)}")
+    if path.is_dir():
+        raise UserError(f"{flag} {path} is a folder; give the name of a file")
+
+
+def write_people(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+    """Write the people of a video, by the suffix of `path`; returns the files, which appear whole or not at all.
+
+    The people have skeleton, fps, image size and axes in common.  Raises UserError where there are none or the system
+    refuses a file, ValueError where they have not.
+    """
+    if not people:
+        raise UserError(f"nothing to write to {path}: no person was lifted")
+    if len({(p.skeleton.name, p.fps, p.image_size, p.axes, p.root is None) for p in people}) > 1:
+        raise ValueError("people of one file must have skeleton, fps, image size, axes and what is known in common")
+    return WRITERS[path.suffix.lower()](path, people)

@@ -1,0 +1,126 @@
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from glagcn.errors import UserError
+from glagcn.lifting.writers.table import WRITERS, check_output, write_people
+from glagcn.skeleton import get_skeleton
+from tests.lifting.people import person, random_poses
+
+SKELETON = get_skeleton("h36m17")
+
+
+def two(root=True):
+    """Two people with gaps, and a joint that was not seen."""
+    people = []
+    for number, frames in ((3, [4, 5, 8]), (9, [0, 2])):
+        poses = random_poses(SKELETON, len(frames), seed=number)
+        pixels = np.random.default_rng(number).uniform(0, 500, (len(frames), 17, 2))
+        pixels[1, 6] = np.nan
+        path = np.random.default_rng(number).normal(0, 2000, (len(frames), 3)) if root else None
+        people.append(person(poses, person=number, frames=np.array(frames), pixels=pixels, root=path, fps=29.97))
+    return people
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_npz_holds_everything(tmp_path, root):
+    people = two(root)
+    assert write_people(tmp_path / "new/a.npz", people) == [tmp_path / "new/a.npz"]
+    with np.load(tmp_path / "new/a.npz", allow_pickle=False) as content:
+        held = {name: content[name] for name in content.files}
+    np.testing.assert_array_equal(held["person"], [3, 3, 3, 9, 9])
+    np.testing.assert_array_equal(held["frame"], [4, 5, 8, 0, 2])
+    for name, field in (("poses_mm", "poses"), ("confidence", "confidence"), ("pixels", "pixels")):
+        expected = np.concatenate([getattr(someone, field) for someone in people]).astype(np.float32)
+        np.testing.assert_array_equal(held[name], expected)
+    expected = np.concatenate([someone.root for someone in people]).astype(np.float32) if root else np.nan
+    np.testing.assert_array_equal(held["root_mm"], np.broadcast_to(expected, (5, 3)))
+    assert tuple(held["joints"]) == SKELETON.joints
+    assert tuple(held["parents"]) == SKELETON.parents
+    assert (held["fps"], str(held["skeleton"]), str(held["axes"])) == (29.97, "h36m17", "camera")
+    np.testing.assert_array_equal(held["image_size"], [640, 480])
+    assert "millimetres" in str(held["about"])
+    assert "x right, y down, z forward" in str(held["about"])
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_json_holds_everything(tmp_path, root):
+    people = two(root)
+    write_people(tmp_path / "a.json", people)
+    held = json.loads((tmp_path / "a.json").read_text(), parse_constant=pytest.fail)
+    assert held["skeleton"] == {"name": "h36m17", "joints": [*SKELETON.joints], "parents": [*SKELETON.parents]}
+    assert (held["fps"], held["image_size"], held["axes"]["name"]) == (29.97, [640, 480], "camera")
+    assert "millimetres" in held["units"]["poses"]
+    for someone, row in zip(people, held["people"], strict=True):
+        assert (row["person"], row["frames"]) == (someone.person, someone.frames.tolist())
+        np.testing.assert_allclose(row["poses"], someone.poses, atol=6e-4)
+        np.testing.assert_allclose(row["confidence"], someone.confidence, atol=6e-4)
+        np.testing.assert_allclose(np.array(row["pixels"], dtype=float), someone.pixels, atol=6e-4)
+        assert row["pixels"][1][6] == [None, None]
+        if root:
+            np.testing.assert_allclose(row["root"], someone.root, atol=6e-4)
+        else:
+            assert row["root"] is None
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
+    people = two(root)
+    write_people(tmp_path / "a.csv", people)
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    expected = [(someone, index, joint) for someone in people for index, joint in np.ndindex(len(someone.frames), 17)]
+    for row, (someone, index, joint) in zip(rows, expected, strict=True):
+        assert (row["person"], row["frame"]) == (str(someone.person), str(someone.frames[index]))
+        assert (row["joint"], row["parent"]) == (SKELETON.joints[joint], SKELETON.joints[SKELETON.parents[joint]])
+        same = tuple(row[name] for name in ("skeleton", "axes", "fps", "image_width", "image_height"))
+        assert same == ("h36m17", "camera", "29.97", "640", "480")
+        numbers = {
+            "x_mm y_mm z_mm": someone.poses[index, joint],
+            "root_x_mm root_y_mm root_z_mm": someone.root[index] if root else np.full(3, np.nan),
+            "u_px v_px": someone.pixels[index, joint],
+            "confidence": [someone.confidence[index, joint]],
+        }
+        for names, values in numbers.items():
+            found = [float(row[name] or "nan") for name in names.split()]
+            np.testing.assert_allclose(found, values, atol=6e-4)
+
+
+@pytest.mark.parametrize("suffix", WRITERS)
+def test_a_write_that_fails_leaves_the_old_file(tmp_path, suffix, monkeypatch):
+    path = tmp_path / f"a{suffix}"
+    path.write_text("old")
+
+    def full(descriptor):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    with pytest.raises(UserError, match="cannot write .*No space left"):
+        write_people(path, two()[:1])
+    assert [found.name for found in tmp_path.iterdir()] == [path.name]
+    assert path.read_text() == "old"
+
+
+def test_outputs_are_checked_by_name(tmp_path):
+    for suffix in (*WRITERS, ".BVH"):
+        check_output(tmp_path / f"a{suffix}", "--out")
+    for name in ("a.mat", "a"):
+        with pytest.raises(UserError, match=r"--out .*expected one of \.npz, \.json, \.csv, \.bvh"):
+            check_output(tmp_path / name, "--out")
+    (tmp_path / "folder.csv").mkdir()
+    with pytest.raises(UserError, match="--out .* is a folder"):
+        check_output(tmp_path / "folder.csv", "--out")
+
+
+def test_nobody_is_not_written(tmp_path):
+    with pytest.raises(UserError, match="no person was lifted"):
+        write_people(tmp_path / "a.npz", [])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_people_of_one_file_share_a_video(tmp_path):
+    one, other = two()
+    with pytest.raises(ValueError, match="in common"):
+        write_people(tmp_path / "a.npz", [one, person(other.poses, fps=25.0, root=other.root)])
