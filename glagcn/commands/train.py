@@ -55,7 +55,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         return
 
     with RunLock(folder.path, log.say) as lock:
-        with ranks.agree():
+        with ranks.agree(), ranks.waiting_for_main():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before what lies there is read
         content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)

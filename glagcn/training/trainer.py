@@ -113,6 +113,8 @@ class Trainer:
         if self.progress.step % self.config.run.log_steps == 0:
             self._drain()
             self.accounts.log_interval(rate, float(norm))
+        if self.ranks.heartbeat:
+            self.ranks.heartbeat.step = self.progress.step
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
         self.saver.after_step(self.progress.step)
