@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Write files atomically, and read JSON."""
 
 import contextlib
 import json
@@ -10,55 +10,57 @@ from typing import Any, BinaryIO
 
 from glagcn.errors import UserError
 
-ROOM = "give a folder that you may write to, with space left"
+WRITE_ADVICE = "give a writable folder with enough space"
 
 
 class WriteError(UserError):
-    """The system did not let a file be written; a later attempt may succeed."""
+    """The operating system failed to write a file; a later attempt may succeed."""
 
 
 def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], object]) -> Path:
-    """Calls `write` with a temporary file beside `path`, then renames it to `path`; returns the path.
+    """Call `write` with a temporary file in the folder of `path`, then rename it to `path`.
 
-    A reader, or a run that is killed at any moment, finds the old file or the new one, never a part.  The folder is
-    made where it is missing.  Raises WriteError where the system refuses (rights, a full disk); whatever `write` raises
-    passes through.  In both cases `path` is untouched and the temporary file is gone.
+    Readers see the old or the new file, never a part of it, even if the process is killed.  The folder is created if
+    missing.  Returns the path.  Raises WriteError if the operating system fails (permissions, a full disk); errors of
+    `write` pass through.  On an error, `path` is unchanged and the temporary file is removed.
     """
     path = Path(path)
-    with replacement(path) as temporary, refusals(path), temporary.open("wb") as file:
+    with replacement(path) as temporary, write_errors(path), temporary.open("wb") as file:
         write(file)
     return path
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_atomically` of text in UTF-8."""
+    """`write_atomically` for text, as UTF-8."""
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
 @contextlib.contextmanager
-def replacement(path: Path, advice: str = ROOM) -> Iterator[Path]:
-    """`write_atomically` for what is written by name: the path of a temporary file that replaces `path` when the block
-    ends.  An OSError in the block passes through, unless it is in `refusals` too."""
-    # Two processes that write the same file must not share a temporary one, and on a folder that several machines or
-    # containers share, a process id alone is not unique.
+def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
+    """`write_atomically` for writers that need a path: yields a temporary path that replaces `path` after the block.
+
+    An OSError in the block passes through, unless the block is also in `write_errors`.
+    """
+    # Processes that write the same file must not share a temporary file.  A process id is not unique in a folder that
+    # several machines or containers share.
     temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
-        with refusals(path, advice):
+        with write_errors(path, advice):
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with refusals(path, advice):
+        with write_errors(path, advice):
             _flush(temporary)
             temporary.replace(path)
-        with contextlib.suppress(OSError):  # some file systems cannot flush a folder, and the file is there
+        with contextlib.suppress(OSError):  # some file systems cannot flush a folder; the file itself is written
             _flush(path.parent)
     finally:
-        with contextlib.suppress(OSError):  # the error that led here says more than one about the temporary file would
+        with contextlib.suppress(OSError):  # do not hide the error that led here
             temporary.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
-def refusals(path: Path, advice: str = ROOM) -> Iterator[None]:
-    """Turn a refusal of the system to write `path` into a WriteError that ends in what to do."""
+def write_errors(path: Path, advice: str = WRITE_ADVICE) -> Iterator[None]:
+    """Turn an OSError in the block into a WriteError that names `path` and ends with `advice`."""
     try:
         yield
     except OSError as error:
@@ -66,7 +68,7 @@ def refusals(path: Path, advice: str = ROOM) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.  Raises UserError where it cannot be read or is not JSON."""
+    """The content of a JSON file.  Raises UserError if it cannot be read or is not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -75,24 +77,24 @@ def read_json(path: Path) -> Any:
         raise UserError(f"{path} is not valid JSON ({error})") from None
 
 
-def make_folder(path: Path, flag: str) -> None:
-    """Make the folder that `flag` names, so that a run learns at its start whether results can be written to it.
+def make_folder(path: Path, name: str, advice: str = "give a writable folder") -> None:
+    """Create the folder `path`, so that a command fails at its start if it cannot write results.
 
-    flag  what stands before the path in the message.
-    Raises UserError where the system refuses.
+    name  its flag or description, for the message.
+    Raises UserError if the folder cannot be created or is not writable.
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
         allowed = os.access(path, os.W_OK | os.X_OK)
-        reason = "no right to write"
+        reason = "permission denied"
     except OSError as error:
         allowed, reason = False, error.strerror or str(error)
     if not allowed:
-        raise UserError(f"{flag} {path} cannot be written to ({reason}); give a folder that you may write to")
+        raise UserError(f"{name} {path} is not writable ({reason}); {advice}")
 
 
 def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk."""
+    """Wait until a file, or the names in a folder, are written to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

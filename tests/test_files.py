@@ -50,7 +50,7 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, error):
 def test_a_refusing_system_names_the_file(tmp_path):
     (tmp_path / "folder").write_text("not a folder")
     path = tmp_path / "folder" / "result.json"
-    with pytest.raises(UserError, match=f"cannot write {path}: .*; give a folder"):
+    with pytest.raises(UserError, match=f"cannot write {path}: .*; give a writable folder"):
         write_atomically(path, lambda file: file.write(b"x"))
 
 

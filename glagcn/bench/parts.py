@@ -31,7 +31,7 @@ def measure_input(setting: Setting) -> dict[str, Any]:
     loader = ReferenceLoader(setting.data.train_split, store.skeleton, store.num_frames)
     windows = min(plan.batch_size, plan.num_windows)
     fewer = min(REFERENCE_WINDOWS, windows)
-    room = store.room(windows)
+    room = store.allocate(windows)
     ours, plain = count(), count(plan.steps_per_epoch // 2)  # other windows of one epoch, whose order is kept
 
     def make() -> None:

@@ -34,7 +34,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
         frames = scored_frames(split, config.selection.test_frames)
         if ranks.is_main and not config.run.dry_run:  # not only after all the work
-            make_folder(folder, "--output" if config.run.output else "--output is not given, and")
+            name = "--output" if config.run.output else "the results folder"
+            make_folder(folder, name, "give a writable folder with --output")
     model = loaded.model.to(ranks.device)
     warnings = differences(loaded, cache)
     for warning in warnings:

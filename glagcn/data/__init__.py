@@ -1,1 +1,1 @@
-"""Files to device batches; no model in here."""
+"""From files to batches on the device."""

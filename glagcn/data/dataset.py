@@ -1,4 +1,4 @@
-"""What the program knows of a data set: a value that its folder in sources/ defines and datasets.py lists."""
+"""The interface of a data set.  Each folder in sources/ defines its DataSet values; datasets.py lists them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from glagcn.errors import UserError
 
-if TYPE_CHECKING:  # the command line reads the table: `--help` is immediate without NumPy, HDF5 and SciPy
+if TYPE_CHECKING:  # the command line imports this module, and `--help` must not wait for NumPy, HDF5 and SciPy
     import numpy as np
 
     from glagcn.data.cache.reader import Cache
@@ -16,14 +16,15 @@ if TYPE_CHECKING:  # the command line reads the table: `--help` is immediate wit
     from glagcn.data.sources.source import Source
 
 Options = Mapping[str, Any]
-Curve = tuple[tuple[int, float], ...]  # training windows, and the share of the mean pose's error left after them
+Curve = tuple[tuple[int, float], ...]  # (training windows seen, test error divided by the mean pose's error)
 
 
 @dataclass(frozen=True)
 class PrepareFlags:
-    """What the flags of `glagcn prepare` say of the files of a data set; None where they are not given.
+    """The flags of `glagcn prepare` that describe the files of a data set; None where a flag is not given.
 
-    raw  the folder of the official release;  npz  the folder of npz files.
+    raw  folder of the official release.
+    npz  folder of npz files.
     """
 
     raw: Path | None = None
@@ -34,26 +35,26 @@ class PrepareFlags:
 
     @property
     def given(self) -> list[str]:
-        """The names of those that are given."""
+        """Names of the flags that are given."""
         return [flag.name for flag in fields(self) if getattr(self, flag.name) is not None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(ABC):
-    """A data set: where its files are, what is in them, how it is scored, and the options it is trained with.
+    """A data set: its files, joints, benchmark and training options.
 
-    Methods import what they read with, so that the command line knows the data sets without it.
+    Methods import their readers when they are called, so that the command line starts without them.
 
-    name         of --dataset, in caches, checkpoints and results.
-    title        in text.
-    skeletons    the names of the joint sets that it has with one 2D source or another.
-    keypoints    its 2D sources; None: any, as the files are named.
-    annotations  its kinds of 3D, if there are several; the first is the usual one.
-    benchmark    which benchmark scores it: a name of evaluation.benchmarks.
-    presets      options, whatever the recipe: all that have no default, but for those of `recipes`.
-    recipes      {recipe: options}, over what the recipe is for every data set (config.presets).
-    prepared_by  the flags of `glagcn prepare` that describe its files; none: it is not made from files.
-    reference    {recipe: curve} of the test error of runs from scratch (docs/recipe.md), if there are any.
+    name         identifier in --dataset, caches, checkpoints and results.
+    title        name in text.
+    skeletons    names of its joint sets; which one applies depends on the 2D source.
+    keypoints    names of its 2D sources; None: any name, taken from the file name.
+    annotations  names of its kinds of 3D if there are several; the first is the default.
+    benchmark    name of its benchmark in evaluation.benchmarks.
+    presets      options for every recipe; must set all options that have neither a default nor an entry in `recipes`.
+    recipes      {recipe: options}; these override the recipe's options for all data sets (config.presets).
+    prepared_by  flags of `glagcn prepare` that it accepts; empty: the data set has no files.
+    reference    {recipe: curve} of test errors of reference runs from scratch (docs/recipe.md).
     """
 
     name: str
@@ -69,54 +70,57 @@ class DataSet(ABC):
 
     @abstractmethod
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
-        """The files below `root`, to make a cache of when training needs one.
+        """The source that reads the files below `root`, for a cache that training needs.
 
-        Raises UserError that lists what was looked for, what is missing, and how to get the data.
+        Raises UserError that lists the files looked for, the missing ones, and how to get the data.
         """
 
     def source_of(self, flags: PrepareFlags) -> "Source":
-        """The files that `glagcn prepare` is pointed to.  Raises UserError where they are missing or a flag is bad."""
-        raise NotImplementedError(f"{self.name} is not made from files: {flags}")
+        """The source for these flags of `glagcn prepare`.  Raises UserError for missing files or an invalid flag."""
+        raise NotImplementedError(f"{self.name} has no files: {flags}")
 
     def skeleton_name(self, keypoints: str) -> str | None:
-        """The name of the joint set with this 2D source; None where only its file tells."""
+        """The name of the joint set with this 2D source; None if only the file of the 2D source defines it."""
         del keypoints
         return self.skeletons[0] if len(self.skeletons) == 1 else None
 
     def cache_name(self, keypoints: str, annotation: str) -> str:
-        """The file name of the cache that training looks for; an annotation counts only where there are several."""
+        """The file name of the cache that training looks for; it names the annotation if there are several."""
         from glagcn.data.cache.reader import cache_name
 
         return cache_name(self.name, keypoints, annotation if self.annotations else "")
 
     def variant(self, source: "Source") -> tuple[str, str] | None:
-        """The file name and a note, for a source that training must not take for the whole data set; else None."""
+        """(file name, note) for a source that is not the default form of the data set (other cameras), else None.
+
+        The file name differs from `cache_name`, so training does not use it by accident.
+        """
         del source
         return None
 
     def summary(self, cache: "Cache") -> Iterable[str]:
-        """Lines on what a cache holds: a table of each split, and warnings."""
+        """Lines that describe the content of a cache: a table for each split, and warnings."""
         from glagcn.data.report import summary_lines
 
         cut = cache.provenance.get("cut_frames", {})
         return [*summary_lines(cache.train, cut), *summary_lines(cache.test, cut)]
 
     def warning(self, cache: "Cache") -> str | None:
-        """Why results on a cache do not compare with published ones; None where they do."""
+        """Why results on this cache are not comparable with published ones; None if they are."""
         del cache
         return None
 
     def camera_rotation(self, info: "SequenceInfo") -> "np.ndarray | None":
-        """[3,3], from camera to world coordinates, z up; None where the orientation is not known."""
+        """The rotation [3,3] from camera to world coordinates (z up); None if the orientation is unknown."""
         del info
         return None
 
     def check(self, keypoints: str, annotation: str) -> None:
         """Raise UserError for a 2D source or an annotation that the data set does not have."""
         if annotation and annotation not in self.annotations:
-            kinds = f"expected one of {', '.join(self.annotations)}" if self.annotations else "leave it out"
-            several = f"has {len(self.annotations)} kinds of 3D" if self.annotations else "has one kind of 3D only"
-            raise UserError(f"--annotation {annotation}: --dataset {self.name} {several}; {kinds}")
+            if not self.annotations:
+                raise UserError(f"--annotation {annotation} has no effect on --dataset {self.name}; leave it out")
+            raise UserError(f"invalid --annotation {annotation}: must be one of {', '.join(self.annotations)}")
         if self.keypoints is not None and keypoints not in self.keypoints:
             known = ", ".join(self.keypoints)
-            raise UserError(f"--keypoints {keypoints}: --dataset {self.name} has no such 2D; expected {known}")
+            raise UserError(f"invalid --keypoints {keypoints}: must be one of {known} for --dataset {self.name}")

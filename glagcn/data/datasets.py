@@ -1,4 +1,4 @@
-"""The data sets.  To add one, define a DataSet in a folder of sources/ and list it here."""
+"""All data sets.  To add one, define a DataSet in a folder of sources/ and list it here."""
 
 from glagcn.data.dataset import DataSet
 from glagcn.data.sources.demo.dataset import DEMO
@@ -10,7 +10,7 @@ DATASETS: dict[str, DataSet] = {dataset.name: dataset for dataset in (H36M, HUMA
 
 
 def get_dataset(name: str) -> DataSet:
-    """The data set called `name`.  Raises UserError naming those that there are."""
+    """The data set called `name`.  Raises UserError that lists the known names."""
     if name not in DATASETS:
-        raise UserError(f"unknown data set {name!r}; expected one of {', '.join(DATASETS)} (demo needs no data)")
+        raise UserError(f"unknown data set {name!r}: must be one of {', '.join(DATASETS)} (demo needs no files)")
     return DATASETS[name]

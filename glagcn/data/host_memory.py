@@ -1,4 +1,4 @@
-"""How much of the host's memory a process may still take."""
+"""The host memory that a process can still allocate."""
 
 import os
 from collections.abc import Iterator
@@ -6,11 +6,12 @@ from pathlib import Path
 
 
 def available_memory(root: Path = Path("/")) -> int:
-    """Bytes: what the system has available (Linux: MemAvailable, elsewhere all there is), or less where a control group
-    of the process (v1, v2) leaves less.  What a limit leaves is the limit without the anonymous memory in use, for
-    pages of files can be given up.
+    """Bytes of host memory available to this process.
 
-    root  of the file system that /proc and /sys are in.
+    The minimum of the system's available memory (MemAvailable on Linux, the total elsewhere) and what each cgroup limit
+    (v1 or v2) leaves.  A limit leaves the limit minus the anonymous memory in use, because file pages can be evicted.
+
+    root  root of the file system that contains /proc and /sys.
     """
     return min([_of_system(root / "proc/meminfo"), *_of_control_groups(root)])
 
@@ -21,7 +22,10 @@ def _of_system(meminfo: Path) -> int:
 
 
 def _of_control_groups(root: Path) -> Iterator[int]:
-    """What each limit on the way up leaves; inside a container, the root of /sys/fs/cgroup is its own group."""
+    """Bytes that each cgroup limit leaves, from the process's own cgroup up to the root.
+
+    Inside a container, the root of /sys/fs/cgroup is the container's own cgroup.
+    """
     for line in _text(root / "proc/self/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         if not controllers:
@@ -46,7 +50,7 @@ def _table(path: Path) -> dict[str, int]:
 
 
 def _text(path: Path) -> str:
-    """The file's content; empty where there is none to read."""
+    """The file's content; empty if it cannot be read."""
     try:
         return path.read_text(encoding="utf-8")
     except OSError:

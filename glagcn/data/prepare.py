@@ -1,4 +1,4 @@
-"""From published files to a cache: what `glagcn prepare` does, and what training does when there is no cache yet."""
+"""Write a cache from published files, for `glagcn prepare` and for training without a cache."""
 
 import time
 from collections.abc import Callable
@@ -14,10 +14,10 @@ from glagcn.errors import UserError
 from glagcn.progress import Progress, Say
 
 Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
-"""Called with the sequences of train and test before a cache of them is written; raises UserError to prevent it."""
+"""Called with the train and test sequences before a cache is written; raises UserError to prevent the write."""
 
 
-# How the usage of `glagcn prepare` shows its flags.
+# The flags of `glagcn prepare` in usage messages.
 USAGE = {
     "raw": "--raw DIR", "npz": "--npz DIR", "keypoints": "[-k NAME]", "annotation": "[--annotation NAME]",
     "cameras": "[--cameras 0,1,...]",
@@ -27,16 +27,16 @@ USAGE = {
 def prepare(name: str, flags: PrepareFlags, out: Path | None = None, say: Say = print) -> tuple[Path, Source]:
     """Write the cache of a data set from the files that the flags of `glagcn prepare` describe.
 
-    out  None: beside the data, under the name that training looks for; a part of the data set, such as other cameras
-         than the usual ones, under one that training does not find.
-    Returns the path, and what it was made of.  Calls `say` with notes and a table of what was read.
-    Raises UserError for anything wrong with flags or files.
+    out  path of the cache.  None: beside the data, under the name that training looks for.  A variant of the data set,
+         such as one with other cameras, gets a name that training does not look for.
+    say  called with notes and a table of the sequences.
+    Returns the path of the cache and its source.  Raises UserError for invalid flags or files.
     """
     dataset = get_dataset(name)
     folder = _folder(dataset, flags)
     dataset.check(flags.keypoints or "gt", flags.annotation or "")
     if not folder.is_dir():
-        raise UserError(f"{folder} is no folder; pass the folder that holds the files")
+        raise UserError(f"{folder} is not a folder; pass the folder that contains the files")
     source = dataset.source_of(flags)
     usual = dataset.cache_name(source.keypoints, source.annotation)
     variant, note = dataset.variant(source) or (usual, "")
@@ -50,14 +50,15 @@ def prepare(name: str, flags: PrepareFlags, out: Path | None = None, say: Say = 
 
 
 def _folder(dataset: DataSet, flags: PrepareFlags) -> Path:
-    """The folder that --raw or --npz names.  Raises UserError for flags that the data set does not have."""
+    """The folder given by --raw or --npz.  Raises UserError for flags that the data set does not accept."""
     if foreign := [flag for flag in flags.given if flag not in dataset.prepared_by]:
         usage = " ".join(USAGE[flag] for flag in dataset.prepared_by)
-        expected = f"expected glagcn prepare {dataset.name} {usage} [--out FILE]" if usage else "it has no files"
-        raise UserError(f"{', '.join(f'--{flag}' for flag in foreign)}: not for {dataset.name}; {expected}")
+        expected = f"use glagcn prepare {dataset.name} {usage} [--out FILE]" if usage else "it has no files"
+        flags_text = ", ".join(f"--{flag}" for flag in foreign)
+        raise UserError(f"glagcn prepare {dataset.name} does not take {flags_text}; {expected}")
     folder = flags.raw or flags.npz
     if folder is None or (flags.raw and flags.npz):
-        raise UserError("pass either --raw DIR (the official release) or --npz DIR (npz files), and not both")
+        raise UserError("pass either --raw DIR (the official release) or --npz DIR (npz files), not both")
     return folder
 
 
@@ -70,12 +71,13 @@ def ensure_cache(
     say: Say = print,
     check: Check | None = None,
 ) -> Path:
-    """The cache that training on the data set `name` needs, written from the files below `root` if there is none yet.
+    """The path of the cache for training on the data set `name`; written from the files below `root` if missing.
 
-    Looks in `cache_dir`, when given, then in `root`; a new one goes to `cache_dir`, else `root`.  To be called by one
-    process while the others wait.  `check` gets the sequences before a new cache is written.
-    Raises UserError where the data set does not have the 2D source or the annotation, where there is neither a cache
-    nor files to make one of, or what `check` raises.
+    Searches `cache_dir` if given, then `root`.  A new cache is written to `cache_dir` if given, else to `root`.
+    Call it on one process while the others wait.
+
+    check  called before a new cache is written.
+    Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or from `check`.
     """
     if existing := existing_cache(name, root, cache_dir, annotation, keypoints):
         return existing
@@ -85,7 +87,7 @@ def ensure_cache(
     source = dataset.find(root, keypoints, annotation)
     if check:
         check(source.infos("train"), source.infos("test"))
-    say(f"there is no {path.name} yet: preparing it once, in {path.parent}")
+    say(f"{path.name} does not exist yet: writing it to {path.parent}, once")
     write_and_report(path, source, say)
     return path
 
@@ -93,7 +95,7 @@ def ensure_cache(
 def existing_cache(
     name: str, root: Path, cache_dir: Path | None, annotation: str, keypoints: str = "gt"
 ) -> Path | None:
-    """The cache that `ensure_cache` would find; None where it would have to write one."""
+    """The path of the cache that `ensure_cache` would return; None if it would have to write one."""
     places = _places(name, root, cache_dir, annotation, keypoints)
     return next((place for place in places if place.is_file()), None)
 
@@ -104,7 +106,7 @@ def _places(name: str, root: Path, cache_dir: Path | None, annotation: str, keyp
 
 
 def write_and_report(path: Path, source: Source, say: Say) -> None:
-    """Write the cache; report every note, what was read, and where it is."""
+    """Write the cache; call `say` with all notes, a table of the sequences, and the path."""
     known = list(source.notes)
     for note in known:
         say(_labelled(note))

@@ -1,4 +1,4 @@
-"""Tables of what a cache holds, for the end of a preparation."""
+"""Tables of the content of a cache, printed after it is written."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from glagcn.data.cache.reader import Split
 
 
 def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
-    """A table of the sequences of a split, the cameras of one take in one row, with a total."""
+    """A table of the takes of a split, with a total.  The cameras of a take share a row."""
     rows: list[tuple] = [("sequence", "frames", "cameras", "cut", "fps", "image", "valid")]
     takes: dict[str, list[int]] = {}
     for i, info in enumerate(split.sequences):
@@ -21,7 +21,7 @@ def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
 
 
 def subject_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
-    """A table of the subjects of a split, for data sets of many takes; frames are those of one camera."""
+    """A table of the subjects of a split, for data sets of many takes.  Frames are counted for one camera."""
     rows: list[tuple] = [("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")]
     for subject in dict.fromkeys(info.subject for info in split.sequences):
         infos = [info for info in split.sequences if info.subject == subject]
@@ -48,5 +48,5 @@ def _aligned(rows: list[tuple]) -> list[str]:
 
 
 def frames_of_sequence(values: np.ndarray, split: Split, i: int) -> np.ndarray:
-    """The part of an array [F,...] of a split that belongs to its i-th sequence."""
+    """The rows of an array [F,...] of a split that belong to its i-th sequence."""
     return values[split.starts[i] : split.starts[i] + split.sequences[i].length]

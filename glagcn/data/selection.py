@@ -1,4 +1,4 @@
-"""Which part of a cache is trained and tested on: subjects, actions, every n-th frame."""
+"""Select the subjects, actions and frames of a cache for training and testing."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -12,20 +12,20 @@ from glagcn.errors import UserError
 
 Names = tuple[str, ...] | None
 SequenceRow = tuple[str, int]
-"""A sequence of a cache: the split it lies in, "train" or "test", and its row there."""
+"""A sequence of a cache: its split, "train" or "test", and its row in that split."""
 
 
 def select(
     cache: Cache, subjects_train: Names = None, subjects_test: Names = None, actions: Names = None, downsample: int = 1
 ) -> tuple[Split, Split]:
-    """The train and the test split to use.
+    """The selected train and test splits.
 
-    subjects_train, subjects_test  of either split of the cache, whichever they lie in; None: the split's own.
-    actions     what the names of actions begin with, in both splits: "Walk" is "Walking 1" and "WalkDog".  None or
-                ("*",): all.  A subject of a single sequence without an action (TS1 of MPI-INF-3DHP) always stays.
-    downsample  n keeps every n-th frame of each sequence, from its first on, and divides its frame rate.
-    The very splits of the cache where they are wanted whole, so mapped and not copied; else new contiguous arrays.
-    Raises UserError naming the flag, what does not exist, and what does.
+    subjects_train, subjects_test  subjects from either split of the cache; None: the subjects of that split.
+    actions     prefixes of action names, for both splits: "Walk" selects "Walking 1" and "WalkDog".  None or ("*",):
+                all.  Sequences without an action (TS1 of MPI-INF-3DHP) are always selected.
+    downsample  n keeps every n-th frame of each sequence, starting with the first, and divides the frame rate by n.
+    A split that is selected whole is returned as it is, memory-mapped; otherwise its arrays are copied.
+    Raises UserError that names the flag, the unknown value and the known ones.
     """
     return (
         select_train(cache, subjects_train, actions, downsample),
@@ -43,27 +43,27 @@ def select_test(cache: Cache, subjects: Names = None, actions: Names = None, dow
     split = _gather(cache, "test", _choose(_sequences(cache), "test", subjects, actions), downsample)
     if not split.valid.any():
         raise UserError(
-            "no frame of the chosen test sequences is scored; choose others with --subjects-test and --actions, or "
-            "keep more frames with --downsample"
+            "the selected test sequences have no scored frame; select others with --subjects-test and --actions, or "
+            "keep more frames with a smaller --downsample"
         )
     return split
 
 
 def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """The sequences of `select_train`, with their frames left where they are, in the file: `starts` are places in the
-    whole training split, whose `pixels` and `millimetres` are FileRows.
+    """As `select_train`, but without reading frames: `pixels` and `millimetres` are FileRows of the whole training
+    split, and `starts` are row numbers in them.
 
-    Raises UserError where that is not possible: for --downsample, and for subjects of the test split.
+    Raises UserError for --downsample and for subjects of the test split, which need copies.
     """
     rows = _choose(_sequences(cache), "train", subjects, actions)
     train = cache.train
     foreign = [cache.test.sequences[row].subject for split, row in rows if split == "test"]
     if downsample > 1 or foreign:
-        what = f"--downsample {downsample}" if downsample > 1 else f"--subjects-train {','.join(_unique(foreign))}"
-        why = "every frame" if downsample > 1 else "the training sequences of the cache only"
+        flag = f"--downsample {downsample}" if downsample > 1 else f"--subjects-train {','.join(_unique(foreign))}"
+        reads = "every frame" if downsample > 1 else "only the training sequences"
         raise UserError(
-            f"{what} would gather frames in memory, and streaming (--stream) reads {why} from the file; leave the flag "
-            "out, or give --stream off where there is memory for the chosen frames"
+            f"{flag} needs the frames in memory, but streaming (--stream) reads {reads} of the cache file; leave the "
+            "flag out, or give --stream off if the selected frames fit in memory"
         )
     numbers = [row for _, row in rows]
     return replace(
@@ -76,7 +76,7 @@ def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, 
 
 
 def training_bytes(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> int:
-    """Bytes of pixels and millimetres of the sequences of `select_train`."""
+    """Size in bytes of the pixels and millimetres that `select_train` returns."""
     rows = _choose(_sequences(cache), "train", subjects, actions)
     frames = sum(-(-_sequences(cache)[split][row].length // downsample) for split, row in rows)
     return frames * (cache.train.pixels[0].nbytes + cache.train.millimetres[0].nbytes)
@@ -89,7 +89,7 @@ def check_selection(
     subjects_test: Names = None,
     actions: Names = None,
 ) -> None:
-    """Raise the UserError that `select` would raise for a cache of these sequences, before one is written."""
+    """Raise the UserError that `select` would raise for a cache of these sequences.  Called before it is written."""
     infos = {"train": tuple(train_infos), "test": tuple(test_infos)}
     for own, subjects in (("train", subjects_train), ("test", subjects_test)):
         _choose(infos, own, subjects, actions)
@@ -100,7 +100,7 @@ def _sequences(cache: Cache) -> dict[str, tuple[SequenceInfo, ...]]:
 
 
 def _choose(infos: dict[str, tuple[SequenceInfo, ...]], own: str, subjects: Names, actions: Names) -> list[SequenceRow]:
-    """The rows that are chosen for the split `own`, in the order of the cache."""
+    """The rows selected for the split `own`, in the order of the cache."""
     prefixes = None if not actions or "*" in actions else tuple(actions)
     every = [(split, row) for split, sequences in infos.items() for row in range(len(sequences))]
     _check_actions(prefixes, [info for sequences in infos.values() for info in sequences])
@@ -110,8 +110,8 @@ def _choose(infos: dict[str, tuple[SequenceInfo, ...]], own: str, subjects: Name
     if not kept:
         there = [infos[split][row] for split, row in rows]
         raise UserError(
-            f"--actions {','.join(prefixes or ())}: nothing is left of {own}; its subjects "
-            f"({', '.join(_unique(info.subject for info in there))}) have "
+            f"--actions {','.join(prefixes or ())} selects no {own} sequence; the {own} subjects "
+            f"({', '.join(_unique(info.subject for info in there))}) have the actions "
             f"{', '.join(_unique(info.kind_of_action for info in there))}"
         )
     return kept
@@ -121,15 +121,16 @@ def _check_subjects(flag: str, subjects: Names, infos: dict[str, tuple[SequenceI
     known = _unique(info.subject for sequences in infos.values() for info in sequences)
     missing = [subject for subject in subjects or () if subject not in known]
     if missing:
-        raise UserError(f"{flag} {','.join(missing)}: no such subject in the data, which has {', '.join(known)}")
+        raise UserError(f"invalid {flag} {','.join(missing)}: the subjects of this data set are {', '.join(known)}")
 
 
 def _check_actions(prefixes: Names, infos: list[SequenceInfo]) -> None:
     kinds = sorted(_unique(info.kind_of_action for info in infos if info.action))
     missing = [prefix for prefix in prefixes or () if not any(info.action.startswith(prefix) for info in infos)]
     if missing:
-        there = f"which has {', '.join(kinds)}" if kinds else "which names no actions"
-        raise UserError(f"--actions {','.join(missing)}: no such action in the data, {there}")
+        if not kinds:
+            raise UserError(f"invalid --actions {','.join(missing)}: this data set has no actions; leave it out")
+        raise UserError(f"invalid --actions {','.join(missing)}: the actions of this data set are {', '.join(kinds)}")
 
 
 def _has_action(info: SequenceInfo, prefixes: Names) -> bool:
@@ -141,9 +142,11 @@ def _unique(values: Iterable[str]) -> list[str]:
 
 
 def _gather(cache: Cache, own: str, rows: list[SequenceRow], downsample: int) -> Split:
-    """The frames of some rows, one sequence after the other; the split `own` itself where that is all of it."""
+    """The frames of some rows, concatenated; the split `own` itself if the rows are all of it."""
     if downsample < 1:
-        raise UserError(f"--downsample {downsample}: expected a whole number from 1 on, such as 5 for every 5th frame")
+        raise UserError(
+            f"invalid --downsample {downsample}: must be a whole number >= 1, such as 5 for every 5th frame"
+        )
     splits = {"train": cache.train, "test": cache.test}
     if downsample == 1 and rows == [(own, row) for row in range(len(splits[own].sequences))]:
         return splits[own]
@@ -156,7 +159,7 @@ def _gather(cache: Cache, own: str, rows: list[SequenceRow], downsample: int) ->
     lengths = np.array([-(-info.length // downsample) for info in infos], dtype=np.int64)
 
     def joined(name: str) -> np.ndarray:
-        # Into plain arrays: pieces of memory maps would make a map again.
+        # Convert to plain arrays: concatenating memory maps returns a memory map.
         parts = [np.asarray(getattr(source, name))[frames] for source, frames in zip(sources, slices, strict=True)]
         return np.concatenate(parts)
 
@@ -174,7 +177,7 @@ def _gather(cache: Cache, own: str, rows: list[SequenceRow], downsample: int) ->
 
 
 def _activity(sources: list[Split], slices: list[slice]) -> np.ndarray | None:
-    """The activities, 0 where a split has no table of them; None where none has."""
+    """The activities, 0 for frames of a split without them; None if no split has them."""
     if all(source.activity is None for source in sources):
         return None
     parts = [

@@ -1,4 +1,4 @@
-"""What every source of data yields and every cache holds: one person seen by one camera."""
+"""A sequence: the frames of one person from one camera."""
 
 from dataclasses import dataclass
 
@@ -7,12 +7,12 @@ import numpy as np
 
 @dataclass(frozen=True)
 class SequenceInfo:
-    """A row of the cache's table of sequences.
+    """Metadata of a sequence: a row of the cache's sequence table.
 
-    name     unique within its split: subject/action/cam<camera>, such as "S1/Seq1/cam0" or "Train/S1/Jog 1/cam2"; the
-             subject alone where it has one sequence, such as "TS1".
+    name     unique within its split: subject/action/cam<camera>, such as "S1/Seq1/cam0" or "Train/S1/Jog 1/cam2"; only
+             the subject if it has one sequence, such as "TS1".
     subject  such as "S1" or "Train/S1"; "TS1" is its own subject.
-    camera   number of the camera in its data set; -1 where there is only one.
+    camera   number of the camera in its data set; -1 if there is only one.
     length   T, frames.
     fps      frames per second.
     width, height  of the image, pixels.
@@ -28,23 +28,23 @@ class SequenceInfo:
 
     @property
     def action(self) -> str:
-        """What is done, with the number of the take: "Walking 1"; empty where the subject has one sequence."""
+        """The action with the number of the take: "Walking 1"; empty if the subject has one sequence."""
         return self.name.removeprefix(self.subject).partition("/cam")[0].removeprefix("/")
 
     @property
     def kind_of_action(self) -> str:
-        """The action without the number of the take, by which results are grouped: "Walking"."""
+        """The action without the number of the take: "Walking".  Results are grouped by it."""
         return self.action.partition(" ")[0]
 
 
 @dataclass(frozen=True)
 class Sequence:
-    """The frames of one sequence: raw values, nothing normalised, centred or flipped.
+    """The frames of one sequence: raw values, not normalised, centred or flipped.
 
     pixels       [T,V,2] float32, image coordinates; V is the skeleton's number of input joints.
     millimetres  [T,V,3] float32, camera coordinates (x right, y down, z forward), absolute.
-    valid        [T] bool: frames that are scored; context otherwise.
-    activity     [T] uint8, 1..7, or None where the source has no such table.
+    valid        [T] bool: True for scored frames; the others are context only.
+    activity     [T] uint8, 1..7; None if the source has no activities.
     """
 
     info: SequenceInfo

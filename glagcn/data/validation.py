@@ -1,4 +1,4 @@
-"""The sequences that are held out of training to choose the best state by, so that the test set is read once."""
+"""Hold out training sequences for validation: the best checkpoint is selected on them, not on the test set."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,30 +10,34 @@ from glagcn.errors import UserError
 
 
 def hold_out(train: Split, names: Sequence[str]) -> tuple[np.ndarray, Split]:
-    """-> whether each sequence of a training split is trained on [S] bool, and the others as a split of their own.
+    """Split a training split into training and validation sequences.
 
-    names  what the names of held-out sequences begin with, word by word: "S4/Seq1" is "S4/Seq1/cam0", ...,
-           "S8" is all of S8 and nothing of S81.
-    The held-out split shares the arrays of `train`, and its frames have the same numbers.
-    Raises UserError where a name fits no sequence, or nothing is left to train on.
+    names  beginnings of the names of held-out sequences, in whole words: "S4/Seq1" matches "S4/Seq1/cam0", ...;
+           "S8" matches all of S8 but not S81.
+    Returns a mask [S] bool of the sequences to train on, and the held-out sequences as a split.  That split shares the
+    arrays and frame numbers of `train`.
+    Raises UserError if a name matches no sequence, or no sequence is left to train on.
     """
     held = np.zeros(len(train.sequences), dtype=bool)
     for name in names:
         fits = [_begins(info.name, name) for info in train.sequences]
         if not any(fits):
             raise UserError(
-                f"--validation {name}: no such training sequence; the data has {_listed(train)}. Give the beginning of "
-                "names, or choose without held-out sequences: --select-on last or --select-on test"
+                f"invalid --validation {name}: must be the beginning of the name of a training sequence, of which the "
+                f"data has {_listed(train)}. To hold out no sequence, give --select_on last or --select_on test"
             )
         held |= fits
     if held.all():
-        raise UserError(f"--validation {','.join(names)} leaves nothing to train on; hold out fewer sequences")
+        raise UserError(f"--validation {','.join(names)} leaves no sequence to train on; hold out fewer sequences")
     rows = np.flatnonzero(held)
     return ~held, replace(train, sequences=tuple(train.sequences[row] for row in rows), starts=train.starts[rows])
 
 
 def frames_of(split: Split) -> np.ndarray:
-    """The valid frames [n] int64 of a split's sequences, increasing; its arrays may hold more sequences."""
+    """The numbers [n] int64 of the valid frames of a split's sequences, increasing.
+
+    The arrays of the split may contain other sequences too; see `hold_out`.
+    """
     pieces = [
         start + np.flatnonzero(split.valid[start : start + info.length])
         for info, start in zip(split.sequences, split.starts, strict=True)
@@ -42,7 +46,7 @@ def frames_of(split: Split) -> np.ndarray:
 
 
 def _begins(name: str, beginning: str) -> bool:
-    """Whether a name begins with whole words of another: up to a slash, or a space before the number of a take."""
+    """Whether `name` starts with `beginning`, up to its end, a slash, or a space before the number of a take."""
     return name.startswith(beginning) and name[len(beginning) :][:1] in ("", "/", " ")
 
 

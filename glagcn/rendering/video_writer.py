@@ -9,7 +9,7 @@ import numpy as np
 from PIL import GifImagePlugin, Image
 
 from glagcn.errors import UserError
-from glagcn.files import refusals, replacement, write_atomically
+from glagcn.files import replacement, write_atomically, write_errors
 
 GIF_FASTEST = 50.0  # frames per second: players slow down whatever has less than 2/100 s a frame
 GIF_SLOWEST = 2**16 - 1  # hundredths of a second a frame
@@ -38,7 +38,7 @@ def write_animation(
     if path.suffix.lower() == ".gif":
         write_atomically(path, lambda file: file.writelines(_gif_parts(pictures, min(fps, GIF_FASTEST))))
     else:
-        with replacement(path) as temporary, refusals(path):
+        with replacement(path) as temporary, write_errors(path):
             _write_mp4(temporary, pictures, size, fps, bitrate)
 
 

@@ -1,1 +1,1 @@
-"""The training loop, its loss, optimisers and checkpoints."""
+"""The training loop and its parts."""

@@ -1,16 +1,16 @@
-"""The progress of a run, which checkpoints store beside weights and optimiser."""
+"""The progress of a run, as checkpoints hold it beside weights and optimiser."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # older checkpoints store a list: windows, then these sums
+OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # earlier checkpoints hold lists: the windows, and the sums of these
 
 
 @dataclass
 class Sums:
-    """A number of training windows, and each loss term summed over them, metres."""
+    """Training windows, and the sums over them of every term of the loss, in metres."""
 
     windows: float = 0.0
     terms: dict[str, float] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Sums:
 
     @classmethod
     def of(cls, content: Mapping[str, Any] | list[float]) -> "Sums":
-        """Read from a checkpoint, also from an older one whose sums have no names."""
+        """From a checkpoint, also one whose sums have no names."""
         if isinstance(content, Mapping):
             return cls(**content)
         windows, *values = content
@@ -32,11 +32,7 @@ class Sums:
 
 @dataclass
 class Progress:
-    """Steps, best result and training time so far.
-
-    interval  sums since the last log interval.
-    epoch     sums since the start of the epoch.
-    """
+    """Where a run is.  `interval` and `epoch` are sums since the last line of the log and since the epoch began."""
 
     step: int = 0
     evaluated_step: int = 0
@@ -48,6 +44,6 @@ class Progress:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":
-        """The inverse of `dataclasses.asdict`."""
+        """From a checkpoint: what `dataclasses.asdict` made of one."""
         sums = {name: Sums.of(content[name]) for name in ("interval", "epoch")}
         return cls(**{**content, **sums})

@@ -1,4 +1,4 @@
-"""BatchNorm running statistics that are equal on all ranks and do not depend on the number of ranks."""
+"""The running statistics of every BatchNorm, the same on every rank and for any number of ranks."""
 
 import torch
 from torch import Tensor, nn
@@ -8,10 +8,9 @@ from glagcn.model.norm import BatchNorm
 
 
 class RunningStatistics:
-    """Updates the running statistics once per step, with the mean over its micro-batches, weighted by windows.
+    """Updates them once a step, with the mean of the statistics of the step's micro-batches, weighted by windows.
 
-    Call `weigh` before every micro-batch, and `exchange` and `update` after the last one.  A CUDA graph may capture
-    `update`.
+    `weigh` before every micro-batch; after the last one `exchange`, and `update`, which a CUDA graph may hold.
     """
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
@@ -26,23 +25,23 @@ class RunningStatistics:
         self._counts = [norm.num_batches_tracked for norm in norms]
 
     def set_momentum(self, momentum: float) -> None:
-        """Set the momentum: the weight of a step in the running statistics."""
+        """How much of a step enters the running statistics."""
         for each in self._momenta:
             each.fill_(momentum)
 
     def weigh(self, share: float) -> None:
-        """Set the share of the next micro-batch in its global batch."""
+        """The next micro-batch is this part of a step."""
         self._share.fill_(share)
 
     def exchange(self) -> None:
-        """Sum the statistics of the step over all ranks."""
+        """Add up the statistics of all ranks."""
         if self._batches:  # a model may have no BatchNorm
             self._ranks.add_up(self._batches)
 
     def update(self, taken: Tensor) -> None:
-        """Update the running statistics from those of the step, then clear the latter.
+        """Move the running statistics towards those of the step, and forget the step.
 
-        taken  a scalar on the device: 1 if the step was taken, 0 if it was skipped.
+        taken  a number on the device: 1 where the step counts, 0 where it was left out.
         """
         if self._batches:
             torch._foreach_lerp_(self._running, self._batches, self._momenta)
@@ -50,6 +49,6 @@ class RunningStatistics:
         self.forget()
 
     def forget(self) -> None:
-        """Clear the statistics of the step."""
+        """Drop the statistics since the last update."""
         if self._batches:
             torch._foreach_zero_(self._batches)

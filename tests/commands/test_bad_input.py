@@ -132,7 +132,7 @@ DAMAGES = {
     "raw metres": (
         "raw",
         _damage_take(lambda views: [_edit(views, "univ_annot3", lambda a: a / 1000)]),
-        (MAT, "cam5", "metres", "expected some hundred millimetres", "Convert"),
+        (MAT, "cam5", "metres", r"expected about 500 \(millimetres\)", "multiply it by 1000"),
     ),
     "raw normalised": (
         "raw",
@@ -151,8 +151,8 @@ DAMAGES = {
     ),
     "npz one missing": ("npz", lambda folder: (folder / TEST).unlink(), (TEST, "P-STMO")),
     "npz truncated": ("npz", _cut_off(TRAIN), (TRAIN, "truncated", "get it again")),
-    "npz is a web page": ("npz", _as_text(TEST), (TEST, "no npz", "get it again")),
-    "npz exchanged": ("npz", _swap(TRAIN, TEST), (TRAIN, "exchanged", "expected 'S1 Seq1' to 'S8 Seq2'")),
+    "npz is a web page": ("npz", _as_text(TEST), (TEST, "not an npz", "get it again")),
+    "npz exchanged": ("npz", _swap(TRAIN, TEST), (TRAIN, "swapped", "instead of 'S1 Seq1' to 'S8 Seq2'")),
     "npz 16 joints": (
         "npz",
         _damage_npz("test", _edit_npz("TS2", "data_3d", lambda a: a[:, :16])),
@@ -204,7 +204,7 @@ def test_a_hostile_npz_is_named_and_not_run(published, tmp_path, train):
     root = shutil.copytree(published["npz"], tmp_path / "root")
     tiny_3dhp.save_npz(root / TRAIN, {"S1 Seq1": Touch()})
     ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
-    assert_refused(ended, TRAIN, r"pathlib.*Path|getattr", "nothing was executed")
+    assert_refused(ended, TRAIN, r"pathlib.*Path|getattr", "Nothing was executed")
     assert not (tmp_path / "witness").exists()
 
 
@@ -239,10 +239,10 @@ def _flip_a_bit(path):
 @pytest.mark.parametrize(
     ("spoil", "part"),
     [
-        (_other_version, "version 7; expected version 1"),
-        (_flip_a_bit, "the checksum of train/millimetres does not fit"),
+        (_other_version, "version 7; this program reads version 1"),
+        (_flip_a_bit, "the checksum of train/millimetres does not match"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "truncated"),
-        (lambda path: path.write_text("not a cache"), "no cache of this program"),
+        (lambda path: path.write_text("not a cache"), "not a glagcn cache"),
     ],
     ids=["another version", "wrong checksum", "truncated", "text"],
 )
@@ -286,7 +286,7 @@ def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train
         ("--cameras front", ("--cameras", "front")),
         ("--subjects_train S1,Anna", ("--subjects-train Anna", "S1, S2")),
         ("--run a/b", ("--run a/b", "-c")),
-        ("--annotation univ", ("--annotation univ", "--dataset demo has one kind of 3D only; leave it out")),
+        ("--annotation univ", ("--annotation univ", "has no effect on --dataset demo; leave it out")),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_work(demo, tmp_path, flags, parts):

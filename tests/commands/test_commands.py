@@ -63,11 +63,11 @@ def test_a_cache_of_other_cameras_is_not_taken_for_the_usual_one_in_silence(rele
     flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
     ended = train(f"{flags} -c {tmp_path}/usual")
     assert (ended.code, "WARNING" in ended.out) == (0, False), ended.err
-    assert "there is no 3dhp_gt_univ.h5 yet" in ended.out
+    assert "3dhp_gt_univ.h5 does not exist yet" in ended.out
     (release / "3dhp_gt_univ_cam0-2.h5").replace(release / "3dhp_gt_univ.h5")
     ended = train(f"{flags} -c {tmp_path}/other")
     assert ended.code == 0, ended.err
-    assert "3dhp_gt_univ.h5 holds the training cameras 0,2, not the usual 0,1,2,4,5,6,7,8" in ended.out
+    assert "3dhp_gt_univ.h5 has the training cameras 0,2 instead of the default 0,1,2,4,5,6,7,8" in ended.out
 
 
 def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
@@ -75,7 +75,7 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     flags += "--epochs 1 --log_steps 2 --subset 0.3 --workers 1"
     ended = train(flags)
     assert ended.code == 0, ended.err
-    assert "there is no 3dhp_gt_univ.h5 yet: preparing it once" in ended.out
+    assert "3dhp_gt_univ.h5 does not exist yet: writing it to" in ended.out
     assert "graph mpi3dhp17" in ended.out
     folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_tuned_seed0"
     left = {path.name for path in folder.iterdir()}

@@ -111,8 +111,8 @@ def test_training_prepares_it_too(play, train):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("-k cpn", "--keypoints cpn: --dataset play has no such 2D; expected gt"),
-        ("--annotation univ", "--annotation univ: --dataset play has one kind of 3D only; leave it out"),
+        ("-k cpn", "invalid --keypoints cpn: must be one of gt for --dataset play"),
+        ("--annotation univ", "--annotation univ has no effect on --dataset play; leave it out"),
         ("--recipe published", "--recipe published: there is none for --dataset play; expected tuned"),
     ],
 )
@@ -121,7 +121,7 @@ def test_what_it_does_not_have_is_refused(play, train, flags, message):
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(monkeypatch):
-    with pytest.raises(UserError, match="unknown data set 'h37m'; expected one of h36m, humaneva15, 3dhp, demo"):
+    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, demo"):
         get_dataset("h37m")
     with pytest.raises(UserError, match="unknown data set 'h37m'"):
         benchmark_of("h37m")

@@ -92,7 +92,7 @@ def test_other_cameras_do_not_replace_the_cache_of_the_usual_ones(pair):
     before = path.read_bytes()
     assert prepare_3dhp(npz=pair, cameras=(0, 2), say=said.append) == pair / "3dhp_gt_univ_cam0-2.h5"
     assert path.read_bytes() == before
-    assert said[-1].startswith("note: the cameras 0,2 are not the usual ones")
+    assert said[-1].startswith("note: cameras 0,2 are not the default ones")
     assert "3dhp_gt_univ.h5" in said[-1]
     assert "--cameras" in said[-1]
 
@@ -148,10 +148,10 @@ def test_the_ori_pair_is_annot3_unless_asked_otherwise(tmp_path):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3", suffix="_ori")
     said = []
     assert prepare_3dhp(npz=tmp_path, annotation=None, say=said.append).name == "3dhp_gt_annot3.h5"
-    assert any("data_train_3dhp_ori.npz is taken as annot3, by its name" in line for line in said)
+    assert any("data_train_3dhp_ori.npz is read as annot3, from its name" in line for line in said)
     said.clear()
     assert prepare_3dhp(npz=tmp_path, annotation="univ", say=said.append).name == "3dhp_gt_univ.h5"
-    assert any(line.startswith("warning: files named") and "usually hold annot3, not univ" in line for line in said)
+    assert any(line.startswith("warning: files named") and "usually contain annot3, not univ" in line for line in said)
 
 
 @pytest.mark.parametrize("both", [True, False])
@@ -163,8 +163,8 @@ def test_raw_and_npz_are_exclusive(data, both):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"annotation": "univ_annot3"}, "--annotation univ_annot3: .* expected one of univ, annot3"),
-        ({"cameras": (0, 14)}, "--cameras 0,14: expected different numbers from 0 to 13"),
+        ({"annotation": "univ_annot3"}, "invalid --annotation univ_annot3: must be one of univ, annot3"),
+        ({"cameras": (0, 14)}, "invalid --cameras 0,14: must be different numbers from 0 to 13"),
         ({"cameras": (1, 1)}, "--cameras 1,1"),
         ({"cameras": ()}, "--cameras"),
     ],
@@ -175,7 +175,7 @@ def test_wrong_flags(data, flags, message):
 
 
 def test_folders_and_files_that_are_not_there(tmp_path, release):
-    with pytest.raises(UserError, match="is no folder"):
+    with pytest.raises(UserError, match="is not a folder"):
         prepare_3dhp(raw=tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"no npz pair in .*missing:\n.*data_train_3dhp\.npz\n.*data_test_3dhp\.npz"):
         prepare_3dhp(npz=tmp_path)
@@ -213,7 +213,7 @@ def test_a_damaged_file_leaves_nothing_behind(release):
 def test_the_release_wins_over_the_npz(data):
     source = find_3dhp(data, "univ", DEFAULT_CAMERAS)
     assert source.provenance()["kind"] == "official release"
-    assert any("data_train_3dhp.npz lies there too and is not used" in note for note in source.notes)
+    assert any("data_train_3dhp.npz is not used" in note for note in source.notes)
 
 
 def test_an_incomplete_release_gives_way_to_a_complete_npz(data, tmp_path):
@@ -222,7 +222,7 @@ def test_an_incomplete_release_gives_way_to_a_complete_npz(data, tmp_path):
     (root / "S1/Seq1/annot.mat").unlink()
     source = find_3dhp(root, "univ", DEFAULT_CAMERAS)
     assert source.provenance()["kind"] == "npz"
-    assert any("incomplete (1 files missing) and is not used" in note for note in source.notes)
+    assert any("the official release is not used, because 1 of its files are missing" in note for note in source.notes)
 
 
 def test_nothing_found_lists_what_was_looked_for_and_the_demo(tmp_path):
@@ -237,7 +237,8 @@ def test_nothing_found_lists_what_was_looked_for_and_the_demo(tmp_path):
 
 def test_the_other_pair_is_pointed_out_not_used(tmp_path):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3", suffix="_ori")
-    with pytest.raises(UserError, match=r"data_train_3dhp_ori\.npz, which holds annot3.*pass --annotation annot3"):
+    message = r"data_train_3dhp_ori\.npz exists; its name implies the annotation annot3\. Pass --annotation annot3"
+    with pytest.raises(UserError, match=message):
         ensure_cache("3dhp", tmp_path, None, "univ", say=silent)
     path = ensure_cache("3dhp", tmp_path, None, "annot3", say=silent)
     assert open_cache(path).annotation == "annot3"
@@ -247,7 +248,7 @@ def test_training_prepares_once_and_says_so(pair):
     said = []
     path = ensure_cache("3dhp", pair, None, "univ", say=said.append)
     assert path == pair / "3dhp_gt_univ.h5"
-    assert "preparing it once" in said[0]
+    assert "3dhp_gt_univ.h5 does not exist yet: writing it" in said[0]
     said.clear()
     stamp = path.stat().st_mtime_ns
     assert ensure_cache("3dhp", pair, None, "univ", say=said.append) == path
@@ -273,9 +274,9 @@ def test_demo_data_are_made(tmp_path):
 
 
 def test_unknown_data_sets_and_2d_sources(tmp_path):
-    with pytest.raises(UserError, match="unknown data set 'h37m'; expected one of h36m, humaneva15, 3dhp, demo"):
+    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, demo"):
         ensure_cache("h37m", tmp_path, None, "univ", say=silent)
-    with pytest.raises(UserError, match="--keypoints cpn: --dataset 3dhp has no such 2D; expected gt"):
+    with pytest.raises(UserError, match="invalid --keypoints cpn: must be one of gt for --dataset 3dhp"):
         ensure_cache("3dhp", tmp_path, None, "univ", keypoints="cpn", say=silent)
 
 
@@ -290,10 +291,10 @@ def test_the_table_has_one_row_per_take_and_a_total(release):
 @pytest.mark.parametrize(
     ("short", "words"),
     [
-        (["S1/Seq1"], "1 training sequence is shorter than officially (S1/Seq1): "),
+        (["S1/Seq1"], "1 training sequence is shorter than the official length (S1/Seq1): "),
         (
             ["S1/Seq1", "S1/Seq2", "S2/Seq1"],
-            "3 training sequences are shorter than officially (S1/Seq1, S1/Seq2, S2/Seq1): ",
+            "3 training sequences are shorter than the official length (S1/Seq1, S1/Seq2, S2/Seq1): ",
         ),
         (["S1/Seq1", "S1/Seq2", "S2/Seq1", "S8/Seq2"], "(S1/Seq1, S1/Seq2, S2/Seq1, ...): "),
     ],

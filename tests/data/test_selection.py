@@ -141,10 +141,15 @@ def test_activities_are_zero_where_there_are_none(mpi):
 
 
 WRONG = [
-    (("S1", "S2"), None, None, r"--subjects-train S2: no such subject in the data, which has S1, S5, .*S9, S11"),
-    (None, ("S12", "S13"), None, r"--subjects-test S12,S13: no such subject"),
-    (None, None, ("Walking", "walk"), r"--actions walk: no such action in the data, which has Directions, WalkDog, "),
-    (None, ("S11",), ("Directions 2",), r"--actions Directions 2: no such action"),
+    (("S1", "S2"), None, None, r"invalid --subjects-train S2: the subjects of this data set are S1, S5, .*S9, S11"),
+    (None, ("S12", "S13"), None, r"invalid --subjects-test S12,S13: the subjects of this data set are"),
+    (
+        None,
+        None,
+        ("Walking", "walk"),
+        r"invalid --actions walk: the actions of this data set are Directions, WalkDog, ",
+    ),
+    (None, ("S11",), ("Directions 2",), r"invalid --actions Directions 2: the actions of this data set are"),
 ]
 
 
@@ -161,13 +166,14 @@ def test_an_action_of_others_leaves_nothing(tmp_path):
     del content["3d"]["S9"]["Directions 1"]
     root = tiny_videopose3d.save(tmp_path, "h36m", content)
     cache = open_cache(prepare("h36m", PrepareFlags(npz=root), say=lambda text: None)[0])
-    with pytest.raises(UserError, match=r"--actions Dir: nothing is left of test; its subjects \(S9\) have Walking"):
+    message = r"--actions Dir selects no test sequence; the test subjects \(S9\) have the actions Walking"
+    with pytest.raises(UserError, match=message):
         select(cache, None, ("S9",), ("Dir",))
     check_selection(cache.train.sequences, cache.test.sequences, None, ("S9",), ("Walk",))
 
 
 def test_a_wrong_downsample(h36m):
-    with pytest.raises(UserError, match="--downsample 0: expected a whole number from 1 on"):
+    with pytest.raises(UserError, match="invalid --downsample 0: must be a whole number >= 1"):
         select(h36m, downsample=0)
 
 
@@ -176,6 +182,6 @@ def test_nothing_scored(mpi):
     valid = mpi.test.valid.copy()
     mpi.test.valid[:] = False
     mpi.test.valid[alone[-1] // 7 * 7 + 1] = True
-    with pytest.raises(UserError, match=r"no frame .* is scored; .*--downsample"):
+    with pytest.raises(UserError, match=r"test sequences have no scored frame; .*--downsample"):
         select(mpi, downsample=7)
     mpi.test.valid[:] = valid

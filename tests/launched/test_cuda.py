@@ -10,7 +10,7 @@ from glagcn.config.resolve import changed, parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.windows import store as store_module
-from glagcn.data.windows.camera_augmentation import ViewChange
+from glagcn.data.windows.camera_augmentation import CameraRange
 from glagcn.data.windows.plan import WindowIds, share
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
@@ -32,8 +32,8 @@ pytestmark = [
 ]
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # what torch.compile imports
 IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
-MOVED = [ids._replace(views=np.full((6, 4), -1 + number / 4, np.float32)) for number, ids in enumerate(IDS)]
-CHANGE = ViewChange(180, 10, 5, 0.2)
+MOVED = [ids._replace(camera_draws=np.full((6, 4), -1 + number / 4, np.float32)) for number, ids in enumerate(IDS)]
+CHANGE = CameraRange(180, 10, 5, 0.2)
 homes = pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
 
 
@@ -42,7 +42,7 @@ def test_batches_on_the_device_equal_those_on_the_host(monkeypatch, fits):
     split = make_split([40, 20])
     monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     store = FrameStore(split, SKELETON, 27, torch.device("cuda"))
-    assert store.home.type == ("cuda" if fits else "cpu")
+    assert store.frame_device.type == ("cuda" if fits else "cpu")
     host = FrameStore(split, SKELETON, 27, torch.device("cpu"))
     for there, here in zip(store.stream(iter(IDS)), host.stream(iter(IDS)), strict=True):
         for part, expected in zip(there, here, strict=True):
@@ -56,7 +56,7 @@ def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
     """The host asks for all batches while the device still works on the first."""
     monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     split = walking_split()
-    store, host = (FrameStore(split, SKELETON, 27, torch.device(name), change=CHANGE) for name in ("cuda", "cpu"))
+    store, host = (FrameStore(split, SKELETON, 27, torch.device(name), camera_range=CHANGE) for name in ("cuda", "cpu"))
     read = []
     for batch in store.stream(iter(MOVED), reuse=reuse):
         torch.cuda._sleep(20_000_000)  # cycles: some 10 ms
@@ -69,7 +69,7 @@ def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
 @homes
 def test_batches_travel_from_pinned_memory(monkeypatch, fits):
     monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
-    store = FrameStore(walking_split(), SKELETON, 27, torch.device("cuda"), change=CHANGE)
+    store = FrameStore(walking_split(), SKELETON, 27, torch.device("cuda"), camera_range=CHANGE)
     activities = [torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]
     with torch.profiler.profile(activities=activities) as profile:
         for _ in store.stream(iter(MOVED), reuse=True):

@@ -203,7 +203,7 @@ def test_flags_without_render_are_refused(demo):
 def test_a_folder_that_refuses_is_told_before_the_work(render):
     Path("file").write_text("not a folder")
     ended = render("--viz-subject TS1 --viz-output file/a.gif")
-    assert_refused(ended, "--viz-output file cannot be written to")
+    assert_refused(ended, "--viz-output file is not writable")
     assert "frames" not in ended.out
 
 

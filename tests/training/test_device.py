@@ -16,7 +16,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
-from glagcn.data.windows.camera_augmentation import ViewChange
+from glagcn.data.windows.camera_augmentation import CameraRange
 from glagcn.data.windows.plan import WindowIds, share
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
@@ -76,7 +76,7 @@ def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split
     frames = np.array([0, 30, 79, 40])
     ids = WindowIds(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
     with fake, Operators() as operators:
-        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, camera_range=CameraRange(180, 10, 5, 0.2))
         batches = list(store.stream(iter([ids, ids.part(0, 3)]), reuse=True))
     assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
     assert batches[1].targets.shape == (3, FRAMES, 17, 3)
@@ -104,7 +104,7 @@ class Launches(TorchDispatchMode):
 def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most, tables):
     frames = np.array([0, 30, 79, 40])
     with fake:
-        store = FrameStore(split, SKELETON, FRAMES, DEVICE, change=ViewChange(180, 10, 5, 0.2))
+        store = FrameStore(split, SKELETON, FRAMES, DEVICE, camera_range=CameraRange(180, 10, 5, 0.2))
         with Launches() as launches:
             store.windows(WindowIds(frames, frames > 30, None, views))
     assert {"index_select", "gather"} <= set(launches.names)

@@ -107,7 +107,7 @@ def test_other_views_and_held_out_frames_are_those_of_resident_frames(demo_root,
     assert streamed.is_streamed
     for index in range(5):
         ids = streamed.plan.batch(0, index)
-        assert np.ptp(ids.views) > 1
+        assert np.ptp(ids.camera_draws) > 1
         assert same(streamed.train.windows(ids), resident.train.windows(ids))
 
     one, other = streamed.validation, resident.validation

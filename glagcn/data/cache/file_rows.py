@@ -1,4 +1,4 @@
-"""Rows of an array in a file, read when they are asked for."""
+"""Rows of an array in a file, read on demand."""
 
 import os
 from pathlib import Path
@@ -9,10 +9,11 @@ from glagcn.errors import UserError
 
 
 class FileRows:
-    """An array [F,...] that stays in its file.  What is read goes into memory of the caller; a map of the file would
-    count every page that was touched to the memory of the process.
+    """An array [F,...] that stays in its file and is read into the caller's memory.
 
-    array  a map of the whole array, of which only file, place, shape and type are taken.
+    It is not memory-mapped, because touched pages of a map count as memory of the process.
+
+    array  a memory map of the whole array; only its file, offset, shape and type are used.
     """
 
     def __init__(self, array: np.ndarray) -> None:
@@ -24,15 +25,16 @@ class FileRows:
         return self.shape[0]
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Copies of the rows with these numbers, [n] of 0..F-1 in any order: [n,...]."""
+        """Copies [n,...] of the rows with these numbers, [n] in any order."""
         values = np.empty((len(rows), *self.shape[1:]), self.dtype)
         self.read(rows, rows + 1, values)
         return values
 
     def read(self, begins: np.ndarray, ends: np.ndarray, out: np.ndarray) -> None:
-        """Fill `out` with the rows from begins[k] up to ends[k], one span after the other.
+        """Fill `out` with the rows begins[k]..ends[k] (end excluded) of every span k, concatenated.
 
-        out  contiguous, as many bytes as the spans have.  Raises UserError where the file cannot be read to the end.
+        out  contiguous, of the total size of the spans.
+        Raises UserError if the file cannot be read.
         """
         row_bytes = self.nbytes // len(self)
         left = out.reshape(-1).view(np.uint8).data
@@ -41,9 +43,9 @@ class FileRows:
                 for begin, end in zip(begins.tolist(), ends.tolist(), strict=True):
                     count = (end - begin) * row_bytes
                     if os.preadv(file.fileno(), [left[:count]], self.offset + begin * row_bytes) != count:
-                        raise OSError("it has become shorter")  # noqa: TRY301
+                        raise OSError("it was truncated")  # noqa: TRY301
                     left = left[count:]
         except OSError as error:
             raise UserError(
-                f"{self.path} can no longer be read ({error.strerror or error}); put the cache back and start again"
+                f"cannot read {self.path} any more ({error.strerror or error}); restore the cache and start again"
             ) from error

@@ -1,16 +1,16 @@
-"""One HDF5 file per data set and 2D source: raw values, their table of sequences, checksums, and where they came from.
+"""Read a cache: one HDF5 file per data set and 2D source, with raw values, sequence table, checksums and provenance.
 
-Layout (version 1), with every array contiguous so that it can be mapped into memory:
+Layout (version 1); every array is contiguous so that it can be memory-mapped:
 
-    (user block)        version, size, and a checksum of everything but the arrays below: see seal.py
+    (user block)        version, size, and a checksum of the file without the arrays below: see seal.py
     /                   attributes: dataset, keypoints, annotation, skeleton, joints, notes, provenance (the last
                         three JSON)
     /train, /test
       sequences         [S] table: name, subject, camera, start, length, fps, width, height
       pixels            [F,V,2] float32        millimetres   [F,V,3] float32, camera coordinates
-                        V is the number of input joints of the skeleton for the one, of its joints for the other
-      valid             [F] uint8              activity      [F] uint8, left out where the source has none
-                        each of the arrays with the attribute crc32, the checksum of its bytes
+                        V is the skeleton's number of input joints for pixels, of output joints for millimetres
+      valid             [F] uint8              activity      [F] uint8, absent if the source has no activities
+                        the attribute crc32 of each array is the checksum of its bytes
 """
 
 import hashlib
@@ -43,16 +43,17 @@ TABLE = np.dtype(
 
 @dataclass(frozen=True)
 class Split:
-    """The sequences of "train" or "test", one after the other.
+    """The sequences of "train" or "test", concatenated.
 
-    sequences    S rows of the table.
+    sequences    the S rows of the sequence table.
     starts       [S] int64, the first frame of each sequence in the arrays below.
-    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.  Like millimetres a
-                 copy-on-write map of the file: processes of one node share its pages, and writing to it changes
-                 nothing but this process.
+    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.
     millimetres  [F,V,3] float32, camera coordinates, absolute.
-    valid        [F] bool: frames that are scored.
-    activity     [F] uint8, 1..7 (0: none), or None where the source has no such table.
+    valid        [F] bool: True for scored frames.
+    activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
+
+    pixels and millimetres are copy-on-write memory maps: the processes of a node share their pages, and a write changes
+    neither the file nor other processes.
     """
 
     sequences: tuple[SequenceInfo, ...]
@@ -67,8 +68,8 @@ class Split:
 class Cache:
     """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17".
 
-    fingerprint  of the sequences and frames of both splits: two caches share it where they hold the same data, wherever
-                 they lie, whenever they were made.
+    fingerprint  hash of the sequences and frames of both splits.  Caches of the same data have the same fingerprint,
+                 whatever their path and date.
     """
 
     path: Path
@@ -84,15 +85,16 @@ class Cache:
 
 
 def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
-    """The file name of a cache, e.g. "3dhp_gt_univ.h5"; an empty annotation is left out: "demo_gt.h5"."""
+    """The file name of a cache, e.g. "3dhp_gt_univ.h5", or "demo_gt.h5" if the annotation is empty."""
     return "_".join(filter(None, (dataset, keypoints, annotation))) + ".h5"
 
 
 def open_cache(path: Path, verify: bool = True) -> Cache:
-    """Open the cache at `path`, the big arrays mapped, not read.  `verify` compares the checksum of every array.
+    """Open the cache at `path`, with its large arrays memory-mapped.
 
-    Raises UserError when it is not there, not HDF5, truncated, damaged, of another version, or when skeleton,
-    shapes and table do not fit each other.
+    verify  also compare the checksum of every array.
+    Raises UserError if the file is missing, not a cache, truncated, damaged or of another version, or if its skeleton,
+    shapes and sequence table do not match.
     """
     try:
         check_seal(path, CACHE_VERSION)
@@ -101,9 +103,9 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
             train, test = (_read_split(file, path, name, header["skeleton"], verify) for name in SPLITS)
             fingerprint = _fingerprint(file, path)
     except FileNotFoundError as error:
-        raise UserError(f"there is no cache {path}; write it with `glagcn prepare`") from error
+        raise UserError(f"{path} does not exist; write this cache with `glagcn prepare`") from error
     except OSError as error:
-        raise damaged(path, f"it cannot be read ({error})") from error
+        raise damaged(path, f"reading failed ({error})") from error
     notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
     identity = {key: header[key] for key in ("dataset", "keypoints", "annotation", "skeleton")}
     return Cache(
@@ -116,14 +118,14 @@ def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
     joints = get_skeleton(header["skeleton"]).joints
     if tuple(json.loads(header["joints"])) != joints:
         raise UserError(
-            f"{path}: the joints of skeleton {header['skeleton']!r} are {header['joints']}; "
-            f"expected {', '.join(joints)}. Remove it and prepare it again."
+            f"{path} was written with other joints of skeleton {header['skeleton']!r}: {header['joints']} instead of "
+            f"{', '.join(joints)}. Remove the file and prepare it again."
         )
     return header
 
 
 def _fingerprint(file: h5py.File, path: Path) -> str:
-    """Of the tables and the checksums of the arrays, which were taken when the cache was written: no array is read."""
+    """Hash of the sequence tables and of the stored checksums of the arrays.  Reads no array."""
     digest = hashlib.sha256()
     for split in SPLITS:
         digest.update(file[split]["sequences"][()].tobytes())
@@ -131,7 +133,7 @@ def _fingerprint(file: h5py.File, path: Path) -> str:
             if name not in file[split]:
                 continue
             if "crc32" not in file[split][name].attrs:
-                raise damaged(path, f"{split}/{name} lacks its checksum")
+                raise damaged(path, f"{split}/{name} has no checksum")
             digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
     return digest.hexdigest()[:16]
 
@@ -150,7 +152,7 @@ def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: b
     if verify:
         for key in arrays:
             if _checksum(path, group[key]) != int(group[key].attrs["crc32"]):
-                raise damaged(path, f"the checksum of {name}/{key} does not fit")
+                raise damaged(path, f"the checksum of {name}/{key} does not match")
     activity = arrays.get("activity")
     sequences = tuple(_info(row) for row in table)
     return Split(
@@ -178,7 +180,7 @@ def _map(path: Path, dataset: h5py.Dataset, dtype: str, shape: tuple[int, ...]) 
 
 
 def _checksum(path: Path, dataset: h5py.Dataset) -> int:
-    """The crc32 of an array's bytes, read and not mapped: a map would count to the memory of the process."""
+    """The crc32 of an array's bytes.  Reads them without a memory map, whose pages count as memory of the process."""
     checksum, left, piece = 0, dataset.nbytes, memoryview(bytearray(CHECKED_AT_ONCE))
     with path.open("rb", buffering=0) as file:
         file.seek(dataset.id.get_offset())

@@ -1,4 +1,4 @@
-"""Writing a cache: whole or not at all, one sequence in memory at a time."""
+"""Write a cache atomically, with one sequence in memory at a time."""
 
 import io
 import json
@@ -15,89 +15,89 @@ from glagcn.data.cache.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources.source import Source, SplitName
 from glagcn.errors import UserError
-from glagcn.files import ROOM, refusals, replacement
+from glagcn.files import WRITE_ADVICE, replacement, write_errors
 from glagcn.skeleton import Skeleton, get_skeleton
 
-ADVICE = f"{ROOM}, by --cache_dir (training) or --out (glagcn prepare)"
-Counter = Callable[[int, int, str], None]
-"""Called after each sequence with frames written so far, frames of both splits, and the split and sequence."""
+ADVICE = f"{WRITE_ADVICE}, with --cache_dir (training) or --out (glagcn prepare)"
+OnProgress = Callable[[int, int, str], None]
+"""Called after each sequence with the frames written so far, the total frames, and the split and sequence."""
 
 
-def write_cache(path: Path, source: Source, progress: Counter | None = None) -> None:
-    """Write all of `source` to `path`, one sequence in memory at a time.
+def write_cache(path: Path, source: Source, progress: OnProgress | None = None) -> None:
+    """Write all sequences of `source` to `path`, with one sequence in memory at a time.
 
-    The file appears only when it is complete: it is written beside its place, flushed to disk and renamed, and
-    removed on any error.  Raises UserError when a split is empty, the test split has no valid frame, or the file
-    cannot be written; and whatever the source raises.
+    The file is written under a temporary name, flushed and renamed, and removed on any error.
+    Raises UserError if a split is empty, the test split has no valid frame, or the file cannot be written; errors of
+    the source pass through.
     """
     with replacement(path, ADVICE) as temporary:
-        with refusals(path, ADVICE):
-            disk = _Disk(temporary, path)
+        with write_errors(path, ADVICE):
+            disk = _DeferringFile(temporary, path)
         with disk:
             arrays = _write_file(disk, source, progress)
         disk.check()
-        with refusals(path, ADVICE):
+        with write_errors(path, ADVICE):
             seal(temporary, CACHE_VERSION, arrays)
 
 
-class _Disk(io.FileIO):
-    """The file that h5py writes to.  A refusal of the system is kept for `check`, and h5py is told that all is well.
+class _DeferringFile(io.FileIO):
+    """The file that h5py writes to.  A failed write is stored and raised by `check`; h5py sees a successful one.
 
-    libhdf5 cannot live with a full disk: it reports the failure thousands of times, and crashes when the program ends.
+    On a full disk, libhdf5 reports the error thousands of times and crashes at exit.
     """
 
     def __init__(self, temporary: Path, path: Path) -> None:
         super().__init__(temporary, "w+")
         self.path = path
-        self.refusal: OSError | None = None
+        self.error: OSError | None = None
 
     def write(self, content: Any) -> int:
-        """Write all of `content`, or remember why the system refused; -> its length either way."""
+        """Write all of `content`, or store the error; returns the length in both cases."""
         view = memoryview(content)
         done = 0
         try:
-            while self.refusal is None and done < len(view):
+            while self.error is None and done < len(view):
                 done += super().write(view[done:])
         except OSError as error:
-            self.refusal = error
+            self.error = error
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
-        """Set the file's size, or remember why the system refused."""
+        """Set the file's size, or store the error."""
         try:
             return super().truncate(size)
         except OSError as error:
-            self.refusal = self.refusal or error
+            self.error = self.error or error
             return size or 0
 
     def close(self) -> None:
-        """Close the file; remember a refusal that comes as late as this."""
+        """Close the file, or store the error."""
         try:
             super().close()
-        except OSError as error:  # network file systems may refuse as late as here
-            self.refusal = self.refusal or error
+        except OSError as error:  # network file systems may report a failed write only here
+            self.error = self.error or error
 
     def check(self) -> None:
-        """Raise UserError, naming the cache `path`, when the system has refused anything."""
-        if self.refusal is not None:
-            with refusals(self.path, ADVICE):
-                raise self.refusal
+        """Raise UserError that names the cache `path` if an operation has failed."""
+        if self.error is not None:
+            with write_errors(self.path, ADVICE):
+                raise self.error
 
 
-def _write_file(disk: _Disk, source: Source, progress: Counter | None) -> list[tuple[int, int]]:
-    """Write the HDF5 file; returns the (offset, bytes) of its arrays."""
+def _write_file(disk: _DeferringFile, source: Source, progress: OnProgress | None) -> list[tuple[int, int]]:
+    """Write the HDF5 file; returns the extents (offset, bytes) of its arrays."""
     with h5py.File(disk, "w", userblock_size=USER_BLOCK) as file:
         _write_splits(file, disk, source, progress)
         _write_header(file, source)
         file.flush()
         arrays = [array for split in SPLITS for array in _arrays(file[split])]
-        places = [(int(array.id.get_offset()), int(array.nbytes)) for array in arrays]
-    return places
+        extents = [(int(array.id.get_offset()), int(array.nbytes)) for array in arrays]
+    return extents
 
 
-def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Counter | None) -> None:
+def _write_splits(file: h5py.File, disk: _DeferringFile, source: Source, progress: OnProgress | None) -> None:
     skeleton = get_skeleton(source.skeleton)
-    # All tables first: they are cheap, and a missing test set should not be found after minutes of reading.
+    # Make all tables first: they are cheap, and they find a missing test set before minutes of reading.
     tables: dict[SplitName, np.ndarray] = {split: _table(split, source.infos(split)) for split in SPLITS}
     total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
     some_valid = False
@@ -106,7 +106,7 @@ def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Counte
         writer = _SplitWriter(group, int(table["length"].sum()), skeleton)
         for row, sequence in zip(table, source.read(split), strict=True):
             if (sequence.info.name.encode(), sequence.info.length) != (bytes(row["name"]), row["length"]):
-                raise ValueError(f"the source announced {row} and then read {sequence.info}")
+                raise ValueError(f"the source listed {row} but read {sequence.info}")
             writer.append_all(sequence)
             disk.check()
             some_valid |= split == "test" and bool(sequence.valid.any())
@@ -116,13 +116,13 @@ def _write_splits(file: h5py.File, disk: _Disk, source: Source, progress: Counte
         writer.finish()
         group["sequences"] = table
     if not some_valid:
-        raise UserError("no test frame is valid, so nothing could be scored; is the test set complete?")
+        raise UserError("no test frame is valid, so there is nothing to score; check that the test set is complete")
 
 
 def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
     lengths = np.array([info.length for info in infos], dtype=np.int64)
     if lengths.sum() == 0:
-        raise UserError(f"the {split} split has no frames; nothing was written")
+        raise UserError(f"the {split} split has no frames; the cache was not written")
     if len({info.name for info in infos}) != len(infos) or lengths.min() < 1:
         raise ValueError(f"names must be unique and lengths positive: {infos}")
     starts = np.cumsum(lengths) - lengths
@@ -138,7 +138,7 @@ def _arrays(group: h5py.Group) -> list[h5py.Dataset]:
 
 
 class _SplitWriter:
-    """Appends sequences to the arrays of one split, checksumming what it writes."""
+    """Appends sequences to the arrays of one split and computes their checksums."""
 
     def __init__(self, group: h5py.Group, frames: int, skeleton: Skeleton) -> None:
         self.group, self.frames = group, frames
@@ -159,7 +159,7 @@ class _SplitWriter:
             self.append("activity", sequence.activity)
 
     def append(self, name: str, values: np.ndarray) -> None:
-        """Write the next frames of the array `name`, made for all frames on first use, and extend its checksum."""
+        """Write the next frames of the array `name` and update its checksum.  The first call creates the array."""
         dtype, tail = self.kinds[name]
         if values.shape[1:] != tail:
             raise ValueError(f"{name} has shape {values.shape}, expected (frames, *{tail})")
@@ -174,7 +174,7 @@ class _SplitWriter:
     def finish(self) -> None:
         for name, frames in self.written.items():
             if frames != self.frames:
-                raise ValueError(f"{name} was given for {frames} of {self.frames} frames")
+                raise ValueError(f"{name} has {frames} of {self.frames} frames")
             self.group[name].attrs["crc32"] = np.uint32(self.checksums[name])
 
 

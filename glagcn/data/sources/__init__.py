@@ -1,1 +1,1 @@
-"""Where poses come from: a folder for each published format, with its Sources and the DataSet values made of them."""
+"""Readers of published files: a folder for each format, with its Source and its DataSet values."""

@@ -1,46 +1,47 @@
-"""What every array from outside must satisfy before it may enter a cache."""
+"""Checks of arrays from published files before they are written to a cache."""
 
 import numpy as np
 
 from glagcn.errors import UserError
 
-# The joints of a person, child or adult, are half a metre from the pelvis in the median: 0.5 in metres, 50 in
-# centimetres, and the distance from the camera, some metres, where only the pelvis is absolute.
+# The median distance of a person's joints from the pelvis is about half a metre: 500 in millimetres, 0.5 in metres, 50
+# in centimetres.  If only the pelvis is absolute, it is the distance from the camera, several metres.
 SMALLEST_MEDIAN_MM = 100.0
 LARGEST_MEDIAN_MM = 2_000.0
 LARGEST_MEDIAN_METRES = 5.0
-# Normalised 2D lies in [-1, 1], a little beyond where a person leaves the image.
+# Normalised 2D is in [-1, 1], or slightly outside if the person leaves the image.
 LARGEST_NORMALISED = 2.5
 
 
 def as_frames(where: str, name: str, array: object, joints: int, channels: int) -> np.ndarray:
-    """`array` as [T,joints,channels] float32.  Raises UserError when it is no such array of numbers."""
+    """`array` as [T,joints,channels] float32.  Raises UserError for another shape or type."""
     found = np.asarray(array)
     expected = f"(frames, {joints}, {channels})"
     if found.dtype.kind not in "fiu":
-        raise UserError(f"{where}: {name} holds {found.dtype} values; expected numbers of shape {expected}")
+        raise UserError(f"{where}: {name} has type {found.dtype}; expected numbers of shape {expected}")
     if found.ndim != 3 or found.shape[1:] != (joints, channels):
         raise UserError(
             f"{where}: {name} has shape {found.shape}; expected {expected}. "
-            "Another joint set or another file? See docs/data.md for the formats that can be read."
+            "This is another joint set or another file; see docs/data.md for the supported formats."
         )
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
 def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: int, valid: np.ndarray) -> None:
-    """Check pixels [T,V,2] against millimetres [T,V,3]; raises UserError that begins with `where`.
+    """Check that pixels [T,V,2] and millimetres [T,V,3] have equal lengths, finite values and the right units.
 
-    Equal lengths, finite values, 3D in millimetres, 2D in pixels.  2D may leave the image: published test
-    sequences do, so that is not an error.  2D is context in every frame and is checked in all of them; 3D is read
-    where `valid` [T] says so, and copies of the test set fill it with anything elsewhere (see `unscored_note`).
+    All 2D is checked, because every frame is context.  3D is checked in the frames that are `valid` [T]; copies of the
+    test set contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted: published test
+    sequences have it.
+    Raises UserError that starts with `where`.
     """
     check_lengths(where, pixels, millimetres)
     if not len(pixels):
-        raise UserError(f"{where}: holds no frames; expected at least one")
+        raise UserError(f"{where}: has no frames; expected at least one")
     _check_finite(where, "2D", pixels, np.ones(len(pixels), dtype=bool))
-    scored = judged_frames(valid)
-    _check_finite(where, "3D", millimetres, scored)
-    _check_unit(where, millimetres[scored], root)
+    checked = checked_frames(valid)
+    _check_finite(where, "3D", millimetres, checked)
+    _check_unit(where, millimetres[checked], root)
     largest = float(np.abs(pixels).max())
     if largest <= LARGEST_NORMALISED:
         raise UserError(
@@ -50,50 +51,50 @@ def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: i
 
 
 def check_world(where: str, metres: np.ndarray, root: int) -> None:
-    """Raise UserError unless 3D [T,V,3] in a world frame has frames, is finite, and is in metres."""
+    """Raise UserError unless 3D [T,V,3] in world coordinates is not empty, finite and in metres."""
     if not len(metres):
-        raise UserError(f"{where}: holds no frames; expected at least one")
+        raise UserError(f"{where}: has no frames; expected at least one")
     _check_finite(where, "3D", metres, np.ones(len(metres), dtype=bool))
     distance = _median_distance(metres, root)
     if SMALLEST_MEDIAN_MM <= 1000 * distance <= LARGEST_MEDIAN_MM:
         return
-    cause = "Convert the 3D to metres"
+    cause = "Convert the 3D to metres."
     if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
-        cause += ": it looks like millimetres, so divide by 1000"
+        cause = "The 3D seems to be in millimetres; divide it by 1000."
     raise UserError(
-        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; expected about half a metre. "
-        f"{cause}."
+        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; expected about 0.5 (metres). "
+        f"{cause}"
     )
 
 
 def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
-    """Raise UserError unless there are as many frames of 2D as of 3D."""
+    """Raise UserError unless 2D and 3D have the same number of frames."""
     if len(pixels) != len(millimetres):
         raise UserError(
-            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected equally many. "
-            "The file is damaged or was put together from two versions; get it again."
+            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
+            "The file is damaged or mixes two versions; get it again."
         )
 
 
-def judged_frames(valid: np.ndarray) -> np.ndarray:
-    """The [T] bool mask of the frames whose 3D is judged: those that are scored, or all where none is."""
+def checked_frames(valid: np.ndarray) -> np.ndarray:
+    """The [T] bool mask of the frames whose 3D is checked: the scored frames, or all if no frame is scored."""
     return valid if valid.any() else np.ones_like(valid)
 
 
 def unscored_note(name: str, millimetres: np.ndarray) -> str | None:
-    """What to say about 3D [T,V,3] that passed `check_poses` and is not finite in some unscored frames; else None."""
+    """A note if 3D [T,V,3] that passed `check_poses` is not finite in some unscored frames; else None."""
     bad = int((~np.isfinite(millimetres).all(axis=(1, 2))).sum())
-    return f"{name}: the 3D is not finite in {bad} frames, none of which is scored; kept as it is" if bad else None
+    return f"{name}: the 3D is not finite in {bad} unscored frames; they are copied unchanged" if bad else None
 
 
-def _check_finite(where: str, name: str, values: np.ndarray, judged: np.ndarray) -> None:
-    bad = ~np.isfinite(values).all(axis=-1) & judged[:, None]
+def _check_finite(where: str, name: str, values: np.ndarray, checked: np.ndarray) -> None:
+    bad = ~np.isfinite(values).all(axis=-1) & checked[:, None]
     if bad.any():
         frames = np.flatnonzero(bad.any(axis=-1))
-        judged_as = "frames" if judged.all() else "scored frames"
+        kind = "frames" if checked.all() else "scored frames"
         raise UserError(
-            f"{where}: {name} is not finite in {len(frames)} of {judged.sum()} {judged_as}, first in frame {frames[0]} "
-            f"({int(bad[frames[0]].sum())} of {values.shape[1]} joints); expected numbers everywhere. "
+            f"{where}: {name} is not finite in {len(frames)} of {checked.sum()} {kind}, first in frame {frames[0]} "
+            f"({int(bad[frames[0]].sum())} of {values.shape[1]} joints); expected finite numbers. "
             "The file is damaged; get it again."
         )
 
@@ -104,19 +105,19 @@ def _check_unit(where: str, millimetres: np.ndarray, root: int) -> None:
         return
     from_camera = np.median(np.linalg.norm(millimetres, axis=-1), axis=0)  # of each joint
     if distance < LARGEST_MEDIAN_METRES:
-        cause = "Convert the 3D to millimetres: it looks like metres, so multiply by 1000."
+        cause = "The 3D seems to be in metres; multiply it by 1000."
     elif distance < SMALLEST_MEDIAN_MM:
-        cause = "Convert the 3D to millimetres: it looks like centimetres, so multiply by 10."
+        cause = "The 3D seems to be in centimetres; multiply it by 10."
     elif np.median(from_camera) <= LARGEST_MEDIAN_MM < from_camera[root]:
         cause = (
-            "The pelvis is absolute while the others are relative to it: the file was saved after a program had "
-            "changed its arrays. Get it again."
+            "The pelvis is absolute but the other joints are relative to it: a program changed the arrays before it "
+            "saved the file. Get the original file."
         )
     else:
         cause = "Convert the 3D to millimetres."
     raise UserError(
         f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; "
-        f"expected some hundred millimetres. {cause}"
+        f"expected about 500 (millimetres). {cause}"
     )
 
 
@@ -129,12 +130,15 @@ def as_valid(where: str, values: object, frames: int) -> np.ndarray:
     found = _column(where, "the valid-frame table", values, frames)
     if not np.isin(found, (0, 1)).all():
         wrong = found[~np.isin(found, (0, 1))][0]
-        raise UserError(f"{where}: the valid-frame table holds {wrong}; expected 0 or 1 for every frame")
+        raise UserError(f"{where}: the valid-frame table contains {wrong}; expected 0 or 1 for every frame")
     return found.astype(bool)
 
 
 def as_activity(where: str, values: object, valid: np.ndarray) -> np.ndarray:
-    """The [T] uint8 activities, 1..7 on valid frames (0 elsewhere means none), of shape (T,) or (T, 1)."""
+    """The [T] uint8 activities from values of shape (T,) or (T, 1): 1..7, or 0 (none) on frames that are not valid.
+
+    Raises UserError.
+    """
     found = _column(where, "the activity table", values, len(valid))
     allowed = np.isin(found, range(1, 8)) | (~valid & (found == 0))
     if not allowed.all():

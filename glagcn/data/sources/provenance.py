@@ -1,4 +1,4 @@
-"""What a file was when it was read, for the provenance of a cache."""
+"""Records of source files for the provenance of a cache."""
 
 import hashlib
 from pathlib import Path
@@ -7,9 +7,9 @@ from glagcn.errors import UserError
 
 
 def file_record(path: Path, root: Path) -> dict:
-    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError when it cannot be read.
+    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError if it cannot be read.
 
-    Called just before a file is parsed, so that parsing finds it in the page cache and the disk is read once.
+    Call it just before the file is parsed: the parser then reads from the page cache, not from the disk.
     """
     try:
         with path.open("rb") as file:

@@ -1,8 +1,8 @@
-"""Reading npz members that hold pickled containers of arrays, while executing nothing that is pickled inside.
+"""Read npz members with pickled containers of arrays, without executing any code from the pickle.
 
-numpy.load(allow_pickle=True) runs whatever a file says.  Here a pickle may only build lists, tuples, dicts, sets,
-strings, numbers and the two stand-ins below.  Not even numpy's own unpickling is called: its array and dtype states
-can be forged to read foreign memory, so the raw bytes are turned into arrays by `frombuffer` after the load.
+numpy.load(allow_pickle=True) executes code from the file.  Here a pickle can only build lists, tuples, dicts, sets,
+strings, numbers and the placeholder classes below.  NumPy's own unpickling is not used, because forged array and dtype
+states can make it read foreign memory; the arrays are made from their raw bytes with `frombuffer` after loading.
 """
 
 import pickle
@@ -23,10 +23,10 @@ ZIP_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedE
 
 
 def load_object(path: Path, key: str, hint: str) -> object:
-    """The Python object in the 0-d object array `key` of an npz, its arrays views of the file's bytes.
+    """The Python object in the 0-d object array `key` of an npz; its arrays are views of the bytes read.
 
-    Raises UserError for a file that is truncated or no npz, a missing key, and any forbidden name in the pickle.
-    `hint` is part of its messages: what was expected, such as "expected an npz with the key 'data'".
+    hint  part of the error messages, such as "expected an npz with the key 'data'".
+    Raises UserError for a truncated file, a file that is not an npz, a missing key, or a forbidden name in the pickle.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -35,10 +35,10 @@ def load_object(path: Path, key: str, hint: str) -> object:
                 raise UserError(f"{path}: no key {key!r}; found {found}; {hint}")
             with archive.open(f"{key}.npy") as member:
                 value = _read_member(path, key, member, hint)
-                member.read()  # to the end, where zipfile compares the checksum
+                member.read()  # zipfile compares the checksum at the end of the member
                 return value
     except ZIP_ERRORS as error:
-        raise UserError(f"{path} is no npz or is truncated ({error}); {hint}; get it again") from error
+        raise UserError(f"{path} is not an npz or is truncated ({error}); {hint}; get it again") from error
 
 
 def _read_member(path: Path, key: str, member: IO[bytes], hint: str) -> object:
@@ -49,7 +49,7 @@ def _read_member(path: Path, key: str, member: IO[bytes], hint: str) -> object:
         value = _Resolver().resolve(_ArrayUnpickler(member, path).load())
     except (UserError, *ZIP_ERRORS):
         raise
-    except Exception as error:  # a damaged pickle makes the unpickler raise anything at all
+    except Exception as error:  # a damaged pickle can make the unpickler raise any exception
         raise UserError(f"{path}: the pickle in {key!r} is damaged ({type(error).__name__}: {error})") from error
     return value.item() if isinstance(value, np.ndarray) and value.shape == () else value
 
@@ -60,20 +60,20 @@ def _read_header(path: Path, key: str, member: IO[bytes], hint: str) -> tuple[tu
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
     except ValueError as error:
-        raise UserError(f"{path}: {key!r} is no .npy member ({error}); {hint}") from error
+        raise UserError(f"{path}: {key!r} is not a .npy member ({error}); {hint}") from error
     return shape, dtype
 
 
 class _Dtype:
-    """Stands in for numpy.dtype: plain numbers, strings and objects only."""
+    """Placeholder for numpy.dtype; accepts plain numbers, strings and objects only."""
 
     def __init__(self, code: str, align: bool = False, copy: bool = True) -> None:  # noqa: ARG002
         if not isinstance(code, str) or not PLAIN_DTYPE.fullmatch(code):
-            raise ValueError(f"dtype {code!r} is not one of plain numbers or strings")
+            raise ValueError(f"dtype {code!r} is not a plain number or string type")
         self.dtype = np.dtype(code)
 
     def __setstate__(self, state: tuple) -> None:
-        # (version, byte order, sub-array, names, fields, size, alignment, flags): only the order is believed.
+        # (version, byte order, sub-array, names, fields, size, alignment, flags): only the byte order is used.
         if any(part is not None for part in state[2:5]) or len(state) > 8:
             raise ValueError("structured dtypes and dtypes with metadata are not allowed")
         if state[1] in ("<", ">"):
@@ -81,7 +81,7 @@ class _Dtype:
 
 
 class _Array:
-    """Stands in for numpy.ndarray while unpickling; _Resolver makes the array of it."""
+    """Placeholder for numpy.ndarray; _Resolver converts it to an array."""
 
     def __init__(self, *_: object) -> None:
         self.parts: tuple = ()
@@ -99,14 +99,14 @@ class _Array:
 
 
 class _Buffer(_Array):
-    """Stands in for the function that makes arrays of buffers, which protocol 5 of pickle uses."""
+    """Placeholder for the function of pickle protocol 5 that makes arrays from buffers."""
 
     def __init__(self, content: bytes | bytearray, dtype: _Dtype, shape: tuple, order: str) -> None:
         self._set(shape, dtype, order == "F", content)
 
 
 class _Scalar:
-    """Stands in for a numpy scalar."""
+    """Placeholder for a NumPy scalar."""
 
     def __init__(self, dtype: _Dtype, content: bytes) -> None:
         self.value = np.frombuffer(content, dtype.dtype, count=1)[0]
@@ -116,7 +116,7 @@ class _Scalar:
 
 
 class _Bytes:
-    """Stands in for what pickle's protocol 2, which knows no bytes, makes them with: text of the first 256 letters."""
+    """Placeholder for the function with which pickle protocol 2 makes bytes from Latin-1 text."""
 
     def __new__(cls, text: str = "", encoding: str = "latin1") -> bytes:  # type: ignore[misc]
         if encoding != "latin1":
@@ -127,8 +127,8 @@ class _Bytes:
         raise ValueError("bytes with a state")
 
 
-# Every one has a __setstate__: without it a pickle could set attributes of the class, for all files read after it.
-# numpy moved its core in version 2; files of both ages are in circulation.
+# Each class has a __setstate__: without it, a pickle could set class attributes and so affect files read later.
+# NumPy 2 renamed numpy.core to numpy._core; files with both names exist.
 ALLOWED = {
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Array for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _Scalar for core in ("core", "_core")},
@@ -141,9 +141,9 @@ ALLOWED = {
 
 
 class _ArrayUnpickler(pickle._Unpickler):
-    """Python's own unpickler, not the one in C: that one keeps its memo as a list, twice as long as the largest number
-    a file gives to an entry, so six bytes could ask for gigabytes.  This one has a dict, and is as fast on few and
-    large arrays.
+    """The unpickler in Python, not the one in C: the C memo is a list twice as long as the largest entry number in the
+    file, so six bytes could allocate gigabytes.  The memo in Python is a dict, and the speed is the same for few large
+    arrays.
     """
 
     def __init__(self, file: IO[bytes], path: Path) -> None:
@@ -153,28 +153,28 @@ class _ArrayUnpickler(pickle._Unpickler):
     def find_class(self, module: str, name: str) -> type:
         if (module, name) not in ALLOWED:
             raise UserError(
-                f"{self.path}: the pickle inside asks for {module}.{name}; only numpy arrays and plain containers are "
-                "allowed, and nothing was executed. Do not use this file unless you trust where it came from."
+                f"{self.path}: the pickle inside asks for {module}.{name}; only NumPy arrays and plain containers are "
+                "allowed. Nothing was executed. Do not use this file unless you trust its origin."
             )
         return ALLOWED[module, name]
 
     def get_extension(self, code: int) -> None:
-        """Refuse names by number: what one stands for may come from a table of the process, past `find_class`."""
-        raise UserError(f"{self.path}: the pickle inside asks for extension {code}, which nothing here uses; refused")
+        """Reject registered extension codes, which would bypass `find_class`."""
+        raise UserError(f"{self.path}: the pickle inside asks for extension {code}, which is not allowed")
 
 
 class _Resolver:
-    """Replaces every stand-in by what it stands for, through arrays of objects and all plain containers.
+    """Replaces every placeholder by its value, in object arrays and all plain containers.
 
-    What a pickle holds once and names often is made once: else nested sharing would grow exponentially.
+    A shared object is resolved once; otherwise nested sharing would grow exponentially.
     """
 
     def __init__(self) -> None:
-        self.known: dict[int, object] = {}  # by id(), which stays taken while the pickle's own objects live
+        self.known: dict[int, object] = {}  # by id(), which is unique while the unpickled objects exist
         self.open: set[int] = set()
 
     def resolve(self, value: object) -> object:
-        """`value` resolved.  Raises ValueError when it contains itself."""
+        """The resolved `value`.  Raises ValueError if it contains itself."""
         if isinstance(value, _Scalar):
             return value.value
         if not isinstance(value, _Array | dict | list | tuple | set | frozenset):

@@ -1,19 +1,19 @@
-"""What every reader of published files offers."""
+"""The interface of the readers of published files."""
 
 from collections.abc import Iterator
 from typing import Literal, Protocol
 
 from glagcn.data.sequence import Sequence, SequenceInfo
 
-DEMO_HINT = "To see everything work without any data: python main_sagcn_gpus.py --dataset demo"
+DEMO_HINT = "To try the program without data: python main_sagcn_gpus.py --dataset demo"
 SplitName = Literal["train", "test"]
 
 
 class Source(Protocol):
-    """A data set in some published form, read one sequence at a time.
+    """A reader of a data set in one published format, one sequence at a time.
 
-    dataset, keypoints, annotation, skeleton: as stored in the cache, e.g. "3dhp", "gt", "univ", "mpi3dhp17".
-    notes: what a user should know about this data, logged, and stored in the cache.  Reading may add to it.
+    dataset, keypoints, annotation, skeleton  as stored in the cache, e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+    notes  remarks for the user, which are logged and stored in the cache.  Reading can add notes.
     """
 
     dataset: str
@@ -27,13 +27,13 @@ class Source(Protocol):
         ...
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """The sequences of a split in the order of `read`.  Raises UserError when a file is not what it should be."""
+        """The sequences of a split, in the order of `read`.  Raises UserError for an invalid file."""
         ...
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """The checked sequences of a split, one in memory at a time.  Raises UserError naming file and sequence."""
+        """Yield the checked sequences of a split.  Raises UserError that names the file and the sequence."""
         ...
 
     def provenance(self) -> dict:
-        """JSON-serialisable: kind, root, files with sizes and sha256.  Complete once both splits are read."""
+        """Kind, root, and files with sizes and sha256, JSON-serialisable.  Complete after both splits are read."""
         ...

@@ -1,1 +1,1 @@
-"""Windows of frames: their order, and batches of them on the device."""
+"""Windows of frames: the epoch plan, and batches on the device."""

@@ -1,9 +1,9 @@
-"""Training windows seen from elsewhere: the person turned, the camera tilted, rolled and moved, and projected again.
+"""Camera augmentation: rotate the person, tilt, roll and move the camera, and re-project the 2D of training windows.
 
-A camera is found for every sequence from its own 2D and 3D, so no calibration file is needed.  3D poses may be scaled
-about the root (univ_annot3 of MPI-INF-3DHP keeps the pelvis and scales the rest), and then project onto nothing: the
-scale is found along with the camera, and undone for the projection alone.  What the 2D is off by, from the joints'
-definitions or from a detector, is carried along.
+The camera of each sequence is fitted to its own 2D and 3D, so no calibration file is needed.  Scaled 3D poses do not
+project onto their 2D (univ_annot3 of MPI-INF-3DHP scales poses about the pelvis), so a scale is fitted too and undone
+for the projection only.  The difference between given and projected 2D, from joint definitions or a detector, is added
+to the re-projected 2D.
 """
 
 from dataclasses import dataclass
@@ -16,16 +16,18 @@ from glagcn.data.cache.reader import Split
 from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton
 
-FITTED_FRAMES = 60  # of each sequence, evenly spread
-FAR_OFF = 0.02  # of the image's width: 2D that the found camera misses by more does not belong to its 3D
-NEAREST_MM = 500.0  # no joint comes nearer to a moved camera
+FITTED_FRAMES = 60  # frames of each sequence to fit, evenly spaced
+MAX_ERROR = 0.02  # largest accepted reprojection error, as a fraction of the image width
+MIN_DEPTH_MM = 500.0  # smallest depth of a joint in front of a moved camera
 
 
 @dataclass(frozen=True)
-class ViewChange:
-    """How far a draw may move, either way: degrees, and distance as the exponent of a factor (0.2: 0.82 to 1.22).
+class CameraRange:
+    """The ranges of the random camera changes, symmetric about zero.
 
-    turn  about the person's vertical, through the root of the target frame;  tilt, roll  of the camera's axes there.
+    turn        degrees about the person's vertical axis, through the root of the target frame.
+    tilt, roll  degrees about the camera's x and z axes, through the same point.
+    distance    natural logarithm of the factor on the camera distance (0.2: 0.82 to 1.22).
     """
 
     turn: float = 0.0
@@ -34,63 +36,71 @@ class ViewChange:
     distance: float = 0.0
 
     @property
-    def draws(self) -> int:
-        """How many numbers to draw for a window: one for each way to move, none where nothing moves."""
-        ways = (self.turn, self.tilt, self.roll, self.distance)
-        return len(ways) if any(ways) else 0
+    def num_draws(self) -> int:
+        """Random numbers per window: 4, or 0 if all ranges are zero."""
+        ranges = (self.turn, self.tilt, self.roll, self.distance)
+        return len(ranges) if any(ranges) else 0
 
 
 @dataclass(frozen=True)
 class SequenceCameras:
-    """The pinholes of S sequences, float64: focal [S,2] and centre [S,2] in pixels; scale [S], by which poses must be
-    multiplied about their root to project; up [S,3], the mean direction from the root to the joints in the middle of
-    the body, in camera coordinates; missed [S], the median distance in pixels of projection and 2D."""
+    """The pinhole cameras of S sequences, float64.
+
+    focal, centre       [S,2], pixels.
+    scale               [S], the factor on poses about their root that makes them project onto their 2D.
+    up                  [S,3], the mean direction from the root to the joints on the body's midline, camera coordinates.
+    reprojection_error  [S], the median distance between projected 3D and 2D, pixels.
+    """
 
     focal: np.ndarray
     centre: np.ndarray
     scale: np.ndarray
     up: np.ndarray
-    missed: np.ndarray
+    reprojection_error: np.ndarray
 
 
 def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
-    """The camera of every sequence of a split.
+    """Fit the camera of every sequence of a split.
 
-    Raises UserError where the 2D is of other joints than the 3D, or does not project from it.
+    Raises UserError if 2D and 3D have different joints, or if the 3D does not project onto the 2D.
     """
     if skeleton.joint_map is not None:
-        raise UserError(f"--turn and its kin need 2D of the joints of the 3D, and {skeleton.name} reads others")
+        raise UserError(
+            "--turn, --tilt, --roll and --distance need 2D and 3D with the same joints; "
+            f"{skeleton.name} maps other 2D joints. Leave these flags out."
+        )
     found = []
     middle = [joint for joint, other in enumerate(skeleton.mirror) if joint == other and joint != skeleton.root]
     for info, start in zip(split.sequences, split.starts, strict=True):
         frames = int(start) + np.unique(np.linspace(0, info.length - 1, FITTED_FRAMES).astype(int))
         pixels, poses = (split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64))
         root = poses[:, skeleton.root, None]
-        scale, focal, centre, missed = _fit(pixels, root, poses - root)
-        if not missed < FAR_OFF * info.width:
+        scale, focal, centre, error = _fit(pixels, root, poses - root)
+        if not error < MAX_ERROR * info.width:
             raise UserError(
-                f"--turn and its kin project 3D poses again, and those of {info.name} miss their 2D by {missed:.0f} "
-                "pixels with the best camera; leave them out for this data"
+                f"the best-fitting camera of {info.name} has a reprojection error of {error:.0f} px; --turn, --tilt, "
+                "--roll and --distance need matching 2D and 3D. Leave these flags out for this data."
             )
         directions = (poses - root)[:, middle].mean(axis=1)
         up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
-        found.append((focal, centre, scale, up / np.linalg.norm(up), missed))
+        found.append((focal, centre, scale, up / np.linalg.norm(up), error))
     return SequenceCameras(*(np.array(column) for column in zip(*found, strict=True)))
 
 
 def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
-    """Gauss-Newton for the scale s and a pinhole: pixels [n,V,2] = centre + focal (X, Y) / Z of root + s offsets.
+    """Fit a scale s and a pinhole by Gauss-Newton: pixels = centre + focal (X, Y) / Z, (X, Y, Z) = root + s offsets.
 
-    -> (scale, focal [2], centre [2], median distance in pixels, infinite where nothing fits).
+    pixels [n,V,2], root [n,1,3], offsets [n,V,3].
+    Returns scale, focal [2], centre [2] and the median reprojection error in pixels, infinite if the fit diverges.
     """
     scale, focal, centre = 1.0, np.ones(2), np.zeros(2)
     with np.errstate(all="ignore"):
         for round_number in range(10):
             points = root + scale * offsets
             rays = points[..., :2] / points[..., 2:]
-            missing = pixels - centre - focal * rays
+            residuals = pixels - centre - focal * rays
             by_scale = focal * (offsets[..., :2] - rays * offsets[..., 2:]) / points[..., 2:]
-            columns = np.zeros((*missing.shape, 5))
+            columns = np.zeros((*residuals.shape, 5))
             columns[..., 0] = by_scale
             for axis in (0, 1):
                 columns[..., axis, 1 + axis] = rays[..., axis]
@@ -98,36 +108,36 @@ def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[flo
             flat = columns.reshape(-1, 5)
             if not np.isfinite(flat).all():
                 return 1.0, focal, centre, np.inf
-            if round_number == 0:  # for a given scale the rest is linear
+            if round_number == 0:  # keep the scale first: the other parameters are then a linear problem
                 flat[:, 0] = 0
-            change = np.linalg.lstsq(flat, missing.ravel(), rcond=None)[0]
+            change = np.linalg.lstsq(flat, residuals.ravel(), rcond=None)[0]
             scale, focal, centre = scale + change[0], focal + change[1:3], centre + change[3:5]
     points = root + scale * offsets
     distances = np.linalg.norm(pixels - centre - focal * points[..., :2] / points[..., 2:], axis=-1)
     return float(scale), focal, centre, float(np.median(distances))
 
 
-class Views:
-    """Moves windows of a split by draws.  Built once for a split.
+class CameraAugmentation:
+    """Applies random camera changes to windows of a split.
 
-    target  the frame of a window through whose root the axes of the turns go.
+    target  the target frame of a window; the rotation axes pass through its root.
     """
 
-    def __init__(self, change: ViewChange, split: Split, skeleton: Skeleton, target: int) -> None:
+    def __init__(self, ranges: CameraRange, split: Split, skeleton: Skeleton, target: int) -> None:
         cameras = find_cameras(split, skeleton)
         self._root, self._target = skeleton.root, target
-        largest = [np.deg2rad(change.turn), np.deg2rad(change.tilt), np.deg2rad(change.roll), change.distance]
+        largest = [np.deg2rad(ranges.turn), np.deg2rad(ranges.tilt), np.deg2rad(ranges.roll), ranges.distance]
         self._largest = torch.tensor(largest, dtype=torch.float32)
         columns = np.concatenate([cameras.focal, cameras.centre, cameras.scale[:, None]], axis=1)
         self._cameras = torch.tensor(columns, dtype=torch.float32)  # [S,5]
         axes = np.stack([cameras.up, *np.broadcast_to(np.eye(3)[[0, 2], None], (2, *cameras.up.shape))], axis=1)
-        self._axes = torch.tensor(axes, dtype=torch.float32)  # [S,3,3] of turn, tilt and roll
+        self._axes = torch.tensor(axes, dtype=torch.float32)  # [S,3,3]: axes of turn, tilt and roll
 
-    def numbers(self, sequence: np.ndarray, draws: np.ndarray) -> Tensor:
-        """What `move` needs of n windows: [n,15] float32 on the host.  A GPU would take longer to launch all this than
-        the host takes to do it.
+    def parameters(self, sequence: np.ndarray, draws: np.ndarray) -> Tensor:
+        """The parameters of `apply` for n windows: [n,15] float32 on the host, which is faster here than a GPU.
 
-        sequence  [n] the windows' sequences;  draws  [n,4] float32 in [-1, 1] for turn, tilt, roll and distance.
+        sequence  [n] row of each window's sequence.
+        draws     [n,4] float32 in [-1, 1] for turn, tilt, roll and distance.
         """
         amounts, number = torch.from_numpy(draws) * self._largest, torch.from_numpy(sequence)
         axes = self._axes.index_select(0, number)
@@ -135,31 +145,32 @@ class Views:
         rotation = product(product(roll, tilt), turn)
         return torch.cat([self._cameras.index_select(0, number), amounts[:, 3:].exp(), rotation.flatten(1)], dim=1)
 
-    def move(self, pixels: Tensor, millimetres: Tensor, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Windows as they would look: pixels [n,T,V,2] and camera-space millimetres [n,T,V,3] again.
+    def apply(self, pixels: Tensor, millimetres: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """The augmented windows: pixels [n,T,V,2] and camera-space millimetres [n,T,V,3].
 
-        numbers  [n,15] as the method of that name gives them, where the windows are.
+        parameters  [n,15] from the method `parameters`, on the device of the windows.
         """
-        focal, centre, scale, factor, rotation = numbers[:, None, None].split([2, 2, 1, 1, 9], dim=3)
+        focal, centre, scale, factor, rotation = parameters[:, None, None].split([2, 2, 1, 1, 9], dim=3)
 
         def project(root: Tensor, offsets: Tensor) -> Tensor:
             points = root + scale * offsets
-            return torch.addcdiv(centre, focal * points[..., :2], points[..., 2:].clamp_min(NEAREST_MM))
+            return torch.addcdiv(centre, focal * points[..., :2], points[..., 2:].clamp_min(MIN_DEPTH_MM))
 
-        own = slice(self._root, self._root + 1)
-        root = millimetres[:, :, own]
+        root_slice = slice(self._root, self._root + 1)
+        root = millimetres[:, :, root_slice]
         offsets = millimetres - root
-        amiss = pixels - project(root, offsets)
+        residual = pixels - project(root, offsets)
         pivot = root[:, self._target, None]
-        torch.sub(root, pivot, out=offsets[:, :, own])  # its own offset, which is zero, makes room for the root's way
-        offsets = turned(offsets, rotation.view(-1, 3, 3))
-        moved_root = offsets[:, :, own] + pivot * factor
-        offsets[:, :, own].zero_()
-        return project(moved_root, offsets).add_(amiss), moved_root + offsets
+        # The root's offset is zero; its slot holds the root's path during the rotation.
+        torch.sub(root, pivot, out=offsets[:, :, root_slice])
+        offsets = rotated(offsets, rotation.view(-1, 3, 3))
+        moved_root = offsets[:, :, root_slice] + pivot * factor
+        offsets[:, :, root_slice].zero_()
+        return project(moved_root, offsets).add_(residual), moved_root + offsets
 
 
 def rotations(axes: Tensor, angles: Tensor) -> Tensor:
-    """[n,3,3]: the rotations by `angles` [n] radians about unit vectors [n,3] (Rodrigues)."""
+    """The rotations [n,3,3] by `angles` [n] in radians about unit vectors [n,3] (Rodrigues' formula)."""
     x, y, z = axes.unbind(1)
     zero = torch.zeros_like(x)
     cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
@@ -167,12 +178,12 @@ def rotations(axes: Tensor, angles: Tensor) -> Tensor:
     return torch.eye(3, device=axes.device) + sine * cross + (1 - cosine) * product(cross, cross)
 
 
-# As sums, which are float32 everywhere: a GPU that may use TF32 would round what it multiplies as matrices, and move a
-# joint one metre from the root by half a millimetre.
+# The products below are sums, which stay float32.  A GPU may compute matrix products in TF32, which moves a joint at
+# one metre from the root by half a millimetre.
 
 
-def turned(poses: Tensor, matrices: Tensor) -> Tensor:
-    """Poses [n,T,V,3], those of a window times its matrix of [n,3,3]."""
+def rotated(poses: Tensor, matrices: Tensor) -> Tensor:
+    """The poses [n,T,V,3] of each window multiplied by its matrix of [n,3,3]."""
     x, y, z = poses.split(1, dim=-1)
     first, second, third = matrices[:, None, None].unbind(-1)
     return (first * x).add_(second * y).add_(third * z)

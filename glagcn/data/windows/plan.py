@@ -1,12 +1,12 @@
-"""Which windows there are, and in which order an epoch sees them.
+"""The epoch plan: which windows form each global batch, and which of them each rank computes.
 
-The way from frames to a batch:
+From frames to a batch:
 
-1. `select_centers` lists the frames that windows are made for.  A window is a few numbers: frame, flip, and more draws.
-2. `EpochPlan` shuffles them by (seed, epoch) and cuts the order into global batches.  It knows nothing of processes.
-3. `share` is one rank's slice of a global batch: whole micro-batches, over which BatchNorm takes its statistics.
-4. `FrameStore.windows` (windows.py) gathers a slice from the resident frames, sees it from elsewhere, normalises it,
-   centres it on the root, flips and distorts it.
+1. `select_centers` lists the target frames of the windows.  A window is a few numbers: frame, flip and random draws.
+2. `EpochPlan` shuffles the windows by (seed, epoch) and cuts the order into global batches, independent of world size.
+3. `share` gives one rank its part of a global batch: whole micro-batches, over which BatchNorm computes its statistics.
+4. `FrameStore.windows` (store.py) gathers the frames of these windows, applies the camera augmentation, normalises,
+   centres on the root, flips and distorts them.
 """
 
 from functools import lru_cache
@@ -18,23 +18,27 @@ from glagcn.data.cache.reader import Split
 from glagcn.data.windows.target_distortions import DISTORTIONS
 from glagcn.errors import UserError
 
-ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, VIEW = range(6)  # what numbers are drawn for
+ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, CAMERA = range(6)  # purposes of random numbers, part of their seeds
 
 
 class WindowIds(NamedTuple):
-    """n windows (NumPy, on the host): target frames [n] int64, whether each is mirrored [n] bool; where targets are
-    distorted, which of the distortions each has [n] int64 (see `distortions`); where windows are seen from elsewhere,
-    the draws [n,4] float32 in [-1, 1] of `Views.move`; and where frames are streamed, the group of blocks that each is
-    in [n] int64 (see blocks.py)."""
+    """n windows, as NumPy arrays on the host; a column is None if the option is off.
+
+    frames        [n] int64, target frames.
+    flips         [n] bool, whether the window is mirrored.
+    distortions   [n] int64, number of the target distortion (see `distortions`).
+    camera_draws  [n,4] float32 in [-1, 1], for CameraAugmentation.
+    groups        [n] int64, group of blocks of the window, for streaming (see block_plan.py).
+    """
 
     frames: np.ndarray
     flips: np.ndarray
     distortions: np.ndarray | None = None
-    views: np.ndarray | None = None
+    camera_draws: np.ndarray | None = None
     groups: np.ndarray | None = None
 
     def part(self, begin: int, end: int) -> "WindowIds":
-        """The windows from `begin` up to `end`."""
+        """The windows `begin` to `end`, end excluded."""
         columns: Any = (None if column is None else column[begin:end] for column in self)
         return WindowIds(*columns)
 
@@ -47,16 +51,19 @@ def select_centers(
     cameras: tuple[int, ...] | None = None,
     trained: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Frames [W] int64 to make training windows for: every `stride`-th of the leading `subset` of each sequence.
+    """The target frames [W] int64 of the training windows.
 
-    cameras  the sequences of these only;  trained  [S] bool, of these only.
-    Raises UserError where a camera is not in the data, or nothing is left.
+    stride   take every stride-th frame.
+    subset   take this leading fraction of each sequence.
+    cameras  take only sequences of these cameras.
+    trained  [S] bool, take only these sequences.
+    Raises UserError for a camera that is not in the data, or if no sequence is left.
     """
     found = {info.camera for info in split.sequences}
     missing = [str(camera) for camera in cameras or () if camera not in found]
     if missing:
         raise UserError(
-            f"--cameras: {', '.join(missing)} not in the data, which has {', '.join(map(str, sorted(found)))}"
+            f"invalid --cameras {','.join(missing)}: the training data has {', '.join(map(str, sorted(found)))}"
         )
     trained = np.ones(len(split.sequences), dtype=bool) if trained is None else trained
     pieces = [
@@ -65,43 +72,44 @@ def select_centers(
         if wanted and (not cameras or info.camera in cameras)
     ]
     if not pieces:
-        raise UserError("--cameras and --validation leave no sequence to train on; choose other ones")
+        raise UserError("--cameras and --validation leave no sequence to train on; change one of them")
     return np.concatenate(pieces)
 
 
 def windows_in_epoch(centers: np.ndarray, flip: str) -> int:
-    """How many windows `centers` [W] make; see EpochPlan."""
+    """The number of windows in an epoch over `centers` [W]; see EpochPlan."""
     return len(centers) * (2 if flip == "copy" else 1)
 
 
 class EpochPlan:
-    """Which windows make global batch k of an epoch: a pure function of (seed, epoch, k), for any number of processes.
+    """The windows of global batch k of an epoch, a pure function of (seed, epoch, k), independent of the world size.
 
-    centers  [W] frames.
-    flip     "copy": every window also mirrored, 2 W windows an epoch; "random": each mirrored or not by a draw
-             per epoch; "none".
-    distort  draw a distortion of the target for every window and epoch (see `distortions`).
-    views    how many numbers between -1 and 1 to draw for every window and epoch, to see it from elsewhere.
-    Every window comes once in an epoch; the last batch of an epoch holds what remains.  The order of an epoch is kept
-    until another is asked for: 17 MB for the 2.1 million windows of MPI-INF-3DHP.
+    centers       [W] frames.
+    flip          "copy": each window also mirrored, 2 W windows per epoch; "random": each window mirrored at random in
+                  each epoch; "none".
+    distort       draw a target distortion for each window and epoch (see `distortions`).
+    camera_draws  how many numbers in [-1, 1] to draw for each window and epoch, for the camera augmentation.
+
+    Each window is used once per epoch; the last batch of an epoch is smaller if they do not divide evenly.  The order
+    of one epoch is cached: 17 MB for the 2.1 million windows of MPI-INF-3DHP.
     """
 
     def __init__(
-        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, views: int = 0
+        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, camera_draws: int = 0
     ) -> None:
         self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
-        self.distort, self.views = distort, views
+        self.distort, self.camera_draws = distort, camera_draws
         self.num_windows = windows_in_epoch(centers, flip)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
         self._order = lru_cache(maxsize=1)(lambda epoch: self._draws(epoch, ORDER).permutation(self.num_windows))
 
     def windows_until(self, step: int) -> int:
-        """The windows of the first `step` steps of a run."""
+        """The number of windows in the first `step` steps of a run."""
         epochs, rest = divmod(step, self.steps_per_epoch)
         return epochs * self.num_windows + rest * self.batch_size
 
     def steps_for(self, windows: int) -> int:
-        """The fewest steps that see this many windows."""
+        """The smallest number of steps with at least this many windows."""
         epochs, rest = divmod(windows, self.num_windows)
         return epochs * self.steps_per_epoch - (-rest // self.batch_size)
 
@@ -109,62 +117,67 @@ class EpochPlan:
         """Global batch `index` of `epoch`, both counted from 0."""
         begin = index * self.batch_size
         ids = self._ids(epoch, begin, min(begin + self.batch_size, self.num_windows))
-        flips, distortions, views = ids >= len(self.centers), None, None
+        flips, distortions, camera_draws = ids >= len(self.centers), None, None
         if self.flip == "random":
             flips = self._draws(epoch, FLIP, index).integers(2, size=len(ids)) == 1
         if self.distort:
             distortions = self._draws(epoch, DISTORTION, index).integers(DISTORTIONS, size=len(ids))
-        if self.views:
-            views = self._draws(epoch, VIEW, index).uniform(-1, 1, (len(ids), self.views)).astype(np.float32)
-        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, views)
+        if self.camera_draws:
+            shape = len(ids), self.camera_draws
+            camera_draws = self._draws(epoch, CAMERA, index).uniform(-1, 1, shape).astype(np.float32)
+        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, camera_draws)
 
     def _ids(self, epoch: int, begin: int, end: int) -> np.ndarray:
-        """The windows [n] that are `begin`-th to before `end`-th in the order of the epoch; window w is centre w mod W,
-        and its mirrored copy from W on."""
+        """The windows [n] at positions `begin` to `end` (excluded) in the order of the epoch.
+
+        Window w has centre w mod W; windows from W on are the mirrored copies.
+        """
         return self._order(epoch)[begin:end]
 
     def _draws(self, epoch: int, purpose: int, number: int = 0) -> np.random.Generator:
-        """Random numbers of an epoch, for a purpose and a batch or group."""
+        """The random generator for a purpose and a batch or group of an epoch."""
         return np.random.default_rng((self.seed, epoch, purpose, number))
 
 
 def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
-    """The [begin, end) of `count` items that `rank` takes: contiguous, sizes differ by one at most, rank 0 never has
-    fewer than another."""
+    """The slice [begin, end) of `count` items for `rank`.
+
+    Slices are contiguous, their sizes differ by at most one, and rank 0 has a largest one.
+    """
     return -(-count * rank // world_size), -(-count * (rank + 1) // world_size)
 
 
 class Share(NamedTuple):
-    """What one rank computes of a global batch: whole micro-batches, one after the other.
+    """The part of a global batch that one rank computes: consecutive whole micro-batches.
 
-    begin, end  its windows in the global batch.
-    sizes       of its micro-batches, in windows.
-    first       the number of its first micro-batch in the global batch.
+    begin, end  slice of its windows in the global batch.
+    sizes       sizes of its micro-batches, windows.
+    first       number of its first micro-batch in the global batch.
     count       windows in the global batch.
-    counted     False on a rank that no micro-batch is left for: it computes the first window, to be weighted with 0,
-                so that it takes part in what ranks do together.
+    counted     False if there are fewer micro-batches than ranks and none is left for this rank; it then computes the
+                first window with weight 0, so that it takes part in collective operations.
     """
 
     begin: int
     end: int
     sizes: tuple[int, ...]
     first: int
-    count: int  # type: ignore[assignment]  # of a tuple: nobody counts its entries
+    count: int  # type: ignore[assignment]  # hides tuple.count, which nothing uses
     counted: bool
 
 
-def micro_batches(count: int, most: int) -> int:
-    """How many micro-batches of at most `most` windows a global batch of `count` windows makes."""
-    return -(-count // most)
+def micro_batches(count: int, max_size: int) -> int:
+    """The number of micro-batches of at most `max_size` windows in a global batch of `count` windows."""
+    return -(-count // max_size)
 
 
-def share(count: int, most: int, rank: int, world_size: int) -> Share:
-    """One rank's share of a global batch of `count` windows.
+def share(count: int, max_size: int, rank: int, world_size: int) -> Share:
+    """The share of one rank in a global batch of `count` windows.
 
-    The batch is cut into micro-batches of at most `most` windows, whose sizes differ by one at most.  Which windows
-    are in a micro-batch does not depend on how many ranks there are: only who computes it does.
+    The batch is cut into micro-batches of at most `max_size` windows, whose sizes differ by at most one.  The world
+    size decides which rank computes a micro-batch, but not which windows it contains.
     """
-    parts = micro_batches(count, most)
+    parts = micro_batches(count, max_size)
     edges = [share_bounds(count, part, parts)[0] for part in range(parts)] + [count]
     first, last = share_bounds(parts, rank, world_size)
     if first == last:

@@ -1,4 +1,4 @@
-"""Windows of frames as batches on a device; which windows, and in which order, is a matter of plan.py."""
+"""Make batches of windows on a device.  plan.py chooses the windows and their order."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 from glagcn.data.cache.reader import Split
-from glagcn.data.windows.camera_augmentation import ViewChange, Views, turned
+from glagcn.data.windows.camera_augmentation import CameraAugmentation, CameraRange, rotated
 from glagcn.data.windows.plan import WindowIds
 from glagcn.data.windows.target_distortions import distortions
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
 MM_PER_METRE = 1000.0
-PART_FRAMES = 4096  # that a CPU gathers and finishes at a time: 1.4 MB, which stay in its cache
-DEVICE_SHARE = 0.25  # of the free device memory may hold frames; the rest is for the model
+PART_FRAMES = 4096  # frames that a CPU processes at a time: 1.4 MB, which fit in its cache
+DEVICE_SHARE = 0.25  # largest fraction of the free device memory for frames; the rest is for the model
 
 
 class Batch(NamedTuple):
@@ -29,15 +29,15 @@ class Batch(NamedTuple):
 
 
 class FrameStore:
-    """The frames of a split, resident, and the windows gathered from them.
+    """The frames of a split in memory, and the windows gathered from them.
 
-    They live in device memory when they fit in a quarter of what is free, else on the host, in pages that all
-    processes of a node share (the memory map of the cache); batches then travel to the device.
+    The frames are in device memory if they fit in a quarter of its free part.  Otherwise they stay on the host, in the
+    memory map of the cache, whose pages all processes of a node share; batches are then copied to the device.
 
-    skeleton    of the data; its inputs may be other joints than its targets (a joint map).
-    num_frames  T, the frames of a window.
-    causal      windows end at their target frame instead of being centred on it.
-    change      how far windows with draws of views are moved; finding the cameras for it takes a second.
+    skeleton      joint set of the data; with a joint map, inputs and targets have different joints.
+    num_frames    T, the frames of a window.
+    causal        windows end at their target frame instead of being centred on it.
+    camera_range  ranges of the camera augmentation; None: off.  Fitting the cameras takes about a second.
     """
 
     def __init__(
@@ -48,17 +48,19 @@ class FrameStore:
         device: torch.device,
         *,
         causal: bool = False,
-        change: ViewChange | None = None,
+        camera_range: CameraRange | None = None,
     ) -> None:
         self.skeleton, self.num_frames, self.device = skeleton, num_frames, device
         self._before = target_frame(num_frames, causal)
-        self._hold(split)
+        self._load(split)
         lengths = np.array([info.length for info in split.sequences])
         self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
         self._last = self._first + lengths - 1
         sizes = np.array([(info.width, info.height) for info in split.sequences], dtype=np.float32)
-        self._offsets = torch.arange(num_frames, device=self.home) - self._before
-        self._views = Views(change, split, skeleton, self._before) if change and change.draws else None
+        self._offsets = torch.arange(num_frames, device=self.frame_device) - self._before
+        self._augmentation = None
+        if camera_range and camera_range.num_draws:
+            self._augmentation = CameraAugmentation(camera_range, split, skeleton, self._before)
         self._columns, self._factors = (table.to(device) for table in _tables(sizes, skeleton))
         inputs, targets = 2 * skeleton.num_input_joints, 3 * skeleton.num_joints
         self._column_parts, self._factor_parts = (inputs, targets), (inputs, inputs, targets)
@@ -67,55 +69,56 @@ class FrameStore:
         self._side = torch.cuda.Stream(device) if device.type == "cuda" else None
 
     @property
-    def place(self) -> str:
-        """Where the frames are, in words."""
-        return f"resident on {self.home.type}"
+    def location(self) -> str:
+        """A description of where the frames are, for the summary."""
+        return f"resident on {self.frame_device.type}"
 
-    def _hold(self, split: Split) -> None:
-        """Put the frames where they stay: pixels [F,V*2] and millimetres [F,V*3] on `home`."""
+    def _load(self, split: Split) -> None:
+        """Set `frame_device` and load pixels [F,V*2] and millimetres [F,V*3] there."""
         nbytes = split.pixels.nbytes + split.millimetres.nbytes
-        self.home = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
+        self.frame_device = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
         with torch.no_grad():
-            self._pixels = torch.from_numpy(split.pixels).to(self.home).flatten(1)
-            self._millimetres = torch.from_numpy(split.millimetres).to(self.home).flatten(1)
+            self._pixels = torch.from_numpy(split.pixels).to(self.frame_device).flatten(1)
+            self._millimetres = torch.from_numpy(split.millimetres).to(self.frame_device).flatten(1)
 
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
-        """The windows on the device.  Beyond its ends a sequence repeats its first or last frame.
+        """The windows on the device.  Beyond the ends of a sequence, its first or last frame is repeated.
 
-        out  `room` for as many windows or more, to be filled; None takes new memory.
+        out  a batch from `allocate` for at least this many windows, to be overwritten; None: allocate one.
         """
         count, on_cpu = len(ids.frames), self.device.type == "cpu"
-        inputs, targets = (part[:count] for part in out or self.room(count))
+        inputs, targets = (part[:count] for part in out or self.allocate(count))
         size = max(1, PART_FRAMES // self.num_frames if on_cpu else count)
         with one_thread() if on_cpu else nullcontext():
-            numbers, views = self._numbers(ids)
+            index, cameras = self._host_tables(ids)
             for begin in range(0, count, size):
                 part = slice(begin, begin + size)
-                self._fill(numbers[:, part], None if views is None else views[part], inputs[part], targets[part])
+                self._fill(index[:, part], None if cameras is None else cameras[part], inputs[part], targets[part])
         return Batch(inputs, targets)
 
-    def room(self, count: int) -> Batch:
-        """Memory on the device for a batch of `count` windows, its content undefined."""
+    def allocate(self, count: int) -> Batch:
+        """An uninitialised batch of `count` windows on the device."""
         shape = count, self.num_frames
         inputs = torch.empty(*shape, self.skeleton.num_input_joints, 2, device=self.device)
         return Batch(inputs, torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device))
 
     def stream(self, ids: Iterator[WindowIds], *, reuse: bool = False) -> Iterator[Batch]:
-        """The batch of each item.
+        """Yield the batch of each item of `ids`.
 
-        On a CUDA device a thread makes the next batch, on a stream of its own, while the caller works on this one; it
-        also takes the items from `ids`.  What it raises is raised here.
-        reuse  a batch may be overwritten as soon as the next one is asked for.  A system that hands out new memory page
-               by page takes longer for that than the windows take.
+        On CUDA, a thread takes the items and prepares one batch ahead, on its own CUDA stream.  Its exceptions are
+        raised here.
+
+        reuse  a batch may be overwritten when the next one is requested.  This is faster on a CPU, where allocating the
+               memory can take longer than filling it.
         """
         if self._side is not None:
             yield from self._stream_ahead(ids, reuse)
             return
-        room = None
+        batch = None
         for item in ids:
-            if room is None or len(room.inputs) < len(item.frames) or not reuse:
-                room = self.room(len(item.frames))
-            yield self.windows(item, room)
+            if batch is None or len(batch.inputs) < len(item.frames) or not reuse:
+                batch = self.allocate(len(item.frames))
+            yield self.windows(item, batch)
 
     def _stream_ahead(self, ids: Iterator[WindowIds], reuse: bool) -> Iterator[Batch]:
         side = self._side
@@ -124,49 +127,53 @@ class FrameStore:
         def current() -> torch.cuda.Stream:
             return torch.cuda.current_stream(self.device)
 
-        # The store's tables were made on the caller's stream.  Later, the wait keeps memory of a batch that the caller
-        # is done with from being taken for another while the device still reads it, however far ahead the host is.
-        for batch, made in _ahead(self._make_aside, ids, lambda: side.wait_stream(current())):
-            current().wait_event(made)
+        # The first wait is for the store's tables, made on the caller's stream.  Later waits keep the memory of a batch
+        # from being reused while the device still reads it, even if the host runs ahead.
+        for batch, ready in _ahead(self._make_on_side_stream, ids, lambda: side.wait_stream(current())):
+            current().wait_event(ready)
             if not reuse:
                 for part in batch:
-                    part.record_stream(current())  # the caller may keep it, and its memory was taken on the other
+                    part.record_stream(current())  # allocated on the side stream, used on the caller's
             yield batch
 
-    def _make_aside(self, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
-        """The windows, made on a stream of their own, and the event that says they are there."""
+    def _make_on_side_stream(self, ids: WindowIds) -> tuple[Batch, torch.cuda.Event]:
+        """The windows, made on the side stream, and the event that marks their completion."""
         side = self._side
         assert side is not None
         with torch.cuda.stream(side):
             return self.windows(ids), side.record_event()
 
-    def _numbers(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
-        """What is to be known of n windows, on the host, in two tables that take two copies to a device.
+    def _host_tables(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
+        """The host data of n windows, in two tensors so that two copies bring it to a device.
 
-        [5,n] int64: rows of the target frame and of the sequence's first and last one, row of `_factors`, flip; a sixth
-        row where targets are distorted: which distortion.  And the `numbers` of Views, None where nothing is moved.
+        index [5,n] int64: rows of the target frame, the sequence's first frame and its last frame; row of `_factors`;
+        flip.  With target distortions a sixth row has their numbers.
+        The second is CameraAugmentation.parameters, or None without camera augmentation.
         """
         sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
         rows = np.stack([ids.frames, self._first[sequence], self._last[sequence]]) + self._shift(ids.frames)
         columns = [*rows, 2 * sequence + ids.flips, ids.flips, *([] if ids.distortions is None else [ids.distortions])]
-        views = None if ids.views is None or self._views is None else self._views.numbers(sequence, ids.views)
-        return torch.from_numpy(np.stack(columns)), views
+        cameras = None
+        if ids.camera_draws is not None and self._augmentation is not None:
+            cameras = self._augmentation.parameters(sequence, ids.camera_draws)
+        return torch.from_numpy(np.stack(columns)), cameras
 
-    def _fill(self, numbers: Tensor, views: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
+    def _fill(self, index: Tensor, cameras: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
         """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,2], targets [n,T,V,3].
 
-        Joints and axes are one axis in here, of V*2 or V*3 numbers: on a CPU, rows of 34 numbers are worked on several
-        times as fast as rows of 2.  A mirror image is another order of them, and a sign in what they are divided by.
+        Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
+        faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
         """
-        there = to_device(numbers, self.device)
-        pixels, millimetres = self._gather(there if self.home == self.device else numbers)
-        if views is not None and self._views is not None:
-            shapes = pixels.unflatten(2, (-1, 2)), millimetres.unflatten(2, (-1, 3))
-            moved = self._views.move(*shapes, to_device(views, self.device))
-            pixels, millimetres = (part.flatten(2) for part in moved)
-        kinds, flips, *drawn = there[3:]
+        device_index = to_device(index, self.device)
+        pixels, millimetres = self._gather(device_index if self.frame_device == self.device else index)
+        if cameras is not None and self._augmentation is not None:
+            windows = pixels.unflatten(2, (-1, 2)), millimetres.unflatten(2, (-1, 3))
+            augmented = self._augmentation.apply(*windows, to_device(cameras, self.device))
+            pixels, millimetres = (part.flatten(2) for part in augmented)
+        factor_rows, flips, *drawn = device_index[3:]
         input_columns, columns = self._columns.index_select(0, flips)[:, None].split(self._column_parts, dim=2)
-        shifts, half_widths, units = self._factors.index_select(0, kinds)[:, None].split(self._factor_parts, dim=2)
+        factors = self._factors.index_select(0, factor_rows)[:, None]
+        shifts, half_widths, units = factors.split(self._factor_parts, dim=2)
 
         rows = inputs.flatten(2)
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
@@ -177,15 +184,14 @@ class FrameStore:
         rows.sub_(rows.gather(2, self._root_columns.expand_as(rows)))
         rows.div_(units)
         if drawn:
-            targets.copy_(turned(targets, self._distortions.index_select(0, drawn[0])))
+            targets.copy_(rotated(targets, self._distortions.index_select(0, drawn[0])))
 
-    def _gather(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device, of windows with these `_numbers`, which must be
-        where the frames are."""
-        centers, first, last = numbers[:3, :, None]
+    def _gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device; `index` must be on `frame_device`."""
+        centers, first, last = index[:3, :, None]
         rows = (centers + self._offsets).clamp_(first, last).flatten()
         shape = len(centers), self.num_frames, -1
-        if self.home == self.device:
+        if self.frame_device == self.device:
             return self._pixels.index_select(0, rows).view(shape), self._millimetres.index_select(0, rows).view(shape)
         parts = []
         for table in (self._pixels, self._millimetres):
@@ -195,17 +201,17 @@ class FrameStore:
         return parts[0], parts[1]
 
     def _shift(self, frames: np.ndarray) -> np.ndarray | int:  # noqa: ARG002
-        """From frames [n] of the split to their rows in the tables: what to add, one number or [n]."""
+        """Offset from frames [n] of the split to their rows in the tables: one number, or [n]."""
         return 0
 
 
 def _tables(sizes: np.ndarray, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
-    """What poses become windows by, as rows of numbers: V*2 of an input, V*3 of a target.
+    """Lookup tables that normalise and mirror poses, given as rows of V*2 input and V*3 target numbers.
 
-    sizes  [S,2] float32: width and height of the images of each sequence.
-    -> columns [2,V*2+V*3] of plain (row 0) and mirrored (1) poses: where each number comes from; and factors
-    [2*S,V*2+V*2+V*3], in row 2 s and 2 s + 1 those of sequence s: what to add to an input in the end, what to divide it
-    by before, and what to divide a target by.
+    sizes  [S,2] float32: image width and height of each sequence.
+    Returns columns [2,V*2+V*3], the source of each number in plain (row 0) and mirrored (row 1) poses, and factors
+    [2*S,V*2+V*2+V*3], with plain and mirrored factors of sequence s in rows 2 s and 2 s + 1: the shifts of inputs, the
+    divisors of inputs (applied first), and the divisors of targets.
     """
     order, signs = _flat_mirror(skeleton.input_mirror, 2)
     target_order, target_signs = _flat_mirror(skeleton.mirror, 3)
@@ -217,8 +223,7 @@ def _tables(sizes: np.ndarray, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
 
 
 def _flat_mirror(order: list[int], axes: int) -> tuple[Tensor, Tensor]:
-    """Of poses as rows of V*axes numbers, plain (entry 0) and mirrored (1): the order of the numbers, and their signs,
-    both [2,V*axes]."""
+    """Order and signs, both [2,V*axes], of the numbers of plain (row 0) and mirrored (row 1) poses."""
     columns = torch.arange(len(order) * axes).view(-1, axes)
     signs = torch.ones_like(columns, dtype=torch.float32)
     mirrored = signs.clone()
@@ -229,14 +234,14 @@ def _flat_mirror(order: list[int], axes: int) -> tuple[Tensor, Tensor]:
 
 
 def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the host on the device, without holding the host up: to CUDA it goes by way of pinned memory."""
+    """Copy a host tensor to the device without blocking the host, through pinned memory for CUDA."""
     if device.type == "cuda":
-        tensor = tensor.pin_memory()  # itself, where it is pinned; what is freed stays until it has been copied
+        tensor = tensor.pin_memory()  # no copy if already pinned; the allocator keeps it until the copy is done
     return tensor.to(device, non_blocking=True)
 
 
 def normalise(pixels: Tensor, size: Tensor) -> Tensor:
-    """Pixels [...,2] to image coordinates: x in [-1, 1], y on the same scale (both are divided by the width).
+    """Normalised pixels [...,2]: x in [-1, 1], y on the same scale (both are divided by the width).
 
     size  [...,2] width and height, broadcast against pixels.
     """
@@ -245,21 +250,27 @@ def normalise(pixels: Tensor, size: Tensor) -> Tensor:
 
 
 def mirror(poses: Tensor, order: Tensor) -> Tensor:
-    """Mirror image of centred poses [...,V,2|3]: x changes sign, left and right joints swap."""
+    """The mirror image of centred poses [...,V,2|3]: x changes sign, left and right joints swap.
+
+    order  [V] the permutation that swaps left and right.
+    """
     swapped = poses.index_select(-2, order)
     return torch.cat([-swapped[..., :1], swapped[..., 1:]], dim=-1)
 
 
-def mean_pose(split: Split, centers: np.ndarray, skeleton: Skeleton, most: int = 50_000) -> Tensor:
-    """Mean root-relative pose [V,3] in metres of the frames `centers` (evenly thinned to `most`) and their mirrors."""
-    frames = centers[:: -(-len(centers) // most)]
+def mean_pose(split: Split, centers: np.ndarray, skeleton: Skeleton, max_frames: int = 50_000) -> Tensor:
+    """The mean root-relative pose [V,3] in metres of the frames `centers` and their mirror images.
+
+    max_frames  use at most this many frames, evenly spaced.
+    """
+    frames = centers[:: -(-len(centers) // max_frames)]
     poses = split.millimetres[frames].astype(np.float64)
     mean = torch.from_numpy((poses - poses[:, skeleton.root : skeleton.root + 1]).mean(axis=0)) / MM_PER_METRE
     return ((mean + mirror(mean, torch.tensor(skeleton.mirror))) / 2).float()
 
 
 def fits_device(nbytes: int, device: torch.device) -> bool:
-    """Whether frames of so many bytes may live in the memory of the device; a CPU's is the host's, so always."""
+    """Whether frames of this size are kept in device memory; always True for a CPU."""
     if device.type != "cuda":
         return True
     free, _ = torch.cuda.mem_get_info(device)
@@ -268,8 +279,11 @@ def fits_device(nbytes: int, device: torch.device) -> bool:
 
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """PyTorch on one thread.  Gathering is a handful of passes of a millisecond each; where other processes hold the
-    cores, waiting for the second thread at the end of every pass takes ten times as long as it saves."""
+    """Run PyTorch on one thread within the block.
+
+    Gathering is a few passes of a millisecond each.  If other processes use the cores, waiting for a second thread
+    after each pass costs ten times what it saves.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -279,12 +293,12 @@ def one_thread() -> Iterator[None]:
 
 
 def _ahead(work: Callable, items: Iterator, begin: Callable[[], None]) -> Iterator:
-    """map(work, items), which a thread makes one ahead of the consumer.  `begin` is called here before each one."""
-    made, end = map(work, items), object()
+    """map(work, items), computed by a thread one item ahead.  `begin` is called in this thread before each item."""
+    results, end = map(work, items), object()
     with ThreadPoolExecutor(max_workers=1) as pool:
         begin()
-        pending = pool.submit(next, made, end)
+        pending = pool.submit(next, results, end)
         while (result := pending.result()) is not end:
             begin()
-            pending = pool.submit(next, made, end)
+            pending = pool.submit(next, results, end)
             yield result

@@ -1,4 +1,4 @@
-"""Windows of frames that are too many for memory: they are read from the cache, group by group of the BlockPlan."""
+"""Make batches of windows from frames that do not fit in memory: read the cache group by group, as in the BlockPlan."""
 
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glagcn.data.cache.reader import Split
 from glagcn.data.windows.block_plan import BlockPlan
-from glagcn.data.windows.camera_augmentation import ViewChange
+from glagcn.data.windows.camera_augmentation import CameraRange
 from glagcn.data.windows.plan import WindowIds
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.skeleton import Skeleton
@@ -20,8 +20,8 @@ class Group(NamedTuple):
     """A group of blocks in memory.
 
     first    [n] the first centre of each block, ascending.
-    shifts   [n] what to add to a frame of the split to get its row in the tables, if it lies in or around the block.
-    tables   pixels [R,V*2] and millimetres [R,V*3], the blocks with their context one after the other.
+    shifts   [n] offset from a frame of the split to its row in the tables, for frames of the block and its context.
+    tables   pixels [R,V*2] and millimetres [R,V*3]: the blocks with their context, concatenated.
     """
 
     first: np.ndarray
@@ -30,51 +30,53 @@ class Group(NamedTuple):
 
 
 class GroupBuffer:
-    """Memory for two groups: the one that windows are made of, and the next one, which a thread reads meanwhile.
+    """A double buffer: windows are made from one group while a thread reads the next one.
 
-    split   with FileRows.
-    before, after  frames of context that windows reach beyond their centres.
-    device  where the tables are.  For a GPU the host holds one group more, on its way there.
+    split          a split whose arrays are FileRows.
+    before, after  frames of a window before and after its target frame.
+    device         device of the tables.  For a GPU there is also a staging buffer of one group on the host.
     """
 
     def __init__(self, split: Split, plan: BlockPlan, before: int, after: int, device: torch.device) -> None:
         self._plan, self._before, self._after, self._device = plan, before, after, device
         self._sources: Any = split.pixels, split.millimetres  # FileRows
-        begins, ends = self._reach(plan.block_spans)
-        self._rows = plan.most_blocks * int((ends - begins).max())
-        self._halves = [self._room(device), self._room(device)]
+        begins, ends = self._with_context(plan.block_spans)
+        self._rows = plan.max_group_blocks * int((ends - begins).max())
+        self._halves = [self._allocate(device), self._allocate(device)]
         self._staging, self._side = None, None
         if device.type == "cuda":
-            self._staging, self._side = self._room(torch.device("cpu"), pin_memory=True), torch.cuda.Stream(device)
+            self._staging, self._side = self._allocate(torch.device("cpu"), pin_memory=True), torch.cuda.Stream(device)
         self._thread = ThreadPoolExecutor(max_workers=1)
         self._reading: list[tuple[int, Future[Group]] | None] = [None, None]
 
     @property
     def nbytes(self) -> int:
-        """Of all tables."""
-        rooms = [*self._halves, *([self._staging] if self._staging else [])]
-        return sum(table.nbytes for room in rooms for table in room)
+        """Size of all tables in bytes."""
+        buffers = [*self._halves, *([self._staging] if self._staging else [])]
+        return sum(table.nbytes for buffer in buffers for table in buffer)
 
     def use(self, group: int) -> Group:
-        """The group, once it has been read.  From now on the one before it is overwritten with the one after it, so
-        whatever was to be made of that must have been asked for."""
+        """Wait until the group has been read, return it, and start to read the next one.
+
+        The next group overwrites the previous one, so all windows of that must have been requested.
+        """
         ready = self._read(group).result()
         self._read(group + 1)
         return ready
 
     def _read(self, group: int) -> "Future[Group]":
-        """Begin to read a group into its half of the buffer, unless that is what the half holds."""
+        """Start to read a group into its half of the buffer, unless it is there already."""
         half = group % 2
-        held = self._reading[half]
-        if held is None or held[0] != group:
-            # What the device still has to gather from this half comes first.
+        reading = self._reading[half]
+        if reading is None or reading[0] != group:
+            # The copy to the device waits until pending gathers from this half are done.
             freed = torch.cuda.current_stream(self._device).record_event() if self._side is not None else None
-            held = self._reading[half] = group, self._thread.submit(self._load, group, self._halves[half], freed)
-        return held[1]
+            reading = self._reading[half] = group, self._thread.submit(self._load, group, self._halves[half], freed)
+        return reading[1]
 
     def _load(self, group: int, tables: tuple[Tensor, Tensor], freed: "torch.cuda.Event | None") -> Group:
         spans = self._plan.spans(group)
-        begins, ends = self._reach(spans)
+        begins, ends = self._with_context(spans)
         lengths = ends - begins
         rows = int(lengths.sum())
         for source, table in zip(self._sources, self._staging or tables, strict=True):
@@ -87,22 +89,22 @@ class GroupBuffer:
             self._side.synchronize()
         return Group(spans[:, 0], np.cumsum(lengths) - lengths - begins, tables)
 
-    def _reach(self, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """The frames [begin, end) that the windows of each block need, at most: [n], [n]."""
+    def _with_context(self, spans: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The frames [begin, end) of each block and the context of its windows: [n], [n]."""
         frames = len(self._sources[0])
         return np.maximum(spans[:, 0] - self._before, 0), np.minimum(spans[:, 1] + 1 + self._after, frames)
 
-    def _room(self, device: torch.device, pin_memory: bool = False) -> tuple[Tensor, Tensor]:
+    def _allocate(self, device: torch.device, pin_memory: bool = False) -> tuple[Tensor, Tensor]:
         widths = (int(np.prod(source.shape[1:])) for source in self._sources)
         pixels, millimetres = (torch.empty(self._rows, width, device=device, pin_memory=pin_memory) for width in widths)
         return pixels, millimetres
 
 
 class StreamedStore(FrameStore):
-    """A FrameStore that holds two groups of blocks instead of all frames, and gives the same windows.
+    """A FrameStore that keeps two groups of blocks in memory instead of all frames, and makes the same windows.
 
     split  from `select_in_file`.
-    plan   whose batches, or shares of them, are asked for.  Any may be; fast is what follows its order.
+    plan   the plan of the batches.  Batches may be requested in any order; the order of the plan is fast.
     """
 
     def __init__(
@@ -114,22 +116,22 @@ class StreamedStore(FrameStore):
         plan: BlockPlan,
         *,
         causal: bool = False,
-        change: ViewChange | None = None,
+        camera_range: CameraRange | None = None,
     ) -> None:
         self._plan = plan
-        super().__init__(split, skeleton, num_frames, device, causal=causal, change=change)
+        super().__init__(split, skeleton, num_frames, device, causal=causal, camera_range=camera_range)
 
     @property
-    def place(self) -> str:
-        """Where the frames are, in words, with the size of the buffer."""
+    def location(self) -> str:
+        """A description of where the frames are, with the size of the buffer."""
         return (
-            f"streamed from the file, {self._plan.most_blocks} shuffled blocks of {self._plan.block_frames:,} frames "
-            f"at a time, through a buffer of {self.buffer.nbytes / 1e6:.0f} MB on {self.home.type}"
+            f"streamed from the file, {self._plan.max_group_blocks} shuffled blocks of {self._plan.block_frames:,} "
+            f"frames at a time, through a buffer of {self.buffer.nbytes / 1e6:.0f} MB on {self.frame_device.type}"
         )
 
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
-        """As of a FrameStore, but `ids` must name their groups."""
-        out = out or self.room(len(ids.frames))
+        """See FrameStore.windows; `ids` must have groups."""
+        out = out or self.allocate(len(ids.frames))
         assert ids.groups is not None
         edges = [0, *(np.flatnonzero(np.diff(ids.groups)) + 1).tolist(), len(ids.frames)]
         for begin, end in pairwise(edges):
@@ -139,8 +141,8 @@ class StreamedStore(FrameStore):
                 super().windows(ids.part(begin, end), Batch(*(part[begin:end] for part in out)))
         return Batch(*(part[: len(ids.frames)] for part in out))
 
-    def _hold(self, split: Split) -> None:
-        self.home = self.device
+    def _load(self, split: Split) -> None:
+        self.frame_device = self.device
         self.buffer = GroupBuffer(split, self._plan, self._before, self.num_frames - 1 - self._before, self.device)
 
     def _shift(self, frames: np.ndarray) -> np.ndarray:

@@ -8,10 +8,10 @@ DISTORTIONS = len(DEGREES) * len(SCALES)
 
 
 def distortions() -> Tensor:
-    """[9,3,3] float32: the rotations by -5, 0 and 5 degrees about the camera's axis, each times 0.95, 1 and 1.05.
+    """[9,3,3] float32: rotations by -5, 0 and 5 degrees about the optical axis, each scaled by 0.95, 1 and 1.05.
 
-    The published training on Human3.6M and HumanEva-I applies one of them, drawn per window, to the 3D target and
-    leaves the 2D input as it is.
+    The published training on Human3.6M and HumanEva-I applies a random one to the 3D target of each window and does not
+    change the 2D input.
     """
     angles = torch.deg2rad(torch.tensor(DEGREES))
     zero, one = torch.zeros_like(angles), torch.ones_like(angles)

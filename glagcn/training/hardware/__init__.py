@@ -1,1 +1,1 @@
-"""Hardware-dependent parts: compilation, memory, peak rates, speed."""
+"""What depends on the machine: compiling, memory, peak rates, speed."""

@@ -1,1 +1,1 @@
-"""Reports of a run: summary at its start, log lines during training, comparison with reference runs at its end."""
+"""What a run tells: a summary at its start, lines while it trains, a comparison at its end."""

@@ -215,20 +215,20 @@ def test_a_source_of_other_joints_is_our_bug(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match="there is no cache"):
+    with pytest.raises(UserError, match="does not exist; write this cache"):
         open_cache(tmp_path / "a.h5")
 
 
 def test_a_file_that_is_not_hdf5(path):
     path.write_text("hello")
-    with pytest.raises(UserError, match="no cache of this program"):
+    with pytest.raises(UserError, match="is not a glagcn cache"):
         open_cache(path)
 
 
 def test_another_hdf5_file(path):
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(UserError, match="no cache of this program"):
+    with pytest.raises(UserError, match="is not a glagcn cache"):
         open_cache(path)
 
 
@@ -236,14 +236,14 @@ def test_another_hdf5_file(path):
 def test_a_truncated_file(path, share):
     content = path.read_bytes()
     path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match="is truncated: .* bytes, expected" if share > 0.1 else "cannot be used"):
+    with pytest.raises(UserError, match="is truncated: .* bytes, expected" if share > 0.1 else "is damaged"):
         open_cache(path, verify=False)
 
 
 def test_another_version_says_both(path):
     found, wanted = (f"version {version}\n".encode() for version in (CACHE_VERSION, CACHE_VERSION + 1))
     path.write_bytes(path.read_bytes().replace(found, wanted, 1))
-    with pytest.raises(UserError, match=f"version {CACHE_VERSION + 1}; expected version {CACHE_VERSION}"):
+    with pytest.raises(UserError, match=f"version {CACHE_VERSION + 1}; this program reads version {CACHE_VERSION}"):
         open_cache(path)
 
 
@@ -256,7 +256,7 @@ def test_one_changed_bit_in_an_array(path, name, monkeypatch):
     content = bytearray(path.read_bytes())
     content[position] ^= 0x10
     path.write_bytes(content)
-    with pytest.raises(UserError, match=f"checksum of test/{name} does not fit"):
+    with pytest.raises(UserError, match=f"checksum of test/{name} does not match"):
         open_cache(path)
 
 
@@ -358,7 +358,8 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, most_bytes):
     ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.fullmatch(
-        r"cannot write .*/a\.h5: File too large; give a folder .* with space left, by --cache_dir .* --out .*\n",
+        r"cannot write .*/a\.h5: File too large; give a writable folder with enough space, with --cache_dir .* --out "
+        r".*\n",
         ended.stdout,
     )
     assert list(tmp_path.iterdir()) == []

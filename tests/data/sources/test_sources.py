@@ -12,7 +12,7 @@ import tiny_3dhp
 
 from glagcn.data.sources import safe_pickle
 from glagcn.data.sources.mpi_inf_3dhp import facts
-from glagcn.data.sources.mpi_inf_3dhp.annotation_check import judge_annotation, projection_error
+from glagcn.data.sources.mpi_inf_3dhp.annotation_check import guess_annotation, projection_error
 from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
 from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
 from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
@@ -194,7 +194,7 @@ def test_rows_beyond_those_that_frames_counts_are_cut_and_noted(one_train):
     _, expected = one_train(frames=np.arange(8)[:, None])  # 12 rows
     assert {len(s.pixels) for s in expected} == {len(s.millimetres) for s in expected} == {8}
     source, _ = one_train(frames=np.arange(8)[:, None])
-    assert source.notes.count("S1/Seq1: matrices of 12 rows, of which `frames` counts the first 8") == 1
+    assert source.notes.count("S1/Seq1: matrices of 12 rows; only the first 8, listed in `frames`, are used") == 1
     source, _ = one_train()
     assert not any("rows" in note for note in source.notes)
 
@@ -210,7 +210,7 @@ def test_3d_of_unscored_frames_may_be_anything(one_test, fill):
     source = raw(one_test.root, "annot3")  # one that contradicts, so that the judgement is seen to work without them
     tiny_3dhp.write_test_mat(one_test.root / "TS6/annot_data.mat", arrays, annot3=filled, valid_frame=1.0 - unscored)
     list(source.read("test"))
-    noted = [note for note in source.notes if "not finite in 9 frames, none of which is scored" in note]
+    noted = [note for note in source.notes if "not finite in 9 unscored frames" in note]
     assert len(noted) == np.isnan(fill)
     assert any(note.startswith("warning: TS6 was read as annot3") for note in source.notes)
     with pytest.raises(UserError, match="2D is not finite in 9 of 12 frames"):  # 2D is context, scored or not
@@ -228,7 +228,7 @@ def test_3d_of_unscored_frames_of_an_npz_may_be_anything(tmp_path):
     tiny_3dhp.save_npz(tmp_path / "data_test_3dhp.npz", test)
     source = npz(tmp_path)
     assert np.isnan(list(source.read("test"))[5].millimetres[1:]).all()
-    assert any("TS6: the 3D is not finite in 11 frames, none of which is scored" in note for note in source.notes)
+    assert any("TS6: the 3D is not finite in 11 unscored frames" in note for note in source.notes)
 
 
 def test_2d_outside_the_image_is_kept(one_train):
@@ -260,7 +260,7 @@ def test_the_usual_nestings_are_found(tmp_path, base, folder):
 def test_only_annot3_projects_onto_its_2d(release):
     for annotation in ("univ", "annot3"):
         sequence = next(raw(release, annotation).read("test"))
-        judged, error = judge_annotation(sequence.pixels, sequence.millimetres)
+        judged, error = guess_annotation(sequence.pixels, sequence.millimetres)
         assert judged == annotation
         assert (error < 0.01) == (annotation == "annot3")
 
@@ -269,7 +269,7 @@ def test_root_relative_poses_are_not_judged(release):
     sequence = next(raw(release).read("test"))
     relative = sequence.millimetres - sequence.millimetres[:, 14:15]
     assert projection_error(sequence.pixels, relative) is None
-    assert judge_annotation(sequence.pixels, relative) == (None, None)
+    assert guess_annotation(sequence.pixels, relative) == (None, None)
 
 
 def test_data_that_contradict_the_annotation_are_reported(tmp_path):
@@ -285,7 +285,7 @@ def test_data_that_contradict_the_annotation_are_reported(tmp_path):
 def test_flag_and_file_name_that_disagree_are_reported_and_the_flag_wins(pair):
     source = npz(pair, annotation="annot3")
     assert source.annotation == "annot3"
-    assert "warning: files named data_train_3dhp.npz usually hold univ, not annot3" in source.notes
+    assert "warning: files named data_train_3dhp.npz usually contain univ, not annot3" in source.notes
     assert npz(pair).annotation == "univ"
 
 
@@ -344,8 +344,8 @@ def short(views):
     [
         (nan_in, r"S1/Seq1/cam4: 3D is not finite in 1 of 10 frames, first in frame 3 \(2 of 17 joints\)"),
         (metres, r"median distance of the joints from the pelvis is .*metres"),
-        (centimetres, r"median distance of the joints from the pelvis is .*centimetres, so multiply by 10\."),
-        (absolute_pelvis, r"pelvis is .*The pelvis is absolute while the others are relative"),
+        (centimetres, r"median distance of the joints from the pelvis is .*centimetres; multiply it by 10\."),
+        (absolute_pelvis, r"pelvis is .*The pelvis is absolute but the other joints are relative"),
         (micrometres, r"median distance of the joints from the pelvis is .*Convert the 3D to millimetres"),
         (normalised, r"S1/Seq1/cam0: the largest 2D coordinate is .*normalised; expected pixels"),
         (seventeen, r"annot2 of camera 0: found \(12, 34\), expected \(12, 56\)"),
@@ -363,7 +363,7 @@ def test_wrong_training_values(one_train, edit, message):
     [
         ({"univ_annot3": None}, "no variable univ_annot3; found annot2, annot3, cameras, frames"),
         ({"cameras": np.arange(1, 15)}, "cameras does not count 0, 1, 2"),
-        ({"cameras": np.arange(8)}, "holds 8 cameras, so there is no camera 8"),
+        ({"cameras": np.arange(8)}, "has 8 cameras instead of 14, so camera 8 is missing"),
         ({"frames": np.arange(1, FRAMES + 1)}, "frames does not count 0, 1, 2"),
         ({"annot2": np.zeros((14, 1))}, "annot2 of camera 0: found no matrix"),
         ({"annot2": cells((14, 2))}, r"annot2 has 28 cells, shape \(14, 2\); expected one for each of the 14 cameras"),
@@ -415,7 +415,7 @@ def test_a_training_file_in_place_of_a_test_file(one_test):
     ("changes", "message"),
     [
         ({"valid_frame": None}, "no variable valid_frame; found activity_annotation, annot2, annot3, univ_annot3"),
-        ({"valid_frame": np.full(FRAMES, 2)}, "valid-frame table holds 2.0; expected 0 or 1"),
+        ({"valid_frame": np.full(FRAMES, 2)}, "valid-frame table contains 2.0; expected 0 or 1"),
         ({"valid_frame": np.ones(FRAMES - 1)}, r"valid-frame table has shape \(11, 1\).*expected 12 numbers"),
         ({"activity_annotation": np.full(FRAMES, 8)}, "activity of frame 0 is 8.0; expected a whole number 1..7"),
         ({"annot2": np.zeros((FRAMES, 28, 2))}, r"annot2 has shape \(12, 1, 28, 2\).*expected \(frames, 1, 17, 2\)"),
@@ -456,20 +456,20 @@ def read_npz_with(tmp_path, edit_train=None, edit_test=None):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: d.clear(), r"data_train_3dhp\.npz holds no sequences; expected 'S1 Seq1' to 'S8 Seq2'"),
+        (lambda d: d.clear(), r"data_train_3dhp\.npz has no sequences; expected 'S1 Seq1' to 'S8 Seq2'"),
         (lambda d: d.pop("S8 Seq2") and None, "missing: S8 Seq2; unknown: none"),
         (lambda d: d.update({("S9", "Seq1"): 1}), r"missing: none; unknown: \('S9', 'Seq1'\)"),
         (lambda d: [1, 2], "expected one pickled dict"),
         (lambda d: "text", "expected a dict of sequences .*found str"),
-        (lambda d: tiny_3dhp.npz_content(FRAMES)[1], "holds test sequences .* were exchanged"),
+        (lambda d: tiny_3dhp.npz_content(FRAMES)[1], "has test sequences .* are swapped"),
         (lambda d: d.update({"S2 Seq1": {"0": 1}}), r"S2 Seq1: expected the list \[cameras, fps\], found dict"),
         (lambda d: d["S2 Seq1"][0].pop("5") and None, r"S2 Seq1: no camera 5; found 0, 1, 2, 4, 6, 7, 8"),
         (lambda d: d["S2 Seq1"][0]["5"].pop("data_3d") is None, "S2 Seq1 camera 5: no data_3d; found data_2d"),
         (lambda d: d["S2 Seq1"][0].update({"5": 3}), "S2 Seq1 camera 5: expected a dict with data_2d, data_3d"),
-        (lambda d: d["S2 Seq1"][0]["5"].update(data_2d=3), "data_2d is no array of frames; found int"),
-        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=[[[1.0]]]), "data_3d is no array of frames; found list"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_2d=3), "data_2d must be an array of frames; found int"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=[[[1.0]]]), "data_3d must be an array of frames; found list"),
         (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.ones((FRAMES, 16, 3))), r"shape \(12, 16, 3\); expected"),
-        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.full((FRAMES, 17, 3), "x")), "holds <U1 values"),
+        (lambda d: d["S2 Seq1"][0]["5"].update(data_3d=np.full((FRAMES, 17, 3), "x")), "data_3d has type <U1"),
     ],
 )
 def test_wrong_train_npz(tmp_path, edit, message):
@@ -481,9 +481,9 @@ def test_wrong_train_npz(tmp_path, edit, message):
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (lambda d: tiny_3dhp.npz_content(FRAMES)[0], "holds train sequences .* were exchanged"),
+        (lambda d: tiny_3dhp.npz_content(FRAMES)[0], "has train sequences .* are swapped"),
         (lambda d: d["TS2"].pop("valid") is None, "TS2: no valid; found data_2d, data_3d"),
-        (lambda d: d["TS2"].update(valid=np.full(FRAMES, 0.5)), "TS2: the valid-frame table holds 0.5"),
+        (lambda d: d["TS2"].update(valid=np.full(FRAMES, 0.5)), "TS2: the valid-frame table contains 0.5"),
         (lambda d: d["TS2"].update(data_3d=d["TS2"]["data_3d"] / 1000), "TS2: the median distance .*metres"),
     ],
 )
@@ -514,7 +514,7 @@ def test_another_frame_rate_in_an_npz_is_reported(tmp_path):
     tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
     source = npz(tmp_path)
     assert {info.fps for info in source.infos("train") if info.name.startswith("S1/Seq2")} == {50.0}
-    assert any("25 fps in the file; the official 50 is used" in note for note in source.notes)
+    assert any("25 fps in the file; using the official 50 fps" in note for note in source.notes)
 
 
 # ---------------------------------------------------------------- pickles
@@ -538,7 +538,7 @@ def save_pickle(path, content, member="data"):
 
 def test_a_pickle_that_would_execute_something_is_refused(tmp_path):
     np.savez(tmp_path / "a.npz", data=np.array({"S1 Seq1": Touch(tmp_path / "touched")}, dtype=object))
-    with pytest.raises(UserError, match=r"a\.npz: the pickle inside asks for .*open; only numpy"):
+    with pytest.raises(UserError, match=r"a\.npz: the pickle inside asks for .*open; only NumPy"):
         load_object(tmp_path / "a.npz", "data")
     assert not (tmp_path / "touched").exists()
     with np.load(tmp_path / "a.npz", allow_pickle=True) as archive:

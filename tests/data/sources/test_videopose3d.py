@@ -114,13 +114,13 @@ def test_what_is_left_out_is_said_once(root):
         source = VideoPose3DFiles(root, dataset, keypoints)
         read_all(source)
         notes[keypoints, dataset] = source.notes
-    longer = "2D longer than its 3D in 7 takes: cut, 3 frames at most"
-    corrupt = "corrupt mocap (NaN in the 3D), left out: Validate/S3/Walking 1 chunk4"
+    longer = "2D longer than 3D in 7 takes: cut by at most 3 frames"
+    corrupt = "left out corrupt takes (NaN in the 3D): Validate/S3/Walking 1 chunk4"
     assert notes["gt", "h36m"] == [longer]
-    assert notes[CPN, "h36m"] == ["2D without 3D, left out: S2", longer]
+    assert notes[CPN, "h36m"] == ["left out 2D without 3D: S2", longer]
     assert notes["gt", "humaneva15"] == [corrupt]
     unlabelled = ", ".join(f"Unlabeled/{subject}" for subject in (*HUMANEVA_SUBJECTS, "S4"))
-    assert notes[COCO, "humaneva15"] == [f"2D without 3D, left out: {unlabelled}", corrupt]
+    assert notes[COCO, "humaneva15"] == [f"left out 2D without 3D: {unlabelled}", corrupt]
 
 
 def test_cut_frames_and_files_are_in_the_provenance(root):
@@ -173,7 +173,7 @@ def test_poses_of_17_joints_are_taken_in_order(change, h36m):
 
     source = change("h36m", edit)
     assert len(read_all(source)) == 7 * 3 * 4
-    assert "the 3D has 17 joints, not 32: taken as those of h36m17, in order" in source.notes
+    assert "the 3D has 17 joints instead of 32: read as the joints of h36m17" in source.notes
     assert not any(note.startswith("warning") for note in source.notes)
 
 
@@ -198,7 +198,7 @@ def test_subjects_without_cameras_are_left_out(change, dataset):
 
     source = change(dataset, edit)
     assert other not in {sequence.info.subject for sequence in read_all(source)}
-    assert f"subjects without known cameras, left out: {other}" in source.notes
+    assert f"left out subjects without known cameras: {other}" in source.notes
 
 
 def test_views_may_be_a_tuple_or_an_array(change):
@@ -221,7 +221,7 @@ def test_exchanged_cameras_are_one_warning(change, keypoints):
     source = change("h36m", exchange_cameras, keypoints)
     warnings = [note for note in (read_all(source), source.notes)[1] if note.startswith("warning")]
     assert len(warnings) == 1
-    assert "does not project onto the 2D in 14 views (median distance: S1 cam0" in warnings[0]
+    assert "large reprojection error in 14 views (median: S1 cam0" in warnings[0]
     assert "S1 cam2" not in warnings[0]
 
 
@@ -277,19 +277,19 @@ def delete_2d(subject, action=None):
 
 WRONG_H36M = [
     # the 3D
-    (s1("3d")(lambda x: 1000 * x), r"data_3d_h36m\.npz: S1/Walking 1: .*looks like millimetres, so divide by 1000"),
+    (s1("3d")(lambda x: 1000 * x), r"data_3d_h36m\.npz: S1/Walking 1: .*seems to be in millimetres; divide it by 1000"),
     (s1("3d")(lambda x: 0.01 * x), r"data_3d_h36m\.npz: S1/Walking 1: the median distance .* Convert the 3D to metres"),
     (s1("3d")(with_nan), r"data_3d_h36m\.npz: S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
-    (s1("3d")(lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: holds no frames"),
+    (s1("3d")(lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: has no frames"),
     (s1("3d")(lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
     (s1("3d")(lambda x: x[..., :2]), r"S1/Walking 1: the 3D has shape \(6, 32, 2\); expected \(frames, 32, 3\)"),
     (s1("3d")(lambda x: x.tolist()), r"S1/Walking 1: the 3D is list of 6; expected an array \(frames, 32, 3\)"),
-    (s1("3d")(lambda x: x.astype(str)), r"S1/Walking 1: the 3D holds <U32 values; expected numbers"),
-    (s1("3d")(lambda x: x.astype(str).astype(object)), r"S1/Walking 1: the 3D holds object values; expected numbers"),
+    (s1("3d")(lambda x: x.astype(str)), r"S1/Walking 1: the 3D has type <U32; expected numbers"),
+    (s1("3d")(lambda x: x.astype(str).astype(object)), r"S1/Walking 1: the 3D has type object; expected numbers"),
     # the 2D
     (views(with_nan), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: 2D is not finite in 1 of 6 frames"),
     (views(lambda x: x / 1000), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: .*the 2D looks normalised"),
-    (views(lambda x: x[:5]), r"S1/Walking 1/cam0: 5 frames of 2D for 6 frames of 3D in data_3d_h36m\.npz"),
+    (views(lambda x: x[:5]), r"S1/Walking 1/cam0: 5 frames of 2D but 6 frames of 3D in data_3d_h36m\.npz"),
     (views(lambda x: x[:, :16]), r"S1/Walking 1/cam0: the 2D has shape \(6, 16, 2\); expected \(frames, 17, 2\)"),
     (s1("2d")(lambda v: v[:3]), r"gt\.npz: S1/Walking 1: the 2D is list of 3; expected a list of 4 arrays.*54138969"),
     (s1("2d")(lambda v: [*v, v[0]]), r"S1/Walking 1: the 2D is list of 5; expected a list of 4"),
@@ -299,30 +299,30 @@ WRONG_H36M = [
     (s1("2d")(lambda v: [*v[:3], None]), r"S1/Walking 1/cam3: the 2D is NoneType; expected an array"),
     (s1("2d")(lambda v: [*v[:3], [[1.0], [1.0, 2.0]]]), r"S1/Walking 1/cam3: the 2D is list of 2"),
     # one against the other
-    (delete_2d("S5"), r"data_3d_h36m\.npz has the 3D of S5/Directions 1, and .*data_2d_h36m_gt\.npz has no 2D of it"),
-    (delete_2d("S9", "Walking"), r"the 3D of S9/Walking, and .*data_2d_h36m_gt\.npz has no 2D"),
+    (delete_2d("S5"), r"data_3d_h36m\.npz has the 3D of S5/Directions 1, but .*data_2d_h36m_gt\.npz has no 2D of it"),
+    (delete_2d("S9", "Walking"), r"the 3D of S9/Walking, but .*data_2d_h36m_gt\.npz has no 2D"),
     # the splits and the nesting
     (without("S9", "S11"), r"data_3d_h36m\.npz: no 3D of S9, S11, so the test split is empty; found S1, S5"),
     (without("S1", "S5", "S6", "S7", "S8"), r"no 3D of S1, .*, so the train split is empty; found S9, S11"),
     (without(*H36M_SUBJECTS), r"so the train split is empty; found no subject"),
     (lambda p, _: p.update(S1=[1, 2]), r"data_3d_h36m\.npz: positions_3d of S1 is list of 2; expected positions_3d as"),
     (lambda _, t: t.update(positions_2d=None), r"data_2d_h36m_gt\.npz: positions_2d is NoneType; expected pos"),
-    (lambda p, _: p["S1"].update({"a/cam0": 1}), r"an action of S1 is called 'a/cam0'; expected a short name"),
-    (lambda p, _: p["S1"].update({7: 1}), r"an action of S1 is called 7; expected"),
-    (lambda p, _: p["S1"].update({"é": 1}), r"an action of S1 is called 'é'; expected"),
-    (lambda p, _: p["S1"].update({"a" * 99: 1}), r"an action of S1 is called 'aaa"),
-    (lambda p, _: p.update({(1, 2): {}}), r"a subject is called \(1, 2\); expected"),
+    (lambda p, _: p["S1"].update({"a/cam0": 1}), r"an action of S1 is named 'a/cam0'; expected a short name"),
+    (lambda p, _: p["S1"].update({7: 1}), r"an action of S1 is named 7; expected"),
+    (lambda p, _: p["S1"].update({"é": 1}), r"an action of S1 is named 'é'; expected"),
+    (lambda p, _: p["S1"].update({"a" * 99: 1}), r"an action of S1 is named 'aaa"),
+    (lambda p, _: p.update({(1, 2): {}}), r"a subject is named \(1, 2\); expected"),
     # the metadata
     (lambda _, t: t.pop("metadata"), r"2d_h36m_gt\.npz: no key 'metadata'; found positions_2d; expected .*DATASETS"),
     (lambda _, t: t.update(metadata=None), r"data_2d_h36m_gt\.npz: metadata is NoneType; expected positions_2d"),
     (no_metadata("num_joints"), r"no num_joints in metadata; found keypoints_symmetry"),
     (no_metadata("keypoints_symmetry"), r"no keypoints_symmetry in metadata; found num_joints"),
-    (metadata(num_joints=16, layout_name="mpii"), r"says num_joints 16 \(layout 'mpii'\); expected 17 for h36m17"),
-    (metadata(num_joints="17"), r"says num_joints '17'; expected 17"),
+    (metadata(num_joints=16, layout_name="mpii"), r"has num_joints 16 \(layout 'mpii'\); expected 17 for h36m17"),
+    (metadata(num_joints="17"), r"has num_joints '17'; expected 17"),
     (metadata(keypoints_symmetry=COCO_SIDES), r"are \[1, 3, .* expected \[4, 5"),
-    (metadata(keypoints_symmetry=[[1, 2, 3, 14, 15, 16], [4, 5, 6, 11, 12, 13]]), r"right joints are \[1, 2, 3"),
-    (metadata(keypoints_symmetry=7), r"the left and right joints are no pair of joint lists; expected"),
-    (metadata(keypoints_symmetry=[["a"], ["b"]]), r"are no pair of joint lists"),
+    (metadata(keypoints_symmetry=[[1, 2, 3, 14, 15, 16], [4, 5, 6, 11, 12, 13]]), r"joints in metadata are \[1, 2, 3"),
+    (metadata(keypoints_symmetry=7), r"the left and right joints in metadata are not two lists of joints; expected"),
+    (metadata(keypoints_symmetry=[["a"], ["b"]]), r"are not two lists of joints"),
 ]  # fmt: skip
 
 
@@ -339,10 +339,10 @@ WRONG_HUMANEVA = [
      r"Train/S1/Jog 1 chunk0: the 2D is list of 4; expected a list of 3 arrays.*C1, C2, C3", "gt"),
     (metadata(num_joints=17), r"num_joints 17 \(layout 'humaneva15'\); expected 15 for humaneva15", "gt"),
     (metadata(num_joints=15), r"num_joints 15 \(layout 'coco'\); expected 17 for humaneva15_coco17", COCO),
-    (metadata(num_joints=20), r"humaneva15_mine\.npz: metadata says num_joints 20; expected 15 .* or 17", "mine"),
+    (metadata(num_joints=20), r"humaneva15_mine\.npz: metadata has num_joints 20; expected 15 .* or 17", "mine"),
     (metadata(keypoints_symmetry=[[*range(1, 8)], [*range(8, 15)]]), r"expected \[1, 3, 5, 7, 9, 11, 13, 15\]", COCO),
     (lambda p, _: [array.__setitem__(0, np.nan) for s in HUMANEVA_SUBJECTS[3:] for array in p[s].values()],
-     r"data_3d_humaneva15\.npz: nothing of Validate/S1, .*, so the test split is empty", "gt"),
+     r"data_3d_humaneva15\.npz: no take of Validate/S1, .* is usable, so the test split is empty", "gt"),
 ]  # fmt: skip
 
 
@@ -399,7 +399,7 @@ def test_a_warning_is_said_as_one(change, tmp_path):
     change("h36m", exchange_cameras)
     said = []
     prepare_videopose3d("h36m", tmp_path, say=said.append)
-    assert any(line.startswith("warning: the 3D does not project") for line in said)
+    assert any(line.startswith("warning: large reprojection error") for line in said)
 
 
 def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
@@ -429,12 +429,12 @@ def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
     with pytest.raises(UserError) as caught:
         ensure_cache("h36m", root, None, "", "cpn_typo", silent)
     text = str(caught.value)
-    assert f"there is no {root / 'data_2d_h36m_cpn_typo.npz'}; its companion data_3d_h36m.npz is there" in text
-    assert f"2D sources that are there: {CPN}, gt; choose one with -k NAME" in text
+    assert f"{root / 'data_2d_h36m_cpn_typo.npz'} is missing; it is needed together with data_3d_h36m.npz" in text
+    assert f"Available 2D sources: {CPN}, gt; select one with -k NAME" in text
     assert "https://github.com/facebookresearch/VideoPose3D/blob/main/DATASETS.md" in text
     (tmp_path / "data_2d_humaneva15_gt.npz").write_bytes(b"")
     with pytest.raises(
-        UserError, match=r"no .*data_3d_humaneva15\.npz; its companion data_2d_humaneva15_gt\.npz is there"
+        UserError, match=r"data_3d_humaneva15\.npz is missing; it is needed together with data_2d_humaneva15_gt\.npz"
     ):
         prepare_videopose3d("humaneva15", tmp_path)
 
@@ -450,13 +450,15 @@ def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
 
 
 def test_wrong_arguments(root, tmp_path):
-    with pytest.raises(UserError, match="unknown data set 'h37m'; expected one of h36m, humaneva15"):
+    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15"):
         prepare_videopose3d("h37m", root)
-    with pytest.raises(UserError, match="nowhere is no folder"):
+    with pytest.raises(UserError, match="nowhere is not a folder"):
         prepare_videopose3d("h36m", tmp_path / "nowhere")
     with pytest.raises(UserError, match=r"--out .* is a folder; pass a file name, such as .*h36m_gt\.h5"):
         prepare_videopose3d("h36m", root, out=tmp_path)
-    with pytest.raises(UserError, match=r"--keypoints '\.\./gt': expected NAME of a file data_2d_h36m_NAME\.npz"):
+    with pytest.raises(
+        UserError, match=r"invalid --keypoints '\.\./gt': must be the NAME of a file data_2d_h36m_NAME\.npz"
+    ):
         prepare_videopose3d("h36m", root, keypoints="../gt")
 
 
@@ -473,13 +475,13 @@ def test_the_verb(verb, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("h36m --raw {root}", "--raw: not for h36m; expected glagcn prepare h36m --npz DIR [-k NAME] [--out FILE]"),
+        ("h36m --raw {root}", "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--out FILE]"),
         (
             "humaneva15 --npz {root} --annotation univ --cameras 0,1",
-            "--annotation, --cameras: not for humaneva15; expected glagcn prepare humaneva15 --npz DIR",
+            "glagcn prepare humaneva15 does not take --annotation, --cameras; use glagcn prepare humaneva15 --npz DIR",
         ),
-        ("3dhp --npz {root} -k cpn", "--keypoints cpn: --dataset 3dhp has no such 2D; expected gt"),
-        ("h36m --npz {root} -k sh", "there is no"),
+        ("3dhp --npz {root} -k cpn", "invalid --keypoints cpn: must be one of gt for --dataset 3dhp"),
+        ("h36m --npz {root} -k sh", "data_2d_h36m_sh.npz is missing"),
     ],
 )
 def test_the_verb_refuses_what_does_not_fit(verb, root, arguments, message):

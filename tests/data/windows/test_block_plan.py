@@ -56,7 +56,7 @@ def test_windows_come_from_the_blocks_of_their_group_in_turn(centers):
             assert sorted(set(frames[groups == group] // 7)) == (spans[:, 0] // 7).tolist()
             assert (spans[:, 0] // 7 == spans[:, 1] // 7).all()
             assert set(spans.flatten()) <= set(frames[groups == group])
-        assert max(sizes) <= plan.most_blocks <= 3
+        assert max(sizes) <= plan.max_group_blocks <= 3
         assert max(sizes) - min(sizes) <= 1
 
 
@@ -95,10 +95,12 @@ def test_windows_are_shuffled_anew_in_every_group_and_epoch():
 
 def test_draws_are_those_of_the_resident_order():
     """What is drawn for the windows of a batch does not depend on which windows they are."""
-    streamed, resident = (kind(np.arange(150), 40, "random", 2, distort=True, views=3) for kind in (Tiny, EpochPlan))
+    streamed, resident = (
+        kind(np.arange(150), 40, "random", 2, distort=True, camera_draws=3) for kind in (Tiny, EpochPlan)
+    )
     for epoch, index in ((0, 0), (1, 0), (1, 3)):
         one, other = streamed.batch(epoch, index), resident.batch(epoch, index)
-        for name in ("flips", "distortions", "views"):
+        for name in ("flips", "distortions", "camera_draws"):
             np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
         assert (one.frames != other.frames).any()
 
@@ -117,4 +119,6 @@ def test_the_default_sizes_mix_many_blocks_in_little_memory():
     assert plan.num_windows == 21_054_720
     batch = plan.batch(0, 17)
     assert len(np.unique(batch.frames // plan.block_frames)) > 200
-    assert plan.most_blocks * (plan.block_frames + 242) * 340 < 111e6  # a group with windows of 243 frames of 17 joints
+    assert (
+        plan.max_group_blocks * (plan.block_frames + 242) * 340 < 111e6
+    )  # a group with windows of 243 frames of 17 joints

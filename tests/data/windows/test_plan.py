@@ -30,7 +30,7 @@ def test_a_batch_is_the_same_whichever_came_before():
     """As where a run is resumed in the middle of an epoch."""
 
     def plan():
-        return EpochPlan(np.arange(1000), 96, "random", 7, distort=True, views=2)
+        return EpochPlan(np.arange(1000), 96, "random", 7, distort=True, camera_draws=2)
 
     running = plan()
     for epoch, index in ((0, 0), (3, 4), (3, 5), (0, 1), (3, 6)):
@@ -69,7 +69,7 @@ def test_neighbours_are_far_apart():
 
 
 def test_draws_are_fair_and_others_in_every_batch_and_epoch():
-    plan = EpochPlan(np.arange(180_000), 90_000, "random", 3, distort=True, views=1)
+    plan = EpochPlan(np.arange(180_000), 90_000, "random", 3, distort=True, camera_draws=1)
     batches = [plan.batch(*place) for place in ((0, 0), (0, 1), (1, 0), (1, 1))]
     for number, batch in enumerate(batches):
         counts = np.bincount(batch.distortions)
@@ -81,13 +81,13 @@ def test_draws_are_fair_and_others_in_every_batch_and_epoch():
         for other in batches[:number]:
             assert (batch.distortions == other.distortions).mean() == pytest.approx(1 / 9, abs=0.01)
             assert (batch.flips == other.flips).mean() == pytest.approx(1 / 2, abs=0.01)
-            assert abs(np.corrcoef(batch.views[:, 0], other.views[:, 0])[0, 1]) < 0.02
+            assert abs(np.corrcoef(batch.camera_draws[:, 0], other.camera_draws[:, 0])[0, 1]) < 0.02
 
 
 def test_one_draw_does_not_change_another():
     alone = {"distort": EpochPlan(np.arange(90), 90, "none", 3, distort=True).batch(0, 0).distortions}
-    alone["views"] = EpochPlan(np.arange(90), 90, "none", 3, views=2).batch(0, 0).views
-    together = EpochPlan(np.arange(90), 90, "random", 3, distort=True, views=2).batch(0, 0)
+    alone["camera_draws"] = EpochPlan(np.arange(90), 90, "none", 3, camera_draws=2).batch(0, 0).camera_draws
+    together = EpochPlan(np.arange(90), 90, "random", 3, distort=True, camera_draws=2).batch(0, 0)
     np.testing.assert_array_equal(together.distortions, alone["distort"])
-    np.testing.assert_array_equal(together.views, alone["views"])
+    np.testing.assert_array_equal(together.camera_draws, alone["camera_draws"])
     np.testing.assert_array_equal(together.frames, order(90, 3))

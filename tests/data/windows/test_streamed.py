@@ -112,7 +112,7 @@ def test_any_batch_may_be_asked_for(cache):
 def test_windows_go_into_room_that_is_too_large(cache):
     plan, streamed, resident = both_stores(cache)
     ids = plan.batch(0, 3)
-    room = streamed.room(100)
+    room = streamed.allocate(100)
     batch = streamed.windows(ids, room)
     assert batch.inputs.data_ptr() == room.inputs.data_ptr()
     assert same(batch, resident.windows(ids))
@@ -122,7 +122,7 @@ def test_windows_go_into_room_that_is_too_large(cache):
 def test_the_buffer_is_two_groups_whatever_the_data(cache):
     _, streamed, _ = both_stores(cache, frames=9)
     assert streamed.buffer.nbytes <= 2 * 4 * (13 + 8) * 17 * 5 * 4
-    assert f"buffer of {streamed.buffer.nbytes / 1e6:.0f} MB" in streamed.place
+    assert f"buffer of {streamed.buffer.nbytes / 1e6:.0f} MB" in streamed.location
 
 
 def test_the_next_group_is_read_while_this_one_is_used(cache):
@@ -171,7 +171,7 @@ def test_a_file_that_became_shorter_is_named(tmp_path):
     plan, streamed, _ = both_stores(cache)
     path.write_bytes(path.read_bytes()[:20_000])
     every = [plan.batch(0, index) for index in range(plan.steps_per_epoch)]
-    with pytest.raises(UserError, match=r"cache\.h5 can no longer be read \(it has become shorter\); put the cache"):
+    with pytest.raises(UserError, match=r"cannot read .*cache\.h5 any more \(it was truncated\); restore the cache"):
         list(streamed.stream(iter(every)))
     path.unlink()
     with pytest.raises(UserError, match="No such file"):
@@ -203,9 +203,9 @@ class TestSelection:
     @pytest.mark.parametrize(
         ("chosen", "message"),
         [
-            ({"downsample": 2}, "--downsample 2 would gather frames in memory.*--stream off"),
-            ({"subjects": ("e0",)}, "--subjects-train e0 would gather"),
-            ({"subjects": ("nobody",)}, "nobody: no such subject"),
+            ({"downsample": 2}, "--downsample 2 needs the frames in memory.*--stream off"),
+            ({"subjects": ("e0",)}, "--subjects-train e0 needs the frames in memory"),
+            ({"subjects": ("nobody",)}, "invalid --subjects-train nobody: the subjects of this data set are"),
         ],
     )
     def test_what_would_copy_is_refused(self, cache, chosen, message):

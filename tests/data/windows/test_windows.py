@@ -119,7 +119,7 @@ class TestSelection:
         assert select_centers(self.split, cameras=(1,)).tolist() == list(range(10, 17))
 
     def test_what_is_not_there_is_named(self):
-        with pytest.raises(UserError, match="--cameras: 5 not in the data, which has 0, 1"):
+        with pytest.raises(UserError, match="invalid --cameras 5: the training data has 0, 1"):
             select_centers(self.split, cameras=(5,))
 
 

@@ -1,1 +1,1 @@
-"""The demo: synthetic people, made on the spot."""
+"""The demo: synthetic people, generated without files."""

@@ -1,4 +1,4 @@
-"""Synthetic people who walk, crouch, sit, lie and wave: joint angle curves, turned into joints by forward kinematics.
+"""Synthetic motion: people who walk, crouch, sit, lie and wave.  Joint angle curves and forward kinematics.
 
 World and body frames: x to the left of the person, y up, z forward; metres and radians (degrees in the tables).  The
 right side is the mirror image of the left.
@@ -13,16 +13,16 @@ from glagcn.skeleton import get_skeleton
 FPS = 25.0
 JOINT = {name: number for number, name in enumerate(get_skeleton("mpi3dhp17").joints)}
 
-# Offsets of the left half of the body in its parent's frame, arms and legs hanging, as shares of the stature.
+# Offsets of the left joints in their parents' frames, with arms and legs hanging, as fractions of the stature.
 OFFSETS = {
     "spine": (0, 0.060, 0), "neck": (0, 0.235, -0.01), "head": (0, 0.075, 0.025), "head_top": (0, 0.160, 0.01),
     "shoulder": (0.105, -0.015, 0), "elbow": (0, -0.172, 0), "wrist": (0, -0.150, 0),
     "hip": (0.056, -0.020, 0), "knee": (0, -0.240, 0), "ankle": (0, -0.240, 0),
 }  # fmt: skip
-# How high above the floor the lowest joint is, as a share of the stature: the ankle is no sole.
+# Height of the lowest joint above the floor as a fraction of the stature: the ankle is above the sole.
 CLEARANCE = 0.045
 
-# Limits of the angles in degrees.  Knees and elbows bend one way only.
+# Limits of the angles in degrees.  Knees and elbows bend in one direction only.
 LIMITS = {
     "lean": (-90, 60), "sway": (-15, 15),  # pelvis: forward, to the right
     "bend": (-20, 60), "side": (-25, 25), "twist": (-40, 40),  # chest against pelvis
@@ -32,8 +32,8 @@ LIMITS = {
 }  # fmt: skip
 SIDED = ("arm_swing", "arm_raise", "arm_twist", "elbow", "leg_swing", "leg_spread", "leg_twist", "knee")
 
-# Centre and spread of every angle, at ease; then what each activity of MPI-INF-3DHP (1 to 7) changes.  Two more
-# quantities, both 0 to 1: "crouch" bends hips, knees and back together, "gait" is how much one walks.
+# (centre, spread) of every angle at rest, then the changes for each activity of MPI-INF-3DHP (1 to 7).  Two more
+# quantities are in [0, 1]: "crouch" bends hips, knees and back together, "gait" is the amount of walking.
 AT_EASE = {
     "lean": (3, 3), "sway": (0, 4), "bend": (4, 5), "side": (0, 6), "twist": (0, 12),
     "nod": (5, 10), "tilt": (0, 6), "look": (0, 25),
@@ -55,35 +55,35 @@ ACTIVITIES = (
     {"arm_swing": (30, 35), "arm_raise": (20, 20), "arm_twist": (30, 35), "elbow": (75, 45), "look": (0, 45),
      "twist": (0, 25)},
 )  # fmt: skip
-SEGMENTS = 3  # activities of a sequence, one after the other
+SEGMENTS = 3  # consecutive activities of a sequence
 BLEND_SECONDS = 1.2
 
 STRIDES_PER_SECOND = 0.95
 WALKING_SPEED = 1.1  # m/s
-WALKING_RADIUS = 0.8  # m: people walk in circles, and so stay in the picture
+WALKING_RADIUS = 0.8  # m: people walk in circles and so stay in the image
 
 Angles = dict[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Person:
-    """Stature in metres and the offsets of `OFFSETS` in metres, with this person's proportions."""
+    """A body: stature and joint offsets (see `OFFSETS`) with individual proportions, metres."""
 
     stature: float
     offsets: dict[str, np.ndarray]
 
 
 def draw_person(rng: np.random.Generator) -> Person:
-    """A person between 1.55 and 1.92 m, each bone up to 8 % longer or shorter than the average."""
+    """A random person of 1.55 to 1.92 m, with each bone up to 8 % longer or shorter than the average."""
     stature = rng.uniform(1.55, 1.92)
     offsets = {name: np.array(share) * stature * rng.uniform(0.92, 1.08) for name, share in OFFSETS.items()}
     return Person(stature, offsets)
 
 
 def draw_motion(rng: np.random.Generator, person: Person, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Sequence `number` of a person: joints [T,17,3] in metres, world frame, floor at y = 0; activities [T] uint8.
+    """Sequence `number` of a person: joints [T,17,3] in metres, world frame, floor at y = 0; and activities [T] uint8.
 
-    The activities follow from the number, so that three sequences in a row show all seven.
+    The number determines the activities; three consecutive sequences show all seven.
     """
     order = [(SEGMENTS * number + segment) % len(ACTIVITIES) for segment in range(SEGMENTS)]
     weights = _activity_weights(order, frames)
@@ -95,7 +95,7 @@ def draw_motion(rng: np.random.Generator, person: Person, number: int, frames: i
 
 
 def pose(person: Person, angles: Angles) -> np.ndarray:
-    """Forward kinematics: joints [T,17,3], metres, pelvis at the origin, of angles [T] in radians."""
+    """Forward kinematics: joints [T,17,3] in metres, pelvis at the origin, from angles [T] in radians."""
     joints = np.zeros((len(angles["yaw"]), len(JOINT), 3))
     pelvis = _turn("y", angles["yaw"]) @ _turn("x", angles["lean"]) @ _turn("z", angles["sway"])
     chest = pelvis @ _turn("y", angles["twist"]) @ _turn("x", angles["bend"]) @ _turn("z", angles["side"])
@@ -124,7 +124,7 @@ def pose(person: Person, angles: Angles) -> np.ndarray:
 
 
 def _draw_angles(rng: np.random.Generator, weights: np.ndarray) -> Angles:
-    """Angle curves [T] in radians, within LIMITS, of activities blended with weights [T,7]."""
+    """Random angle curves [T] in radians, within LIMITS, for activities with weights [T,7]."""
     frames = len(weights)
 
     def curve(name: str, wave: np.ndarray) -> np.ndarray:
@@ -157,7 +157,7 @@ def _add_crouch(degrees: Angles, crouch: np.ndarray) -> None:
 
 
 def _add_gait(degrees: Angles, gait: np.ndarray, phase: np.ndarray) -> None:
-    """A leg swings forward with its knee bent and back with it straight; the arm of that side swings against it."""
+    """Add leg swings, with bent knees forward and straight ones back, and opposite arm swings."""
     for side, lag in (("left", 0.0), ("right", np.pi)):
         swing = np.sin(phase + lag)
         lift = np.maximum(np.cos(phase + lag + 0.4), 0) ** 2
@@ -167,7 +167,7 @@ def _add_gait(degrees: Angles, gait: np.ndarray, phase: np.ndarray) -> None:
 
 
 def _activity_weights(order: list[int], frames: int) -> np.ndarray:
-    """[T,7], rows sum to 1: the activities in order, equally long, blended smoothly."""
+    """Weights [T,7] whose rows sum to 1: the activities in order, equally long, with smooth transitions."""
     weights = np.zeros((frames, len(ACTIVITIES)))
     started = np.ones(frames)
     for segment, activity in enumerate(order):
@@ -180,7 +180,7 @@ def _activity_weights(order: list[int], frames: int) -> np.ndarray:
 
 
 def _wave(rng: np.random.Generator, frames: int, fastest: float = 0.7) -> np.ndarray:
-    """[T] within -1 and 1: a sum of three sinusoids of 0.1 Hz to `fastest`."""
+    """[T] in [-1, 1]: a sum of three sinusoids with frequencies of 0.1 Hz to `fastest`."""
     shares = rng.uniform(0.3, 1, size=3)
     speeds, phases = rng.uniform(0.1, fastest, size=3), rng.uniform(0, 1, size=3)
     turns = _time(frames)[:, None] * speeds + phases
@@ -212,5 +212,5 @@ def _turn(axis: str, angle: np.ndarray) -> np.ndarray:
 
 
 def _heading(angle: np.ndarray) -> np.ndarray:
-    """[T,3]: the horizontal unit vector that `angle` about the vertical turns forward to."""
+    """[T,3]: the forward unit vector, rotated by `angle` about the vertical."""
     return np.stack([np.sin(angle), np.zeros_like(angle), np.cos(angle)], axis=-1)

@@ -1,6 +1,6 @@
-"""A data set without files: synthetic people before calibrated cameras, in the skeleton of MPI-INF-3DHP.
+"""The Source of the demo: synthetic people seen by calibrated cameras, with the skeleton of MPI-INF-3DHP.
 
-It shows the whole way from training to the official tables in minutes.  Its numbers say nothing about real people.
+It exercises everything from training to the official tables in minutes.  Its metrics say nothing about real data.
 """
 
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ TRAIN_PEOPLE = 8
 TRAIN_SEQUENCES = 2  # of each person
 TRAIN_CAMERAS = 4
 TRAIN_FRAMES = 250
-TEST_SEQUENCES = 6  # each another person before another camera
+TEST_SEQUENCES = 6  # each with another person and another camera
 TEST_FRAMES = 150
 
-# What a random stream is for; part of its seed, so that no two streams are the same.
+# Purpose of a random stream; part of its seed, so that all streams differ.
 _CAMERA, _PERSON, _MOTION, _VALID = range(4)
 _SPLITS: tuple[SplitName, ...] = ("train", "test")
 
 
 @dataclass(frozen=True)
 class Pinhole:
-    """A pinhole without distortion.
+    """A pinhole camera without distortion.
 
-    rotation [3,3] and translation [3], metres: world to camera (x right, y down, z forward).
-    focal, centre [2], pixels.
+    rotation, translation  [3,3] and [3], metres: world to camera coordinates (x right, y down, z forward).
+    focal, centre          [2], pixels.
     """
 
     rotation: np.ndarray
@@ -40,13 +40,13 @@ class Pinhole:
     height: int
 
     def view(self, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World points [...,3] in metres: their pixels [...,2] and camera coordinates [...,3] in millimetres."""
-        seen = world @ self.rotation.T + self.translation
-        return seen[..., :2] / seen[..., 2:] * self.focal + self.centre, seen * 1000
+        """The pixels [...,2] and camera coordinates [...,3] in millimetres of world points [...,3] in metres."""
+        points = world @ self.rotation.T + self.translation
+        return points[..., :2] / points[..., 2:] * self.focal + self.centre, points * 1000
 
 
 class DemoSource:
-    """The demo data, determined by its seed; a source for `glagcn.data.cache`."""
+    """The demo data, determined by its seed."""
 
     dataset = "demo"
     keypoints = "gt"
@@ -55,10 +55,10 @@ class DemoSource:
 
     def __init__(self, seed: int = 0) -> None:
         self.seed = seed
-        self.notes = ["synthetic people: the numbers show that training works, and do not compare with any paper"]
+        self.notes = ["synthetic people: metrics show that training works; they are not comparable with any paper"]
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """The sequences of "train" or "test", in the order of `read`."""
+        """See Source."""
         if split == "train":
             return [
                 _info(f"S{person + 1}/Seq{take + 1}/cam{number}", f"S{person + 1}", number, TRAIN_FRAMES, camera)
@@ -69,7 +69,7 @@ class DemoSource:
         return [_info(name, name, -1, TEST_FRAMES, self._test_camera(k)) for k, name in enumerate(names)]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """The sequences of a split, one in memory at a time; test frames have activities, and some are not valid."""
+        """See Source.  Test sequences have activities and some frames that are not valid."""
         infos = iter(self.infos(split))
         if split == "train":
             cameras = self._train_cameras()
@@ -83,7 +83,7 @@ class DemoSource:
             yield _film(next(infos), self._test_camera(number), world, self._valid(number), activity)
 
     def provenance(self) -> dict:
-        """What determines the data; the version changes when the same seed gives other people."""
+        """See Source.  The version changes whenever the same seed gives different data."""
         return {"kind": "synthetic", "version": 1, "seed": self.seed}
 
     def _motion(self, split: SplitName, person: int, number: int, frames: int) -> tuple[np.ndarray, np.ndarray]:
@@ -91,7 +91,7 @@ class DemoSource:
         return draw_motion(self._rng(split, _MOTION, number), body, number, frames)
 
     def _train_cameras(self) -> list[Pinhole]:
-        """Around the people, each at another height."""
+        """Cameras around the people, each at another height."""
         heights = np.linspace(0.7, 2.2, TRAIN_CAMERAS)
         azimuths = np.arange(TRAIN_CAMERAS) * 2 * np.pi / TRAIN_CAMERAS
         return [
@@ -101,12 +101,12 @@ class DemoSource:
 
     def _test_camera(self, number: int) -> Pinhole:
         rng = self._rng("test", _CAMERA, number)
-        # As in MPI-INF-3DHP, the last two sequences have another image format.
+        # As in MPI-INF-3DHP, the last two sequences have another image size.
         size = (2048, 2048) if number < 4 else (1920, 1080)
         return _draw_camera(rng, rng.uniform(0, 2 * np.pi), rng.uniform(0.8, 2.1), size)
 
     def _valid(self, number: int) -> np.ndarray:
-        """[T] bool: not the first frames and not those of a gap, as if nobody were in the picture."""
+        """[T] bool: False for the first frames and for a gap, as if nobody were in the image."""
         rng = self._rng("test", _VALID, number)
         frames, gap = np.arange(TEST_FRAMES), rng.integers(TEST_FRAMES // 4, TEST_FRAMES // 2)
         return (frames >= rng.integers(1, 8)) & ((frames < gap) | (frames >= gap + rng.integers(5, 20)))
@@ -133,10 +133,10 @@ def _film(
 def _draw_camera(
     rng: np.random.Generator, azimuth: float, height: float, size: tuple[int, int] = (2048, 2048)
 ) -> Pinhole:
-    """A camera at `height` (metres) that looks at the middle of the scene, with about the lens of MPI-INF-3DHP."""
+    """A random camera at `height` (metres) that looks at the centre, with a focal length similar to MPI-INF-3DHP."""
     width, height_px = size
     square = width == height_px
-    # The wide image shows less above and below, so its camera stands farther away.
+    # The wide image has a smaller vertical field of view, so its camera is farther away.
     distance = rng.uniform(3.0, 4.2) if square else rng.uniform(4.6, 5.4)
     position = np.array([distance * np.sin(azimuth), height, distance * np.cos(azimuth)])
     forward = np.array([0.0, 0.9, 0.0]) + rng.uniform(-0.1, 0.1, size=3) - position

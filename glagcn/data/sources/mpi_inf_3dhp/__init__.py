@@ -1,1 +1,1 @@
-"""MPI-INF-3DHP: the official release and npz files made of it."""
+"""MPI-INF-3DHP: the official release, and npz files converted from it."""

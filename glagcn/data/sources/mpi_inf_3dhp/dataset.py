@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP as a data set."""
+"""The DataSet of MPI-INF-3DHP."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,17 +13,17 @@ if TYPE_CHECKING:
 
 
 class MpiInf3dhpDataSet(DataSet):
-    """The official release, or the npz pair that others made of it."""
+    """MPI-INF-3DHP, from the official release or from an npz pair converted from it."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
-        """See DataSet.  The release wins over the pair."""
+        """See DataSet.  Prefers the release to the npz pair."""
         from glagcn.data.sources.mpi_inf_3dhp.find import find_3dhp
 
         del keypoints
         return find_3dhp(root, annotation, DEFAULT_CAMERAS)
 
     def source_of(self, flags: PrepareFlags) -> "Source":
-        """See DataSet.  Without an annotation a release is "univ", and an npz pair what its name says."""
+        """See DataSet.  Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
         from glagcn.data.sources.mpi_inf_3dhp.find import check_choices, pair_in, release_in
 
         usual = self.annotations[0]
@@ -35,41 +35,41 @@ class MpiInf3dhpDataSet(DataSet):
         return pair_in(flags.npz, flags.annotation, cameras)
 
     def variant(self, source: "Source") -> tuple[str, str] | None:
-        """See DataSet: other cameras than the usual ones, e.g. "3dhp_gt_univ_cam0-2.h5"."""
+        """See DataSet.  Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""
         cameras = source.provenance()["cameras"]
         if set(cameras) == set(DEFAULT_CAMERAS):
             return None
         usual = self.cache_name(source.keypoints, source.annotation)
         return (
             f"{usual.removesuffix('.h5')}_cam{'-'.join(map(str, cameras))}.h5",
-            f"the cameras {','.join(map(str, cameras))} are not the usual ones, so this is not named {usual} and "
-            "training will not find it. To train on some of the usual cameras, prepare them all and pass --cameras to "
-            f"training; to train on this file, rename it to {usual} in a folder of its own and pass that folder as "
+            f"cameras {','.join(map(str, cameras))} are not the default ones, so the cache is not named {usual} and "
+            "training will not use it. To train on some of the default cameras, prepare all of them and pass --cameras "
+            f"to training. To train on this cache, rename it to {usual} in a separate folder and pass that folder as "
             "--cache_dir",
         )
 
     def summary(self, cache: "Cache") -> Iterable[str]:
-        """See DataSet: also how the lengths and the valid frames compare with the official ones."""
+        """See DataSet.  Also compares sequence lengths and valid frames with the official ones."""
         from glagcn.data.sources.mpi_inf_3dhp.report import short_sequences_line, valid_frames_line
 
         notes = filter(None, (short_sequences_line(cache.train), valid_frames_line(cache.test)))
         return [*super().summary(cache), *notes]
 
     def warning(self, cache: "Cache") -> str | None:
-        """See DataSet: other training cameras than the usual ones."""
-        held = cache.provenance.get("cameras")
-        if held is None or set(held) == set(DEFAULT_CAMERAS):
+        """See DataSet.  Warns about other than the default training cameras."""
+        cameras = cache.provenance.get("cameras")
+        if cameras is None or set(cameras) == set(DEFAULT_CAMERAS):
             return None
-        found, usual = (",".join(map(str, cameras)) for cameras in (held, DEFAULT_CAMERAS))
+        found, default = (",".join(map(str, numbers)) for numbers in (cameras, DEFAULT_CAMERAS))
         return (
-            f"{cache.path} holds the training cameras {found}, not the usual {usual}; results will not be comparable "
-            "with published ones. For the usual ones, remove the file: the next training prepares it anew"
+            f"{cache.path} has the training cameras {found} instead of the default {default}; results are not "
+            "comparable with published ones. For the default cameras, remove the file; training writes it again"
         )
 
 
 # fmt: off
-OTHER_VIEWS = {"turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
-# The rate of 1e-3 in the published command is divided by the world size: 1.25e-4 on its eight GPUs.
+CAMERA_AUGMENTATION = {"turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
+# The published script divides its learning rate of 1e-3 by the world size: 1.25e-4 on eight GPUs.
 PUBLISHED = {
     "optimizer": "adam", "schedule": "steps", "lr": 1.25e-4, "lr_decay": 0.95, "lr_decay_large": 0.5,
     "large_decay_epoch": 5, "bn_momentum_final": 0.1,
@@ -81,16 +81,16 @@ MPI_INF_3DHP = MpiInf3dhpDataSet(
     annotations=tuple(ANNOTATION_VARIABLES),
     benchmark="mpi_inf_3dhp",
     prepared_by=("raw", "npz", "keypoints", "annotation", "cameras"),
-    # 81 frames, 256 channels and 1,200 windows a step are the published command; 49 epochs, flips as copies are what
-    # its script does.  A micro-batch is the share of one of the eight GPUs of the published run.
+    # The published command uses 81 frames, 256 channels and 1,200 windows per step; its script uses 49 epochs and
+    # flipped copies.  The micro-batch is the share of one of the eight GPUs of the published run.
     presets={
         "recipe": "tuned", "annotation": "univ", "flip": "copy", "test_flip": True, "frames": 81, "channels": 256,
         "sequence_layers": 3, "head": "unshared", "epochs": 49, "batch_size": 1200, "micro_batch": 150,
         "validation": ("S4/Seq1", "S8/Seq2"),
     },
-    recipes={"tuned": OTHER_VIEWS, "published": PUBLISHED},
-    # CMU motion capture in the layout of MPI-INF-3DHP, 32 channels, 27 frames; "published" with a rate and a batch that
-    # suit runs so short.
+    recipes={"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED},
+    # Measured on CMU motion capture in the format of MPI-INF-3DHP with 32 channels and 27 frames; "published" with a
+    # learning rate and batch size for such short runs.
     reference={
         "tuned": (
             (5_000, 0.410), (12_500, 0.344), (25_000, 0.300), (50_000, 0.277), (100_000, 0.250), (300_000, 0.231),

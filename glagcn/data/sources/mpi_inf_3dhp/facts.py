@@ -1,7 +1,7 @@
-"""What is known about MPI-INF-3DHP beside its files: lengths, frame rates, image sizes, joints, valid counts."""
+"""Facts about MPI-INF-3DHP that its files do not contain: lengths, frame rates, image sizes, joints, valid frames."""
 
-# Frames per camera and frames per second of the training sequences, as every converter of the field has them
-# (P-STMO common/utils_3dhp.py, margipose, mmpose).  The files may hold more frames; those have no images.
+# Frames per camera and frames per second of the training sequences, as in P-STMO common/utils_3dhp.py, margipose and
+# mmpose.  The files can contain more frames, which have no images.
 TRAIN_SEQUENCES: dict[str, tuple[int, int]] = {
     "S1/Seq1": (6416, 25), "S1/Seq2": (12430, 50),
     "S2/Seq1": (6502, 25), "S2/Seq2": (6081, 25),
@@ -19,18 +19,18 @@ TRAIN_IMAGE_SIZE = (2048, 2048)
 TEST_IMAGE_SIZES = {name: (1920, 1080) if name in ("TS5", "TS6") else (2048, 2048) for name in TEST_SEQUENCES}
 
 NUM_CAMERAS = 14
-# The VNect cameras, which everyone trains on.
+# The VNect cameras, on which published methods train.
 DEFAULT_CAMERAS = (0, 1, 2, 4, 5, 6, 7, 8)
 
-# The 28 annotated joints of a training file, of which the test set has 17, in the order of skeleton "mpi3dhp17"
-# (mpii_get_joints.m, "relevant").
+# Training files have 28 joints.  RELEVANT_JOINTS are the 17 that the test set has too, in the order of skeleton
+# "mpi3dhp17" (mpii_get_joints.m, "relevant").
 NUM_ANNOTATED_JOINTS = 28
 RELEVANT_JOINTS = (7, 5, 14, 15, 16, 9, 10, 11, 23, 24, 25, 18, 19, 20, 4, 3, 6)
 
-# The variable of the official files for each annotation.
+# The variable in the official files for each annotation.
 ANNOTATION_VARIABLES = {"univ": "univ_annot3", "annot3": "annot3"}
 
-# Valid frames of TS1..TS6.  A count that is neither is reported, never refused.
+# Valid frames of TS1..TS6.  Other counts cause a warning, not an error.
 KNOWN_VALID_FRAMES = {
     "old release, 2929 frames": (603, 540, 505, 553, 276, 452),
     "current files, 2875 frames": (603, 540, 506, 558, 276, 392),

@@ -1,4 +1,4 @@
-"""Which files of MPI-INF-3DHP are in a folder, and what to say where they are not."""
+"""Find the files of MPI-INF-3DHP in a folder, with error messages for missing ones."""
 
 from pathlib import Path
 
@@ -10,28 +10,28 @@ from glagcn.data.sources.source import DEMO_HINT, Source
 from glagcn.errors import UserError
 
 HOW_TO_GET = f"""\
-How to get one of them (docs/data.md):
+How to get the data (docs/data.md):
   the official release, annotations only: https://vcai.mpi-inf.mpg.de/3dhp-dataset/
   the npz pair: linked by https://github.com/paTRICK-swk/P-STMO
 {DEMO_HINT}"""
 
 
 def find_3dhp(root: Path, annotation: str, cameras: tuple[int, ...]) -> Source:
-    """MPI-INF-3DHP below `root`: the official release, else the npz pair of the annotation.
+    """The source for MPI-INF-3DHP below `root`: the official release, else the npz pair of the annotation.
 
-    Where both are there, the release wins and a note says so.  Raises UserError that lists what was looked for,
-    what is missing from an incomplete release, how to get the data, and the demo.
+    If both exist, the release is used, with a note.  Raises UserError that lists the files looked for, the missing
+    files of an incomplete release, how to get the data, and the demo.
     """
     check_choices(annotation, cameras)
     raw = RawRelease(root, annotation, cameras)
     npz = NpzPair(root, annotation, None, cameras)
     if not raw.missing:
         if not npz.missing:
-            raw.notes.append(f"{npz.paths['train'].name} lies there too and is not used: the official release wins")
+            raw.notes.append(f"{npz.paths['train'].name} is not used, because the official release exists too")
         return raw
     if not npz.missing:
         if raw.found_any:
-            npz.notes.append(f"the official release is incomplete ({len(raw.missing)} files missing) and is not used")
+            npz.notes.append(f"the official release is not used, because {len(raw.missing)} of its files are missing")
         return npz
     raise UserError(_nothing_found(root, annotation, raw, npz))
 
@@ -47,9 +47,9 @@ def release_in(root: Path, annotation: str, cameras: tuple[int, ...]) -> RawRele
 
 
 def pair_in(root: Path, annotation: str | None, cameras: tuple[int, ...]) -> NpzPair:
-    """The pair whose names fit the annotation, else the other pair; the flag decides what it is taken to hold.
+    """The npz pair in `root`: the one named after `annotation` (None: "univ"), else the other.
 
-    Raises UserError where neither is complete.
+    A given annotation overrides the one that the file names imply.  Raises UserError if neither pair is complete.
     """
     order = sorted(FILE_NAMES, key=lambda named: named != (annotation or "univ"))
     pairs = [NpzPair(root, named, annotation, cameras) for named in order]
@@ -60,13 +60,15 @@ def pair_in(root: Path, annotation: str | None, cameras: tuple[int, ...]) -> Npz
 
 
 def check_choices(annotation: str, cameras: tuple[int, ...]) -> None:
-    """Raise UserError for an annotation or cameras of MPI-INF-3DHP that do not exist."""
+    """Raise UserError for an unknown annotation or unknown cameras of MPI-INF-3DHP."""
     if annotation not in ANNOTATION_VARIABLES:
-        raise UserError(f"--annotation {annotation}: expected one of {', '.join(ANNOTATION_VARIABLES)}")
+        raise UserError(f"invalid --annotation {annotation}: must be one of {', '.join(ANNOTATION_VARIABLES)}")
     known = set(range(NUM_CAMERAS))
     if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= known:
         given = ",".join(map(str, cameras))
-        raise UserError(f"--cameras {given}: expected different numbers from 0 to {NUM_CAMERAS - 1}, such as 0,2,4")
+        raise UserError(
+            f"invalid --cameras {given}: must be different numbers from 0 to {NUM_CAMERAS - 1}, such as 0,2,4"
+        )
 
 
 def _nothing_found(root: Path, annotation: str, raw: RawRelease, npz: NpzPair) -> str:
@@ -77,13 +79,13 @@ def _nothing_found(root: Path, annotation: str, raw: RawRelease, npz: NpzPair) -
         "mpi_inf_3dhp_test_set/TS1..TS6/annot_data.mat (also in TS1..TS6/)",
     ]
     if raw.found_any:
-        lines += ["    which is incomplete; missing:", _listed(raw.missing)]
+        lines += ["    It is incomplete; missing:", _listed(raw.missing)]
     lines.append(f"  the npz pair {' and '.join(path.name for path in npz.paths.values())}")
     for named, names in FILE_NAMES.items():
         if named != annotation and all((root / name).is_file() for name in names.values()):
             lines.append(
-                f"    There is {names['train']}, which holds {named} by its name: pass --annotation {named}, or if it "
-                f"holds {annotation}: glagcn prepare 3dhp --npz {root} --annotation {annotation}"
+                f"    {names['train']} exists; its name implies the annotation {named}. Pass --annotation {named}, or, "
+                f"if it contains {annotation}, run: glagcn prepare 3dhp --npz {root} --annotation {annotation}"
             )
     return "\n".join([*lines, HOW_TO_GET])
 

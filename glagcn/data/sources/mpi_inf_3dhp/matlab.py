@@ -1,4 +1,4 @@
-"""Reading the two kinds of MATLAB files of MPI-INF-3DHP, with every check that tells them from other files."""
+"""Read and check the MATLAB files of MPI-INF-3DHP: annot.mat (training) and annot_data.mat (test)."""
 
 from pathlib import Path
 
@@ -13,42 +13,46 @@ from glagcn.errors import UserError
 TEST_ARRAYS = ("annot2", "valid_frame", "activity_annotation")
 TRAIN_DOWNLOAD = "expected the annot.mat of a training sequence (MATLAB v5, 14 cameras)"
 TEST_DOWNLOAD = (
-    "expected the annot_data.mat of the test set (MATLAB 7.3, with valid_frame), which is a download of its own: "
+    "expected the annot_data.mat of the test set (MATLAB 7.3, with valid_frame) from the separate download "
     "mpi_inf_3dhp_test_set"
 )
 
 
 def count_train_frames(path: Path, variable: str) -> int:
-    """Frames of an annot.mat, from its headers alone.  Raises UserError when it is another kind of file."""
+    """The number of frames of an annot.mat, from its headers.  Raises UserError for another kind of file."""
     shapes = _train_shapes(path)
     missing = {"annot2", variable, "cameras", "frames"} - shapes.keys()
     if missing:
         found = ", ".join(sorted(shapes)) or "nothing"
-        kind = "this looks like a test file" if "valid_frame" in shapes else "truncated, or another file; get it again"
+        kind = (
+            "this seems to be a test file"
+            if "valid_frame" in shapes
+            else "the file is truncated or another file; get it again"
+        )
         raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {TRAIN_DOWNLOAD}; {kind}")
     return int(np.prod(shapes["frames"]))
 
 
 def check_numbering(path: Path, cameras: tuple[int, ...]) -> None:
-    """Raise UserError unless `cameras` and `frames` of an annot.mat count from 0 and the wanted cameras are there."""
+    """Raise UserError unless `cameras` and `frames` of an annot.mat count from 0 and include the given cameras."""
     for variable in ("cameras", "frames"):
         numbers = _load(path, variable).ravel()
         if not np.array_equal(numbers, np.arange(len(numbers))):
             raise UserError(
                 f"{path}: {variable} does not count 0, 1, 2, ...: found {numbers[:16].tolist()}; "
-                "a different numbering would mix up cameras or frames, so get the file again"
+                "another numbering would mix up cameras or frames. Get the file again."
             )
         if variable == "cameras" and len(numbers) <= max(cameras):
             raise UserError(
-                f"{path}: holds {len(numbers)} cameras, so there is no camera {max(cameras)}; "
-                f"expected 14. Get the file again, or choose among 0..{len(numbers) - 1} with --cameras."
+                f"{path}: has {len(numbers)} cameras instead of 14, so camera {max(cameras)} is missing. "
+                f"Get the file again, or select from 0..{len(numbers) - 1} with --cameras."
             )
 
 
 def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[int, ...]) -> dict[int, np.ndarray]:
     """{camera: [rows,17,channels] float32} of one variable of an annot.mat.  Raises UserError.
 
-    The file holds one (rows, 28 * channels) matrix per camera, joint by joint, with a row for each of `frames` or more.
+    The file has one (rows, 28 * channels) matrix per camera, joint by joint, with at least one row per frame.
     """
     found_cells = _load(path, variable)
     cells = found_cells.ravel()
@@ -57,7 +61,7 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
     if len(cells) != expected_cells:
         raise UserError(
             f"{path}: {variable} has {len(cells)} cells, shape {found_cells.shape}; expected one for each of the "
-            f"{expected_cells} cameras. In another arrangement cameras would be mixed up; get the file again."
+            f"{expected_cells} cameras. Another layout would mix up cameras; get the file again."
         )
     joints = {}
     for camera in cameras:
@@ -67,8 +71,8 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
         matrix = block if isinstance(block, np.ndarray) and block.ndim == 2 else np.empty((0, 0))
         if len(matrix) < frames or matrix.shape[1] != expected[1]:
             raise UserError(
-                f"{where}: found {getattr(block, 'shape', ()) or 'no matrix'}, expected {expected}: a row for each of "
-                f"`frames`, of {NUM_ANNOTATED_JOINTS} joints. Another joint set, or a damaged file; get it again."
+                f"{where}: found {getattr(block, 'shape', ()) or 'no matrix'}, expected {expected}: one row per frame "
+                f"with {NUM_ANNOTATED_JOINTS} joints. This is another joint set or a damaged file; get it again."
             )
         selected = matrix.reshape(-1, NUM_ANNOTATED_JOINTS, channels)[:, list(RELEVANT_JOINTS)]
         joints[camera] = as_frames(where, variable, selected, len(RELEVANT_JOINTS), channels)
@@ -76,7 +80,7 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
 
 
 def count_test_frames(path: Path, variable: str) -> int:
-    """Frames of an annot_data.mat, from its headers alone.  Raises UserError when it is another kind of file."""
+    """The number of frames of an annot_data.mat, from its headers.  Raises UserError for another kind of file."""
     with _open_test(path, variable) as file:
         return _test_shape(path, file, "annot2", 2)[0]
 
@@ -90,7 +94,7 @@ def read_test_arrays(path: Path, variable: str) -> dict[str, np.ndarray]:
             arrays = {name: file[name][()] for name in (*TEST_ARRAYS, variable)}
         except (OSError, TypeError) as error:
             raise UserError(f"{path} is damaged: {error}; get it again") from error
-    # MATLAB has a person axis, always of size 1.  A plain squeeze would also drop the frames of a one-frame file.
+    # The person axis always has size 1.  A plain squeeze would also drop the frame axis of a file with one frame.
     return {name: array[:, 0] if name in ("annot2", variable) else array for name, array in arrays.items()}
 
 
@@ -99,18 +103,18 @@ def _train_shapes(path: Path) -> dict[str, tuple[int, ...]]:
         return {name: shape for name, shape, _ in scipy.io.whosmat(path)}
     except NotImplementedError as error:
         raise UserError(
-            f"{path} is a MATLAB 7.3 file, as those of the test set are; {TRAIN_DOWNLOAD}. Was a test file put here?"
+            f"{path} is a MATLAB 7.3 file, like the files of the test set; {TRAIN_DOWNLOAD}. Is this a test file?"
         ) from error
-    except Exception as error:  # scipy's parser raises anything at all on damaged files
+    except Exception as error:  # SciPy's parser can raise any exception on damaged files
         raise UserError(
-            f"{path} is no MATLAB file or is truncated ({error}); {TRAIN_DOWNLOAD}; get it again"
+            f"{path} is not a MATLAB file or is truncated ({error}); {TRAIN_DOWNLOAD}; get it again"
         ) from error
 
 
 def _load(path: Path, variable: str) -> np.ndarray:
     try:
         return scipy.io.loadmat(path, variable_names=[variable])[variable]
-    except Exception as error:  # scipy's parser raises anything at all on damaged files
+    except Exception as error:  # SciPy's parser can raise any exception on damaged files
         raise UserError(
             f"{path}: {variable} cannot be read ({type(error).__name__}: {error}); expected a complete annot.mat. "
             "The file is truncated or damaged; get it again."
@@ -123,7 +127,7 @@ def _open_test(path: Path, variable: str) -> h5py.File:
     except OSError as error:
         kind = "is truncated or damaged" if h5py.is_hdf5(path) else "is not HDF5"
         if _is_matlab_5(path):
-            kind = "is a MATLAB v5 file without valid_frame, as those of the training set are"
+            kind = "is a MATLAB v5 file without valid_frame, like the files of the training set"
         raise UserError(f"{path} {kind} ({error}); {TEST_DOWNLOAD}; get it again") from error
     missing = {*TEST_ARRAYS, variable} - file.keys()
     if missing:
@@ -145,7 +149,7 @@ def _test_shape(path: Path, file: h5py.File, variable: str, channels: int) -> tu
     shape = getattr(file[variable], "shape", ())
     if len(shape) != 4 or shape[1:] != (1, len(RELEVANT_JOINTS), channels):
         raise UserError(
-            f"{path}: {variable} has shape {shape} (as HDF5 sees it); expected "
-            f"(frames, 1, {len(RELEVANT_JOINTS)}, {channels}). Another joint set, or another file; {TEST_DOWNLOAD}"
+            f"{path}: {variable} has shape {shape} in HDF5; expected (frames, 1, {len(RELEVANT_JOINTS)}, {channels}). "
+            f"This is another joint set or another file; {TEST_DOWNLOAD}"
         )
     return shape

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources.checks import as_frames, as_valid, check_poses, judged_frames, unscored_note
+from glagcn.data.sources.checks import as_frames, as_valid, check_poses, checked_frames, unscored_note
 from glagcn.data.sources.mpi_inf_3dhp.annotation_check import annotation_warning
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     TEST_FPS,
@@ -23,7 +23,7 @@ from glagcn.data.sources.source import SplitName
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
-# The file name is the only thing that says which annotation an npz holds.
+# Only the file name of an npz tells which annotation it contains.
 FILE_NAMES = {
     "univ": {"train": "data_train_3dhp.npz", "test": "data_test_3dhp.npz"},
     "annot3": {"train": "data_train_3dhp_ori.npz", "test": "data_test_3dhp_ori.npz"},
@@ -33,10 +33,12 @@ KEYS = {"train": "'S1 Seq1' to 'S8 Seq2'", "test": "'TS1' to 'TS6'"}
 
 
 class NpzPair:
-    """A train and a test npz in one folder, as a Source.
+    """The Source of a train and a test npz in one folder.
 
-    An npz is one pickled dict, so a split is in memory as a whole until its sequences are read (0.7 GB for train).
-    `named` says by its annotation which pair of FILE_NAMES is read; `annotation` says what it is taken to hold.
+    named       which pair of FILE_NAMES to read.
+    annotation  the annotation that the files contain; None: `named`.
+
+    An npz is one pickled dict, so the whole split is loaded into memory (0.7 GB for train).
     """
 
     dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
@@ -46,13 +48,13 @@ class NpzPair:
         self.paths: dict[str, Path] = {split: root / name for split, name in FILE_NAMES[named].items()}
         name = self.paths["train"].name
         self.notes = [
-            f"an npz does not say which 3D it holds: {name} is taken as {self.annotation}"
-            + (", as asked" if annotation else ", by its name; --annotation decides otherwise"),
-            "an npz holds no activities, so there will be no activity table",
-            "an npz holds no image sizes: 2048 x 2048 assumed, 1920 x 1080 for TS5 and TS6",
+            f"the npz does not state its annotation: {name} is read as {self.annotation}"
+            + (", from --annotation" if annotation else ", from its name; --annotation overrides this"),
+            "the npz has no activities, so there is no activity table",
+            "the npz has no image sizes: 2048 x 2048 assumed, 1920 x 1080 for TS5 and TS6",
         ]
         if annotation and annotation != named:
-            self.notes.insert(1, f"warning: files named {name} usually hold {named}, not {annotation}")
+            self.notes.insert(1, f"warning: files named {name} usually contain {named}, not {annotation}")
         self.cut_frames: dict[str, int] = {}
         self._records: dict[str, dict] = {}
         self._content: dict[str, dict[str, dict]] = {}
@@ -69,7 +71,7 @@ class NpzPair:
         return [self._info(split, name, entry) for name, entry in self._content[split].items()]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """See Source.  Every sequence is dropped from memory once it has been read."""
+        """See Source.  Frees the memory of each sequence after it is read."""
         infos = self.infos(split)
         content = self._content.pop(split)
         for info in infos:
@@ -109,16 +111,16 @@ class NpzPair:
         """The {"0": ..., "1": ...} of one sequence, from [cameras, fps]."""
         if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2 or not isinstance(value[0], dict):
             raise UserError(
-                f"{where}: expected the list [cameras, fps], found {_kind(value)}; not a 3DHP npz of P-STMO"
+                f"{where}: expected the list [cameras, fps], found {_kind(value)}; this is not a 3DHP npz of P-STMO"
             )
         if not np.array_equal(value[1], official_fps):
-            self.notes.append(f"warning: {where}: {value[1]} fps in the file; the official {official_fps} is used")
-        views = {str(camera): view for camera, view in value[0].items()}  # some copies count them by numbers
+            self.notes.append(f"warning: {where}: {value[1]} fps in the file; using the official {official_fps} fps")
+        views = {str(camera): view for camera, view in value[0].items()}  # the keys of some copies are numbers
         missing = [camera for camera in self.cameras if str(camera) not in views]
         if missing:
             raise UserError(
                 f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(views)}. "
-                "Choose among these with --cameras."
+                "Select from these with --cameras."
             )
         return views
 
@@ -141,8 +143,8 @@ class NpzPair:
         valid = as_valid(where, entry["valid"], len(pixels)) if test else np.ones(len(pixels), dtype=bool)
         check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root, valid)
         if info.name in ("TS5", "TS6"):
-            judged = judged_frames(valid)
-            self._note(annotation_warning(info.name, self.annotation, pixels[judged], millimetres[judged]))
+            checked = checked_frames(valid)
+            self._note(annotation_warning(info.name, self.annotation, pixels[checked], millimetres[checked]))
         self._note(unscored_note(info.name, millimetres))
         return Sequence(info, pixels[: info.length], millimetres[: info.length], valid[: info.length])
 
@@ -157,14 +159,14 @@ def _check_keys(path: Path, split: SplitName, content: object, expected: list[st
     found = [str(key) for key in content]
     if not found:
         raise UserError(
-            f"{path} holds no sequences; expected {KEYS[split]}. Converters written for Windows paths leave such "
-            "a file on Linux; get another copy, or use the official release with --raw."
+            f"{path} has no sequences; expected {KEYS[split]}. On Linux, converters with Windows paths write such "
+            "files. Get another copy, or use the official release with --raw."
         )
     other, pattern = ("test", r"TS\d+") if split == "train" else ("train", r"S\d+ Seq\d+")
     if all(re.fullmatch(pattern, key) for key in found):
         raise UserError(
-            f"{path} holds {other} sequences ({', '.join(found[:3])}, ...); expected {KEYS[split]}: "
-            "the train and the test file were exchanged"
+            f"{path} has {other} sequences ({', '.join(found[:3])}, ...) instead of {KEYS[split]}; "
+            "the train and the test file are swapped"
         )
     missing = [key for key in expected if key not in content]
     unknown = [key for key in found if key not in expected]
@@ -180,11 +182,11 @@ def _fields(where: str, entry: object, names: tuple[str, ...]) -> dict:
         raise UserError(f"{where}: expected a dict with {', '.join(names)}, found {_kind(entry)}")
     missing = [name for name in names if name not in entry]
     if missing:
-        hint = " A file without valid frames is no test file." if "valid" in missing else ""
+        hint = " A test file must have valid frames." if "valid" in missing else ""
         raise UserError(f"{where}: no {', '.join(missing)}; found {', '.join(map(str, entry)) or 'nothing'}.{hint}")
     for name in names:
         if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0:
-            raise UserError(f"{where}: {name} is no array of frames; found {_kind(entry[name])}")
+            raise UserError(f"{where}: {name} must be an array of frames; found {_kind(entry[name])}")
     return entry
 
 

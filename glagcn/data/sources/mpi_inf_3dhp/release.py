@@ -1,4 +1,4 @@
-"""MPI-INF-3DHP as released: S*/Seq*/annot.mat (MATLAB v5) and TS*/annot_data.mat (MATLAB 7.3)."""
+"""The Source of the official MPI-INF-3DHP release: S*/Seq*/annot.mat and TS*/annot_data.mat."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +12,7 @@ from glagcn.data.sources.checks import (
     as_valid,
     check_lengths,
     check_poses,
-    judged_frames,
+    checked_frames,
     unscored_note,
 )
 from glagcn.data.sources.mpi_inf_3dhp import matlab
@@ -30,16 +30,17 @@ from glagcn.data.sources.provenance import file_record
 from glagcn.data.sources.source import SplitName
 from glagcn.skeleton import get_skeleton
 
-# Beside the root itself, where the official download scripts and manual unpacking put things.
+# Folders used by the official download scripts and by manual unpacking.
 TRAIN_FOLDERS = (".", "mpi_inf_3dhp")
 TEST_FOLDERS = ("mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set", ".")
 
 
 class RawRelease:
-    """The official release below one folder, as a Source.
+    """The Source of the official release below one folder.
 
-    `annotation` is "univ" (univ_annot3) or "annot3"; `cameras` are the numbers of the training cameras to read.
-    `missing` lists the files that are not there; a release that misses any cannot be read.
+    annotation  "univ" (univ_annot3) or "annot3".
+    cameras     numbers of the training cameras to read.
+    A release with `missing` files cannot be read.
     """
 
     dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
@@ -54,22 +55,22 @@ class RawRelease:
 
     @property
     def missing(self) -> list[Path]:
-        """The files of a complete release that do not exist below the root."""
+        """The files that a complete release has and the folder has not."""
         return [path for path in (*self._train.values(), *self._test.values()) if not path.is_file()]
 
     @property
     def found_any(self) -> bool:
-        """Whether at least one file of the release is there."""
+        """Whether at least one file of the release exists."""
         return len(self.missing) < len(self._train) + len(self._test)
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """See Source.  Lengths come from the headers of the files; the notes say what was cut or assumed."""
+        """See Source.  Reads only the headers of the files.  Frames beyond the official length are cut."""
         if split == "train":
             return [info for name in TRAIN_SEQUENCES for info in self._train_infos(name)]
         return [self._test_info(name) for name in TEST_SEQUENCES]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """See Source.  One annot.mat is parsed variable by variable, its cameras are yielded one after the other."""
+        """See Source.  One annot.mat at a time is in memory."""
         if split == "train":
             for name in TRAIN_SEQUENCES:
                 yield from self._read_train(name)
@@ -106,7 +107,7 @@ class RawRelease:
         if path.is_file():
             return image_sizes(path, self.cameras)
         width, height = TRAIN_IMAGE_SIZE
-        self._note(f"no camera.calibration beside some annot.mat: training images taken as {width} x {height}")
+        self._note(f"some annot.mat have no camera.calibration: training image size {width} x {height} assumed")
         return dict.fromkeys(self.cameras, TRAIN_IMAGE_SIZE)
 
     def _read_train(self, name: str) -> Iterator[Sequence]:
@@ -121,7 +122,9 @@ class RawRelease:
             pixels, millimetres = all_pixels.pop(info.camera), all_millimetres.pop(info.camera)
             check_lengths(f"{path}: {info.name}", pixels, millimetres)
             if len(pixels) != frames:
-                self._note(f"{name}: matrices of {len(pixels)} rows, of which `frames` counts the first {frames}")
+                self._note(
+                    f"{name}: matrices of {len(pixels)} rows; only the first {frames}, listed in `frames`, are used"
+                )
             valid = np.ones(info.length, dtype=bool)
             yield self._sequence(path, info, pixels[: info.length], millimetres[: info.length], valid)
 
@@ -139,10 +142,10 @@ class RawRelease:
         pixels = as_frames(where, "annot2", arrays["annot2"], 17, 2)
         millimetres = as_frames(where, self._variable, arrays[self._variable], 17, 3)
         sequence = self._sequence(path, self._test_info(name), pixels, millimetres, valid, activity)
-        # The two with a camera of their own, and short: cheap to judge, and telling (their scales differ from 1).
+        # Only TS5 and TS6 are checked: they are short, and their scale in univ_annot3 differs from 1.
         if name in ("TS5", "TS6"):
-            judged = judged_frames(valid)
-            self._note(annotation_warning(name, self.annotation, pixels[judged], millimetres[judged]))
+            checked = checked_frames(valid)
+            self._note(annotation_warning(name, self.annotation, pixels[checked], millimetres[checked]))
         self._note(unscored_note(name, millimetres))
         return sequence
 
@@ -164,12 +167,12 @@ class RawRelease:
 
 
 def find_train_file(root: Path, name: str) -> Path:
-    """Where annot.mat of "S1/Seq1" is below root, or the path where it is expected."""
+    """The path of annot.mat of a sequence such as "S1/Seq1" below root; if missing, the expected path."""
     places = [root / folder / name / "annot.mat" for folder in TRAIN_FOLDERS]
     return next((path for path in places if path.is_file()), places[0])
 
 
 def find_test_file(root: Path, name: str) -> Path:
-    """Where annot_data.mat of "TS1" is below root, or the path where it is expected."""
+    """The path of annot_data.mat of a sequence such as "TS1" below root; if missing, the expected path."""
     places = [root / base / folder / name / "annot_data.mat" for base in TRAIN_FOLDERS for folder in TEST_FOLDERS]
     return next((path for path in places if path.is_file()), places[1])

@@ -1,1 +1,1 @@
-"""Human3.6M and HumanEva-I as VideoPose3D's npz files."""
+"""Human3.6M and HumanEva-I from VideoPose3D's npz files."""

@@ -1,7 +1,7 @@
-"""The calibrated cameras of Human3.6M and HumanEva-I: between the world, a camera and its image.
+"""The calibrated cameras of Human3.6M and HumanEva-I, and their projections.
 
-The numbers in cameras.json are the calibrations of the two data sets, in the order in which VideoPose3D's files hold
-the views.  Camera coordinates are x right, y down, z forward.
+cameras.json has the calibrations of both data sets, in the camera order of VideoPose3D's files.  Camera coordinates are
+x right, y down, z forward.
 """
 
 import json
@@ -19,15 +19,16 @@ CALIBRATION = Path(__file__).with_name("cameras.json")
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera as it stands for one subject.
+    """One camera during the recordings of one subject.
 
-    id             the name of the data set, such as "54138969" or "C1".
+    id             name in the data set, such as "54138969" or "C1".
     width, height  of the image, pixels.
-    orientation    the quaternion (w, x, y, z) that turns camera axes into world axes.
-    translation    where the camera stands in the world, millimetres.
-    focal, centre  (x, y), pixels; None where the data set has no intrinsics (HumanEva-I), like
-    radial         the coefficients (k1, k2, k3) and
-    tangential     (p1, p2) of the distortion.
+    orientation    quaternion (w, x, y, z) from camera to world axes.
+    translation    camera position in the world, millimetres.
+    focal, centre  (x, y), pixels.
+    radial         distortion coefficients (k1, k2, k3).
+    tangential     distortion coefficients (p1, p2).
+    The intrinsics (the last four) are None for HumanEva-I.
     """
 
     id: str
@@ -43,9 +44,9 @@ class Camera:
 
 @cache
 def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
-    """The cameras of a subject of "h36m" or "humaneva15", in the order of the files; empty where none are calibrated.
+    """The cameras of a subject of "h36m" or "humaneva15", in the order of the files; empty if not calibrated.
 
-    "Train/S1" and "Validate/S1" of HumanEva-I are the same person before the same cameras.
+    "Train/S1" and "Validate/S1" of HumanEva-I are the same person and the same cameras.
     """
     calibration = _calibration()[dataset]
     prefix, _, person = subject.rpartition("/")
@@ -60,21 +61,21 @@ def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
 
 
 def to_camera(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """World points [...,3] in camera coordinates, both in millimetres: the inverse orientation of X - t."""
+    """The camera coordinates [...,3] of world points [...,3], both in millimetres."""
     return (np.asarray(points, np.float64) - camera.translation) @ axes_of(camera)
 
 
 def to_world(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """Camera coordinates [...,3] as world points, both in millimetres: the inverse of `to_camera`."""
+    """The world points [...,3] of camera coordinates [...,3], both in millimetres; the inverse of `to_camera`."""
     return np.asarray(points, np.float64) @ axes_of(camera).T + camera.translation
 
 
 def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     """The pixels [...,2] of points [...,3] in camera coordinates, any unit.  Raises ValueError without intrinsics.
 
-    Human3.6M's own model: with x = (X / Z, Y / Z) and r2 = |x|^2, the pixel is
+    The camera model of Human3.6M: with x = (X / Z, Y / Z) and r2 = |x|^2, the pixel is
     focal * (x (1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 x_2 + p2 x_1) + (p2, p1) r2) + centre.
-    VideoPose3D's converter does not exchange p1 and p2; over the image that is less than a pixel.
+    VideoPose3D's converter does not swap p1 and p2; the difference is less than a pixel.
     """
     if camera.focal is None or camera.centre is None:
         raise ValueError(f"camera {camera.id} has no intrinsics")
@@ -95,7 +96,7 @@ def _calibration() -> dict:
 
 
 def axes_of(camera: Camera) -> np.ndarray:
-    """The rotation [3,3] from camera to world coordinates: its columns are the camera's axes in the world, z up."""
+    """The rotation [3,3] from camera to world coordinates (z up); its columns are the camera axes in the world."""
     w, x, y, z = np.array(camera.orientation) / np.linalg.norm(camera.orientation)
     return np.array(
         [

@@ -1,4 +1,4 @@
-"""Human3.6M and HumanEva-I, from VideoPose3D's files, as data sets."""
+"""The DataSets of Human3.6M and HumanEva-I, from VideoPose3D's files."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class VideoPose3DDataSet(DataSet):
-    """A pair of npz files, the 2D one of any 2D source."""
+    """A data set of VideoPose3D: one npz file with 3D, and one with the 2D of each 2D source."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
         """See DataSet."""
@@ -35,7 +35,7 @@ class VideoPose3DDataSet(DataSet):
         return skeleton_name(self.name, keypoints)
 
     def summary(self, cache: "Cache") -> Iterable[str]:
-        """See DataSet: by subject, for there are many takes."""
+        """See DataSet.  The table is by subject, because there are many takes."""
         from glagcn.data.report import subject_lines
 
         cut = cache.provenance.get("cut_frames", {})
@@ -53,10 +53,10 @@ class VideoPose3DDataSet(DataSet):
 PUBLISHED = {
     "optimizer": "ranger", "schedule": "cosine", "lr": 0.01, "lr_final": 1e-5, "bn_momentum_final": 0.001,
 }
-# Presets: the defaults of the published scripts, whose network has no sequence stage and a shared head; flips, in
-# training and testing, are off there until -da and -tta.  Their micro-batches are the share of a GPU in the published
-# runs: one of two for h36m, unknown for humaneva15.  "tuned" does not move the camera, which needs 2D that projects
-# from the 3D: not so with every 2D source.
+# The presets are the defaults of the published scripts.  Their network has no sequence stage and a shared head; flips
+# in training and testing are off unless -da and -tta are given.  The micro-batch is the share of one GPU: of two in the
+# published h36m runs; assumed for humaneva15.  "tuned" has no camera augmentation, because not every 2D source matches
+# the projected 3D.
 H36M = VideoPose3DDataSet(
     name="h36m",
     title=FACTS["h36m"].title,

@@ -1,4 +1,4 @@
-"""What is known about Human3.6M and HumanEva-I in VideoPose3D's files: subjects, joints, rates, 2D sources."""
+"""Facts about Human3.6M and HumanEva-I in VideoPose3D's files: subjects, joints, frame rates, 2D sources."""
 
 import re
 from dataclasses import dataclass
@@ -8,17 +8,17 @@ from glagcn.errors import UserError
 
 @dataclass(frozen=True)
 class Facts:
-    """One data set.
+    """Facts about one data set.
 
-    title            its name in prose.
-    subjects         {"train": ..., "test": ...}, as everyone splits it.
-    fps              frames per second.
-    joints           of the poses in the 3D file, and
-    kept             which of them the skeleton has, in its order.
-    drops_nan        whether takes with NaN in their 3D are a known flaw, to be left out, and no damage.
-    skeletons        {2D source: skeleton}, for the 2D sources whose joints are known by their name, and
-    by_joints        {number of 2D joints: skeleton} for the others.
-    example          a 2D source, for messages.
+    title      name in text.
+    subjects   {"train": ..., "test": ...}, the usual split.
+    fps        frames per second.
+    joints     number of joints in the 3D file.
+    kept       the joints of the 3D file that the skeleton uses, in its order.
+    drops_nan  leave out takes with NaN in their 3D, a known flaw of this data set, instead of raising an error.
+    skeletons  {2D source: skeleton} for 2D sources with a known name.
+    by_joints  {number of 2D joints: skeleton} for other 2D sources.
+    example    a 2D source, for messages.
     """
 
     title: str
@@ -38,7 +38,7 @@ FACTS = {
         subjects={"train": ("S1", "S5", "S6", "S7", "S8"), "test": ("S9", "S11")},
         fps=50.0,
         joints=32,
-        # Without 4, 5, 9, 10 (feet), 11, 16 (doubles), 20-24 and 28-31 (hands): what is left is "h36m17" in order.
+        # Without feet (4, 5, 9, 10), duplicates (11, 16) and hands (20-24, 28-31), the joints are "h36m17" in order.
         kept=(0, 1, 2, 3, 6, 7, 8, 12, 13, 14, 15, 17, 18, 19, 25, 26, 27),
         drops_nan=False,
         skeletons={},
@@ -64,17 +64,17 @@ DATASETS_PAGE = "https://github.com/facebookresearch/VideoPose3D/blob/main/DATAS
 
 
 def skeleton_name(dataset: str, keypoints: str) -> str | None:
-    """The skeleton of a data set with a 2D source, known without reading a file; None where the file must tell."""
+    """The skeleton of a data set with a 2D source; None if only the metadata of the 2D file define it."""
     facts = FACTS[dataset]
     only = set(facts.by_joints.values())
     return only.pop() if len(only) == 1 else facts.skeletons.get(keypoints)
 
 
 def file_names(dataset: str, keypoints: str) -> tuple[str, str]:
-    """The names of the 3D and the 2D file.  Raises UserError for a 2D source that can be no part of a file name."""
+    """The names of the 3D and the 2D file.  Raises UserError for a 2D source that is not valid in a file name."""
     if not re.fullmatch(r"\w[\w.-]*", keypoints, re.ASCII):
         raise UserError(
-            f"--keypoints {keypoints!r}: expected NAME of a file data_2d_{dataset}_NAME.npz, such as gt or "
+            f"invalid --keypoints {keypoints!r}: must be the NAME of a file data_2d_{dataset}_NAME.npz, such as gt or "
             f"{FACTS[dataset].example}"
         )
     return f"data_3d_{dataset}.npz", f"data_2d_{dataset}_{keypoints}.npz"

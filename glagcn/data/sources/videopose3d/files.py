@@ -1,4 +1,4 @@
-"""Human3.6M and HumanEva-I as the npz pair of VideoPose3D: data_3d_<dataset> and data_2d_<dataset>_<keypoints>."""
+"""The Source of VideoPose3D's npz pair: data_3d_<dataset>.npz and data_2d_<dataset>_<keypoints>.npz."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -23,9 +23,9 @@ from glagcn.skeleton import get_skeleton
 class Take:
     """One action of one subject.
 
-    world    [T,V,3] float32, metres, world frame.
+    world    [T,V,3] float32, world coordinates, metres.
     views    the 2D of each camera, [T,V,2] float32, pixels.
-    cameras  in the order of the views.
+    cameras  the cameras, in the order of `views`.
     """
 
     subject: str
@@ -36,19 +36,19 @@ class Take:
 
     @property
     def name(self) -> str:
-        """Such as "S1/Walking 1"."""
+        """The name, such as "S1/Walking 1"."""
         return f"{self.subject}/{self.action}"
 
     def in_camera(self, number: int, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The 3D of some frames in the coordinates of camera `number`, [T,V,3], millimetres."""
+        """The 3D of the given frames in the coordinates of camera `number`: [T,V,3], millimetres."""
         return to_camera(1000.0 * self.world[frames].astype(np.float64), self.cameras[number])
 
 
 class VideoPose3DFiles:
-    """The pair of files in one folder, as a Source.
+    """The Source of the pair of files in one folder.
 
-    Everything that has 3D, 2D and cameras is read; what is trained and tested on is chosen from the cache.  An npz is
-    one pickled dict, so both files are in memory as a whole, Human3.6M in about 1.2 GB.
+    It reads all takes with 3D, 2D and cameras; subjects and actions are selected later, from the cache.  An npz is one
+    pickled dict, so both files are loaded into memory, about 1.2 GB for Human3.6M.
     """
 
     annotation = ""
@@ -68,20 +68,20 @@ class VideoPose3DFiles:
 
     @cached_property
     def skeleton(self) -> str:
-        """See Source.  The metadata of the 2D file tell for a 2D source that is not known by name; raises UserError."""
+        """See Source.  For an unknown 2D source it is read from the metadata of the 2D file.  Raises UserError."""
         known = skeleton_name(self.dataset, self.keypoints)
         if known:
             return known
         joints = load_metadata(self.path_2d)["num_joints"]
         if not isinstance(joints, int | np.integer) or joints not in self.facts.by_joints:
             raise UserError(
-                f"{self.path_2d}: metadata says num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
-                "Another joint set cannot be read; see docs/data.md."
+                f"{self.path_2d}: metadata has num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
+                "Other joint sets are not supported; see docs/data.md."
             )
         return self.facts.by_joints[int(joints)]
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """See Source.  Loads both files on first use; the notes say what was cut and what was left out."""
+        """See Source.  The first call loads both files and adds notes about cut and skipped data."""
         return [info for take in self._takes[split] for info in self._infos(take)]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
@@ -114,7 +114,7 @@ class VideoPose3DFiles:
 
     @cached_property
     def _takes(self) -> dict[str, list[Take]]:
-        """The takes of each split by subject and name of the action, read and checked but for the values of the 2D."""
+        """The takes of each split, sorted by subject and action.  The values of the 2D are not checked yet."""
         self._records = [file_record(path, self.root) for path in (self.path_3d, self.path_2d)]
         check_metadata(self.path_2d, load_metadata(self.path_2d), self.skeleton)
         poses_3d, poses_2d = load_poses(self.path_3d, "positions_3d"), load_poses(self.path_2d, "positions_2d")
@@ -123,18 +123,18 @@ class VideoPose3DFiles:
         takes = self._make_takes(poses_3d, poses_2d)
         if self.cut_frames:
             most = max(self.cut_frames.values())
-            self.notes.append(f"2D longer than its 3D in {len(self.cut_frames)} takes: cut, {most} frames at most")
+            self.notes.append(f"2D longer than 3D in {len(self.cut_frames)} takes: cut by at most {most} frames")
         for split, subjects in self.facts.subjects.items():
             if not takes[split]:
                 raise UserError(
-                    f"{self.path_3d}: nothing of {', '.join(subjects)} can be used, so the {split} split is empty; "
+                    f"{self.path_3d}: no take of {', '.join(subjects)} is usable, so the {split} split is empty; "
                     "get a complete file"
                 )
         self._compare([take for split in takes.values() for take in split])
         return takes
 
     def _check_splits(self, poses_3d: Poses) -> None:
-        """Raise UserError unless each split has a subject; note those that are missing and those that are unknown."""
+        """Raise UserError unless each split has a subject; add notes about missing and unknown subjects."""
         wanted = [subject for subjects in self.facts.subjects.values() for subject in subjects]
         absent = [subject for subject in wanted if not poses_3d.get(subject)]
         for split, subjects in self.facts.subjects.items():
@@ -145,12 +145,12 @@ class VideoPose3DFiles:
                 )
         if absent:
             self.notes.append(
-                f"warning: {self.path_3d.name} has no 3D of {', '.join(absent)}: this is a part of {self.facts.title}, "
-                "and results do not compare with published ones"
+                f"warning: {self.path_3d.name} has no 3D of {', '.join(absent)}: {self.facts.title} is incomplete, and "
+                "results are not comparable with published ones"
             )
         unknown = [subject for subject in poses_3d if subject not in wanted]
         if unknown:
-            self.notes.append(f"subjects without known cameras, left out: {', '.join(unknown)}")
+            self.notes.append(f"left out subjects without known cameras: {', '.join(unknown)}")
 
     def _note_without_3d(self, poses_3d: Poses, poses_2d: Poses) -> None:
         left_out = []
@@ -159,7 +159,7 @@ class VideoPose3DFiles:
             extra = [f"{subject}/{action}" for action in actions if action not in with_3d]
             left_out += extra if with_3d else [subject]
         if left_out:
-            self.notes.append(f"2D without 3D, left out: {', '.join(left_out)}")
+            self.notes.append(f"left out 2D without 3D: {', '.join(left_out)}")
 
     def _make_takes(self, poses_3d: Poses, poses_2d: Poses) -> dict[str, list[Take]]:
         corrupt: list[str] = []
@@ -173,17 +173,17 @@ class VideoPose3DFiles:
                         continue
                     takes[split].append(self._take(subject, action, world, poses_2d))
         if corrupt:
-            self.notes.append(f"corrupt mocap (NaN in the 3D), left out: {', '.join(corrupt)}")
+            self.notes.append(f"left out corrupt takes (NaN in the 3D): {', '.join(corrupt)}")
         return takes
 
     def _world(self, where: str, value: object) -> np.ndarray | None:
-        """The 3D of a take in the skeleton's joints, [T,V,3] metres; None for NaN where that is a known flaw."""
+        """The 3D of a take for the skeleton's joints, [T,V,3] metres; None if it has NaN and `drops_nan` is set."""
         joints, kept = self.facts.joints, self.facts.kept
         if not isinstance(value, np.ndarray):
             raise UserError(f"{where}: the 3D is {kind(value)}; expected an array (frames, {joints}, 3)")
         if joints != len(kept) and value.shape[1:] == (len(kept), 3):
-            # What a program leaves that saves the poses after VideoPose3D's loader has removed joints.
-            self._note(f"the 3D has {len(kept)} joints, not {joints}: taken as those of {self.skeleton}, in order")
+            # Some programs save the poses after VideoPose3D's loader has removed joints.
+            self._note(f"the 3D has {len(kept)} joints instead of {joints}: read as the joints of {self.skeleton}")
             joints, kept = len(kept), tuple(range(len(kept)))
         world = as_frames(where, "the 3D", value, joints, 3)[:, kept]
         if self.facts.drops_nan and not np.isfinite(world).all():
@@ -195,8 +195,8 @@ class VideoPose3DFiles:
         name, cameras = f"{subject}/{action}", cameras_of(self.dataset, subject)
         if action not in poses_2d.get(subject, {}):
             raise UserError(
-                f"{self.path_3d} has the 3D of {name}, and {self.path_2d} has no 2D of it; expected 2D for all 3D. "
-                "The two files are of different versions; get both again."
+                f"{self.path_3d} has the 3D of {name}, but {self.path_2d} has no 2D of it. "
+                "The files are of different versions; get both again."
             )
         where, found = f"{self.path_2d}: {name}", poses_2d[subject][action]
         many = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
@@ -204,7 +204,7 @@ class VideoPose3DFiles:
         if len(views) != len(cameras):
             raise UserError(
                 f"{where}: the 2D is {kind(found)}; expected a list of {len(cameras)} arrays, one for each camera: "
-                f"{', '.join(camera.id for camera in cameras)}. Other cameras would be mixed up; get the file again."
+                f"{', '.join(camera.id for camera in cameras)}. Get the file again."
             )
         pixels = [self._view(f"{where}/cam{number}", view, len(world)) for number, view in enumerate(views)]
         cut = max(len(view) for view in views) - len(world)
@@ -220,13 +220,13 @@ class VideoPose3DFiles:
         pixels = as_frames(where, "the 2D", view, joints, 2)
         if len(pixels) < frames:
             raise UserError(
-                f"{where}: {len(pixels)} frames of 2D for {frames} frames of 3D in {self.path_3d.name}; expected at "
-                "least as many. The two files are of different versions, or one is damaged; get both again."
+                f"{where}: {len(pixels)} frames of 2D but {frames} frames of 3D in {self.path_3d.name}. "
+                "The files are of different versions or one is damaged; get both again."
             )
         return pixels[:frames]
 
     def _compare(self, takes: list[Take]) -> None:
-        """Warn when the 3D does not project onto the 2D; once per subject and camera, where intrinsics are known."""
+        """Add a warning for subjects and cameras with a large reprojection error, if intrinsics are known."""
         distances = []
         for subject in dict.fromkeys(take.subject for take in takes):
             of_subject = [(take, reprojection.thinned(len(take.world))) for take in takes if take.subject == subject]

@@ -1,4 +1,4 @@
-"""Whether the pair of VideoPose3D's files is in a folder, and what to say where it is not."""
+"""Find the pair of VideoPose3D's files in a folder, with error messages for missing ones."""
 
 from pathlib import Path
 
@@ -10,9 +10,9 @@ from glagcn.errors import UserError
 
 
 def find_videopose3d(root: Path, dataset: str, keypoints: str) -> VideoPose3DFiles:
-    """Human3.6M ("h36m") or HumanEva-I ("humaneva15") below `root`, with the 2D source `keypoints`.
+    """The source for Human3.6M ("h36m") or HumanEva-I ("humaneva15") in `root`, with the 2D source `keypoints`.
 
-    Raises UserError that says which file of the pair is missing, which other 2D sources are there, and how to get it.
+    Raises UserError that names the missing files, the available 2D sources, and how to get the files.
     """
     source = VideoPose3DFiles(root, dataset, keypoints)
     if source.missing:
@@ -24,7 +24,7 @@ def _pair_incomplete(source: VideoPose3DFiles) -> str:
     root, dataset, missing = source.root, source.dataset, source.missing
     if len(missing) == 1:
         there = next(path for path in (source.path_3d, source.path_2d) if path not in missing)
-        lines = [f"there is no {missing[0]}; its companion {there.name} is there, and both are needed"]
+        lines = [f"{missing[0]} is missing; it is needed together with {there.name}, which exists"]
     else:
         lines = [
             f"no {source.facts.title} with the 2D source {source.keypoints!r} found in {root}. Looked for:",
@@ -35,5 +35,5 @@ def _pair_incomplete(source: VideoPose3DFiles) -> str:
         prefix = f"data_2d_{dataset}_"
         others = sorted(path.name.removeprefix(prefix).removesuffix(".npz") for path in root.glob(f"{prefix}*.npz"))
         if others:
-            lines.append(f"2D sources that are there: {', '.join(others)}; choose one with -k NAME (--keypoints)")
+            lines.append(f"Available 2D sources: {', '.join(others)}; select one with -k NAME (--keypoints)")
     return "\n".join([*lines, f"How to get the files: {DATASETS_PAGE} (see docs/data.md)", DEMO_HINT])

@@ -1,4 +1,4 @@
-"""The nesting of VideoPose3D's npz files, checked before anything of it is used: subjects, actions, metadata."""
+"""Load VideoPose3D's npz files and check their structure: subjects, actions, metadata."""
 
 import re
 from pathlib import Path
@@ -11,18 +11,18 @@ from glagcn.data.sources.videopose3d.facts import DATASETS_PAGE
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
-# They become parts of messages and, for known subjects, of "<subject>/<action>/cam<k>", 64 bytes in the cache.
+# Names appear in messages and in sequence names "<subject>/<action>/cam<k>", which have 64 bytes in the cache.
 SUBJECT = re.compile(r"\w[\w/-]{0,31}", re.ASCII)
 ACTION = re.compile(r"\w[\w .()+-]{0,35}", re.ASCII)
 
-# The 17 joints of COCO: the nose, then left and right in turn.
+# The 17 joints of COCO: the nose, then left and right alternating.
 COCO_LEFT, COCO_RIGHT = tuple(range(1, 17, 2)), tuple(range(2, 17, 2))
 
 Poses = dict[str, dict[str, object]]
 
 
 def load_poses(path: Path, key: str) -> Poses:
-    """{subject: {action: what the file holds}} of the npz member `key`.  Raises UserError for another nesting."""
+    """{subject: {action: unchecked value}} of the npz member `key`.  Raises UserError for another structure."""
     subjects = load_object(path, key, _hint(key))
     if not isinstance(subjects, dict):
         raise UserError(f"{path}: {key} is {kind(subjects)}; {_hint(key)}")
@@ -48,35 +48,35 @@ def load_metadata(path: Path) -> dict:
 
 
 def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
-    """Raise UserError unless metadata of a 2D file says the joints and sides that the skeleton is fed."""
+    """Raise UserError unless the metadata of a 2D file match the joints and sides of the skeleton's input."""
     joints = get_skeleton(skeleton).num_input_joints
     layout = metadata.get("layout_name")
-    called = f" (layout {layout!r})" if isinstance(layout, str) else ""
+    layout_note = f" (layout {layout!r})" if isinstance(layout, str) else ""
     if not isinstance(metadata["num_joints"], int | np.integer) or metadata["num_joints"] != joints:
         raise UserError(
-            f"{path}: metadata says num_joints {metadata['num_joints']!r}{called}; expected {joints} for "
-            f"{skeleton}. Another joint set cannot be read; see docs/data.md."
+            f"{path}: metadata has num_joints {metadata['num_joints']!r}{layout_note}; expected {joints} for "
+            f"{skeleton}. Other joint sets are not supported; see docs/data.md."
         )
     expected = _sides_of_input(skeleton)
     found = _sides(metadata["keypoints_symmetry"])
     if found != expected:
-        given = "no pair of joint lists" if found is None else " and ".join(str(sorted(side)) for side in found)
+        given = "not two lists of joints" if found is None else " and ".join(str(sorted(side)) for side in found)
         wanted = " and ".join(str(sorted(side)) for side in expected)
         raise UserError(
-            f"{path}: metadata says the left and right joints are {given}{called}; expected {wanted}, the order of "
-            f"{skeleton}. The joints are in another order, which cannot be read; see docs/data.md."
+            f"{path}: the left and right joints in metadata are {given}{layout_note}; expected {wanted} for "
+            f"{skeleton}. Other joint orders are not supported; see docs/data.md."
         )
 
 
 def _sides_of_input(skeleton: str) -> tuple[set[int], set[int]]:
-    """The left and the right joints of the 2D that a skeleton is fed."""
+    """The left and the right joints of the skeleton's 2D input."""
     if skeleton == "humaneva15_coco17":
         return set(COCO_LEFT), set(COCO_RIGHT)
     return set(get_skeleton(skeleton).left), set(get_skeleton(skeleton).right)
 
 
 def kind(value: object) -> str:
-    """What a value is, for messages: its type, and its shape or length where it has one."""
+    """A description of a value for messages: its type, and its shape or length if it has one."""
     if isinstance(value, np.ndarray):
         return f"an array of {value.dtype} {value.shape}"
     size = f" of {len(value)}" if isinstance(value, list | tuple | dict | set | str) else ""
@@ -84,7 +84,7 @@ def kind(value: object) -> str:
 
 
 def _sides(symmetry: Any) -> tuple[set[int], set[int]] | None:
-    """The sets of left and right joints; None for anything that is not two lists of whole numbers."""
+    """The sets of left and right joints; None if `symmetry` is not two lists of whole numbers."""
     try:
         left, right = ({int(joint) for joint in side} for side in symmetry)
     except (TypeError, ValueError, OverflowError):
@@ -95,7 +95,7 @@ def _sides(symmetry: Any) -> tuple[set[int], set[int]] | None:
 def _check_name(path: Path, what: str, name: object, pattern: re.Pattern) -> None:
     if not isinstance(name, str) or not pattern.fullmatch(name):
         raise UserError(
-            f"{path}: {what} is called {name!r:.80}; expected a short name of ASCII letters, digits and spaces, such "
+            f"{path}: {what} is named {name!r:.80}; expected a short name of ASCII letters, digits and spaces, such "
             f"as {'Walking 1' if pattern is ACTION else 'S1 or Train/S1'}"
         )
 
