@@ -1,8 +1,10 @@
 """The commands: `main_sagcn_gpus.py`, and `glagcn` with the verbs beside training."""
 
+import re
 import sys
 import traceback
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,8 @@ SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "
 
 
 def train_main(arguments: list[str] | None = None) -> int:
-    """The trainer's command; -> its exit code: 0, 2 after a message about something the user gave, 75 when stopped."""
+    """The trainer's command; -> its exit code: 0, 2 after a message about something the user gave, 75 when stopped,
+    76 when a rank was lost."""
 
     def work() -> None:
         _run(*parse_command_line(arguments))
@@ -59,15 +62,28 @@ def _speak(work: Callable[[], None]) -> int:
     except stop.Stopped as request:
         if launcher.rank() == 0:
             print(request, file=sys.stderr, flush=True)
+        stop.keep_launcher_from_restarting()
         code = stop.EXIT_CODE
-    except Exception:
+    except Exception as error:
         if not one_of_many:
             raise
-        traceback.print_exc()
-        code = 1
+        code = _report_failure(error)
     if one_of_many:
         launcher.leave(code)
     return code
+
+
+def _report_failure(error: Exception) -> int:
+    """Print what ended this process, one of many; -> its exit code."""
+    if not launcher.is_lost_connection(error):
+        traceback.print_exc()
+        return 1
+    reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the place in C++
+    launcher.report(
+        f"the connection to another process is lost ({reason[:200]}); its log says why it ended. The same command goes "
+        "on from the last checkpoint"
+    )
+    return launcher.LOST_RANK_CODE
 
 
 def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
@@ -77,7 +93,7 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
     from glagcn.distributed.ranks import Ranks
 
     tuning.keep_memory()
-    ranks = Ranks(config.run.workers)
+    ranks = Ranks(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:
         render(config, drawing, origin, ranks)
     else:

@@ -17,7 +17,7 @@ from glagcn.errors import UserError
 def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cache:
     """The cache of the data set, prepared by rank 0 if it is not there yet; one rank of each node verifies it."""
     path = None
-    with ranks.agree():
+    with ranks.agree(), ranks.waiting_for_main():
         if ranks.is_main:
             path = prepare_cache(data, say)
     path = ranks.from_main(path)

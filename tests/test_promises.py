@@ -105,7 +105,7 @@ def test_flags_in_the_documentation_exist():
     # Of other programs: pytest, torchrun, accelerate, sbatch, tensorboard, the verbs, and the published script.
     known |= {
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
-        "--max-restarts",
+        "--max-restarts", "--max_restarts", "--rdzv_backend",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",

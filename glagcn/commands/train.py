@@ -22,7 +22,7 @@ from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
-from glagcn.training.reporting.baselines import mean_pose_error, place_of
+from glagcn.training.reporting.baselines import compare_with_reference, mean_pose_error
 from glagcn.training.reporting.summary import summary_text
 from glagcn.training.setup import RunData, build_model, load_data, select_data, settle
 from glagcn.training.trainer import Trainer
@@ -55,7 +55,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         return
 
     with RunLock(folder.path, log.say) as lock:
-        with ranks.agree():
+        with ranks.agree(), ranks.waiting_for_main():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before what lies there is read
         content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
@@ -197,13 +197,13 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     if evaluation is None:
         return
     marks = trainer.accounts.marks()
-    if trainer.watched is not data.test:
+    if trainer.selection_set is not data.test:
         # Not kept when the run goes on: only its end has to do with the test set.
         log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
         log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
     mean_pose = mean_pose_error(data, data.test)
     windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
-    place = place_of(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
+    comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
     about = about_evaluation(config, data.cache, path, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
@@ -213,7 +213,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         "trained_windows": windows,
         "training_seconds": marks["seconds"],
         "mean_pose_mm": mean_pose,
-        "place": asdict(place) if place else None,
+        "place": asdict(comparison) if comparison else None,
     }
     result = write_results(evaluation, target, about)
     log.hparams(to_dict(config), evaluation.scalars)
@@ -222,5 +222,5 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         f"State of step {result['step']}, {CHOSEN[select_on]}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )
-    if place:
-        log.say(place.text())
+    if comparison:
+        log.say(comparison.text())

@@ -82,7 +82,7 @@ def _check_number(flag: str, key: str, value: Any) -> None:
         expected = "0 or more"
     elif key == "channels" and value < 4:
         expected = "at least 4"
-    elif key in ("lr", "lr_final") and not 0 < value < inf:
+    elif key in ("lr", "lr_final", "timeout") and not 0 < value < inf:
         expected = "above 0"
     elif key == "seed" and value >= 2**63:
         expected = "below 2^63"

@@ -215,6 +215,8 @@ class RunConfig:
         help="write last.pt every M minutes, the first time in the first minute; 0: never")
     save_attempts: int = option(5, type=int, metavar="N",
         help="end the run when last.pt could not be written N times in a row")
+    timeout: float = option(10.0, type=float, metavar="M",
+        help="end the run when a process was missing for M minutes; preparing the data may take longer")
     checkpoint_frequency: int | None = option(None, type=int, metavar="N", off=0,
         help="keep the state after every N epochs as epoch_<number>.pt")
     export_training_curves: bool = option(True, action=SWITCH,

@@ -9,6 +9,8 @@ import time
 from typing import NoReturn
 
 REPORT_DELAY_S = 10.0
+LOST_RANK_CODE = 76  # exit code; EX_PROTOCOL of sysexits.h
+CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
 # Environment variables that torchrun sets.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
@@ -16,6 +18,11 @@ VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADD
 def rank() -> int:
     """The rank of this process; 0 without a launcher."""
     return int(os.environ.get("RANK", "0"))
+
+
+def local_rank() -> int:
+    """The number of this process on its node."""
+    return int(os.environ.get("LOCAL_RANK", "0"))
 
 
 def world_size() -> int:
@@ -28,7 +35,7 @@ def processes_on_this_node() -> int:
     return int(os.environ.get("LOCAL_WORLD_SIZE", world_size()))
 
 
-def report(error: Exception) -> None:
+def report(error: Exception | str) -> None:
     """Print an error that all ranks may share only once, from rank 0.
 
     The launcher kills all processes as soon as one fails, so the other ranks first wait for rank 0 to print.  A rank
@@ -36,7 +43,18 @@ def report(error: Exception) -> None:
     """
     if rank() != 0:
         time.sleep(REPORT_DELAY_S)
-    print(f"error: {error}", file=sys.stderr, flush=True)
+    tell(f"error: {error}")
+
+
+def tell(text: str) -> None:
+    """Print a line to stderr, at once."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def is_lost_connection(error: Exception) -> bool:
+    """Whether NCCL, gloo or the store failed to exchange data, in most cases because another process has ended."""
+    from_gloo = isinstance(error, RuntimeError) and "gloo/transport" in str(error)
+    return from_gloo or type(error).__name__ in CONNECTION_ERRORS
 
 
 def leave(code: int) -> NoReturn:

@@ -5,6 +5,7 @@
 
 import inspect
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -13,15 +14,16 @@ from typing import Any, ClassVar
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import InitProcessGroupKwargs
 from torch import Tensor
 from torch.nn.parallel import DistributedDataParallel
 
 from glagcn.distributed import launcher, stop
+from glagcn.distributed.heartbeat import Heartbeat
+from glagcn.distributed.process_group import join
 from glagcn.errors import UserError
 
-# Rank 0 may prepare a large data set while the others wait.
-PATIENCE = timedelta(hours=2)
+TIMEOUT = timedelta(minutes=10)
+POLL_S = 0.5
 
 
 class Ranks:
@@ -29,20 +31,28 @@ class Ranks:
 
     left: ClassVar[Any] = None  # see close
 
-    def __init__(self, workers: int | None = None) -> None:
-        """workers  CPU threads per process; None: the cores divided by the processes of this node."""
+    def __init__(self, workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
+        """Join the other processes.
+
+        workers  CPU threads per process; None: the cores divided by the processes of this node.
+        timeout  how long a rank may be missing before the others end.
+        """
         launched = launcher.world_size()
         cuda = torch.cuda.is_available()
         if cuda:
             _choose_gpu()
         threads = workers or _fair_share_of_cores()
         os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # else accelerate chooses, with a warning
+        self._store: dist.Store | None = None
+        self.heartbeat: Heartbeat | None = None
+        if launched > 1:
+            self._store, self.heartbeat = join(cuda, timeout)
+        self._waits = 0
         self.accelerator = Accelerator(
             cpu=not cuda,  # without this, CPU processes under a GPU launch would each train alone
             mixed_precision="no",  # the training step casts; evaluation of the same model must not
             dynamo_backend="no",  # --compile decides, not the environment
             step_scheduler_with_optimizer=False,
-            kwargs_handlers=[InitProcessGroupKwargs(timeout=PATIENCE)],
         )
         self.rank, self.world_size = self.accelerator.process_index, self.accelerator.num_processes
         self.local_rank, self.device = self.accelerator.local_process_index, self.accelerator.device
@@ -70,6 +80,19 @@ class Ranks:
         problems = [text for text in self.gather_objects(problem) if text is not None]
         if problems:
             raise UserError(problems[0])
+
+    @contextmanager
+    def waiting_for_main(self) -> Iterator[None]:
+        """A block in which rank 0 may work for hours: the other ranks poll, since a collective would time out."""
+        self._waits += 1
+        key = f"wait{self._waits}"
+        try:
+            yield
+        finally:
+            if self._store is not None and self.is_main:
+                self._store.set(key, "done")
+        while self._store is not None and not self._store.check([key]):
+            time.sleep(POLL_S)
 
     def largest(self, values: list[float]) -> list[float]:
         """The element-wise maximum over all ranks, on every rank.  Waits for the device."""
@@ -138,6 +161,8 @@ class Ranks:
         The group object stays in memory: before PyTorch 2.8, freeing a gloo group waits for its threads, which may
         wait for the Python interpreter.
         """
+        if self.heartbeat:
+            self.heartbeat.end()
         if self.world_size > 1:
             Ranks.left = dist.group.WORLD
         self.accelerator.end_training()
@@ -148,7 +173,7 @@ def _choose_gpu() -> None:
     count, processes = torch.cuda.device_count(), launcher.processes_on_this_node()
     if processes > count:
         raise UserError(f"{processes} processes on this node, but {count} visible GPU(s); start one process per GPU")
-    torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(launcher.local_rank())
 
 
 def _fair_share_of_cores() -> int:

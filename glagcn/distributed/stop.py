@@ -14,6 +14,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
+from glagcn.distributed import launcher
+
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 # The launcher and SLURM may both forward the same signal: a second SIGINT within this time does not count.
@@ -94,6 +96,13 @@ def die_with_launcher() -> None:
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # the launcher died before the prctl call
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def keep_launcher_from_restarting() -> None:
+    """Stop a launcher that has restarts left (--max-restarts): it would start stopped processes again."""
+    left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) - int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
+    if left > 0 and launcher.local_rank() == 0:
+        os.kill(os.getppid(), signal.SIGTERM)
 
 
 def _is_launcher(process: int) -> bool:

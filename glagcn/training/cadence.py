@@ -1,4 +1,4 @@
-"""What a run does after which step: when it evaluates, saves and ends, and which windows a step trains on."""
+"""The step schedule of a run: when it evaluates, saves and ends, and which windows each step trains on."""
 
 from glagcn.config.config import Config
 from glagcn.data.windows.plan import EpochPlan, Share, WindowIds, share
@@ -6,14 +6,14 @@ from glagcn.training.optim.schedule import last_step, micro_batch, planned_steps
 
 
 class Cadence:
-    """Functions of the step alone, the same on every rank but for `share` and `windows`.  Steps count from 1."""
+    """Pure functions of the step.  Steps count from 1.  All but `share` and `windows` are the same on every rank."""
 
     def __init__(self, config: Config, plan: EpochPlan, rank: int = 0, world_size: int = 1) -> None:
         self.config, self.plan, self._rank, self._world_size = config, plan, rank, world_size
         self.last_step = last_step(config.optim, plan)
 
     def share(self, index: int) -> Share:
-        """This rank's share of global batch `index` of any epoch."""
+        """This rank's shard of global batch `index` of any epoch."""
         most = micro_batch(self.config.optim, self.plan.batch_size)
         return share(self.batch_count(index), most, self._rank, self._world_size)
 
@@ -27,12 +27,12 @@ class Cadence:
         return min(self.plan.batch_size, self.plan.num_windows - index * self.plan.batch_size)
 
     def epoch_of(self, step: int) -> int:
-        """The epoch that `step` belongs to, from 1."""
+        """The epoch of `step`, counted from 1."""
         return 1 + (step - 1) // self.plan.steps_per_epoch
 
-    def stretch(self, done: int) -> tuple[int, int, int]:
-        """What follows `done` steps without a break: the epoch, and its global batches from `begin` to before `end`,
-        where the epoch, the run, or the windows up to an evaluation end."""
+    def segment(self, done: int) -> tuple[int, int, int]:
+        """The uninterrupted steps after `done` steps: (epoch, begin, end), global batches begin .. end - 1 of the
+        epoch.  A segment ends with the epoch, with the run, or at an evaluation by --eval_windows."""
         epoch, begin = divmod(done, self.plan.steps_per_epoch)
         end = min(self.plan.steps_per_epoch, begin + self.last_step - done)
         if self.config.selection.eval_windows:
@@ -40,11 +40,11 @@ class Cadence:
         return epoch, begin, end
 
     def evaluates(self, step: int) -> bool:
-        """Whether this run evaluates after `step`."""
+        """Whether this run evaluates after `step`, also because --max_steps ends it."""
         return step > 0 and (step >= self.last_step or self.is_scheduled(step))
 
     def is_scheduled(self, step: int) -> bool:
-        """Whether a run that --max_steps does not end evaluates after this step."""
+        """Whether a run without --max_steps evaluates after `step`."""
         selection = self.config.selection
         if step == planned_steps(self.config.optim, self.plan):
             return True
@@ -56,16 +56,16 @@ class Cadence:
         return rest == 0 and bool(selection.eval_epochs and epochs % selection.eval_epochs == 0)
 
     def _next_by_windows(self, step: int) -> int:
-        """The first step after `step` that ends another --eval_windows windows."""
+        """The first step after `step` at which a multiple of --eval_windows is reached."""
         every = self.config.selection.eval_windows or 1
         return self.plan.steps_for((self.plan.windows_until(step) // every + 1) * every)
 
     def saves(self, step: int) -> bool:
-        """Whether --save_steps is due after `step`."""
+        """Whether --save_steps writes last.pt after `step`."""
         return bool(self.config.run.save_steps and step % self.config.run.save_steps == 0)
 
     def kept_epoch(self, step: int) -> int | None:
-        """The epoch that ends with `step` if --checkpoint_frequency keeps its state."""
+        """The epoch that ends with `step` if --checkpoint_frequency keeps its checkpoint, else None."""
         epochs, rest = divmod(step, self.plan.steps_per_epoch)
         frequency = self.config.run.checkpoint_frequency
         return epochs if frequency and epochs and not rest and epochs % frequency == 0 else None

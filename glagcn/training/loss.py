@@ -1,4 +1,4 @@
-"""The training loss: a weighted sum of named terms, each an error per window."""
+"""The training loss: a weighted sum of named terms."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from glagcn.model.interface import Model, Prediction
 
 
 def center_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:
-    """Sum over N of the mean joint error of the centre pose, metres.
+    """Sum over N of the mean joint error of the target frame, metres.
 
     targets  [N,T,V,3] metres;  frame  the target frame in T.
     """
@@ -34,10 +34,10 @@ def _distances(predicted: Tensor, target: Tensor) -> Tensor:
 class Term:
     """One term of the loss.
 
-    name      in checkpoints, and in logs as NAME_mm.
-    error     prediction, targets [N,T,V,3] and target frame -> sum over N of an error in metres.
+    name      key in checkpoints; logs show NAME_mm.
+    error     (prediction, targets [N,T,V,3], target frame) -> the error summed over N, metres.
     weight    of the term in the loss.
-    sequence  whether it needs a model that predicts all T frames; others leave it out.
+    sequence  whether the term needs a model that predicts all T frames; other models skip it.
     """
 
     name: str
@@ -53,7 +53,7 @@ TERMS = (
 
 
 class Loss(nn.Module):
-    """Model and terms as one module: it is what is compiled, and whose gradient the ranks exchange."""
+    """Model and loss terms as one module, which torch.compile and DDP wrap."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -62,17 +62,19 @@ class Loss(nn.Module):
         self.names = tuple(term.name for term in self.terms)
 
     def forward(self, inputs: Tensor, targets: Tensor) -> Tensor:
-        """Inputs [n,T,V,2] and targets [n,T,V,3] in metres -> [terms], each summed over the windows."""
+        """The terms [terms], each summed over the windows, for inputs [n,T,V,2] and targets [n,T,V,3] in metres."""
         prediction, frame = self.model(inputs), self.model.target_frame
         return torch.stack([term.error(prediction, targets, frame) for term in self.terms])
 
     def weights(self, optim: OptimConfig) -> list[float]:
-        """What each term's sum is multiplied with in the loss."""
+        """The weight of each term."""
         return [term.weight(optim) for term in self.terms]
 
     def means(self, sums: Mapping[str, float], windows: float, optim: OptimConfig) -> dict[str, float]:
-        """For the log: the mean loss over `windows` in metres, and its terms in mm, as trained: with dropout and
-        augmented views."""
+        """Values for the log: the mean loss over `windows` in metres and its terms in mm.
+
+        They are training values, with dropout and augmentation.
+        """
         means = {name: sums[name] / windows for name in self.names}
         loss = sum(weight * mean for weight, mean in zip(self.weights(optim), means.values(), strict=True))
         return {"loss": loss} | {f"{name}_mm": mean * MM_PER_METRE for name, mean in means.items()}

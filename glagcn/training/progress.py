@@ -1,16 +1,16 @@
-"""The progress of a run, as checkpoints hold it beside weights and optimiser."""
+"""The progress of a run, which checkpoints store beside weights and optimiser."""
 
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # earlier checkpoints hold lists: the windows, and the sums of these
+OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # older checkpoints store a list: windows, then these sums
 
 
 @dataclass
 class Sums:
-    """Training windows, and the sums over them of every term of the loss, in metres."""
+    """A number of training windows, and each loss term summed over them, metres."""
 
     windows: float = 0.0
     terms: dict[str, float] = field(default_factory=dict)
@@ -23,7 +23,7 @@ class Sums:
 
     @classmethod
     def of(cls, content: Mapping[str, Any] | list[float]) -> "Sums":
-        """From a checkpoint, also one whose sums have no names."""
+        """Read from a checkpoint, also from an older one whose sums have no names."""
         if isinstance(content, Mapping):
             return cls(**content)
         windows, *values = content
@@ -32,7 +32,11 @@ class Sums:
 
 @dataclass
 class Progress:
-    """Where a run is.  `interval` and `epoch` are sums since the last line of the log and since the epoch began."""
+    """Steps, best result and training time so far.
+
+    interval  sums since the last log interval.
+    epoch     sums since the start of the epoch.
+    """
 
     step: int = 0
     evaluated_step: int = 0
@@ -44,6 +48,6 @@ class Progress:
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":
-        """From a checkpoint: what `dataclasses.asdict` made of one."""
+        """The inverse of `dataclasses.asdict`."""
         sums = {name: Sums.of(content[name]) for name in ("interval", "epoch")}
         return cls(**{**content, **sums})

@@ -1,4 +1,4 @@
-"""Checks before the first step: whether steps compile, and whether micro-batches fit the memory."""
+"""Checks before the first step: whether the step compiles and a micro-batch fits into memory."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -18,10 +18,10 @@ Say = Callable[[str], None]
 
 
 def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
-    """Try a step that leaves no trace, on this rank's `share` of a global batch.
+    """Run a trial step on this rank's `share` of a global batch, without changing the state of training.
 
-    Says beforehand where a micro-batch is too large for the memory that is free, and where compiling fails, with what
-    follows.  Raises UserError, on all ranks, where the memory of one does run out.
+    Warns if a micro-batch is estimated to exceed the free memory, and if compilation fails.  Raises UserError on all
+    ranks if any rank runs out of memory.
     """
     device = stepper.ranks.device
     fits = None
@@ -32,12 +32,12 @@ def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
     with out_of_memory(max(share.sizes), fits):
         problem = stepper.rehearse(batch, share)
     if problem:
-        say(f"WARNING: torch.compile failed ({problem}); this run goes on without it, slower. --compile off skips it")
+        say(f"WARNING: torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it")
 
 
 @contextmanager
 def out_of_memory(size: int, fits: int | None = None) -> Iterator[None]:
-    """Turn running out of a GPU's memory into a UserError with advice for micro-batches of `size` windows."""
+    """Turn torch.OutOfMemoryError into a UserError with advice for micro-batches of `size` windows."""
     try:
         yield
     except torch.OutOfMemoryError as error:
@@ -45,10 +45,13 @@ def out_of_memory(size: int, fits: int | None = None) -> Iterator[None]:
 
 
 def memory_advice(size: int, fits: int | None) -> str:
-    """Advice when micro-batches of `size` windows do not fit; about `fits` windows would, if that is known."""
+    """The message when micro-batches of `size` windows do not fit.
+
+    fits  about how many windows would fit; None if unknown.
+    """
     smaller = min(fits, size // 2) if fits else size // 2
     if smaller < 1:
-        return "not even a micro-batch of one window fits the GPU's memory; give a smaller --channel or --frames"
+        return "a micro-batch of one window does not fit into GPU memory; give a smaller --channel or --frames"
     return (
         f"a micro-batch of {size} windows needs more memory than the GPU has free; give --micro_batch {smaller} "
         "(BatchNorm statistics are then over this many windows)"
@@ -56,7 +59,7 @@ def memory_advice(size: int, fits: int | None) -> str:
 
 
 def spread_text(optim: OptimConfig, batch_size: int, ranks: Ranks) -> str:
-    """How a global batch is spread over processes; a WARNING where some have nothing to compute in part of a step."""
+    """How the global batch is split over processes, with a warning if some are idle in part of every step."""
     most, processes = micro_batch(optim, batch_size), ranks.world_size
     parts = micro_batches(batch_size, most)
     begin, end = share_bounds(batch_size, 0, parts)

@@ -1,4 +1,4 @@
-"""When and how a run writes its checkpoints: at the same step on every rank, by rank 0."""
+"""Writes the checkpoints of a run: rank 0 writes, and all ranks agree on the step."""
 
 import time
 from collections.abc import Callable
@@ -12,17 +12,17 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.files import WriteError
 from glagcn.runs.folder import RunFolder
 
-FIRST_SAVE_S = 45.0  # a run that has just begun may be the first of many that a cluster ends early
-SECONDS_BETWEEN_CHECKS = 1.0  # all ranks must hear that it is time to save, or that one was asked to stop
+FIRST_SAVE_S = 45.0  # the first save is early, in case the cluster preempts the job soon after its start
+SECONDS_BETWEEN_CHECKS = 1.0  # between all-reduces that ask whether to save or to stop
 MOST_STEPS_BETWEEN_CHECKS = 100
 
 
 class Saver:
-    """Writes the checkpoints of a run, and notices requests to stop.
+    """Writes the checkpoints of a run and checks for stop signals.
 
-    drain  brings the progress up to its step, on every rank.
-    state  the content of a checkpoint; only rank 0 calls it.
-    step   that the run starts from.
+    drain  updates the sums of the progress; called on every rank before a checkpoint.
+    state  returns the content of a checkpoint; called on rank 0 only.
+    step   the step at which this process starts.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class Saver:
         self._checked_step, self._next_check = step, step + 1
 
     def after_step(self, step: int) -> None:
-        """Save if it is time to.  Raises Stopped, on all ranks after the same step, if one was asked to stop."""
+        """Save if a checkpoint is due.  Raises Stopped on all ranks, after the same step, if any received a signal."""
         if self._config.save_steps and step % self._config.save_steps == 0:
             self.save()
         if step < self._next_check:
@@ -61,16 +61,16 @@ class Saver:
         self._next_check = step + min(max(steps, 1), MOST_STEPS_BETWEEN_CHECKS)
 
     def save(self, *, now_or_never: bool = False) -> None:
-        """Write last.pt; the one before stays as last.pt.1.  Every rank must call it at the same step.
+        """Write last.pt and keep the previous one as last.pt.1.  All ranks must call it at the same step.
 
-        now_or_never  raise WriteError, on all ranks, if it cannot be written.  By default that is logged, and raised
-                      only after --save_attempts failures in a row.
+        now_or_never  raise WriteError on all ranks if the write fails.  By default a failure is logged, and the error
+                      raised only after --save_attempts failures in a row.
         """
         self.keep(self._folder.last, self._folder.keep_previous, now_or_never=now_or_never)
         self._due_at = time.monotonic() + 60 * (self._config.save_minutes or 0)
 
     def keep(self, path: Path, prepare: Callable[[], None] | None = None, *, now_or_never: bool = False) -> bool:
-        """Write the state as `path`, after `prepare` on rank 0; -> whether that succeeded, on every rank."""
+        """Write the state to `path`, after calling `prepare` on rank 0.  Returns on every rank whether it succeeded."""
         self._drain()
         written = True
         with self._ranks.agree():
@@ -87,9 +87,9 @@ class Saver:
         return self._ranks.from_main(written)
 
     def _count(self, error: WriteError, now_or_never: bool) -> None:
-        """Log a failed write, or raise it if it is one too many."""
+        """Log a failed write, or raise the error after too many failures."""
         self._failures += 1
         attempts = self._config.save_attempts
         if now_or_never or self._failures >= attempts:
             raise error
-        self._say(f"WARNING: {error}. Attempt {self._failures} of {attempts}; training goes on until the next")
+        self._say(f"WARNING: {error}. Attempt {self._failures} of {attempts}; training continues")

@@ -1,4 +1,4 @@
-"""From options to parts: the data that a run reads and the model that it starts with."""
+"""Builds the parts of a run from its options: data selection, epoch plan, frame stores and model."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -27,14 +27,15 @@ from glagcn.model.registry import get_kind
 from glagcn.skeleton import get_skeleton
 from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
 
-HOST_SHARE = 0.5  # of the available host memory may hold training frames
+HOST_SHARE = 0.5  # the largest share of the available host memory that training frames may use
 
 
 @dataclass(frozen=True)
 class Selection:
-    """The frames and windows that the options choose, before anything is made resident.
+    """The frames and windows selected by the options, before any frames are loaded.
 
-    centers  the training windows, by frame numbers of `train`;  held_out  the validation sequences, if there are any.
+    centers   centre frames of the training windows, as frame numbers of `train`.
+    held_out  the validation sequences; None without validation.
     """
 
     streamed: bool
@@ -46,23 +47,23 @@ class Selection:
 
 @dataclass(frozen=True)
 class RunData:
-    """The data of a run: the cache, the selected splits, the plan of training windows, and the frame stores."""
+    """The data of a run: cache, epoch plan, frame stores and evaluation sets."""
 
     cache: Cache
     plan: EpochPlan
     train: FrameStore
-    train_split: Split  # the frames that `train` gives and `plan` numbers
+    train_split: Split  # the frames behind `train`; `plan` refers to their numbers
     test: EvaluationSet
-    validation: EvaluationSet | None  # the held-out training sequences, where they choose the best state
+    validation: EvaluationSet | None  # the held-out training sequences, with --select_on validation
 
     @property
     def is_streamed(self) -> bool:
-        """Whether training frames are read from the cache while training."""
+        """Whether training frames are read from the cache during training."""
         return isinstance(self.train, StreamedStore)
 
 
 def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
-    """Choose subjects, actions, held-out sequences and windows.  Raises UserError, on all ranks, if nothing is left."""
+    """Select subjects, actions, held-out sequences and windows.  Raises UserError on all ranks if nothing is left."""
     data, streamed = config.data, is_streamed(config.data, ranks, cache)
     with ranks.agree():
         select = select_in_file if streamed else select_train
@@ -78,11 +79,11 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
 def settle(
     config: Config, selection: Selection, precision: str, earlier: Mapping[str, Any], resume: str | None
 ) -> Config:
-    """Fill in the options that depend on the device, the data or an unfinished run.  They are final afterwards.
+    """Fill in the options that depend on the device, the data or the run being resumed.  The result is final.
 
-    precision  the arithmetic of this device, in place of "auto".
-    earlier    the options of the run that is resumed, or empty: a run that is made longer keeps its batch and warm-up.
-    resume     the checkpoint that the run starts from; None if that is its own last.pt.
+    precision  the resolved --precision.
+    earlier    the options of the run being resumed, else empty: a prolonged run keeps its batch size and warm-up.
+    resume     the checkpoint of --resume; None if that is the run's own last.pt.
     """
     optim = config.optim
     windows = optim.windows or optim.epochs * windows_in_epoch(selection.centers, config.data.flip)
@@ -99,9 +100,9 @@ def settle(
 
 
 def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection | None = None) -> RunData:
-    """Plan, and make the frames of both splits resident, unless those of the training split are streamed.
+    """Make the epoch plan and load the frames of both splits onto the device, unless the training frames are streamed.
 
-    config  has a batch size, as those from `settle` have.
+    config  must have a batch size, which `settle` fills in.
     """
     selection = selection or select_data(config, ranks, cache)
     data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
@@ -111,7 +112,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
     )
     benchmark = benchmark_of(cache.dataset)
     make_plan = BlockPlan if selection.streamed else EpochPlan
-    with ranks.agree():  # finding the cameras of other views may fail on the data
+    with ranks.agree():  # fitting cameras for the augmentation may fail
         test = EvaluationSet(
             "test",
             selection.test,
@@ -136,18 +137,20 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
             train = make_store(selection.train, camera_range=camera_range)
         validation, held_out = None, selection.held_out
         if held_out is not None:
-            watched, store = scored_frames(held_out, config.selection.validation_frames), train
+            scored, store = scored_frames(held_out, config.selection.validation_frames), train
             if selection.streamed:
-                # Frames in the order of evaluation come from the map of the file, whose pages the system can take back.
+                # Evaluation reads frames in order from the memory-mapped file, whose pages the system can reclaim.
                 held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
                 store = make_store(held_out)
-            validation = EvaluationSet("validation", held_out, store, watched, benchmark)
+            validation = EvaluationSet("validation", held_out, store, scored, benchmark)
     return RunData(cache, plan, train, selection.train, test, validation)
 
 
 def is_streamed(data: DataConfig, ranks: Ranks, cache: Cache) -> bool:
-    """Whether training frames are streamed: as --stream says; "auto": where they fit neither the device nor half of the
-    host memory that is available to rank 0, whose answer all ranks take."""
+    """Whether training frames are streamed from the cache.
+
+    "auto" streams if they fit neither device memory nor half of the available host memory; rank 0 decides for all.
+    """
     if data.stream != "auto":
         return data.stream == "on"
     with ranks.agree():
@@ -157,7 +160,7 @@ def is_streamed(data: DataConfig, ranks: Ranks, cache: Cache) -> bool:
 
 
 def build_model(config: Config, data: RunData) -> Model:
-    """The model of the options, with the weights that the recipe starts from: the same for the same seed."""
+    """Build the model of the options, with the recipe's initial weights, which depend on the seed only."""
     skeleton = get_skeleton(data.cache.skeleton)
     torch.manual_seed(config.optim.seed)
     model = get_kind(config.model.kind).load().build(skeleton, config.model)

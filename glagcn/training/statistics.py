@@ -1,4 +1,4 @@
-"""The running statistics of every BatchNorm, the same on every rank and for any number of ranks."""
+"""BatchNorm running statistics that are equal on all ranks and do not depend on the number of ranks."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,10 @@ from glagcn.model.norm import BatchNorm
 
 
 class RunningStatistics:
-    """Updates them once a step, with the mean of the statistics of the step's micro-batches, weighted by windows.
+    """Updates the running statistics once per step, with the mean over its micro-batches, weighted by windows.
 
-    `weigh` before every micro-batch; after the last one `exchange`, and `update`, which a CUDA graph may hold.
+    Call `weigh` before every micro-batch, and `exchange` and `update` after the last one.  A CUDA graph may capture
+    `update`.
     """
 
     def __init__(self, model: nn.Module, ranks: Ranks) -> None:
@@ -25,23 +26,23 @@ class RunningStatistics:
         self._counts = [norm.num_batches_tracked for norm in norms]
 
     def set_momentum(self, momentum: float) -> None:
-        """How much of a step enters the running statistics."""
+        """Set the momentum: the weight of a step in the running statistics."""
         for each in self._momenta:
             each.fill_(momentum)
 
     def weigh(self, share: float) -> None:
-        """The next micro-batch is this part of a step."""
+        """Set the share of the next micro-batch in its global batch."""
         self._share.fill_(share)
 
     def exchange(self) -> None:
-        """Add up the statistics of all ranks."""
+        """Sum the statistics of the step over all ranks."""
         if self._batches:  # a model may have no BatchNorm
             self._ranks.add_up(self._batches)
 
     def update(self, taken: Tensor) -> None:
-        """Move the running statistics towards those of the step, and forget the step.
+        """Update the running statistics from those of the step, then clear the latter.
 
-        taken  a number on the device: 1 where the step counts, 0 where it was left out.
+        taken  a scalar on the device: 1 if the step was taken, 0 if it was skipped.
         """
         if self._batches:
             torch._foreach_lerp_(self._running, self._batches, self._momenta)
@@ -49,6 +50,6 @@ class RunningStatistics:
         self.forget()
 
     def forget(self) -> None:
-        """Drop the statistics since the last update."""
+        """Clear the statistics of the step."""
         if self._batches:
             torch._foreach_zero_(self._batches)

@@ -1,4 +1,4 @@
-"""One optimiser step on a global batch that is spread over ranks, in micro-batches."""
+"""One optimiser step on a global batch, split over ranks and micro-batches."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -20,10 +20,10 @@ from glagcn.training.statistics import RunningStatistics
 
 
 class Stepper:
-    """The model, its optimiser, and the step: the gradient of the mean loss over the global batch.
+    """Model and optimiser, and the step on the gradient of the mean loss over the global batch.
 
-    sizes  of the micro-batches of a whole global batch: these are compiled where --compile says so.  Others, such as
-           those of the last, smaller batch of an epoch, run eagerly.
+    sizes  the micro-batch sizes of a full global batch, which --compile compiles.  Other sizes, such as those of the
+           smaller last batch of an epoch, run eagerly.
     """
 
     def __init__(self, optim: OptimConfig, ranks: Ranks, model: Model, sizes: frozenset[int] = frozenset()) -> None:
@@ -32,7 +32,7 @@ class Stepper:
         self.statistics = RunningStatistics(self.model, ranks)
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter in self._trained:
-            # Gradients are added up in place: a CUDA graph writes what it returns into the same memory every time.
+            # Gradients accumulate in place: a CUDA graph needs the same memory in every step.
             parameter.grad = torch.zeros_like(parameter)
         self.loss = Loss(self.model)
         weights = self.loss.weights(optim)
@@ -49,10 +49,10 @@ class Stepper:
         self._warm = False
 
     def gradient(self, batch: Batch, share: Share, seed: Callable[[int], int] | None = None) -> Tensor:
-        """Accumulate the gradient of this rank's micro-batches; -> [terms], its sums of the loss's terms.
+        """Accumulate the gradient of this rank's micro-batches.  Returns the rank's summed loss terms [terms].
 
         batch  the windows of `share`.
-        seed   of the draws of dropout in a micro-batch, by its number in the global batch.
+        seed   the dropout seed of a micro-batch, from its number in the global batch; None leaves the seed alone.
         """
         sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=self.ranks.device)
         begin = 0
@@ -67,7 +67,7 @@ class Stepper:
         return sums
 
     def _micro_batch(self, batch: Batch, count: int, counted: bool) -> Tensor:
-        """Add the gradient of a micro-batch of a global batch of `count` windows; -> [terms], its sums."""
+        """Add the gradient of one micro-batch of a global batch of `count` windows.  Returns its summed loss terms."""
         size = len(batch.inputs)
         self.statistics.weigh(size / count * counted)
         loss = self._exchanging
@@ -77,17 +77,17 @@ class Stepper:
                 torch.compiler.cudagraph_mark_step_begin()
         with precision.autocast(self.optim.precision, self.ranks.device):
             sums = loss(*batch)
-        # DDP averages over ranks; with this factor that is the mean over the global batch.
+        # DDP averages over ranks; this factor makes the result the mean over the global batch.
         mean = (sums * self._weights).sum() * (self.ranks.world_size * counted / count)
-        # An infinite loss may have finite gradients; times NaN they tell every rank.
+        # An infinite loss may have finite gradients; this factor is then NaN, which reaches all ranks.
         (mean * (1 + 0 * mean.detach())).backward()
         return sums.detach() * counted
 
     def apply(self, rate: float) -> Tensor:
-        """Clip, and step at learning rate `rate`; -> the gradient's norm, which the next step overwrites.
+        """Clip the gradient and step at learning rate `rate`.  Returns the gradient norm; the next step overwrites it.
 
-        From the first step whose norm is not finite nothing moves any more, which `steps_taken` tells.  The gradient
-        is the same on every rank, and so is the answer.  Nothing in here waits for the device.
+        After the first gradient that is not finite, all steps are skipped; `steps_taken` counts the others.  All ranks
+        have the same gradient, so they skip the same steps.  Does not wait for the device.
         """
         self.statistics.exchange()
         self._rate.fill_(rate)
@@ -105,7 +105,7 @@ class Stepper:
         return self._norm
 
     def _update(self) -> None:
-        """The step, from gradients and statistics that are there; all that a CUDA graph of it holds."""
+        """The part of the step that a CUDA graph captures: norm, clipping, optimiser and running statistics."""
         gradients = self._gradients()
         self._norm.copy_(torch.nn.utils.get_total_norm(gradients))
         self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
@@ -118,19 +118,19 @@ class Stepper:
         torch._foreach_zero_(gradients)
 
     def _gradients(self) -> list[Tensor]:
-        """Those of the trained weights.  Not to be kept: DDP puts views of its buckets in their place."""
+        """The gradients of the trained weights.  Do not keep the list: DDP replaces them by views of its buckets."""
         return [cast(Tensor, parameter.grad) for parameter in self._trained]
 
     def steps_taken(self) -> int:
-        """How many calls of `apply` have moved the weights.  Waits for the device."""
+        """The number of calls of `apply` that changed the weights.  Waits for the device."""
         return int(self._taken)
 
     def rehearse(self, batch: Batch, share: Share) -> str | None:
-        """Compile, and let DDP arrange its buckets, on a batch that leaves no trace; -> why compiling failed, or None.
+        """Compile, and let DDP build its buckets, on a trial step that changes no state.
 
-        Raises torch.OutOfMemoryError, on all ranks, where the memory of one GPU runs out.
-        DDP arranges them after its first backward pass, and with three or more ranks the arrangement decides the order
-        of additions: a resumed run must start with the settled one to repeat bit for bit.
+        Returns why compilation failed, else None.  Raises torch.OutOfMemoryError on all ranks if one is out of memory.
+        DDP rebuilds its buckets after the first backward pass.  With three or more ranks the buckets decide the order
+        of additions, so a resumed run must start with the rebuilt ones to repeat bit for bit.
         """
         self.model.train()
         problem = None
@@ -144,7 +144,7 @@ class Stepper:
         return problem
 
     def _rehearse_sizes(self, batch: Batch) -> None:
-        """Run a micro-batch of every compiled size, made of the windows of `batch`, repeated."""
+        """Run a micro-batch of every compiled size, made by repeating the windows of `batch`."""
         for size in sorted(self._sizes):
             rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
             part = Batch(batch.inputs[rows], batch.targets[rows])
@@ -152,6 +152,6 @@ class Stepper:
                 self._micro_batch(part, size, counted=True)
 
     def _forget(self) -> None:
-        """Leave no gradient and no statistics behind."""
+        """Clear gradients and batch statistics."""
         torch._foreach_zero_(self._gradients())
         self.statistics.forget()

@@ -1,4 +1,4 @@
-"""The training loop: train to the next evaluation, evaluate, save; and the state that resuming needs."""
+"""The training loop, and the state that a checkpoint stores."""
 
 import math
 from collections.abc import Mapping
@@ -32,7 +32,7 @@ from glagcn.training.step import Stepper
 
 
 class Trainer:
-    """One run on this rank, from its start or from `state`, the content of a checkpoint of it.  `run` trains it."""
+    """One run on this rank, new or resumed from `state`, the content of a checkpoint."""
 
     def __init__(
         self,
@@ -51,22 +51,23 @@ class Trainer:
             self.stepper.model.load_state_dict(state["model"])
             self.stepper.optimizer.load_state_dict(state["optimizer"])
         self.cadence = Cadence(config, data.plan, ranks.rank, ranks.world_size)
-        # What is evaluated during training and chooses best.pt; None where the last state is the result.
-        self.watched = {"validation": data.validation, "test": data.test, "last": None}[config.selection.select_on]
+        # The set that selects best.pt; None: the last state is the result.
+        sets = {"validation": data.validation, "test": data.test, "last": None}
+        self.selection_set = sets[config.selection.select_on]
         speed = run_speed(config, ranks, data.plan, self.stepper.model, log.say)
         self.accounts = Accounts(config, ranks, self.cadence, self.stepper.loss, self.progress, log, speed)
         self._first_step = self.progress.step
         self.saver = Saver(config.run, ranks, folder, log.say, self._drain, self.state, self.progress.step)
 
     def rehearse(self) -> None:
-        """What comes before the first step; nothing is lost if it is interrupted."""
+        """Run a trial step; it may be interrupted without losing work."""
         first = self.data.train.windows(self.cadence.windows(0, 0))
         rehearse(self.stepper, first, self.cadence.share(0), self.log.say)
 
     def run(self) -> None:
-        """Train to the last step.  Raises Stopped, on all ranks and with the state saved, if one was asked to stop."""
+        """Train to the last step.  On a stop signal, save the state and raise Stopped on all ranks."""
         if self.progress.step == 0:
-            self.saver.save()  # a folder without a checkpoint holds no run
+            self.saver.save()  # a run folder must have a checkpoint
         self.log.start_progress(self.progress.step, self.cadence.last_step)
         try:
             self._train()
@@ -74,7 +75,7 @@ class Trainer:
             self.saver.save(now_or_never=True)
             self.log.say(
                 f"Stopped by {request.signal} at step {self.progress.step} of {self.cadence.last_step}; the state is "
-                "saved, and the same command goes on from it"
+                "saved, and the same command resumes the run"
             )
             raise
 
@@ -86,19 +87,19 @@ class Trainer:
                 self.saver.keep(self.folder.epoch(epoch))
             if self.progress.step >= self.cadence.last_step:
                 return
-            self._train_stretch()
+            self._train_segment()
 
-    def _train_stretch(self) -> None:
-        """The steps from here to the end of the epoch or of the run, or to an evaluation within the epoch."""
+    def _train_segment(self) -> None:
+        """Train to the end of the epoch or run, or to the next evaluation within the epoch."""
         optim, cadence = self.config.optim, self.cadence
-        epoch, begin, end = cadence.stretch(self.progress.step)
+        epoch, begin, end = cadence.segment(self.progress.step)
         self.stepper.model.train()
         self.stepper.statistics.set_momentum(bn_momentum(optim, cadence.plan, epoch))
         self.accounts.restart_clock(count=False)
         batches = self.data.train.stream((cadence.windows(epoch, index) for index in range(begin, end)), reuse=True)
         try:
             for index, batch in enumerate(batches, begin):
-                mine, seed = cadence.share(index), partial(_seed, optim.seed, epoch, index)  # of dropout
+                mine, seed = cadence.share(index), partial(_seed, optim.seed, epoch, index)
                 rate = learning_rate(optim, cadence.plan, self.progress.step)
                 with out_of_memory(max(mine.sizes)):
                     sums = self.stepper.gradient(batch, mine, seed)
@@ -113,30 +114,29 @@ class Trainer:
         if self.progress.step % self.config.run.log_steps == 0:
             self._drain()
             self.accounts.log_interval(rate, float(norm))
+        if self.ranks.heartbeat:
+            self.ranks.heartbeat.step = self.progress.step
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
         self.saver.after_step(self.progress.step)
 
     def _drain(self) -> None:
-        """Bring the sums of `progress` up to its step; refuse to go on if a step since the last time was not taken."""
-        good = self._first_step + self.stepper.steps_taken()
-        if good < self.progress.step:
-            self._refuse(f"the loss or gradient of step {good + 1} is not finite, so the step was not taken")
+        """Update the sums of `progress`.  Raises UserError if a step was skipped because it was not finite."""
+        taken = self._first_step + self.stepper.steps_taken()
+        if taken < self.progress.step:
+            self._fail(f"the loss or gradient of step {taken + 1} is not finite, so the step was not taken")
         self.accounts.drain()
 
-    def _refuse(self, what: str) -> NoReturn:
-        good = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
-        raise UserError(f"{what}; {good}. Lower --lr, set --clip, or look for bad values in the data")
+    def _fail(self, problem: str) -> NoReturn:
+        last = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
+        raise UserError(f"{problem}; {last}. Lower --lr, set --clip, or look for bad values in the data")
 
     # ------------------------------------------------------------ checkpoints
 
     def state(self) -> dict[str, Any]:
-        """The content of a checkpoint.  The accounts must be drained.
-
-        Raises UserError where weights are not finite: such a checkpoint must not replace one that is good.
-        """
+        """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
         if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
-            self._refuse(f"the weights after step {self.progress.step} are not finite, so they were not saved")
+            self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
         return {
             "config": to_dict(self.config),
             "model_config": model_config(self.stepper.model),
@@ -150,29 +150,29 @@ class Trainer:
     # ------------------------------------------------------------ evaluation
 
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
-        """The model as it is on an evaluation set: the evaluation on rank 0, None elsewhere."""
+        """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with precision.full_precision():
             annotation, flip = self.data.cache.annotation, self.config.data.test_flip
             return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)
 
     def _evaluate(self) -> None:
-        """Evaluate, record, keep the best, save.
+        """Evaluate, log, update best.pt and save.
 
-        Where only --max_steps ends the run, last.pt is written before, and an earlier best.pt is set aside: a longer
-        run that resumes from it must not know of an evaluation that it would not have made.
+        If the evaluation happens only because --max_steps ends the run, last.pt is written before it and best.pt is
+        backed up: a longer run that resumes here must not depend on an evaluation that it would not have made.
         """
         scheduled = self.cadence.is_scheduled(self.progress.step)
         if not scheduled:
             self.saver.save()
         self._drain()
         improved, error = True, math.inf
-        evaluation = None if self.watched is None else self.evaluate(self.watched)
-        self.progress.evaluated_step = self.progress.step  # only now: it may be stopped, and is made again then
-        if self.watched is not None:
+        evaluation = None if self.selection_set is None else self.evaluate(self.selection_set)
+        self.progress.evaluated_step = self.progress.step  # not before: a stopped evaluation is repeated
+        if self.selection_set is not None:
             error = self.ranks.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < self.progress.best_mm
             if evaluation:
-                self.accounts.log_evaluation(evaluation, self.watched.name, scheduled, improved)
+                self.accounts.log_evaluation(evaluation, self.selection_set.name, scheduled, improved)
                 self._draw_curves()
         if improved:
             self._keep_best(error, scheduled)
@@ -180,7 +180,7 @@ class Trainer:
             self.saver.save()
 
     def _keep_best(self, error: float, scheduled: bool) -> None:
-        """Write best.pt; where that fails for now, the best stays what it was."""
+        """Write best.pt; if that fails, the previous best is kept."""
         before = self.progress.best_mm, self.progress.best_step
         self.progress.best_mm, self.progress.best_step = error, self.progress.step
         if not self.saver.keep(self.folder.best, None if scheduled else self.folder.set_best_aside):
@@ -193,5 +193,5 @@ class Trainer:
 
 
 def _seed(*counters: int) -> int:
-    """A seed that no other counters share."""
+    """A seed derived from counters: different counters give different seeds."""
     return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -81,7 +81,7 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
     )
     ended = start(f"{SMALL} {flags.format(files / 'checkpoint')} --lr 1e-12 --lr_final 1e-12 --max_steps 1")
     assert ended.code == 0, ended.err
-    assert "a published file; the optimiser, the learning rate and the count of epochs start fresh" in ended.out
+    assert "a published file; optimiser, learning rate and epoch count start from scratch" in ended.out
     assert "assumed" in ended.out
     trained = checkpoint.load(tmp_path / name / "last.pt")["model"]
     published = load_model(flags.format(files / "checkpoint").rpartition(" ")[2]).state_dict()
@@ -227,5 +227,5 @@ def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(star
 
 def test_who_is_trained_on_and_tested_on_is_warned(start):
     ended = start("-str S1,S9 --dry_run")
-    assert "WARNING: trained on and tested on: S9" in ended.out
+    assert "WARNING: subjects in both training and test set: S9" in ended.out
     assert "WARNING: trained on" not in start("--dry_run").out

@@ -81,7 +81,7 @@ def test_on_purpose_other_data_may_be_evaluated_and_started_on(on, demo_root, ot
     assert on(other_root, f"--evaluate --output {tmp_path}/results").code == 0
     ended = on(other_root, f"--run second --max_steps 7 --resume {tmp_path}/runs/r/last.pt")
     assert ended.code == 0, ended.err
-    assert f"because it was trained on other data than now lies under --root_path {other_root}" in ended.out
+    assert f"because it was trained on other data than that in --root_path {other_root}" in ended.out
 
 
 def test_an_evaluation_on_other_data_in_the_run_folder_is_not_its_end(on, demo_root, other_root, tmp_path):

@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 
 from glagcn.data.prepare import ensure_cache
-from tests.faults.runs import Run, send, start
+from tests.faults.runs import LAUNCHERS, Run, send, start
 
 STEPS = 120
 FLAGS = f"--max_steps {STEPS} --save_steps 3"
@@ -42,6 +42,9 @@ def check(launcher: str, kind: str, target: str, step: int, root: Path, folder: 
         time.sleep(2)
         send(run, signal.SIGCONT, target)
         assert run.end(120) == 0, run.log.read_text()
+    elif "restarts" in launcher and target == "one":
+        assert run.end(180) == 0, run.log.read_text()
+        assert (folder / "result.json").exists(), "the launcher did not start the workers again"
     else:
         _wait_for_all(run)
     attempts = 0
@@ -52,7 +55,7 @@ def check(launcher: str, kind: str, target: str, step: int, root: Path, folder: 
         assert run.end(180) == 0, run.log.read_text()
     assert same(folder / "last.pt", reference / "last.pt"), "the weights differ from those of the undisturbed run"
     assert not list(folder.glob(".*.tmp"))
-    return f"{launcher:10} {kind:7} {target:8} after step {step}: went on {attempts} time(s), same weights"
+    return f"{launcher:19} {kind:7} {target:8} after step {step}: went on {attempts} time(s), same weights"
 
 
 def _wait_for_all(run: Run) -> None:
@@ -79,14 +82,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     draw, failed = random.Random(options.seed), 0
-    cases = [(launcher, kind, target) for launcher in ("python", "torchrun", "accelerate")
+    cases = [(launcher, kind, target) for launcher in LAUNCHERS
              for kind, (_, targets) in KINDS.items() for target in targets if launcher != "python" or target == "one"
              ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         ensure_cache("demo", root, None, "", say=lambda text: None)
-        references = {each: undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun")}
-        references["accelerate"] = references["torchrun"]  # two processes as well
+        one, two = (undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun"))
+        references = dict.fromkeys(LAUNCHERS, two) | {"python": one}
         for number in range(options.count):
             launcher, kind, target = cases[number % len(cases)]
             step = draw.randrange(4, STEPS - 20)
@@ -94,7 +97,7 @@ def main() -> int:
                 line = check(launcher, kind, target, step, root, root / f"run{number}", references[launcher])
             except AssertionError as error:
                 failed += 1
-                line = f"{launcher:10} {kind:7} {target:8} after step {step}: LOST: {error}"
+                line = f"{launcher:19} {kind:7} {target:8} after step {step}: LOST: {error}"
             print(line, flush=True)
     print(f"{failed} of {options.count} lost")
     return failed

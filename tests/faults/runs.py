@@ -21,15 +21,14 @@ SMALL = shlex.split(
 ENVIRONMENT = {
     "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
     "OMP_NUM_THREADS": "1",
-    # A restarted worker must not meet the addresses of the one before.
-    "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
 }
+ACCELERATE = f"accelerate launch --config_file {REPOSITORY}/launch/accelerate/cpu_debug.yaml --main_process_port 0"
 LAUNCHERS = {
     "python": ["python", SCRIPT],
     "torchrun": ["torchrun", "--standalone", "--nproc_per_node=2", "--", SCRIPT],
-    "accelerate": shlex.split(
-        f"accelerate launch --config_file {REPOSITORY}/launch/accelerate/cpu_debug.yaml --main_process_port 0 {SCRIPT}"
-    ),
+    "torchrun restarts": ["torchrun", "--standalone", "--nproc_per_node=2", "--max-restarts=3", "--", SCRIPT],
+    "accelerate": shlex.split(f"{ACCELERATE} {SCRIPT}"),
+    "accelerate restarts": shlex.split(f"{ACCELERATE} --rdzv_backend c10d --max_restarts 3 {SCRIPT}"),
 }
 
 

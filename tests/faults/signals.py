@@ -14,10 +14,10 @@ import torch
 
 from glagcn.data.prepare import ensure_cache
 from glagcn.distributed.stop import EXIT_CODE
-from tests.faults.runs import last_step, send, start
+from tests.faults.runs import LAUNCHERS, last_step, send, start
 
 KINDS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
-TARGETS = {"python": ("launcher",), "torchrun": ("launcher", "one", "all"), "accelerate": ("launcher", "one", "all")}
+TARGETS = {name: ("launcher",) if name == "python" else ("launcher", "one", "all") for name in LAUNCHERS}
 PATIENCE_S = 30.0
 
 
@@ -39,7 +39,7 @@ def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: 
     assert run.end(120) == 0, run.log.read_text()
     assert f"resumed at step {saved} of {saved + 8}" in run.log.read_text()
     assert not (folder / "stopped.json").exists()
-    return f"{launcher:10} {kind.name:8} {target:8} step {saved}, exit {code}, {seconds:.1f} s"
+    return f"{launcher:19} {kind.name:8} {target:8} step {saved}, exit {code}, {seconds:.1f} s"
 
 
 def main() -> int:
@@ -55,7 +55,7 @@ def main() -> int:
                 print(check(launcher, kind, target, root, root / f"run{number}"), flush=True)
             except (AssertionError, OSError) as error:
                 failed += 1
-                print(f"{launcher:10} {kind.name:8} {target:8} FAILED: {error}", flush=True)
+                print(f"{launcher:19} {kind.name:8} {target:8} FAILED: {error}", flush=True)
     print(f"{failed} of {number + 1} failed")
     return failed
 

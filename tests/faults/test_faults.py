@@ -18,6 +18,7 @@ pytestmark = pytest.mark.launched
         ("torchrun", signal.SIGUSR1, "one"),
         ("accelerate", signal.SIGTERM, "all"),
         ("accelerate", signal.SIGUSR1, "launcher"),  # which dies of it
+        ("torchrun restarts", signal.SIGTERM, "one"),  # which the launcher would start again
     ],
 )
 def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path, launcher, kind, target):
@@ -26,7 +27,13 @@ def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path, launcher,
 
 @pytest.mark.parametrize(
     ("launcher", "kind", "target"),
-    [("torchrun", "kill", "launcher"), ("accelerate", "kill", "one"), ("torchrun", "freeze", "one")],
+    [
+        ("torchrun", "kill", "launcher"),
+        ("accelerate", "kill", "one"),
+        ("torchrun", "freeze", "one"),
+        ("torchrun restarts", "kill", "one"),
+        ("accelerate restarts", "kill", "one"),
+    ],
 )
 def test_a_disturbed_run_ends_as_an_undisturbed_one(demo_root, tmp_path, launcher, kind, target):
     reference = kills.undisturbed(launcher, demo_root, tmp_path / "whole")

@@ -60,7 +60,7 @@ def test_training_runs(folder, command, processes):
     assert f"Processes: {processes}, on" in ended.out
     assert "Done: MPJPE" in ended.out
     copies = 2 if "-da" in command else 1
-    assert f"Plan: {5 * 3 * 4 * 24 * copies:,} windows an epoch" in ended.out  # subjects, takes, cameras, frames
+    assert f"Plan: {5 * 3 * 4 * 24 * copies:,} windows per epoch" in ended.out  # subjects, takes, cameras, frames
 
 
 @pytest.mark.launched

@@ -36,13 +36,13 @@ def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
     said = []
     told = Speed(0.0001, 50_000, said.append, "do this", now=lambda: NOON)
     assert told.left(0) == ""
-    told.tell(2000.0, 10_000)
+    told.update(2000.0, 10_000)
     assert said == [
         "Speed: 2,000 windows/s, 20 % of this hardware's limit; "
         "training ends in 20 s (about 2026-11-27 12:00), evaluations not counted"
     ]
     assert told.left(10_000) == ", 20 s left"
-    told.tell(5.0, 14_000)
+    told.update(5.0, 14_000)
     assert told.left(14_000) == ", 2 h 0 min left"
     assert told.left(50_000) == ", 0 s left"
     assert len(said) == 1
@@ -50,8 +50,8 @@ def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
 
 def test_the_end_is_a_date_where_there_is_one():
     said = []
-    Speed(0.0001, 3 * 86_400, said.append, now=lambda: NOON).tell(1.0, 86_400)
-    Speed(0.0001, 10**15, said.append, now=lambda: NOON).tell(1.0, 0)
+    Speed(0.0001, 3 * 86_400, said.append, now=lambda: NOON).update(1.0, 86_400)
+    Speed(0.0001, 10**15, said.append, now=lambda: NOON).update(1.0, 0)
     assert "ends in 2 d 0 h (about 2026-11-29 12:00), " in said[0]
     assert "0.0 % of" in said[0]
     assert "about" not in said[1]
@@ -60,7 +60,7 @@ def test_the_end_is_a_date_where_there_is_one():
 @pytest.mark.parametrize(("share", "advice", "lines"), [(0.029, "do this", 2), (0.031, "do this", 1), (0.001, "", 1)])
 def test_a_poor_share_is_warned_of_where_there_is_advice(share, advice, lines):
     said = []
-    Speed(share / 1000, 10_000, said.append, advice).tell(1000.0, 0)
+    Speed(share / 1000, 10_000, said.append, advice).update(1000.0, 0)
     assert len(said) == lines
     if lines == 2:
         assert said[1] == "WARNING: less than 3.0 % of this GPU's limit; do this"
@@ -96,7 +96,7 @@ def told_by(monkeypatch, ranks, rate, **options):
     config = small(**options)
     said = []
     plan = EpochPlan(np.arange(1000), 64, "none", seed=0)
-    run_speed(config, ranks, plan, model, said.append).tell(rate, 0)
+    run_speed(config, ranks, plan, model, said.append).update(rate, 0)
     return said, training_cost(model, 64 // ranks.world_size).seconds(peaks)
 
 

@@ -82,7 +82,7 @@ def test_a_run_of_an_older_version_was_not_streamed():
 
 
 def test_what_would_gather_frames_in_memory_is_refused(demo):
-    assert_refused(demo("--stream on --downsample 2"), "--downsample 2 would gather frames in memory", "--stream off")
+    assert_refused(demo("--stream on --downsample 2"), "--downsample 2 needs the frames in memory", "--stream off")
 
 
 def test_chosen_subjects_are_streamed(demo, tmp_path):

@@ -29,7 +29,7 @@ def test_every_epoch_is_kept_that_should_be(demo, first, tmp_path):
 
 def test_a_whole_state_goes_on_where_it_was(demo, first, tmp_path):
     ended = demo(f"--run second {RUN} --resume {first}/epoch_1.pt")
-    assert f"Started with the whole state of {first}/epoch_1.pt, step 5" in ended.out
+    assert f"Started from the state of {first}/epoch_1.pt, step 5" in ended.out
     ours, theirs = (checkpoint.load(folder / "last.pt") for folder in (tmp_path / "runs/second", first))
     assert ours["progress"]["step"] == theirs["progress"]["step"] == 10
     for name, tensor in theirs["model"].items():
@@ -48,7 +48,7 @@ def test_a_finished_state_is_evaluated_where_it_is_taken_to(demo, first, tmp_pat
 
 def test_with_other_options_only_the_weights_are_taken_and_it_is_said(demo, first, tmp_path):
     ended = demo(f"--run second {RUN} --lr 1e-9 --lr_final 1e-9 --max_steps 1 --resume {first}/epoch_2.pt")
-    assert "the optimiser, the learning rate and the count of epochs start fresh" in ended.out
+    assert "optimiser, learning rate and epoch count start from scratch" in ended.out
     assert "--lr is 1e-09 now and was 0.016" in ended.out
     ours, theirs = (checkpoint.load(folder / "last.pt")["model"] for folder in (tmp_path / "runs/second", first))
     torch.testing.assert_close(ours["head.unshared.weight"], theirs["head.unshared.weight"], rtol=0, atol=1e-7)

@@ -1,1 +1,1 @@
-"""What depends on the machine: compiling, memory, peak rates, speed."""
+"""Hardware-dependent parts: compilation, memory, peak rates, speed."""

@@ -1,4 +1,4 @@
-"""How many windows of a micro-batch fit the memory of a device, estimated from the model."""
+"""Estimates how many windows of a micro-batch fit into device memory."""
 
 import copy
 
@@ -9,28 +9,28 @@ from torch.autograd.graph import saved_tensors_hooks
 from glagcn.model.interface import Model
 from glagcn.training.loss import Loss
 
-ON_TOP = 1.25  # memory of the backward pass over that which the forward pass keeps
+ON_TOP = 1.25  # peak memory of the backward pass / memory that the forward pass keeps
 COPIES_OF_WEIGHTS = 6  # weights, gradients, two moments, and temporaries of the optimiser
 
 
 def window_bytes(model: Model, precision: str) -> int:
-    """Bytes that the forward pass keeps of one training window for the backward pass.
+    """Bytes per training window that the forward pass keeps for the backward pass.
 
-    Counted by running it on fake tensors, which have shapes and no numbers.
+    Counted by a forward pass on fake tensors, which have shapes but no data.
     """
-    # Not of one window: with a single image PyTorch keeps other layouts.
+    # The difference of two passes: with a single window PyTorch uses other memory layouts.
     two, three = (_kept_bytes(model, windows, precision) for windows in (2, 3))
     return three - two
 
 
 def fitting_windows(model: Model, precision: str, free: int) -> int:
-    """About how many windows of a training micro-batch fit into `free` bytes beside the model; 0 where none does."""
+    """About how many training windows fit into `free` bytes beside the model; 0 if none."""
     weights = sum(parameter.nbytes for parameter in model.parameters())
     return max(0, int((free - COPIES_OF_WEIGHTS * weights) / (ON_TOP * window_bytes(model, precision))))
 
 
 def free_bytes(device: torch.device) -> int:
-    """Bytes of a CUDA device that this process may still fill."""
+    """Bytes of CUDA memory that this process can still allocate."""
     free, _ = torch.cuda.mem_get_info(device)
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 

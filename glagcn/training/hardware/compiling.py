@@ -1,4 +1,4 @@
-"""torch.compile for training steps: for which runs and sizes, and what happens where it fails."""
+"""torch.compile for training steps, and its failures."""
 
 from collections.abc import Callable
 
@@ -8,19 +8,18 @@ from torch import nn
 from glagcn.config.config import OptimConfig
 from glagcn.distributed.ranks import Ranks
 
-TIMES = 3  # CUDA graphs: the first run warms up, the second is recorded, the third replays
+TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
 
 
 def is_compiled(optim: OptimConfig, device: torch.device) -> bool:
-    """Whether --compile asks for it on this device."""
+    """Whether --compile applies on this device."""
     return optim.compile == "on" or (optim.compile == "auto" and device.type == "cuda")
 
 
 def compiled(module: nn.Module, optim: OptimConfig, device: torch.device) -> Callable:
-    """`module`, compiled for inputs of fixed sizes at their first call; on CUDA as CUDA graphs, which launch a whole
-    pass at once."""
+    """Compile `module` for fixed input sizes, each at its first call; on CUDA into CUDA graphs."""
     if optim.deterministic:
-        # Do not let timings choose kernels that add up in another order.  Newer releases of PyTorch have it.
+        # Kernels must not be chosen by timing: they may add in another order.  Only newer PyTorch has this option.
         import torch._inductor.config as inductor
 
         if hasattr(inductor, "deterministic"):
@@ -29,14 +28,14 @@ def compiled(module: nn.Module, optim: OptimConfig, device: torch.device) -> Cal
 
 
 def rehearsed(run: Callable[[], None], ranks: Ranks) -> str | None:
-    """Call `run`, which may compile; -> why it failed on any rank, None where all can go on.
+    """Call `run`, which may compile.  Returns why it failed on any rank, else None.
 
-    It must not wait for other ranks.  A compiler may fail with any exception.  Lack of memory on any rank raises
-    torch.OutOfMemoryError on all.
+    `run` must not wait for other ranks.  A compiler may raise any exception.  Raises torch.OutOfMemoryError on all
+    ranks if one runs out of memory.
     """
     problem, full = None, False
     try:
-        for _ in range(TIMES):
+        for _ in range(TRIAL_RUNS):
             run()
     except torch.OutOfMemoryError:
         full = True

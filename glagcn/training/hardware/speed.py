@@ -1,4 +1,4 @@
-"""The speed of a run, as a share of the hardware's limit, and the time that is left."""
+"""Training speed as a share of the hardware's limit, and the remaining time."""
 
 import math
 from collections.abc import Callable
@@ -14,7 +14,7 @@ from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.optim.schedule import last_step
 
 WARM_UP_STEPS = 10  # compilation, first allocations, caches
-POOR = 0.03  # of the floor: on a GPU something then stands in the way
+POOR = 0.03  # a GPU run below this share of the limit has a problem
 YEAR = 365 * 24 * 3600
 
 Say = Callable[[str], None]
@@ -23,11 +23,11 @@ Say = Callable[[str], None]
 class Speed:
     """Log lines about the speed of a run.
 
-    floor    the least seconds of a training window, on all processes together.
+    floor    lower bound of the seconds per training window, for all processes together.
     windows  training windows of the whole run.
-    say      takes a line.
-    advice   what to do about a small share of the limit; empty: no warning.
-    now      the time of day.
+    say      logs a line.
+    advice   what to do about a slow run; empty: no warning.
+    now      returns the time of day.
     """
 
     def __init__(
@@ -36,8 +36,8 @@ class Speed:
         self._floor, self._windows, self._say, self._advice, self._now = floor, windows, say, advice, now
         self._rate: float | None = None
 
-    def tell(self, rate: float, done: int) -> None:
-        """Training takes `rate` > 0 windows per second, and has taken `done` of the run.  The first call speaks."""
+    def update(self, rate: float, done: int) -> None:
+        """Set the speed, `rate` > 0 windows per second, after `done` windows of the run.  The first call logs it."""
         first, self._rate = self._rate is None, rate
         if not first:
             return
@@ -51,7 +51,7 @@ class Speed:
             self._say(f"WARNING: less than {_percent(POOR)} of this GPU's limit; {self._advice}")
 
     def left(self, done: int) -> str:
-        """The training time left after `done` windows, to append to a line; empty while no speed is known."""
+        """The remaining training time after `done` windows, to append to a line; empty before the first `update`."""
         return "" if self._rate is None else f", {duration(self._seconds_left(done))} left"
 
     def _seconds_left(self, done: int) -> float:
@@ -59,9 +59,9 @@ class Speed:
 
 
 def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: Say) -> Speed:
-    """The speed of a run that is about to start: rank 0 measures what its hardware can do, while the others wait.
+    """Make the Speed of a run that is about to start.  Rank 0 measures its hardware while the other ranks wait.
 
-    Every process is taken to have as good a one, and its share of the batch.
+    Assumes that all processes have equal hardware and equal shares of the batch.
     """
     floor, each = 0.0, -(-plan.batch_size // ranks.world_size)
     with ranks.agree():
@@ -78,12 +78,12 @@ def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: 
 
 
 def is_warm(first: int, step: int, last: int) -> bool:
-    """Whether the warm-up is over after `step` of a run from step `first` to `last`; earlier in short runs."""
+    """Whether the warm-up is over after `step`, for steps `first` to `last`; short runs have a shorter warm-up."""
     return step - first >= min(WARM_UP_STEPS, (last - first) // 2)
 
 
 def duration(seconds: float) -> str:
-    """A time in its two largest units: 42 s, 12 min, 3 h 12 min, 2 d 3 h."""
+    """Format seconds in the two largest units: 42 s, 12 min, 3 h 12 min, 2 d 3 h."""
     minutes = round(seconds / 60)
     if seconds < 59.5:
         return f"{seconds:.0f} s"

@@ -14,30 +14,30 @@ from glagcn.model.interface import Model
 
 MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
-RMS = 0.2  # root mean square of a step's numbers at rate 1, about that of Adam's: both take the same rate
-NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values to about 0.7 .. 1.2 in few rounds
+RMS = 0.2  # root mean square of an update at rate 1, about that of Adam, so that both use the same rate
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # Jordan's coefficients: singular values reach about 0.7 .. 1.2 in 5 rounds
 ROUNDS = 5
 LAYERS = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
-COORDINATES = 3  # outputs that are no features
-ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
+COORDINATES = 3  # layers with at most this many outputs give coordinates, not features
+ALIGNED = 8  # elements: tensor cores need bfloat16 rows that are multiples of 16 bytes
 
 
 class Muon(torch.optim.Optimizer):
-    """Steps of one size in every direction that a layer maps: the optimiser of the tuned recipe.
+    """The optimiser of the tuned recipe: orthogonalised momentum for matrices, Adam for the rest.
 
-    A weight [C',C,...] is a matrix [C', C * taps].  Its step is the orthogonal matrix nearest to its Nesterov momentum
-    (Jordan et al., "Muon", 2024), times `RMS * sqrt(longer side)` so that its numbers are as large as Adam's (Liu et
-    al., "Muon is scalable for LLM training", 2025).
+    A weight [C',C,...] is treated as a matrix [C', C * taps].  Its update is the orthogonal matrix nearest to its
+    Nesterov momentum (Jordan et al., "Muon", 2024), times `RMS * sqrt(longer side)`, which gives it the magnitude of an
+    Adam update (Liu et al., "Muon is scalable for LLM training", 2025).
 
-    matrices  parameters that step so; the rows of each lie one after the other in memory, as all layers have them.
-    rest      parameters that step with Adam.
-    lr        the rate of both.  A group's "lr" may also be a number on the device, which a CUDA graph reads anew.
+    matrices  parameters updated by Muon; their rows must be contiguous in memory, which holds for all layers.
+    rest      parameters updated by Adam.
+    lr        learning rate of both.  A group's "lr" may also be a scalar tensor on the device, for CUDA graphs.
 
-    A step waits for nothing and may be captured in a CUDA graph after a first one, which makes the state.  Where
-    `found_inf`, a number on the device, is 1, neither weights nor state move.
+    A step does not wait for the device.  The first step creates the state; later ones may be captured in a CUDA graph.
+    If `found_inf`, a scalar tensor on the device, is 1, weights and state do not change.
 
-    `pytorch_optimizer.Muon` steps alike and stacks matrices too, but moves weights and momentum where a gradient is
-    not finite, overwrites the gradients, and corrects Adam's bias with a count on the host, which a graph would freeze.
+    `pytorch_optimizer.Muon` computes the same update, but it applies gradients that are not finite, overwrites the
+    gradients, and keeps Adam's step count on the host, where a CUDA graph cannot update it.
     """
 
     def __init__(self, matrices: list[Parameter], rest: list[Parameter], lr: float) -> None:
@@ -48,7 +48,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]  # no closure  # noqa: ARG002
-        """One step of every parameter that has a gradient."""
+        """Update every parameter that has a gradient."""
         for group in self.param_groups:
             moved = [parameter for parameter in group["params"] if parameter.grad is not None]
             if moved:
@@ -68,7 +68,7 @@ class Muon(torch.optim.Optimizer):
         self._descend([_matrix(parameter, parameter) for parameter in parameters], steps, rate)
 
     def _descend(self, values: list[Tensor], slopes: list[Tensor], rate: float | Tensor, decay: float = 0.0) -> None:
-        """values -= rate * (slopes + decay * values), all at once, unless found_inf is 1."""
+        """values -= rate * (slopes + decay * values), in one fused call, unless found_inf is 1."""
         sgd(
             values, slopes, [None] * len(values), fused=True, found_inf=self.found_inf, weight_decay=decay,
             momentum=0.0, lr=cast(float, rate), dampening=0.0, nesterov=False, maximize=False,
@@ -96,10 +96,10 @@ def _gradients(parameters: list[Parameter]) -> list[Tensor]:
 
 
 def split(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:
-    """The parameters of a model, in its order: the matrices that are Muon's, and the rest, which is Adam's.
+    """The parameters of a model, in its order, as (matrices for Muon, rest for Adam).
 
-    Matrices are the weights [outputs, inputs, ...] of all linear and convolutional layers, but those of output layers
-    (Model.output_weights) and those with up to three outputs: these give coordinates.
+    Matrices are the weights [outputs, inputs, ...] of all linear and convolutional layers except output layers
+    (Model.output_weights) and layers with at most three outputs, which give coordinates.
     """
     outputs = {id(weight) for weight in model.output_weights()} if isinstance(model, Model) else set()
     layers = [module for module in model.modules() if isinstance(module, LAYERS) or hasattr(module, "maps_features")]
@@ -110,41 +110,41 @@ def split(model: nn.Module) -> tuple[list[Parameter], list[Parameter]]:
 
 
 def _matrix(x: Tensor, like: Tensor) -> Tensor:
-    """[C',C,...] as [C', C * taps], the columns in the order in which `like` has them in memory.
+    """View x [C',C,...] as [C', C * taps], with the columns in the memory order of `like`.
 
-    A view: the order of columns does not matter to the nearest orthogonal matrix, and that of memory needs no copy.
-    Raises RuntimeError where x has another order, or rows that do not follow each other.
+    The column order does not affect the nearest orthogonal matrix, and the memory order needs no copy.  Raises
+    RuntimeError if x has another memory order or rows that are not contiguous.
     """
     order = sorted(range(1, x.dim()), key=like.stride, reverse=True)
     return x.permute(0, *order).view(-1).view(len(x), -1)
 
 
 def orthogonal(matrices: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-    """Each matrix [m,n] with its singular values brought to about 1, by Newton-Schulz rounds; zeros stay zeros.
+    """Each matrix [m,n] with singular values of about 1, by Newton-Schulz iterations; a zero matrix stays zero.
 
-    Matrices of one shape go through the rounds together: a network has dozens of them, in a few shapes.
+    Matrices of equal shape are stacked: a network has dozens of matrices in a few shapes.
 
-    dtype  of the products; None: bfloat16 on GPUs that have it, elsewhere that of the matrices.
+    dtype  of the products; None: bfloat16 on GPUs that support it, else that of the matrices.
     """
     if dtype is None:
         fast = matrices[0].is_cuda and torch.cuda.is_bf16_supported(including_emulation=False)
         dtype = torch.bfloat16 if fast else matrices[0].dtype
     results = list(matrices)
     for shape in dict.fromkeys(matrix.shape for matrix in matrices):
-        places = [place for place, matrix in enumerate(matrices) if matrix.shape == shape]
-        found = _orthogonal(torch.stack([matrices[place] for place in places]), dtype)
-        for place, result in zip(places, found.unbind(), strict=True):
-            results[place] = result
+        indices = [index for index, matrix in enumerate(matrices) if matrix.shape == shape]
+        found = _orthogonal(torch.stack([matrices[index] for index in indices]), dtype)
+        for index, result in zip(indices, found.unbind(), strict=True):
+            results[index] = result
     return results
 
 
 def _orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
-    """[K,m,n] to [K,m,n], contiguous."""
+    """Orthogonalise K stacked matrices: [K,m,n] to [K,m,n], contiguous."""
     a, b, c = NEWTON_SCHULZ
     m, n = matrices.shape[1:]
     x = (matrices / (torch.linalg.matrix_norm(matrices, keepdim=True) + 1e-7)).to(dtype)
     if dtype == torch.bfloat16 and (m % ALIGNED or n % ALIGNED):
-        x = F.pad(x, (0, -n % ALIGNED, 0, -m % ALIGNED))  # zeros stay zeros
+        x = F.pad(x, (0, -n % ALIGNED, 0, -m % ALIGNED))  # zero rows and columns stay zero
     for _ in range(ROUNDS):
         # The Gram matrix of the shorter side.
         gram = torch.bmm(x.mT, x) if m > n else torch.bmm(x, x.mT)

@@ -8,7 +8,7 @@ from glagcn.training.optim.muon import Muon, split
 
 
 def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:
-    """The optimiser that --optimizer names, for a model that is on its device.
+    """Build the optimiser of --optimizer for a model that is already on its device.
 
     adam    Adam with amsgrad, betas 0.9 and 0.999 (the published 3DHP script).
     ranger  RAdam inside Lookahead, betas 0.95 and 0.999, eps 1e-5, 6 fast steps at alpha 0.5, no gradient
@@ -27,7 +27,7 @@ def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimiz
         )  # fmt: skip
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     adam = torch.optim.Adam(model.parameters(), lr=optim.lr, amsgrad=True, fused=True, capturable=on_cuda)
-    # A state brings the options of its own run, perhaps of another device.
+    # A loaded state has the options of its own run, which may have used another device.
     adam.register_load_state_dict_post_hook(lambda loaded: _set_capturable(loaded, on_cuda))
     return adam
 
@@ -38,17 +38,17 @@ def _set_capturable(optimizer: torch.optim.Optimizer, capturable: bool) -> None:
 
 
 def is_capturable(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether a CUDA graph may hold steps of an optimiser that build_optimizer gave, from the second one on.
+    """Whether a CUDA graph may capture the second and later steps of an optimiser from build_optimizer.
 
-    Such an optimiser decides on the device whether it steps, and takes a number on the device for a group's "lr".
+    Such an optimiser skips steps by a flag on the device and accepts a scalar tensor as a group's "lr".
     """
     return isinstance(optimizer, torch.optim.Adam | Muon)
 
 
 def step_unless(stopped: Tensor, optimizer: torch.optim.Optimizer) -> None:
-    """A step of an optimiser that build_optimizer gave, but none where the number `stopped` is 1.
+    """Step an optimiser from build_optimizer, unless the scalar tensor `stopped` is 1.
 
-    Fused Adam and Muon decide on the device (Adam through its `found_inf`); other optimisers wait for the value.
+    Fused Adam and Muon check `stopped` on the device, through `found_inf`; other optimisers wait for its value.
     """
     if is_capturable(optimizer):
         optimizer.found_inf = stopped  # type: ignore[attr-defined]  # Muon and Adam read it

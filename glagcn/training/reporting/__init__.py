@@ -1,1 +1,1 @@
-"""What a run tells: a summary at its start, lines while it trains, a comparison at its end."""
+"""Reports of a run: summary at its start, log lines during training, comparison with reference runs at its end."""

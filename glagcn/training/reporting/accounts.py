@@ -1,4 +1,4 @@
-"""Training statistics of a run: loss, windows and seconds, and the log lines that show them."""
+"""Loss sums, training time and log lines of a run."""
 
 import time
 from collections.abc import Callable
@@ -24,8 +24,8 @@ SECONDS_BETWEEN_LINES = 30.0
 class Meter:
     """The loss terms of the steps since the last `drain`, kept on the device.
 
-    A step adds its rank's sums without waiting for the device.  `drain` gathers them from all ranks and returns one
-    row per step, so that sums over steps come out bit-identical whether or not a run was stopped in between.
+    `add` does not wait for the device.  `drain` gathers the sums of all ranks, one row per step, so that totals are
+    bit-identical whether or not a run was stopped in between.
     """
 
     def __init__(self, ranks: Ranks, capacity: int, names: tuple[str, ...]) -> None:
@@ -34,14 +34,14 @@ class Meter:
         self._count = 0
 
     def add(self, sums: Tensor) -> None:
-        """The sums [terms] of one step on this rank."""
+        """Add the sums [terms] of one step on this rank."""
         self._rows[self._count] = sums.detach()
         self._count += 1
 
     def drain(self) -> list[dict[str, float]]:
-        """Per step, the sums over all ranks by name.  Every rank must call it at the same step."""
+        """Per step, the terms summed over all ranks, by name.  All ranks must call it at the same step."""
         first, *others = self._ranks.gather(self._rows[: self._count])
-        # One rank after the other: torch.sum adds in an order that depends on the number of rows.
+        # A loop over ranks: torch.sum adds in an order that depends on the number of rows.
         total = first.clone()
         for rows in others:
             total += rows
@@ -50,7 +50,7 @@ class Meter:
 
 
 class Accounts:
-    """Sums, clock and progress lines of a run.  It keeps `progress.interval`, `.epoch` and `.seconds`."""
+    """Updates `progress.interval`, `.epoch` and `.seconds` of a run and logs them."""
 
     def __init__(
         self, config: Config, ranks: Ranks, cadence: Cadence, loss: Loss, progress: Progress, log: RunLog, speed: Speed
@@ -65,13 +65,12 @@ class Accounts:
         self._warms_up = True
 
     def add(self, sums: Tensor) -> None:
-        """The sums [terms] of the step that `progress` now counts, on this rank."""
+        """Add the sums [terms] of the newest step of `progress`, on this rank."""
         self._meter.add(sums)
         self._windows += self._cadence.batch_count((self._progress.step - 1) % self._plan.steps_per_epoch)
 
     def drain(self) -> None:
-        """Add what the meter holds to the sums of `progress`, in the order of steps.  Every rank must call it at the
-        same step."""
+        """Move the sums of the meter into `progress`, step by step.  All ranks must call it at the same step."""
         rows = self._meter.drain()
         for step, row in enumerate(rows, self._progress.step - len(rows)):
             index = step % self._plan.steps_per_epoch
@@ -81,15 +80,15 @@ class Accounts:
                 sums.add(self._cadence.batch_count(index), row)
 
     def means(self, sums: Sums) -> dict[str, float]:
-        """The loss and its terms for the log."""
+        """The mean loss and its terms, for the log."""
         return self._loss.means(sums.terms, sums.windows, self._config.optim)
 
     def log_interval(self, rate: float, norm: float) -> None:
-        """Log the steps since the last time: losses, learning rate, gradient norm, speed and memory."""
+        """Log the steps since the last call: losses, learning rate, gradient norm, speed and memory."""
         means = self.means(self._progress.interval)
         self._progress.interval = Sums()
         speed = self.restart_clock()
-        self._tell_speed(speed)
+        self._update_speed(speed)
         step, memory = self._progress.step, peak_memory(self._ranks.device) / 1e9
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
@@ -100,7 +99,7 @@ class Accounts:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
     def log_evaluation(self, evaluation: Evaluation, name: str, scheduled: bool, improved: bool) -> None:
-        """Log an evaluation on the set `name`, and the training losses of the epoch so far."""
+        """Log an evaluation on the set `name`, and the mean training losses of the current epoch."""
         step, log = self._progress.step, self._log
         marks = self.marks() | ({} if scheduled else {"unscheduled": True})
         log.record(name, step, evaluation.scalars, **marks)
@@ -114,14 +113,16 @@ class Accounts:
         log.flush()
 
     def tick(self, rate: float, wait: Callable[[], object]) -> None:
-        """After a step: a line where the last one is old.  Once the run is warm its clock starts again, after `wait`
-        for the device."""
+        """Call after every step: logs a line if the last one is old.  Restarts the clock once the warm-up is over.
+
+        wait  waits for the device.
+        """
         now = time.monotonic()
         late = now - self._line_at > SECONDS_BETWEEN_LINES
         if late:
             seconds = now - self._clock
-            if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # a GPU has yet to take some of the newest steps
-                self._tell_speed(self._windows / seconds)
+            if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
+                self._update_speed(self._windows / seconds)
             self._say_progress(f"lr {rate:.2e}")
         if self._warms_up and (late or is_warm(self._first_step, self._progress.step, self._cadence.last_step)):
             wait()
@@ -129,7 +130,10 @@ class Accounts:
             self._warms_up = False
 
     def restart_clock(self, count: bool = True) -> float:
-        """-> windows per second of all ranks since the last call.  The time is training time if `count`."""
+        """Restart the clock.  Returns windows per second of all ranks since the last call.
+
+        count  add the time since then to the training time.
+        """
         seconds = time.monotonic() - self._clock
         speed = self._windows / max(seconds, 1e-9)
         if count:
@@ -138,22 +142,22 @@ class Accounts:
         return speed
 
     def marks(self) -> dict[str, float]:
-        """Where the run is, for a line of metrics.jsonl: epochs, training windows, and seconds of training."""
+        """Epochs, training windows and training seconds so far, for a line of metrics.jsonl."""
         step, plan = self._progress.step, self._plan
         seconds = round(self._progress.seconds, 1)
         return {"epoch": step / plan.steps_per_epoch, "windows": plan.windows_until(step), "seconds": seconds}
 
     def position(self, epoch: str) -> str:
-        """Where the run is, for people: in training windows where --windows sets its length, else by `epoch`."""
+        """The progress as text, in training windows if --windows sets the length, else in epochs (`epoch`)."""
         step, optim = self._progress.step, self._config.optim
         position = f"epoch {epoch}/{optim.epochs}"
         if windows := optim.windows:
             position = f"{min(self._plan.windows_until(step), windows):,}/{windows:,} windows"
         return f"step {step}/{self._cadence.last_step}, {position}"
 
-    def _tell_speed(self, windows_per_second: float) -> None:
+    def _update_speed(self, windows_per_second: float) -> None:
         if not self._warms_up:
-            self._speed.tell(windows_per_second, self._plan.windows_until(self._progress.step))
+            self._speed.update(windows_per_second, self._plan.windows_until(self._progress.step))
 
     def _say_progress(self, text: str) -> None:
         self._line_at = time.monotonic()

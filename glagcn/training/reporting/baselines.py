@@ -1,4 +1,4 @@
-"""A finished run compared with reference runs of the same number of windows, to notice broken data."""
+"""Compares a finished run with the mean-pose baseline and reference runs, to detect broken data."""
 
 import math
 from dataclasses import dataclass
@@ -16,13 +16,17 @@ from glagcn.evaluation.metrics import joint_errors
 from glagcn.skeleton import get_skeleton
 from glagcn.training.setup import RunData
 
-SUSPICIOUS = 1.3  # times the table's error
-REFERENCE_MODEL = "gla_gcn"  # the runs of the tables are of this model
+SUSPICIOUS = 1.3  # times the error of the reference run
+REFERENCE_MODEL = "gla_gcn"  # the model of the reference runs
 
 
 @dataclass(frozen=True)
-class Place:
-    """Shares of the mean pose's error that are left: by this run, and by the recipes after as many windows."""
+class Comparison:
+    """Errors as shares of the mean-pose error: of this run, and of the reference runs after the same windows.
+
+    this       share of this run, of `recipe`, after `windows` training windows.
+    tuned      share of the reference run of the tuned recipe;  published  of the published recipe.
+    """
 
     recipe: str
     windows: int
@@ -32,30 +36,33 @@ class Place:
 
     @property
     def is_suspicious(self) -> bool:
-        """Whether this run is clearly worse than the tuned recipe, which it follows: the published one may be slower
-        than its row of the table, whose rate is higher."""
+        """Whether this run of the tuned recipe is clearly worse than its reference run.
+
+        Not judged for the published recipe: its reference run used a higher learning rate.
+        """
         return self.recipe == "tuned" and self.this > SUSPICIOUS * self.tuned
 
     def text(self) -> str:
         """For the log."""
-        found = (
-            f"Place in the table of docs/recipe.md: after {self.windows:,} windows {self.this:.0%} of the mean pose's "
-            f"error is left; there, --recipe tuned leaves {self.tuned:.0%}, published {self.published:.0%}"
+        text = (
+            f"After {self.windows:,} windows the error is {self.this:.0%} of the mean-pose baseline (reference runs in "
+            f"docs/recipe.md: tuned {self.tuned:.0%}, published {self.published:.0%})"
         )
         if not self.is_suspicious:
-            return found
+            return text
         return (
-            f"WARNING: {found}. This run is clearly worse than {self.recipe}: if flags do not explain it, compare 2D "
-            "and 3D of a few frames (--render)"
+            f"WARNING: {text}. This run is clearly worse than the reference run: if flags do not explain it, compare "
+            "2D and 3D of a few frames (--render)"
         )
 
 
-def place_of(config: Config, windows: int, error: float, mean_pose_error: float) -> Place | None:
-    """The place of a run from scratch that ended after `windows` windows with these two errors in mm.
+def compare_with_reference(config: Config, windows: int, error: float, mean_pose_error: float) -> Comparison | None:
+    """Compare a run of `windows` training windows with the reference runs.
 
-    Between rows of the table its errors are taken along the logarithm of the windows; after its end, the last ones.
-    None for data sets without a table, other models, fewer windows than its first row, and runs that began from a
-    checkpoint or were capped by --debug or --max_steps.
+    error  of the run, and mean_pose_error  of the mean-pose baseline: MPJPE in mm on the same frames.
+    The reference errors are interpolated over log(windows), and constant after the last entry of the table.
+    None for data sets without reference runs, other models, runs shorter than the first entry, and runs that started
+    from a checkpoint or were capped by --debug or --max_steps.
     """
     table = get_dataset(config.data.dataset).reference
     if (
@@ -69,7 +76,7 @@ def place_of(config: Config, windows: int, error: float, mean_pose_error: float)
     if not table or windows < max(curve[0][0] for curve in table.values()):
         return None
     shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
-    return Place(config.optim.recipe, windows, error / mean_pose_error, **shares)
+    return Comparison(config.optim.recipe, windows, error / mean_pose_error, **shares)
 
 
 def _share_at(curve: Curve, windows: int) -> float:
@@ -80,9 +87,7 @@ def _share_at(curve: Curve, windows: int) -> float:
 
 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
-    """MPJPE in mm, averaged as the benchmark does, of predicting the mean training pose for every scored frame: what a
-    model must beat clearly.
-    """
+    """MPJPE in mm, averaged as the benchmark does, if the mean training pose is predicted for every scored frame."""
     split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
     mean = mean_pose(data.train_split, data.plan.centers, skeleton).numpy() * MM_PER_METRE
     errors = []

@@ -1,4 +1,4 @@
-"""The text at the start of a run: what will run, on what, at what cost."""
+"""The summary that a run logs at its start: processes, options, data, model and plan."""
 
 from glagcn.config.config import Config
 from glagcn.config.resolve import plain_values
@@ -13,7 +13,7 @@ from glagcn.training.setup import RunData
 
 
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model, ranks: Ranks) -> str:
-    """What will run: first of all on how many processes, for a launcher may start fewer than one asked for."""
+    """The whole summary.  The processes come first, because a launcher may start fewer than requested."""
     processes = (
         f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
         f"{spread_text(config.optim, data.plan.batch_size, ranks)}"
@@ -22,7 +22,7 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: M
 
 
 def options_text(config: Config, origin: dict[str, str]) -> str:
-    """Every option that a run of this model reads, with its value; those from flags are marked."""
+    """The options that this model uses, with their values and a mark for where each came from."""
     lines = ["Options (* given as flags, = from --config, + capped by --debug):"]
     marks = {"flag": "*", "file": "=", "debug": "+"}
     foreign = foreign_options(config.model.kind)
@@ -35,7 +35,7 @@ def options_text(config: Config, origin: dict[str, str]) -> str:
 
 
 def run_text(config: Config, data: RunData, model: Model) -> str:
-    """Data, model and plan in numbers."""
+    """The sizes of data, model and plan, and the mean-pose baseline."""
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
@@ -47,27 +47,27 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
         f"training windows {data.train.location}",
         _selection_text(config, data),
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, {model.describe()}",
-        f"Plan: {plan.num_windows:,} windows an epoch in {plan.steps_per_epoch:,} steps"
+        f"Plan: {plan.num_windows:,} windows per epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all",
         f"Baseline: predicting the mean training pose scores {mean_pose_error(data, data.test):.1f} mm",
     ]
     both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}
     if both:
-        lines.append(f"WARNING: trained on and tested on: {', '.join(sorted(both))}; the test says little about others")
+        lines.append(f"WARNING: subjects in both training and test set: {', '.join(sorted(both))}")
     if config.run.debug:
         lines.append("DEBUG: model, batch, steps and test frames are capped; the results are meaningless.")
     return "\n".join(lines)
 
 
 def _selection_text(config: Config, data: RunData) -> str:
-    """How the state that counts will be chosen."""
+    """How the best checkpoint is selected."""
     if data.validation is not None:
         held = data.validation.split.sequences
         return (
             f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
-            f"({', '.join(config.selection.validation or ())}); the test set is read once, at the end"
+            f"({', '.join(config.selection.validation or ())}); the test set is evaluated once, at the end"
         )
     if config.selection.select_on == "test":
         return "Selection: best on the TEST set, as published; the test metrics are optimistic"
-    return "Selection: none, the last state counts; the test set is read once, at the end"
+    return "Selection: none, the last state is the result; the test set is evaluated once, at the end"

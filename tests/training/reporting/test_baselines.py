@@ -1,4 +1,4 @@
-"""The place of a finished run among runs of the recipes."""
+"""A finished run compared with reference runs of the recipes."""
 
 import json
 from dataclasses import replace
@@ -7,7 +7,7 @@ import pytest
 
 from glagcn.config.resolve import changed, parse_command_line
 from glagcn.data.datasets import DATASETS
-from glagcn.training.reporting.baselines import Place, place_of
+from glagcn.training.reporting.baselines import Comparison, compare_with_reference
 
 TABLE = {
     "tuned": ((1_000, 0.8), (10_000, 0.4), (100_000, 0.2)),
@@ -34,12 +34,13 @@ def config(monkeypatch):
     ],
 )
 def test_the_table_is_read_along_the_logarithm_of_the_windows(config, windows, tuned, published):
-    found = place_of(config, windows, 50.0, 200.0)
-    assert found == Place("tuned", windows, 0.25, pytest.approx(tuned, abs=1e-4), pytest.approx(published, abs=1e-4))
+    found = compare_with_reference(config, windows, 50.0, 200.0)
+    shares = 0.25, pytest.approx(tuned, abs=1e-4), pytest.approx(published, abs=1e-4)
+    assert found == Comparison("tuned", windows, *shares)
 
 
-def test_runs_that_are_not_comparable_have_no_place(config):
-    assert place_of(config, 999, 50.0, 200.0) is None
+def test_runs_that_are_not_comparable_are_not_compared(config):
+    assert compare_with_reference(config, 999, 50.0, 200.0) is None
     for other in (
         {"dataset": "h36m"},
         {"resume": "x.pt"},
@@ -47,20 +48,20 @@ def test_runs_that_are_not_comparable_have_no_place(config):
         {"max_steps": 3},
         {"model": "temporal_conv"},
     ):
-        assert place_of(changed(config, **other), 20_000, 50.0, 200.0) is None
+        assert compare_with_reference(changed(config, **other), 20_000, 50.0, 200.0) is None
 
 
 @pytest.mark.parametrize(("recipe", "error", "suspicious"), [
     ("tuned", 100, False), ("tuned", 105, True), ("published", 105, False), ("published", 261, False),
 ])  # fmt: skip
 def test_a_run_clearly_worse_than_the_tuned_recipe_that_it_follows_is_warned_of(config, recipe, error, suspicious):
-    text = place_of(changed(config, recipe=recipe), 10_000, error, 200.0).text()
+    text = compare_with_reference(changed(config, recipe=recipe), 10_000, error, 200.0).text()
     assert text.startswith("WARNING") == suspicious
-    assert f"{error / 200:.0%} of the mean pose's error" in text
-    assert "tuned leaves 40%, published 100%" in text
+    assert f"{error / 200:.0%} of the mean-pose baseline" in text
+    assert "tuned 40%, published 100%" in text
 
 
-def test_the_end_of_a_run_tells_its_place(train, config, demo_root, tmp_path):
+def test_the_end_of_a_run_compares_it(train, config, demo_root, tmp_path):
     flags = "--channel 4 --frames 9 --batch_size 64 --test_frames 40 --validation_frames 40 --workers 1"
     ended = train(f"-d demo --root_path {demo_root} -c {tmp_path} --run r --windows 1000 {flags}")
     assert ended.code == 0, ended.err
@@ -73,7 +74,7 @@ def test_the_end_of_a_run_tells_its_place(train, config, demo_root, tmp_path):
         "tuned": pytest.approx(0.8, abs=0.02),
         "published": pytest.approx(1.2, abs=0.02),
     }
-    assert f"after {windows:,} windows" in ended.out.splitlines()[-1]
+    assert f"After {windows:,} windows" in ended.out.splitlines()[-1]
 
 
 def test_every_table_is_in_order():

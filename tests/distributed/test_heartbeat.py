@@ -1,0 +1,94 @@
+"""The heartbeat names the rank that is missing, and ends the process when it is missing too long."""
+
+import time
+
+import pytest
+import torch.distributed as dist
+
+from glagcn.distributed import heartbeat
+from glagcn.distributed.heartbeat import LATE_S, Heartbeat
+
+TIMEOUT_S = 300.0
+
+
+@pytest.fixture
+def ranks(monkeypatch):
+    """[(heartbeat, what it says)] of three ranks on one store; their threads are not started."""
+
+    def leave(code):
+        raise SystemExit(code)
+
+    monkeypatch.setattr(heartbeat.launcher, "leave", leave)
+    monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda self: None)
+    store, made = dist.HashStore(), []
+    for rank in range(3):
+        said = []
+        made.append((Heartbeat(store, "node0:29500", rank, 3, TIMEOUT_S, said.append), said))
+    for beat, _ in made:
+        beat.start()
+    return made
+
+
+def silence(beat, rank, seconds):
+    beat._peers[rank].heard_at = time.monotonic() - seconds
+
+
+def test_nothing_is_said_while_all_live(ranks):
+    for beat, said in ranks:
+        beat._look(time.monotonic())
+        assert said == []
+
+
+def test_the_first_living_rank_names_the_missing_one_once(ranks):
+    for beat, said in ranks[:2]:
+        silence(beat, 2, LATE_S + 1)
+        beat._look(time.monotonic())
+        beat._look(time.monotonic())
+        assert len(said) == (1 if beat is ranks[0][0] else 0)
+    assert "no sign of life from rank 2 (" in ranks[0][1][0]
+    assert "step 0) for 30 s; waiting up to 5 minutes (--timeout)" in ranks[0][1][0]
+
+
+def test_without_rank_0_the_next_speaks(ranks):
+    for beat, said in ranks[1:]:
+        silence(beat, 0, LATE_S + 1)
+        beat._look(time.monotonic())
+        assert len(said) == (1 if beat is ranks[1][0] else 0)
+
+
+def test_a_rank_that_answers_again_is_reported(ranks):
+    beat, said = ranks[0]
+    silence(beat, 1, LATE_S + 1)
+    beat._look(time.monotonic())
+    silence(beat, 1, 0)
+    beat._look(time.monotonic())
+    assert said[1].startswith("rank 1 (")
+    assert said[1].endswith("answers again")
+
+
+@pytest.mark.parametrize("rank", [0, 1])
+def test_after_the_timeout_every_rank_leaves(ranks, rank):
+    beat, said = ranks[rank]
+    silence(beat, 2, TIMEOUT_S + 1)
+    with pytest.raises(SystemExit) as left:
+        beat._look(time.monotonic())
+    assert left.value.code == 76
+    assert any("error: no sign of life from rank 2 (" in text for text in said) == (rank == 0)
+
+
+def test_a_rank_that_is_cut_off_says_that_it_cannot_reach_the_store(ranks):
+    beat, said = ranks[2]
+    for rank in range(3):
+        silence(beat, rank, LATE_S + 1)
+    beat._look(time.monotonic())
+    assert "rank 2 (" in said[0]
+    assert "has not reached the store of the run at node0:29500 for 30 s" in said[0]
+
+
+def test_signs_carry_the_step_and_the_host(ranks):
+    ranks[1][0].step = 412
+    ranks[1][0]._beat()
+    beat, _ = ranks[0]
+    beat._peers[1].sign = beat._store.get("beat1").decode()
+    assert beat._peers[1].step == 412
+    assert beat._peers[1].host
