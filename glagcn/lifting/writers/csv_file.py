@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -40,17 +41,16 @@ def _write(file: BinaryIO, people: Sequence[LiftedPerson]) -> None:
         joints = person.skeleton.joints
         parents = [joints[parent] for parent in person.skeleton.parents]
         about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
-        for index, frame in enumerate(person.frames):
-            root = ["", "", ""] if person.root is None else _cells(person.root[index])
-            for joint, label in enumerate(joints):
-                pose, pixel = _cells(person.poses[index, joint]), _cells(person.pixels[index, joint])
-                confidence = f"{person.confidence[index, joint]:.4f}"
-                cells = [person.person, frame, label, *pose, *root, confidence, *pixel, parents[joint], *about]
-                table.writerow(cells)
+        roots = np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
+        numbers = (person.frames, roots, person.poses, person.confidence[..., None], person.pixels)
+        for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
+            for joint, parent, place, sure, pixel in zip(joints, parents, pose, confidence, pixels, strict=True):
+                cells = _cells([*place, *root, *sure, *pixel])
+                table.writerow([person.person, frame, joint, *cells, parent, *about])
     text.flush()
     text.detach()  # the caller closes the file
 
 
-def _cells(values: np.ndarray) -> list[str]:
+def _cells(values: list[float]) -> list[str]:
     """Numbers to three decimals, empty for what is not finite."""
-    return [f"{value:.3f}" if np.isfinite(value) else "" for value in values]
+    return [f"{value:.3f}" if math.isfinite(value) else "" for value in values]
