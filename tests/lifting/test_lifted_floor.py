@@ -4,8 +4,11 @@ import pytest
 from glagcn.data.sources.demo.motion import CLEARANCE, draw_motion, draw_person
 from glagcn.lifting.floor import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
 from glagcn.lifting.person import Z_UP
+from glagcn.lifting.root_path import with_root
+from glagcn.lifting.smoothing import smoothed
+from glagcn.lifting.writers.bvh import bvh_text
 from glagcn.skeleton import get_skeleton
-from tests.lifting.people import about, person
+from tests.lifting.people import about, person, project, read_bvh
 
 CAMERA_HEIGHT_MM = 1900.0
 SKELETON = get_skeleton("mpi3dhp17")
@@ -95,3 +98,23 @@ def test_without_a_path_the_camera_is_level():
     moved = on_floor(nowhere, floor)
     assert moved.root is None
     np.testing.assert_allclose(moved.poses, nowhere.poses[..., [0, 2, 1]] * [1, 1, -1])
+
+
+def test_from_2d_to_a_file_step_by_step():
+    """Root, smoothing, floor and BVH in a row: another reader finds the walkers where they were, up to the camera's
+    heading and what smoothing takes."""
+    people, up, clearance = walkers(20, 5)
+    size, focal, lifted = (1280, 720), 1000.0, []
+    for someone in people:
+        pixels = project(someone.poses + someone.root[:, None], focal, size)
+        unplaced = person(someone.poses, SKELETON.name, pixels=pixels, image_size=size)
+        lifted.append(smoothed(with_root(unplaced, focal)[0], 6.0))
+    floor = find_floor(lifted)
+    for someone, found in zip(people, lifted, strict=True):
+        _, places, _ = read_bvh(bvh_text(on_floor(found, floor)))
+        expected = (someone.poses + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
+        expected += ANKLE_HEIGHT_MM - clearance
+        heights = np.stack([10 * places[joint][:, 1] for joint in SKELETON.joints], axis=1)
+        assert np.abs(heights - expected).mean() < 25
+        steps = [np.linalg.norm(np.diff(root, axis=0), axis=1).sum() for root in (places["pelvis"] * 10, someone.root)]
+        assert steps[0] == pytest.approx(steps[1], rel=0.05)
