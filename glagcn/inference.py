@@ -9,12 +9,13 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.data.windows.store import MM_PER_METRE, mirror, normalise
+from glagcn.distributed.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 
 logger = logging.getLogger("glagcn")
 
-BATCH = 64  # windows lifted at once: a compromise between speed and memory (243 frames, 256 channels: about 2 GB).
+BATCH = 64  # windows that a GPU lifts at once, for speed at little memory (243 frames, 256 channels: about 2 GB)
 
 
 @torch.no_grad()
@@ -32,18 +33,27 @@ def predict(
     image_size  (width, height) in pixels.
     flip        average with the mirrored-back prediction for the mirrored sequence (test-time augmentation).
     frames      the numbers of the n frames to lift, each amid its true neighbours, to [n,V,3]; None: all.
-    Runs on the model's device and leaves its training mode as it was.  Raises UserError on a wrong shape, values that
-    are not finite, or values that are not pixels of such an image.
+    Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
+    Raises UserError on a wrong shape, values that are not finite, or values that are not pixels of such an image.
     """
-    pixels, size = _as_array(pose_2d, "pose_2d"), _as_array(image_size, "image_size")
-    _check_input(model, pixels, size)
-    normalised = normalise(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(size.astype(np.float32)))
+    pixels, size = as_array(pose_2d, "pose_2d"), as_array(image_size, "image_size")
+    check_size(size)
+    check_poses(model, pixels)
+    check_pixels(pixels, size)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        windows = _windows(normalised, model.frames, model.target_frame)
+        windows = _windows(normalised(pixels, size), model.frames, model.target_frame)
         numbers = torch.arange(len(windows)) if frames is None else torch.from_numpy(np.asarray(frames, np.int64))
-        poses = [_lift(model, windows[part].to(model.device, model.dtype), flip) for part in numbers.split(BATCH)]
+
+        def lifted(part: Tensor) -> Tensor:
+            return lift(model, windows[part].to(model.device, model.dtype), flip)
+
+        if model.device.type == "cpu":
+            parts = numbers.split(cpu_batch(model, len(numbers)))
+            poses = list(on_every_core(lifted, parts, batches_in_memory(model)))
+        else:
+            poses = [lifted(part) for part in numbers.split(BATCH)]
     finally:
         for module in training:
             module.training = True
@@ -52,7 +62,12 @@ def predict(
     return pose_3d.numpy()
 
 
-def _as_array(values: ArrayLike, name: str) -> np.ndarray:
+def normalised(pixels: np.ndarray, size: np.ndarray) -> Tensor:
+    """Pixels [...,2] of images of this size to image coordinates, as windows.store.normalise, in float32."""
+    return normalise(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(size.astype(np.float32)))
+
+
+def as_array(values: ArrayLike, name: str) -> np.ndarray:
     """An array of numbers of whatever holds them; raises UserError where nothing does."""
     try:
         array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
@@ -63,7 +78,7 @@ def _as_array(values: ArrayLike, name: str) -> np.ndarray:
     return array
 
 
-def _lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
+def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
     """Normalised windows [N,T,V,2] to the poses of their centre frames, [N,V,3] metres on the CPU."""
     poses = model(windows).center[:, 0]
     if flip:
@@ -82,21 +97,31 @@ def _windows(pose: Tensor, frames: int, target: int) -> Tensor:
     return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
 
 
-def _check_input(model: Model, pose_2d: np.ndarray, image_size: np.ndarray) -> None:
+def check_size(image_size: np.ndarray) -> None:
+    """Raise UserError unless `image_size` is a width and a height."""
+    if image_size.shape != (2,) or not (np.isfinite(image_size) & (image_size > 0)).all():
+        raise UserError(f"image_size is {image_size.tolist()}; expected (width, height) in pixels")
+
+
+def check_poses(model: Model, pose_2d: np.ndarray) -> None:
+    """Raise UserError unless `pose_2d` has finite values for the joints that the model reads: [T,V,2]."""
     joints, shape = model.skeleton.num_input_joints, pose_2d.shape
     if pose_2d.ndim != 3 or shape[1:] != (joints, 2) or shape[0] == 0:
         raise UserError(
             f"pose_2d has shape {list(shape)}; expected [T, {joints}, 2]: pixels of at least one frame, of "
             f"the {joints} joints that this model ({model.skeleton.name}) reads"
         )
-    if image_size.shape != (2,) or not (np.isfinite(image_size) & (image_size > 0)).all():
-        raise UserError(f"image_size is {image_size.tolist()}; expected (width, height) in pixels")
     finite = np.isfinite(pose_2d).all(axis=(1, 2))
     if not finite.all():
         raise UserError(
             f"pose_2d holds values that are not finite in {np.sum(~finite)} of {shape[0]} frames, first in frame "
             f"{np.argmin(finite)}; fill gaps before lifting"
         )
+
+
+def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
+    """Raise UserError where `pose_2d` are no pixels of an image of this size; warn where they may be of one on its
+    side."""
     width, height = image_size.tolist()
     if np.abs(pose_2d).max() <= 2 < max(width, height):
         raise UserError(

@@ -1,5 +1,6 @@
 import logging
 import shutil
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -259,6 +260,24 @@ def test_a_causal_model_needs_no_frames_to_come():
     before, after = (predict(model, poses, SIZE) for poses in (pose_2d, changed))
     np.testing.assert_array_equal(before[:7], after[:7])
     assert np.abs(before[7:] - after[7:]).max(axis=(1, 2)).min() > 1
+
+
+def test_each_thread_of_predict_computes_alone(model):
+    """Threads that share an operation wait for each other at its end, and beside another process that takes longest."""
+    seen = []
+    model.register_forward_pre_hook(lambda *_: seen.append((threading.get_ident(), torch.get_num_threads())))
+    torch.set_num_threads(4)
+    predict(model, pixels(100), SIZE)
+    assert {count for _, count in seen} == {1}
+    assert len(seen) == 8  # 25 windows each, and their mirror images
+    assert threading.get_ident() not in {thread for thread, _ in seen}
+    assert torch.get_num_threads() == 4
+
+
+def test_the_number_of_threads_changes_nothing(model):
+    expected = predict(model, pixels(70), SIZE)
+    torch.set_num_threads(3)
+    np.testing.assert_allclose(predict(model, pixels(70), SIZE), expected, atol=1e-3)
 
 
 def test_predict_leaves_the_model_and_the_input_as_they_were(model):

@@ -1,7 +1,6 @@
 """Predictions for frames, shared out over ranks and CPU cores."""
 
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from contextlib import closing
 from itertools import islice
 
@@ -10,16 +9,13 @@ import torch
 from torch import Tensor
 
 from glagcn.data.windows.plan import WindowIds, share_bounds
-from glagcn.data.windows.store import MM_PER_METRE, FrameStore, mirror, one_thread
+from glagcn.data.windows.store import MM_PER_METRE, FrameStore, mirror
+from glagcn.distributed.cores import LEAST_WINDOWS, cpu_batch, on_every_core
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 
-# What one feature map of a batch may hold: on a CPU it should stay in the cache, and a GPU should be filled.
-CPU_FLOATS, GPU_FLOATS = 1 << 19, 1 << 25
-
-
+GPU_FLOATS = 1 << 25  # what one feature map of a batch may hold, to fill a GPU
 BATCHES_BETWEEN_CHECKS = 4  # of whether a rank was asked to stop
-LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
 
 
 @torch.inference_mode()
@@ -55,7 +51,7 @@ def predict_frames(
         return (straight + mirror(mirrored, order)) / 2
 
     if store.device.type == "cpu":
-        parts = _on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
+        parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
     else:
         parts = (lift(batch.inputs) for batch in store.stream(batches))
     with closing(parts):
@@ -88,20 +84,9 @@ def _of_all_ranks(poses: Tensor, count: int, ranks: Ranks) -> np.ndarray:
     return millimetres
 
 
-def _on_every_core(work: Callable[[WindowIds], Tensor], items: Iterator[WindowIds]) -> Generator[Tensor]:
-    """map(work, items) on a CPU, in as many threads as PyTorch computes in, each of which computes alone: threads that
-    share every operation wait for each other at its end."""
-    threads = torch.get_num_threads()
-    if threads == 1:
-        yield from map(work, items)
-        return
-    with one_thread(), ThreadPoolExecutor(threads) as pool:
-        yield from pool.map(torch.inference_mode()(work), items)
-
-
 def _frames_at_once(model: Model, store: FrameStore, flip: bool) -> int:
-    floats = CPU_FLOATS if store.device.type == "cpu" else GPU_FLOATS
-    return max(LEAST_WINDOWS, floats // model.map_size) // (1 + flip)
+    windows = cpu_batch(model) if store.device.type == "cpu" else max(LEAST_WINDOWS, GPU_FLOATS // model.map_size)
+    return windows // (1 + flip)
 
 
 def _pose_shape(store: FrameStore) -> tuple[int, int]:

@@ -171,7 +171,7 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
             seen.append(len(x))
             return super().forward(x)
 
-    monkeypatch.setattr("glagcn.evaluation.predict.CPU_FLOATS", 24 * 102 + 1)
+    monkeypatch.setattr("glagcn.distributed.cores.CPU_FLOATS", 24 * 102 + 1)
     cache = make_cache([30])
     model = Counting()
     for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
