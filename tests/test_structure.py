@@ -42,7 +42,15 @@ SPEAKERS = {
     "data/prepare.py",
 }  # fmt: skip
 # Nothing of these needs torch: their names are known before it is imported.
-WITHOUT_TORCH = ("glagcn", "glagcn.cli", "glagcn.config.resolve", "glagcn.distributed.launcher", "glagcn.metrics")
+WITHOUT_TORCH = (
+    "glagcn",
+    "glagcn.cli",
+    "glagcn.config.resolve",
+    "glagcn.distributed.launcher",
+    "glagcn.metrics",
+    "glagcn.data.sources.keypoints.read",
+    "glagcn.data.sources.keypoints.tracks",
+)
 
 
 def name_of(path: Path) -> str:

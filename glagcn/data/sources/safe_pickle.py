@@ -19,12 +19,13 @@ from glagcn.errors import UserError
 PLAIN_DTYPE = re.compile(r"(b1|[iu][1248]|f[248]|S\d+|U\d+|O8?|\?)")
 
 BYTES = (bytes, bytearray)
-ZIP_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+ZIP_ERRORS = (OSError, EOFError, zipfile.BadZipFile, zlib.error, RuntimeError)  # the last: said to be encrypted
 
 
-def load_object(path: Path, key: str, hint: str) -> object:
+def load_object(path: Path, key: str, hint: str, many: bool = False) -> object:
     """The Python object in the 0-d object array `key` of an npz; its arrays are views of the bytes read.
 
+    many  an object array of any shape is read too, as the array.
     hint  part of the error messages, such as "expected an npz with the key 'data'".
     Raises UserError for a truncated file, a file that is not an npz, a missing key, or a forbidden name in the pickle.
     """
@@ -34,16 +35,16 @@ def load_object(path: Path, key: str, hint: str) -> object:
                 found = ", ".join(name.removesuffix(".npy") for name in archive.namelist()) or "nothing"
                 raise UserError(f"{path}: no key {key!r}; found {found}; {hint}")
             with archive.open(f"{key}.npy") as member:
-                value = _read_member(path, key, member, hint)
+                value = _read_member(path, key, member, hint, many)
                 member.read()  # zipfile compares the checksum at the end of the member
                 return value
     except ZIP_ERRORS as error:
         raise UserError(f"{path} is not an npz or is truncated ({error}); {hint}; get it again") from error
 
 
-def _read_member(path: Path, key: str, member: IO[bytes], hint: str) -> object:
+def _read_member(path: Path, key: str, member: IO[bytes], hint: str, many: bool) -> object:
     shape, dtype = _read_header(path, key, member, hint)
-    if dtype.kind != "O" or shape != ():
+    if dtype.kind != "O" or (shape != () and not many):
         raise UserError(f"{path}: {key!r} is an array of {dtype} {shape}, expected one pickled dict; {hint}")
     try:
         value = _Resolver().resolve(_ArrayUnpickler(member, path).load())

@@ -1,0 +1,1 @@
+"""2D keypoints that people have: what detectors write, and arrays."""

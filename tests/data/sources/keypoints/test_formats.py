@@ -1,0 +1,230 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glagcn.data.sources.keypoints.read import FORMATS, read_keypoints
+from glagcn.errors import UserError
+from tests.data.sources.keypoints import written
+from tests.data.sources.keypoints.written import ABSENT, FRAMES, SIZE, expected, people
+
+# layout: (format, joints, convention, who: all, the first one, ids)
+LAYOUTS = {
+    "alphapose": ("alphapose", 26, "halpe26", "ids"),
+    "alphapose_cmu": ("alphapose", 18, "openpose_coco18", "all"),
+    "alphapose_open": ("alphapose", 18, "openpose_coco18", "all"),
+    "coco": ("coco", 17, "coco17", "all"),
+    "openpose": ("openpose", 25, "openpose_body25", "all"),
+    "mmpose_video": ("mmpose", 133, "coco_wholebody133", "all"),
+    "mmpose_demo": ("mmpose", 17, "coco17", "all"),
+    "mmpose_lists": ("mmpose", 17, "coco17", "all"),
+    "mmpose_images": ("mmpose", 17, "coco17", "all"),
+    "ultralytics_list": ("ultralytics", 17, "coco17", "ids"),
+    "ultralytics_texts": ("ultralytics", 17, "coco17", "ids"),
+    "ultralytics_lines": ("ultralytics", 17, "coco17", "ids"),
+    "ultralytics_folder": ("ultralytics", 17, "coco17", "ids"),
+    "labels": ("ultralytics_labels", 17, "coco17", "all"),
+    "labels_tracked": ("ultralytics_labels", 17, "coco17", "ids"),
+    "mediapipe_frames": ("mediapipe", 33, "mediapipe33", "all"),
+    "mediapipe_single": ("mediapipe", 33, "mediapipe33", "first"),
+    "mediapipe_by_number": ("mediapipe", 33, "mediapipe33", "first"),
+    "mediapipe_rows": ("mediapipe", 33, "mediapipe33", "first"),
+    "table_wide": ("landmark_table", 33, "mediapipe33", "first"),
+    "table_numbered": ("landmark_table", 33, "mediapipe33", "ids"),
+    "table_bare": ("landmark_table", 33, "mediapipe33", "first"),
+    "table_long": ("landmark_table", 33, "mediapipe33", "ids"),
+    "custom": ("videopose3d", 17, "coco17", "sure"),
+    "detector": ("detectron", 17, "coco17", "all sure"),
+    "array": ("arrays", 25, "openpose_body25", "first"),
+    "array_first_axis": ("arrays", 17, None, "first"),
+    "array_people": ("arrays", 17, "coco17", "all"),
+    "array_and_confidence": ("arrays", 17, None, "first"),
+}
+
+
+def write(layout: str, root: Path) -> tuple[Path, np.ndarray]:
+    """The file, and the poses that it is to hold."""
+    _, joints, _, who = LAYOUTS[layout]
+    keypoints = people(joints)
+    path = getattr(written, layout)(root, keypoints)
+    found = expected(keypoints[:, :1] if who in ("first", "sure") else keypoints)
+    if "sure" in who:
+        found[..., 2] = found[..., 2] > 0
+    return path, found
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_written_as_documented_is_read(tmp_path, layout):
+    name, _, convention, who = LAYOUTS[layout]
+    path, poses = write(layout, tmp_path)
+    for format in (None, name):
+        found = read_keypoints(path, format, image_size=SIZE)
+        np.testing.assert_allclose(found.keypoints, poses, atol=2e-3)
+        assert found.keypoints.dtype == np.float32
+        assert found.convention == convention
+        several = len(poses) > FRAMES
+        persons = range(2 if several else 1)
+        frames = [frame for frame in range(FRAMES) for person in persons if (frame, person) != ABSENT]
+        assert found.frames.tolist() == frames
+        assert np.diff(found.persons[:4]).tolist() == ([1, -1, 1] if who == "ids" else [0, 0, 0])
+        assert who == "ids" or (found.persons == -1).all()
+        assert np.isfinite(found.scores).all()
+        assert found.length in (None, FRAMES)
+        assert found.image_size == SIZE
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_another_format_than_the_one_stated_is_refused(tmp_path, name):
+    for layout, (right, *_) in LAYOUTS.items():
+        (tmp_path / layout).mkdir(exist_ok=True)
+        path, _ = write(layout, tmp_path / layout)
+        if right != name and not (name == "arrays" and path.suffix == ".npz"):
+            with pytest.raises(
+                UserError, match=f"{path.name}.* is not {FORMATS[name].title}: found {FORMATS[right].title}"
+            ):
+                read_keypoints(path, name, image_size=SIZE)
+
+
+# ---- what a file may also hold
+
+
+def read_json(root: Path, value, name: str = "k.json", **choices):
+    text = value if isinstance(value, str) else json.dumps(value)
+    (root / name).write_text(text)
+    return read_keypoints(root / name, **choices)
+
+
+def pose(joints: int = 17, *changes) -> list[float]:
+    """A flat pose: joint j at (10 + j, 20 + j), confidence 0.9; changes are (joint, (x, y, c))."""
+    rows = [[10.0 + j, 20.0 + j, 0.9] for j in range(joints)]
+    for joint, row in changes:
+        rows[joint] = list(row)
+    return [number for row in rows for number in row]
+
+
+def row(keypoints, frame=0, **more) -> dict:
+    return {"image_id": frame, "category_id": 1, "keypoints": keypoints, "score": 1.0, **more}
+
+
+NAN, NULL = float("nan"), None
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [(0, 0, 0.9), (-1, -1, 0.9), (5, 5, 0), (5, 5, 0.04), (NAN, 5, 0.9), (5, 5, NAN), (NULL, NULL, NULL), (5, 5, -1),
+     (1300, 5, 0.9), (5, -500, 0.9), (1e12, 5, 0.9), (float("inf"), 5, 1)],
+)  # fmt: skip
+def test_every_mark_of_a_missing_joint_is_one(tmp_path, mark):
+    found = read_json(tmp_path, [row(pose(17, (3, mark)))], image_size=SIZE)
+    assert found.keypoints[0, 3].tolist() == [0, 0, 0]
+    assert (np.delete(found.keypoints[0], 3, axis=0)[:, 2] > 0).all()
+
+
+def test_a_joint_somewhat_outside_the_image_or_as_sure_as_asked_is_there(tmp_path):
+    keypoints = pose(17, (3, (1270, -470, 0.9)), (4, (5, 5, 0.04)))
+    found = read_json(tmp_path, [row(keypoints)], image_size=SIZE, least_confidence=0.01)
+    assert (found.keypoints[0, :, 2] > 0).all()
+
+
+def test_poses_without_a_joint_are_left_out_and_frames_keep_their_numbers(tmp_path):
+    empty = [0.0] * 51
+    rows = [row(pose(), "img_0107.png"), row(empty, "img_0103.png"), row(pose(), "img_0101.png")]
+    found = read_json(tmp_path, rows)
+    assert found.frames.tolist() == [101, 107]
+    assert (found.convention, found.image_size, found.fps, found.length) == ("coco17", None, None, None)
+
+
+def test_the_marks_that_programs_put_before_a_text_are_read_over(tmp_path):
+    text = json.dumps([row(pose())])
+    (tmp_path / "a.json").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    (tmp_path / "b.json").write_text(text, encoding="utf-16")
+    for name in ("a.json", "b.json"):
+        assert len(read_keypoints(tmp_path / name).frames) == 1
+
+
+def test_ids_of_some_poses_alone_are_none(tmp_path):
+    found = read_json(tmp_path, [row(pose(), "0.jpg", idx=1), row(pose(), "1.jpg")])
+    assert found.persons.tolist() == [-1, -1]
+
+
+def test_the_usual_order_of_a_detector_is_overruled_by_what_is_stated(tmp_path):
+    assert read_json(tmp_path, [row(pose())], joints="h36m17").convention == "h36m17"
+    np.savez(tmp_path / "k.npz", keypoints=np.ones((3, 17, 2)), joints="coco17")
+    assert read_keypoints(tmp_path / "k.npz").convention == "coco17"
+    assert read_keypoints(tmp_path / "k.npz", joints="mpi3dhp17").convention == "mpi3dhp17"
+
+
+def test_pairs_without_confidence_are_sure(tmp_path):
+    found = read_json(tmp_path, [row(np.reshape(pose(), (17, 3))[:, :2].ravel().tolist())])
+    assert found.keypoints[0, 16].tolist() == [26, 36, 1]
+
+
+@pytest.mark.parametrize(
+    ("value", "choices", "message"),
+    [
+        ("", {}, "is empty; expected keypoints as JSON"),
+        ("[", {}, "is no JSON, is damaged or ends early"),
+        ('[{"image_id": 1, "keypoi', {}, "ends early: .* in line 1, column 18"),
+        ("[1, 2] 3,", {}, "is no JSON"),
+        ("[" * 100_000, {}, "is no JSON"),
+        ([], {}, r"holds JSON of \[\]; expected AlphaPose JSON, COCO results JSON, MMPose JSON"),
+        ({"a": 1}, {}, "holds JSON of an object with a; expected"),
+        ([row(pose(33))], {"joints": "coco17"}, r"pose 0 \(image 0\): 33 joints; expected 17, as coco17 \(COCO\) has"),
+        ([row(pose(19))], {}, "holds poses of 19 joints; expected those of coco17, "),
+        ([row(pose()), row(pose(26), 1)], {}, r"pose 1 \(image 1\): 26 joints, and 17 in a pose before it"),
+        ([row(pose(), -3)], {}, "frame number -3; expected 0 to "),
+        ([row(pose(), 10**8)], {}, "frame number 100000000; expected 0 to "),
+        ([row(pose(), track_id=4)] * 2, {}, "person 4 is 2 times in frame 0; expected once"),
+        ([row([0] * 51)], {}, "every joint of its 1 poses is missing"),
+        ([row(pose()[:50])], {}, "keypoints: 50 numbers for a pose; expected x, y"),
+        ([row("far")], {}, "keypoints is 'far'; expected numbers"),
+        ([row(pose(), score="good")], {}, "score is 'good'; expected a number"),
+        ([row(pose(), "a.jpg")], {}, "'a.jpg' holds no frame number"),
+        ([row(pose(), "v1_1.jpg"), row(pose(), "v2_1.jpg")], {}, "are of different sequences"),
+        ([{"frame_id": 0, "instances": []}], {}, "holds no person in any frame"),
+        ([[{"x": 0.5, "y": 0.5}] * 33], {}, "holds normalised coordinates, and does not say how large the image is"),
+        ([row(pose())], {"format": "openpose"}, "is not OpenPose JSON: found COCO results JSON"),
+        ([row(pose())], {"format": "yolo"}, "unknown format 'yolo'; must be one of alphapose, "),
+        ([row(pose())], {"joints": "coco"}, "unknown joints 'coco'; must be one of coco17, "),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said(tmp_path, value, choices, message):
+    with pytest.raises(UserError, match=message) as caught:
+        read_json(tmp_path, value, **choices)
+    assert "k.json" in str(caught.value) or "unknown" in str(caught.value)
+
+
+def test_a_content_that_does_not_fit_its_name_is_refused(tmp_path):
+    np.save(tmp_path / "k.npy", np.ones((2, 17, 2)))
+    for name, content, message in (
+        ("a.npz", (tmp_path / "k.npy").read_bytes(), "ends in '.npz' and holds what a .npy file does"),
+        ("a.json", (tmp_path / "k.npy").read_bytes(), "ends in '.json' and holds what a .npy file does"),
+        ("a.npy", b"[]", "ends in '.npy' and holds text or nothing"),
+        ("a.json", b"\x00\xff\xfe", "is no text"),
+        ("a.txt", b"hello world\n", "holds text that is no labels; expected Ultralytics labels"),
+        ("a.csv", b"a,b\n1,2\n", "has columns a, b and 1 rows; expected x and y of each landmark"),
+    ):
+        (tmp_path / name).write_bytes(content)
+        with pytest.raises(UserError, match=f"{name}.*{message}"):
+            read_keypoints(tmp_path / name)
+    with pytest.raises(UserError, match="there is no such file"):
+        read_keypoints(tmp_path / "none.json")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=r"empty holds no \.json and no \.txt file"):
+        read_keypoints(tmp_path / "empty")
+
+
+def test_a_file_too_large_to_read_is_refused_by_its_size(tmp_path, monkeypatch):
+    monkeypatch.setattr("glagcn.data.sources.keypoints.json_file.MOST_BYTES", 1000)
+    with pytest.raises(UserError, match=r"k\.json has 0 MB; expected at most 0 MB. Write one file for each video"):
+        read_json(tmp_path, [row(pose())] * 20)
+
+
+def test_several_sequences_in_one_npz_are_named(tmp_path):
+    positions = {"a.mp4": {"custom": [np.ones((2, 17, 2))]}, "b.mp4": {"custom": [np.ones((2, 17, 2))]}}
+    np.savez(tmp_path / "k.npz", positions_2d=positions, metadata={})
+    with pytest.raises(
+        UserError, match=r"positions_2d holds 2 sequences \(a\.mp4/custom, b\.mp4/custom\); expected one"
+    ):
+        read_keypoints(tmp_path / "k.npz")
