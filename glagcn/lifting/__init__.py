@@ -1,1 +1,1 @@
-"""Lifted people: their way through space, smoothing, the floor that they stand on, and the files that hold them."""
+"""Lifted people: root path in camera space, smoothing, floor estimation, and output files."""

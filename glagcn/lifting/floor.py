@@ -1,4 +1,4 @@
-"""The floor that lifted people stand on, and coordinates that have it at height 0."""
+"""Estimate the floor from lifted people, and transform them to z-up coordinates with the floor at z = 0."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -9,13 +9,13 @@ from scipy.optimize import least_squares
 from glagcn.lifting.person import CAMERA, Z_UP, LiftedPerson
 
 CAMERA_UP = np.array([0.0, -1, 0])
-# A foot is 0.039 of the stature high (Drillis and Contini, 1966); of 1.75 m.
+# Height of the ankle above the sole: 0.039 of the body height (Drillis and Contini, 1966), for 1.75 m.
 ANKLE_HEIGHT_MM = 68.0
-OUTLIER_MM = 30.0  # residuals beyond this count less and less: lifted feet, jumps, people on chairs
-ROUNDS = 3  # of choosing the lower foot, and fitting again
+OUTLIER_MM = 30.0  # scale of the robust loss; outliers are lifted feet, jumps, people on chairs
+ROUNDS = 3  # of selecting the lower foot and fitting the plane
 STEEPEST_DEGREES = 60.0
 UNSURE_DEGREES = 5.0
-NARROWEST_MM = 150.0  # errors in depth alone let the feet of someone who stands still drift about this far
+NARROWEST_MM = 150.0  # depth errors can spread the feet of a standing person about this far
 LOWEST_PERCENT = 5.0
 
 
@@ -23,9 +23,9 @@ LOWEST_PERCENT = 5.0
 class Floor:
     """A plane in camera space.
 
-    up      [3] unit vector in camera axes, away from the floor.
-    height  of the floor above the camera along `up`, millimetres: negative where it is below the camera.
-    doubt   why `up` is the camera's own; None where it was found from the people.
+    up      [3] unit normal of the floor in camera axes.
+    height  of the floor relative to the camera along `up`, in millimetres; negative if the floor is below the camera.
+    doubt   None if the plane was estimated; else the reason why the camera is assumed to be level.
     """
 
     up: np.ndarray
@@ -34,39 +34,39 @@ class Floor:
 
     @property
     def rotation(self) -> np.ndarray:
-        """[3,3] from camera axes to x right, y away from the camera, z up."""
+        """The rotation [3,3] from camera axes to x right, y away from the camera, z up."""
         away = np.array([0.0, 0, 1]) - self.up[2] * self.up
         away /= np.linalg.norm(away)
         return np.stack([np.cross(away, self.up), away, self.up])
 
 
 def find_floor(people: Sequence[LiftedPerson]) -> Floor:
-    """The floor from the lower ankle of every frame of all people, by a robust plane fit.
+    """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people.
 
-    The camera is taken as level where the feet do not tell how the floor lies: nobody has a path, the feet cover a
-    strip that is narrower than NARROWEST_MM or so narrow that their scatter about the plane allows more than
-    UNSURE_DEGREES, or the plane is steeper than STEEPEST_DEGREES.  `doubt` then says so.  Raises ValueError for people
-    that are not in camera axes.
+    The camera is assumed to be level, with the reason in `doubt`, if no person has a root path, if the ankles cover
+    less than NARROWEST_MM in any direction (standard deviation), if their distance from the plane over this width
+    exceeds UNSURE_DEGREES, or if the plane is steeper than STEEPEST_DEGREES.
+    Raises ValueError if a person is not in camera axes.
     """
     ankles = [_ankles(person) for person in people if person.root is not None]
     if not ankles:
-        return Floor(CAMERA_UP, 0.0, "no one's path is known")
+        return Floor(CAMERA_UP, 0.0, "no person has a root path")
     points = np.concatenate(ankles)
     up = CAMERA_UP
     for _ in range(ROUNDS):
         lower = _lower(points, up)
         up, scatter, width = _fit_plane(lower)
     if np.degrees(np.arccos(-up[1])) > STEEPEST_DEGREES:
-        return _level(points, f"the feet lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
+        return _level(points, f"the ankles lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
     if width < NARROWEST_MM or scatter > width * np.tan(np.radians(UNSURE_DEGREES)):
-        return _level(points, f"the feet keep to a strip {width:.0f} mm wide and are {scatter:.0f} mm off a plane")
+        return _level(points, f"the ankles cover a strip {width:.0f} mm wide, at {scatter:.0f} mm from a plane")
     return Floor(up, float(np.median(lower @ up)) - ANKLE_HEIGHT_MM, None)
 
 
 def on_floor(person: LiftedPerson, floor: Floor) -> LiftedPerson:
-    """The person in axes with z up and the floor at z = 0; the origin is the floor below the camera.
+    """The person in z-up axes; the origin is the point of the floor below the camera.
 
-    Raises ValueError for a person that is not in camera axes.
+    Raises ValueError if the person is not in camera axes.
     """
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
@@ -76,7 +76,7 @@ def on_floor(person: LiftedPerson, floor: Floor) -> LiftedPerson:
 
 
 def _ankles(person: LiftedPerson) -> np.ndarray:
-    """[T,2,3] both ankles in camera space, millimetres."""
+    """[T,2,3] both ankles in camera space, in millimetres."""
     if person.axes != CAMERA or person.root is None:
         raise ValueError(f"person {person.person} must have a root, in {CAMERA} axes")
     joints = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
@@ -84,15 +84,15 @@ def _ankles(person: LiftedPerson) -> np.ndarray:
 
 
 def _lower(points: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """Of pairs of points [n,2,3] the lower one: [n,3]."""
+    """The lower point [n,3] of each pair of points [n,2,3]."""
     return points[np.arange(len(points)), (points @ up).argmin(axis=1)]
 
 
 def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """The plane y = a x + b z + c through points [n,3], in camera axes.
+    """Fit the plane y = a x + b z + c to points [n,3] in camera axes.
 
-    -> (up [3], the points' distance from the plane, the width of the strip that they cover), the last two as standard
-    deviations in millimetres.
+    -> (up [3], distance of the points from the plane, their spread along the narrower direction of the plane); the last
+    two are standard deviations in millimetres.
     """
     centred = points - np.median(points, axis=0)
     columns = np.column_stack([centred[:, 0], centred[:, 2], np.ones(len(centred))])
@@ -110,6 +110,6 @@ def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
 
 
 def _level(points: np.ndarray, doubt: str) -> Floor:
-    """The floor of a level camera at the feet's lowest: of ankles [n,2,3]."""
+    """The floor of a level camera, at the lowest of the ankles [n,2,3]."""
     heights = (points @ CAMERA_UP).min(axis=1)
     return Floor(CAMERA_UP, float(np.percentile(heights, LOWEST_PERCENT)) - ANKLE_HEIGHT_MM, doubt)

@@ -1,4 +1,4 @@
-"""One person of a video, lifted: what the model made of the 2D poses, and what it was made of."""
+"""LiftedPerson: the 3D poses of one person in a video, with the 2D poses that they were lifted from."""
 
 from dataclasses import dataclass, replace
 
@@ -17,18 +17,18 @@ AXES = {
 class LiftedPerson:
     """T frames of one person.
 
-    person      its number in the video.
+    person      number of the person in the video.
     skeleton    of the 3D poses, V joints.
-    frames      [T] int64, numbers in the video, ascending; some may be missing.
-    fps         of the video: frame n is shown n / fps seconds after its start.
-    poses       [T,V,3] float32 millimetres relative to the root joint.
+    frames      [T] int64, ascending frame numbers of the video; there may be gaps.
+    fps         of the video: frame n is n / fps seconds after the start.
+    poses       [T,V,3] float32, millimetres relative to the root joint.
     confidence  [T,V] float32, of the 2D joints.
-    pixels      [T,V,2], the 2D joints; NaN where there is none.
+    pixels      [T,V,2] the 2D position of each 3D joint, after the skeleton's joint map; NaN if unknown.
     image_size  (width, height) in pixels.
-    root        [T,3] millimetres, where the root joint is in space; None where that is unknown.
-    axes        of poses and root: a name in AXES.
+    root        [T,3] position of the root joint in millimetres; None if unknown.
+    axes        coordinate axes of poses and root, a key of AXES.
 
-    Raises ValueError where shapes do not fit, frames do not ascend, or poses or root are not finite.
+    Raises ValueError if shapes do not match, frames do not ascend, or poses or root are not finite.
     """
 
     person: int
@@ -51,16 +51,16 @@ class LiftedPerson:
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} of person {self.person} is {getattr(self, name).shape}; expected {shape}")
         if count == 0 or (np.diff(self.frames) <= 0).any():
-            raise ValueError(f"frames of person {self.person} must ascend, and there must be one")
+            raise ValueError(f"frames of person {self.person} must ascend, and there must be at least one")
         if not np.isfinite(self.poses).all() or (self.root is not None and not np.isfinite(self.root).all()):
             raise ValueError(f"poses and root of person {self.person} must be finite")
 
 
 def filled(person: LiftedPerson, first: int, last: int) -> LiftedPerson:
-    """The person in every frame from number `first` to `last`, both included.
+    """The person in all frames `first`..`last` (both included), without gaps.
 
-    Missing poses lie on the straight line between their neighbours, and before the first and after the last frame the
-    person stands still.  Confidence is 0 and pixels are NaN where there was no frame.
+    Poses and root of missing frames are interpolated linearly; before the first and after the last frame they are
+    constant.  In missing frames confidence is 0 and pixels are NaN.
     """
     frames = np.arange(first, last + 1)
     seen = np.isin(person.frames, frames)
@@ -79,7 +79,7 @@ def filled(person: LiftedPerson, first: int, last: int) -> LiftedPerson:
 
 
 def interpolated(frames: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Values [T,...] at ascending `frames` [T], linearly interpolated at `wanted` [n]; those at the ends hold on."""
+    """Interpolate values [T,...] of ascending `frames` [T] linearly at `wanted` [n]; constant beyond both ends."""
     columns = values.reshape(len(values), -1).T
     found = np.stack([np.interp(wanted, frames, column) for column in columns], axis=-1)
     return found.reshape(len(wanted), *values.shape[1:])

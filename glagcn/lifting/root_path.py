@@ -1,4 +1,4 @@
-"""Where a lifted person is in camera space: the place of the root that makes the 3D pose project onto the 2D one."""
+"""The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose."""
 
 from dataclasses import replace
 
@@ -6,29 +6,29 @@ import numpy as np
 
 from glagcn.lifting.person import CAMERA, LiftedPerson, interpolated
 
-# What a 35 mm lens sees along the longer side of a 36 x 24 mm picture, rounded from 54.4.  Human3.6M's cameras see 47
-# degrees, MPI-INF-3DHP's 69, and phones about 65.  The depth that comes out is in proportion to the focal length.
+# The field of view of a 35 mm lens along the longer side of a 36 x 24 mm sensor (54.4 degrees, rounded).  Human3.6M's
+# cameras have 47 degrees, MPI-INF-3DHP's 69, phones about 65.  The estimated depth is proportional to the focal length.
 USUAL_VIEW_DEGREES = 55.0
-# Two joints would do for the three unknowns, but then the depth hangs on the length of a single bone.
+# Two joints determine the three unknowns, but then the depth depends on the distance of two joints only.
 LEAST_JOINTS = 4
-# Someone whose joints lie within such an angle (radians, standard deviation) would be hundreds of metres away.
+# Standard deviation of the joints' rays, in radians.  A person below this is hundreds of metres away.
 LEAST_SPREAD = 1e-3
 
 
 def usual_focal(image_size: tuple[int, int]) -> float:
-    """A guess of the focal length in pixels from the image's (width, height): USUAL_VIEW_DEGREES on the longer side."""
+    """A default focal length in pixels for an image of (width, height): USUAL_VIEW_DEGREES along the longer side."""
     return max(image_size) / 2 / np.tan(np.radians(USUAL_VIEW_DEGREES) / 2)
 
 
 def with_root(person: LiftedPerson, focal: float) -> tuple[LiftedPerson, np.ndarray]:
-    """The person with its root's path, and the frames [T] bool in which the 2D told where it is.
+    """The person with its root path, and a mask [T] bool of the frames in which it was estimated.
 
-    focal  length in pixels, the same along both axes; the principal point is the centre of the image.
+    focal  length in pixels, equal along both axes; the principal point is the image centre.
 
-    The path in the other frames is interpolated: those with fewer than LEAST_JOINTS joints of a confidence above 0,
-    those whose joints lie on one spot, and those in which a joint would lie behind the camera.  Without a single good
-    frame the root is None.
-    Raises ValueError for a person that is not in camera axes.
+    In the other frames the path is interpolated.  These are frames with fewer than LEAST_JOINTS joints of confidence
+    above 0, with all joints at one point of the image, or with a joint behind the camera.  If no frame could be
+    estimated, the root is None.
+    Raises ValueError if the person is not in camera axes.
     """
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
@@ -42,18 +42,18 @@ def with_root(person: LiftedPerson, focal: float) -> tuple[LiftedPerson, np.ndar
 
 
 def find_root(poses: np.ndarray, rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The roots [T,3] of poses [T,V,3] seen along rays [T,V,2] (x / z, y / z), in the unit of the poses, and where they
-    are good [T].
+    """Estimate the root positions [T,3], in the unit of the poses, and the mask [T] of valid ones.
 
-    Least squares of the pinhole's equations t_x - ray_x t_z = ray_x z - x, and likewise of y, weighted with the
-    confidence [T,V].  Subtracting the weighted means takes t_x and t_y out of the 3 x 3 normal equations, and leaves
-    one for t_z.
+    poses  [T,V,3] relative to the root;  rays  [T,V,2] the 2D joints as (x / z, y / z);  confidence  [T,V] weights.
+
+    Linear least squares of the pinhole equations t_x - ray_x t_z = ray_x z - x, and the same for y.  Subtracting the
+    weighted means eliminates t_x and t_y from the 3 x 3 normal equations, so that t_z has a closed form.
     """
     usable = np.isfinite(rays).all(axis=-1) & (confidence > 0)
     weights = np.where(usable, confidence, 0.0)[..., None].astype(np.float64)
     rays = np.where(usable[..., None], rays, 0.0)
     sides = rays * poses[..., 2:] - poses[..., :2]
-    with np.errstate(divide="ignore", invalid="ignore"):  # frames without joints, which `good` leaves out
+    with np.errstate(divide="ignore", invalid="ignore"):  # frames without joints, excluded by `good`
         mean_ray, mean_side = ((weights * values).sum(axis=1) / weights.sum(axis=1) for values in (rays, sides))
         apart = rays - mean_ray[:, None]
         spread = (weights * apart**2).sum(axis=(1, 2))

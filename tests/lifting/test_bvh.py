@@ -24,9 +24,13 @@ def joints_cm(text, skeleton):
     return np.stack([places[joint] for joint in skeleton.joints], axis=1)
 
 
+def text_of(written):
+    return bvh_text(written, int(written.frames[0]), int(written.frames[-1]))
+
+
 def motion(written):
     """[T,channels] the numbers of the file."""
-    rows = bvh_text(written).split("MOTION\n")[1].splitlines()[2:]
+    rows = text_of(written).split("MOTION\n")[1].splitlines()[2:]
     return np.array([row.split() for row in rows], dtype=float)
 
 
@@ -34,7 +38,7 @@ def assert_reads_back(poses, name, root=None):
     """Poses in camera axes, with or without a path."""
     written = person(poses, name, root=root)
     expected = written.poses + (0 if root is None else root[:, None])
-    found = joints_cm(bvh_text(written), written.skeleton)
+    found = joints_cm(text_of(written), written.skeleton)
     np.testing.assert_allclose(found, expected @ Y_DOWN / 10, atol=WITHIN_CM)
 
 
@@ -85,7 +89,7 @@ def test_what_the_bones_leave_open_follows_the_parent():
     whole = Rotation.from_quat(np.random.default_rng(0).normal(size=(20, 4))).as_matrix()
     poses = from_directions(skeleton, directions, np.full(17, 200.0)) @ whole.transpose(0, 2, 1)
     written = person(poses @ Y_DOWN)
-    node = list(read_bvh(bvh_text(written))[2]).index("thorax")
+    node = list(read_bvh(text_of(written))[2]).index("thorax")
     best = -np.degrees(np.arctan(1 / 2))  # what points left, twice, and up, once, comes to point left
     found = motion(written)[:, 3 + 3 * node : 6 + 3 * node]
     np.testing.assert_allclose(found, np.tile([best, 0, 0], (20, 1)), atol=0.3)
@@ -95,12 +99,26 @@ def test_lengths_that_vary_become_their_median():
     skeleton = get_skeleton("mpi3dhp17")
     poses = random_poses(skeleton, 3)
     written = person(poses * np.array([0.8, 1, 1.3])[:, None, None], "mpi3dhp17")
-    np.testing.assert_allclose(joints_cm(bvh_text(written), skeleton), poses @ Y_DOWN / 10, atol=WITHIN_CM)
+    np.testing.assert_allclose(joints_cm(text_of(written), skeleton), poses @ Y_DOWN / 10, atol=WITHIN_CM)
+
+
+def test_lengths_come_from_the_persons_own_frames():
+    """Neither the frames before a person's first, nor interpolated ones, change the median."""
+    skeleton = get_skeleton("h36m17")
+    poses = random_poses(skeleton, 3)
+    poses *= np.array([0.8, 1, 1.3])[:, None, None]
+    late = person(poses, frames=np.array([60, 61, 90]))
+    _, places, parents = read_bvh(bvh_text(late, 0, 100))
+    expected = read_bvh(text_of(person(poses)))[1]
+    for joint, parent in parents.items():
+        if parent:
+            lengths = [np.linalg.norm(found[joint] - found[parent], axis=1)[0] for found in (places, expected)]
+            assert lengths[0] == pytest.approx(lengths[1], abs=1e-3)
 
 
 def test_the_hierarchy_is_the_skeletons():
     skeleton = get_skeleton("h36m17")
-    _, _, parents = read_bvh(bvh_text(person(random_poses(skeleton, 2))))
+    _, _, parents = read_bvh(text_of(person(random_poses(skeleton, 2))))
     for joint, parent in enumerate(skeleton.parents):
         name, above = skeleton.joints[joint], skeleton.joints[parent]
         several = skeleton.parents.count(parent) - (parent == skeleton.root) > 1

@@ -77,7 +77,7 @@ def test_a_level_camera_is_taken_where_the_feet_tell_nothing():
     lonely = person(one.poses[:1], SKELETON.name, root=one.root[:1])
     rng = np.random.default_rng(3)
     floating = person(one.poses, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
-    for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "off a plane")):
+    for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "from a plane")):
         floor = find_floor([someone])
         np.testing.assert_array_equal(floor.up, CAMERA_UP)
         assert words in floor.doubt
@@ -94,7 +94,7 @@ def test_without_a_path_the_camera_is_level():
     people, _, _ = walkers(0, 0, frames=5)
     nowhere = person(people[0].poses, SKELETON.name)
     floor = find_floor([nowhere])
-    assert floor.doubt == "no one's path is known"
+    assert floor.doubt == "no person has a root path"
     moved = on_floor(nowhere, floor)
     assert moved.root is None
     np.testing.assert_allclose(moved.poses, nowhere.poses[..., [0, 2, 1]] * [1, 1, -1])
@@ -111,7 +111,7 @@ def test_from_2d_to_a_file_step_by_step():
         lifted.append(smoothed(with_root(unplaced, focal)[0], 6.0))
     floor = find_floor(lifted)
     for someone, found in zip(people, lifted, strict=True):
-        _, places, _ = read_bvh(bvh_text(on_floor(found, floor)))
+        _, places, _ = read_bvh(bvh_text(on_floor(found, floor), 0, len(found.frames) - 1))
         expected = (someone.poses + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
         expected += ANKLE_HEIGHT_MM - clearance
         heights = np.stack([10 * places[joint][:, 1] for joint in SKELETON.joints], axis=1)

@@ -44,5 +44,5 @@ def test_what_does_not_fit_is_refused(changes, words):
 
 
 def test_nobody_has_no_frames():
-    with pytest.raises(ValueError, match="there must be one"):
+    with pytest.raises(ValueError, match="at least one"):
         person(np.zeros((0, 17, 3)))

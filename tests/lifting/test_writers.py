@@ -1,5 +1,6 @@
 import csv
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,7 +121,16 @@ def test_nobody_is_not_written(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_person_may_have_no_path(tmp_path):
+    one, other = two()
+    nowhere = replace(other, root=None)
+    for suffix in WRITERS:
+        write_people(tmp_path / f"a{suffix}", [one, nowhere])
+    with np.load(tmp_path / "a.npz") as held:
+        np.testing.assert_array_equal(np.isnan(held["root_mm"]).all(axis=1), held["person"] == other.person)
+
+
 def test_people_of_one_file_share_a_video(tmp_path):
     one, other = two()
-    with pytest.raises(ValueError, match="in common"):
+    with pytest.raises(ValueError, match="the same skeleton"):
         write_people(tmp_path / "a.npz", [one, person(other.poses, fps=25.0, root=other.root)])

@@ -1,1 +1,1 @@
-"""The files that lifted people are written to; writers.table knows which writer a suffix has."""
+"""Output files of lifted people, one format per file; table.py maps suffixes to writers."""

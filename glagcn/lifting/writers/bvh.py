@@ -1,4 +1,4 @@
-"""People as BVH, which animation programs read: a hierarchy of joints, then angles for every frame."""
+"""Lifted people as BVH, a format of animation programs: a joint hierarchy, then joint angles for each frame."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,9 +9,9 @@ from glagcn.files import write_text
 from glagcn.lifting.person import CAMERA, Z_UP, LiftedPerson, filled
 from glagcn.lifting.writers.rig import ORDER, Rig, euler_angles, rig_for, turns
 
-MM_PER_UNIT = 10.0  # BVH names no unit; animation programs take it for centimetres
-END_CM = 5.0  # how far a bone that ends in the air, such as a hand, is drawn; the model says nothing of it
-TO_Y_UP = {  # to x right, y up, z towards the camera
+MM_PER_UNIT = 10.0  # BVH does not define a unit; centimetres are usual
+END_CM = 5.0  # length of the end site of a joint without children; only for display
+TO_Y_UP = {  # to the axes x right, y up, z towards the camera
     CAMERA: np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),
     Z_UP: np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
 }
@@ -20,32 +20,34 @@ CHANNELS = " ".join(f"{axis}rotation" for axis in ORDER)
 
 
 def write_bvh(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
-    """One file a person: `path` itself for one, "NAME_personN.bvh" for each of several; N is the person's number.
+    """Write one BVH file per person: `path` for one person, else NAME_personN.bvh, where N is the person's number.
 
-    Lengths are centimetres, angles degrees; y is up, x right and z towards the camera.  The root moves as its path
-    does, and stays at 0 where that is unknown.  The rest pose has the arms out and faces z, with the median length of
-    every bone; since lengths are fixed, joints are off by what the model's bones vary in length.  A joint with several
-    children has a joint of length 0 for each of them (rig.py).  Every file begins with the first frame of anyone and
-    ends with the last, so that people stay together in time; poses between frames are interpolated, and before and
-    after its frames a person stands still.  BVH has no place for confidence, pixels, frame numbers and image size.
+    Units and axes: centimetres and degrees; x right, y up, z towards the camera.  A root path that is unknown is 0.
+    Rest pose: arms out, facing z, with the median length of each bone.  Bone lengths are constant, so joints differ
+    from the poses by as much as the lengths in the poses vary.  A joint with several children has an additional joint
+    of length 0 for each child (see rig.py).
+    Frames: all files have the frames from the first to the last of all people, so that they stay synchronous.  Gaps are
+    interpolated; before and after its own frames a person does not move.
+    BVH cannot hold confidence, pixels, frame numbers and image size.
     """
     first = min(int(person.frames[0]) for person in people)
     last = max(int(person.frames[-1]) for person in people)
     paths = []
     for person in people:
         own = path if len(people) == 1 else path.with_name(f"{path.stem}_person{person.person}{path.suffix}")
-        write_text(own, bvh_text(filled(person, first, last)))
+        write_text(own, bvh_text(person, first, last))
         paths.append(own)
     return paths
 
 
-def bvh_text(person: LiftedPerson) -> str:
-    """The BVH file of one person, every frame of it."""
+def bvh_text(person: LiftedPerson, first: int, last: int) -> str:
+    """The content of the BVH file of one person, for the frames `first`..`last` of the video (both included)."""
     turn = TO_Y_UP[person.axes].T / MM_PER_UNIT
-    poses = person.poses.astype(np.float64) @ turn
-    root = np.zeros((len(poses), 3)) if person.root is None else person.root @ turn
-    rig = rig_for(person.skeleton, poses)
-    angles = euler_angles(turns(rig, poses))
+    # Bone lengths come from the person's own frames: interpolated poses have shorter bones.
+    rig = rig_for(person.skeleton, person.poses.astype(np.float64) / MM_PER_UNIT)
+    whole = filled(person, first, last)
+    root = np.zeros((len(whole.frames), 3)) if whole.root is None else whole.root @ turn
+    angles = euler_angles(turns(rig, whole.poses.astype(np.float64) @ turn))
     rows = np.concatenate([root, angles.reshape(len(angles), -1)], axis=1)
     lines = ["HIERARCHY", *_hierarchy(rig, 0, "")]
     lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / person.fps:.8f}"]
@@ -54,7 +56,7 @@ def bvh_text(person: LiftedPerson) -> str:
 
 
 def _hierarchy(rig: Rig, node: int, indent: str) -> list[str]:
-    """The lines of a node and all below it."""
+    """The lines of a node and its descendants."""
     is_root, inner = node == 0, indent + "\t"
     channels = f"6 {ROOT_CHANNELS} {CHANNELS}" if is_root else f"3 {CHANNELS}"
     lines = [

@@ -1,4 +1,4 @@
-"""People as a table."""
+"""Lifted people as a table (.csv)."""
 
 import csv
 import io
@@ -12,7 +12,7 @@ import numpy as np
 from glagcn.files import write_atomically
 from glagcn.lifting.person import LiftedPerson
 
-# What is the same for the whole video is a column too: a table has no other place that every program reads.
+# Facts about the whole file are columns too, because many programs cannot read comment lines in a CSV file.
 COLUMNS = (
     "person", "frame", "joint", "x_mm", "y_mm", "z_mm", "root_x_mm", "root_y_mm", "root_z_mm", "confidence",
     "u_px", "v_px", "parent", "skeleton", "axes", "fps", "image_width", "image_height",
@@ -20,15 +20,16 @@ COLUMNS = (
 
 
 def write_csv(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
-    """A line of names, then a row per person, frame and joint, in that order.
+    """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
 
-    person, frame          numbers; the frame's is that of the video
-    joint, parent          names; the root joint is its own parent
-    x_mm, y_mm, z_mm       millimetres relative to the root joint
-    root_x_mm, ...         millimetres, where the root joint is; empty where that is unknown
-    confidence, u_px, v_px of the 2D joint, in pixels of the image, x right, y down; empty where there is none
+    person, frame      numbers; frame is the frame number in the video
+    joint, parent      joint names; the root is its own parent
+    x_mm, y_mm, z_mm   millimetres relative to the root joint
+    root_x_mm, ...     position of the root joint in millimetres; empty if unknown
+    confidence         of the 2D joint
+    u_px, v_px         the 2D joint in pixels, x right, y down; empty if unknown
     skeleton, axes, fps, image_width, image_height
-                           the same in every row: the skeleton's name, a name in person.AXES, frames per second, pixels
+                       equal in all rows: the skeleton's name, a key of person.AXES, frames per second, pixels
     """
     return [write_atomically(path, lambda file: _write(file, people))]
 
@@ -52,5 +53,5 @@ def _write(file: BinaryIO, people: Sequence[LiftedPerson]) -> None:
 
 
 def _cells(values: list[float]) -> list[str]:
-    """Numbers to three decimals, empty for what is not finite."""
+    """Numbers with three decimals; empty for values that are not finite."""
     return [f"{value:.3f}" if math.isfinite(value) else "" for value in values]

@@ -1,4 +1,4 @@
-"""People as JSON."""
+"""Lifted people as JSON."""
 
 import json
 from collections.abc import Sequence
@@ -14,15 +14,15 @@ DECIMALS = 3  # of millimetres and pixels
 
 
 def write_json(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
-    """One object:
+    """Write a JSON file with one object.
 
-    skeleton    {"name", "joints": V names, "parents": V numbers; the root is its own}
-    fps         frames per second; frame n is shown n / fps seconds after the start of the video
+    skeleton    {"name", "joints": V names, "parents": V joint numbers; the root is its own parent}
+    fps         frames per second; frame n is n / fps seconds after the start of the video
     image_size  [width, height] in pixels
     units       {"poses", "root", "pixels", "confidence"}, in words
-    axes        {"name", "about"}: a name in person.AXES, and what it means
-    people      a list of {"person": number, "frames": T numbers, "poses": [T][V][3], "root": [T][3] or null where it is
-                unknown, "confidence": [T][V], "pixels": [T][V][2], null where there is no joint}
+    axes        {"name": a key of person.AXES, "about": its meaning}
+    people      list of {"person": number, "frames": T numbers, "poses": [T][V][3], "root": [T][3] or null if unknown,
+                "confidence": [T][V], "pixels": [T][V][2] with null for unknown coordinates}
     """
     one = people[0]
     content = {
@@ -33,7 +33,7 @@ def write_json(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
             "poses": "millimetres relative to the root joint",
             "root": "millimetres",
             "pixels": "pixels of the image, x right, y down",
-            "confidence": "of the pixels, 0 where there are none",
+            "confidence": "of the pixels",
         },
         "axes": {"name": one.axes, "about": AXES[one.axes]},
         "people": [_person(person) for person in people],
@@ -54,7 +54,7 @@ def _person(person: LiftedPerson) -> dict[str, Any]:
 
 
 def _numbers(values: np.ndarray) -> Any:
-    """Nested lists, rounded; None for what is not finite, which JSON has no word for."""
+    """Nested lists, rounded, with None for values that are not finite, which JSON does not have."""
     numbers = np.round(values.astype(np.float64), DECIMALS).astype(object)
     numbers[~np.isfinite(values)] = None
     return numbers.tolist()

@@ -1,4 +1,4 @@
-"""People as NumPy arrays."""
+"""Lifted people as NumPy arrays (.npz)."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,18 +10,19 @@ from glagcn.files import write_atomically
 from glagcn.lifting.person import AXES, LiftedPerson
 
 ABOUT = (
-    "poses_mm: millimetres relative to the root joint; root_mm: millimetres, where the root joint is, not a number "
-    "where that is unknown; axes: {axes}. pixels: of the image, x right, y down, not a number where there is no joint. "
-    "confidence: of the pixels, 0 where there is none. Frame n is shown n / fps seconds after the start of the video."
+    "poses_mm: millimetres relative to the root joint. root_mm: position of the root joint in millimetres, NaN if "
+    "unknown. Axes of both: {axes}. pixels: x right, y down, NaN if unknown. confidence: of pixels. "
+    "Frame n is n / fps seconds after the start of the video."
 )
 
 
 def write_npz(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
-    """A row for every frame of every person, n in all, person by person:
+    """Write an .npz file with n rows, one per person and frame, sorted by person.
 
-    person [n], frame [n] int64, poses_mm [n,V,3], root_mm [n,3], confidence [n,V], pixels [n,V,2] float32, and once:
-    skeleton (its name), joints [V] (names), parents [V] (numbers; the root is its own), fps, image_size [2] (width,
-    height), axes (a name in person.AXES), about (units and axes, in words).  Nothing in it is pickled.
+    person [n], frame [n] int64; poses_mm [n,V,3], root_mm [n,3] (NaN if unknown), confidence [n,V], pixels [n,V,2]
+    float32; and for the whole file: skeleton (name), joints [V] (names), parents [V] (joint numbers; the root is its
+    own parent), fps, image_size [2] (width, height), axes (a key of person.AXES), about (units and axes in words).
+    Nothing is pickled.
     """
     one = people[0]
     roots = [np.full((len(p.frames), 3), np.nan) if p.root is None else p.root for p in people]

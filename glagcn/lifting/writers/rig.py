@@ -1,6 +1,6 @@
-"""A skeleton as animation programs want it, fixed bones that turn at their joints, and the turns that make its poses.
+"""A rig with constant bone lengths for a skeleton, and the joint rotations that reproduce poses.
 
-Axes: x to the left of the person, y up, z forward; the rest pose stands with the arms out.
+Axes: x to the person's left, y up, z forward.  The rest pose stands with the arms out.
 """
 
 import warnings
@@ -11,31 +11,32 @@ from scipy.spatial.transform import Rotation
 
 from glagcn.skeleton import Skeleton
 
-ORDER = "ZXY"  # of the three turns of a joint, from its parent's axes to its own
-# Where the bone that ends in a joint points at rest.  Those of the left side; the right is its mirror image.
+ORDER = "ZXY"  # intrinsic Euler angles of a joint
+# Rest direction of the bone that ends in a joint, for the left side; the right side is mirrored.
 REST_DIRECTIONS = {
     **dict.fromkeys(("spine", "thorax", "neck", "head", "head_top"), (0.0, 1.0, 0.0)),
     **dict.fromkeys(("shoulder", "elbow", "wrist", "hip"), (1.0, 0.0, 0.0)),
     **dict.fromkeys(("knee", "ankle"), (0.0, -1.0, 0.0)),
 }
-OTHER_DIRECTION = (0.0, 0.0, 1.0)  # toes, noses and whatever else a new skeleton has
-# How much the parent's turn counts against the children's directions.  It decides where those leave a turn open: more
-# than the rounding of float32 poses, far less than a direction.
+OTHER_DIRECTION = (0.0, 0.0, 1.0)  # for other joints of new skeletons, such as toes
+# Weight of the parent's rotation relative to a bone direction in the Kabsch fit.  It resolves the free rotation about
+# collinear bones: above the rounding of float32 poses, far below a bone.
 PARENT_WEIGHT = 1e-5
-NO_LENGTH = 1e-6  # a bone shorter than this share of the unit has no direction
+NO_LENGTH = 1e-6  # a shorter vector has no direction
 
 
 @dataclass(frozen=True)
 class Rig:
-    """B nodes, depth first; node 0 is the root.
+    """B nodes in depth-first order; node 0 is the root.
 
-    names       the joints' names; "PARENT_CHILD" for the node before a child of a joint with several.
+    names       joint names; "PARENT_CHILD" for an intermediate node.
     parents     B node numbers; -1 for the root.
-    joints      B: the joint of the skeleton where the node is.
-    directions  [B,3] where the bone to the node points at rest;  offsets  [B,3] that times its length.
+    joints      B joint numbers of the skeleton.
+    directions  [B,3] unit vectors of the bones at rest.
+    offsets     [B,3] rest positions relative to the parent node.
 
-    Siblings turn independently of each other in the poses that a model predicts, which one turn of their common
-    parent cannot do.  The nodes between, which have no length, make up the difference.
+    In predicted poses the angles between sibling bones vary, which a single rotation of their parent cannot reproduce.
+    A joint with several children therefore has an intermediate node of length 0 for each child.
     """
 
     names: tuple[str, ...]
@@ -45,18 +46,18 @@ class Rig:
     offsets: np.ndarray
 
     def children(self, node: int) -> list[int]:
-        """The numbers of the nodes that hang on a node."""
+        """The node numbers of the children of a node."""
         return [child for child, parent in enumerate(self.parents) if parent == node]
 
 
 def rest_direction(joint: str) -> tuple[float, float, float]:
-    """Where the bone that ends in a joint points at rest, from its name; the names of the sides count."""
+    """Rest direction of the bone that ends in the joint of this name, such as "left_knee"."""
     x, y, z = REST_DIRECTIONS.get(joint.removeprefix("left_").removeprefix("right_"), OTHER_DIRECTION)
     return (-x if joint.startswith("right_") else x, y, z)
 
 
 def rig_for(skeleton: Skeleton, poses: np.ndarray) -> Rig:
-    """The rig of a skeleton with the median length of every bone in poses [T,V,3], in their unit."""
+    """The rig of a skeleton with the median bone lengths of poses [T,V,3], in their unit."""
     lengths = np.median(np.linalg.norm(poses - poses[:, skeleton.parents], axis=-1), axis=0)
     nodes: list[tuple[str, int, int, tuple[float, float, float], float]] = []
 
@@ -65,7 +66,7 @@ def rig_for(skeleton: Skeleton, poses: np.ndarray) -> Rig:
         return len(nodes) - 1
 
     def hang(joint: int, parent: int) -> None:
-        """A joint and all below it, depth first, as BVH lists them."""
+        """Add a joint and its descendants, depth first, in the order of BVH."""
         name = skeleton.joints[joint]
         node = add(name, parent, joint, joint, lengths[joint])
         children = [child for child, above in enumerate(skeleton.parents) if above == joint != child]
@@ -79,13 +80,13 @@ def rig_for(skeleton: Skeleton, poses: np.ndarray) -> Rig:
 
 
 def turns(rig: Rig, poses: np.ndarray) -> list[Rotation]:
-    """The turn of every node from its parent's axes, T each, that makes the bones point as they do in poses [T,V,3].
+    """The rotation of each node relative to its parent, T each, that reproduces the bone directions of poses [T,V,3].
 
-    A node with one bone takes the smallest turn that points it the right way, so that nothing twists about its own
-    axis.  One with several takes the best turn for all (Kabsch).  A bone without length keeps to its parent's axes.
+    With one child it is the smallest rotation, which has no twist about the bone; with several children the best fit to
+    all directions (Kabsch).  A bone of length 0 does not rotate.
     """
     count = len(poses)
-    axes: list[Rotation] = []  # of every node in space
+    axes: list[Rotation] = []  # rotations in space
     local = []
     for node, parent in enumerate(rig.parents):
         before = axes[parent] if parent >= 0 else Rotation.identity(count)
@@ -105,32 +106,34 @@ def turns(rig: Rig, poses: np.ndarray) -> list[Rotation]:
 
 
 def euler_angles(local: list[Rotation]) -> np.ndarray:
-    """[T,B,3] degrees about the axes of ORDER, each turning in the axes that the one before left.
+    """Intrinsic Euler angles [T,B,3] in degrees, in the order of ORDER.
 
-    From frame to frame an angle takes the short way, beyond 180 degrees too, so that pictures between frames fit.
+    They are unwrapped over time (they may exceed 180), so that programs can interpolate between frames.
     """
     with warnings.catch_warnings():
-        # Where the middle turn is 90 degrees the others do the same thing; SciPy warns, sets one to 0, and is right.
+        # At a middle angle of 90 degrees the solution is not unique.  SciPy warns and returns a correct one.
         warnings.filterwarnings("ignore", message="Gimbal lock", category=UserWarning)
         angles = np.stack([turn.as_euler(ORDER, degrees=True) for turn in local], axis=1)
     return np.unwrap(angles, period=360, axis=0)
 
 
 def _bone_end(rig: Rig, node: int, child: int) -> int:
-    """The joint at the end of the bone that a child stands for: its own, or that below a node between."""
+    """The joint at the end of the bone of a child node, which may be an intermediate node."""
     return rig.joints[child] if rig.joints[child] != rig.joints[node] else rig.joints[rig.children(child)[0]]
 
 
 def _direction(poses: np.ndarray, start: int, end: int) -> np.ndarray:
-    """[T,3] unit vectors from joint to joint; zero where they coincide."""
+    """Unit vectors [T,3] from joint `start` to joint `end`; zero if they coincide."""
     bone = poses[:, end] - poses[:, start]
     length = np.linalg.norm(bone, axis=-1, keepdims=True)
     return np.where(length > NO_LENGTH, bone / np.maximum(length, NO_LENGTH), 0.0)
 
 
 def _smallest_turn(rest: np.ndarray, seen: np.ndarray) -> Rotation:
-    """T rotations of one unit vector [3] to unit vectors [T,3]; none where that is zero, and half a turn about any
-    axis at a right angle where it is opposite."""
+    """The smallest rotations of a unit vector [3] to unit vectors [T,3].
+
+    Identity for a zero vector; half a turn about some perpendicular axis for the opposite vector.
+    """
     seen = np.where(seen.any(axis=-1, keepdims=True), seen, rest)
     between = rest + seen
     length = np.linalg.norm(between, axis=-1, keepdims=True)
@@ -141,7 +144,7 @@ def _smallest_turn(rest: np.ndarray, seen: np.ndarray) -> Rotation:
 
 
 def _nearest_rotation(matrices: np.ndarray) -> Rotation:
-    """The rotations nearest to matrices [T,3,3]."""
+    """The nearest rotations to matrices [T,3,3]."""
     left, _, right = np.linalg.svd(matrices)
     left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
     return Rotation.from_matrix(left @ right)

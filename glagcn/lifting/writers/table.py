@@ -1,4 +1,4 @@
-"""Which writer a file's name asks for.  A new kind of file is a function and a line of WRITERS."""
+"""The writer of each file suffix.  A new format is a function and a line of WRITERS."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -10,7 +10,7 @@ from glagcn.lifting.writers.csv_file import write_csv
 from glagcn.lifting.writers.json_file import write_json
 from glagcn.lifting.writers.npz import write_npz
 
-# A writer takes the path and the people, and returns the paths of what it wrote.
+# A writer takes the path and the people, and returns the paths of the files that it wrote.
 WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
     ".npz": write_npz,
     ".json": write_json,
@@ -20,7 +20,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
 
 
 def check_output(path: Path, flag: str) -> None:
-    """Raise UserError, naming `flag`, unless `path` names a kind of file that there is a writer for."""
+    """Raise UserError, naming `flag`, unless there is a writer for the suffix of `path`."""
     if path.suffix.lower() not in WRITERS:
         raise UserError(f"{flag} {path} ends in {path.suffix or 'nothing'!r}; expected one of {', '.join(WRITERS)}")
     if path.is_dir():
@@ -28,13 +28,13 @@ def check_output(path: Path, flag: str) -> None:
 
 
 def write_people(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
-    """Write the people of a video, by the suffix of `path`; returns the files, which appear whole or not at all.
+    """Write the people of a video in the format of the suffix of `path`; returns the paths written.
 
-    The people have skeleton, fps, image size and axes in common.  Raises UserError where there are none or the system
-    refuses a file, ValueError where they have not.
+    Each file is written atomically.  Raises UserError if there are no people or a file cannot be written, ValueError if
+    the people differ in skeleton, fps, image size or axes.
     """
     if not people:
         raise UserError(f"nothing to write to {path}: no person was lifted")
-    if len({(p.skeleton.name, p.fps, p.image_size, p.axes, p.root is None) for p in people}) > 1:
-        raise ValueError("people of one file must have skeleton, fps, image size, axes and what is known in common")
+    if len({(p.skeleton.name, p.fps, p.image_size, p.axes) for p in people}) > 1:
+        raise ValueError("the people of one file must have the same skeleton, fps, image size and axes")
     return WRITERS[path.suffix.lower()](path, people)
