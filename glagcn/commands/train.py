@@ -200,7 +200,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     if trainer.selection_set is not data.test:
         # Not kept when the run goes on: only its end has to do with the test set.
         log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
-        log.along("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+        log.record_by_progress("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
     mean_pose = mean_pose_error(data, data.test)
     windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
     comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)

@@ -1,1 +1,1 @@
-"""The run folder: lock, log and curves."""
+"""The run folder: files, lock, log and training curves."""

@@ -1,4 +1,4 @@
-"""training_curves.png: training and evaluation errors over epochs or windows, for people without TensorBoard."""
+"""training_curves.png: training and evaluation errors over epochs or training windows, without TensorBoard."""
 
 from pathlib import Path
 
@@ -18,7 +18,7 @@ AXES = {"epoch": "epoch", "windows": "training windows"}
 
 
 def curves() -> dict[tuple[str, str], str]:
-    """{(kind, name) of records: label} of the curves, in the order of the legend."""
+    """The curves in the order of the legend: {(kind, name) of the records: label}."""
     drawn = [metric for metric in frame_metrics() if metric.drawn]
     evaluated = {
         (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
@@ -29,10 +29,10 @@ def curves() -> dict[tuple[str, str], str]:
 
 
 def draw_training_curves(records: Path, target: Path, against: str = "epoch") -> None:
-    """Draw the errors in mm that `records` (a metrics.jsonl) holds of evaluations and epochs to the PNG `target`.
+    """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
 
-    against  "epoch" or "windows".
-    Raises UserError where it cannot be written.
+    against  the horizontal axis, "epoch" or "windows".
+    Raises UserError if `target` cannot be written.
     """
     lines = [line for line in read_records(records) if against in line]
     figure = Figure(figsize=(7, 4.5), layout="constrained")

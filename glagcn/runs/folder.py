@@ -1,15 +1,15 @@
-"""The run folder: where it is, what lies in it, starting over, and whether a resumed run is the same run.
+"""The run folder: its files, resuming from them, and starting over.
 
-config.json     every option, as resolved
-log.txt         what was printed
+config.json     the resolved options
+log.txt         the printed lines
 metrics.jsonl   one line per log interval and per evaluation
-tensorboard/    the same, as curves; training_curves.png, training and evaluation errors
-last.pt best.pt checkpoints; last.pt.1, the last.pt before; epoch_<number>.pt with --checkpoint_frequency
-stopped.json    after a stop that was asked for, until the run goes on
-result.json     the evaluation of best.pt at the end, with the files of its benchmark beside it: CSV tables, for 3DHP
+tensorboard/    the same as curves; training_curves.png: training and evaluation errors
+last.pt best.pt checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency
+stopped.json    present while the run is stopped by a signal
+result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
                 inference_data.mat
 
-.<name>.lock beside the folder keeps a second process out while one trains (lock.py).
+.<name>.lock beside the folder lets only one process train in it (lock.py).
 """
 
 import json
@@ -25,11 +25,11 @@ from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
-from glagcn.runs.lock import ELSEWHERE, RunLock
+from glagcn.runs.lock import OTHER_FOLDER, RunLock
 from glagcn.runs.records import read_lines
 
-# The end of every message about a folder that a run cannot go on in; a study puts other advice in its place.
-NOT_HERE = f"{ELSEWHERE}, or --fresh to start over"
+# The advice in every message about a folder that a run cannot resume from; a study replaces it by its own advice.
+OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
 
 
 @dataclass(frozen=True)
@@ -40,40 +40,40 @@ class RunFolder:
 
     @property
     def last(self) -> Path:
-        """The state that a resumed run starts from."""
+        """The newest checkpoint, from which a run resumes."""
         return self.path / "last.pt"
 
     @property
     def best(self) -> Path:
-        """The state with the lowest test MPJPE of all evaluations."""
+        """The checkpoint with the lowest MPJPE on the selection set."""
         return self.path / "best.pt"
 
     @property
     def previous(self) -> Path:
-        """The last.pt before the newest one, for when that is damaged."""
+        """The previous last.pt, in case the newest one is damaged."""
         return self.path / "last.pt.1"
 
     @property
     def stopped(self) -> Path:
-        """Tells that the run was asked to stop and has saved its state; gone as soon as it goes on."""
+        """A file that exists while the run is stopped by a signal, with its state saved."""
         return self.path / "stopped.json"
 
     def epoch(self, number: int) -> Path:
-        """The state after epoch `number`, counted from 1."""
+        """The checkpoint after epoch `number`, counted from 1."""
         return self.path / f"epoch_{number}.pt"
 
     @property
-    def set_aside(self) -> Path:
-        """The best.pt before an evaluation that was only made because --max_steps ended the run replaced it."""
+    def best_backup(self) -> Path:
+        """Backup of best.pt, made before an off-schedule evaluation (forced by --max_steps) overwrote it."""
         return self.path / "best_before_end.pt"
 
     @property
     def metrics(self) -> Path:
-        """The scalars, a JSON object a line."""
+        """The logged values, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
     def keep_previous(self) -> None:
-        """Give last.pt a second name, so that it is still there after the next one."""
+        """Link last.pt to last.pt.1, so that the next last.pt does not delete it."""
         if not self.last.exists():
             return
         temporary = self.path / f".{self.previous.name}.{os.getpid()}.tmp"
@@ -85,21 +85,21 @@ class RunFolder:
             with replacement(self.previous) as temporary:
                 shutil.copyfile(self.last, temporary)
 
-    def set_best_aside(self) -> None:
-        """Move best.pt aside before an evaluation that was only made because --max_steps ended the run replaces it."""
+    def back_up_best(self) -> None:
+        """Move best.pt to `best_backup`, before the result of an off-schedule evaluation replaces it."""
         if self.best.exists():
-            self.best.replace(self.set_aside)
+            self.best.replace(self.best_backup)
 
     def mark_stopped(self, signal: str, step: int) -> None:
-        """Leave `stopped`, for scripts: launchers give an exit code of their own."""
+        """Write `stopped`, for scripts: launchers do not pass on the exit code of a process."""
         write_text(self.stopped, json.dumps({"signal": signal, "step": step}) + "\n")
 
     def create(self, config: Config, lock: RunLock, *, fresh: bool, begins: bool) -> None:
-        """Make the folder, or with `fresh` move an old one aside first; write config.json into it.
+        """Make the folder and write config.json.  With `fresh`, rename an existing folder first.
 
-        lock    of the folder, which is taken before anything is moved or written.
-        begins  whether the run begins here, since there was no last.pt to go on from, or it was not wanted.
-        Raises UserError where that is not possible.
+        lock    of the folder; it is taken before anything is moved or written.
+        begins  whether the run starts from scratch in this folder instead of resuming.
+        Raises UserError if the folder cannot be written, or another process has just started a run in it.
         """
         try:
             existed = self.path.exists()
@@ -109,9 +109,7 @@ class RunFolder:
                 self.path.rename(self._free_name())
                 self.path.mkdir()
             if begins and self.last.exists():
-                raise UserError(
-                    f"another process has begun a run in {self.path} just now; the same command goes on from it"
-                )
+                raise UserError(f"another process has just started a run in {self.path}; the same command resumes it")
             self.stopped.unlink(missing_ok=True)
             text = json.dumps(to_dict(config), indent=2) + "\n"
             write_text(self.path / "config.json", text)
@@ -121,7 +119,7 @@ class RunFolder:
             ) from None
 
     def options(self) -> dict[str, Any]:
-        """The options of the run that left a state here, as config.json tells them; empty where it cannot be read."""
+        """The options in config.json of a run with a checkpoint here; empty if there is none or it cannot be read."""
         try:
             options = read_json(self.path / "config.json") if self.states() else {}
         except UserError:
@@ -129,19 +127,18 @@ class RunFolder:
         return options if isinstance(options, dict) else {}
 
     def states(self) -> list[Path]:
-        """The checkpoints that a resumed run may start from, the newest first."""
+        """The existing checkpoints that a run can resume from, the newest first."""
         return [path for path in (self.last, self.previous, self.best) if path.exists()]
 
     def resume(
         self, config: Config, num_windows: int, fingerprint: str, say: Callable[[str], None]
     ) -> dict[str, Any] | None:
-        """The content of the newest checkpoint that can be read, None at the start of a run.
+        """The content of the newest readable checkpoint; None at the start of a run.
 
-        num_windows, fingerprint  in an epoch, and of the data as they are now.
-        say                       is told of damaged checkpoints.
+        num_windows, fingerprint  windows per epoch, and the fingerprint, of the current data.
+        say                       logs warnings about damaged checkpoints.
 
-        Raises UserError where no checkpoint is a state to resume from, and, naming both values, where flags differ
-        that training depends on, or the data is not the same.
+        Raises UserError if no checkpoint can be read, or if the data, or options that affect training, differ.
         """
         content = self._load_newest(say)
         if content is None:
@@ -149,37 +146,37 @@ class RunFolder:
         if config.run.resume and config.run.resume != content["config"].get("resume"):
             raise UserError(
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
-                f"{config.run.resume}; leave --resume out to go on with it, give {NOT_HERE} from that file"
+                f"{config.run.resume}; leave --resume out to continue it, give {OTHER_FOLDER_OR_FRESH} from that file"
             )
         if not checkpoint.same_data(content, fingerprint):
             raise UserError(
-                f"{self.path} holds a run that was trained on other data than now lies under "
-                f"{data_folders(config.data)} (fingerprint {fingerprint}, and the run's is "
-                f"{content['data_fingerprint']}); give the old --root_path to resume, {NOT_HERE}"
+                f"{self.path} holds a run that was trained on other data than that in {data_folders(config.data)} "
+                f"(fingerprint {fingerprint}, the run's is {content['data_fingerprint']}); "
+                f"give the old --root_path to resume, {OTHER_FOLDER_OR_FRESH}"
             )
         differences = listed_differences(config, content)
         if differences:
             raise UserError(
                 f"{self.path} holds a run trained with other options: {differences}. "
-                f"Give the old values to resume, {NOT_HERE}"
+                f"Give the old values to resume, {OTHER_FOLDER_OR_FRESH}"
             )
         if content["num_windows"] != num_windows:
             raise UserError(
-                f"{self.path} holds a run on {content['num_windows']} windows an epoch, and the data has {num_windows} "
-                f"now; restore the data, or give {NOT_HERE}"
+                f"{self.path} holds a run with {content['num_windows']} windows per epoch, and the data now has "
+                f"{num_windows}; restore the data, or give {OTHER_FOLDER_OR_FRESH}"
             )
         return content
 
     def rewind(self, step: int, evaluated_step: int, best_step: int) -> None:
-        """Undo everything after last.pt was written: the resumed run writes it again.
+        """Undo everything written after last.pt, since the resumed run repeats it.
 
-        That is lines of metrics.jsonl beyond it, lines of an evaluation that was only made because the run ended
-        there, a line that was cut off, what that evaluation did to best.pt, and temporary files of a killed process.
+        Removes later lines of metrics.jsonl, lines of an off-schedule evaluation, an incomplete line, and temporary
+        files of a killed process.  Restores the best.pt that an off-schedule evaluation replaced.
         """
         for leftover in self.path.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
-        if self.set_aside.exists():
-            self.set_aside.replace(self.best)
+        if self.best_backup.exists():
+            self.best_backup.replace(self.best)
         elif best_step == 0:
             self.best.unlink(missing_ok=True)
         if self.metrics.exists():
@@ -187,7 +184,10 @@ class RunFolder:
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
     def _load_newest(self, say: Callable[[str], None]) -> dict[str, Any] | None:
-        """The first of `states` that can be read.  Raises UserError where none can, or where only results are left."""
+        """The content of the first readable checkpoint of `states`; None in a new folder.
+
+        Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
+        """
         problems = []
         for path in self.states():
             try:
@@ -197,12 +197,14 @@ class RunFolder:
                 continue
             if path != self.last:
                 reason = "; ".join(problems) or f"{self.last} is missing"
-                say(f"WARNING: {reason}; going on from {path} (step {content['progress']['step']}) instead")
+                say(f"WARNING: {reason}; resuming from {path} (step {content['progress']['step']}) instead")
             return content
         if problems:
-            raise UserError(f"{'; '.join(problems)}; give {NOT_HERE}")
+            raise UserError(f"{'; '.join(problems)}; give {OTHER_FOLDER_OR_FRESH}")
         if read_lines(self.metrics):
-            raise UserError(f"{self.path} holds the metrics of a run but no checkpoint to go on from; give {NOT_HERE}")
+            raise UserError(
+                f"{self.path} holds the metrics of a run but no checkpoint to resume from; give {OTHER_FOLDER_OR_FRESH}"
+            )
         return None
 
     def _free_name(self) -> Path:
@@ -213,7 +215,7 @@ class RunFolder:
 
 
 def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
-    """The content of result.json in `folder` if it is the result of a run that ended at `step`."""
+    """The content of result.json in `folder` if it belongs to a run that ended at `step`, else None."""
     try:
         result = read_json(folder / "result.json")
     except UserError:
@@ -222,18 +224,18 @@ def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
 
 
 def _load_state(path: Path) -> dict[str, Any]:
-    """A checkpoint that a run can go on from.  Raises UserError."""
+    """The content of a checkpoint that a run can resume from.  Raises UserError for any other file."""
     content = checkpoint.load(path)
     lacking = checkpoint.lacking_state(content)
     if lacking:
         raise UserError(
-            f"{path} holds weights without {', '.join(lacking)}, as an exported file does, so it cannot be resumed; "
-            "put back the last.pt or best.pt of a run"
+            f"{path} holds weights without {', '.join(lacking)}, like an exported file, so the run cannot resume from "
+            "it; restore the last.pt or best.pt of the run"
         )
     progress = content["progress"]
     step = progress.get("step") if isinstance(progress, dict) else None
     if not isinstance(step, int) or step < 0:
-        raise UserError(f"{path} does not say its step; put back the last.pt or best.pt of a run")
+        raise UserError(f"{path} has no valid step; restore the last.pt or best.pt of the run")
     return content
 
 

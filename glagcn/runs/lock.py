@@ -1,9 +1,8 @@
-"""The lock of a run folder: one process at a time trains in it.
+"""The lock of a run folder: only one process at a time trains in it.
 
-Two would write the same checkpoints and metrics, and delete each other's temporary files: a job that was queued again
-while its first process is still alive, or a run that outlived its study.  The lock is the system's (flock), which
-releases it however its process dies.  Its file lies beside the folder, so that a run that starts over may move the
-folder aside; what the file says and whether it is there mean nothing by themselves.
+Two processes would overwrite each other's checkpoints and metrics, for example a requeued job whose first process is
+still alive.  The operating system releases the lock (flock) when its process dies.  The lock file is beside the folder,
+because --fresh renames the folder.  The existence and content of the file do not mean that the lock is held.
 """
 
 import contextlib
@@ -17,16 +16,16 @@ from filelock import FileLock, Timeout
 
 from glagcn.errors import UserError
 
-PATIENCE_S = 120.0  # the process before may be dying, and NFS keeps the lock of a dead node for a minute and a half
-LOOK_EVERY_S = 0.5
-ELSEWHERE = "--run NAME for another folder"  # advice; a study puts other in its place
+TIMEOUT_S = 120.0  # the earlier process may be exiting, and NFS keeps the lock of a dead node for 90 s
+POLL_INTERVAL_S = 0.5
+OTHER_FOLDER = "--run NAME for another folder"  # advice; a study replaces it by its own
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class RunLock:
-    """The lock of the folder at a path, to be held in a `with` block, from the first `take` to the block's end.
+    """The lock of a run folder, held from the first `take` to the end of the `with` block.
 
-    say  speaks to the user.
+    say  logs a line.
     """
 
     def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
@@ -41,14 +40,14 @@ class RunLock:
     def __exit__(self, *error: object) -> None:
         if self._lock.is_locked:
             with contextlib.suppress(OSError):
-                self.path.unlink()  # while it is held: who waits notices, and makes a new one
+                self.path.unlink()  # while the lock is held: a waiting process notices and makes a new file
         self._lock.release()
         self._taken = False
 
     def take(self) -> None:
-        """Hold the lock, if this process does not yet; the parent of the folder must be there.
+        """Acquire the lock, unless this process already holds it.  The parent of the folder must exist.
 
-        Raises UserError where another process keeps it longer than PATIENCE_S, or the file cannot be written.
+        Raises UserError if another process holds it for longer than TIMEOUT_S, or if the lock file cannot be written.
         """
         if self._taken:
             return
@@ -57,8 +56,8 @@ class RunLock:
             self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
         except Timeout:
             raise UserError(
-                f"another process is at work in {self._folder} ({self._holder()}); "
-                f"wait for it or stop it, or give {ELSEWHERE}"
+                f"another process is using {self._folder} ({self._holder()}); "
+                f"wait for it or stop it, or give {OTHER_FOLDER}"
             ) from None
         except OSError as error:
             if error.errno not in UNSUPPORTED:
@@ -66,8 +65,8 @@ class RunLock:
                     f"cannot write {self.path} ({error.strerror or error}); give another parent with -c DIR"
                 ) from None
             self._say(
-                f"WARNING: the file system of {self._folder} has no locks ({error.strerror}), so nothing keeps a "
-                "second process from training there: see to it that only one does"
+                f"WARNING: the file system of {self._folder} has no locks ({error.strerror}); "
+                "make sure that only one process trains in this folder"
             )
         self._taken = True
 
@@ -76,13 +75,13 @@ class RunLock:
             self._lock.acquire(timeout=0)
         except Timeout:
             self._say(
-                f"Another process is at work in {self._folder} ({self._holder()}); "
-                f"waiting for its end, {PATIENCE_S:.0f} s at most"
+                f"Another process is using {self._folder} ({self._holder()}); "
+                f"waiting for it to end, at most {TIMEOUT_S:.0f} s"
             )
-            self._lock.acquire(timeout=PATIENCE_S, poll_interval=LOOK_EVERY_S)
+            self._lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
 
     def _holder(self) -> str:
         try:
-            return self.path.read_text(errors="replace").strip()[:200] or "it does not say which"
+            return self.path.read_text(errors="replace").strip()[:200] or "unknown process"
         except OSError:
-            return "it does not say which"
+            return "unknown process"

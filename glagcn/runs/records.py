@@ -1,4 +1,4 @@
-"""Read metrics.jsonl back.  Lines that were cut off or damaged are left out: they are curves, not state."""
+"""Reads metrics.jsonl.  Damaged lines are skipped: the file holds curves, not state."""
 
 import json
 from pathlib import Path
@@ -6,12 +6,12 @@ from typing import Any
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:
-    """The whole lines of a metrics.jsonl in their order; none where there is no file."""
+    """The valid records of a metrics.jsonl, in order; empty if the file does not exist."""
     return [record for _, record in read_lines(path)]
 
 
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The whole lines as text and as records: dictionaries with a `kind` and a `step`."""
+    """The valid lines as (text, record).  A record is a dictionary with at least `kind` and `step`."""
     if not path.exists():
         return []
     lines = path.read_text(encoding="utf-8", errors="replace").splitlines()

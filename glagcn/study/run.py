@@ -11,8 +11,8 @@ from glagcn.distributed import launcher
 from glagcn.errors import UserError
 from glagcn.files import make_folder, write_text
 from glagcn.open_data import prepare_cache
-from glagcn.runs.folder import NOT_HERE
-from glagcn.runs.lock import ELSEWHERE
+from glagcn.runs.folder import OTHER_FOLDER_OR_FRESH
+from glagcn.runs.lock import OTHER_FOLDER
 from glagcn.study.file import Study, read_study
 from glagcn.study.jobs import Job, check_data, jobs_of
 from glagcn.study.plots import AXES, draw_curves
@@ -58,7 +58,8 @@ def run_study(
             _report(study, jobs, failures, out)
         else:
             advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
-            said = complaint.replace(NOT_HERE, advice).replace(ELSEWHERE, "--out DIR for another folder")
+            said = complaint.replace(OTHER_FOLDER_OR_FRESH, advice)
+            said = said.replace(OTHER_FOLDER, "--out DIR for another folder")
             failures.append(f"{job.configuration.name}, seed {job.seed}: {said} (log: {job.log})")
             say(f"FAILED: {failures[-1]}")
 

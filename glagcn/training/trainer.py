@@ -183,7 +183,7 @@ class Trainer:
         """Write best.pt; if that fails, the previous best is kept."""
         before = self.progress.best_mm, self.progress.best_step
         self.progress.best_mm, self.progress.best_step = error, self.progress.step
-        if not self.saver.keep(self.folder.best, None if scheduled else self.folder.set_best_aside):
+        if not self.saver.keep(self.folder.best, None if scheduled else self.folder.back_up_best):
             self.progress.best_mm, self.progress.best_step = before
 
     def _draw_curves(self) -> None:

@@ -5,5 +5,5 @@ import sys
 from glagcn import cli
 from glagcn.runs import lock
 
-lock.PATIENCE_S = 1.0
+lock.TIMEOUT_S = 1.0
 sys.exit(cli.train_main())

@@ -6,7 +6,7 @@ import torch
 from glagcn.checkpoints import checkpoint
 from glagcn.config.resolve import changed, from_dict, parse_command_line, to_dict
 from glagcn.errors import UserError
-from glagcn.runs.folder import NOT_HERE, RunFolder, finished_result
+from glagcn.runs.folder import OTHER_FOLDER_OR_FRESH, RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 
 
@@ -61,7 +61,7 @@ def test_a_file_in_the_way_is_named(tmp_path, config):
 def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(folder, config):
     save_last(folder, config)
     options = (folder.path / "config.json").read_bytes()
-    with pytest.raises(UserError, match="another process has begun a run in .*/r just now; the same command goes on"):
+    with pytest.raises(UserError, match="another process has just started a run in .*/r; the same command resumes"):
         create(folder, changed(config, lr=0.5))
     assert (folder.path / "config.json").read_bytes() == options
     create(folder, changed(config, lr=0.5), begins=False)
@@ -91,13 +91,14 @@ def test_options_that_did_not_shape_the_run_may_change(folder, config):
 )
 def test_options_that_shaped_the_run_may_not(folder, config, change, message):
     save_last(folder, config)
-    with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*{NOT_HERE}"):
+    advice = OTHER_FOLDER_OR_FRESH
+    with pytest.raises(UserError, match=f"runs/r holds a run trained with other options: {message}.*{advice}"):
         folder.resume(changed(config, **change), 100, "a", print)
 
 
 def test_other_data_are_noticed_by_the_number_of_windows(folder, config):
     save_last(folder, config, num_windows=100)
-    with pytest.raises(UserError, match="100 windows an epoch, and the data has 90 now"):
+    with pytest.raises(UserError, match="100 windows per epoch, and the data now has 90"):
         folder.resume(config, 90, "a", print)
 
 
@@ -134,11 +135,11 @@ def test_an_evaluation_that_was_made_because_the_run_ended_there_is_forgotten(fo
     lines = ['{"kind": "train", "step": 2}', '{"kind": "test", "step": 2, "unscheduled": true}']
     folder.metrics.write_text("\n".join(lines) + "\n")
     folder.best.write_text("of the end")
-    folder.set_aside.write_text("before it")
+    folder.best_backup.write_text("before it")
     folder.rewind(step=2, evaluated_step=2, best_step=1)
     assert folder.metrics.read_text() == lines[0] + "\n"
     assert folder.best.read_text() == "before it"
-    assert not folder.set_aside.exists()
+    assert not folder.best_backup.exists()
 
 
 def test_a_best_that_last_pt_does_not_know_of_is_forgotten(folder):

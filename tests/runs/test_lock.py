@@ -23,8 +23,8 @@ HOLD = (
 
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch):
-    monkeypatch.setattr(lock_module, "PATIENCE_S", 0.1)
-    monkeypatch.setattr(lock_module, "LOOK_EVERY_S", 0.01)
+    monkeypatch.setattr(lock_module, "TIMEOUT_S", 0.1)
+    monkeypatch.setattr(lock_module, "POLL_INTERVAL_S", 0.01)
 
 
 @pytest.fixture
@@ -58,21 +58,19 @@ def refused(folder):
 
 def test_a_second_process_waits_says_so_and_is_refused(folder, other):
     said = []
-    with pytest.raises(
-        UserError, match=r"at work in .*/r \(process 4711 on afar\); wait for it or stop it, .*--run NA"
-    ):
+    with pytest.raises(UserError, match=r"is using .*/r \(process 4711 on afar\); wait for it or stop it, .*--run NA"):
         RunLock(folder, said.append).take()
     assert len(said) == 1
-    assert f"Another process is at work in {folder} (process 4711 on afar); waiting for its end" in said[0]
+    assert f"Another process is using {folder} (process 4711 on afar); waiting for it to end" in said[0]
     assert lock_of(folder).read_text() == "process 4711 on afar\n"
 
 
 def test_it_goes_on_when_the_first_is_killed(folder, other, monkeypatch):
-    monkeypatch.setattr(lock_module, "PATIENCE_S", 60.0)
+    monkeypatch.setattr(lock_module, "TIMEOUT_S", 60.0)
     with RunLock(folder, lambda text: other.kill()) as lock:
         lock.take()
         assert "4711" not in lock_of(folder).read_text()
-        monkeypatch.setattr(lock_module, "PATIENCE_S", 0.1)
+        monkeypatch.setattr(lock_module, "TIMEOUT_S", 0.1)
         assert refused(folder)
 
 
@@ -152,7 +150,7 @@ def test_training_and_starting_over_are_refused_and_evaluating_is_not(demo, tmp_
         lock.take()
         before = listing(tmp_path)
         for flags in ("", "--max_steps 8", "--fresh"):
-            assert_refused(demo(f"--run r --frames 9 {flags}"), "another process is at work in .*/runs/r")
+            assert_refused(demo(f"--run r --frames 9 {flags}"), "another process is using .*/runs/r")
         assert listing(tmp_path) == before
         assert demo(f"--run r --frames 9 --evaluate --output {tmp_path}/results").code == 0
     assert "resumed at step 6 of 8" in demo("--run r --frames 9 --max_steps 8").out

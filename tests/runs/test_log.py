@@ -112,12 +112,12 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
 def test_curves_along_windows_and_seconds_lose_what_is_trained_again(tmp_path, monkeypatch):
     first = RunLog(tmp_path)
     for number in (1, 2, 3):
-        first.along("validation/mpjpe_mm", 100.0 + number, 640 * number, 2.6 * number)
+        first.record_by_progress("validation/mpjpe_mm", 100.0 + number, 640 * number, 2.6 * number)
     first.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 60)
     second = RunLog(tmp_path, resumed_at=Moment(10, 640, 2.6))
-    second.along("validation/mpjpe_mm", 42.0, 1280, 5.0)
+    second.record_by_progress("validation/mpjpe_mm", 42.0, 1280, 5.0)
     second.close()
     found = [curve(tmp_path, f"validation/mpjpe_mm_by_{axis}", f"by_{axis}") for axis in ("windows", "seconds")]
     assert found == [[(640, 101.0), (1280, 42.0)], [(3, 101.0), (5, 42.0)]]

@@ -94,7 +94,7 @@ class Accounts:
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
         self._log.record("train", step, values, epoch=self._cadence.epoch_of(step))
         windows, seconds = self._plan.windows_until(step), self._progress.seconds
-        self._log.along("train/mpjpe_mm", means["mpjpe_mm"], windows, seconds)
+        self._log.record_by_progress("train/mpjpe_mm", means["mpjpe_mm"], windows, seconds)
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
@@ -106,7 +106,7 @@ class Accounts:
         for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
             log.record(kind, step, values, **marks)
         log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
-        log.along(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+        log.record_by_progress(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
         log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
         log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
