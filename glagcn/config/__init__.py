@@ -1,1 +1,1 @@
-"""All options of a run: flags, presets, checks."""
+"""The options of a run: flags, presets, checks."""

@@ -12,7 +12,7 @@ from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.model.registry import foreign_options, get_kind
 
-# Options that only some schedules read, the first of which is suggested.
+# {option: the schedules that use it}; messages suggest the first.
 SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
     "lr_final": ("exponential", "linear", "cosine"),
     "lr_decay": ("steps",),
@@ -30,7 +30,7 @@ NOT_NEGATIVE = (
 
 
 def check(config: Config) -> None:
-    """Raise UserError for an invalid value, naming the flag, the value and what it must be."""
+    """Raise UserError, naming flag, value and requirement, if an option has an invalid value."""
     get_kind(config.model.kind).check(config.model)
     for name, group in GROUPS.items():
         for _, option in options_of(group):
@@ -38,19 +38,19 @@ def check(config: Config) -> None:
     _check_data(config.data)
     _check_schedule(config)
     if config.selection.select_on == "validation" and not config.selection.validation:
-        raise UserError("--select_on validation needs --validation, the beginnings of the names of held-out sequences")
+        raise UserError("--select_on validation needs --validation: name prefixes of the sequences to hold out")
     folder = config.run.name
     if folder and (folder in {".", ".."} or "/" in folder):
-        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets the folder that it lies in")
+        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
 
 
 def check_given(given: Mapping[str, Any], config: Config) -> None:
-    """Refuse flags that another flag leaves without effect.  `given` holds the values of flags only.
+    """Raise UserError, naming both flags, if one has no effect because of another.
 
-    Raises UserError naming both.
+    given  values of the flags on the command line only.
     """
-    same = (("windows", "epochs"), ("eval_windows", "eval_epochs"), ("accumulate", "micro_batch"))
-    for one, other in same:
+    alternatives = (("windows", "epochs"), ("eval_windows", "eval_epochs"), ("accumulate", "micro_batch"))
+    for one, other in alternatives:
         if given.get(one) is not None and other in given:
             raise UserError(f"--{one} {given[one]} and --{other} {given[other]} are alternatives; give one of them")
     foreign = foreign_options(config.model.kind)
@@ -66,7 +66,10 @@ def check_given(given: Mapping[str, Any], config: Config) -> None:
 
 
 def check_rendering(given: Mapping[str, Any]) -> None:
-    """Refuse --viz_* flags without --render.  `given` holds the values of rendering flags only."""
+    """Raise UserError if --viz_* flags are given without --render.
+
+    given  values of the rendering flags on the command line only.
+    """
     if given and not given.get("render"):
         first = next(option for _, option in options_of(RenderConfig) if key_of(option) in given)
         raise UserError(f"{flag_of(first)} has no effect without --render; add --render, or leave it out")
@@ -98,13 +101,13 @@ def _check_data(data: DataConfig) -> None:
     get_dataset(data.dataset).check(data.keypoints, data.annotation)
     if not fullmatch(r"\w[\w.-]*", data.keypoints):
         raise UserError(
-            f"invalid --keypoints {data.keypoints}: must be the part of a file's name between data_2d_{data.dataset}_ "
+            f"invalid --keypoints {data.keypoints}: must be the part of the file name between data_2d_{data.dataset}_ "
             "and .npz, such as gt"
         )
 
 
 def _check_schedule(config: Config) -> None:
-    """Refuse flags of another schedule instead of ignoring them."""
+    """Raise UserError for options that the schedule does not use, or lacks."""
     optim = config.optim
     for name, schedules in SCHEDULE_OPTIONS.items():
         value = getattr(optim, name)

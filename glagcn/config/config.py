@@ -1,8 +1,8 @@
-"""All options of a run, in groups.
+"""All options of a run, in groups: flag, default and help text of each.
 
-A value comes from, in this order: a flag, the preset of the data set and recipe, the default of the field; `--debug`
-then caps whatever would make a run long (resolve.py).  Nothing here imports torch, so that `--help` is immediate.
-None means off, or not restricted.
+An option takes its value from the first of: the flag, the preset of data set and recipe, the default of the field.
+`--debug` then caps the options that make a run long (resolve.py).  None means off, or not restricted.  Does not import
+torch, so that `--help` is fast.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SWITCH = argparse.BooleanOptionalAction
 # fmt: off
 @dataclass(frozen=True, kw_only=True)
 class DataConfig:
-    """What is read, selected and augmented."""
+    """Data set, selection of subjects and frames, and augmentation."""
 
     title: ClassVar[str] = "data"
     trains: ClassVar[bool] = True
@@ -29,14 +29,14 @@ class DataConfig:
     dataset: str = option("h36m", choices=DATASETS, common=True,
         help="; ".join(f"{dataset.name}: {dataset.title}" for dataset in DATASETS.values()))
     root_path: str = option("data", metavar="DIR", trains=False, common=True,
-        help="folder of the data set's files, and of the cache made of them")
+        help="folder of the data set's files and of the cache")
     cache_dir: str | None = option(None, metavar="DIR", trains=False,
-        help="folder of the cache, if it is not to be in --root_path")
+        help="folder of the cache, instead of --root_path")
     keypoints: str = option("gt", metavar="NAME", common=True,
-        help="2D poses: gt is the ground truth; others as in the file name: cpn_ft_h36m_dbb reads "
+        help="2D poses: gt (ground truth) or a name from a file name: cpn_ft_h36m_dbb reads "
         "data_2d_h36m_cpn_ft_h36m_dbb.npz")
     annotation: str = option(choices=[kind for dataset in DATASETS.values() for kind in dataset.annotations],
-        help="3D poses of 3dhp: univ_annot3 (scaled to one size, as in papers) or annot3 (true size)")
+        help="3D poses of 3dhp: univ_annot3 (scaled to one body size, as in papers) or annot3 (true size)")
     cameras: tuple[int, ...] | None = option(None, metavar="0,1,...", type=comma_separated(int),
         help="train on these cameras only")
     subjects_train: tuple[str, ...] | None = option(None, metavar="S1,...", type=comma_separated(str), common=True,
@@ -44,21 +44,21 @@ class DataConfig:
     subjects_test: tuple[str, ...] | None = option(None, metavar="S9,...", type=comma_separated(str), common=True,
         help="evaluate these subjects only")
     actions: tuple[str, ...] | None = option(None, metavar="Walk,...", type=comma_separated(str), common=True,
-        help="train on and evaluate actions whose names begin so; * is all")
+        help="train on and evaluate only actions whose names start with one of these; * is all")
     downsample: int = option(1, type=int, metavar="N",
         help="use every N-th frame, in training and evaluation")
     subset: float = option(1.0, type=float, metavar="SHARE",
-        help="train on this leading share of every sequence")
+        help="train on only this first share of every sequence")
     stride: int = option(1, type=int, metavar="N",
         help="frames between the centres of two training windows")
     flip: str = option(choices=("copy", "random", "none"), common=True,
-        help="mirrored training windows: every window twice (copy), by chance (random), or none")
+        help="mirrored training windows: copy (each window also mirrored), random (each with probability 1/2) or none")
     distort_targets: bool = option(False, action=SWITCH,
         help="augmentation of the published Human3.6M and HumanEva-I runs: rotate (-5, 0, 5 degrees) and scale (0.95, "
-        "1, 1.05) the 3D target of a window, but not its 2D")
+        "1, 1.05) the 3D target of a window, but not its 2D input")
     turn: float = option(type=float, metavar="DEGREES",
-        help="augmentation: rotate each window about the vertical axis by a random angle of up to +-DEGREES, and "
-        "project it again")
+        help="augmentation: rotate each window about the vertical axis by a random angle of up to +-DEGREES and "
+        "re-project the 2D")
     tilt: float = option(type=float, metavar="DEGREES",
         help="augmentation: move the camera up or down around the person by a random angle of up to +-DEGREES")
     roll: float = option(type=float, metavar="DEGREES",
@@ -66,37 +66,38 @@ class DataConfig:
     distance: float = option(type=float, metavar="E",
         help="augmentation: scale the camera's distance by a random factor of e^-E to e^E")
     test_flip: bool = option(action=SWITCH, common=True,
-        help="evaluation averages the predictions of a window and of its mirror image")
+        help="average the predictions of a window and its mirror image in evaluation")
     stream: str = option("auto", choices=("auto", "on", "off"),
-        help="read training frames from the cache in shuffled blocks; auto: if they fit neither device nor host memory")
+        help="read training frames from the cache during training, in shuffled blocks; auto: if they fit neither "
+        "device nor host memory")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
-    """The network."""
+    """Options of the model."""
 
     title: ClassVar[str] = "model"
     trains: ClassVar[bool] = True
 
     kind: str = option("gla_gcn", key="model", choices=MODELS, common=True,
-        help="gla_gcn: the paper's; temporal_conv: VideoPose3D's temporal convolutions, a baseline")
+        help="gla_gcn (the paper's) or temporal_conv (VideoPose3D's temporal convolutions, a baseline)")
     frames: int = option(type=int, metavar="T", common=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")
     architecture: tuple[int, ...] | None = option(None, metavar="3,3,3", type=comma_separated(int),
-        help="temporal stride of each strided module, instead of --frames, which is their product")
+        help="temporal stride of each strided module; their product is the number of frames")
     channels: int = option(flag="--channel", type=int, metavar="C", common=True,
         help="feature channels")
     sequence_layers: int = option(type=int, metavar="N",
-        help="AGCN blocks of the sequence stage; 0 leaves out the stage and its head (the public S-AGCN)")
+        help="AGCN blocks of the sequence stage; 0: no sequence stage and head (the public S-AGCN)")
     head: str = option(choices=("unshared", "shared", "mixed"),
         help="single head: a linear layer per joint (Eq. 5), one for all joints (Eq. 6), or the mean of both")
     graph: str | None = option(None, choices=GRAPHS,
-        help="links of the graph convolution, if not those of the data's joints: h36m for 3dhp, as in the published "
-        "script; humaneva15, humaneva15_coco17: as in the published HumanEva-I models")
+        help="graph of another skeleton: h36m for 3dhp, as in the published script; humaneva15, humaneva15_coco17: as "
+        "in the published HumanEva-I models")
     causal: bool = option(False, action=SWITCH, common=True,
-        help="predict the last frame of a window, not its centre: no later frames are needed")
+        help="predict the last frame of a window instead of its centre, without later frames")
     relative_input: bool = option(action=SWITCH,
-        help="feed 2D joints relative to the root, and the root's own position")
+        help="input: 2D joints relative to the root joint, and the position of the root")
     dropout: float = option(type=float, common=True,
         help="dropout probability")
 
@@ -114,119 +115,120 @@ class OptimConfig:
     trains: ClassVar[bool] = True
 
     recipe: str = option(choices=RECIPES, common=True,
-        help="initial weights, and the defaults of this group: tuned (ours; 3dhp, demo) or published (the paper's "
-        "scripts; h36m, humaneva15)")
+        help="weight initialisation and defaults of the optimisation options: tuned (ours; default for 3dhp, demo) or "
+        "published (the paper's scripts; default for h36m, humaneva15)")
     epochs: int = option(type=int, trains=False, common=True, metavar="N",
-        help="passes over the training windows; the schedule spans them")
+        help="length of training and schedule, in passes over the training windows")
     windows: int | None = option(None, type=int, metavar="N", trains=False,
-        help="length as a number of training windows, instead of --epochs")
+        help="length of training and schedule, in training windows, instead of --epochs")
     max_steps: int | None = option(None, type=int, metavar="N", trains=False, common=True,
-        help="stop at optimiser step N; the schedule stays that of --epochs")
+        help="stop after optimiser step N; the schedule still spans --epochs")
     batch_size: int | None = option(None, type=int, metavar="N", common=True,
-        help="windows per optimiser step, over all processes; tuned fits it to the length of the run: 64 to 1200 "
-        "(demo: 128)")
+        help="windows per optimiser step, over all processes; default for tuned: 1/1000 of the windows of the run, "
+        "within 64 to 1200 (demo: 128)")
     micro_batch: int = option(type=int, metavar="N", common=True,
-        help="most windows computed at once: a batch is cut into equal parts of at most N, shared out over all GPUs; "
-        "BatchNorm takes its statistics over each (3dhp: 150)")
+        help="largest micro-batch: a global batch is split into equal micro-batches of at most N windows, distributed "
+        "over all GPUs; BatchNorm statistics are per micro-batch (3dhp: 150)")
     accumulate: int | None = option(None, type=int, metavar="K",
-        help="cut every batch into K parts, instead of --micro_batch")
+        help="split every global batch into K micro-batches, instead of --micro_batch")
     lr: float = option(type=float, common=True,
-        help="learning rate at the start, for the global batch, whatever the number of processes; tuned: 0.016 up to "
-        "128 channels, 0.004 beyond")
+        help="initial learning rate, for the global batch, independent of the number of processes; default for tuned: "
+        "0.016 up to 128 channels, 0.004 above")
     optimizer: str = option(choices=("muon", "adam", "ranger"), common=True,
         help="Muon (orthogonalised momentum), Adam with amsgrad, or Ranger (RAdam with Lookahead)")
     schedule: str = option(choices=("exponential", "linear", "cosine", "steps"),
-        help="decay of the learning rate: exponential or linear (by step), cosine (by epoch) to --lr_final, or by "
-        "factors after epochs (steps)")
+        help="learning rate decay: exponential or linear (per step) or cosine (per epoch) to --lr_final, or steps "
+        "(factors after epochs)")
     lr_final: float | None = option(None, type=float,
         help="learning rate at the end (exponential, linear, cosine)")
     lr_decay: float | None = option(None, type=float, metavar="FACTOR",
         help="factor after every epoch (steps)")
     lr_decay_large: float | None = option(None, type=float, metavar="FACTOR",
-        help="factor after every --large_decay_epoch-th epoch instead (steps)")
+        help="factor after every --large_decay_epoch-th epoch, instead of --lr_decay (steps)")
     large_decay_epoch: int | None = option(None, type=int, metavar="N",
-        help="see --lr_decay_large (steps)")
+        help="epochs between two factors of --lr_decay_large (steps)")
     bn_momentum: float = option(0.1, type=float, metavar="M",
         help="momentum of the BatchNorm statistics in the first epoch")
     bn_momentum_final: float = option(type=float, metavar="M",
-        help="momentum at the end; it falls exponentially, by epoch")
+        help="momentum of the BatchNorm statistics at the end; exponential decay per epoch")
     warmup: int | None = option(None, type=int, metavar="WINDOWS",
-        help="windows over which the learning rate rises from 0; tuned: 16 steps (demo: 1000 windows)")
+        help="training windows of the linear warm-up of the learning rate; default for tuned: 16 steps (demo: 1000 "
+        "windows)")
     clip: float | None = option(None, type=float, metavar="NORM", off=0,
-        help="clip the gradient to this norm")
+        help="clip the gradient norm to this value")
     sequence_weight: float = option(1.0, type=float, metavar="W",
-        help="weight of the sequence head's loss; the single head's is 1")
+        help="loss weight of the sequence head; that of the single head is 1")
     seed: int = option(0, type=int, common=True,
-        help="seed of all draws: weights, order, augmentation, dropout")
+        help="random seed of weights, window order, augmentation and dropout")
     precision: str = option("auto", choices=("auto", "fp32", "tf32", "bf16"), common=True,
-        help="arithmetic of training; auto: bf16 on GPUs that have it, else fp32")
+        help="precision of training; auto: bf16 on GPUs that support it, else fp32")
     compile: str = option("auto", nargs="?", const="on", choices=("auto", "on", "off"), trains=False,
         help="compile training steps with torch.compile; auto: on GPUs")
     deterministic: bool = option(False, action=SWITCH, trains=False,
-        help="algorithms that repeat bit for bit on CUDA too, a little slower")
+        help="bit-for-bit reproducible algorithms also on CUDA, a little slower")
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectionConfig:
-    """When a run is evaluated, and what chooses its best state."""
+    """When a run is evaluated, and how its best checkpoint is selected."""
 
     title: ClassVar[str] = "evaluation and selection"
     trains: ClassVar[bool] = True
 
     select_on: str = option(choices=("validation", "test", "last"), common=True,
-        help="what chooses best.pt: held-out training sequences, the test set (as published), or nothing: train on "
-        "all, keep the last state")
+        help="set that selects best.pt: validation (held-out training sequences), test (as published) or last (no "
+        "selection: train on all sequences and keep the last state)")
     validation: tuple[str, ...] | None = option(None, metavar="S4/Seq1,...", type=comma_separated(str),
-        help="the held-out training sequences, by the beginnings of their names")
+        help="hold out the training sequences whose names start with one of these")
     validation_frames: int | None = option(2000, type=int, metavar="N",
-        help="validate on N of their frames, evenly spread")
+        help="validate on N evenly spaced frames of them")
     test_frames: int | None = option(None, type=int, metavar="N",
-        help="evaluate on N valid test frames only, evenly spread; results say so")
+        help="evaluate only N evenly spaced valid test frames; results state this")
     eval_epochs: int | None = option(1, type=int, metavar="N", trains=False, off=0, common=True,
-        help="evaluate after every N epochs, and at the end; 0: at the end only")
+        help="evaluate every N epochs and at the end; 0: only at the end")
     eval_windows: int | None = option(None, type=int, metavar="N", trains=False,
-        help="evaluate after every N training windows, instead of --eval_epochs")
+        help="evaluate every N training windows, instead of --eval_epochs")
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunConfig:
-    """Folders, mode, saving and logging of a run."""
+    """Folders, mode, checkpoints and logging of a run."""
 
     title: ClassVar[str] = "run"
     trains: ClassVar[bool] = False
 
     checkpoint: str = option("checkpoint", metavar="DIR", common=True,
-        help="folder of run folders")
+        help="parent of the run folders")
     name: str | None = option(None, key="run", metavar="NAME", common=True,
-        help="name of the run folder; by default made of the main options")
+        help="name of the run folder; default: derived from the main options")
     fresh: bool = option(False, action="store_true", common=True,
-        help="start over; the old run folder is kept under another name")
+        help="start over; an existing run folder is renamed")
     resume: str | None = option(None, metavar="CHECKPOINT", common=True,
-        help="start from this checkpoint, ours or a published one; a stopped run goes on without this flag")
+        help="start from this checkpoint, ours or a published one; not needed to resume a stopped run")
     evaluate: str | None = option(None, nargs="?", const="best.pt", metavar="CHECKPOINT", common=True,
-        help="evaluate instead of training: best.pt of the run folder, or this checkpoint")
+        help="evaluate instead of training: this checkpoint, or without a value best.pt of the run folder")
     output: str | None = option(None, metavar="DIR", common=True,
-        help="folder for results; by default beside the checkpoint")
+        help="folder of the results; default: beside the checkpoint")
     by_subject: bool = option(False, action="store_true",
-        help="print the errors of every subject too (h36m, humaneva15)")
+        help="also print the errors of each subject (h36m, humaneva15)")
     save_steps: int | None = option(None, type=int, metavar="N", off=0,
         help="write last.pt every N optimiser steps")
     save_minutes: float | None = option(10.0, type=float, metavar="M", off=0,
-        help="write last.pt every M minutes, the first time in the first minute; 0: never")
+        help="write last.pt every M minutes, first within one minute; 0: never")
     save_attempts: int = option(5, type=int, metavar="N",
-        help="end the run when last.pt could not be written N times in a row")
+        help="end the run after N failed writes of last.pt in a row")
     timeout: float = option(10.0, type=float, metavar="M",
-        help="end the run when a process was missing for M minutes; preparing the data may take longer")
+        help="end the run after a process has been missing for M minutes; preparing the data may take longer")
     checkpoint_frequency: int | None = option(None, type=int, metavar="N", off=0,
-        help="keep the state after every N epochs as epoch_<number>.pt")
+        help="keep a checkpoint every N epochs, as epoch_<number>.pt")
     export_training_curves: bool = option(True, action=SWITCH,
         help="draw training_curves.png after every evaluation")
     log_steps: int = option(50, type=int, metavar="N", common=True,
-        help="optimiser steps between two lines of the log")
+        help="optimiser steps between two log lines")
     workers: int | None = option(None, type=int, metavar="N", off=0,
-        help="CPU threads of each process; by default the cores are shared out (there are no loader processes)")
+        help="CPU threads per process; default: the cores divided by the processes (there are no loader processes)")
     debug: bool = option(False, action="store_true", trains=True, common=True,
-        help="run everything in about a minute: small model, few steps, few test frames")
+        help="a complete run in about a minute: small model, few steps, few test frames")
     dry_run: bool = option(False, action="store_true", common=True,
         help="print the summary of the run and stop")
 
@@ -243,7 +245,7 @@ class Config:
 
     @property
     def run_name(self) -> str:
-        """The run folder's name: --run, or made of the options that define the run."""
+        """The name of the run folder: --run, or derived from the main options."""
         if self.run.name:
             return self.run.name
         data, model = self.data, self.model

@@ -1,4 +1,4 @@
-"""--config FILE: flags from a TOML file, or from the config.json of a run."""
+"""--config FILE: read flags from a TOML file or from the config.json of a run."""
 
 import argparse
 import json
@@ -12,10 +12,10 @@ from glagcn.config.options import flag_of, key_of, options_of
 from glagcn.config.parser import Parser, add_options, add_refused
 from glagcn.errors import UserError
 
-# What belongs to one call, not to the settings of a run.
-OF_ONE_CALL = ("fresh", "dry_run", "evaluate", "output", "resume", "debug")
-# Two options that say the same: (the one that counts where config.json has both, the other).
-SAME = (
+# Options of a single call, which another run does not take from config.json.
+CALL_OPTIONS = ("fresh", "dry_run", "evaluate", "output", "resume", "debug")
+# Pairs of alternative options; if config.json has both, the first one counts.
+ALTERNATIVES = (
     ("windows", "epochs"),
     ("eval_windows", "eval_epochs"),
     ("accumulate", "micro_batch"),
@@ -25,11 +25,11 @@ OPTIONS = {key_of(option): option for _, option in options_of(*GROUPS.values())}
 
 
 def read_flags(path: Path) -> dict[str, Any]:
-    """The values of the flags in a file, by option.
+    """The flags in a file, as {option: value}.
 
-    A TOML file has flags without their dashes as keys, in any tables:  frames = 81,  causal = true,
-    subjects_train = ["S1", "S2"].  A file whose name ends in .json is the config.json of a run.
-    Raises UserError, naming file and key, where it cannot be read or a flag does not exist or has a wrong value.
+    The keys of a TOML file are flags without dashes, in any tables:  frames = 81,  causal = true,
+    subjects_train = ["S1", "S2"].  A file that ends in .json is the config.json of a run.
+    Raises UserError, naming file and key, for an unreadable file, an unknown flag or an invalid value.
     """
     content = _load(path)
     if path.suffix == ".json":
@@ -45,8 +45,8 @@ def read_flags(path: Path) -> dict[str, Any]:
 
 
 def combined(file: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    """The values of a file with those of the command line, which win, also where they say the same differently."""
-    replaced = {other for pair in SAME for one, other in (pair, pair[::-1]) if one in given}
+    """The values of file and command line.  The command line wins, also over an alternative option in the file."""
+    replaced = {other for pair in ALTERNATIVES for one, other in (pair, pair[::-1]) if one in given}
     return {key: value for key, value in file.items() if key not in replaced} | given
 
 
@@ -56,25 +56,26 @@ def _load(path: Path) -> dict[str, Any]:
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
         raise UserError(
-            f"--config {path}: {error.strerror or error}; give a TOML file of flags, or a config.json"
+            f"invalid --config {path}: {error.strerror or error}; give a TOML file of flags, or a config.json"
         ) from None
-    except ValueError as error:  # of JSON, TOML and UTF-8
-        raise UserError(f"--config {path} is not {'JSON' if path.suffix == '.json' else 'TOML'}: {error}") from None
+    except ValueError as error:  # from JSON, TOML or UTF-8
+        kind = "JSON" if path.suffix == ".json" else "TOML"
+        raise UserError(f"invalid --config {path}: not {kind} ({error})") from None
     if not isinstance(content, dict):
-        raise UserError(f"--config {path} holds a {type(content).__name__}; must hold flags with their values")
+        raise UserError(f"invalid --config {path}: holds a {type(content).__name__}, must hold flags with their values")
     return content
 
 
 def _settings(content: dict[str, Any]) -> dict[str, Any]:
-    """What of a run's config.json another run can be given: no options of one call, no second way to say the same."""
+    """The options of a config.json that another run can take: no options of a single call, no second alternative."""
     kept = {
         key: value
         for key, value in content.items()
         if value not in (None, "", False, []) or getattr(OPTIONS.get(key), "default", None) is True
     }
-    for key in [*OF_ONE_CALL, *(key for key in kept if key == "render" or key.startswith("viz_"))]:
+    for key in [*CALL_OPTIONS, *(key for key in kept if key == "render" or key.startswith("viz_"))]:
         kept.pop(key, None)
-    for one, other in SAME:
+    for one, other in ALTERNATIVES:
         if one in kept:
             kept.pop(other, None)
     if kept.get("select_on") != "validation":
@@ -84,7 +85,7 @@ def _settings(content: dict[str, Any]) -> dict[str, Any]:
 
 
 def _flat(content: dict[str, Any]) -> list[tuple[str, Any]]:
-    """All (key, value), those of tables too."""
+    """All (key, value) pairs, including those in tables."""
     return [
         pair for key, value in content.items() for pair in (_flat(value) if isinstance(value, dict) else [(key, value)])
     ]

@@ -1,11 +1,11 @@
-"""How the fields of a dataclass declare command line flags."""
+"""Declares command-line flags as fields of a dataclass."""
 
 from collections.abc import Iterator
 from dataclasses import MISSING, Field, field, fields
 from typing import Any, TypeVar
 
 Value = TypeVar("Value")
-REQUIRED: Any = MISSING  # a preset always fills it
+REQUIRED: Any = MISSING  # always set by a preset
 
 
 def option(
@@ -19,39 +19,38 @@ def option(
     off: Any = None,
     **parse: Any,
 ) -> Any:
-    """A field of a dataclass of options, and its flag.
+    """Declare a field of an options dataclass, and its flag.
 
-    common  `--help` lists it; `--help-all` lists all.
-    trains  whether training or the choice of the best state depends on it, so that a resumed run must agree with it;
-            None: as its class says.
-    flag    None: the key after two dashes.
-    key     its name in config.json and presets; None: the field's.
+    common  listed by `--help`; `--help-all` lists all flags.
+    trains  whether training or selection depends on it, so that a resumed run must not change it; None: as its class.
+    flag    None: two dashes and the key.
+    key     name in config.json and presets; None: the name of the field.
     off     the value that means None on the command line and in files of older versions.
-    parse   further keywords of argparse's add_argument.
+    parse   keyword arguments of argparse's add_argument.
     """
     meta = {"help": help, "common": common, "trains": trains, "flag": flag, "key": key, "off": off, "parse": parse}
     return field(default=default, metadata=meta)
 
 
 def key_of(option: Field) -> str:
-    """The name of an option in config.json, in presets and in messages."""
+    """The name of an option in config.json and presets."""
     return option.metadata["key"] or option.name
 
 
 def flag_of(option: Field) -> str:
-    """The flag of an option, as messages and help name it."""
+    """The main flag of an option, such as --frames."""
     return option.metadata["flag"] or f"--{key_of(option)}"
 
 
 def options_of(*groups: type) -> Iterator[tuple[type, Field]]:
-    """(group, option) of every option of some dataclasses."""
+    """All (group, option) pairs of some options dataclasses."""
     for group in groups:
         for found in fields(group):
             yield group, found
 
 
 def comma_separated(kind: type) -> Any:
-    """An argparse type: a tuple of `kind`, written with commas."""
+    """An argparse type that parses comma-separated values into a tuple of `kind`."""
 
     def parse(text: str) -> tuple:
         values = tuple(kind(part.strip()) for part in text.split(",") if part.strip())
@@ -64,7 +63,7 @@ def comma_separated(kind: type) -> Any:
 
 
 def filled(group: type[Value], values: dict[str, Any]) -> Value:
-    """An instance of a dataclass of options from `values` by key; others of the values are left alone."""
+    """An instance of an options dataclass, from `values` by key.  Ignores the keys of other groups."""
     found = {}
     for option in fields(group):  # type: ignore[arg-type]  # a dataclass
         if key_of(option) in values:

@@ -1,4 +1,4 @@
-"""The command line: argparse over the declared options."""
+"""The command-line parser: argparse for the declared options."""
 
 import argparse
 import sys
@@ -14,24 +14,24 @@ HELP_ALL = "--help-all"
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises UserError instead of printing usage and exiting, and takes no abbreviated flags."""
+    """An ArgumentParser that raises UserError instead of exiting, and does not accept abbreviated flags."""
 
     def __init__(self, **settings: Any) -> None:
         super().__init__(**({"allow_abbrev": False} | settings))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, but it does not take -tt for -tta either: allow_abbrev leaves single-dash flags out."""
+        """As in argparse, but also refuses abbreviated single-dash flags, such as -tt, which allow_abbrev accepts."""
         for word in sys.argv[1:] if args is None else args:
             if word not in self._option_string_actions and (whole := self._abbreviated(word)):
                 self.error(f"{word} is not a flag; did you mean {whole}?")
         return super().parse_known_args(args, namespace)
 
     def error(self, message: str) -> NoReturn:
-        """Called by argparse for every bad command line."""
+        """Raise UserError; argparse calls this for every invalid command line."""
         raise UserError(f"{message}; `{self.prog} --help` lists the flags")
 
     def _abbreviated(self, word: str) -> str:
-        """The single-dash flags of several letters that begin with `word`, for a message; empty without any."""
+        """The long single-dash flags that start with `word`, as text; empty if there are none."""
         single = [flag for flag in self._option_string_actions if not flag.startswith("--") and len(flag) > 2]
         return " or ".join(flag for flag in single if len(word) > 1 and flag.startswith(word))
 
@@ -42,11 +42,11 @@ def add_options(
     keys: Iterable[str] | None = None,
     everything: bool = True,
 ) -> None:
-    """Add the flags of dataclasses of options; flags that are not given leave no value.
+    """Add the flags of options dataclasses.  Flags that are not given have no value in the parsed namespace.
 
     keys        of the options to add; None: all.
-    everything  False: the help lists the common ones only.
-    The help has one spelling of each flag; `other_spellings` lists the rest.
+    everything  list all flags in the help; False: only the common ones.
+    The help lists one spelling of each flag; `other_spellings` lists the others.
     """
     headings: dict[type, Any] = {}
     for group, option in options_of(*groups):
@@ -65,7 +65,7 @@ def add_options(
 
 
 def add_refused(parser: argparse.ArgumentParser) -> None:
-    """Add the flags that are answered with a reason; the help does not list them."""
+    """Add the flags that are refused with a reason; the help does not list them."""
     for flag, reason in REFUSED.items():
         parser.add_argument(
             *_spellings((flag,)), action=_Refuse, reason=reason, nargs="*", help=argparse.SUPPRESS, dest="refused"
@@ -73,7 +73,7 @@ def add_refused(parser: argparse.ArgumentParser) -> None:
 
 
 def other_spellings(*groups: type) -> str:
-    """One line on the spellings that the help leaves out."""
+    """One line with the spellings that the help does not list."""
     flags = {key_of(option): flag_of(option) for _, option in options_of(*groups)}
     same = [f"{' '.join(others)} = {flags[key]}" for key, others in ALIASES.items() if key in flags]
     switches = [
@@ -86,17 +86,17 @@ def other_spellings(*groups: type) -> str:
 
 
 def _help(option: Field) -> str:
-    told = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
-    return option.metadata["help"] + (f" (default {option.default})" if told else "")
+    shown = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
+    return option.metadata["help"] + (f" (default {option.default})" if shown else "")
 
 
 def _spellings(flags: tuple[str, ...]) -> list[str]:
-    """Long flags with underscores and with hyphens."""
+    """The flags, each with underscores and with hyphens."""
     return list(dict.fromkeys(style for flag in flags for style in (flag, flag[:2] + flag[2:].replace("_", "-"))))
 
 
 class _Refuse(argparse.Action):
-    """A flag that cannot mean anything here."""
+    """An action that refuses a flag with a reason."""
 
     def __init__(self, reason: str, **settings: Any) -> None:
         super().__init__(default=argparse.SUPPRESS, **settings)

@@ -1,6 +1,6 @@
-"""Spellings of the published scripts, and their flags that have no meaning here.
+"""Flags of the published scripts: spellings that are accepted, and flags that are refused.
 
-Every flag is also understood with hyphens for underscores: the published scripts use both.
+Every flag is also accepted with hyphens instead of underscores: the published scripts use both.
 """
 
 from typing import Any
@@ -24,33 +24,33 @@ ALIASES: dict[str, tuple[str, ...]] = {
     "lr": ("-lr", "--learning_rate"),
     "lr_decay": ("-lrd",),
     "checkpoint": ("-c",),
-    "run": ("--run_name",),  # torchrun takes --run for an option of its own
+    "run": ("--run_name",),  # torchrun interprets --run itself, as an abbreviation
     "debug": ("-dg",),
 }
 
-# {option: {value: flags that stand for it}}
+# {option: {value: flags that set it}}
 SWITCHES: dict[str, dict[Any, tuple[str, ...]]] = {
     "flip": {"copy": ("-da", "--data_augmentation")},
     "eval_epochs": {0: ("--no_eval",)},
     "compile": {"off": ("--no_compile",)},
 }
 
-# {flag: why it is refused, and what to do instead}
+# {flag: reason for refusing it, and what to do}
 REFUSED = {
-    "--dense": "dense (dilated) convolutions are VideoPose3D's; this network strides instead. Leave it out",
-    "--disable-optimizations": "there is one implementation of the network, so nothing to switch. Leave it out",
+    "--dense": "this network uses strided, not dense (dilated) convolutions. Leave it out",
+    "--disable-optimizations": "there is only one implementation of the network. Leave it out",
     **dict.fromkeys(
         ("--linear-projection", "--no-bone-length", "--no-proj"),
-        "it belongs to VideoPose3D's semi-supervised training, which this network does not have. Leave it out",
+        "it belongs to VideoPose3D's semi-supervised training, which is not supported. Leave it out",
     ),
-    "--nepoch": "the published script trains one epoch fewer than it says. Give --epochs N, with N that number",
-    "--train": "training is what happens without --evaluate. Leave it out",
+    "--nepoch": "the published script trains for one epoch fewer than --nepoch. Give --epochs with that number",
+    "--train": "training is the default. Leave it out",
     "--test": "give --evaluate, alone or with a checkpoint",
     **dict.fromkeys(("--reload", "--previous_dir"), "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT"),
-    "--reverse_augmentation": "playing sequences backwards was off in the published runs and is not built",
+    "--reverse_augmentation": "reversing sequences in time was off in the published runs and is not implemented",
     **dict.fromkeys(
         ("--refine", "--refine_reload", "--lr_refine"),
-        "the refinement network was never published, and it needs cameras that the data does not have",
+        "the refinement network was never published, and needs cameras that the data does not have",
     ),
     "--crop_uv": "2D poses are never cropped, as in the published runs. Leave it out",
     "--out_all": "the sequence head predicts all frames in training; see --sequence_layers. Leave it out",
@@ -63,9 +63,9 @@ REFUSED = {
     "--layers": "it belongs to another network. Give --sequence_layers",
     **dict.fromkeys(
         ("--sync_bn", "--no-sync_bn"),
-        "batch statistics are over a micro-batch, whatever the number of GPUs. Give --micro_batch N",
+        "batch statistics are per micro-batch, independent of the number of GPUs. Give --micro_batch N",
     ),
     "--gpu": "set CUDA_VISIBLE_DEVICES instead",
-    "--local_rank": "the launcher tells it through the environment. Use torchrun or accelerate launch",
+    "--local_rank": "the launcher sets it in the environment. Use torchrun or accelerate launch",
     "--nproc_per_node": "it is a flag of torchrun: torchrun --nproc_per_node N -- main_sagcn_gpus.py ...",
 }

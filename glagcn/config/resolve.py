@@ -1,4 +1,4 @@
-"""From flags and presets to a Config; and from a Config to plain values and back."""
+"""Resolves flags and presets to a Config, and converts a Config to plain values and back."""
 
 import argparse
 import sys
@@ -17,12 +17,12 @@ from glagcn.config.rendering import RenderConfig
 from glagcn.data.datasets import get_dataset
 from glagcn.widths import check_widths
 
-Origin = dict[str, str]  # of the value of every option: "flag", "file", "preset", "default" or "debug"
+Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
 DEFAULT_DATASET = "h36m"
 
 
 class Command(NamedTuple):
-    """A command line of the trainer: the run's options, where each value came from, and what --render draws."""
+    """A parsed command line: the options, the source of each value, and the options of --render if given."""
 
     config: Config
     origin: Origin
@@ -30,7 +30,7 @@ class Command(NamedTuple):
 
 
 def parse_command_line(arguments: list[str] | None = None) -> Command:
-    """The trainer's command line.  Raises UserError; `--help` and `--help-all` print and exit."""
+    """Parse the command line of main_sagcn_gpus.py; None: sys.argv.  Raises UserError.  `--help` prints and exits."""
     parser = Parser(
         prog="main_sagcn_gpus.py",
         usage="main_sagcn_gpus.py [--dataset NAME] [flags]",
@@ -41,7 +41,7 @@ def parse_command_line(arguments: list[str] | None = None) -> Command:
     parser.add_argument(HELP_ALL, action="help", help="show all flags and exit")
     parser.add_argument(
         "--config", type=Path, dest="config_file", metavar="FILE", default=argparse.SUPPRESS,
-        help="read flags from this TOML file, or from the config.json of a run; flags of the command line win",
+        help="read flags from this TOML file, or from the config.json of a run; command-line flags win",
     )  # fmt: skip
     given = vars(_parse(parser, arguments))
     file = read_flags(given.pop("config_file")) if "config_file" in given else {}
@@ -60,9 +60,10 @@ def _parse(parser: Parser, arguments: list[str] | None) -> argparse.Namespace:
 
 
 def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
-    """Fill in presets and check.  -> (config, where each value came from).
+    """Fill in presets and defaults, and check the values.  Returns the config and the source of each value.
 
-    `given` holds the values of flags only, by key.  Raises UserError naming flag, value and fix.
+    given  values of the flags, by key.
+    Raises UserError, naming flag, value and what to do.
     """
     filled_in = _preset(given)
     if given.get("schedule", filled_in["schedule"]) != filled_in["schedule"]:
@@ -73,8 +74,8 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
     values = filled_in | dict(given)
     origin = dict.fromkeys(all_keys(), "default") | dict.fromkeys(filled_in, "preset") | dict.fromkeys(given, "flag")
     if values.get("debug"):
-        held = plain_values(from_values(values))
-        capped = {key: cap for key, cap in DEBUG_CAPS.items() if held[key] is None or held[key] > cap}
+        full = plain_values(from_values(values))
+        capped = {key: cap for key, cap in DEBUG_CAPS.items() if full[key] is None or full[key] > cap}
         values |= capped
         origin |= dict.fromkeys(capped, "debug")
     if values.get("lr") is None:
@@ -86,22 +87,22 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
 
 
 def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The presets of the data set and the recipe, the usual ones where they are not given."""
+    """The presets of the given data set and recipe, or of the default ones."""
     return preset(get_dataset(given.get("dataset", DEFAULT_DATASET)), given.get("recipe"))
 
 
 def all_keys() -> list[str]:
-    """The keys of all options of a run, in order."""
+    """The keys of all options, in order."""
     return [key_of(option) for _, option in options_of(*GROUPS.values())]
 
 
 def from_values(values: Mapping[str, Any]) -> Config:
-    """The Config of plain values by key; options that are not there have their defaults."""
+    """The Config with these values, by key; missing options get their defaults."""
     return Config(**{name: filled(group, dict(values)) for name, group in GROUPS.items()})
 
 
 def plain_values(config: Config) -> dict[str, Any]:
-    """The value of every option by key."""
+    """The value of every option, by key."""
     values: dict[str, Any] = {}
     for name, group in GROUPS.items():
         part = getattr(config, name)
@@ -115,7 +116,7 @@ def value_of(config: Config, key: str) -> Any:
 
 
 def changed(config: Config, **values: Any) -> Config:
-    """The options with other values, by key."""
+    """A copy of the config with some values replaced, by key."""
     unknown = values.keys() - set(all_keys())
     if unknown:
         raise TypeError(f"no options {', '.join(sorted(unknown))}")
@@ -123,38 +124,41 @@ def changed(config: Config, **values: Any) -> Config:
 
 
 def to_dict(config: Config) -> dict[str, Any]:
-    """Plain values for JSON and checkpoints, by key."""
+    """The values of all options for JSON and checkpoints, by key."""
     return {key: list(value) if isinstance(value, tuple) else value for key, value in plain_values(config).items()}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:
-    """The inverse of to_dict.  Ignores options of newer versions; those an older version lacked get its behaviour."""
-    held = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    if isinstance(held.get("compile"), bool):
-        held["compile"] = "on" if held["compile"] else "off"
-    if held.get("accumulate") == 1:
-        held["accumulate"] = None
-    return from_values({"stream": "off"} | _preset(held) | held)
+    """The inverse of to_dict, also for files of other versions.
+
+    Ignores unknown options.  Options that an older version did not have get the values that match its behaviour.
+    """
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    if isinstance(known.get("compile"), bool):
+        known["compile"] = "on" if known["compile"] else "off"
+    if known.get("accumulate") == 1:
+        known["accumulate"] = None
+    return from_values({"stream": "off"} | _preset(known) | known)
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
-    """(flag, value now, value then) for every option that shaped what was trained and now differs."""
+    """(flag, our value, their value) of every option that affects training and differs."""
     now, then = plain_values(ours), plain_values(theirs)
-    shaping = [
+    training = [
         option
         for group, option in options_of(*GROUPS.values())
         if (group.trains if option.metadata["trains"] is None else option.metadata["trains"])  # type: ignore[attr-defined]
     ]
-    return [(flag_of(option), now[key], then[key]) for option in shaping if now[key := key_of(option)] != then[key]]
+    return [(flag_of(option), now[key], then[key]) for option in training if now[key := key_of(option)] != then[key]]
 
 
 def listed_differences(config: Config, content: dict[str, Any]) -> str:
-    """The options that training depends on and that differ from those of a checkpoint, for a message."""
+    """The options that affect training and differ from those of a checkpoint, as text."""
     differences = training_differences(config, from_dict(content["config"]))
     return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
 
 
 def data_folders(data: DataConfig) -> str:
-    """The folders of the data, for a message."""
+    """The flags of the data folders, as text."""
     first = f"--cache_dir {data.cache_dir} or " if data.cache_dir else ""
     return f"{first}--root_path {data.root_path}"

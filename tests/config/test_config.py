@@ -307,9 +307,9 @@ def test_the_config_of_a_run_gives_that_run(tmp_path, line):
     [
         ("a.toml", "frame = 3", "a.toml: no flag --frame; did you mean frames"),
         ("a.toml", 'frames = "x"', "a.toml: argument --frames: invalid int value: 'x'"),
-        ("a.toml", "frames", "a.toml is not TOML"),
-        ("a.json", "{", "a.json is not JSON"),
-        ("a.json", "[]", "a.json holds a list"),
+        ("a.toml", "frames", "a.toml: not TOML"),
+        ("a.json", "{", "a.json: not JSON"),
+        ("a.json", "[]", "a.json: holds a list"),
         ("b.toml", None, "--config .*b.toml: No such file"),
     ],
 )

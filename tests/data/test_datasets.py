@@ -113,7 +113,7 @@ def test_training_prepares_it_too(play, train):
     [
         ("-k cpn", "invalid --keypoints cpn: must be one of gt for --dataset play"),
         ("--annotation univ", "--annotation univ has no effect on --dataset play; leave it out"),
-        ("--recipe published", "--recipe published: there is none for --dataset play; expected tuned"),
+        ("--recipe published", "invalid --recipe published: must be tuned for --dataset play"),
     ],
 )
 def test_what_it_does_not_have_is_refused(play, train, flags, message):
