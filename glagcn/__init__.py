@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["__version__", "load_model", "metrics", "predict"]
+__all__ = ["Lifter", "__version__", "load_model", "metrics", "predict"]
 
 
 def __dir__() -> list[str]:
@@ -21,4 +21,6 @@ def __getattr__(name: str) -> Any:
         return import_module("glagcn.checkpoints.load").load_model
     if name == "predict":
         return import_module("glagcn.inference").predict
+    if name == "Lifter":
+        return import_module("glagcn.live").Lifter
     raise AttributeError(f"module 'glagcn' has no attribute {name!r}")

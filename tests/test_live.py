@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+import torch
+
+import glagcn
+from glagcn.errors import UserError
+from glagcn.live import Lifter
+from tests.checkpoints.exported_models import a_checkpoint, a_model
+
+SIZE, FPS = (1920, 1080), 25
+
+
+def pixels(frames: int) -> np.ndarray:
+    return np.random.default_rng(0).uniform((0, 0), SIZE, (frames, 17, 2))
+
+
+def stream(lifter, frames, times=None) -> list:
+    """Every pose that is not None, those at the end too."""
+    times = [None] * len(frames) if times is None else times
+    poses = [lifter.push(frame, time) for frame, time in zip(frames, times, strict=True)]
+    return [pose for pose in poses if pose is not None] + list(lifter.finish())
+
+
+def assert_same(poses, expected):
+    assert len(poses) == len(expected)
+    np.testing.assert_allclose(poses, expected, atol=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("flip", [False, True])
+@pytest.mark.parametrize("causal", [False, True])
+@pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
+@pytest.mark.parametrize("length", [1, 3, 12])
+def test_a_stream_has_the_poses_of_the_whole_sequence(kind, causal, flip, length):
+    model = a_model(kind, causal=causal)
+    lifter = Lifter(model, SIZE, flip=flip)
+    expected = glagcn.predict(model, pixels(length), SIZE, flip=flip)
+    assert not expected[:, model.skeleton.root].any()
+    for _ in range(2):  # a second stream knows nothing of the first
+        assert_same(stream(lifter, pixels(length)), expected)
+
+
+def test_a_causal_model_gives_the_pose_of_the_present_and_others_that_of_four_frames_ago():
+    assert Lifter(a_model(causal=True), SIZE).delay == 0
+    lifter = Lifter(a_model(), SIZE)
+    assert lifter.delay == 4
+    given = [lifter.push(frame) is not None for frame in pixels(6)]
+    assert given == [False] * 4 + [True] * 2
+
+
+def test_a_path_is_loaded(tmp_path):
+    model = a_model(causal=True)
+    lifter = glagcn.Lifter(a_checkpoint(tmp_path / "best.pt", model), SIZE)
+    assert_same(stream(lifter, pixels(3)), glagcn.predict(model, pixels(3), SIZE, flip=False))
+
+
+def test_missing_frames_have_the_keypoints_before_them():
+    model, frames = a_model(), pixels(5)
+    pushed = [None, None, *frames[:2], None, None, *frames[2:], None]
+    filled = frames[[0, 1, 1, 1, 2, 3, 4, 4]]
+    assert_same(stream(Lifter(model, SIZE), pushed), glagcn.predict(model, filled, SIZE, flip=False))
+
+
+@pytest.mark.parametrize(
+    ("times", "places"),
+    [
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ([7000, 7001.3, 7001.8, 7003.4, 7003.6], [0, 1, 2, 3, 4]),  # a clock that trembles, and does not begin at 0
+        ([0, 1, 4, 5, 6], [0, 1, 1, 1, 2, 3, 4]),  # two frames are lacking
+        ([0, 0.6, 1.3, 2, 3], [0, 2, 3, 4]),  # two frames for one place: the second
+        ([0, 1, 40, 41, 42], [0, *[1] * 39, 2, 3, 4]),  # a gap longer than the window
+        ([None, None, 50, 52, None], [0, 1, 2, 2, 3, 4]),  # a clock that comes later
+    ],
+)
+def test_times_place_frames_on_the_grid(times, places):
+    """The last pose, and those of the end, read all frames since the gap."""
+    model, frames = a_model(), pixels(5)
+    lifter = Lifter(model, SIZE, FPS)
+    seconds = [None if time is None else time / FPS for time in times]
+    poses = stream(lifter, frames, seconds)[-lifter.delay - 1 :]
+    expected = glagcn.predict(model, frames[places], SIZE, flip=False)[-lifter.delay - 1 :]
+    assert_same(poses, expected[-len(poses) :])
+
+
+def test_after_a_long_time_nothing_large_is_made():
+    lifter = Lifter(a_model(causal=True), SIZE)
+    lifter.push(pixels(1)[0], 0)
+    assert lifter.push(pixels(1)[0], 1e9).shape == (17, 3)
+
+
+@pytest.mark.parametrize(
+    ("keypoints", "time", "message"),
+    [
+        (pixels(1), None, r"keypoints has shape \[1, 17, 2\]; expected \[17, 2\]"),
+        (pixels(1)[0, :16], None, r"shape \[16, 2\].*17 joints that this model \(mpi3dhp17\) reads"),
+        (np.full((17, 2), np.nan), None, "not finite; push None"),
+        ("a", None, "must be an array of numbers"),
+        (pixels(1)[0], 9.9, r"invalid time 9\.9: lies 0\.08 s before the newest"),
+        (pixels(1)[0], float("nan"), "invalid time nan"),
+        (None, 9.9, r"invalid time 9\.9"),
+    ],
+)
+def test_a_frame_that_is_refused_is_left_out(keypoints, time, message):
+    model, frames = a_model(causal=True), pixels(4)
+    lifter = Lifter(model, SIZE, FPS)
+    poses = [lifter.push(frame, 9.9 + (1 + number) / FPS) for number, frame in enumerate(frames[:2])]
+    with pytest.raises(UserError, match=message):
+        lifter.push(keypoints, time)
+    poses += [lifter.push(frame) for frame in frames[2:]]
+    assert_same(poses, glagcn.predict(model, frames, SIZE, flip=False))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((SIZE, 0), "invalid fps 0"),
+        ((SIZE, float("nan")), "invalid fps nan"),
+        (((0, 1080),), r"image_size is \[0, 1080\]"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(arguments, message):
+    with pytest.raises(UserError, match=message):
+        Lifter(a_model(), *arguments)
+
+
+def test_coordinates_that_are_no_pixels_are_refused():
+    with pytest.raises(UserError, match="normalised coordinates"):
+        Lifter(a_model(), SIZE).push(pixels(1)[0] / 1920)
+
+
+def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):
+    seen = []
+    monkeypatch.setattr("glagcn.live.lift", lambda *_: seen.append(torch.get_num_threads()) or torch.ones(1, 17, 3))
+    torch.set_num_threads(3)
+    model = a_model(causal=True).train()
+    Lifter(model, SIZE).push(pixels(1)[0])
+    assert (seen, torch.get_num_threads()) == ([1], 3)
+    assert model.training
