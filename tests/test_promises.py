@@ -264,16 +264,20 @@ def test_a_failed_installation_is_tried_again(checkout, tmp_path):
 # ---------------------------------------------------------------- the public API
 
 
-def test_the_snippet_of_the_readme_runs(trained, monkeypatch, tmp_path):
-    (snippet,) = re.findall(r"```python\n(.*?)```", text_of(Path("README.md")), flags=re.DOTALL)
+def test_the_snippets_of_the_readme_run(trained, monkeypatch, tmp_path):
+    snippets = re.findall(r"```python\n(.*?)```", text_of(Path("README.md")), flags=re.DOTALL)
+    snippet = "".join(snippets)
     (name,) = re.findall(r'load_model\("(.*?)"\)', snippet)
     monkeypatch.chdir(tmp_path)
     Path(name).parent.mkdir(parents=True)
     Path(name).write_bytes((trained / "best.pt").read_bytes())
     given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "truth": np.zeros((5, 17, 3))}
+    given |= {"keypoints": given["pose_2d"][0], "seconds": 7.5}
     exec(snippet, given)
     assert given["pose_3d"].shape == (5, 17, 3)
     assert given["error"] > 0
+    assert len(snippets) == 2
+    assert given["lifter"].delay == 4
 
 
 def test_the_readme_names_the_run_folder_that_the_preset_gives():
