@@ -1,1 +1,1 @@
-"""Pictures and animations of poses, and keypoint files to draw."""
+"""Figures and animations of poses, keypoint files, video input and output."""

@@ -1,6 +1,6 @@
-"""The moving picture of a sequence: 2D input, predicted pose and true pose, side by side.
+"""The animation of a sequence: 2D input, predicted pose and true pose, side by side.
 
-What stays (titles, floor, legend) is drawn once; a frame then costs the bones and a few words.
+Static parts (titles, floor, legend) are drawn once; each frame draws only the bones and captions.
 """
 
 from dataclasses import dataclass
@@ -21,8 +21,8 @@ from glagcn.skeleton import Skeleton
 
 DPI = 100
 FLOOR_MM, FLOOR_STEP_MM = 800.0, 200.0
-EDGE = 0.6  # the share of a bone that has a white edge
-PAPER, FLOOR, WORDS = "#f4f4f4", "#d5d5d5", "#404040"
+EDGE = 0.6  # share of a bone's length with a white edge
+BACKGROUND, FLOOR, CAPTION = "#f4f4f4", "#d5d5d5", "#404040"
 TITLES = ("2D input", "Prediction", "Ground truth")
 
 
@@ -31,10 +31,11 @@ class Clip:
     """n frames to draw.
 
     skeleton    of the 3D poses.
-    frames      [n] their numbers in the sequence.
+    frames      [n] frame numbers in the sequence.
     pixels      [n,Vin,2] the 2D input, in pixels of an image of image_size (width, height).
-    predicted   [n,V,3] mm relative to the root, camera coordinates;  target  likewise, or None.
-    rotation    [3,3] camera to world (z up), to draw the floor level; None takes the camera as level.
+    predicted   [n,V,3] mm relative to the root, camera coordinates.
+    target      [n,V,3] the same for the true pose, or None.
+    rotation    [3,3] camera to world (z up), which makes the floor level; None assumes a level camera.
     """
 
     skeleton: Skeleton
@@ -47,23 +48,23 @@ class Clip:
 
     @cached_property
     def drawn_pixels(self) -> np.ndarray:
-        """[n,V,2] the 2D input at the joints of the skeleton: through its joint map, where it has one."""
+        """[n,V,2] the 2D input at the joints of the skeleton, mapped by its joint map if it has one."""
         if self.skeleton.joint_map is None:
             return self.pixels
         return np.stack([self.pixels[:, list(joints)].mean(axis=1) for joints in self.skeleton.joint_map], axis=1)
 
     @cached_property
     def errors(self) -> np.ndarray | None:
-        """[n] the mean distance over all joints, mm; None without a target."""
+        """[n] the mean error over all joints, mm; None without a target."""
         return None if self.target is None else np.linalg.norm(self.predicted - self.target, axis=-1).mean(axis=-1)
 
 
 class Animation:
-    """The frames of a Clip as pictures.
+    """Draws the frames of a Clip.
 
-    size        height in inches, at 100 pixels an inch; each panel is as wide as high.
-    axes        {title: matplotlib axes}; 3D panels have screen coordinates (projection.py), mm.
-    size_px     (width, height) of a picture, both even, as video encoders want them.
+    size        height in inches, at 100 pixels per inch; each panel is square.
+    axes        {title: matplotlib axes}; 3D panels use screen coordinates (projection.py), mm.
+    size_px     (width, height) of a picture, both even, as video encoders require.
     """
 
     def __init__(self, clip: Clip, size: float) -> None:
@@ -71,65 +72,65 @@ class Animation:
         titles = TITLES if clip.target is not None else TITLES[:2]
         side = max(2, round(size * DPI / 2) * 2)
         self.size_px = (side * len(titles), side)
-        self._unit = size  # lengths in points follow the picture's size
+        self._unit = size  # line widths and font sizes scale with the picture
         self._figure = Figure(figsize=(self.size_px[0] / DPI, side / DPI), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self._figure)
         self.axes = {title: self._add_axes(number, len(titles), title) for number, title in enumerate(titles)}
         self._image: AxesImage | None = None
-        self._words = {title: self._add_words(title) for title in titles}
+        self._captions = {title: self._add_caption(title) for title in titles}
         self._bones = {title: self._add_bones(title) for title in titles}
         self._screen = self._project(clip.predicted), None if clip.target is None else self._project(clip.target)
         self._set_up_image()
         self._set_up_space()
         self._add_legend()
-        self._still = None
+        self._static = None
 
     @property
     def image_box(self) -> tuple[int, int]:
-        """(width, height) in pixels of the picture's place for a video frame."""
+        """(width, height) in pixels of the area in which a video frame is shown."""
         box = self.axes["2D input"].get_window_extent()
         return max(1, round(box.width)), max(1, round(box.height))
 
     def draw(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """Picture number `index` of the clip: [H,W,3] uint8, overwritten by the next.
+        """Draw frame `index` of the clip: [H,W,3] uint8, which the next call overwrites.
 
         image  [h,w,3] uint8, a video frame to show behind the 2D input.
         """
-        if self._still is None:
+        if self._static is None:
             self._canvas.draw()
-            self._still = self._canvas.copy_from_bbox(self._figure.bbox)
-        self._canvas.restore_region(self._still)
+            self._static = self._canvas.copy_from_bbox(self._figure.bbox)
+        self._canvas.restore_region(self._static)
         for title, artists in self._update(index, image).items():
             for artist in artists:
                 self.axes[title].draw_artist(artist)
         return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
 
     def _update(self, index: int, image: np.ndarray | None) -> dict[str, list[Artist]]:
-        """Set the artists of a frame; -> those to draw, by panel."""
+        """Set the artists of a frame.  Returns the artists to draw, by panel."""
         clip, (predicted, target) = self.clip, self._screen
-        behind: list[Artist] = []
+        background: list[Artist] = []
         if image is not None and self._image is not None:
             self._image.set_data(image)
-            behind = [self._image]
-        self._words["2D input"].set_text(f"frame {clip.frames[index]}")
+            background = [self._image]
+        self._captions["2D input"].set_text(f"frame {clip.frames[index]}")
         self._set_bones("2D input", clip.drawn_pixels[index], None)
         self._set_bones("Prediction", predicted[index, :, :2], predicted[index, :, 2])
         if target is not None and clip.errors is not None:
             error = clip.errors[index]
-            self._words["Prediction"].set_text(f"error {error:.1f} mm" if np.isfinite(error) else "error unknown")
+            self._captions["Prediction"].set_text(f"error {error:.1f} mm" if np.isfinite(error) else "error unknown")
             self._set_bones("Ground truth", target[index, :, :2], target[index, :, 2])
         return {
-            title: [*(behind if title == "2D input" else []), self._bones[title], self._words[title]]
+            title: [*(background if title == "2D input" else []), self._bones[title], self._captions[title]]
             for title in self.axes
         }
 
     def _set_bones(self, title: str, points: np.ndarray, depth: np.ndarray | None) -> None:
-        """Place the bones of a panel, with white edges; with depth, the farthest first."""
+        """Set the bones of a panel, with white edges; with depth, the farthest bones are drawn first."""
         children, parents, colours = self._bone_table
         ends = np.stack([points[children], points[parents]], axis=1)  # [B,2,2]
-        if depth is None:  # all edges under all bones: an outline, seen on any video
+        if depth is None:  # all edges below all bones: an outline that is visible on any video
             segments, shades = np.concatenate([ends, ends]), ["white"] * len(ends) + colours
-        else:  # each bone on its edge, which keeps crossing ones apart; not at the ends, where bones meet
+        else:  # each edge directly below its bone, to separate crossing bones; no edge at the ends, where bones meet
             order = np.argsort(-(depth[children] + depth[parents]), kind="stable")
             edges = (1 - EDGE) / 2 * ends.sum(axis=1, keepdims=True) + EDGE * ends
             segments = np.stack([edges, ends], axis=1)[order].reshape(-1, 2, 2)
@@ -157,26 +158,26 @@ class Animation:
         )
         return axes
 
-    def _add_words(self, title: str) -> Text:
-        place = self.axes[title].get_position()
+    def _add_caption(self, title: str) -> Text:
+        box = self.axes[title].get_position()
         return self._figure.text(
-            (place.x0 + place.x1) / 2, 0.89, "", ha="center", va="center", fontsize=2.2 * self._unit, color=WORDS,
+            (box.x0 + box.x1) / 2, 0.89, "", ha="center", va="center", fontsize=2.2 * self._unit, color=CAPTION,
             animated=True,
         )  # fmt: skip
 
     def _add_bones(self, title: str) -> LineCollection:
         count = len(self._bone_table[0])
-        widths = [0.8] * count + [0.45] * count if title == "2D input" else [1.1, 0.7] * count  # as _set_bones orders
+        widths = [0.8] * count + [0.45] * count if title == "2D input" else [1.1, 0.7] * count  # see _set_bones
         bones = LineCollection([], linewidths=np.array(widths) * self._unit, capstyle="round", animated=True, zorder=3)
         self.axes[title].add_collection(bones, autolim=False)
         return bones
 
     def _set_up_image(self) -> None:
-        """The 2D panel: image coordinates, y down, the image's place filled lightly."""
+        """Set up the 2D panel: image coordinates, y down, light background."""
         axes, (width, height) = self.axes["2D input"], self.clip.image_size
         axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         axes.apply_aspect()
-        axes.patch.set(visible=True, facecolor=PAPER)
+        axes.patch.set(visible=True, facecolor=BACKGROUND)
         axes.set_frame_on(True)
         for spine in axes.spines.values():
             spine.set_color(FLOOR)
@@ -185,10 +186,10 @@ class Animation:
         )
 
     def _set_up_space(self) -> None:
-        """The 3D panels: the same box around all frames, and a floor at the height of the lowest foot."""
+        """Set up the 3D panels: one box for all frames, and a floor at the height of the lowest joint."""
         matrix = screen_matrix()
         shown = np.concatenate([poses for poses in self._screen if poses is not None])
-        upright_height = (shown @ matrix)[..., 2]  # screen to upright is the transpose
+        upright_height = (shown @ matrix)[..., 2]  # the inverse rotation is the transpose
         upright_height = upright_height[np.isfinite(upright_height)]
         lowest = float(upright_height.min()) if len(upright_height) else 0.0
         floor = floor_lines(lowest, FLOOR_MM, FLOOR_STEP_MM) @ matrix.T
@@ -200,6 +201,6 @@ class Animation:
             axes.add_collection(LineCollection(floor[..., :2], colors=FLOOR, linewidths=0.2 * self._unit, zorder=1))
 
     def _add_legend(self) -> None:
-        for place, side in ((0.35, "left"), (0.65, "right")):
-            x = place / len(self.axes)
+        for position, side in ((0.35, "left"), (0.65, "right")):
+            x = position / len(self.axes)
             self._figure.text(x, 0.03, side, ha="center", va="center", fontsize=2.0 * self._unit, color=PREDICTED[side])

@@ -1,4 +1,4 @@
-"""Pictures of poses."""
+"""Matplotlib figures of predicted and true poses."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,22 +10,23 @@ from glagcn.evaluation.benchmark import Evaluation
 from glagcn.skeleton import Skeleton
 
 MOST_SEQUENCES = 6
-SHORT_NAME = 10  # characters; a longer one takes a line of its own
-REACH_MM = 1100  # half the side of the box that is drawn around the root
-# Sides have colours in the true pose too, so that exchanged sides are seen.  {side: colour}
+SHORT_NAME = 10  # characters; a longer name gets its own line
+REACH_MM = 1100  # half the side of the box around the root
+# {side: colour}.  The true pose has two colours too, so that swapped sides are visible.
 TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
 PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
-VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name: coordinate that runs to the right}
+VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name: horizontal coordinate}
 
 
 def skeleton_figure(evaluation: Evaluation) -> Figure:
-    """Predicted poses (thin) over true ones (broad and pale): the middle scored frame of each sequence, of six spread
-    over all where there are more, so that the same frames are seen every time.  Titles give the mean error over all
-    joints of that frame.
+    """Predicted poses (thin) over true poses (wide and pale): the middle scored frame of up to six sequences.
+
+    The sequences are evenly spaced, so every evaluation shows the same frames.  Titles give the mean error of the frame
+    over all joints.
     """
     filled = [number for number, poses in enumerate(evaluation.predicted) if len(poses)]
-    spread = np.linspace(0, len(filled) - 1, min(MOST_SEQUENCES, len(filled))).round().astype(int)
-    shown = [filled[place] for place in spread]
+    chosen = np.linspace(0, len(filled) - 1, min(MOST_SEQUENCES, len(filled))).round().astype(int)
+    shown = [filled[index] for index in chosen]
     figure = Figure(figsize=(max(2.6 * len(shown), 5.2), 6.0), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots(len(VIEWS), max(1, len(shown)), squeeze=False)
@@ -49,14 +50,14 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
 def draw_pose(
     axis: Axes, pose: np.ndarray, skeleton: Skeleton, horizontal: int, colours: dict[str, str], width: float
 ) -> None:
-    """Draw one pose [V,3] mm on matplotlib axes: coordinate `horizontal` against y, which points down."""
+    """Draw a pose [V,3] mm: coordinate `horizontal` to the right, y down."""
     for joint, parent in enumerate(skeleton.parents):
         line, colour = pose[[joint, parent]], colours[side_of(joint, skeleton)]
         axis.plot(line[:, horizontal], line[:, 1], color=colour, linewidth=width, solid_capstyle="round")
 
 
 def side_of(joint: int, skeleton: Skeleton) -> str:
-    """The side that a joint, and the bone to its parent, belongs to: "left", "right" or "middle"."""
+    """The side of a joint and of the bone to its parent: "left", "right" or "middle"."""
     return "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
 
 

@@ -1,4 +1,4 @@
-"""What the --viz-* flags may say, and which frames they choose."""
+"""Validates the --viz-* flags, and selects the frames to show."""
 
 from collections.abc import Callable
 from math import isfinite
@@ -12,55 +12,58 @@ from glagcn.rendering.pose_export import check_export
 from glagcn.rendering.video_reader import Video
 from glagcn.rendering.video_writer import check_output
 
-LARGEST_INCHES = 40.0
-FASTEST_FPS = 1000.0
-LARGEST_KBPS = 1_000_000  # encoders count bits per second in 32 bits
+MAX_INCHES = 40.0
+MAX_FPS = 1000.0
+MAX_KBPS = 1_000_000  # encoders store bits per second in 32 bits
 
 
 def check_options(drawing: RenderConfig) -> None:
-    """Refuse --viz-* flags that cannot work.  Raises UserError naming flag, value and what is expected."""
+    """Raise UserError, naming flag, value and requirement, if a --viz-* flag has an invalid value."""
     size = drawing.image_size
-    for name, holds, expected in (
+    for name, valid, expected in (
         ("skip", drawing.skip >= 0, "0 or more"),
         ("limit", drawing.limit is None or drawing.limit >= 1, "at least 1, or -1 for all frames"),
         ("downsample", drawing.downsample >= 1, "at least 1"),
-        ("size", 1 <= drawing.size <= LARGEST_INCHES, f"from 1 to {LARGEST_INCHES:g} inches"),
-        ("bitrate", 1 <= drawing.bitrate <= LARGEST_KBPS, f"from 1 to {LARGEST_KBPS} kbit/s"),
-        ("fps", drawing.fps is None or 0 < drawing.fps <= FASTEST_FPS, f"above 0 and up to {FASTEST_FPS:g}"),
+        ("size", 1 <= drawing.size <= MAX_INCHES, f"from 1 to {MAX_INCHES:g} inches"),
+        ("bitrate", 1 <= drawing.bitrate <= MAX_KBPS, f"from 1 to {MAX_KBPS} kbit/s"),
+        ("fps", drawing.fps is None or 0 < drawing.fps <= MAX_FPS, f"above 0, at most {MAX_FPS:g}"),
         ("image_size", size is None or (len(size) == 2 and min(size) > 0), "width and height, such as 1920,1080"),
     ):
-        if not holds:
+        if not valid:
             value = getattr(drawing, name)
             shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-            raise UserError(f"--viz-{name.replace('_', '-')} {shown} cannot work; expected {expected}")
+            raise UserError(f"invalid --viz-{name.replace('_', '-')} {shown}: must be {expected}")
     _check_files(drawing)
     if drawing.keypoints and (drawing.subject or drawing.action):
-        raise UserError("--viz-keypoints has its own poses; leave --viz-subject and --viz-action out, or it")
+        raise UserError("--viz-keypoints excludes --viz-subject and --viz-action; give one or the other")
     if size and not drawing.keypoints:
-        raise UserError("--viz-image-size is for --viz-keypoints; the data set knows how large its images are")
+        raise UserError("--viz-image-size has no effect without --viz-keypoints; leave it out")
 
 
 def _check_files(drawing: RenderConfig) -> None:
     if not drawing.output and not drawing.export:
-        raise UserError("--render has nowhere to draw to; give --viz-output FILE.gif or FILE.mp4, or --viz-export FILE")
+        raise UserError("--render needs an output file; give --viz-output FILE.gif or FILE.mp4, or --viz-export FILE")
     if drawing.output:
         check_output(Path(drawing.output))
         if drawing.video and Path(drawing.output).resolve() == Path(drawing.video).resolve():
-            raise UserError(f"--viz-output {drawing.output} would replace --viz-video; give it another name")
+            raise UserError(f"invalid --viz-output {drawing.output}: would overwrite --viz-video; give another name")
     if drawing.export:
         check_export(Path(drawing.export))
         if drawing.keypoints and Path(drawing.export).resolve() == Path(drawing.keypoints).resolve():
-            raise UserError(f"--viz-export {drawing.export} would replace --viz-keypoints; give it another name")
+            raise UserError(
+                f"invalid --viz-export {drawing.export}: would overwrite --viz-keypoints; give another name"
+            )
 
 
 def chosen_frames(drawing: RenderConfig, length: int, video: Video | None, say: Callable[[str], None]) -> np.ndarray:
-    """The numbers [n] of the frames to show, of a sequence of `length`: from --viz-skip on every --viz-downsample-th,
-    at most --viz-limit of them, and none after the end of the video, which `say` is told.
+    """The numbers [n] of the frames to show, of a sequence of `length` frames: every --viz-downsample-th frame from
+    --viz-skip on, at most --viz-limit, and none after the end of the video.
 
-    Raises UserError where none is left.
+    say  logs a line if the video is shorter.
+    Raises UserError if no frame is left.
     """
     if drawing.skip >= length:
-        raise UserError(f"--viz-skip {drawing.skip} leaves nothing of {length} frames; expected 0 to {length - 1}")
+        raise UserError(f"invalid --viz-skip {drawing.skip}: must be 0 to {length - 1} for {length} frames")
     frames = np.arange(drawing.skip, length, drawing.downsample)
     if drawing.limit:
         frames = frames[: drawing.limit]
@@ -68,14 +71,14 @@ def chosen_frames(drawing: RenderConfig, length: int, video: Video | None, say: 
         return frames
     filmed = video.count(drawing.skip, drawing.downsample, len(frames))
     if filmed == 0:
-        raise UserError(f"--viz-skip {drawing.skip} leaves nothing of --viz-video {video.path}; give a smaller one")
+        raise UserError(f"invalid --viz-skip {drawing.skip}: --viz-video {video.path} is shorter; give a smaller value")
     if filmed < len(frames):
         say(f"{video.path} ends before the poses do: showing {filmed} frames instead of {len(frames)}")
     return frames[:filmed]
 
 
 def speed_warning(video: Video, fps: float) -> str | None:
-    """What to say where frame k of the video is shown with frame k of the poses although their rates differ."""
+    """A warning if video and poses have different frame rates, else None: frame k is shown with frame k anyway."""
     if not video.fps or not isfinite(fps) or abs(video.fps / fps - 1) < 0.01:
         return None
     return (

@@ -1,4 +1,4 @@
-"""The coordinates of the frames that are shown, for other programs: .npz and .csv."""
+"""Writes the coordinates of the frames shown to .npz or .csv."""
 
 import csv
 import io
@@ -20,22 +20,22 @@ ABOUT = (
 
 
 def check_export(path: Path) -> None:
-    """Raise UserError unless `path` names a kind of file that write_poses knows."""
+    """Raise UserError unless `path` ends in .npz or .csv and is not a folder."""
     if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"--viz-export {path} ends in {path.suffix or 'nothing'!r}; expected .npz or .csv")
+        raise UserError(f"invalid --viz-export {path}: must end in .npz or .csv")
     if path.is_dir():
-        raise UserError(f"--viz-export {path} is a folder; give the name of a file")
+        raise UserError(f"invalid --viz-export {path}: is a folder; give the name of a file")
 
 
 def write_poses(path: Path, clip: Clip, name: str, fps: float) -> None:
-    """Write the coordinates of a clip's n frames, by the name of the file; it appears whole or not at all.
+    """Write the coordinates of the n frames of a clip as .npz or .csv, atomically.
 
     name  of the sequence;  fps  of the frames shown.
 
-    .npz: frames [n], joints [V] names, parents [V], predicted_mm [n,V,3], target_mm [n,V,3] where there is one,
-    pixels [n,Vin,2], fps, about (units and coordinates, in words).  Nothing in it is pickled.
-    .csv: a row per frame and joint: frame, joint, x_mm, y_mm, z_mm, then true_x_mm, ... where there is a target, then
-    u_px, v_px, empty for a joint that the 2D input has no joint for.
+    .npz: frames [n], joints [V] names, parents [V], predicted_mm [n,V,3], target_mm [n,V,3] if there is a target,
+    pixels [n,Vin,2], fps, about (text on units and coordinates).  No pickled objects.
+    .csv: a row per frame and joint: frame, joint, x_mm, y_mm, z_mm, then true_x_mm, ... if there is a target, then
+    u_px, v_px, which are empty for a joint without a 2D input joint.
     """
     write = _write_npz if path.suffix.lower() == ".npz" else _write_csv
     write_atomically(path, lambda file: write(file, clip, name, fps))
@@ -76,7 +76,7 @@ def _write_csv(file: BinaryIO, clip: Clip, name: str, fps: float) -> None:  # no
 
 
 def _input_joints(clip: Clip) -> list[int | None]:
-    """For each joint the one of the 2D input that is the same; None for one that is a mean of several."""
+    """For each joint the index of the same joint in the 2D input; None for a mean of several input joints."""
     skeleton = clip.skeleton
     if skeleton.joint_map is None:
         return list(range(skeleton.num_joints))

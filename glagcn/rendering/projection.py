@@ -1,7 +1,7 @@
-"""How a 3D pose is looked at: made upright, turned a little, projected onto the screen, and framed.
+"""The view of a 3D pose: upright rotation, view rotation, orthographic projection and bounding box.
 
-Camera coordinates are x right, y down, z forward.  Upright ones are x right, y away from the camera, z up.  Screen
-coordinates are (right, up, depth).  All are millimetres; the projection is orthographic: it leaves depth out.
+Camera coordinates: x right, y down, z forward.  Upright coordinates: x right, y away from the camera, z up.  Screen
+coordinates: right, up, depth.  All in millimetres.
 """
 
 import numpy as np
@@ -9,25 +9,26 @@ import numpy as np
 from glagcn.errors import UserError
 
 CAMERA_TO_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
-# Seen a little from the side and from above: exactly from the camera, errors in depth would be invisible.
+# The view is from the side and from above the camera: from the camera itself, depth errors would be invisible.
 TURN_DEGREES, RAISE_DEGREES = 25.0, 12.0
-MARGIN = 1.1  # the box that is drawn, in sides of the smallest one that holds the poses
+MARGIN = 1.1  # side of the drawn box / side of the smallest box around the poses
 LEAST_SIDE_MM = 1000.0
 
 
 def upright_matrix(rotation: np.ndarray | None = None) -> np.ndarray:
     """The rotation [3,3] from camera to upright coordinates.
 
-    rotation  [3,3] from camera to world coordinates with z up, which levels the floor; None takes the camera as level.
-    Raises UserError where `rotation` is no rotation.
+    rotation  [3,3] from camera to world coordinates with z up, which makes the floor level; None assumes a level
+              camera.
+    Raises UserError if `rotation` is not an orthogonal matrix.
     """
     if rotation is None:
         return CAMERA_TO_UPRIGHT
     rotation = np.asarray(rotation, dtype=np.float64)
     if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
-        raise UserError(f"rotation is {rotation.tolist()}; expected an orthogonal matrix [3,3], camera to world")
+        raise UserError(f"invalid rotation {rotation.tolist()}: must be an orthogonal matrix [3,3], camera to world")
     forward = rotation[:2, 2]
-    if np.hypot(*forward) < 1e-3:  # it looks straight down or up: what its image has at the top lies ahead
+    if np.hypot(*forward) < 1e-3:  # the camera looks straight down or up: the top of its image is ahead
         forward = -rotation[:2, 1]
     x, y = forward / np.hypot(*forward)
     return np.array([[y, -x, 0], [x, y, 0], [0, 0, 1]]) @ rotation
@@ -42,8 +43,7 @@ def screen_matrix() -> np.ndarray:
 
 
 def frame_box(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The square that holds all screen points [...,3]: its centre [2] and half its side, mm; not finite ones are left
-    out."""
+    """The square around all finite screen points [...,3]: its centre [2] and half its side, mm."""
     points = points[..., :2].reshape(-1, 2)
     points = points[np.isfinite(points).all(axis=1)]
     if len(points) == 0:

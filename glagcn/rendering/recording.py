@@ -1,4 +1,4 @@
-"""What is rendered: one person's 2D poses, with the true 3D ones where a data set has them."""
+"""The sequence to render: 2D poses, and true 3D poses if the data set has them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,15 +16,15 @@ MOST_LISTED = 40
 
 
 @dataclass(frozen=True)
-class Subject:
-    """The poses of one sequence, all T frames of it.
+class Recording:
+    """All T frames of one sequence.
 
     name        for the log.
     pixels      [T,Vin,2], image coordinates.
     target      [T,V,3] mm relative to the root, camera coordinates, or None.
     image_size  (width, height) in pixels.
     fps         frames per second.
-    rotation    [3,3] camera to world coordinates, z up; None where the camera's orientation is not known.
+    rotation    [3,3] camera to world coordinates, z up; None if unknown.
     """
 
     name: str
@@ -35,13 +35,13 @@ class Subject:
     rotation: np.ndarray | None = None
 
 
-def cached_subject(cache: Cache, subject: str | None, action: str | None, camera: int, say: Say) -> Subject:
-    """The sequence of a cache, of either split, that --viz-subject, --viz-action and --viz-camera name.
+def cached_recording(cache: Cache, subject: str | None, action: str | None, camera: int, say: Say) -> Recording:
+    """The sequence of --viz-subject, --viz-action and --viz-camera, from either split of a cache.
 
-    action  its beginning is enough: "Walking" finds "Walking 1"; None where the subject does one thing only.
-    camera  0 finds the camera of a sequence that was filmed by one only.
-    say     is told which of several takes was chosen.
-    Raises UserError that lists what there is.
+    action  a prefix is enough: "Walking" finds "Walking 1"; None if the subject has only one action.
+    camera  0 also finds a sequence with a single unnumbered camera.
+    say     logs which of several matching actions was taken.
+    Raises UserError, listing the valid names, if there is no such sequence.
     """
     everything = [(split, number) for split in (cache.test, cache.train) for number in range(len(split.sequences))]
     split, number = _choose(everything, subject, action, camera, say)
@@ -49,7 +49,7 @@ def cached_subject(cache: Cache, subject: str | None, action: str | None, camera
     frames = slice(first, first + info.length)
     target = split.millimetres[frames]
     root = get_skeleton(cache.skeleton).root
-    return Subject(
+    return Recording(
         name=info.name,
         pixels=split.pixels[frames],
         target=target - target[:, root, None],
@@ -62,31 +62,33 @@ def cached_subject(cache: Cache, subject: str | None, action: str | None, camera
 def _choose(
     everything: list[tuple[Split, int]], subject: str | None, action: str | None, camera: int, say: Say
 ) -> tuple[Split, int]:
-    """The split and the row of the sequence."""
+    """The split and index of the sequence."""
     rows = [(split.sequences[number], split, number) for split, number in everything]
     subjects = _distinct(info.subject for info, *_ in rows)
     if subject not in subjects:
-        found = "is missing" if subject is None else f"{subject} is not in the data"
-        raise UserError(f"--viz-subject {found}; expected one of {_listed(subjects)}")
+        must = f"must be one of {_listed(subjects)}"
+        if subject is None:
+            raise UserError(f"--viz-subject is missing: {must}")
+        raise UserError(f"invalid --viz-subject {subject}: {must}")
     rows = [row for row in rows if row[0].subject == subject]
     actions = _distinct(info.action for info, *_ in rows)
     matching = _matching_actions(actions, action)
     if not matching:
         raise UserError(_no_action(subject, actions, action))
     if len(matching) > 1:
-        say(f"--viz-action {action} fits {_listed(matching)}: taking the first")
+        say(f"--viz-action {action} matches {_listed(matching)}: taking the first")
     rows = [row for row in rows if row[0].action == matching[0]]
     for info, split, number in rows:
         if info.camera == camera or (info.camera == -1 and camera == 0):
             return split, number
     raise UserError(
-        f"--viz-camera {camera} did not film {_take(rows[0][0])}; expected one of "
-        f"{_listed(sorted({str(max(info.camera, 0)) for info, *_ in rows}))}"
+        f"invalid --viz-camera {camera}: must be one of "
+        f"{_listed(sorted({str(max(info.camera, 0)) for info, *_ in rows}))} for {_take(rows[0][0])}"
     )
 
 
 def _matching_actions(actions: list[str], wanted: str | None) -> list[str]:
-    """The actions that a name fits: itself, else its takes ("Walking 1" before "WalkingDog 1"), else its beginning."""
+    """The actions that match a name: exactly, else as numbered takes ("Walking 1"), else as a prefix."""
     if wanted is None:
         return actions if len(actions) == 1 else []
     if wanted in actions:
@@ -97,9 +99,9 @@ def _matching_actions(actions: list[str], wanted: str | None) -> list[str]:
 
 def _no_action(subject: str, actions: list[str], wanted: str | None) -> str:
     if actions == [""]:
-        return f"--viz-action {wanted}: {subject} has one sequence, without a name; leave the flag out"
-    found = "is missing" if wanted is None else f"{wanted} is not in the data"
-    return f"--viz-action {found}; {subject} has {_listed(actions)}"
+        return f"invalid --viz-action {wanted}: {subject} has a single sequence without a name; leave the flag out"
+    must = f"must be one of {_listed(actions)} for {subject}"
+    return f"--viz-action is missing: {must}" if wanted is None else f"invalid --viz-action {wanted}: {must}"
 
 
 def _take(info: SequenceInfo) -> str:

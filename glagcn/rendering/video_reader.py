@@ -1,4 +1,4 @@
-"""Videos to show behind the 2D poses: what they are, and their frames one after the other."""
+"""Reads the frames of a video, to show them behind the 2D poses."""
 
 from collections.abc import Generator
 from contextlib import closing
@@ -13,15 +13,15 @@ from av.stream import Disposition
 
 from glagcn.errors import UserError
 
-EXPECTED = "expected one that ffmpeg plays"
+ADVICE = "give a video that ffmpeg can decode"
 
 
 @dataclass(frozen=True)
 class Video:
     """A video file.
 
-    size  (width, height) in pixels, as it is shown: turned where the file says so.
-    fps   frames per second; 0 where the file does not say.
+    size  (width, height) in pixels as displayed, after the rotation stored in the file.
+    fps   frames per second; 0 if unknown.
     """
 
     path: Path
@@ -29,43 +29,43 @@ class Video:
     fps: float
 
     def frames(self, size: tuple[int, int], skip: int = 0, step: int = 1) -> Generator[np.ndarray, None, None]:
-        """Every `step`-th frame from number `skip` on, scaled to `size` (width, height): [h,w,3] uint8.
+        """Every `step`-th frame from frame `skip` on, scaled to `size` (width, height): [h,w,3] uint8.
 
-        Frames are those that the file stores, whatever their times: poses are numbered by them.  Close the iterator to
-        stop early.  Raises UserError where the file is damaged.
+        Counts the stored frames and ignores their times, because poses are numbered by stored frames.  Close the
+        iterator to stop early.  Raises UserError if the file is damaged.
         """
         with closing(_decoded(self.path)) as frames:
             for frame, _ in islice(frames, skip, None, step):
                 yield _picture(frame, size)
 
     def count(self, skip: int, step: int, most: int) -> int:
-        """How many frames `frames` would give; no more than `most` are read."""
+        """The number of frames that `frames` yields, at most `most`."""
         with closing(_decoded(self.path)) as frames:
             return sum(1 for _ in islice(frames, skip, skip + step * most, step))
 
 
 def open_video(path: Path) -> Video:
-    """The video in a file.  Raises UserError, naming the file, when there is none or no frame of it can be read."""
+    """Open a video.  Raises UserError, naming the file, if it does not exist or has no readable frame."""
     if not path.is_file():
-        raise UserError(f"--viz-video {path}: there is no such file")
+        raise UserError(f"invalid --viz-video {path}: no such file")
     with closing(_decoded(path)) as frames:
         for frame, fps in frames:
             size = (frame.width, frame.height)
             return Video(path, size[::-1] if _turn(frame)[0] else size, fps)
-    raise UserError(f"--viz-video {path} has no frame; give a video, or leave the flag out")
+    raise UserError(f"invalid --viz-video {path}: has no frame; give another video, or leave the flag out")
 
 
 def _decoded(path: Path) -> Generator[tuple[av.VideoFrame, float], None, None]:
-    """The frames that a file stores, in order, and their number per second."""
+    """The stored frames in order, each with the frame rate of the video."""
     count = 0
     try:
-        # "file:" keeps characters of a name from meaning anything, and tags in other encodings are no reason to stop.
+        # "file:" disables special characters in the name.  Tags in other encodings must not raise.
         with av.open(f"file:{path}", metadata_errors="replace") as container:
             streams = [
                 stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
             ]
             if not streams:
-                raise UserError(f"--viz-video {path} cannot be read as a video (it has no video stream); {EXPECTED}")
+                raise UserError(f"--viz-video {path} cannot be read as a video (it has no video stream); {ADVICE}")
             streams[0].thread_type = "AUTO"
             for frame in container.decode(streams[0]):
                 yield frame, float(streams[0].average_rate or 0)
@@ -73,15 +73,15 @@ def _decoded(path: Path) -> Generator[tuple[av.VideoFrame, float], None, None]:
     except av.FFmpegError as error:
         reason = error.strerror or error
         if count == 0:
-            raise UserError(f"--viz-video {path} cannot be read as a video ({reason}); {EXPECTED}") from error
+            raise UserError(f"--viz-video {path} cannot be read as a video ({reason}); {ADVICE}") from error
         raise UserError(
             f"--viz-video {path} is damaged after frame {count} ({reason}); "
-            "give a whole one, or show less of it with --viz-limit"
+            "give a complete video, or show fewer frames with --viz-limit"
         ) from error
 
 
 def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
-    """A frame as it is shown, [h,w,3] uint8, scaled to `size` (width, height)."""
+    """A frame as displayed, [h,w,3] uint8, scaled to `size` (width, height)."""
     transposed, horizontal, vertical = _turn(frame)
     width, height = size[::-1] if transposed else size
     image = frame.to_ndarray(width=width, height=height, format="rgb24", interpolation="AREA")
@@ -90,13 +90,13 @@ def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:
 
 
 def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
-    """How a frame becomes what is shown: whether rows become columns, then the steps (1, or -1 to mirror) in which
-    columns and rows are read."""
-    held: Any = frame.side_data.get("DISPLAYMATRIX")
-    if held is None:
+    """The stored display rotation: whether to transpose the frame, then the steps (1, or -1 to mirror) of columns and
+    rows."""
+    display_matrix: Any = frame.side_data.get("DISPLAYMATRIX")
+    if display_matrix is None:
         return False, 1, 1
-    # Stored (p, q) is shown at (a p + c q, b p + d q), where the rest only moves it.
-    a, b, _, c, d = np.frombuffer(held, dtype=np.int32)[:5]
+    # The stored pixel (p, q) is displayed at (a p + c q, b p + d q), apart from a translation.
+    a, b, _, c, d = np.frombuffer(display_matrix, dtype=np.int32)[:5]
     transposed = bool(abs(b) > abs(a))
     x, y = (c, b) if transposed else (a, d)
     return transposed, -1 if x < 0 else 1, -1 if y < 0 else 1

@@ -105,7 +105,7 @@ def test_every_frame_is_drawn_anew():
 def test_words_name_the_frame_and_its_error():
     animation = Animation(clip(), 5)
     animation.draw(2)
-    assert [word.get_text() for word in animation._words.values()] == ["frame 25", "error 20.0 mm", ""]
+    assert [word.get_text() for word in animation._captions.values()] == ["frame 25", "error 20.0 mm", ""]
     assert clip(target=None).errors is None
 
 
@@ -115,7 +115,7 @@ def test_a_frame_without_a_true_pose_is_drawn_without_it():
     animation = Animation(clip(target=target), 5)
     pictures = [animation.draw(k).copy() for k in range(2)]
     assert [len(coloured(picture, "left", 2)) > 0 for picture in pictures] == [True, False]
-    assert animation._words["Prediction"].get_text() == "error unknown"
+    assert animation._captions["Prediction"].get_text() == "error unknown"
     assert len(coloured(pictures[1], "left", 1)) > 0
 
 

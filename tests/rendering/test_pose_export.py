@@ -61,7 +61,7 @@ def test_csv_has_a_row_per_frame_and_joint(tmp_path, skeleton):
 
 def test_other_endings_are_refused(tmp_path):
     for name in ("a.mat", "a"):
-        with pytest.raises(UserError, match=r"--viz-export .*expected \.npz or \.csv"):
+        with pytest.raises(UserError, match=r"invalid --viz-export .*must end in \.npz or \.csv"):
             check_export(tmp_path / name)
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(UserError, match="is a folder"):

@@ -46,7 +46,7 @@ def test_a_camera_that_looks_straight_down_has_the_top_of_its_image_ahead():
 
 @pytest.mark.parametrize("rotation", [np.eye(2), np.zeros((3, 3)), np.full((3, 3), np.nan), 2 * np.eye(3)])
 def test_what_is_no_rotation_is_refused(rotation):
-    with pytest.raises(UserError, match=r"expected an orthogonal matrix \[3,3\]"):
+    with pytest.raises(UserError, match=r"must be an orthogonal matrix \[3,3\]"):
         upright_matrix(rotation)
 
 

@@ -6,7 +6,7 @@ import pytest
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
-from glagcn.rendering.recording import cached_subject
+from glagcn.rendering.recording import cached_recording
 from glagcn.skeleton import get_skeleton
 
 TRAIN = ["S1/Walking 1/cam0", "S1/Walking 1/cam1", "S1/Walking/cam0", "S1/WalkingDog 1/cam0", "S1/WalkingDog 2/cam0"]
@@ -37,7 +37,7 @@ def cache(train=TRAIN, test=TEST, skeleton="h36m17") -> Cache:
 
 def find(subject, action=None, camera=0, where=None) -> tuple[str, list[str]]:
     said = []
-    return cached_subject(where or cache(), subject, action, camera, said.append).name, said
+    return cached_recording(where or cache(), subject, action, camera, said.append).name, said
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_sequence_is_found_in_either_split(subject, action, camera, name):
 
 def test_of_several_takes_the_first_is_taken_aloud():
     assert find("S11", "Walking") == (
-        "S11/Walking 2/cam0", ["--viz-action Walking fits Walking 2, Walking 1: taking the first"],
+        "S11/Walking 2/cam0", ["--viz-action Walking matches Walking 2, Walking 1: taking the first"],
     )  # fmt: skip
     name, said = find("Validate/S1", "Walking 1", 2, cache(test=HUMANEVA, skeleton="humaneva15"))
     assert (name, len(said)) == (HUMANEVA[0], 1)
@@ -66,7 +66,7 @@ def test_of_several_takes_the_first_is_taken_aloud():
 
 def test_its_frames_are_relative_to_the_root():
     whole = cache()
-    subject = cached_subject(whole, "S11", "Walking 1", 0, say=None)
+    subject = cached_recording(whole, "S11", "Walking 1", 0, say=None)
     assert (subject.image_size, subject.fps) == ((1000, 1002), 50.0)
     np.testing.assert_array_equal(subject.pixels[:, 0, 0], [5, 6, 7, 8])
     assert subject.target.shape == (4, 17, 3)
@@ -76,21 +76,21 @@ def test_its_frames_are_relative_to_the_root():
 
 
 def test_2d_may_have_other_joints_than_3d():
-    subject = cached_subject(cache(test=HUMANEVA, skeleton="humaneva15_coco17"), "Validate/S1", "Walking", 2, list)
+    subject = cached_recording(cache(test=HUMANEVA, skeleton="humaneva15_coco17"), "Validate/S1", "Walking", 2, list)
     assert (subject.pixels.shape, subject.target.shape) == ((2, 17, 2), (2, 15, 3))
 
 
 @pytest.mark.parametrize(
     ("subject", "action", "camera", "message"),
     [
-        (None, None, 0, "--viz-subject is missing; expected one of S11, TS1, S1$"),
-        ("S9", "Walking", 0, "--viz-subject S9 is not in the data; expected one of S11, TS1, S1$"),
-        ("S11", None, 0, "--viz-action is missing; S11 has WalkingDog 1, Walking 2, Walking 1$"),
-        ("S11", "Eating", 0, "--viz-action Eating is not in the data; S11 has WalkingDog 1, Walking 2, Walking 1$"),
+        (None, None, 0, "--viz-subject is missing: must be one of S11, TS1, S1$"),
+        ("S9", "Walking", 0, "invalid --viz-subject S9: must be one of S11, TS1, S1$"),
+        ("S11", None, 0, "--viz-action is missing: must be one of WalkingDog 1, Walking 2, Walking 1 for S11$"),
+        ("S11", "Eating", 0, "invalid --viz-action Eating: must be one of WalkingDog 1, Walking 2, Walking 1 for S11$"),
         ("S11", "", 0, "--viz-action"),
-        ("TS1", "Eating", 0, "--viz-action Eating: TS1 has one sequence, without a name; leave the flag out"),
-        ("S11", "Walking 1", 2, "--viz-camera 2 did not film S11/Walking 1; expected one of 0, 3$"),
-        ("TS1", None, 3, "--viz-camera 3 did not film TS1; expected one of 0$"),
+        ("TS1", "Eating", 0, "--viz-action Eating: TS1 has a single sequence without a name; leave the flag out"),
+        ("S11", "Walking 1", 2, "invalid --viz-camera 2: must be one of 0, 3 for S11/Walking 1$"),
+        ("TS1", None, 3, "invalid --viz-camera 3: must be one of 0 for TS1$"),
     ],
 )
 def test_what_is_not_there_is_answered_with_what_is(subject, action, camera, message):

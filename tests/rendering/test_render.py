@@ -84,7 +84,7 @@ def test_an_mp4_without_the_truth(render, trained):
     )
     assert ended.code == 0, ended.err
     assert f"Rendering with {trained}/last.pt" in ended.out
-    assert "fits Seq1, Seq2: taking the first" in ended.out
+    assert "matches Seq1, Seq2: taking the first" in ended.out
     assert "S1/Seq1/cam2: 3 of 250 frames, 10 per second" in ended.out
     assert "MPJPE" not in ended.out
     video = open_video(Path("a.mp4"))
@@ -106,7 +106,7 @@ def test_the_video_is_behind_and_ends_the_animation(render):
     )
     assert ended.code == 0, ended.err
     assert "film.mp4 ends before the poses do: showing 8 frames instead of 35" in ended.out
-    assert "film.mp4 is 64x64, the 2D poses are for 2048x2048: scaled to fit" in ended.out
+    assert "film.mp4 is 64x64, the 2D poses are for 2048x2048: scaling the poses" in ended.out
     assert "WARNING: film.mp4 has 50 frames per second and the poses have 25" in ended.out
     np.testing.assert_array_equal(load("a.npz")["frames"], np.arange(10, 40, 4))
     assert load("a.npz")["pixels"].max() > 64  # what the model was given
@@ -160,27 +160,39 @@ def test_a_fast_gif_is_slowed_down_aloud(render):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ("--viz-subject TS1", "--render has nowhere to draw to; give --viz-output"),
-        ("--viz-subject TS1 --viz-output a.avi", r"--viz-output a\.avi .*expected \.gif or \.mp4"),
-        ("--viz-subject TS1 --viz-export a.mat", r"--viz-export a\.mat .*expected \.npz or \.csv"),
-        ("--viz-output a.gif", "--viz-subject is missing; expected one of TS1, "),
-        ("--viz-output a.gif --viz-subject S9", "--viz-subject S9 is not in the data"),
-        ("--viz-output a.gif --viz-subject S1 --viz-action Seq1 --viz-camera 7", "--viz-camera 7 .*one of 0, 1, 2, 3"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-skip 150", "--viz-skip 150 leaves nothing of 150 frames"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-skip -1", "--viz-skip -1 cannot work; expected 0 or more"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-limit 0", "--viz-limit 0 cannot work; .*-1 for all"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-downsample 0", "--viz-downsample 0 cannot work"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-size nan", "--viz-size nan cannot work; expected from 1 to 40"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-bitrate 0", "--viz-bitrate 0 cannot work"),
-        ("--viz-output a.mp4 --viz-subject TS1 --viz-bitrate 9999999", "--viz-bitrate 9999999 cannot work"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-fps inf", "--viz-fps inf cannot work"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-image-size 4,3", "--viz-image-size is for --viz-keypoints"),
-        ("--viz-output a.gif --viz-keypoints k.npy --viz-image-size 4", "--viz-image-size 4 cannot work; .*1920,1080"),
-        ("--viz-output a.gif --viz-keypoints k.npy", r"--viz-keypoints k\.npy: there is no such file"),
-        ("--viz-output a.gif --viz-keypoints k.npy --viz-subject S1", "--viz-keypoints has its own poses"),
-        ("--viz-output a.mp4 --viz-subject TS1 --viz-video ./a.mp4", "would replace --viz-video"),
-        ("--viz-export k.npz --viz-keypoints k.npz", "would replace --viz-keypoints"),
-        ("--viz-output a.gif --viz-subject TS1 --viz-video none.mp4", r"--viz-video none\.mp4: there is no such file"),
+        ("--viz-subject TS1", "--render needs an output file; give --viz-output"),
+        ("--viz-subject TS1 --viz-output a.avi", r"invalid --viz-output a\.avi: must end in \.gif or \.mp4"),
+        ("--viz-subject TS1 --viz-export a.mat", r"invalid --viz-export a\.mat: must end in \.npz or \.csv"),
+        ("--viz-output a.gif", "--viz-subject is missing: must be one of TS1, "),
+        ("--viz-output a.gif --viz-subject S9", "invalid --viz-subject S9: must be one of TS1"),
+        (
+            "--viz-output a.gif --viz-subject S1 --viz-action Seq1 --viz-camera 7",
+            "--viz-camera 7: must be one of 0, 1, 2, 3",
+        ),
+        (
+            "--viz-output a.gif --viz-subject TS1 --viz-skip 150",
+            "--viz-skip 150: must be 0 to 149",
+        ),
+        ("--viz-output a.gif --viz-subject TS1 --viz-skip -1", "invalid --viz-skip -1: must be 0 or more"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-limit 0", "invalid --viz-limit 0: must be .*-1 for all"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-downsample 0", "invalid --viz-downsample 0: must be at least 1"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-size nan", "invalid --viz-size nan: must be from 1 to 40"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-bitrate 0", "invalid --viz-bitrate 0: must be from 1"),
+        ("--viz-output a.mp4 --viz-subject TS1 --viz-bitrate 9999999", "--viz-bitrate 9999999: must be"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-fps inf", "invalid --viz-fps inf: must be above 0"),
+        (
+            "--viz-output a.gif --viz-subject TS1 --viz-image-size 4,3",
+            "--viz-image-size has no effect without --viz-keypoints",
+        ),
+        (
+            "--viz-output a.gif --viz-keypoints k.npy --viz-image-size 4",
+            "--viz-image-size 4: must be .*1920,1080",
+        ),
+        ("--viz-output a.gif --viz-keypoints k.npy", r"--viz-keypoints k\.npy: no such file"),
+        ("--viz-output a.gif --viz-keypoints k.npy --viz-subject S1", "--viz-keypoints excludes --viz-subject"),
+        ("--viz-output a.mp4 --viz-subject TS1 --viz-video ./a.mp4", "would overwrite --viz-video"),
+        ("--viz-export k.npz --viz-keypoints k.npz", "would overwrite --viz-keypoints"),
+        ("--viz-output a.gif --viz-subject TS1 --viz-video none.mp4", r"--viz-video none\.mp4: no such file"),
         ("--viz-output a.gif --viz-subject TS1 --evaluate none.pt", r"--evaluate none\.pt: no such checkpoint"),
         ("--viz-output a.gif --viz-subject TS1 --frames 27", "trained with frames 9, and the flag says 27"),
     ],
@@ -193,7 +205,7 @@ def test_what_cannot_work_is_refused_and_leaves_nothing(render, flags, message):
 def test_a_video_that_ends_before_the_first_frame_is_refused(render):
     film(Path("film.mp4"), 5)
     ended = render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.gif --viz-skip 5")
-    assert_refused(ended, r"--viz-skip 5 leaves nothing of --viz-video film\.mp4")
+    assert_refused(ended, r"invalid --viz-skip 5: --viz-video film\.mp4 is shorter")
 
 
 def test_flags_without_render_are_refused(demo):

@@ -127,7 +127,7 @@ def test_odd_file_names_are_file_names(film, tmp_path):
 
 
 def test_a_missing_or_unreadable_video_is_named(film, tmp_path):
-    with pytest.raises(UserError, match=r"--viz-video .*none\.mp4: there is no such file"):
+    with pytest.raises(UserError, match=r"--viz-video .*none\.mp4: no such file"):
         open_video(tmp_path / "none.mp4")
     for content in (b"", b"no video at all" * 100, film.read_bytes()[:40]):
         path = tmp_path / "bad.mp4"
@@ -160,7 +160,7 @@ def test_a_video_of_no_frames_is_refused(tmp_path):
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height = SIZE
         container.start_encoding()
-    with pytest.raises(UserError, match=r"--viz-video .*empty\.avi has no frame"):
+    with pytest.raises(UserError, match=r"--viz-video .*empty\.avi: has no frame"):
         open_video(tmp_path / "empty.avi")
 
 
@@ -319,7 +319,7 @@ def test_a_folder_that_refuses_is_named(tmp_path):
 
 def test_other_endings_are_refused(tmp_path):
     for name in ("a.avi", "a", "gif"):
-        with pytest.raises(UserError, match=r"--viz-output .*expected \.gif or \.mp4"):
+        with pytest.raises(UserError, match=r"invalid --viz-output .*must end in \.gif or \.mp4"):
             check_output(tmp_path / name)
     (tmp_path / "folder.gif").mkdir()
     with pytest.raises(UserError, match="is a folder"):
