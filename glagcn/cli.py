@@ -1,4 +1,4 @@
-"""The commands: `main_sagcn_gpus.py`, and `glagcn` with the verbs beside training."""
+"""Entry points: `main_sagcn_gpus.py`, and `glagcn` with its other commands."""
 
 import re
 import sys
@@ -24,32 +24,35 @@ EVALUATION_OPTIONS = {
     "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
     "architecture", "test_flip", "test_frames", "by_subject", "output", "workers",
 }  # fmt: skip
-# What an evaluation takes from the training of a checkpoint of the same data set, where no flag says otherwise.
+# Options that an evaluation takes from the checkpoint if it was trained on the same data set, unless a flag is given.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
 
 
 def train_main(arguments: list[str] | None = None) -> int:
-    """The trainer's command; -> its exit code: 0, 2 after a message about something the user gave, 75 when stopped,
-    76 when a rank was lost."""
+    """Run main_sagcn_gpus.py.  Returns the exit code: 0, 2 after a UserError, 75 if stopped by a signal, 76 if a rank
+    was lost."""
 
     def work() -> None:
         _run(*parse_command_line(arguments))
 
-    return _speak(work)
+    return _run_command(work)
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """The `glagcn` command; -> its exit code."""
+    """Run the `glagcn` command.  Returns the exit code."""
 
     def work() -> None:
         options = vars(_parser().parse_args(arguments))
         options.pop("verb")(options)
 
-    return _speak(work)
+    return _run_command(work)
 
 
-def _speak(work: Callable[[], None]) -> int:
-    """Run a command; -> its exit code.  A UserError becomes one message for all ranks.  One of many ends in here."""
+def _run_command(work: Callable[[], None]) -> int:
+    """Run a command.  Returns its exit code, or exits here if this is one process of several.
+
+    A UserError is printed once for all ranks.
+    """
     tuning.spin_briefly()
     stop.die_with_launcher()
     code, one_of_many = 0, launcher.world_size() > 1
@@ -74,14 +77,14 @@ def _speak(work: Callable[[], None]) -> int:
 
 
 def _report_failure(error: Exception) -> int:
-    """Print what ended this process, one of many; -> its exit code."""
+    """Print the error that ended this process, one of several.  Returns its exit code."""
     if not launcher.is_lost_connection(error):
         traceback.print_exc()
         return 1
-    reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the place in C++
+    reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the C++ location
     launcher.report(
-        f"the connection to another process is lost ({reason[:200]}); its log says why it ended. The same command goes "
-        "on from the last checkpoint"
+        f"the connection to another process is lost ({reason[:200]}); see the log of that process. The same command "
+        "resumes from the last checkpoint"
     )
     return launcher.LOST_RANK_CODE
 
@@ -103,7 +106,7 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="glagcn", description="Verbs beside training. Train with main_sagcn_gpus.py.")
+    parser = Parser(prog="glagcn", description="All commands except training; train with main_sagcn_gpus.py.")
     parser.add_argument("--version", action="version", version=f"glagcn {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
@@ -137,13 +140,13 @@ def _parser() -> Parser:
 def _add_study(verbs: Any) -> None:
     study = verbs.add_parser("study", help="train several configurations with the same seeds, and compare them")
     study.add_argument("file", type=Path, metavar="FILE", help="the study: configurations and seeds, in TOML")
-    study.add_argument("--out", type=Path, metavar="DIR", help="runs and results (default study/NAME, as the file)")
+    study.add_argument("--out", type=Path, metavar="DIR", help="folder of runs and results (default study/NAME)")
     study.add_argument(
-        "--jobs", type=int, metavar="N", help="runs at the same time (default one for each CUDA device, or 1)"
+        "--jobs", type=int, metavar="N", help="number of parallel runs (default: one per CUDA device, or 1)"
     )
-    study.add_argument("--root_path", "--root-path", metavar="DIR", help="where the data is, instead of FILE's")
+    study.add_argument("--root_path", "--root-path", metavar="DIR", help="data folder, instead of that in FILE")
     study.add_argument(
-        "--only", type=comma_separated(str), metavar="NAME,...", help="run these configurations; report all"
+        "--only", type=comma_separated(str), metavar="NAME,...", help="run only these configurations; report all"
     )
     study.set_defaults(verb=_study)
 

@@ -1,1 +1,1 @@
-"""One command a file: parse nothing, call the parts in order."""
+"""The commands, one per file.  They take parsed options and call the other packages in order."""

@@ -19,10 +19,10 @@ from glagcn.skeleton import get_skeleton
 
 
 def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
-    """Evaluate the checkpoint that --evaluate names; print the tables and write the result files."""
+    """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
     log = RunLog(silent=not ranks.is_main)
     precision.set_up(config.optim, ranks.device)
-    with ranks.agree():  # before a cache is written
+    with ranks.agree():  # before the cache is written
         loaded = load_for_test(config, origin)
     for assumption in loaded.assumed:
         log.say(f"note: {assumption}")
@@ -33,7 +33,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
         check_skeleton(loaded, skeleton, str(cache.path))
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
         frames = scored_frames(split, config.selection.test_frames)
-        if ranks.is_main and not config.run.dry_run:  # not only after all the work
+        if ranks.is_main and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"
             make_folder(folder, name, "give a writable folder with --output")
     model = loaded.model.to(ranks.device)
@@ -62,9 +62,9 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
 
 
 def results_folder(config: Config, loaded: Loaded) -> Path:
-    """Where the results go: --output, or beside the checkpoint.
+    """The folder of the results: --output, or the folder of the checkpoint.
 
-    A published file, and an earlier state of a run, gets a folder of its own name there: a folder holds one result.
+    A published file or an epoch_N.pt gets its own folder beside the checkpoint, since a folder holds only one result.
     """
     if config.run.output:
         return Path(config.run.output)
@@ -75,14 +75,14 @@ def results_folder(config: Config, loaded: Loaded) -> Path:
 
 
 def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:
-    """Say it; and in a folder that is no run's, with curves of its own, leave it for TensorBoard too."""
+    """Log the text.  In a folder that is not a run folder, also write log files and TensorBoard."""
     if (folder / "config.json").exists():
         log.say(text)
         return
-    kept = RunLog(folder)
-    kept.say(text)
-    kept.record("test", 0, evaluation.scalars)
+    folder_log = RunLog(folder)
+    folder_log.say(text)
+    folder_log.record("test", 0, evaluation.scalars)
     for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
-        kept.record(kind, 0, values)
-    kept.figure("test/skeletons", skeleton_figure(evaluation), 0)
-    kept.close()
+        folder_log.record(kind, 0, values)
+    folder_log.figure("test/skeletons", skeleton_figure(evaluation), 0)
+    folder_log.close()

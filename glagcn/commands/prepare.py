@@ -9,7 +9,7 @@ from glagcn.data.datasets import DATASETS, get_dataset
 
 
 def add_prepare(verbs: Any) -> None:
-    """Add the verb to the command line.  Its flags are those of PrepareFlags, and --out."""
+    """Add the verb to the command line, with the flags of PrepareFlags and --out."""
     parser = verbs.add_parser("prepare", help="make the cache of a data set from its published files")
     parser.add_argument("dataset", choices=[dataset.name for dataset in DATASETS.values() if dataset.prepared_by])
     source = parser.add_mutually_exclusive_group(required=True)
@@ -30,7 +30,7 @@ def add_prepare(verbs: Any) -> None:
         "--cameras",
         type=comma_separated(int),
         metavar="0,1,...",
-        help="3dhp: default the eight that everyone uses",
+        help="3dhp: cameras to read (default: the usual eight)",
     )
     parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default in DIR: DATASET_KEYPOINTS[_ANNOTATION][_cam...].h5"
@@ -39,7 +39,7 @@ def add_prepare(verbs: Any) -> None:
 
 
 def prepare(options: dict[str, Any]) -> None:
-    """Make the cache that the arguments of the verb describe, and print how to train on it."""
+    """Make the cache and print the command to train on it."""
     from glagcn.data import prepare as preparation
 
     dataset, out = get_dataset(options.pop("dataset")), options.pop("out")

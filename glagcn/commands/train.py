@@ -1,4 +1,4 @@
-"""`main_sagcn_gpus.py` without --evaluate: set up, summarise, resume or start, train, report."""
+"""`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -28,16 +28,16 @@ from glagcn.training.setup import RunData, build_model, load_data, select_data, 
 from glagcn.training.trainer import Trainer
 from glagcn.training.warm_start import Start, start_from
 
-# How the state that is evaluated at the end was chosen, for the log.
-CHOSEN = {
-    "validation": "the best on the held-out training sequences; the test set was read once",
+# How the evaluated checkpoint was selected, for the log.
+SELECTED = {
+    "validation": "the best on the held-out training sequences; the test set was evaluated once",
     "test": "selected on the test set (as in the published scripts): the test metrics are optimistic",
-    "last": "the last one; the test set was read once",
+    "last": "the last one; the test set was evaluated once",
 }
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
-    """Train to the end, or go on where the run folder's last.pt is; then evaluate best.pt and write the result."""
+    """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
     log = RunLog(silent=not ranks.is_main)
     check_processes(config, ranks)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
@@ -57,16 +57,16 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     with RunLock(folder.path, log.say) as lock:
         with ranks.agree(), ranks.waiting_for_main():
             if ranks.is_main and folder.path.is_dir():
-                lock.take()  # before what lies there is read
+                lock.take()  # before reading the folder
         content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
-        if content and done >= end and (result := finished_result(results_folder(config, folder), done)):
+        if content and done >= end and (result := finished_result(_output_folder(config, folder), done)):
             headline = benchmark_of(config.data.dataset).headline(result)
             log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
         log = _open_log(ranks, folder, data, content)
         log.say(summary)
-        log.say(_beginning(config, folder, content, end))
+        log.say(_start_text(config, folder, content, end))
         if start:
             log.say(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
@@ -75,7 +75,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             trainer.rehearse()
             with stop.REQUEST.deferred():
                 trainer.run()
-                _conclude(trainer, results_folder(config, folder))
+                _conclude(trainer, _output_folder(config, folder))
         except stop.Stopped as request:
             if ranks.is_main:
                 folder.mark_stopped(request.signal, trainer.progress.step)
@@ -84,21 +84,21 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             log.close()
 
 
-def _beginning(config: Config, folder: RunFolder, content: dict[str, Any] | None, end: int) -> str:
-    """Where the run folder is, and from where a resumed run goes on."""
+def _start_text(config: Config, folder: RunFolder, content: dict[str, Any] | None, end: int) -> str:
+    """The run folder and, for a resumed run, the step at which it resumes."""
     text = f"Run folder: {folder.path}"
     if content:
         text += f", resumed at step {content['progress']['step']} of {end}"
         if "micro_batch" not in content["config"]:
             text += (
-                "\nnote: the version that began this run took BatchNorm statistics over the share of each process; "
-                f"from here on they are over micro-batches of at most {config.optim.micro_batch} windows"
+                "\nnote: the version that started this run computed BatchNorm statistics over each shard; "
+                f"from now on they are computed over micro-batches of at most {config.optim.micro_batch} windows"
             )
     return text
 
 
-def results_folder(config: Config, folder: RunFolder) -> Path:
-    """Where result.json and its companions go: --output, or the run folder."""
+def _output_folder(config: Config, folder: RunFolder) -> Path:
+    """The folder of result.json and its tables: --output, or the run folder."""
     return Path(config.run.output) if config.run.output else folder.path
 
 
@@ -112,7 +112,7 @@ def check_processes(config: Config, ranks: Ranks) -> None:
 
 
 def check_batch(fitting: int, processes: int) -> None:
-    """Refuse a batch that was fitted to the run and leaves processes without windows.  Raises UserError."""
+    """Raise UserError if the default batch size of this run is smaller than the number of processes."""
     if fitting < processes:
         raise UserError(
             f"the batch that fits this run has {fitting} windows, and there are {processes} processes; "
@@ -121,7 +121,7 @@ def check_batch(fitting: int, processes: int) -> None:
 
 
 def _start_of(config: Config, folder: RunFolder) -> str | None:
-    """The checkpoint of --resume; None if it is the state which the run goes on from anyway."""
+    """The checkpoint of --resume; None if it is the last.pt that the run resumes from anyway."""
     if not config.run.resume or config.run.fresh or not folder.last.exists():
         return config.run.resume
     named = next((place for place in checkpoint_places(config, config.run.resume) if place.is_file()), None)
@@ -137,10 +137,9 @@ def _open_folder(
     model: Model,
     say: Callable[[str], None],
 ) -> tuple[dict[str, Any] | None, Start | None]:
-    """Every rank reads last.pt, unless the run starts over, or at its start what --resume names; then rank 0 makes the
-    folder."""
+    """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder."""
     start = None
-    with ranks.agree():  # refuse before anything is written
+    with ranks.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
         content = None if config.run.fresh else folder.resume(config, *now, say=say)
         if content is None and config.run.resume:
@@ -150,7 +149,7 @@ def _open_folder(
     if len(set(steps)) > 1:
         raise UserError(
             f"the processes see different states in {folder.last} (steps {steps}, by rank); "
-            "put the run folder on a file system of all nodes with -c DIR"
+            "use -c DIR on a file system that all nodes share"
         )
     with ranks.agree():
         if ranks.is_main and config.run.output:
@@ -161,7 +160,7 @@ def _open_folder(
 
 
 def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str, Any] | None) -> RunLog:
-    """The run's log, after going back to where last.pt was written; silent on all ranks but the first."""
+    """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
     progress = content["progress"] if content else asdict(Progress())
     moment = Moment(progress["step"], data.plan.windows_until(progress["step"]), progress["seconds"])
     with ranks.agree():
@@ -172,7 +171,7 @@ def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str,
 
 
 def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
-    """best.pt and its content; last.pt where rank 0 finds best.pt damaged.  Raises UserError, on all ranks."""
+    """Path and content of best.pt, or of last.pt if best.pt is damaged.  Raises UserError on all ranks."""
     problem = None
     if trainer.ranks.is_main:
         try:
@@ -182,7 +181,7 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem = trainer.ranks.from_main(problem)
     path = trainer.folder.last if problem else trainer.folder.best
     if problem:
-        trainer.log.say(f"WARNING: {problem}; the result is that of {path} instead")
+        trainer.log.say(f"WARNING: {problem}; evaluating {path} instead")
     with trainer.ranks.agree():
         content = checkpoint.load(path)
     return path, content
@@ -198,7 +197,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         return
     marks = trainer.accounts.marks()
     if trainer.selection_set is not data.test:
-        # Not kept when the run goes on: only its end has to do with the test set.
+        # Marked unscheduled: a prolonged run removes it, because only the end of a run uses the test set.
         log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
         log.record_by_progress("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
     mean_pose = mean_pose_error(data, data.test)
@@ -218,8 +217,8 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     result = write_results(evaluation, target, about)
     log.hparams(to_dict(config), evaluation.scalars)
     log.say(
-        f"Done: {evaluation.headline}; the mean pose scores {mean_pose:.1f} mm. "
-        f"State of step {result['step']}, {CHOSEN[select_on]}; {progress.seconds:.0f} s of training. "
+        f"Done: {evaluation.headline}; mean-pose baseline {mean_pose:.1f} mm. "
+        f"State of step {result['step']}, {SELECTED[select_on]}; {progress.seconds:.0f} s of training. "
         f"Results and curves: {target}"
     )
     if comparison:

@@ -11,7 +11,7 @@ import atexit
 from glagcn import cli
 atexit.register(print, "interpreter down")
 print("work done")
-raise SystemExit(cli._speak(lambda: None))
+raise SystemExit(cli._run_command(lambda: None))
 """
 
 
@@ -30,7 +30,7 @@ def test_one_of_many_ends_with_all_it_said_and_before_the_interpreter_comes_down
 def test_waiting_threads_sleep_soon_unless_the_environment_says_otherwise(said, spins):
     """OpenMP itself tells what it goes by, when torch loads it."""
     unset = {name: value for name, value in os.environ.items() if name not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
-    program = "from glagcn import cli; cli._speak(lambda: __import__('torch'))"
+    program = "from glagcn import cli; cli._run_command(lambda: __import__('torch'))"
     environment = unset | said | {"OMP_DISPLAY_ENV": "verbose"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
