@@ -1,1 +1,1 @@
-"""Several configurations beside each other: each trained with the same seeds, then compared."""
+"""Studies: train several configurations with the same seeds, and compare them."""

@@ -1,4 +1,4 @@
-"""What a study found, as pictures: the error against training windows and against seconds of training."""
+"""The figures of a study: error over training windows and over training seconds."""
 
 from pathlib import Path
 
@@ -13,17 +13,17 @@ from glagcn.study.file import Study
 from glagcn.study.results import CurvePoint, Run, mean_curve
 
 AXES = {"windows": "training windows", "seconds": "seconds of training"}
-WIDE = {"x": 10, "y": 3}  # the largest over the smallest number from which on an axis is logarithmic
-STYLES = ("-", "--", ":", "-.")  # one after the other when the ten colours are used up
+WIDE = {"x": 10, "y": 3}  # an axis is logarithmic if max / min is above this
+STYLES = ("-", "--", ":", "-.")  # the next style when the ten colours are used up
 COLOURS = 10
 
 
 def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> None:
-    """Draw the mean error over seeds of each configuration, its range shaded, to the PNG `target`; without a single
-    curve, remove an earlier one.
+    """Draw the mean error over seeds of each configuration, with its range shaded, to the PNG file `target`.
 
-    against  "windows" or "seconds".
-    Raises UserError where it cannot be written.
+    Removes an old `target` if there is no curve to draw.
+    against  the horizontal axis, "windows" or "seconds".
+    Raises UserError if it cannot be written.
     """
     figure = curves_figure(study, runs, against)
     if figure is None:
@@ -32,35 +32,35 @@ def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> No
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
 
 
-@rc_context({"text.parse_math": False})  # a $ in a name is a $
+@rc_context({"text.parse_math": False})  # show a $ in a name as it is
 def curves_figure(study: Study, runs: list[Run], against: str) -> Figure | None:
-    """What `draw_curves` draws; None without a curve."""
+    """The figure of `draw_curves`; None if there is no curve."""
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
-    places: dict[str, list[float]] = {"x": [], "y": []}
+    values: dict[str, list[float]] = {"x": [], "y": []}
     lines, labels = [], []
     for number, configuration in enumerate(study.configurations):
         own = [run for run in runs if run.configuration == configuration.name]
         if own and (points := mean_curve(own)):
             lines.append(_draw_line(axes, points, against, number))
             labels.append(f"{configuration.name} (n={len(own)})")
-            places["x"] += [getattr(point, against) for point in points]
-            places["y"] += [point.mean for point in points]
+            values["x"] += [getattr(point, against) for point in points]
+            values["y"] += [point.mean for point in points]
     if not lines:
         return None
-    for name, values in places.items():
-        if min(values) > 0 and max(values) > WIDE[name] * min(values):
+    for name, found in values.items():
+        if min(found) > 0 and max(found) > WIDE[name] * min(found):
             _make_logarithmic(axes, name)
     axes.set(xlabel=AXES[against], ylabel=f"{study.split} MPJPE, mm", title=study.title)
     axes.grid(alpha=0.3)
-    # Given one by one: by itself, a legend leaves out labels that begin with _.
+    # Explicit lines and labels: an automatic legend skips labels that start with _.
     figure.legend(lines, labels, loc="outside lower center", ncols=3)
     return figure
 
 
 def _make_logarithmic(axes, name: str) -> None:
-    """Of one axis, "x" or "y", with plain numbers at its ticks."""
+    """Make an axis, "x" or "y", logarithmic, with plain numbers as tick labels."""
     axes.set(**{f"{name}scale": "log"})
     axis = getattr(axes, f"{name}axis")
     axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))

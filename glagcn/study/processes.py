@@ -1,4 +1,4 @@
-"""The processes of a study: so many at once, each on its device, until all have ended or a signal stops them."""
+"""Runs the processes of a study, several in parallel, each on its device, until all have ended or a signal arrives."""
 
 import os
 import signal
@@ -16,24 +16,24 @@ from glagcn.errors import UserError
 from glagcn.study.jobs import Job
 
 TRAINER = (sys.executable, "-c", "import sys; from glagcn.cli import train_main; sys.exit(train_main())")
-LOOK_EVERY_S = 0.1
-PATIENCE_S = 10.0
+POLL_INTERVAL_S = 0.1
+TERMINATE_TIMEOUT_S = 10.0
 
 
 @dataclass(frozen=True)
 class Process:
-    """A run at work; `begin` is where its output begins in its log, which earlier calls have written to as well."""
+    """A running job; `begin` is the offset of its output in its log, which earlier calls may have written to."""
 
     job: Job
     device: str | None
     popen: subprocess.Popen
     begin: int
 
-    def complaint(self) -> str:
-        """What the run said when it failed: its message, or the last line of its output."""
+    def error_message(self) -> str:
+        """The error message of a failed run, or the last line of its output."""
         with self.job.log.open("rb") as file:
             file.seek(self.begin)
-            lines = file.read().decode(errors="replace").strip().splitlines() or ["it said nothing"]
+            lines = file.read().decode(errors="replace").strip().splitlines() or ["no output"]
         message = next((number for number, line in enumerate(lines) if line.startswith("error: ")), len(lines) - 1)
         return "\n".join(lines[message:]).removeprefix("error: ")
 
@@ -46,11 +46,11 @@ class Stop:
 
 
 def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, str | None], None]) -> int | None:
-    """Run jobs in their order, as many at once as there are devices; -> the signal that ended it, or None.
+    """Run jobs in order, one per device at a time.  Returns the signal that stopped them, or None.
 
-    devices  what CUDA_VISIBLE_DEVICES is for each of the processes at once; None leaves it as it is.
-    ended    told of every job that has ended, with what was wrong, or None.
-    Whatever happens, no process is left behind.  Raises UserError where a log cannot be written.
+    devices  CUDA_VISIBLE_DEVICES of each parallel process; None leaves it unchanged.
+    ended    called for every job that has ended, with its error message or None.
+    All processes have ended when it returns or raises.  Raises UserError if a log cannot be written.
     """
     waiting, free = list(jobs), list(devices)
     running: list[Process] = []
@@ -62,8 +62,8 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
                 for process in [process for process in running if process.popen.poll() is not None]:
                     running.remove(process)
                     free.append(process.device)
-                    ended(process.job, process.complaint() if process.popen.returncode else None)
-                time.sleep(LOOK_EVERY_S)
+                    ended(process.job, process.error_message() if process.popen.returncode else None)
+                time.sleep(POLL_INTERVAL_S)
         finally:
             _end(running)
     return stop.signal
@@ -76,7 +76,7 @@ def _start(job: Job, device: str | None) -> Process:
     with _append(job.log) as file:
         begin = file.tell()
         popen = subprocess.Popen(
-            [*TRAINER, *job.words], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
+            [*TRAINER, *job.arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
         )
     return Process(job, device, popen, begin)
 
@@ -93,7 +93,7 @@ def _end(processes: list[Process]) -> None:
         process.popen.terminate()
     for process in processes:
         try:
-            process.popen.wait(PATIENCE_S)
+            process.popen.wait(TERMINATE_TIMEOUT_S)
         except subprocess.TimeoutExpired:
             process.popen.kill()
             process.popen.wait()
@@ -101,7 +101,7 @@ def _end(processes: list[Process]) -> None:
 
 @contextmanager
 def _stop_on_signals() -> Iterator[Stop]:
-    """Note SIGINT and SIGTERM instead of dying of them."""
+    """Record SIGINT and SIGTERM instead of exiting."""
     stop = Stop()
 
     def note(number: int, _: object) -> None:

@@ -1,4 +1,4 @@
-"""What the runs of a study found, read from their folders, and how it spreads over the seeds."""
+"""Reads the results of a study's runs, and computes mean and standard deviation over seeds."""
 
 import json
 import statistics
@@ -11,12 +11,12 @@ from glagcn.errors import UserError
 
 SPLITS = ("validation", "test")
 MOST_BUDGETS = 5
-NEAR = 0.03  # evaluations come after whole batches: "after as many windows" means within this share of them
+NEAR = 0.03  # relative tolerance for the same number of windows: evaluations come after whole batches
 
 
 @dataclass(frozen=True)
 class EvaluationPoint:
-    """One evaluation during training: after how many windows and seconds of training, on what, and the error in mm."""
+    """One evaluation during training: training windows and seconds so far, split, and error in mm."""
 
     windows: int
     seconds: float
@@ -28,8 +28,8 @@ class EvaluationPoint:
 class Run:
     """A finished run.
 
-    evaluations  all of them, in their order.
-    test_mm      the error of the chosen checkpoint on the test set.
+    evaluations  all evaluations, in order.
+    test_mm      the test error of the selected checkpoint.
     """
 
     configuration: str
@@ -39,23 +39,23 @@ class Run:
 
     @property
     def split(self) -> str:
-        """What its curve is of: validation where there is any, else test."""
+        """The split of its curve: "validation" if there are such evaluations, else "test"."""
         return "validation" if any(point.split == "validation" for point in self.evaluations) else "test"
 
     @property
     def curve(self) -> list[EvaluationPoint]:
-        """The evaluations on that split."""
+        """The evaluations on `split`."""
         return [point for point in self.evaluations if point.split == self.split]
 
     def at(self, windows: int) -> EvaluationPoint | None:
-        """The evaluation of the curve after about as many windows; None where there is none."""
+        """The evaluation of the curve after about `windows` windows; None if there is none."""
         nearest = min(self.curve, key=lambda point: abs(point.windows - windows))
         return nearest if abs(nearest.windows - windows) <= NEAR * windows else None
 
 
 @dataclass(frozen=True)
-class Spread:
-    """A value over seeds: how many, the mean, and the sample standard deviation, None for one seed."""
+class Statistics:
+    """A value over n seeds: mean, and sample standard deviation (None for one seed)."""
 
     n: int
     mean: float
@@ -64,7 +64,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """The error in mm over seeds after as many windows: the mean, the lowest, the highest; seconds are the mean."""
+    """The error in mm over seeds after `windows` windows: mean, lowest, highest; `seconds` is the mean."""
 
     windows: int
     seconds: float
@@ -73,14 +73,14 @@ class CurvePoint:
     high: float
 
 
-def spread(values: Iterable[float]) -> Spread:
-    """The spread of at least one value."""
+def statistics_of(values: Iterable[float]) -> Statistics:
+    """The statistics of at least one value."""
     found = list(values)
-    return Spread(len(found), statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
+    return Statistics(len(found), statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
 
 
 def read_run(folder: Path, configuration: str, seed: int) -> Run:
-    """A finished run, from metrics.jsonl and result.json.  Raises UserError naming the file that lacks something."""
+    """Read a finished run from metrics.jsonl and result.json.  Raises UserError naming an incomplete file."""
     records, result = folder / "metrics.jsonl", folder / "result.json"
     try:
         lines = [json.loads(line) for line in records.read_text().splitlines()]
@@ -97,15 +97,15 @@ def _evaluation(records: Path, line: dict[str, Any]) -> EvaluationPoint:
     lacking = [name for name in ("windows", "seconds", "mpjpe_mm") if line.get(name) is None]
     if lacking:
         raise UserError(
-            f"{records}: an evaluation does not say {', '.join(lacking)}, as runs of earlier versions do not; "
+            f"{records}: an evaluation lacks {', '.join(lacking)}, as in runs of older versions; "
             f"remove {records.parent} to run it again"
         )
     return EvaluationPoint(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"])
 
 
 def common_budgets(runs: list[Run]) -> list[int]:
-    """At most five numbers of windows after which every run was evaluated: all of them, or each about twice the one
-    before.  Without the end of the runs, if that is the same for all.
+    """At most five numbers of windows after which every run was evaluated: all of them, or a subset in which each is
+    about twice the previous one.  Excludes the end of the runs if it is the same for all.
     """
     sparsest = min(runs, key=lambda run: len(run.curve))
     common = [point.windows for point in sparsest.curve if all(run.at(point.windows) for run in runs)]
@@ -113,12 +113,12 @@ def common_budgets(runs: list[Run]) -> list[int]:
         common.pop()
     if len(common) <= MOST_BUDGETS:
         return common
-    places = {len(common) >> halvings for halvings in range(MOST_BUDGETS)} - {0}
-    return [common[place - 1] for place in sorted(places)]
+    positions = {len(common) >> halvings for halvings in range(MOST_BUDGETS)} - {0}
+    return [common[position - 1] for position in sorted(positions)]
 
 
 def mean_curve(runs: list[Run]) -> list[CurvePoint]:
-    """One configuration's error over its seeds, wherever all of them were evaluated after the same windows."""
+    """The error of one configuration over its seeds, at all numbers of windows at which every seed was evaluated."""
     by_windows = [{point.windows: point for point in run.curve} for run in runs]
     points = []
     for windows in sorted(set.intersection(*(set(found) for found in by_windows))):

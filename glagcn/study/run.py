@@ -1,4 +1,4 @@
-"""`glagcn study`: run what is missing of a study, and report what is there."""
+"""`glagcn study`: run the unfinished runs of a study, and report the finished ones."""
 
 import contextlib
 import os
@@ -26,13 +26,13 @@ Say = Callable[[str], None]
 def run_study(
     path: Path, out: Path | None, at_once: int | None, root_path: str | None, only: tuple[str, ...] | None, say: Say
 ) -> None:
-    """Run a study file to its end, or from where it stopped.
+    """Run or resume a study.
 
-    out        the study's folder; None is study/NAME, with the file's name.
-    at_once    runs at a time; None is one for each CUDA device, or one.
-    root_path  where the data is, instead of what the file says.
-    only       the names of the configurations to run; None runs all.
-    Raises UserError for a bad file or option before anything runs, and at the end if runs failed or were stopped.
+    out        folder of the study; None: study/NAME, with the name of the file.
+    at_once    number of parallel runs; None: one per CUDA device, or one.
+    root_path  data folder, instead of that in the file.
+    only       names of the configurations to run; None: all.
+    Raises UserError for an invalid file or option before anything runs, and at the end if runs failed or were stopped.
     """
     if launcher.world_size() > 1:
         raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
@@ -50,23 +50,23 @@ def run_study(
 
     failures: list[str] = []
 
-    def ended(job: Job, complaint: str | None) -> None:
-        """Report a run that has ended: well, or with a complaint, whose advice becomes what a study can follow."""
-        if complaint is None:
+    def ended(job: Job, error: str | None) -> None:
+        """Report a run that has ended.  Replaces the advice in its error by advice for a study."""
+        if error is None:
             job.mark_finished()
             say(f"{job.name}: done")
             _report(study, jobs, failures, out)
         else:
             advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
-            said = complaint.replace(OTHER_FOLDER_OR_FRESH, advice)
-            said = said.replace(OTHER_FOLDER, "--out DIR for another folder")
-            failures.append(f"{job.configuration.name}, seed {job.seed}: {said} (log: {job.log})")
+            error = error.replace(OTHER_FOLDER_OR_FRESH, advice)
+            error = error.replace(OTHER_FOLDER, "--out DIR for another folder")
+            failures.append(f"{job.configuration.name}, seed {job.seed}: {error} (log: {job.log})")
             say(f"FAILED: {failures[-1]}")
 
     stopped = run_jobs(missing, devices, ended)
     say("\n" + _report(study, jobs, failures, out))
     if stopped is not None:
-        raise UserError("the study was stopped; the same command goes on where its runs were last saved")
+        raise UserError("the study was stopped; the same command resumes its runs from their last checkpoints")
     if failures:
         raise UserError(
             f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries again"
@@ -78,11 +78,11 @@ def _check_names(study: Study, only: tuple[str, ...] | None, path: Path) -> None
     for name in only or ():
         if name not in names:
             known = ", ".join(map(repr, names))
-            raise UserError(f"--only {name!r}: {path} has no such configuration; expected some of {known}")
+            raise UserError(f"invalid --only {name!r}: must be among the configurations of {path}: {known}")
 
 
 def _devices(at_once: int | None) -> list[str | None]:
-    """CUDA_VISIBLE_DEVICES for each of the processes at once; None on a machine without a CUDA device."""
+    """CUDA_VISIBLE_DEVICES of each parallel process; None on a machine without a CUDA device."""
     if at_once is not None and at_once < 1:
         raise UserError(f"invalid --jobs {at_once}: must be at least 1")
     count = torch.cuda.device_count()
@@ -94,13 +94,16 @@ def _devices(at_once: int | None) -> list[str | None]:
 
 
 def _workers(devices: list[str | None]) -> int:
-    """CPU threads for each of the processes at once."""
+    """CPU threads of each parallel process."""
     return max(1, len(os.sched_getaffinity(0)) // len(devices))
 
 
 def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
-    """Make the caches that runs would otherwise make at the same time, and those that show whether finished runs are of
-    these data.  Raises UserError where one of the first cannot be made; a finished study needs no data."""
+    """Make the caches of the runs before they start in parallel.
+
+    Also tries to make those of finished runs, to compare the data; a finished study does not need its data.  Raises
+    UserError if the cache of an unfinished run cannot be made.
+    """
     for job in jobs:
         if job.is_finished:
             with contextlib.suppress(UserError):
@@ -110,7 +113,7 @@ def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
-    """Write the tables and the plots of the finished runs; -> the summary."""
+    """Write the tables and figures of the finished runs.  Returns the summary."""
     runs = [read_run(job.run_folder, job.configuration.name, job.seed) for job in jobs if job.is_finished]
     rows = rows_of(study, runs)
     summary = summary_md(study, rows, _notes(study, jobs, runs, failures))
@@ -128,8 +131,8 @@ def _notes(study: Study, jobs: list[Job], runs: list[Run], failures: list[str]) 
         notes.append(f"NOT THE SAME WINDOWS: the configurations differ in {', '.join(study.other_windows)}.")
     if study.select_on == "test":
         notes.append(
-            "CHOSEN ON THE TEST SET (--select_on test): a run's error in the column test is the lowest of all its "
-            "evaluations there, which flatters it."
+            "SELECTED ON THE TEST SET (--select_on test): the column test shows the lowest test error of all "
+            "evaluations of a run, which is optimistic."
         )
     if len(runs) < len(jobs):
         notes.append(f"{len(runs)} of {len(jobs)} runs have finished.")

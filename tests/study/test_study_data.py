@@ -36,7 +36,7 @@ def test_finished_runs_are_not_reported_for_other_data(study, other_root, tmp_pa
     assert study(f"--out {out}").code == 0
     before = listing(tmp_path)
     refusal = (
-        f"{out} holds runs that were trained on other data than now lies under --root_path",
+        f"{out} holds runs that were trained on other data than that in --root_path",
         "a_seed0; give the old --root_path, or --out DIR",
     )
     assert_refused(study(f"--out {out} --root_path {other_root}"), *refusal)

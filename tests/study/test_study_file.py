@@ -37,7 +37,7 @@ def test_a_study_is_read(tmp_path):
         ("no dropout/1", "no_dropout_1"),
     ]
     second = study.configurations[1]
-    assert second.words == ("--dataset", "demo", "--select_on", "test", "--dropout", "0", "--batch_size", "32")
+    assert second.arguments == ("--dataset", "demo", "--select_on", "test", "--dropout", "0", "--batch_size", "32")
     assert second.given == {"dataset": "demo", "select_on": "test", "dropout": 0.0, "batch_size": 32}
 
 
@@ -55,18 +55,18 @@ def test_a_configuration_overrides_what_is_common(tmp_path):
     ("text", "parts"),
     [
         ("seeds = [", ["is not TOML", "line 1|end of document"]),
-        ("[configurations]\na = ''\na = ''\n", ["line 3", "a configuration or key of this name is there already"]),
-        ("seed = [1]", ["the key seed is unknown", "title, seeds, common, configurations"]),
-        ("title = 3", ["title is 3"]),
-        ("seeds = []", ["seeds is \\[\\]", "such as"]),
-        ("seeds = [0, 0]", ["seeds is \\[0, 0\\]"]),
-        ("seeds = [true]", ["seeds is \\[True\\]"]),
-        ("seeds = [-1]", ["seeds is \\[-1\\]"]),
-        ("seeds = 1", ["seeds is 1"]),
-        ("common = 3", ["common is 3"]),
+        ("[configurations]\na = ''\na = ''\n", ["line 3", "two configurations or keys have the same name"]),
+        ("seed = [1]", ["unknown key seed", "title, seeds, common, configurations"]),
+        ("title = 3", ["invalid title 3"]),
+        ("seeds = []", ["invalid seeds \\[\\]", "such as"]),
+        ("seeds = [0, 0]", ["invalid seeds \\[0, 0\\]"]),
+        ("seeds = [true]", ["invalid seeds \\[True\\]"]),
+        ("seeds = [-1]", ["invalid seeds \\[-1\\]"]),
+        ("seeds = 1", ["invalid seeds 1"]),
+        ("common = 3", ["invalid common 3"]),
         ("seeds = [0]", ["no configurations", "\\[configurations\\]"]),
         ("[configurations]", ["no configurations"]),
-        ("[configurations]\na = ['--lr']", ["configurations.a is \\['--lr'\\]"]),
+        ("[configurations]\na = ['--lr']", ["invalid configurations.a \\['--lr'\\]"]),
         ("[configurations]\n'' = ''", ["configurations.''", "1 to 100"]),
         ("[configurations]\n'9 frames, wide' = ''", ["configurations.'9 frames, wide'", "without commas"]),
         ("[configurations]\n' a' = ''", ["configurations.' a'", "without spaces around it"]),

@@ -9,7 +9,7 @@ import pytest
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
 from glagcn.study.plots import curves_figure, draw_curves
-from glagcn.study.results import EvaluationPoint, Run, common_budgets, mean_curve, read_run, spread
+from glagcn.study.results import EvaluationPoint, Run, common_budgets, mean_curve, read_run, statistics_of
 from glagcn.study.run import _notes
 from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
@@ -66,8 +66,8 @@ def test_without_validation_the_curve_is_of_the_test_set(tmp_path):
     [
         ([line("test", 1, 1.0)], "{}", "cannot read the result"),
         ([line("test", 1, 1.0)], "[", "cannot read the result"),
-        ([line("test", 1, 1.0) | {"windows": None}], '{"mpjpe_mm": 1}', "does not say windows,"),
-        ([line("test", 1, None)], '{"mpjpe_mm": 1}', "does not say mpjpe_mm"),
+        ([line("test", 1, 1.0) | {"windows": None}], '{"mpjpe_mm": 1}', "lacks windows,"),
+        ([line("test", 1, None)], '{"mpjpe_mm": 1}', "lacks mpjpe_mm"),
         ([], '{"mpjpe_mm": 1}', "holds no evaluation"),
     ],
 )
@@ -77,8 +77,8 @@ def test_what_a_run_lacks_is_named(tmp_path, lines, result, message):
 
 
 def test_the_spread_is_of_the_sample():
-    assert spread([1.0]).deviation is None
-    found = spread([1.0, 2.0, 6.0])
+    assert statistics_of([1.0]).deviation is None
+    found = statistics_of([1.0, 2.0, 6.0])
     assert (found.n, found.mean) == (3, 3.0)
     assert found.deviation == pytest.approx(math.sqrt(7))
 
@@ -134,7 +134,7 @@ def test_the_summary_says_where_states_were_chosen_on_the_test_set(tmp_path, sel
     text = f"common = '-d demo --select_on {select_on}'\n[configurations]\nb = ''"
     (tmp_path / "one.toml").write_text(text)
     notes = _notes(read_study(tmp_path / "one.toml"), [], [], [])
-    assert [("the lowest of all" in note) for note in notes] == [True] * noted
+    assert [("the lowest test error" in note) for note in notes] == [True] * noted
 
 
 def test_every_evaluation_is_a_row(runs):
