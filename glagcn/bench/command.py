@@ -1,4 +1,4 @@
-"""The arguments of `glagcn bench`.  Nothing here imports torch, so that `--help` is immediate."""
+"""The arguments of `glagcn bench`.  Does not import torch, so that `--help` is fast."""
 
 from pathlib import Path
 from typing import Any
@@ -9,27 +9,29 @@ from glagcn.config.resolve import resolve
 from glagcn.errors import UserError
 
 PARTS_HELP = (
-    "all: all but gpu, which measures three models on a GPU in at most four minutes, and stream, which writes ten "
-    "times the data (3.7 GB) into a temporary folder"
+    "all: every part except gpu (three models on a GPU, at most four minutes) and stream (writes 3.7 GB, ten times the "
+    "data, to a temporary folder)"
 )
 
 
 BENCH_OPTIONS = {"channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "workers"}
 
 
-# A model and a batch that two CPU cores measure in minutes; the input and the step of the published recipe.
+# A small model and batch, measured on two CPU cores in minutes, with input and step of the published recipe.
 BENCH_DEFAULTS = {
     "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
     "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
 }  # fmt: skip
 
 
-GPU_BENCH_OPTIONS = {"precision", "workers"}  # models and batches are its own, as the trainer's defaults train them
+GPU_BENCH_OPTIONS = {"precision", "workers"}  # models and batch sizes are fixed, with the trainer's defaults
 
 
 def add_bench(verbs: Any) -> None:
     """Add the verb and its arguments to the subparsers `verbs`."""
-    bench = verbs.add_parser("bench", help="measure this machine: ours, a plain reference, and the hardware's limits")
+    bench = verbs.add_parser(
+        "bench", help="measure this machine's speed, beside a plain reference and the hardware's limits"
+    )
     bench.add_argument(
         "part", choices=("input", "step", "eval", "startup", "scaling", "stream", "gpu", "all"), help=PARTS_HELP
     )
@@ -37,13 +39,13 @@ def add_bench(verbs: Any) -> None:
         "--dataset_scale",
         "--dataset-scale",
         choices=("demo", "3dhp"),
-        help="amount of data: the demo, or the number and lengths of MPI-INF-3DHP's sequences (370 MB; default for all "
-        "parts but gpu)",
+        help="amount of data: the demo, or synthetic data of the size of MPI-INF-3DHP (370 MB; default for all parts "
+        "except gpu)",
     )
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds per median (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     bench.add_argument(
-        "--profile", action="store_true", help="step: list the operators that take the time, ours and the reference's"
+        "--profile", action="store_true", help="step: list the most expensive operators, ours and the reference's"
     )
     add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
     bench.set_defaults(verb=_bench)
@@ -55,8 +57,8 @@ def _bench(options: dict) -> None:
     foreign = [f"--{name}" for name in sorted(options.keys() - GPU_BENCH_OPTIONS)] if part == "gpu" else []
     if foreign:
         raise UserError(
-            f"{', '.join(foreign)}: glagcn bench gpu measures models and batches of its own; it takes --precision, "
-            "--workers, --repeats, --dataset_scale and --json"
+            f"{', '.join(foreign)}: no effect on glagcn bench gpu, whose models and batch sizes are fixed; it takes "
+            "--precision, --workers, --repeats, --dataset_scale and --json"
         )
     config, _ = resolve(({} if part == "gpu" else BENCH_DEFAULTS) | {"dataset": scale} | options)
 

@@ -1,4 +1,4 @@
-"""The machine that a measurement was made on."""
+"""Describes the machine of a measurement."""
 
 import os
 import platform
@@ -11,7 +11,7 @@ import torch
 
 
 def describe(device: torch.device) -> dict[str, Any]:
-    """Processor, threads, memory, versions and date (UTC): needed to interpret a measurement."""
+    """Processor, threads, memory, software versions and date (UTC)."""
     cuda = device.type == "cuda"
     return {
         "cpu": _cpu_model(),

@@ -1,4 +1,4 @@
-"""Timers: run two implementations alternately and take medians, on a CPU or a CUDA device."""
+"""Times several implementations alternately and takes medians, on a CPU or a CUDA device."""
 
 from statistics import median
 
@@ -8,9 +8,9 @@ from glagcn.training.hardware.peaks import Work, seconds
 
 
 def interleaved(works: dict[str, Work], repeats: int, device: torch.device, warm_up: int = 1) -> dict[str, float]:
-    """The median seconds of each work over `repeats` rounds, after `warm_up` rounds that do not count.
+    """The median seconds of each function over `repeats` rounds, after `warm_up` rounds that are not counted.
 
-    A round runs every work once, so that other load on the machine affects all of them alike.
+    A round calls every function once, so that other load on the machine affects all of them equally.
     """
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(warm_up + repeats):

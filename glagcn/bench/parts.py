@@ -1,4 +1,4 @@
-"""The parts that run in this process: input, step, evaluation.  Each alternates ours with the reference."""
+"""The parts measured in this process: input, step, evaluation.  Each alternates ours with the reference."""
 
 import copy
 from itertools import count
@@ -26,13 +26,13 @@ EVALUATED_FRAMES = 512
 
 
 def measure_input(setting: Setting) -> dict[str, Any]:
-    """Windows per second of making training batches: the plan's batch, gathered on the device."""
+    """Windows per second of making training batches on the device."""
     plan, store = setting.plan, setting.data.train
     loader = ReferenceLoader(setting.data.train_split, store.skeleton, store.num_frames)
     windows = min(plan.batch_size, plan.num_windows)
     fewer = min(REFERENCE_WINDOWS, windows)
     room = store.allocate(windows)
-    ours, plain = count(), count(plan.steps_per_epoch // 2)  # other windows of one epoch, whose order is kept
+    ours, plain = count(), count(plan.steps_per_epoch // 2)  # different windows of one epoch; the plan caches its order
 
     def make() -> None:
         store.windows(plan.batch(0, next(ours) % plan.steps_per_epoch), room)
@@ -41,7 +41,7 @@ def measure_input(setting: Setting) -> dict[str, Any]:
         batch = loader.batch(plan.batch(0, next(plain) % plan.steps_per_epoch).part(0, fewer))
         _ = [part.to(setting.device) for part in batch]
 
-    # Batches are cheap, and their times vary with what is in the caches: more rounds.
+    # More rounds: batches are cheap, and their times vary with the state of the CPU caches.
     times = interleaved({"ours": make, "reference": make_plainly}, 5 * setting.repeats, setting.device)
     plan_seconds = interleaved({"plan": lambda: plan.batch(2, 0)}, 5 * setting.repeats, setting.device)["plan"]
     cost = input_cost(setting.model, windows)
@@ -50,7 +50,7 @@ def measure_input(setting: Setting) -> dict[str, Any]:
 
 
 def measure_step(setting: Setting) -> dict[str, Any]:
-    """Windows per second of one optimiser step on a batch that is there already."""
+    """Windows per second of one optimiser step, on an existing batch."""
     steps, windows = training_steps(setting)
     times = interleaved(steps, setting.repeats, setting.device)
     cost = training_cost(setting.model, windows, precision.number_bytes(setting.config.optim.precision))
@@ -60,7 +60,7 @@ def measure_step(setting: Setting) -> dict[str, Any]:
 
 
 def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
-    """One optimiser step of "ours" and of the "reference", from the same weights on one batch, and its windows."""
+    """({"ours", "reference"}: functions that make one optimiser step on the same batch and weights, its windows)."""
     config = setting.config
     reference = reference_of(setting.model)
     plan = setting.plan
@@ -83,7 +83,7 @@ def training_steps(setting: Setting) -> tuple[dict[str, Work], int]:
 
 
 def measure_evaluation(setting: Setting) -> dict[str, Any]:
-    """Scored frames per second: windows, both passes, and MPJPE; and that both ways give the same MPJPE."""
+    """Scored frames per second, with test-time flip, and the MPJPE of both implementations."""
     data, model = setting.data.test, copy.deepcopy(setting.model)
     skeleton = data.store.skeleton
     frames = data.frames[:: max(1, len(data.frames) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
@@ -115,9 +115,10 @@ def measure_evaluation(setting: Setting) -> dict[str, Any]:
 
 
 def _result(setting: Setting, windows: int, elapsed: float, reference: float, cost: Cost) -> dict[str, Any]:
-    """The entry of the JSON: rates in windows per second, and what was achieved beside the floor.
+    """An entry of the report: rates, and the share of the hardware limit.
 
-    elapsed    seconds that `windows` took;  reference  windows per second of the reference.
+    elapsed    seconds for `windows` windows.
+    reference  windows per second of the reference.
     """
     return {
         "ours": windows / elapsed,

@@ -16,21 +16,22 @@ SHOWN = 15  # operators in the table
 
 
 def profile_step(setting: Setting) -> dict[str, list[dict[str, Any]]]:
-    """Every operator of one step of ours and one of the reference, the costliest first; see `operators`."""
+    """The operators of one step of ours and of the reference, the most expensive first; see `operators`."""
     steps, _ = training_steps(setting)
     return {name: operators(step, setting.device) for name, step in steps.items()}
 
 
 def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
-    """Self time of each operator of `work`; on CUDA the device's time.
+    """The self time of each operator of `work`; on CUDA device time.
 
-    -> [{"operator": name, "share": of the whole, "self_ms": milliseconds, "calls": count}], the costliest first.
+    Returns [{"operator": name, "share": share of the total, "self_ms": milliseconds, "calls": count}], the most
+    expensive first.
     """
     cuda = device.type == "cuda"
     for _ in range(WARM_UP):
         work()
     if not cuda:
-        # The profiler's records fragment the memory that steps reuse, and operators would pay for new pages.
+        # Allocate the peak memory first: the profiler's records fragment the reused memory, and new pages take time.
         torch.ones(peak_memory(device), dtype=torch.uint8)
     activities = [ProfilerActivity.CPU] + [ProfilerActivity.CUDA] * cuda
     # acc_events: without it PyTorch 2.11 warns that a second cycle would clear the events.
@@ -38,10 +39,10 @@ def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
         work()
         if cuda:
             torch.cuda.synchronize(device)
-    # The kernels of a device are rows as well; their time is that of the operators that started them.
+    # Leave out the rows of device kernels; their time is included in the operators that started them.
     rows = [row for row in profiler.key_averages() if row.device_type == DeviceType.CPU]
     times = [row.self_device_time_total if cuda else row.self_cpu_time_total for row in rows]  # microseconds
-    whole = sum(times) or 1.0  # where a device's profiler may not count
+    whole = sum(times) or 1.0  # a profiler without permission for device counters returns 0
     counted = [
         {"operator": row.key, "share": time / whole, "self_ms": time / 1000, "calls": row.count}
         for row, time in zip(rows, times, strict=True)
@@ -50,7 +51,7 @@ def operators(work: Work, device: torch.device) -> list[dict[str, Any]]:
 
 
 def profile_lines(found: dict[str, list[dict[str, Any]]] | None) -> list[str]:
-    """The operators that cost most, as lines of text; none where nothing was profiled."""
+    """The most expensive operators as lines of text; empty if nothing was profiled."""
     lines = []
     for name, rows in (found or {}).items():
         total = sum(row["self_ms"] for row in rows)

@@ -11,7 +11,7 @@ HEAD = ("part", "ours", "plain", "unit", "ratio", "of floor", "ms", "GFLOP/s", "
 
 
 def table(report: dict[str, Any]) -> str:
-    """The results in columns, below the machine and its peaks."""
+    """The results as a table, below a description of the machine."""
     head, results = heading(report["machine"], report["peaks"]), report["results"]
     lines = columns([HEAD, *(_row(part, result) for part, result in results.items())])
     lines += [*_scaling_lines(results.get("scaling")), *_stream_lines(results.get("stream"))]
@@ -20,7 +20,7 @@ def table(report: dict[str, Any]) -> str:
 
 
 def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
-    """The machine and its peaks, in two lines and an empty one."""
+    """Two lines on the machine and its peak rates, and an empty line."""
     where = machine["gpu"] or f"{machine['cpu']}, {machine['threads']} of {machine['cores']} cores"
     return (
         f"{where}; torch {machine['torch']}, Python {machine['python']}, {machine['date']}\n"
@@ -29,13 +29,13 @@ def heading(machine: dict[str, Any], peaks: dict[str, float]) -> str:
 
 
 def columns(rows: list[tuple[str, ...]]) -> list[str]:
-    """Format rows of cells; every column is as wide as its widest cell."""
+    """Format rows of cells in right-aligned columns."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return ["  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
 
 
 def write_report(report: dict[str, Any], path: Path) -> None:
-    """Write the report as JSON; the file appears whole or not at all.  Raises UserError where it cannot."""
+    """Write the report as JSON, atomically.  Raises UserError if it cannot be written."""
     text = json.dumps(report, indent=2, allow_nan=False) + "\n"
     write_text(path, text)
 

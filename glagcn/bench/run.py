@@ -1,4 +1,4 @@
-"""`glagcn bench`: measure the parts that were asked for."""
+"""`glagcn bench`: measure the requested parts."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -27,35 +27,33 @@ PARTS = {
     "stream": measure_streaming,
 }
 BY_NAME_ONLY = {"stream"}  # it writes gigabytes
-AS_PUBLISHED = {"input"}  # it comes first: the plain loader runs with memory as the system gives it
-ASKED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
+DEFAULT_ALLOCATOR = {"input"}  # measured first: the plain loader uses the default memory allocator
+REPORTED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 
 
 def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, profile: bool = False) -> str:
-    """Measure one part or "all"; -> the table.
+    """Measure one part or "all".  Returns the table.
 
-    config   of the trainer, its data set "demo" or "3dhp": the scale.
-    repeats  rounds that medians are taken of.
-    profile  list the operators that the step spends its time in; only for the part "step".
-    Raises UserError for invalid options and for a file that cannot be written.
+    config   options of the trainer; the data set, "demo" or "3dhp", is the scale.
+    repeats  rounds per median.
+    profile  also profile the operators; only for the part "step".
+    Raises UserError for invalid options or a file that cannot be written.
     """
     if launcher.world_size() > 1:
-        raise UserError(
-            "glagcn bench starts the processes that it needs; call it without torchrun or accelerate launch"
-        )
+        raise UserError("glagcn bench starts its own processes; call it without torchrun or accelerate launch")
     if repeats < 1:
         raise UserError(f"invalid --repeats {repeats}: must be at least 1")
     if config.model.head == "mixed":
         raise UserError("invalid --head mixed: the reference has shared and unshared heads only")
     if profile and part != "step":
-        raise UserError(f"--profile shows the operators of a training step and needs the part step, not {part}")
+        raise UserError(f"--profile has no effect on the part {part}; give the part step")
     if part == "gpu":
         return run_gpu(config, repeats, json_file)
     with open_setting(config, repeats) as setting:
         results: dict[str, dict[str, Any]] = {}
         for name, measure in PARTS.items():
             if part == name or (part == "all" and name not in BY_NAME_ONLY):
-                if name not in AS_PUBLISHED:
+                if name not in DEFAULT_ALLOCATOR:
                     tuning.keep_memory()  # as training does
                 results[name] = measure(setting)
         if profile:
@@ -63,12 +61,12 @@ def run_bench(part: str, config: Config, repeats: int, json_file: Path | None, p
         report = {
             "machine": describe(setting.device),
             "peaks": asdict(setting.peaks),
-            "options": {name: to_dict(setting.config)[name] for name in ASKED}
+            "options": {name: to_dict(setting.config)[name] for name in REPORTED}
             | {"dataset_scale": config.data.dataset, "repeats": repeats},
             "results": results,
         }
     if "input" in results and "step" in results:
-        # A step of the same number of windows.
+        # The step is on the same number of windows.
         results["input"]["share_of_step"] = results["step"]["ours"] / results["input"]["ours"]
     if json_file:
         write_report(report, json_file)

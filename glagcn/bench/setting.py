@@ -1,4 +1,4 @@
-"""The input of every part of the bench: options, data, model, and the machine's peaks."""
+"""The input of every part of the bench: options, data, model, and peak rates of the machine."""
 
 import tempfile
 from collections.abc import Iterator
@@ -24,8 +24,8 @@ from glagcn.training.setup import RunData, build_model, load_data
 class Setting:
     """One machine, one data set, one model.
 
+    config   options of the trainer; the data set is the scale.
     repeats  rounds per median.
-    config   of the trainer; its data set is the scale.
     """
 
     config: Config
@@ -37,18 +37,18 @@ class Setting:
 
     @property
     def device(self) -> torch.device:
-        """Where the model computes."""
+        """The device of the model."""
         return self.ranks.device
 
     @property
     def plan(self) -> EpochPlan:
-        """Of the training windows."""
+        """The epoch plan of the training windows."""
         return self.data.plan
 
 
 @contextmanager
 def open_setting(config: Config, repeats: int) -> Iterator[Setting]:
-    """Make the data in a temporary folder, build the model, measure the peaks."""
+    """Make the data in a temporary folder, build the model and measure the peak rates."""
     ranks = Ranks(config.run.workers)
     config = changed(config, precision=precision.set_up(config.optim, ranks.device))
     with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:

@@ -1,4 +1,4 @@
-"""Data to measure on, made in seconds: the demo, or a cache of the size and shape of MPI-INF-3DHP."""
+"""Data for benchmarks, made in seconds: the demo, or synthetic data of the size of MPI-INF-3DHP."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,9 +25,9 @@ VALID_FRAMES = {"TS1": 603, "TS2": 540, "TS3": 506, "TS4": 558, "TS5": 276, "TS6
 
 
 class RepeatedMotion:
-    """The official lengths, cameras, image sizes and counts of valid frames, with one short motion repeated.
+    """One short motion, repeated to the official lengths, cameras, image sizes and numbers of valid frames.
 
-    copies  makes the training split that many times as large, under other subjects' names.
+    copies  repeats the training split, with other subject names.
     """
 
     dataset, keypoints, annotation, skeleton = "3dhp", "gt", "univ", "mpi3dhp17"
@@ -60,7 +60,7 @@ class RepeatedMotion:
         return infos
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """The sequences of a split; every one begins alike."""
+        """The sequences of a split; all start with the same poses."""
         for info in self.infos(split):
             valid = np.ones(info.length, dtype=bool)
             activity = None
@@ -76,8 +76,7 @@ class RepeatedMotion:
 
 
 def make_cache(scale: str, folder: Path) -> Cache:
-    """Write the cache of a scale ("demo" or "3dhp", 368 MB) into `folder`, under the name that training looks for, and
-    open it."""
+    """Write the cache of a scale ("demo", or "3dhp" with 368 MB) to `folder`, under its usual name, and open it."""
     source: Source = DemoSource() if scale == "demo" else RepeatedMotion()
     path = folder / cache_name(source.dataset, source.keypoints, source.annotation)
     write_cache(path, source)

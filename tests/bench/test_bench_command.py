@@ -108,7 +108,7 @@ def test_streaming_is_measured_by_name(verb, tmp_path):
         (f"bench step {TINY} --batch_size 0", [r"--batch_size 0", "at least 1"]),
         ("bench step --dataset-scale huge", [r"huge"]),
         ("bench step --lr 1", [r"--lr"]),
-        (f"bench input {TINY} --profile", ["--profile", "needs the part step, not input"]),
+        (f"bench input {TINY} --profile", ["--profile", "no effect on the part input; give the part step"]),
         (f"bench step {TINY} --precision tf32", [r"--precision tf32"]),
     ],
 )

@@ -130,7 +130,7 @@ def test_without_a_gpu_it_is_refused(verb, monkeypatch, tmp_path):
 
 @pytest.mark.parametrize("flags", ["--channel 8", "--batch_size 64", "--compile off"])
 def test_options_of_other_parts_are_refused(verb, flags):
-    assert_refused(verb(f"bench gpu {flags}"), "models and batches of its own", "--precision")
+    assert_refused(verb(f"bench gpu {flags}"), "no effect on glagcn bench gpu", "--precision")
 
 
 def test_the_cases_are_those_of_the_papers():

@@ -1,7 +1,7 @@
-"""`glagcn bench gpu`: how fast a GPU trains the models of the papers, in one command of at most four minutes.
+"""`glagcn bench gpu`: measures the training speed of the papers' models on a GPU, in at most four minutes.
 
-Eager measurements come first, compiled ones last.  The file is written after every entry, so that a killed bench leaves
-its results so far; a measurement that fails becomes an entry with its error.
+Eager measurements come first, compiled ones last.  The JSON file is written after every entry, so that a killed bench
+keeps its results.  A failed measurement becomes an entry with its error.
 """
 
 import gc
@@ -82,14 +82,14 @@ CASES = (
 
 
 def run_gpu(config: Config, repeats: int, json_file: Path | None) -> str:
-    """Measure `CASES` on this machine's GPU; -> the table.  Raises UserError where there is none."""
+    """Measure `CASES` on the GPU.  Returns the table.  Raises UserError without a GPU."""
     if not torch.cuda.is_available():
-        raise UserError("glagcn bench gpu needs a CUDA device and finds none; glagcn bench all measures a CPU")
+        raise UserError("glagcn bench gpu needs a CUDA device, and there is none; glagcn bench all measures a CPU")
     return table(measure_gpu(config, repeats, CASES, json_file))
 
 
 def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file: Path | None = None) -> dict[str, Any]:
-    """Every way of every case, on a GPU or for trial on a CPU; -> the report, which is written on the way."""
+    """Measure every case in every way, on a GPU (or a CPU, for tests).  Returns the report, also written to a file."""
     began, longest = time.monotonic(), float(COMPILED_S)
     ranks = Ranks(config.run.workers)
     config = changed(config, precision=precision.set_up(config.optim, ranks.device))
@@ -111,7 +111,7 @@ def measure_gpu(config: Config, repeats: int, cases: tuple[Case, ...], json_file
             if json_file:
                 write_report(report, json_file)
 
-        keep()  # a file that cannot be written is the first thing to say
+        keep()  # report an unwritable file before measuring
         plan = [(case, way) for case in cases for way in WAYS if way != "compiled"]
         for case, way in plan + [(case, "compiled") for case in cases if "compiled" in WAYS]:
             now = time.monotonic()
@@ -139,7 +139,7 @@ class Given:
     peaks: dict[str, Peaks]
 
     def setting(self, peaks: str = "training") -> Setting:
-        """A new model, and the data, with the peaks of so named arithmetic."""
+        """A new model and the data, with the peak rates of "training" or "float32"."""
         data = load_data(self.config, self.ranks, self.cache)
         model = build_model(self.config, data).to(self.ranks.device)
         return Setting(self.config, self.repeats, self.ranks, data, model, self.peaks[peaks])
@@ -156,7 +156,7 @@ def _evaluation(case: Case, given: Given) -> list[Entry]:  # noqa: ARG001
 
 
 def _beside(result: dict[str, Any], given: Given) -> Entry:
-    """A result of another part of the bench as an entry of this one."""
+    """Convert a result of another part to an entry of this report."""
     kept = ("windows", "fraction_of_floor", "ms", "ratio")
     return {
         "windows_per_second": result["ours"],
@@ -177,7 +177,7 @@ WAYS: dict[str, Callable[[Case, Given], list[Entry]]] = {
 
 
 def attempt(measure: Callable[[], list[Entry]]) -> list[Entry]:
-    """The result of `measure`, or an entry with its error: a failure does not stop the other measurements."""
+    """The result of `measure`, or an entry with its error, so that the other measurements continue."""
     try:
         return measure()
     except Exception as error:  # noqa: BLE001
@@ -197,7 +197,7 @@ def clear(device: torch.device, compiled: bool) -> None:
 
 @contextmanager
 def cold(folder: str) -> Iterator[None]:
-    """Put compiler caches below `folder`, so that a first step is measured with an empty cache."""
+    """Use empty compiler caches in `folder`, so that the first step includes compilation."""
     before = {name: os.environ.get(name) for name in CACHES}
     os.environ |= {name: str(Path(folder) / name.lower()) for name in CACHES}
     try:
@@ -208,7 +208,7 @@ def cold(folder: str) -> Iterator[None]:
 
 
 def table(report: dict[str, Any]) -> str:
-    """The entries in columns, model by model, below the machine and its peaks."""
+    """The entries as a table, model by model, below a description of the machine."""
     order, ways = list(dict.fromkeys(entry["name"] for entry in report["results"])), list(WAYS)
     entries = sorted(report["results"], key=lambda entry: (order.index(entry["name"]), ways.index(entry["way"])))
     head = heading(report["machine"], report["peaks"]["training"])

@@ -28,15 +28,15 @@ from glagcn.training.hardware.peaks import Work, seconds
 from glagcn.training.step import Stepper
 
 WARM_UP = 3  # steps: the second one records the graph of the optimiser's step
-ROUND_S, MOST_STEPS = 0.5, 20  # steps in a row that are timed as one
+ROUND_S, MOST_STEPS = 0.5, 20  # duration and most steps of a round, which is timed as a whole
 REFERENCE_ROUNDS = 2  # one plain step may take a second
 
 
 def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> list[dict[str, Any]]:
-    """Steps on global batches of `batches` windows, in micro-batches of --micro_batch; -> an entry for each.
+    """Measure steps on global batches of `batches` windows, in micro-batches of --micro_batch.  Returns their entries.
 
-    The first of `batches` is the one that the first step is taken of; all use the same compiled micro-batch.
-    Raises UserError where compiling fails.
+    The time to the first step is that of the first entry; all batches use the same compiled micro-batch.
+    Raises UserError if compilation fails.
     """
     config = changed(setting.config, compile="on" if compiled else "off")
     device, most = setting.device, config.optim.micro_batch
@@ -67,7 +67,7 @@ def measure_ours(setting: Setting, batches: tuple[int, ...], compiled: bool) -> 
 
 
 def measure_reference(setting: Setting, windows: int, tf32: bool) -> dict[str, Any]:
-    """Plain steps on `windows` windows at once, in float32, or with TF32 where PyTorch uses it by default."""
+    """Measure reference steps on `windows` windows, in float32, or with TF32 as by PyTorch's defaults."""
     device = setting.device
     with pytorch_defaults() if tf32 else precision.full_precision():
         _reset_peak(device)
@@ -90,9 +90,9 @@ def measure_reference(setting: Setting, windows: int, tf32: bool) -> dict[str, A
 def measure_steps(
     step: Work, windows: int, floor: float, device: torch.device, rounds: int, warm_up: int = WARM_UP
 ) -> dict[str, Any]:
-    """How fast steps follow each other, how long the host takes for one, and how many kernels it is.
+    """Measure the speed of consecutive steps, the host time per step and the number of kernels.
 
-    floor  the least seconds that the hardware could take for a step.
+    floor  lower bound of the seconds per step on this hardware.
     """
     for _ in range(warm_up):
         step()
@@ -114,7 +114,7 @@ def measure_steps(
 
 
 def host_ms(step: Work, device: torch.device, rounds: int) -> float | None:
-    """Milliseconds until the host has launched a step, which the device has not finished then; None on a CPU."""
+    """Milliseconds until the host has launched a step, without waiting for the device; None on a CPU."""
     if device.type != "cuda":
         return None
     times = []
@@ -127,7 +127,7 @@ def host_ms(step: Work, device: torch.device, rounds: int) -> float | None:
 
 
 def count_kernels(step: Work, device: torch.device) -> int | None:
-    """Kernels that the device runs for a step, copies and fills not counted; None on a CPU."""
+    """The number of kernels of a step, without copies and fills; None on a CPU."""
     if device.type != "cuda":
         return None
     _wait(device)
@@ -139,13 +139,13 @@ def count_kernels(step: Work, device: torch.device) -> int | None:
 
 
 def _is_kernel(event: Any) -> bool:
-    """Whether an event of the profiler is a kernel: not a copy, a fill, or a named span of time."""
+    """Whether a profiler event is a kernel, not a copy, a fill or an annotation."""
     on_device = event.device_type == DeviceType.CUDA
     return on_device and not event.is_user_annotation and not event.name.startswith(("Memcpy", "Memset"))
 
 
 def random_batch(model: Model, windows: int, device: torch.device) -> Batch:
-    """Random windows in the range of poses: the time of a step does not depend on the values."""
+    """Random windows in the value range of poses."""
     draws = torch.Generator(device).manual_seed(0)
     skeleton, frames = model.skeleton, model.frames
     inputs = torch.rand(windows, frames, skeleton.num_input_joints, 2, device=device, generator=draws)
@@ -155,7 +155,7 @@ def random_batch(model: Model, windows: int, device: torch.device) -> Batch:
 
 @contextmanager
 def pytorch_defaults() -> Iterator[None]:
-    """TF32 for convolutions and not for matrix products: PyTorch's defaults."""
+    """Use PyTorch's defaults: TF32 for convolutions, not for matrix products."""
     before = torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32
     torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = False, True
     try:
@@ -165,12 +165,12 @@ def pytorch_defaults() -> Iterator[None]:
 
 
 def cuda_peak(device: torch.device) -> int | None:
-    """Most bytes of the device's memory in use since `_reset_peak`; None on a CPU."""
+    """Peak device memory since `_reset_peak`, bytes; None on a CPU."""
     return torch.cuda.max_memory_allocated(device) if device.type == "cuda" else None
 
 
 def _floor(setting: Setting, windows: int) -> float:
-    """The least seconds of a step in the precision of training, for the reference too: shares compare."""
+    """Lower bound of the seconds per step in the precision of training; the same for the reference, to compare."""
     return training_cost(setting.model, windows, precision.number_bytes(setting.config.optim.precision)).seconds(
         setting.peaks
     )

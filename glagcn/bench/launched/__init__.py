@@ -1,1 +1,1 @@
-"""Measurements that start processes of their own."""
+"""Measurements in new processes."""

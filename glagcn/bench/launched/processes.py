@@ -1,4 +1,4 @@
-"""Starting worker.py, alone or as the ranks of a run."""
+"""Starts worker.py, as one process or as the ranks of a run."""
 
 import json
 import os
@@ -13,15 +13,15 @@ from glagcn.config.resolve import to_dict
 from glagcn.distributed import launcher
 from glagcn.errors import UserError
 
-PATIENCE_S = 600
+TIMEOUT_S = 600
 
 
 def run_worker(job: str, setting: Setting, config: Config, processes: int = 1, **given: Any) -> list[dict[str, Any]]:
-    """Run worker.py; -> the answers of its ranks, by rank.
+    """Run worker.py.  Returns the results of all ranks, in rank order.
 
-    config  in place of the setting's own.
-    given   what else the job takes, and "cache", a path, in place of the setting's own.
-    Raises UserError with the last lines of the first process that failed.
+    config  replaces that of the setting.
+    given   further arguments of the job; "cache", a path, replaces the cache of the setting.
+    Raises UserError with the last output lines of the first failed process.
     """
     given = {"cache": str(setting.data.cache.path), "config": to_dict(config), "repeats": setting.repeats} | given
     command = [sys.executable, "-m", "glagcn.bench.launched.worker", job, json.dumps(given)]
@@ -38,12 +38,12 @@ def run_worker(job: str, setting: Setting, config: Config, processes: int = 1, *
     answers = []
     try:
         for process in started:
-            out, errors = process.communicate(timeout=PATIENCE_S)
+            out, errors = process.communicate(timeout=TIMEOUT_S)
             if process.returncode:
                 raise UserError(f"a process of the bench failed ({job}):\n" + "\n".join(errors.splitlines()[-5:]))
             answers.append(json.loads(out.splitlines()[-1]))
     except subprocess.TimeoutExpired as error:
-        raise UserError(f"a process of the bench took more than {PATIENCE_S} s ({job})") from error
+        raise UserError(f"a process of the bench took more than {TIMEOUT_S} s ({job})") from error
     finally:
         for process in started:
             process.kill()

@@ -13,13 +13,13 @@ from glagcn.config.resolve import changed
 MOST_PROCESSES = 4
 PREDICTED = (8, 64, 512)
 GPUS_PER_NODE = 8
-BACKWARD_SHARE = 2 / 3  # of a step, in which gradients may travel
-LAST_BUCKET = 2**20  # bytes: DDP's first bucket, ready when the backward pass ends, has nothing to hide behind
+BACKWARD_SHARE = 2 / 3  # of a step; the gradient exchange can overlap with it
+LAST_BUCKET = 2**20  # bytes: the last DDP bucket is ready when the backward pass ends, so nothing overlaps with it
 
 
 @dataclass(frozen=True)
 class Link:
-    """A connection: bytes per second in one direction for each GPU, and seconds per hop.  Stated, not measured."""
+    """A connection: bytes per second and direction for each GPU, and seconds per hop.  Assumed, not measured."""
 
     bandwidth: float
     latency: float
@@ -30,16 +30,16 @@ NETWORK = Link(bandwidth=25e9, latency=10e-6)  # 200 Gbit/s for each GPU
 
 
 def all_reduce_seconds(nbytes: float, processes: int, link: Link) -> float:
-    """Ring all-reduce of `nbytes` among n: 2 (n-1)/n of them pass every link, in 2 (n-1) hops."""
+    """Seconds of a ring all-reduce of `nbytes` among n processes: 2 (n-1)/n nbytes per link, in 2 (n-1) hops."""
     hops = 2 * (processes - 1)
     return hops / processes * nbytes / link.bandwidth + hops * link.latency
 
 
 def predict(step_seconds: float, gradient_bytes: float, processes: int) -> dict[str, float]:
-    """A step on `processes` GPUs with the same windows each: {"processes", "exchange_ms", "step_ms", "efficiency"}.
+    """Predict a step on `processes` GPUs with equal windows: {"processes", "exchange_ms", "step_ms", "efficiency"}.
 
-    The ring runs at the speed of its slowest link.  The exchange hides behind the backward pass, but for the last
-    bucket: exposed = max(exchange - 2/3 step, exchange of the last bucket).
+    The slowest link limits the ring.  The exchange overlaps with the backward pass, except for the last bucket:
+    exposed = max(exchange - 2/3 step, exchange of the last bucket).
     """
     link = NVLINK if processes <= GPUS_PER_NODE else NETWORK
     exchange = all_reduce_seconds(gradient_bytes, processes, link)
@@ -55,7 +55,7 @@ def predict(step_seconds: float, gradient_bytes: float, processes: int) -> dict[
 
 
 def measure_scaling(setting: Setting) -> dict[str, Any]:
-    """Steps of 1..N processes, one thread or one GPU each: weak (the batch for each) and strong (shared)."""
+    """Measure steps of 1..N processes with one thread or GPU each: weak scaling (a batch each) and strong (shared)."""
     cuda = setting.device.type == "cuda"
     most = torch.cuda.device_count() if cuda else len(os.sched_getaffinity(0))
     counts = list(range(1, min(most, MOST_PROCESSES) + 1))

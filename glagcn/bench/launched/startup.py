@@ -1,4 +1,4 @@
-"""Start-up: from the end of the imports to the end of the first step, each time in a new process."""
+"""Start-up time from the end of the imports to the end of the first step, in new processes."""
 
 from statistics import median
 from typing import Any

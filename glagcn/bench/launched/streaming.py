@@ -1,4 +1,4 @@
-"""Streaming: batches of a cache ten times as large, made from the file and from memory, each time in a new process."""
+"""Streaming: batches of a tenfold cache, from the file and from memory, in new processes."""
 
 import os
 import tempfile
@@ -27,7 +27,7 @@ from glagcn.training.hardware.memory import resident_memory
 from glagcn.training.setup import load_data
 
 COPIES = 10  # of MPI-INF-3DHP: 3.7 GB
-PIECES = 10  # that every sequence is cut into, to have more of them
+PIECES = 10  # per sequence, to measure with more sequences
 MEASURED_GROUPS = 5
 MOST_REPEATS = 3  # a round takes a minute or two
 WAYS: dict[str, dict[str, Any]] = {
@@ -72,10 +72,11 @@ def measure_streaming(setting: Setting) -> dict[str, Any]:
 
 
 def measure_batches(config: Config, path: Path, cold: bool, pieces: int) -> dict[str, Any]:
-    """The first batches of an epoch, of MEASURED_GROUPS groups as they are streamed: windows per second, and the memory
-    of this process before them and after each fifth.
+    """Stream the first MEASURED_GROUPS groups of an epoch.  Returns windows per second, and the memory of this process
+    before and after each group.
 
-    cold    begin with the file out of the page cache;  pieces  that every sequence is cut into.
+    cold    start without the file in the page cache.
+    pieces  into which every sequence is cut.
     """
     ranks = Ranks(config.run.workers)
     config = changed(config, precision=precision.set_up(config.optim, ranks.device))
@@ -107,7 +108,7 @@ def measure_batches(config: Config, path: Path, cold: bool, pieces: int) -> dict
 
 
 def cut(split: Split, pieces: int) -> Split:
-    """The same frames as more sequences: each is cut into `pieces`, or into single frames if it has fewer."""
+    """Cut every sequence into `pieces` sequences, or into single frames if it has fewer."""
     sequences, starts = [], []
     for info, start in zip(split.sequences, split.starts.tolist(), strict=True):
         edges = np.unique(np.linspace(0, info.length, pieces + 1).astype(int)).tolist()
@@ -118,7 +119,7 @@ def cut(split: Split, pieces: int) -> Split:
 
 
 def drop_from_page_cache(path: Path) -> None:
-    """Ask the system to drop the written pages of a file from the page cache."""
+    """Ask the system to drop a file from the page cache."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -1,7 +1,7 @@
-"""Measurements that begin with a new process: `python -m glagcn.bench.launched.worker JOB JSON`.
+"""Measurements in a new process: `python -m glagcn.bench.launched.worker JOB JSON`.
 
-Prints one line of JSON.  Started by startup.py, scaling.py and streaming.py, under the environment of a launcher where
-there are several.
+Prints one line of JSON.  startup.py, scaling.py and streaming.py start it; several processes get the environment
+variables of a launcher.
 """
 
 import json
@@ -17,7 +17,7 @@ BEGIN = time.perf_counter()
 
 
 def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
-    """Do one job, "ours", "reference", "steps" or "batches"; -> the measurement."""
+    """Run one job: "ours", "reference", "steps" or "batches".  Returns the measurement."""
     from glagcn.config.resolve import from_dict
     from glagcn.distributed import tuning
 
@@ -27,7 +27,7 @@ def main(job: str, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:  # noqa: ARG001
-    """From the end of the imports to the end of the first step, as a training run starts."""
+    """Measure from the end of the imports to the end of the first step of a training run."""
     from glagcn.data.cache.reader import open_cache
     from glagcn.data.windows.plan import share
     from glagcn.distributed import precision
@@ -52,7 +52,7 @@ def _start(config: Any, path: Path, repeats: int) -> dict[str, Any]:  # noqa: AR
 
 
 def _start_plainly(config: Any, path: Path, repeats: int) -> dict[str, Any]:  # noqa: ARG001
-    """The same as published: every pose in float64, a list of tuples with every window, then a batch and a step."""
+    """The same for the published code: float64 poses, a list with a tuple per window, then a batch and a step."""
     import numpy as np
 
     from glagcn.bench.reference.loader import ReferenceLoader

@@ -1,10 +1,9 @@
-"""The plain loader: windows cut one by one as the published loader cuts them, then collated into a batch.
+"""The reference loader: cuts windows one by one like the published loader, and collates them into a batch.
 
-Poses are held in float64, sequence by sequence: pixels in image coordinates, camera coordinates relative to the root.
-For every sample the whole sequence is copied, the window is sliced out of the copy and padded where it leaves the
-sequence, and mirrored where that was drawn; a batch is collated from the samples.  One loader process of
-the published code does the same.  The target differs in two points, which cost nothing: it is in metres, and its root
-is zero (published: millimetres, and the root joint itself stays absolute), so that both make the same batches.
+It works like one loader process of the published code.  Poses are float64: 2D in image coordinates, 3D in camera
+coordinates relative to the root.  Each sample copies the whole sequence, slices the window, pads it beyond the ends of
+the sequence, and may mirror it.  To make the same batches as ours, targets are in metres with a zero root (published:
+millimetres, with the root in absolute coordinates); this does not affect the speed.
 """
 
 from collections.abc import Sequence

@@ -1,11 +1,11 @@
-"""The plain model: the same network as the published code lays it out, to measure ours against.
+"""The reference model: the network in the layout of the published code, as a baseline for speed.
 
-Eager float32, feature maps [N,C,T,V] (batch, channels, frames, joints), one convolution for every subset and factor,
-one matrix product for every subset, one output layer call for every joint.  Nothing is fused, and nothing is slower
-than this layout requires, so that the comparison is fair.
+Eager float32, feature maps [N,C,T,V] (batch, channels, frames, joints), one convolution per subset and factor, one
+matrix product per subset, one output layer call per joint.  Nothing is fused, and nothing is slower than this layout
+requires.
 
-Parameters have the published names, so published weights load; the stages that were never published (the sequence
-stage and the unshared head) are written in the same manner.  Self-contained: no part of `glagcn.model` is in use.
+Parameters have the published names, so that published weights load.  The sequence stage and the unshared head, which
+were never published, are written in the same style.  Does not use `glagcn.model`.
 """
 
 from collections.abc import Sequence
@@ -97,7 +97,7 @@ class Block(nn.Module):
 
 
 class JointOutput(nn.Module):
-    """[N,C,T,V] to [N,T,V,3], a Conv1d call per joint: with one layer for all joints, or one for each."""
+    """[N,C,T,V] to [N,T,V,3], one Conv1d call per joint, with one layer for all joints or one per joint."""
 
     def __init__(self, channels: int, num_joints: int, shared: bool):
         super().__init__()

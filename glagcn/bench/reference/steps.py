@@ -1,4 +1,4 @@
-"""The plain step and the plain evaluation, as the published script does them."""
+"""The reference training step and evaluation, as in the published script."""
 
 import numpy as np
 import torch
@@ -12,14 +12,14 @@ from glagcn.skeleton import Skeleton
 
 
 class ReferenceStepper:
-    """Adam with amsgrad as it comes, float32, and the loss read after every step."""
+    """Adam with amsgrad and default settings, float32; reads the loss after every step."""
 
     def __init__(self, model: ReferenceModel, rate: float, sequence_weight: float, frame: int) -> None:
         self.model, self.sequence_weight, self.frame = model.train(), sequence_weight, frame
         self.optimizer = torch.optim.Adam(model.parameters(), lr=rate, amsgrad=True)
 
     def step(self, batch: Batch) -> float:
-        """One optimiser step; -> the loss."""
+        """Make one optimiser step.  Returns the loss."""
         center, sequence = self.model(batch.inputs)
         loss = mean_distance(center, batch.targets[:, self.frame : self.frame + 1])
         if sequence is not None:

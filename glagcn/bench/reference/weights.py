@@ -1,4 +1,4 @@
-"""Our weights in the plain model, so that both compute the same thing."""
+"""Copies our weights to the reference model, so that both compute the same function."""
 
 from typing import Any
 
@@ -14,9 +14,9 @@ from glagcn.skeleton import get_skeleton
 
 
 def reference_of(model: Model) -> ReferenceModel:
-    """The plain model with the form and the weights of `model`, on its device and in its mode.
+    """The reference model with the options and weights of `model`, on its device and in its mode.
 
-    Raises ValueError for a mixed head, TypeError for a model of another kind.
+    Raises ValueError for a mixed head and TypeError for another kind of model.
     """
     if not isinstance(model, LiftingNetwork):
         raise TypeError(f"the reference is a GLA-GCN, not a {type(model).__name__}")
@@ -49,9 +49,9 @@ def reference_of(model: Model) -> ReferenceModel:
 
 
 def _block_weights(block: AGCN) -> dict[str, Tensor]:
-    """The weights of one block under their published names.
+    """The weights of one block, by their published names.
 
-    Only whole published models have published names, so the block stands in for the first one of a small model.
+    Only complete models can be converted, so the block becomes the first block of a small model.
     """
     shell = LiftingNetwork(get_skeleton("h36m17"), (3,), 1, sequence_layers=0, head="shared")
     shell.expand = block
