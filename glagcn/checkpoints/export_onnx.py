@@ -97,7 +97,9 @@ def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) 
     """Raise UserError where the ONNX file `content` does not give the poses of the model, for another N too."""
     windows = _windows(lifted.model, TRIED)
     expected = lifted(windows).numpy()
-    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the threads that it takes otherwise wait without sleeping
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     (found,) = session.run(None, {"keypoints": windows.numpy()})
     difference = np.abs(found - expected).max() / np.abs(expected).max()
     if not difference <= LARGEST_DIFFERENCE:

@@ -71,6 +71,8 @@ def test_the_file_says_what_it_reads_and_gives(exported):
     assert read["joint_map"] == [list(row) for row in model.skeleton.joint_map]
     assert (read["mirror"], read["input_mirror"]) == (model.skeleton.mirror, model.skeleton.input_mirror)
     assert read["model_config"] == {"kind": "gla_gcn"} | model.config()
+    documented = (REPOSITORY / "docs/export.md").read_text()
+    assert [name for name in told if f"`{name}`" not in documented] == []
     (given,), (taken,) = runtime.get_outputs(), runtime.get_inputs()
     assert (taken.name, taken.shape, taken.type) == ("keypoints", ["N", 9, read["input_joints"], 2], "tensor(float)")
     assert (given.name, given.shape, given.type) == ("poses", ["N", 15, 3], "tensor(float)")
