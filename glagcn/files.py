@@ -1,9 +1,14 @@
 """Write files atomically, and read JSON."""
 
 import contextlib
+import functools
+import glob
 import json
 import os
+import platform
 import secrets
+import time
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -11,6 +16,7 @@ from typing import Any, BinaryIO
 from glagcn.errors import UserError
 
 WRITE_ADVICE = "give a writable folder with enough space"
+LEFTOVER_S = 24 * 3600  # a temporary file of an unknown process, unchanged for so long, is a leftover
 
 
 class WriteError(UserError):
@@ -41,9 +47,8 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
 
     An OSError in the block passes through, unless the block is also in `write_errors`.
     """
-    # Processes that write the same file must not share a temporary file.  A process id is not unique in a folder that
-    # several machines or containers share.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    # Processes that write the same file must not share a temporary file.
+    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with write_errors(path, advice):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -56,6 +61,41 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # do not hide the error that led here
             temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(path: Path) -> None:
+    """Remove temporary files that killed processes left in `replacement` of `path`.
+
+    A file is a leftover if its process is dead, or, if that process ran on another machine or in another container,
+    if it has not changed for a day.
+    """
+    for file in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
+        host, number, _ = ("", "", "", *file.name.removesuffix(".tmp").split("."))[-3:]
+        with contextlib.suppress(OSError):  # another process may remove it too
+            mine = host == _host() and number.isdecimal()
+            if (mine and _is_dead(int(number))) or time.time() - file.stat().st_mtime > LEFTOVER_S:
+                file.unlink()
+
+
+def _is_dead(number: int) -> bool:
+    """Whether no process of this machine has this number."""
+    try:
+        os.kill(number, 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):  # it belongs to another user; or this was never a process
+        pass
+    return False
+
+
+@functools.cache
+def _host() -> str:
+    """What distinguishes this machine, since its start, from others and from containers, which count processes anew."""
+    parts = [platform.node()]
+    with contextlib.suppress(OSError):  # only Linux has these
+        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
+        parts.append(str(Path("/proc/self/ns/pid").readlink()))
+    return f"{zlib.crc32(''.join(parts).encode()):08x}"
 
 
 @contextlib.contextmanager

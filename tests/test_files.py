@@ -1,10 +1,11 @@
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.files import replacement, write_atomically
+from glagcn.files import LEFTOVER_S, remove_leftovers, replacement, write_atomically
 
 
 def names(folder):
@@ -119,3 +120,30 @@ def test_a_folder_that_cannot_be_flushed_is_no_failure(tmp_path, monkeypatch):
     monkeypatch.setattr("os.fsync", fsync)
     write_atomically(tmp_path / "last.pt", lambda file: file.write(b"x"))
     assert names(tmp_path) == ["last.pt"]
+
+
+def test_only_what_dead_processes_left_is_removed(tmp_path):
+    path = tmp_path / "a.h5"
+    with replacement(path) as mine:
+        mine.write_text("this process lives")
+        host = mine.name.split(".")[-4]
+        dead = subprocess.Popen(["true"])
+        dead.wait()
+        left = [
+            f".a.h5.{host}.{dead.pid}.00000000.tmp",
+            ".a.h5.00000000.1.00000000.tmp",  # of another machine, two days old
+            ".a.h5.1.tmp",  # the name says nothing, two days old
+        ]
+        kept = [
+            f".a.h5.00000000.{dead.pid}.00000000.tmp",  # of another machine, new
+            f".b.h5.{host}.{dead.pid}.00000000.tmp",  # of another file
+            f".a.h5.{host}.{'9' * 30}.00000000.tmp",
+            "a.h5.tmp",
+        ]
+        for name in (*left, *kept):
+            (tmp_path / name).write_text("half")
+        for name in left[1:]:
+            then = (tmp_path / name).stat().st_mtime - 2 * LEFTOVER_S
+            os.utime(tmp_path / name, (then, then))
+        remove_leftovers(path)
+        assert names(tmp_path) == sorted([*kept, mine.name])

@@ -1,6 +1,9 @@
 """Preparation as users meet it: what is found, what is said, where the cache goes, and what is refused."""
 
 import shutil
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -205,6 +208,23 @@ def test_a_damaged_file_leaves_nothing_behind(release):
     with pytest.raises(UserError, match=r"S8/Seq2/annot\.mat: S8/Seq2/cam5: 2D is not finite in 1 of 12 frames"):
         prepare_3dhp(raw=release, say=silent)
     assert sorted(release.rglob("*")) == before
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.sources.demo.source import DemoSource
+write_cache(Path(sys.argv[1]), DemoSource(), lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+"""
+
+
+def test_the_next_preparation_removes_what_a_killed_one_left(tmp_path):
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "demo_gt.h5")])
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.glob(".demo_gt.h5.*.tmp"))) == 1
+    ensure_cache("demo", tmp_path, None, "", say=silent)
+    assert [path.name for path in tmp_path.iterdir()] == ["demo_gt.h5"]
 
 
 # ---------------------------------------------------------------- what training does

@@ -15,7 +15,7 @@ from glagcn.data.cache.seal import USER_BLOCK, seal
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources.source import Source, SplitName
 from glagcn.errors import UserError
-from glagcn.files import WRITE_ADVICE, replacement, write_errors
+from glagcn.files import WRITE_ADVICE, remove_leftovers, replacement, write_errors
 from glagcn.skeleton import Skeleton, get_skeleton
 
 ADVICE = f"{WRITE_ADVICE}, with --cache_dir (training) or --out (glagcn prepare)"
@@ -26,10 +26,12 @@ OnProgress = Callable[[int, int, str], None]
 def write_cache(path: Path, source: Source, progress: OnProgress | None = None) -> None:
     """Write all sequences of `source` to `path`, with one sequence in memory at a time.
 
-    The file is written under a temporary name, flushed and renamed, and removed on any error.
+    The file is written under a temporary name, flushed and renamed, and removed on any error.  What a killed process
+    left of an earlier attempt is removed too.
     Raises UserError if a split is empty, the test split has no valid frame, or the file cannot be written; errors of
     the source pass through.
     """
+    remove_leftovers(path)
     with replacement(path, ADVICE) as temporary:
         with write_errors(path, ADVICE):
             disk = _DeferringFile(temporary, path)

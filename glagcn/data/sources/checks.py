@@ -11,6 +11,10 @@ LARGEST_MEDIAN_MM = 2_000.0
 LARGEST_MEDIAN_METRES = 5.0
 # Normalised 2D is in [-1, 1], or slightly outside if the person leaves the image.
 LARGEST_NORMALISED = 2.5
+# No person is 100 m from the camera.  2D outside the image is normal, but not by many images.  A person who leaves the
+# scene may come close to the camera plane, where projections are large: such frames are context only.
+LARGEST_MM = 100_000.0
+LARGEST_IMAGES, LARGEST_UNSCORED_IMAGES = 10, 1_000
 
 
 def as_frames(where: str, name: str, array: object, joints: int, channels: int) -> np.ndarray:
@@ -27,12 +31,21 @@ def as_frames(where: str, name: str, array: object, joints: int, channels: int) 
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: int, valid: np.ndarray) -> None:
-    """Check that pixels [T,V,2] and millimetres [T,V,3] have equal lengths, finite values and the right units.
+def check_poses(
+    where: str,
+    pixels: np.ndarray,
+    millimetres: np.ndarray,
+    root: int,
+    valid: np.ndarray,
+    image_size: tuple[int, int],
+) -> None:
+    """Check that pixels [T,V,2] and millimetres [T,V,3] have equal lengths, plausible values and the right units.
 
     All 2D is checked, because every frame is context.  3D is checked in the frames that are `valid` [T]; copies of the
-    test set contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted: published test
-    sequences have it.
+    test set contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted up to ten image
+    sizes: published test sequences have it.
+
+    image_size  (width, height), pixels.
     Raises UserError that starts with `where`.
     """
     check_lengths(where, pixels, millimetres)
@@ -42,6 +55,9 @@ def check_poses(where: str, pixels: np.ndarray, millimetres: np.ndarray, root: i
     checked = checked_frames(valid)
     _check_finite(where, "3D", millimetres, checked)
     _check_unit(where, millimetres[checked], root)
+    _check_bound(where, "3D", "mm", millimetres, checked, np.full(3, LARGEST_MM))
+    for frames, images in ((checked, LARGEST_IMAGES), (~checked, LARGEST_UNSCORED_IMAGES)):
+        _check_bound(where, "2D", "px", pixels, frames, images * np.array(image_size, np.float64))
     largest = float(np.abs(pixels).max())
     if largest <= LARGEST_NORMALISED:
         raise UserError(
@@ -57,6 +73,7 @@ def check_world(where: str, metres: np.ndarray, root: int) -> None:
     _check_finite(where, "3D", metres, np.ones(len(metres), dtype=bool))
     distance = _median_distance(metres, root)
     if SMALLEST_MEDIAN_MM <= 1000 * distance <= LARGEST_MEDIAN_MM:
+        _check_bound(where, "3D", "m", metres, np.ones(len(metres), dtype=bool), np.full(3, LARGEST_MM / 1000))
         return
     cause = "Convert the 3D to metres."
     if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
@@ -96,6 +113,18 @@ def _check_finite(where: str, name: str, values: np.ndarray, checked: np.ndarray
             f"{where}: {name} is not finite in {len(frames)} of {checked.sum()} {kind}, first in frame {frames[0]} "
             f"({int(bad[frames[0]].sum())} of {values.shape[1]} joints); expected finite numbers. "
             "The file is damaged; get it again."
+        )
+
+
+def _check_bound(where: str, name: str, unit: str, values: np.ndarray, checked: np.ndarray, bounds: np.ndarray) -> None:
+    """Raise UserError if a coordinate of `values` [T,V,C] is farther from 0 than `bounds` [C] in a `checked` frame."""
+    beyond = (np.abs(values) > bounds) & checked[:, None, None]
+    if beyond.any():
+        frame, joint, axis = np.argwhere(beyond)[0]
+        raise UserError(
+            f"{where}: {name} coordinate {'xyz'[axis]} of joint {joint} of {values.shape[1]} in frame {frame} (both "
+            f"counted from 0) is {values[frame, joint, axis]:.4g} {unit}; expected at most {bounds[axis]:.6g} {unit} "
+            f"from 0. {int(beyond.any(axis=-1).sum())} joints are farther. The file is damaged; get it again."
         )
 
 

@@ -231,6 +231,18 @@ def test_3d_of_unscored_frames_of_an_npz_may_be_anything(tmp_path):
     assert any("TS6: the 3D is not finite in 11 unscored frames" in note for note in source.notes)
 
 
+def test_2d_of_unscored_frames_may_be_far_outside_the_image(one_test):
+    pixels = tiny_3dhp.scene("TS6", FRAMES, 0)["annot2"]
+    pixels[5, 3] = 100_000
+    scored = np.arange(FRAMES) != 5
+    assert one_test(annot2=pixels, valid_frame=scored * 1.0).pixels[5, 3, 0] == 100_000
+    with pytest.raises(UserError, match=r"TS6: 2D coordinate x of joint 3 of 17 in frame 5 .* at most 19200 px"):
+        one_test(annot2=pixels, valid_frame=np.ones(FRAMES))
+    pixels[5, 3] = 1e30
+    with pytest.raises(UserError, match=r"2D coordinate x of joint 3 .* is 1e\+30 px; .* at most 1.92e\+06 px"):
+        one_test(annot2=pixels, valid_frame=scored * 1.0)
+
+
 def test_2d_outside_the_image_is_kept(one_train):
     _, sequences = one_train(lambda views: views[0]["annot2"].__isub__(3000))
     assert sequences[0].pixels.min() < -101
@@ -322,6 +334,14 @@ def normalised(views):
         arrays["annot2"][:] = arrays["annot2"] / 1024 - 1
 
 
+def far_joint(views):
+    views[4]["univ_annot3"][3, tiny_3dhp.PELVIS, 2] = 100_100
+
+
+def stray_joint(views):
+    views[2]["annot2"][9, tiny_3dhp.SELECTED[0], 1] = -20_500
+
+
 def seventeen(views):
     for arrays in views:
         arrays["annot2"] = arrays["annot2"][:, :17]
@@ -348,6 +368,14 @@ def short(views):
         (absolute_pelvis, r"pelvis is .*The pelvis is absolute but the other joints are relative"),
         (micrometres, r"median distance of the joints from the pelvis is .*Convert the 3D to millimetres"),
         (normalised, r"S1/Seq1/cam0: the largest 2D coordinate is .*normalised; expected pixels"),
+        (
+            far_joint,
+            r"cam4: 3D coordinate z of joint 14 of 17 in frame 3 \(both counted from 0\) is 1\.001e\+05 mm",
+        ),
+        (
+            stray_joint,
+            r"cam2: 2D coordinate y of joint 0 of 17 in frame 9 .* is -2\.05e\+04 px; .* 20480 px from 0",
+        ),
         (seventeen, r"annot2 of camera 0: found \(12, 34\), expected \(12, 56\)"),
         (short, r"univ_annot3 of camera 2: found \(11, 84\), expected \(12, 84\)"),
     ],

@@ -251,6 +251,12 @@ def with_nan(array):
     return array
 
 
+def with_far_joint(array):
+    array = array.copy()
+    array[2, 6, 0] = 101  # joint 4 of the 17 that are kept
+    return array
+
+
 def without(*keys):
     def edit(poses, two_d):
         for key in keys:
@@ -280,6 +286,7 @@ WRONG_H36M = [
     (s1("3d")(lambda x: 1000 * x), r"data_3d_h36m\.npz: S1/Walking 1: .*seems to be in millimetres; divide it by 1000"),
     (s1("3d")(lambda x: 0.01 * x), r"data_3d_h36m\.npz: S1/Walking 1: the median distance .* Convert the 3D to metres"),
     (s1("3d")(with_nan), r"data_3d_h36m\.npz: S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
+    (s1("3d")(with_far_joint), r"data_3d_h36m\.npz: S1/Walking 1: 3D coordinate x of joint 4 of 17 in .* is 101 m"),
     (s1("3d")(lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: has no frames"),
     (s1("3d")(lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
     (s1("3d")(lambda x: x[..., :2]), r"S1/Walking 1: the 3D has shape \(6, 32, 2\); expected \(frames, 32, 3\)"),

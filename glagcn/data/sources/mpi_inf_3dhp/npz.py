@@ -141,7 +141,8 @@ class NpzPair:
         millimetres = as_frames(where, "data_3d", entry["data_3d"], 17, 3)
         test = split == "test"
         valid = as_valid(where, entry["valid"], len(pixels)) if test else np.ones(len(pixels), dtype=bool)
-        check_poses(where, pixels, millimetres, get_skeleton(self.skeleton).root, valid)
+        root, size = get_skeleton(self.skeleton).root, (info.width, info.height)
+        check_poses(where, pixels, millimetres, root, valid, size)
         if info.name in ("TS5", "TS6"):
             checked = checked_frames(valid)
             self._note(annotation_warning(info.name, self.annotation, pixels[checked], millimetres[checked]))

@@ -150,7 +150,8 @@ class RawRelease:
         return sequence
 
     def _sequence(self, path: Path, info: SequenceInfo, pixels, millimetres, valid, activity=None) -> Sequence:
-        check_poses(f"{path}: {info.name}", pixels, millimetres, get_skeleton(self.skeleton).root, valid)
+        root, size = get_skeleton(self.skeleton).root, (info.width, info.height)
+        check_poses(f"{path}: {info.name}", pixels, millimetres, root, valid, size)
         return Sequence(info, pixels, millimetres, valid, activity)
 
     @property

@@ -91,7 +91,8 @@ class VideoPose3DFiles:
             for number, info in enumerate(self._infos(take)):
                 pixels, millimetres = take.views[number], take.in_camera(number).astype(np.float32)
                 valid = np.ones(info.length, dtype=bool)
-                check_poses(f"{self.path_2d}: {info.name}", pixels, millimetres, root, valid)
+                size = info.width, info.height
+                check_poses(f"{self.path_2d}: {info.name}", pixels, millimetres, root, valid, size)
                 yield Sequence(info, pixels, millimetres, valid)
 
     def provenance(self) -> dict:
