@@ -1,1 +1,1 @@
-"""Predictions to metrics, tables and result files."""
+"""From predictions to metrics, tables and result files."""

@@ -1,4 +1,4 @@
-"""A benchmark: how predictions are scored and reported, from the root joint to the result files."""
+"""The interface of a benchmark: its metrics, tables and result files."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -16,13 +16,13 @@ Arrays = list[np.ndarray]
 Metrics = dict[str, Any]
 Tables = dict[str, Any]
 
-# Frames that errors are computed of at a time: the intermediate arrays of 65,536 frames take about 0.3 GB, those of
-# Human3.6M's test set, 543,344 frames, would take ten times that.
+# Errors are computed for this many frames at a time.  Intermediate arrays of 65,536 frames take about 0.3 GB; those of
+# all 543,344 test frames of Human3.6M would take ten times that.
 BLOCK = 65_536
 
 
 def sequence_bounds(split: Split, frames: np.ndarray) -> np.ndarray:
-    """Where each sequence begins in the increasing frame numbers `frames` [n], and n: [S+1] int64."""
+    """The first index of each sequence in the increasing frame numbers `frames` [n], followed by n: [S+1] int64."""
     return np.append(np.searchsorted(frames, split.starts), len(frames))
 
 
@@ -30,12 +30,13 @@ def sequence_bounds(split: Split, frames: np.ndarray) -> np.ndarray:
 class ScoredFrames:
     """The n scored frames of a split with their predictions, in the order of the S sequences.
 
-    sequences   the split's S rows; one without scored frames is among them.
+    sequences   the S sequences of the split, including those without scored frames.
     bounds      [S+1]: sequence s has the entries bounds[s]:bounds[s+1] of the arrays below.
     frames      [n] frame numbers in the split, increasing.
-    predicted   [n,V,3] mm, relative to the root;  target likewise, its root at zero.
-    activity    [n], or None where the data has no activities.
-    annotation  what the target is, such as "univ"; may be empty.
+    predicted   [n,V,3] mm, relative to the root.
+    target      [n,V,3] mm, relative to the root, which is zero.
+    activity    [n]; None if the data has no activities.
+    annotation  annotation of the target, such as "univ"; may be empty.
     """
 
     sequences: tuple[SequenceInfo, ...]
@@ -47,15 +48,15 @@ class ScoredFrames:
     annotation: str
 
     def by_sequence(self, values: np.ndarray) -> Arrays:
-        """Views of the S parts of an array [n,...]."""
+        """Split an array [n,...] into views of the S sequences."""
         return np.split(values, self.bounds[1:-1])
 
 
 class Benchmark(ABC):
-    """A convention of scoring; benchmarks.py lists them.
+    """A benchmark: scores predictions, formats tables and writes result files.  benchmarks.py lists all of them.
 
-    zero_root  whether the predicted root is set to zero.  Where it is not, its small error counts.
-    files      the names of the files beside result.json, for a sentence.
+    zero_root  whether the predicted root is set to zero before scoring; otherwise its small error counts.
+    files      names of the files written beside result.json, for messages.
     """
 
     zero_root: ClassVar[bool]
@@ -63,57 +64,59 @@ class Benchmark(ABC):
 
     @property
     def root(self) -> str:
-        """The `root` of result.json: what happened to the predicted root."""
+        """The `root` entry of result.json: the treatment of the predicted root."""
         return "zero" if self.zero_root else "as predicted"
 
     @property
     @abstractmethod
     def scalars(self) -> tuple[Metric, ...]:
-        """The metrics for curves, logs and the headline; MPJPE, which chooses best.pt, is among them."""
+        """The metrics for curves, logs and the headline; they include MPJPE, which selects best.pt."""
 
     @abstractmethod
     def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
-        """All that result.json holds of the scores: scalars, protocol, groups, sequences; and the tables for `show`
-        and `write`.  Raises UserError where poses are not finite or do not fit the benchmark.
+        """The metrics for result.json (scalars, protocol, groups, sequences) and the tables for `show` and `write`.
+
+        Raises UserError if poses are not finite or have the wrong shape for the benchmark.
         """
 
     @abstractmethod
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
-        """The scalar mpjpe_mm of joint errors [n,V] of the frames [n] of a split, for a baseline."""
+        """The scalar mpjpe_mm of a baseline with joint errors [n,V] at the frames [n] of a split."""
 
     def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:  # noqa: ARG002
-        """{kind: {name: value}}, recorded of an evaluation during training beside the scalars."""
+        """Additional curves recorded during training, {kind: {name: value}}."""
         return {}
 
     def headline(self, metrics: Metrics) -> str:
-        """One line: the scalars, and the protocol they follow.  `metrics` come from `score` or from result.json."""
+        """One line with the scalars and their protocol.  `metrics` come from `score` or from result.json."""
         scalars = ", ".join(metric.text(metrics[metric.name]) for metric in self.scalars if metric.name in metrics)
         return f"{scalars} ({self.protocol_line(metrics)})"
 
     @abstractmethod
     def protocol_line(self, metrics: Metrics) -> str:
-        """The protocol, frames and joints of the scalars, in a phrase."""
+        """A phrase that names the protocol, frames and joints of the scalars."""
 
     @abstractmethod
     def show(self, evaluation: "Evaluation", by_subject: bool) -> str:
-        """The tables for the screen; `by_subject` adds those of each subject, where they are not there anyway."""
+        """The tables as text; `by_subject` adds a table for each subject if the benchmark has none by default."""
 
     @abstractmethod
     def write(self, evaluation: "Evaluation", folder: Path) -> None:
-        """Write the files beside result.json.  Raises UserError where the folder cannot be written to."""
+        """Write the files beside result.json.  Raises UserError if the folder is not writable."""
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The predictions of an evaluation, by sequence, and every metric that follows from them.
+    """The predictions and metrics of an evaluation.
 
-    names       of the S test sequences; one without scored frames keeps its place in the tables.
-    predicted   S arrays [n,V,3] mm, relative to the root;  target likewise, its root at zero.
-    activity    S arrays [n], or None where the data has no activities.
-    metrics     what result.json holds: scalars, the protocol, groups, per sequence.
-    tables      the benchmark's own, for its files and the screen.
-    benchmark   the convention that all of this follows.
-    skeleton    of the poses.
+    names       names of the S test sequences, including those without scored frames.
+    predicted   S arrays [n,V,3] mm, relative to the root.
+    target      S arrays [n,V,3] mm, relative to the root, which is zero.
+    activity    S arrays [n]; None if the data has no activities.
+    metrics     content of result.json: scalars, protocol, groups, sequences.
+    tables      tables of the benchmark, for its files and the terminal.
+    benchmark   the benchmark that scored the predictions.
+    skeleton    joint set of the poses.
     """
 
     names: list[str]

@@ -1,4 +1,4 @@
-"""The benchmarks by name; a data set (data.dataset) names the one that scores it."""
+"""All benchmarks by name.  A data set (data.dataset) names its benchmark."""
 
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
@@ -10,7 +10,7 @@ BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhpBenchmark(), "by_a
 
 
 def benchmark_of(dataset: str) -> Benchmark:
-    """The benchmark that scores a data set.  Raises UserError for an unknown data set, or an unknown benchmark."""
+    """The benchmark of a data set.  Raises UserError for an unknown data set or benchmark."""
     name = get_dataset(dataset).benchmark
     if name not in BENCHMARKS:
         raise UserError(f"data set {dataset}: unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")

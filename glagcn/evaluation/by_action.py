@@ -1,11 +1,11 @@
 """The benchmark by action, as papers report it on Human3.6M and HumanEva-I.
 
-Errors are computed frame by frame, added up by sequence, and grouped afterwards by (subject, kind of action), so that
-every take, chunk and camera of a group counts with all of its frames.  The published average is the unweighted mean
-over the kinds of action; the mean over all frames stands beside it.
+Errors are computed per frame, summed per sequence, and then grouped by (subject, kind of action).  All frames of all
+takes, chunks and cameras of a group have the same weight.  The published average is the unweighted mean over the kinds
+of action; the mean over all frames is reported too.
 
-Source: the evaluation of VideoPose3D.  It leaves the predicted root as it is: the target's root is zero, and the mean
-is over all joints.
+Source: the evaluation of VideoPose3D.  The target's root is zero, the predicted root is not changed, and the mean is
+over all joints.
 """
 
 from collections.abc import Iterable
@@ -28,18 +28,18 @@ Total = tuple[float, float]  # the sum of a metric, and its weight
 
 @dataclass(frozen=True)
 class SequenceTotals:
-    """The frames of a sequence that are scored, and {metric: (sum, weight)} over them."""
+    """The number of scored frames of a sequence, and {metric: (sum, weight)} over them."""
 
     frames: int
     totals: dict[str, Total]
 
 
 class ByActionBenchmark(Benchmark):
-    """Means over kinds of action, of poses of any joint set.
+    """Means over kinds of action, for any joint set.
 
-    The tables are {"all" or subject: {"actions": {kind: row}, "mean": row, "frame_mean": row}}, a row being {"frames":
-    int, metric: mm}; "cell_mean", the unweighted mean over all cells of subject and kind of action, is a row of its
-    own.  A metric that has nothing to average is NaN; means leave it out, and "notes" says so.
+    The tables are {"all" or subject: {"actions": {kind: row}, "mean": row, "frame_mean": row}}.  A row is {"frames":
+    int, metric: mm}.  The row "cell_mean" is the unweighted mean over all pairs of subject and kind of action.  A
+    metric without frames is NaN; means leave it out, and "notes" lists it.
     """
 
     zero_root = False
@@ -47,7 +47,7 @@ class ByActionBenchmark(Benchmark):
 
     @property
     def scalars(self) -> tuple[Metric, ...]:
-        """See Benchmark: the means over frames; they are means over kinds of action here."""
+        """See Benchmark.  The metrics of frames, averaged over kinds of action."""
         return tuple(frame_metrics())
 
     def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
@@ -86,14 +86,14 @@ class ByActionBenchmark(Benchmark):
         return metrics, tables
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
-        """See Benchmark: the mean over kinds of action."""
+        """See Benchmark.  The mean over kinds of action."""
         by_kind: dict[str, list[Total]] = {}
         for info, part in zip(split.sequences, np.split(errors, sequence_bounds(split, frames)[1:-1]), strict=True):
             by_kind.setdefault(_kind(info), []).append((part.sum(), part.size))
         return _mean(_divide(totals) for totals in by_kind.values())
 
     def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:
-        """See Benchmark: the MPJPE of every kind of action, a curve each."""
+        """See Benchmark.  One curve of the MPJPE for each kind of action."""
         return {CURVES: {kind: row[MPJPE.name] for kind, row in metrics["actions"].items()}}
 
     def protocol_line(self, metrics: Metrics) -> str:
@@ -116,10 +116,10 @@ class ByActionBenchmark(Benchmark):
 
 
 def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> SequenceTotals:
-    """The totals of one sequence, [n,V,3] mm, whose frames have the numbers [n].
+    """The totals of one sequence of poses [n,V,3] mm with frame numbers [n].
 
-    Each frame weighs 1.  A metric of pairs is the mean over the pairs of neighbouring frames and weighs as much as the
-    sequence has frames; without a pair it weighs nothing.
+    Each frame has weight 1.  A metric of pairs is the mean over pairs of consecutive frames, weighted with the number
+    of frames of the sequence, or 0 if it has no pair.
     """
     totals = {metric.name: _total(metric, predicted, target, frames) for metric in frame_metrics()}
     return SequenceTotals(len(frames), totals)
@@ -145,25 +145,25 @@ def _table(sequences: list[tuple[SequenceInfo, SequenceTotals]]) -> dict[str, An
     by_kind: dict[str, list[SequenceTotals]] = {}
     for info, totals in sequences:
         by_kind.setdefault(_kind(info), []).append(totals)
-    # Without regard to case: the order of the papers' columns.
+    # Ignore case: this is the order of the columns in papers.
     actions = {kind: _row(by_kind[kind]) for kind in sorted(by_kind, key=str.lower)}
     return {"actions": actions, "mean": _mean_row(actions.values()), "frame_mean": _row([own for _, own in sequences])}
 
 
 def _row(sequences: list[SequenceTotals]) -> dict[str, float]:
-    """Frames, and the mean of every metric, of sequences pooled."""
+    """The number of frames and the mean of every metric over the pooled frames of some sequences."""
     means = {metric.name: _divide([own.totals[metric.name] for own in sequences]) for metric in frame_metrics()}
     return {"frames": sum(own.frames for own in sequences)} | means
 
 
 def _divide(totals: list[Total]) -> float:
-    """The mean of pooled sums and weights; NaN without weight."""
+    """The weighted mean of totals; NaN if the weight is 0."""
     total, weight = np.array(totals).sum(axis=0)
     return float(total / weight) if weight else float("nan")
 
 
 def _mean_row(rows: Iterable[dict[str, float]]) -> dict[str, float]:
-    """The unweighted mean of rows, of each metric over those that have it."""
+    """The unweighted mean of rows; each metric is averaged over the rows that have it."""
     rows = list(rows)
     means = {metric.name: _mean(row[metric.name] for row in rows) for metric in frame_metrics()}
     return {"frames": sum(row["frames"] for row in rows)} | means
@@ -178,12 +178,12 @@ def _means(row: dict[str, float]) -> dict[str, float]:
 
 
 def _notes(rows: dict[str, dict[str, float]], which: str) -> list[str]:
-    """What the mean over `rows` leaves out, in words."""
+    """Notes on the rows that the mean over `rows` leaves out."""
     notes = []
     if empty := [name for name, row in rows.items() if not row["frames"]]:
         notes.append(f"no scored frames, left out of the means {which}: {', '.join(empty)}")
     for metric in (metric for metric in frame_metrics() if metric.of_pairs):
         if still := [name for name, row in rows.items() if row["frames"] and np.isnan(row[metric.name])]:
             left_out = f"left out of the mean {metric.title} {which}"
-            notes.append(f"no two scored frames in a row, {left_out}: {', '.join(still)}")
+            notes.append(f"no two consecutive scored frames, {left_out}: {', '.join(still)}")
     return notes

@@ -1,4 +1,4 @@
-"""What an evaluation by action leaves for people and their tools: a CSV file, tables on the screen, one line."""
+"""The CSV file and text tables of the benchmark by action."""
 
 import csv
 import io
@@ -20,10 +20,10 @@ WIDTH = 98
 
 
 def write_action_csv(tables: Tables, folder: str | os.PathLike[str]) -> Path:
-    """Write the tables of `ByActionBenchmark.score`: all subjects first, a line per action, two of means.
+    """Write the tables of `ByActionBenchmark.score`: all subjects, then each; a line per action and two of means.
 
-    Numbers have 15 significant digits, in mm; NaN where there was nothing to average.  Returns the path.  Raises
-    UserError where the folder cannot be written to.
+    Numbers have 15 significant digits, in mm; NaN if there are no frames.  Returns the path.  Raises UserError if the
+    folder is not writable.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
@@ -37,7 +37,7 @@ def write_action_csv(tables: Tables, folder: str | os.PathLike[str]) -> Path:
 
 
 def format_actions(metrics: Metrics, tables: Tables, by_subject: bool) -> str:
-    """The protocol, a table of all subjects, with `by_subject` one of each and the mean over cells, and the notes."""
+    """The protocol, the table of all subjects and the notes; `by_subject` adds a table for each subject."""
     groups = _groups(tables) if by_subject else [ALL_SUBJECTS]
     titles = {ALL_SUBJECTS: "all subjects"}
     blocks = [f"{metrics['protocol']}\n{_legend()}"]
@@ -49,7 +49,7 @@ def format_actions(metrics: Metrics, tables: Tables, by_subject: bool) -> str:
 
 
 def _legend() -> str:
-    """The columns in words, two a line."""
+    """A description of the columns, two per line."""
     columns = [
         f"{metric.column}: {metric.title}, {metric.about}" if metric.column else f"{metric.title}: {metric.about}"
         for metric in frame_metrics()
@@ -60,7 +60,7 @@ def _legend() -> str:
 
 
 def _groups(tables: Tables) -> list[str]:
-    """All subjects together, then each."""
+    """The names of the tables: all subjects together, then each subject."""
     return [name for name in tables if name != "cell_mean"]
 
 

@@ -1,8 +1,8 @@
-"""Evaluation: every scored frame once, on any number of processes, and what is written about it.
+"""Evaluation: predict every scored frame once, on any number of processes, and compute the metrics.
 
-Each rank predicts its share of the scored frames; the poses meet on rank 0, which computes every metric in float64.
-Poses travel instead of sums because Procrustes alignment, velocities and the official tables need them, and they
-are small: 17 joints of 2,900 frames are half a megabyte, those of Human3.6M's 543,344 test frames 111.
+Each rank predicts its share of the scored frames.  The poses are gathered, and rank 0 computes all metrics in float64.
+Poses are gathered instead of sums because Procrustes alignment, velocities and the official tables need them.  They are
+small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames of Human3.6M.
 
 The benchmark of the data set (benchmarks.py) defines the metrics, tables and result files.
 """
@@ -24,13 +24,13 @@ from glagcn.skeleton import Skeleton
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """What is evaluated on.
+    """The frames to evaluate on.
 
     name       "test" or "validation".
-    split      the sequences; its arrays may hold more than they are.
+    split      the sequences; its arrays may contain other sequences too.
     store      the resident frames, numbered as in the split.
-    frames     [n] the frames that are scored, increasing.
-    benchmark  of the data set.
+    frames     [n] the scored frames, increasing.
+    benchmark  benchmark of the data set.
     """
 
     name: str
@@ -40,14 +40,17 @@ class EvaluationSet:
     benchmark: Benchmark
 
 
-def scored_frames(split: Split, most: int | None = None) -> np.ndarray:
-    """The valid frames [n] int64 of a split's sequences; evenly thinned to `most`."""
+def scored_frames(split: Split, max_frames: int | None = None) -> np.ndarray:
+    """The valid frames [n] int64 of a split's sequences, or `max_frames` of them, evenly spaced.
+
+    Raises UserError if no frame is valid.
+    """
     frames = frames_of(split)
     if len(frames) == 0:
         raise UserError("no test frame is valid, so there is nothing to evaluate; prepare the data set again")
-    if most is None or most >= len(frames):
+    if max_frames is None or max_frames >= len(frames):
         return frames
-    return frames[np.linspace(0, len(frames) - 1, most).round().astype(int)]
+    return frames[np.linspace(0, len(frames) - 1, max_frames).round().astype(int)]
 
 
 def summarise(
@@ -58,11 +61,11 @@ def summarise(
     frames: np.ndarray,
     predicted: np.ndarray,
 ) -> Evaluation:
-    """All metrics of the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
+    """Score the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
 
-    benchmark   that scores them; the predictions follow its `zero_root`.
-    skeleton    of the poses.
-    annotation  what the 3D of the split is, such as "univ"; empty where there is but one.
+    benchmark   scores the predictions, whose root must follow its `zero_root`.
+    skeleton    joint set of the poses.
+    annotation  annotation of the split, such as "univ"; empty if the data set has only one.
     """
     target = split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]
@@ -89,7 +92,7 @@ def summarise(
 
 
 def evaluate(model: Model, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool) -> Evaluation | None:
-    """Predict on all ranks.  Returns the evaluation on rank 0, None elsewhere."""
+    """Predict on all ranks and score on rank 0.  Returns the evaluation on rank 0, None on other ranks."""
     skeleton = data.store.skeleton
     zero_root = data.benchmark.zero_root
     predicted = predict_frames(model, data.store, data.frames, ranks, flip=flip, zero_root=zero_root)

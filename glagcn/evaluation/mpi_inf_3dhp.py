@@ -1,4 +1,4 @@
-"""The official benchmark of MPI-INF-3DHP: PCK, AUC, its tables, protocols and files; the predicted root is zero."""
+"""The official benchmark of MPI-INF-3DHP: PCK, AUC, tables, protocols and files; the predicted root is set to zero."""
 
 from pathlib import Path
 
@@ -13,9 +13,9 @@ from glagcn.evaluation.mpi_inf_3dhp_tables import JOINTS, SCORED_JOINTS, officia
 
 
 class MpiInf3dhpBenchmark(Benchmark):
-    """The official tables, the named protocols and the scenes, of poses of 17 joints.
+    """The official tables, the named protocols and the scenes, for poses of 17 joints.
 
-    PCK, AUC and the MPJPE are those of the first protocol; the other scalars are means over all frames.
+    PCK, AUC and MPJPE follow the first protocol; the other scalars are means over all frames.
     """
 
     zero_root = True
@@ -23,11 +23,11 @@ class MpiInf3dhpBenchmark(Benchmark):
 
     @property
     def scalars(self) -> tuple[Metric, ...]:
-        """See Benchmark: all there are."""
+        """See Benchmark.  All metrics."""
         return (*frame_metrics(), *joint_metrics())
 
     def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
-        """See Benchmark.  The tables are those of `official_3dhp`, which also raises the UserErrors."""
+        """See Benchmark.  The tables and errors are those of `official_3dhp`."""
         poses = {"predicted": scored.by_sequence(scored.predicted), "target": scored.by_sequence(scored.target)}
         named = protocols.protocols(**poses, annotation=scored.annotation)
         protocol = next(iter(named))
@@ -47,7 +47,7 @@ class MpiInf3dhpBenchmark(Benchmark):
         return metrics, official_3dhp(**poses, activity=activity)
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
-        """See Benchmark: every frame counts as much, whatever its sequence."""
+        """See Benchmark.  All frames have the same weight."""
         return float(mean(errors))
 
     def protocol_line(self, metrics: Metrics) -> str:
@@ -59,7 +59,7 @@ class MpiInf3dhpBenchmark(Benchmark):
         )
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:  # noqa: ARG002
-        """See Benchmark.  A test sequence is a subject, and always has a row."""
+        """See Benchmark.  Each test sequence is a subject and always has a row, so `by_subject` adds nothing."""
         return f"{report.format_tables(evaluation.tables)}\n\n{report.format_scores(evaluation.metrics)}"
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
@@ -69,7 +69,7 @@ class MpiInf3dhpBenchmark(Benchmark):
 
 
 def _means(scored: ScoredFrames, known: Metrics) -> dict[str, float]:
-    """The means over all frames, or all pairs of neighbours, of the metrics that are not `known` yet."""
+    """The means over all frames, or all pairs of consecutive frames, of the metrics that are not in `known`."""
     owner = np.repeat(np.arange(len(scored.sequences)), np.diff(scored.bounds))
     neighbours = (np.diff(scored.frames) == 1) & (np.diff(owner) == 0)
     means = {}

@@ -1,4 +1,4 @@
-"""What an evaluation leaves for people and their tools: the official CSV files, the .mat, and a table on the screen."""
+"""The official CSV files, the .mat file and the text tables of the MPI-INF-3DHP benchmark."""
 
 import os
 from collections.abc import Mapping
@@ -20,10 +20,10 @@ CSV_COLUMNS = 1 + len(JOINTS) + 1
 
 
 def write_official_csv(tables: OfficialTables, folder: str | os.PathLike[str]) -> list[Path]:
-    """Writes `metrics.official_3dhp`'s tables as the files that the official MATLAB script writes; returns their paths.
+    """Write the tables of `metrics.official_3dhp` in the format of the official MATLAB script; returns the paths.
 
-    Without activities there is no activity file; one of an earlier evaluation is removed, for it would pass for a
-    part of this one.  Raises UserError where the folder cannot be written to.
+    Without activities there is no activity file, and the file of an earlier evaluation is removed.  Raises UserError if
+    the folder is not writable.
     """
     folder = Path(folder)
     written = [_write_csv(folder / SEQUENCE_CSV, "seq_table", tables["sequencewise"])]
@@ -35,17 +35,17 @@ def write_official_csv(tables: OfficialTables, folder: str | os.PathLike[str]) -
 
 
 def write_inference_mat(predictions: Mapping[str, np.ndarray], folder: str | os.PathLike[str]) -> Path:
-    """Writes inference_data.mat, which the official MATLAB evaluation reads: per sequence (3,17,1,n), float64.
+    """Write inference_data.mat for the official MATLAB evaluation: (3,17,1,n) float64 for each sequence.
 
-    `predictions` maps TS1, TS2, ... to [n,17,3], mm, relative to the root, the valid frames only, in order.  Raises
-    UserError for another shape, or where the folder cannot be written to.
+    predictions  {"TS1": [n,17,3], ...}, mm, relative to the root, the valid frames in order.
+    Raises UserError for another shape, or if the folder is not writable.
     """
     variables = {}
     for name, poses in predictions.items():
         poses = np.asarray(poses, dtype=np.float64)
         if poses.ndim != 3 or poses.shape[1:] != (len(JOINTS), 3):
             raise UserError(
-                f"predictions of {name} have shape {poses.shape}; {INFERENCE_MAT} holds [n,{len(JOINTS)},3]"
+                f"predictions of {name} have shape {poses.shape}; {INFERENCE_MAT} needs [n,{len(JOINTS)},3]"
             )
         variables[name] = poses.transpose(2, 1, 0)[:, :, None, :]  # [n,17,3] -> [3,17,1,n]
 
@@ -56,12 +56,12 @@ def write_inference_mat(predictions: Mapping[str, np.ndarray], folder: str | os.
 
 
 def csv_number(value: float) -> str:
-    """15 significant digits and NaN, as MATLAB's writetable prints them."""
+    """The value with 15 significant digits, or NaN, as MATLAB's writetable prints it."""
     return "NaN" if np.isnan(value) else f"{value:.15g}"
 
 
 def format_tables(tables: OfficialTables) -> str:
-    """The tables as text: totals and PCK per joint group of every row, then the MPJPE of every joint."""
+    """The tables as text: totals and PCK per joint group for every row, then the MPJPE of every joint."""
     blocks = [_format_rows(kind, tables[kind]) for kind in tables]
     if "activitywise" in tables:
         overall = tables["activitywise"][MPJPE.title]["All"]
@@ -72,7 +72,7 @@ def format_tables(tables: OfficialTables) -> str:
 
 
 def format_scores(metrics: Mapping[str, Any]) -> str:
-    """The named protocols and the scenes of an evaluation as text, a line each."""
+    """The named protocols and the scenes as text, one per line."""
     columns = official_metrics()
     lines = [f"{'protocol or scene':22}" + "".join(f"{metric.title:>8}" for metric in columns)]
     for name, scores in (metrics["protocols"] | metrics["scenes"]).items():
@@ -81,7 +81,7 @@ def format_scores(metrics: Mapping[str, Any]) -> str:
 
 
 def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:
-    """One file: MATLAB's own column names, then a block for each metric, every line with 19 columns."""
+    """Write one file: MATLAB's column names, then a block for each metric; every line has 19 columns."""
     lines = [[f"{column_name}{number}" for number in range(1, CSV_COLUMNS + 1)]]
     for title, table in tables.items():
         lines.append(["" if title == MPJPE.title else title, *next(iter(table.values()))])

@@ -1,4 +1,4 @@
-"""The tables of the official evaluation of MPI-INF-3DHP: joints, groups, activities.  NumPy only."""
+"""The tables of the official evaluation of MPI-INF-3DHP, by sequence and by activity.  Needs NumPy only."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +14,7 @@ OfficialTables = dict[str, dict[str, Table]]
 
 JOINTS = get_skeleton("mpi3dhp17").joints
 
-# The joints that the official PCK and AUC score; pelvis, spine and head are not among them (mpii_get_joints.m).
+# The joints of the official PCK and AUC, without pelvis, spine and head (mpii_get_joints.m).
 GROUPS = {
     "Head": [0], "Neck": [1], "Shou": [2, 5], "Elbow": [3, 6], "Wrist": [4, 7], "Hip": [8, 11], "Knee": [9, 12],
     "Ankle": [10, 13],
@@ -28,20 +28,20 @@ ACTIVITIES = (
 
 
 def official_metrics() -> list[Metric]:
-    """The metrics that the tables hold: MPJPE, PCK, AUC."""
+    """The metrics of the tables: MPJPE, PCK, AUC."""
     return [MPJPE, *joint_metrics()]
 
 
 def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> OfficialTables:
     """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
 
-    predicted, target  any number of sequences [n,17,3], millimetres, relative to the root, taken as they are: no
-                       alignment, no centring, the root counts.
-    activity           [n] numbers 1..7 per sequence; None: there is no "activitywise".
+    predicted, target  any number of sequences [n,17,3], millimetres, relative to the root.  They are not aligned or
+                       centred, and the root counts.
+    activity           [n] numbers 1..7 for each sequence; None: no "activitywise" table.
 
     Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows TestSeq1..N, or the
     activities and All (every frame pooled); columns the 17 joints and Average, or the joint groups and Total.  A row
-    without frames is NaN.  Raises UserError for shapes or activities that do not fit.
+    without frames is NaN.  Raises UserError for mismatched shapes or unknown activities.
     """
     errors = sequence_errors(predicted, target)
     by_sequence = {f"TestSeq{number}": frames for number, frames in enumerate(errors, start=1)}
@@ -54,10 +54,10 @@ def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Seq
 
 
 def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.ndarray]:
-    """The joint errors [n,17] of every sequence; arguments and UserError as `official_3dhp`."""
+    """The joint errors [n,17] of every sequence; arguments and UserError as in `official_3dhp`."""
     if len(predicted) != len(target) or not len(target):
         raise UserError(
-            f"{len(predicted)} predicted and {len(target)} target sequences; expected as many, at least one"
+            f"{len(predicted)} predicted and {len(target)} target sequences; expected the same number, at least one"
         )
     errors = [joint_errors(*pair) for pair in zip(predicted, target, strict=True)]
     for number, frames in enumerate(errors, start=1):
@@ -69,7 +69,7 @@ def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.
 
 
 def _tables(rows: dict[str, np.ndarray]) -> dict[str, Table]:
-    """A table for each metric, by title, of rows of joint errors [n,17]."""
+    """A table for each metric, by title, from joint errors [n,17] for each row."""
     tables = {MPJPE.title: {name: _joint_row(errors) for name, errors in rows.items()}}
     for metric in joint_metrics():
         tables[metric.title] = {name: _group_row(errors, metric.share) for name, errors in rows.items()}
@@ -82,12 +82,12 @@ def _joint_row(errors: np.ndarray) -> dict[str, float]:
 
 
 def _group_row(errors: np.ndarray, share: Callable[[np.ndarray], float]) -> dict[str, float]:
-    # The official total weights the groups by their joints, which is the share over all 14.
+    # The official total weights the groups by their number of joints, which equals the metric over all 14 joints.
     return {name: share(errors[:, joints]) for name, joints in (GROUPS | {"Total": SCORED_JOINTS}).items()}
 
 
 def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.ndarray:
-    numbers = [as_array(labels).reshape(-1) for labels in activity]  # the published files hold [n,1]
+    numbers = [as_array(labels).reshape(-1) for labels in activity]  # the published files have [n,1]
     found, expected = [len(labels) for labels in numbers], [len(frames) for frames in errors]
     if found != expected:
         raise UserError(f"activity labels for {found} frames; the sequences have {expected}")

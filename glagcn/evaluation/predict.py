@@ -1,4 +1,4 @@
-"""Predictions for frames, shared out over ranks and CPU cores."""
+"""Predict frames, distributed over ranks and CPU cores."""
 
 from collections.abc import Iterator
 from contextlib import closing
@@ -14,8 +14,8 @@ from glagcn.distributed.cores import LEAST_WINDOWS, cpu_batch, on_every_core
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 
-GPU_FLOATS = 1 << 25  # what one feature map of a batch may hold, to fill a GPU
-BATCHES_BETWEEN_CHECKS = 4  # of whether a rank was asked to stop
+GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
+BATCHES_BETWEEN_CHECKS = 4  # batches between checks for a stop signal
 
 
 @torch.inference_mode()
@@ -29,18 +29,18 @@ def predict_frames(
     zero_root: bool,
     batch_size: int | None = None,
 ) -> np.ndarray:
-    """Predicted poses [n,V,3] mm of the windows centred on `frames`: on every rank, for any world size.
+    """The predicted poses [n,V,3] mm of the target frames `frames`, on every rank.
 
-    flip        average each prediction with the un-mirrored prediction of the mirrored window.
-    zero_root   set the root to zero, where targets have it; else it stays as predicted, as the benchmark says.
-    batch_size  frames predicted at a time; None: as many as suit the device.
+    flip        average with the un-mirrored prediction of the mirrored window (test-time augmentation).
+    zero_root   set the predicted root to zero.
+    batch_size  frames per batch; None: suitable for the device.
     """
     batch_size = batch_size or _frames_at_once(model, store, flip)
     model = model.for_prediction()
     order = torch.tensor(store.skeleton.mirror, device=ranks.device)
     begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
     batches = _batches(frames[begin:end], batch_size, flip)
-    # Every rank gathers the same shape: rank 0's share, which no other exceeds.
+    # All ranks gather the same shape: that of rank 0, which has the largest share.
     poses = torch.zeros(share_bounds(len(frames), 0, ranks.world_size)[1], *_pose_shape(store), device=ranks.device)
 
     def lift(inputs: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def predict_frames(
         parts = (lift(batch.inputs) for batch in store.stream(batches))
     with closing(parts):
         done = 0
-        for number in range(-(-len(poses) // batch_size)):  # rank 0's batches: all ranks look together
+        for number in range(-(-len(poses) // batch_size)):  # as many as on rank 0, so that all ranks check together
             for predicted in islice(parts, 1):
                 poses[done : done + len(predicted)] = predicted
                 done += len(predicted)
@@ -68,7 +68,7 @@ def predict_frames(
 
 
 def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
-    """The windows of `batch_size` frames at a time, with `flip` followed by their mirror images."""
+    """The windows of each batch of frames, with `flip` followed by their mirror images."""
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
         copies = 2 if flip else 1
@@ -76,7 +76,7 @@ def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[Window
 
 
 def _of_all_ranks(poses: Tensor, count: int, ranks: Ranks) -> np.ndarray:
-    """The poses [count,V,3] mm of all ranks, from each one's share in metres, padded to the size of rank 0's."""
+    """The poses [count,V,3] mm of all ranks, from the share of each in metres, padded to the size of rank 0's."""
     bounds = [share_bounds(count, rank, ranks.world_size) for rank in range(ranks.world_size)]
     parts = zip(ranks.gather(poses), bounds, strict=True)
     millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()

@@ -1,6 +1,6 @@
-"""The named ways in which papers and tools reduce errors on MPI-INF-3DHP to three numbers.
+"""The protocols of MPI-INF-3DHP: how papers and tools average errors to MPJPE, PCK and AUC.
 
-A protocol is a 3D reference, a joint set and an aggregation; numbers of two protocols do not compare.
+A protocol is an annotation, a joint set and an aggregation.  Metrics of different protocols are not comparable.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,18 @@ from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, SCORED_JOINTS, sequenc
 
 Scores = dict[str, float]
 
-# Valid frames of the first release.  P-STMO's spreadsheet, and those that followed it, weight the results of the
-# current files with them.
+# Valid frames of the first release.  P-STMO's spreadsheet and later ones weight results on the current files with them.
 PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
 
-# Numbers of the test sequences, from the data set's README.
+# The test sequences of each scene, from the README of the data set.
 SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
 
 
 def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) -> dict[str, Scores]:
-    """{protocol: {"mpjpe_mm", "pck", "auc"}} of the same predictions; sequences [n,17,3], mm, relative to the root.
+    """{protocol: {"mpjpe_mm", "pck", "auc"}} of predicted sequences [n,17,3], mm, relative to the root.
 
-    `annotation` is what the target is: "univ", "annot3", or "" for neither.  A protocol that is defined on the other
-    one, or on six sequences where there are not six, is left out.
+    annotation  annotation of the target: "univ", "annot3", or "" for neither.
+    Protocols for the other annotation are left out, and those for six sequences if there are not six.
 
     official-*   14 joints, all frames pooled (MATLAB's row All); named by the annotation
     pstmo-2929   univ: sequences weighted with the frame counts of the first release (P-STMO)
@@ -33,7 +32,7 @@ def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) 
     mmpose17     annot3: 17 joints, pooled (mmpose 0.x)
     hdformer     groups of joints and the six sequences weighted equally (HDFormer), on either annotation
 
-    Raises UserError as `metrics.official_3dhp`.
+    Raises UserError as `metrics.official_3dhp` does.
     """
     errors = sequence_errors(predicted, target)
     pooled = np.concatenate(errors)
@@ -50,7 +49,7 @@ def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) 
 
 
 def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]:
-    """{scene: {"mpjpe_mm", "pck", "auc"}}, every frame of its two sequences pooled; empty unless there are six."""
+    """{scene: {"mpjpe_mm", "pck", "auc"}} over the pooled frames of its sequences; empty unless there are six."""
     errors = sequence_errors(predicted, target)
     if len(errors) != 6:
         return {}
@@ -60,7 +59,7 @@ def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]
 
 
 def joint_scores(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:
-    """MPJPE over all of the joints of [n,17] errors in mm; PCK and AUC over `joints`."""
+    """MPJPE over all joints of errors [n,17] in mm; PCK and AUC over `joints`."""
     scored = errors[:, list(joints)]
     return {MPJPE.name: float(mean(errors))} | {metric.name: metric.share(scored) for metric in joint_metrics()}
 

@@ -1,4 +1,4 @@
-"""The files that an evaluation leaves."""
+"""Write the result files of an evaluation."""
 
 import json
 from pathlib import Path
@@ -16,7 +16,7 @@ from glagcn.files import write_text
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
     """Write result.json and the files of the benchmark.  Returns the content of result.json.
 
-    about  what else result.json says: the checkpoint, the data, warnings.
+    about  further entries of result.json: the checkpoint, the data, warnings.
     """
     evaluation.benchmark.write(evaluation, folder)
     result = _without_nan(evaluation.metrics | about)
@@ -26,7 +26,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
 
 
 def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> dict[str, Any]:
-    """What result.json says of the circumstances of an evaluation of the checkpoint at `path`."""
+    """The entries of result.json that describe the checkpoint at `path`, the data and the settings."""
     return {
         "checkpoint": str(path),
         "dataset": cache.dataset,
@@ -42,7 +42,7 @@ def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> 
 
 
 def _without_nan(value: Any) -> Any:
-    """JSON has no NaN; null says that there was nothing to average."""
+    """`value` with NaN replaced by None, because JSON has no NaN."""
     if isinstance(value, dict):
         return {key: _without_nan(entry) for key, entry in value.items()}
     return None if isinstance(value, float) and np.isnan(value) else value

@@ -239,8 +239,8 @@ def test_thinned_frames_have_a_velocity_where_two_are_neighbours():
     assert np.isnan(metrics["actions"]["Eating"]["velocity_mm"])
     assert metrics["velocity_mm"] == metrics["frame_mean"]["velocity_mm"] == pytest.approx(4)
     assert metrics["notes"] == [
-        "no two scored frames in a row, left out of the mean velocity over actions: Eating",
-        "no two scored frames in a row, left out of the mean velocity over cells: S9 Eating",
+        "no two consecutive scored frames, left out of the mean velocity over actions: Eating",
+        "no two consecutive scored frames, left out of the mean velocity over cells: S9 Eating",
     ]
 
 
@@ -262,7 +262,7 @@ def test_poses_that_are_not_finite_are_refused():
     split = make_split({"S9/Eating/cam0": 3})
     predicted = offset(split, [1])
     predicted[2, 5, 1] = np.nan
-    with pytest.raises(UserError, match="predicted poses hold NaN"):
+    with pytest.raises(UserError, match="predicted poses contain NaN"):
         score(split, predicted)
 
 

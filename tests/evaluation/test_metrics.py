@@ -157,7 +157,7 @@ def test_shapes_that_do_not_fit(function):
         function(random_poses()[0], random_poses()[0])
     broken = random_poses()
     broken[3, 2, 1] = np.nan
-    with pytest.raises(UserError, match="target poses hold NaN"):
+    with pytest.raises(UserError, match="target poses contain NaN"):
         function(random_poses(), broken)
 
 
