@@ -1,1 +1,1 @@
-"""Arrays to poses; no files, no dataset names, no devices in here."""
+"""The models: networks from 2D to 3D poses, independent of files, data sets and devices."""

@@ -1,8 +1,8 @@
-"""What a model costs: its parameters, and the arithmetic of one window."""
+"""The number of parameters and operations of a model."""
 
 from glagcn.model.interface import Model
 
 
 def count_cost(model: Model) -> tuple[int, int]:
-    """(parameters, floating-point operations of lifting one window forward: see Model.flops)."""
+    """(number of parameters, floating-point operations of the forward pass of one window; see Model.flops)."""
     return sum(parameter.numel() for parameter in model.parameters()), model.flops()

@@ -1,12 +1,10 @@
-"""The floor: the fewest operations and bytes that a model needs, and how long they take at this machine's peaks.
-
-It is a lower bound (a roofline): each model counts the operations and bytes that no implementation can avoid.
+"""The roofline lower bound of a model: the operations and bytes that no implementation can avoid, and their time.
 
     seconds = max(operations / peak of a matrix product, bytes / peak of a copy)
 
-The backward pass needs twice the operations (gradients of inputs and of weights) and moves twice the numbers (every
-map again, and its gradient as often).  The optimiser, Adam with amsgrad, reads and writes 9 numbers a weight, and
-the gradient is written once.
+The backward pass needs twice the operations (gradients of inputs and of weights) and moves twice the numbers (every map
+again, and its gradient).  The optimiser, Adam with amsgrad, reads and writes 9 numbers per weight, and the gradient is
+written once.
 """
 
 from dataclasses import dataclass
@@ -19,9 +17,9 @@ BACKWARD = 2  # times the forward pass
 
 @dataclass(frozen=True)
 class Peaks:
-    """The best this machine does with the threads of one process, or with its GPU.
+    """Measured peak rates of the machine, for the threads of one process or the GPU.
 
-    flops  floating-point operations per second of a large matrix product in the precision of training.
+    flops  floating-point operations per second of a large matrix product in the training precision.
     bytes  bytes per second read and written by a copy much larger than the caches.
     """
 
@@ -31,18 +29,18 @@ class Peaks:
 
 @dataclass(frozen=True)
 class Cost:
-    """What some work needs at least: floating-point operations, and bytes moved."""
+    """The minimum floating-point operations and bytes moved for some work."""
 
     flops: int
     bytes: int
 
     def seconds(self, peaks: Peaks) -> float:
-        """The least time at these peaks."""
+        """The minimum time at these peaks."""
         return max(self.flops / peaks.flops, self.bytes / peaks.bytes)
 
 
 def training_cost(model: Model, windows: int, number_bytes: int = 4) -> Cost:
-    """One optimiser step on `windows` windows; feature maps hold numbers of `number_bytes` (bfloat16: 2)."""
+    """The cost of one optimiser step on `windows` windows, with feature maps of `number_bytes` (bfloat16: 2)."""
     weights = sum(weight.numel() for weight in model.parameters())
     flops, numbers = model.floor(training=True)
     return Cost(
@@ -52,13 +50,13 @@ def training_cost(model: Model, windows: int, number_bytes: int = 4) -> Cost:
 
 
 def evaluation_cost(model: Model, windows: int, flip: bool) -> Cost:
-    """Lifting `windows` windows in float32, and their mirror images where `flip`."""
+    """The cost of lifting `windows` windows in float32, with `flip` also their mirror images."""
     flops, numbers = model.for_prediction().floor(training=False)
     lifted = windows * (2 if flip else 1)
     return Cost(flops=flops * lifted, bytes=numbers * lifted * 4)
 
 
 def input_cost(model: Model, windows: int) -> Cost:
-    """Making `windows` windows: every number of inputs and targets read once and written once."""
+    """The cost of making `windows` windows: every number of inputs and targets is read and written once."""
     joints = 2 * model.skeleton.num_input_joints + 3 * model.skeleton.num_joints
     return Cost(flops=0, bytes=2 * 4 * windows * model.frames * joints)

@@ -1,4 +1,4 @@
-"""What the rest of the program knows of a model."""
+"""The interface of a model."""
 
 import copy
 from abc import ABC, abstractmethod
@@ -14,18 +14,18 @@ from glagcn.errors import UserError
 from glagcn.skeleton import Skeleton, get_skeleton
 from glagcn.widths import target_frame
 
-MOST_CHANNELS, MOST_FRAMES = 1 << 14, 3**8  # a checkpoint that asks for more is damaged
+MAX_CHANNELS, MAX_FRAMES = 1 << 14, 3**8  # a checkpoint with more is damaged
 
 
 class Prediction(NamedTuple):
-    """What a model returns, in metres relative to the root."""
+    """The output of a model, in metres relative to the root."""
 
-    center: Tensor  # [N,1,V,3], the target frame: the centre, or the last of a causal model
-    sequence: Tensor | None  # [N,T,V,3], every frame of the window; None where the model gives the target frame only
+    center: Tensor  # [N,1,V,3], the target frame: the centre frame, or the last frame of a causal model
+    sequence: Tensor | None  # [N,T,V,3], all frames of the window; None if the model predicts the target frame only
 
 
 class Floor(NamedTuple):
-    """The least work of one window forward: floating-point operations, and numbers read and written."""
+    """The minimum floating-point operations, and numbers read and written, of the forward pass of one window."""
 
     flops: int
     numbers: int
@@ -34,15 +34,15 @@ class Floor(NamedTuple):
 class Model(nn.Module, ABC):
     """A network that lifts windows of T 2D poses to the 3D pose of a target frame.
 
-    A new model is a subclass and an entry of the registry.  Everything outside this room uses these members only.
+    To add a model, write a subclass and add it to the registry.  Code outside glagcn.model uses these members only.
 
-    constant  names of buffers that are no weights: those of a checkpoint must equal the model's own.
-    skeleton  the joints of input and output.
+    constant  names of buffers that are not weights; those in a checkpoint must equal the model's own.
+    skeleton  joint set of input and output.
     frames    T.
-    causal    the target is the last frame of a window, not its centre.
+    causal    the target frame is the last frame of a window, not its centre frame.
 
-    A subclass needs `forward` and a constructor with `skeleton` and keywords that are called like options
-    (config.config.ModelConfig), which it keeps as attributes of the same names: the other members then have defaults.
+    A subclass needs `forward`, and a constructor with `skeleton` and keywords named like options
+    (config.config.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
     """
 
     constant: ClassVar[tuple[str, ...]] = ()
@@ -56,45 +56,47 @@ class Model(nn.Module, ABC):
 
     @classmethod
     def build(cls, skeleton: Skeleton, options: Any) -> Self:
-        """The model of the options (config.config.ModelConfig).  Raises UserError where they do not go together."""
+        """Build the model from options (config.config.ModelConfig).  Raises UserError for a bad combination."""
         return cls(skeleton, **{name: getattr(options, name) for name in cls._form()})  # type: ignore[call-arg]
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `config`.  Raises UserError, KeyError or TypeError where the entries are not those of it."""
+        """Build the model from `config`.  Raises UserError, KeyError or TypeError for invalid entries."""
         rest = dict(config)
         return cls(get_skeleton(rest.pop("skeleton")), **rest)  # type: ignore[call-arg]
 
     def config(self) -> dict[str, Any]:
-        """What from_config needs to build this model again: plain values, as stored in checkpoints."""
+        """The plain values from which from_config builds this model again, as stored in checkpoints."""
         form = {name: getattr(self, name) for name in self._form()}
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in form.items()}
         return {"skeleton": self.skeleton.name} | plain
 
     def options(self) -> Mapping[str, Any]:
-        """The options that give this model, by key, to compare with flags."""
-        held = {"frames": "frames", "architecture": "widths", "channels": "channels", "causal": "causal"}
-        return {key: getattr(self, name) for key, name in held.items() if hasattr(self, name)}
+        """The options of this model by key, to compare with flags."""
+        names = {"frames": "frames", "architecture": "widths", "channels": "channels", "causal": "causal"}
+        return {key: getattr(self, name) for key, name in names.items() if hasattr(self, name)}
 
     @classmethod
     def _form(cls) -> list[str]:
-        """The names of the constructor's arguments but the skeleton."""
+        """The names of the constructor's arguments, without the skeleton."""
         return [name for name in signature(cls).parameters if name != "skeleton"]
 
-    def initialise(self, recipe: str, mean_pose: Tensor) -> None:  # the start of the layers may do
-        """Start as a recipe starts: "tuned" predicts the mean training pose [V,3] (metres, relative to the root)."""
+    def initialise(self, recipe: str, mean_pose: Tensor) -> None:  # by default, keep the layers' own initialisation
+        """Initialise for a recipe; with "tuned", predictions are near `mean_pose` [V,3] (metres, root-relative)."""
 
     def output_weights(self) -> Iterator[Tensor]:
-        """The weights of output layers: their rows are coordinates, not features."""
+        """The weights of output layers, whose rows are coordinates instead of features."""
         yield from ()
 
     def floor(self, training: bool) -> Floor:  # noqa: ARG002
-        """The least work of one window forward (model.floor): the products, and reading and writing poses."""
+        """The minimum work of the forward pass of one window (model.floor): products, and input and output poses."""
         return Floor(self.flops(), self.frames * self.skeleton.num_input_joints * 2 + self.skeleton.num_joints * 3)
 
     def flops(self) -> int:
-        """Multiplications and additions of convolutions and matrix products (two per MAC) for one window forward, as
-        papers count; runs on the meta device, so nothing is computed."""
+        """Floating-point operations (two per multiply-add) of convolutions and matrix products for one window.
+
+        This is how papers count.  The model runs on the meta device, so nothing is computed.
+        """
         shadow = copy.deepcopy(self).to("meta").eval()
         window = torch.empty(1, self.frames, self.skeleton.num_input_joints, 2, device="meta", dtype=self.dtype)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
@@ -103,39 +105,39 @@ class Model(nn.Module, ABC):
 
     @property
     def map_size(self) -> int:
-        """Numbers of the largest feature map of one window."""
+        """The size in numbers of the largest feature map of one window."""
         return self.frames * self.skeleton.num_input_joints * 2
 
     def describe(self) -> str:
-        """Size and form, for the summary of a run."""
+        """A short description for the summary of a run."""
         return f"{self.frames} frames"
 
     @property
     def predicts_sequence(self) -> bool:
-        """Whether predictions hold all frames of the window beside the target frame."""
+        """Whether predictions include all frames of the window."""
         return False
 
     def for_prediction(self) -> "Model":
-        """A copy in eval mode that gives the same `center`, to rounding, perhaps at less cost."""
+        """A copy in eval mode with the same `center` up to rounding; a subclass may make it faster."""
         return copy.deepcopy(self).eval()
 
     @property
     def target_frame(self) -> int:
-        """The frame of a window, counted from 0, whose pose is predicted."""
+        """The frame of a window, counted from 0, whose pose is predicted: see widths.target_frame."""
         return target_frame(self.frames, self.causal)
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of weights and input."""
+        """The type of the weights and of the input."""
         return next(self.parameters()).dtype
 
     @property
     def device(self) -> torch.device:
-        """The device of weights and input."""
+        """The device of the weights and of the input."""
         return next(self.parameters()).device
 
     def check_input(self, x: Tensor) -> None:
-        """Raise UserError unless x is a tensor of the model's type with the frames and joints of this model."""
+        """Raise UserError unless x is a tensor with the type, frames and joints of this model."""
         if not isinstance(x, Tensor) or x.dtype != self.dtype:
             found = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"{type(x).__name__}"
             raise UserError(
@@ -150,8 +152,8 @@ class Model(nn.Module, ABC):
 
 
 def check_size(channels: int, frames: int) -> None:
-    """Raise UserError unless channels and frames are numbers that a model may have."""
-    for flag, value, most in (("--channel", channels, MOST_CHANNELS), ("--frames", frames, MOST_FRAMES)):
+    """Raise UserError unless channels and frames are in the allowed range."""
+    for flag, value, most in (("--channel", channels, MAX_CHANNELS), ("--frames", frames, MAX_FRAMES)):
         if not isinstance(value, int) or not 1 <= value <= most:
             raise UserError(f"invalid {flag} {value}: must be a number from 1 to {most}")
 

@@ -1,18 +1,18 @@
-"""BatchNorm whose running statistics a trainer may gather over several batches."""
+"""BatchNorm that can accumulate its running statistics over the micro-batches of a step."""
 
 import torch
 from torch import Tensor, nn
 
 
 class BatchNorm(nn.modules.batchnorm._BatchNorm):
-    """nn.BatchNorm over the channels of [N,C,...], with the same weights and the same state.
+    """nn.BatchNorm over the channels of [N,C,...], with the same weights and state.
 
-    The bias of the layer before it is given to `forward` instead of being added to the map: in training the batch mean
-    takes it away again, so only the running mean has to know it.
+    `forward` takes the bias of the previous layer instead of a map with the bias added.  In training, subtracting the
+    batch mean cancels the bias, so that only the running mean needs it.
 
-    Used by itself it updates the running statistics after every batch, as nn.BatchNorm does.  After `accumulate` it
-    adds the statistics of every batch, times `share`, to `batch_mean` and `batch_var` instead; the trainer puts the
-    sums over all batches of a step into the running statistics (`RunningStatistics`).
+    By default it updates the running statistics after every batch, like nn.BatchNorm.  After `accumulate` it adds the
+    statistics of every batch, times `share`, to `batch_mean` and `batch_var`; the trainer updates the running
+    statistics with their sums over a step (`RunningStatistics`).
     """
 
     running_mean: Tensor
@@ -24,16 +24,16 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
     batch_var: Tensor
 
     def accumulate(self, share: Tensor) -> None:
-        """From now on add up what batches have.
+        """Accumulate the statistics of batches from now on.
 
-        share  a number on the device: the part of a step that the next batch is.
+        share  a scalar tensor on the device: the fraction of a step's windows in the next batch.
         """
         self.register_buffer("share", share, persistent=False)
         self.register_buffer("batch_mean", torch.zeros_like(self.running_mean), persistent=False)
         self.register_buffer("batch_var", torch.zeros_like(self.running_var), persistent=False)
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
-        """x + bias, normalised: [N,C,...] to [N,C,...] in x's type."""
+        """The normalised x + bias: [N,C,...] to [N,C,...] in the type of x."""
         if not self.training:
             mean = self.running_mean if bias is None else self.running_mean - bias
             return nn.functional.batch_norm(x, mean, self.running_var, self.weight, self.bias, eps=self.eps)
@@ -44,7 +44,7 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
 
     @torch.no_grad()
     def _observe(self, mean: Tensor, variance: Tensor, count: int) -> None:
-        """Take note of a batch: mean [C] and biased variance [C] of `count` numbers a channel."""
+        """Record the mean [C] and biased variance [C] of a batch with `count` numbers per channel."""
         variance = variance * (count / max(1, count - 1))
         if hasattr(self, "share"):
             self.batch_mean.addcmul_(mean, self.share.to(mean.dtype))
@@ -54,21 +54,21 @@ class BatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
-    def left(self, bias: Tensor) -> Tensor | None:  # noqa: ARG002
-        """What of its bias the layer before is left to add: nothing."""
+    def layer_bias(self, bias: Tensor) -> Tensor | None:  # noqa: ARG002
+        """The bias that the previous layer must add itself: None, because `forward` handles it."""
         return None
 
     def _check_input_dim(self, x: Tensor) -> None:
-        """Any number of dimensions will do."""
+        """Accept any number of dimensions."""
 
 
 class Folded(nn.Module):
-    """In place of a BatchNorm that is part of the layer before it: does nothing."""
+    """Replaces a BatchNorm that is folded into the previous layer; does nothing."""
 
-    def left(self, bias: Tensor) -> Tensor | None:
-        """What of its bias the layer before is left to add: all of it."""
+    def layer_bias(self, bias: Tensor) -> Tensor | None:
+        """The bias that the previous layer must add itself: all of it."""
         return bias
 
     def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:  # noqa: ARG002
-        """x itself."""
+        """Return x."""
         return x

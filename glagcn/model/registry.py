@@ -1,4 +1,4 @@
-"""The models of --model.  Nothing here imports torch, so that flags are checked at once."""
+"""The models of --model.  This module does not import torch, so that flags are checked without delay."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ if TYPE_CHECKING:  # it needs torch
 
 
 def check_frames(options: Any) -> None:
-    """Raise UserError unless a window has a frame."""
+    """Raise UserError unless --frames is at least 1."""
     if options.frames < 1:
         raise UserError(f"invalid --frames {options.frames}: must be at least 1")
 
 
 def check_strides(options: Any) -> None:
-    """Raise UserError unless a window can be strided over by the filter widths, to one frame."""
+    """Raise UserError unless the filter widths are valid and their product is --frames."""
     check_widths(options.widths, options.frames)
 
 
@@ -29,11 +29,11 @@ def check_strides(options: Any) -> None:
 class ModelKind:
     """One kind of model.
 
-    title     for people.
+    title     name in text.
     location  "module:class" of its Model, imported when a model is built.
-    options   the keys of the options of the model that it reads; others are refused as flags.
-    label     the form of the model in the name of a run folder, from its options (config.config.ModelConfig).
-    check     raises UserError where these options do not go together: which lengths a window may have, for example.
+    options   keys of the model options that it reads; flags of other models' options are rejected.
+    label     function from options (config.config.ModelConfig) to the model's part of the run folder name.
+    check     function that raises UserError for an invalid combination of options, such as a wrong window length.
     """
 
     title: str
@@ -43,7 +43,7 @@ class ModelKind:
     check: Callable[[Any], None] = check_frames
 
     def load(self) -> type[Model]:
-        """The class."""
+        """Import and return the class."""
         module, name = self.location.split(":")
         return getattr(import_module(module), name)
 
@@ -66,32 +66,32 @@ MODELS: dict[str, ModelKind] = {
 
 
 def get_kind(name: str) -> ModelKind:
-    """The kind of a name.  Raises UserError, naming the known ones."""
+    """The kind called `name`.  Raises UserError that lists the known names."""
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}; must be one of {', '.join(MODELS)}")
     return MODELS[name]
 
 
 def foreign_options(name: str) -> set[str]:
-    """The keys of options that other models read and the one of this name does not."""
+    """The keys of options that other models read but the model `name` does not."""
     return {key for kind in MODELS.values() for key in kind.options} - set(get_kind(name).options)
 
 
 def name_of(model: Model) -> str:
-    """The name of a model's kind.  Raises KeyError where its class is not registered."""
+    """The name of a model's kind.  Raises KeyError if its class is not registered."""
     location = f"{type(model).__module__}:{type(model).__name__}"
     return {kind.location: name for name, kind in MODELS.items()}[location]
 
 
 def model_config(model: Model) -> dict[str, Any]:
-    """What from_config needs to build this model again, as stored in checkpoints."""
+    """The plain values from which from_config builds this model again, as stored in checkpoints."""
     return {"kind": name_of(model)} | model.config()
 
 
 def from_config(config: Mapping[str, Any]) -> Model:
-    """The model that model_config described, with fresh weights; without a kind, of the first version, GLA-GCN.
+    """The model described by model_config, with fresh weights.  An entry without a kind is a GLA-GCN (first version).
 
-    Raises UserError on an unknown, missing or impossible entry.
+    Raises UserError for an unknown, missing or invalid entry.
     """
     rest = dict(config)
     try:

@@ -1,7 +1,7 @@
 """The temporal convolutional network of VideoPose3D, a baseline.
 
 Pavllo, Feichtenhofer, Grangier and Auli, "3D human pose estimation in video with temporal convolutions and
-semi-supervised training", CVPR 2019, written from section 3 and the appendix on training with strided convolutions.
+semi-supervised training", CVPR 2019; implemented from section 3 and the appendix on training with strided convolutions.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,14 +17,14 @@ from glagcn.model.pose_input import PoseInput, full_precision
 from glagcn.skeleton import Skeleton
 from glagcn.widths import check_widths
 
-ALIGNED = 8  # numbers: tensor cores want rows of bfloat16 that are multiples of 16 bytes
-OUTPUT_SCALE = 0.1  # of the output layer's weights in the tuned start
+ALIGNED = 8  # numbers: tensor cores need bfloat16 rows of a multiple of 16 bytes
+OUTPUT_SCALE = 0.1  # factor on the output layer's weights in the tuned initialisation
 
 
 class Layer(nn.Module):
-    """A linear layer over rows, BatchNorm, ReLU and dropout: [N,C] to [N,C'].
+    """Linear layer, BatchNorm, ReLU and dropout: [N,C] to [N,C'].
 
-    coordinates  True for the layer that reads 2D coordinates, which bfloat16 would round to steps of several pixels.
+    coordinates  the input is 2D coordinates, which bfloat16 would round to steps of several pixels.
     """
 
     def __init__(self, inputs: int, outputs: int, dropout: float, *, coordinates: bool = False) -> None:
@@ -39,7 +39,7 @@ class Layer(nn.Module):
         weight = self.linear.weight
         if self.coordinates and x.device.type != "meta" and torch.is_autocast_enabled(x.device.type):
             rounded = x.to(torch.bfloat16)
-            x = torch.cat([rounded, (x - rounded).to(torch.bfloat16)], dim=1)  # and what rounding took away
+            x = torch.cat([rounded, (x - rounded).to(torch.bfloat16)], dim=1)  # and the rounding error
             weight = torch.cat([weight, weight], dim=1)
         if missing := -x.shape[1] % ALIGNED:
             x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, missing))
@@ -47,8 +47,10 @@ class Layer(nn.Module):
 
 
 class Block(nn.Module):
-    """A convolution over `width` frames and one over single frames, added to the frame in the middle (causally: the
-    last): [N,T,C] to [N,T/width,C]."""
+    """A convolution over `width` frames and one over single frames, with a residual: [N,T,C] to [N,T/width,C].
+
+    The residual is the middle frame of each group of `width` frames, or the last in a causal model.
+    """
 
     def __init__(self, channels: int, width: int, dropout: float, causal: bool) -> None:
         super().__init__()
@@ -63,12 +65,12 @@ class Block(nn.Module):
 
 
 class TemporalConv(Model):
-    """Convolutions over time on the flattened 2D joints, in the strided form that sees one window for one pose.
+    """Temporal convolutions on the flattened 2D joints, in the strided form that predicts one pose per window.
 
-    A window of T = product of `widths` frames shrinks by one width a layer, to one frame.  Every stride is as wide as
-    its convolution, so a convolution is a matrix product of rows that are already there.
+    Each layer reduces the T = product of `widths` frames by its width, down to one frame.  The stride equals the width,
+    so each convolution is a matrix product on a reshaped map.
 
-    widths    filter widths; odd, so that there is a frame in the middle.
+    widths    filter widths; odd, so that there is a middle frame.
     channels  C.
     """
 
@@ -102,13 +104,13 @@ class TemporalConv(Model):
         for block in self.blocks:
             x = block(x)
         x = x[:, 0].to(self.dtype)
-        with full_precision(x):  # bfloat16 would round a metre to steps of 4 mm
+        with full_precision(x):  # bfloat16 would round one metre to steps of 4 mm
             center = self.shrink(x)
         return Prediction(center.view(n, 1, self.skeleton.num_joints, 3), None)
 
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
-        """Start as PyTorch starts layers; "tuned" near the mean training pose [V,3]."""
+        """Use PyTorch's default initialisation; with "tuned", the output starts near the mean training pose [V,3]."""
         check_mean_pose(self.skeleton, mean_pose)
         for module in self.modules():
             if isinstance(module, nn.Linear | BatchNorm):
@@ -122,10 +124,10 @@ class TemporalConv(Model):
         yield self.shrink.weight
 
     def floor(self, training: bool) -> Floor:
-        """Operations of every product, and the numbers of every map.
+        """The operations of all products and the numbers of all maps.
 
-        A BatchNorm in training reads its whole input before it gives anything: the input is written, read, and the
-        output written.  In evaluation a layer reads and writes once.
+        In training, a BatchNorm needs its whole input before its first output: the input is written and read again, and
+        the output is written.  In evaluation, a layer reads and writes once.
         """
         first, *others = self.widths
         frames, layers = self.frames // first, []  # (rows, inputs, outputs)
@@ -140,9 +142,9 @@ class TemporalConv(Model):
 
     @property
     def map_size(self) -> int:
-        """Numbers of the largest map of one window."""
+        """The size in numbers of the largest feature map of one window."""
         return max(self.frames * 2 * self.skeleton.num_joints, self.frames // self.widths[0] * self.channels)
 
     def describe(self) -> str:
-        """Size and form."""
+        """Frames, filter widths and channels."""
         return f"{self.frames} frames ({'x'.join(map(str, self.widths))}), {self.channels} channels"

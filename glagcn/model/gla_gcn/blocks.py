@@ -1,16 +1,15 @@
 """The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module.
 
-Feature maps are [N,C,T,V] (batch, channels, frames, joints), stored channels-last, that is in the order N,T,V,C: all
-numbers of a joint lie together, and all joints of a pose.  Then every operation is one aligned matrix product or one
-regular convolution, and none has to reorder a map:
+Feature maps are [N,C,T,V] (batch, channels, frames, joints), stored channels-last, in the order N,T,V,C.  Every
+operation is then one aligned matrix product or one regular convolution, without reordering a map:
 
-    theta, phi    rows [R,C] times the poses of a window, [C, T*V]: written as [R, T*V], so that their products with
-                  each other run over rows and frames together
-    aggregation   three graphs [3*V, V] times every pose [V,C]: written as [V, 3*C]
+    theta, phi    rows [R,C] times the poses of a window, [C, T*V]: stored as [R, T*V], so that their product sums over
+                  rows and frames together
+    aggregation   three graphs [3*V, V] times every pose [V,C]: stored as [V, 3*C]
     mix           [T*V, 3*C] times [3*C, C']
 
-On a GPU, bfloat16 products are fast where every row of numbers that they read or write is a multiple of 16 bytes, so
-joints are padded with zeros to a multiple of 8 where a product runs over them (`padded`).
+On a GPU, bfloat16 products are fast if all rows that they read or write are multiples of 16 bytes.  Joints are
+therefore padded with zeros to a multiple of 8 if a product sums over them (`padded`).
 """
 
 from typing import Any, cast
@@ -35,9 +34,9 @@ class Conv(nn.Conv2d):
 
 
 class SubsetMix(nn.Module):
-    """W_k and b_k of Eq. 2 for the three subsets.  The biases are only ever added up."""
+    """W_k and b_k of Eq. 2 for the three subsets.  Only the sum of the biases is used."""
 
-    maps_features = True  # its weight is a matrix for optimisers, as that of a layer of PyTorch
+    maps_features = True  # optimisers treat its weight as a matrix, like that of a PyTorch layer
 
     def __init__(self, in_channels: int, out_channels: int):
         super().__init__()
@@ -46,9 +45,9 @@ class SubsetMix(nn.Module):
 
 
 class ConvNorm(nn.Sequential):
-    """A convolution and its BatchNorm, which also takes the convolution's bias.
+    """A convolution and its BatchNorm, which also handles the convolution's bias.
 
-    That bias is never trained: the batch mean takes it away again.  It is there for published weights.
+    The bias is not trained, because the batch mean cancels it.  It exists for published weights.
     """
 
     def __init__(self, in_channels: int, out_channels: int):
@@ -58,7 +57,7 @@ class ConvNorm(nn.Sequential):
     def forward(self, x: Tensor) -> Tensor:
         """Features [N,C,T,V] to features [N,C',T,V]."""
         conv, norm = self.conv, cast(BatchNorm | Folded, self[1])
-        return norm(F.conv2d(x, matching(conv.weight, x), norm.left(conv.bias)), conv.bias)
+        return norm(F.conv2d(x, matching(conv.weight, x), norm.layer_bias(conv.bias)), conv.bias)
 
     @property
     def conv(self) -> Conv:
@@ -69,14 +68,14 @@ class ConvNorm(nn.Sequential):
 class AdaptiveGraphConv(nn.Module):
     """Adaptive graph convolution, Eq. 2: ReLU(dropout(BN(sum_k (A_k + B_k + C_k) f W_k)) + skip(f)).
 
-    A is given to forward, B is `free_graph`, C (Eq. 3) comes from the data: `embed` holds theta and phi of the three
-    subsets, in the order theta_1..3, phi_1..3.  The skip is the identity, or a 1x1 convolution with BatchNorm where
-    the number of channels changes.
+    A is an argument of forward, B is `free_graph`, and C (Eq. 3) is computed from the data: `embed` contains theta and
+    phi of the three subsets, in the order theta_1..3, phi_1..3.  The skip is the identity, or a 1x1 convolution with
+    BatchNorm if the number of channels changes.
     """
 
     def __init__(self, in_channels: int, out_channels: int, num_joints: int, dropout: float):
         super().__init__()
-        # A quarter of the output channels, but three where that is nothing (the sequence head), as published.
+        # A quarter of the output channels, or three if that is zero (the sequence head), as published.
         self.embed_channels = out_channels // 4 or 3
         self.mixes_first = out_channels < in_channels
         self.free_graph = nn.Parameter(torch.full((NUM_SUBSETS, num_joints, num_joints), 1e-6))
@@ -90,18 +89,18 @@ class AdaptiveGraphConv(nn.Module):
         """`padded` features [N,C,T,P] and the fixed graph A [3,V,V] to features [N,C',T,V]."""
         v = adjacency.shape[-1]
         theta, phi, offset, mixed = self._embedded(x)
-        # A column of a graph is a receiving joint, so its transpose gathers.
+        # A column of a graph is a receiving joint, so the transposed graph gathers.
         graph = self._attention(theta, phi, offset, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
         bias = self.mix.bias.sum(0)
         mixed = self._aggregate_mixed(mixed, graph) if self.mixes_first else self._mix_aggregated(x, graph, bias)
         return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
 
     def _embedded(self, x: Tensor) -> tuple[Tensor, ...]:
-        """All that is a linear map of each joint of `padded` features [N,C,T,P], by one product: for each subset theta
-        and phi [N*3,e,T,P], what theta's joints add to the scores by phi's bias [N*3,1,T,P], and the mix W f
-        [N*3,C',T,P], or [N*3,0,T,P] where the aggregation comes first.
+        """Apply all linear maps per joint to `padded` features [N,C,T,P] in one product.
 
-        Theta's bias is left out: it adds the same to all scores that a softmax compares.
+        Returns for each subset theta and phi [N*3,e,T,P], the term of the scores from phi's bias [N*3,1,T,P], and the
+        mix W f [N*3,C',T,P], or [N*3,0,T,P] if the aggregation comes first.  Theta's bias is not needed: it adds the
+        same to all scores of a softmax.
         """
         n, _, t, p = x.shape
         theta, phi = matching(self.embed.weight, x).flatten(1).unflatten(0, (2, NUM_SUBSETS, -1))
@@ -124,21 +123,21 @@ class AdaptiveGraphConv(nn.Module):
         return torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS))
 
     def _mix_aggregated(self, x: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
-        """The sum over k of Eq. 2: the three aggregated maps, then one product over 3*C channels."""
+        """The sum over k of Eq. 2: aggregate the three maps, then mix them in one product over 3*C channels."""
         n, c, t, p = x.shape
         v = graph.shape[-1]
-        # [N,V,3,V]: the three sums of a receiving joint lie side by side, as the mix reads them.
+        # [N,V,3,V]: the three sums of a receiving joint are adjacent, as the mix needs them.
         gather = F.pad(graph.transpose(1, 2), (0, p - v)).to(x.dtype).reshape(n, 1, NUM_SUBSETS * v, p)
         gather = gather.expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
         aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n * t, p, c))  # [N*T,V*3,C]
         weight = matching(self.mix.weight, x).permute(0, 2, 3, 1).flatten(1)  # [C',3*C]
         aggregated = aggregated.view(n, t, v, NUM_SUBSETS * c)
-        if _is_plain(x):  # a CPU's convolutions run at up to twice the speed of its matrix products
-            return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.left(bias))
-        return F.linear(aggregated, weight, self.bn.left(bias)).permute(0, 3, 1, 2)
+        if _is_plain(x):  # on a CPU, convolutions are up to twice as fast as matrix products
+            return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.layer_bias(bias))
+        return F.linear(aggregated, weight, self.bn.layer_bias(bias)).permute(0, 3, 1, 2)
 
     def _aggregate_mixed(self, mixed: Tensor, graph: Tensor) -> Tensor:
-        """The same from the mixed maps [N*3,C',T,P], of fewer channels, without the bias."""
+        """The sum over k of Eq. 2 without the bias, from mixed maps [N*3,C',T,P]; cheaper if C' < C."""
         p, v = mixed.shape[3], graph.shape[3]
         gather = F.pad(graph.flatten(0, 1), (0, p - v, 0, p - v)).transpose(1, 2)
         aggregated = torch.bmm(mixed.flatten(1, 2), gather.to(mixed.dtype)).view(mixed.shape)
@@ -146,9 +145,9 @@ class AdaptiveGraphConv(nn.Module):
 
 
 class JointRows(torch.autograd.Function):
-    """A linear map of every joint, written row by row: W [R,C] times [C,T*P] for every window.
+    """A linear map of every joint, W [R,C] times [C,T*P] for every window, stored row by row.
 
-    A function of its own for the gradient of the map, which autograd would write with the channels first.
+    It has its own backward pass because autograd would store the gradient of the map channels-first.
     """
 
     @staticmethod
@@ -171,14 +170,14 @@ class JointRows(torch.autograd.Function):
 
 
 class JointProducts(torch.autograd.Function):
-    """The products of all joints of one map with all of another.
+    """The products of all joints of one map with all joints of another.
 
-    A function of its own for their gradients, of which autograd would write one with the joints first.
+    It has its own backward pass because autograd would store one of the gradients joints-first.
     """
 
     @staticmethod
     def forward(ctx: Any, phi: Tensor, theta: Tensor) -> Tensor:
-        """phi and theta [M,R,P] to [M,P,P], phi's joints first."""
+        """phi and theta [M,R,P] to [M,P,P]; rows are phi's joints."""
         ctx.save_for_backward(phi, theta)
         return torch.bmm(phi.transpose(1, 2), theta)
 
@@ -191,13 +190,13 @@ class JointProducts(torch.autograd.Function):
 
 
 class AGCN(nn.Module):
-    """AGCN(C, C', S): graph convolution, then a temporal convolution over 9 frames with stride S, in a residual.
+    """AGCN(C, C', S): graph convolution, then temporal convolution over 9 frames with stride S, with a residual.
 
-    dropout       of the graph convolution.
-    last_dropout  of the block's output.
-    residual      False leaves out the residual (the strided unit, which has an outer one).
-    activation    False leaves out the last ReLU (a head, whose output may be negative).
-    coordinates   True for the block that reads 2D coordinates; see `split`.
+    dropout       dropout of the graph convolution.
+    last_dropout  dropout of the block's output.
+    residual      False: no residual (the strided unit has an outer one).
+    activation    False: no final ReLU (the output of a head can be negative).
+    coordinates   True: the input is 2D coordinates; see `split`.
     """
 
     def __init__(
@@ -218,7 +217,7 @@ class AGCN(nn.Module):
         self.activation = activation
         self.coordinates = coordinates
         self.graph_conv = AdaptiveGraphConv(in_channels, out_channels, num_joints, dropout)
-        # Its weight is published as [C',C,1,9], frames last.
+        # The published weight is [C',C,1,9], frames last.
         self.temporal = Conv(out_channels, out_channels, kernel, stride=(1, stride), padding=padding)
         self.temporal.bias.requires_grad_(False)  # see ConvNorm
         self.bn: BatchNorm | Folded = BatchNorm(out_channels)
@@ -237,7 +236,7 @@ class AGCN(nn.Module):
         if not _is_plain(x):
             weight = weight.contiguous(memory_format=torch.channels_last)
         stride, padding = (self.temporal.stride[1], 1), (TEMPORAL_KERNEL // 2, 0)
-        x = self.bn(F.conv2d(x, weight, self.bn.left(bias), stride, padding), bias)
+        x = self.bn(F.conv2d(x, weight, self.bn.layer_bias(bias), stride, padding), bias)
         if skip is not None:
             x = x.add_(skip)
         return self.dropout(F.relu_(x) if self.activation else x)
@@ -246,7 +245,8 @@ class AGCN(nn.Module):
 class StridedModule(nn.Module):
     """Strided learning (section 3.2): AGCN(C, C, 1), then AGCN(C, C, w), with an outer residual.
 
-    The outer residual is the centre of every group of w frames, in a causal model its last frame; T becomes T/w.
+    The outer residual is the centre frame of every group of w frames, or its last frame in a causal model; T becomes
+    T/w.
     """
 
     def __init__(self, channels: int, num_joints: int, width: int, dropout: float, causal: bool = False):
@@ -265,15 +265,16 @@ class StridedModule(nn.Module):
 
 
 def padded(x: Tensor) -> Tensor:
-    """[N,C,T,V] to [N,C,T,P]: zeros for joints up to a multiple of 8, except for float32 on a CPU, which needs none."""
+    """[N,C,T,V] to [N,C,T,P]: pad joints with zeros to a multiple of 8, except for float32 on a CPU."""
     return x if _is_plain(x) else F.pad(x, (0, -x.shape[3] % ALIGNMENT))
 
 
 def split(x: Tensor) -> Tensor:
-    """Coordinates [N,2,T,V] as channels: themselves in float32 on a CPU, else 8 channels that products read aligned.
+    """Coordinates [N,2,T,V] as input channels: unchanged for float32 on a CPU, else 8 aligned channels.
 
-    Under autocast bfloat16 would round a 2048-pixel image to steps of several pixels.  So there are two numbers for
-    each: the rounded coordinate, and what it lacks, rounded.  `matching` has the weights for these channels.
+    Under autocast, bfloat16 would round the coordinates of a 2048-pixel image to steps of several pixels.  Each
+    coordinate therefore becomes two numbers: its rounded value and the rounding error.  `matching` makes the weights
+    for these channels.
     """
     autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
     rounded = x.to(torch.bfloat16) if autocast else x
@@ -284,12 +285,12 @@ def split(x: Tensor) -> Tensor:
 
 
 def matching(weight: Tensor, x: Tensor) -> Tensor:
-    """The weight [C',C,...] for a map that holds its channels as `split` gives them: [C',8,...]; others as it is."""
+    """The weight [C',C,...] expanded to [C',8,...] if x is a map from `split`, else unchanged."""
     if weight.shape[1] == x.shape[1]:
         return weight
     return torch.cat([weight, weight, weight.new_zeros(len(weight), ALIGNMENT - 4, *weight.shape[2:])], dim=1)
 
 
 def _is_plain(x: Tensor) -> bool:
-    """Whether products of x need no alignment."""
+    """Whether products of x need no alignment: float32 on a CPU."""
     return x.device.type in ("cpu", "meta") and x.dtype != torch.bfloat16

@@ -1,4 +1,4 @@
-"""The fewest operations and numbers of a GLA-GCN.
+"""The minimum operations and numbers moved of a GLA-GCN, for its roofline.
 
 One block, C to C' channels over T frames and V joints with stride S, K = 3 subsets, e = C' // 4 embedding channels:
 
@@ -6,12 +6,12 @@ One block, C to C' channels over T frames and V joints with stride S, K = 3 subs
         theta and phi     2 T V C 2Ke        their product       2 K V V e T
         aggregation       2 K V V T min(C, C'), before or after the mix, whichever is less
         mix (W)           2 K T V C C'       temporal            2 9 (T/S) V C' C'
-        1x1 convolutions of skip and residual, where there are any
-    numbers moved, forward in training   the statistics of a BatchNorm are known only when its whole input is, so each
-        block writes the inputs of its two and reads them again; everything else is done on the way:
+        1x1 convolutions of skip and residual, if any
+    numbers moved, forward in training   a BatchNorm needs its whole input for its statistics, so the inputs of both
+        BatchNorms of a block are written and read again; all other operations are fused:
         read f twice (graph, skip), and once more for a residual; write and read the mix, T V C'; write and read
         the temporal map and write the result, 3 (T/S) V C'
-    numbers moved, forward in evaluation   BatchNorm is part of the convolutions: read f, write the result
+    numbers moved, forward in evaluation   BatchNorm is folded into the convolutions: read f, write the result
 """
 
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ SUBSETS = 3
 
 @dataclass(frozen=True)
 class Block:
-    """The shape of an AGCN block; see the module."""
+    """The shape of an AGCN block."""
 
     before: int
     after: int
@@ -37,7 +37,7 @@ class Block:
 
     @property
     def flops(self) -> int:
-        """Operations of one window forward."""
+        """Operations of the forward pass of one window."""
         places, left = self.frames * self.joints, self.frames // self.stride * self.joints
         embedding = self.after // 4 or 3
         pairs = SUBSETS * self.joints**2 * self.frames
@@ -52,7 +52,7 @@ class Block:
         return total
 
     def numbers(self, training: bool) -> int:
-        """Numbers of one window that are moved forward."""
+        """Numbers moved by the forward pass of one window."""
         places, left = self.frames * self.joints, self.frames // self.stride * self.joints
         if not training:
             return places * self.before + left * self.after
@@ -60,7 +60,7 @@ class Block:
 
 
 def blocks(model: Any) -> Iterator[Block]:
-    """The blocks of a model, input first."""
+    """The blocks of a model, from input to output."""
     channels, joints, frames = model.channels, model.skeleton.num_joints, model.frames
     yield Block(2, channels, frames, joints)
     for _ in model.sequence:
@@ -74,12 +74,12 @@ def blocks(model: Any) -> Iterator[Block]:
 
 
 def forward_flops(model: Any) -> int:
-    """Operations of lifting one window: the blocks and the output layers."""
+    """Operations of the forward pass of one window: the blocks and the output layers."""
     layers = 2 if model.head_kind == "mixed" else 1
     heads = model.channels + (3 * model.frames if model.sequence_head is not None else 0)
     return sum(block.flops for block in blocks(model)) + 2 * 3 * layers * model.skeleton.num_joints * heads
 
 
 def network_floor(model: Any, training: bool) -> Floor:
-    """All of a LiftingNetwork for one window forward."""
+    """The operations and numbers of the forward pass of one window of a LiftingNetwork."""
     return Floor(forward_flops(model), sum(block.numbers(training) for block in blocks(model)))

@@ -1,4 +1,4 @@
-"""A network for prediction only: no sequence head, and every BatchNorm behind a convolution is part of it."""
+"""Make a network faster for prediction: drop the sequence head, and fold BatchNorm into convolutions."""
 
 import copy
 from typing import TypeVar
@@ -14,10 +14,9 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.no_grad()
 def folded(model: Network) -> Network:
-    """A copy of `model` in eval mode that predicts the same center, to rounding, at less cost; `model` is untouched.
+    """A faster copy of `model` in eval mode that predicts the same center up to rounding; `model` is not changed.
 
-    It has no sequence head, which only teaches: nothing else reads what it predicts.  The products of the folding are
-    made in float64, so that only their last rounding is new.
+    It has no sequence head, whose output only the loss uses.  Weights are folded in float64 and rounded once.
     """
     result = copy.deepcopy(model).eval()
     result.sequence_head = None  # type: ignore[assignment]
@@ -35,7 +34,7 @@ def folded(model: Network) -> Network:
 
 
 def _fold(layer: Conv | SubsetMix, norm: nn.Module) -> None:
-    """Scale and shift what `layer` computes as `norm` would; a SubsetMix adds up three biases."""
+    """Fold the scale and shift of `norm` into `layer`; a SubsetMix has three biases, of which the sum counts."""
     assert isinstance(norm, BatchNorm), "a model is folded once"
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale

@@ -1,4 +1,4 @@
-"""Output layers: from the features of a joint to its 3D position (Eq. 5 and 6), and the sequence head."""
+"""Output layers, from the features of a joint to its 3D position (Eq. 5 and 6), and the sequence head."""
 
 import math
 
@@ -21,7 +21,7 @@ class UnsharedLinear(nn.Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Start every joint's layer as PyTorch starts a linear layer."""
+        """Initialise every joint's layer like a linear layer of PyTorch."""
         bound = 1 / math.sqrt(self.weight.shape[1])
         nn.init.uniform_(self.weight, -bound, bound)
         nn.init.uniform_(self.bias, -bound, bound)
@@ -34,18 +34,18 @@ class UnsharedLinear(nn.Module):
 class JointHead(nn.Module):
     """Features [N,C,T,V] to positions [N,T,V,3] in metres.
 
-    kind    "unshared": a linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": both,
-            `mix` parts of the unshared and 1 - mix of the shared one.  The mix is fixed: a learnable one would
-            only rescale weights that are learnt anyway.
-    Computed in the parameters' precision also under autocast: bfloat16 would round a metre to steps of 4 mm.
+    kind  "unshared": one linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": mix * unshared
+          + (1 - mix) * shared.  The mix is fixed, because a learned one would only rescale learned weights.
+
+    The head ignores autocast: bfloat16 would round one metre to steps of 4 mm.
     """
 
     def __init__(self, channels: int, num_joints: int, kind: str, mix: float = 0.5):
         super().__init__()
         if kind not in HEADS:
-            raise ValueError(f"unknown head {kind!r}; expected one of {', '.join(HEADS)}")
+            raise ValueError(f"unknown head {kind!r}: must be one of {', '.join(HEADS)}")
         if not 0 < mix < 1:
-            raise ValueError(f"a mix of {mix} parts of the unshared head; expected a number between 0 and 1")
+            raise ValueError(f"invalid mix {mix}: must be between 0 and 1")
         self.mix = {"unshared": 1.0, "shared": 0.0, "mixed": mix}[kind]
         self.unshared = UnsharedLinear(channels, num_joints) if kind != "shared" else None
         self.shared = nn.Linear(channels, 3) if kind != "unshared" else None
@@ -63,8 +63,8 @@ class JointHead(nn.Module):
 class SequenceHead(nn.Module):
     """The head of the global loss (section 3.1): AGCN(C, 3, 1), then a linear output layer.
 
-    The paper's head is AGCN(C, 3, 1) alone.  As a block of the network that ends in a ReLU it could not output a
-    negative coordinate; here the block has no last ReLU, and a JointHead gives it a scale and a bias.
+    The paper's head is AGCN(C, 3, 1) alone, which ends in a ReLU and cannot output negative coordinates.  Here the
+    block has no final ReLU, and a JointHead adds a scale and a bias.
     """
 
     def __init__(self, channels: int, num_joints: int, kind: str, mix: float, dropout: float):
@@ -78,6 +78,8 @@ class SequenceHead(nn.Module):
 
 
 def _outputs(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """x [...,C] times weight [...,C,3] plus bias [...,3], as sums: a product with rows of three numbers is slow on a
-    GPU, and this is less to do than a pass over x."""
+    """x [...,C] times weight [...,C,3] plus bias [...,3], computed as sums.
+
+    A matrix product with rows of three numbers is slow on a GPU; the sums cost less than one pass over x.
+    """
     return (x.unsqueeze(-1) * weight).sum(-2) + bias

@@ -1,4 +1,4 @@
-"""Where training starts: the published initialisation, and the one that learns faster."""
+"""Weight initialisation: as published, and the tuned one, which learns faster."""
 
 import math
 from typing import cast
@@ -12,16 +12,15 @@ from glagcn.model.interface import check_mean_pose
 from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import Skeleton
 
-OUTPUT_SCALE = 0.1  # of the output layers' weights in the tuned start.
+OUTPUT_SCALE = 0.1  # factor on the output layers' weights in the tuned initialisation
 
 
 @torch.no_grad()
 def init_published(model: nn.Module) -> None:
-    """Start as the published code does.
+    """Initialise as the published code does.
 
-    Every 2D convolution Kaiming normal over its fan-out with bias 0, W_k normal with variance 2 / (C' * C * 3) and
-    bias 0, B 1e-6, BatchNorm 1 and 0 except the graph convolution's own with gamma 1e-6, output layers as PyTorch
-    starts them.
+    2D convolutions: Kaiming normal over the fan-out, bias 0.  W_k: normal with variance 2 / (C' * C * 3), bias 0.
+    B: 1e-6.  BatchNorm: gamma 1 (in graph convolutions 1e-6), beta 0.  Output layers: PyTorch's default.
     """
     for module in model.modules():
         if isinstance(module, Conv):
@@ -35,7 +34,7 @@ def init_published(model: nn.Module) -> None:
             module.reset_parameters()
     for module in model.modules():
         if isinstance(module, AdaptiveGraphConv):
-            # Published as six convolutions: the fan-out of each is a sixth of the fused one's.
+            # The published code has six convolutions, each with a sixth of the fan-out of the fused one.
             nn.init.normal_(module.embed.weight, std=math.sqrt(2 / module.embed_channels))
             nn.init.constant_(module.free_graph, 1e-6)
             nn.init.constant_(cast(BatchNorm, module.bn).weight, 1e-6)
@@ -43,12 +42,13 @@ def init_published(model: nn.Module) -> None:
 
 @torch.no_grad()
 def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
-    """Start as published, but with graph convolutions that act from the first step, at the mean training pose.
+    """Initialise as published, but with active graph convolutions and an output near the mean training pose.
 
-    mean_pose   [V,3] metres relative to the root, the mean over the training frames.
-    The graph convolution's BatchNorm has gamma 1, and every output layer starts with its weights times 0.1 and the
-    mean pose as its bias.  A shared layer has one bias for all joints: the best it can do is the mean over joints.
-    Raises ValueError when mean_pose has another shape.
+    mean_pose  [V,3] metres relative to the root, the mean over the training frames.
+
+    The BatchNorm of graph convolutions has gamma 1.  The weights of output layers are multiplied by 0.1, and their bias
+    is the mean pose; a shared layer has one bias for all joints, the mean over joints.
+    Raises ValueError if mean_pose has another shape.
     """
     check_mean_pose(skeleton, mean_pose)
     init_published(model)
@@ -60,13 +60,13 @@ def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
 
 
 def _start_at(head: JointHead, mean_pose: Tensor) -> None:
-    """Make a head predict (nearly) `mean_pose` [V,3] whatever it reads."""
+    """Make a head predict about `mean_pose` [V,3] for any input."""
     layers = [layer for layer in (head.unshared, head.shared) if layer is not None]
     for layer in layers:
         layer.weight.mul_(OUTPUT_SCALE)
     if head.shared is not None:
         head.shared.bias.copy_(mean_pose.mean(dim=0))
     if head.unshared is not None:
-        # In a mixed head the unshared bias makes up for what the shared one cannot express.
+        # In a mixed head, the unshared bias adds the part that the shared bias cannot represent.
         rest = mean_pose if head.shared is None else mean_pose - (1 - head.mix) * mean_pose.mean(dim=0)
         head.unshared.bias.copy_(rest / head.mix)

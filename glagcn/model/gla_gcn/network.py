@@ -1,4 +1,4 @@
-"""GLA-GCN: a window of 2D poses to the 3D pose of its centre frame, or causally of its last."""
+"""GLA-GCN: lifts a window of 2D poses to the 3D pose of its centre frame, or of its last frame (causal)."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -19,27 +19,27 @@ from glagcn.model.pose_input import PoseInput
 from glagcn.skeleton import Skeleton, get_skeleton, graph_flag, graph_skeleton
 from glagcn.widths import check_widths
 
-MOST_LAYERS = 100  # of the sequence stage: a checkpoint that asks for more is damaged
+MAX_LAYERS = 100  # layers of the sequence stage; a checkpoint with more is damaged
 
 
 class LiftingNetwork(Model):
     """The full model of the paper, and (sequence_layers=0, head="shared") the published S-AGCN.
 
     Input normalisation, expand block AGCN(2, C, 1), `sequence_layers` blocks AGCN(C, C, 1) whose output feeds the
-    sequence head and the strided stage (one StridedModule per filter width), mean over frames that are left, head.
+    sequence head and the strided stage (one StridedModule per filter width), mean over the remaining frames, head.
 
-    skeleton    the joints of input and output, their root and mirror pairs.
+    skeleton    joint set of input and output.
     widths      filter widths of the strided stage; their product is T, the frames of a window.
     channels    C.
-    graph       a skeleton whose links replace the skeleton's own: the same number of joints.  The published 3DHP
-                script convolves 3DHP joints over the links of "h36m17".
-    head, mix   see JointHead; the sequence head's output layer is of the same kind.
-    dropout     inside the graph convolutions and after the units of the strided stage.
-    causal      the target is the last frame of the window, so that lifting needs no frames to come.
-    relative    see PoseInput; the input normalisation alone cannot tell a joint's movement from where a person stands.
-    input_norm  False leaves the input normalisation out: the published model fed COCO joints never applies its own.
+    graph       a skeleton with the same number of joints whose links replace those of `skeleton`.  The published 3DHP
+                script uses the links of "h36m17" for 3DHP joints.
+    head, mix   see JointHead; also for the output layer of the sequence head.
+    dropout     dropout in the graph convolutions and after the units of the strided stage.
+    causal      the target frame is the last frame of the window, so that no future frames are needed.
+    relative    see PoseInput; input normalisation alone does not separate joint movement from the person's position.
+    input_norm  False: no input normalisation.  The published model for COCO input never applies its own.
 
-    Starts with the published initialisation.  Raises UserError on widths, head or graph that cannot be.
+    Starts with the published initialisation.  Raises UserError for invalid widths, head or graph.
     """
 
     constant = ("adjacency",)
@@ -83,7 +83,7 @@ class LiftingNetwork(Model):
 
     @property
     def predicts_sequence(self) -> bool:
-        """Whether predictions hold all frames of the window beside the target frame."""
+        """Whether predictions include all frames of the window."""
         return self.sequence_head is not None
 
     def forward(self, x: Tensor) -> Prediction:
@@ -99,7 +99,7 @@ class LiftingNetwork(Model):
         return Prediction(self.head(x.mean(dim=2, keepdim=True)), sequence)
 
     def _features(self, x: Tensor) -> Tensor:
-        """Poses to the feature map [N,2,T,V], normalised per joint and axis over batch and time."""
+        """The input feature map [N,2,T,V], normalised per joint and axis over batch and time."""
         x = self.pose_input(x)
         n, t, v, _ = x.shape
         if self.input_norm is not None:
@@ -108,25 +108,25 @@ class LiftingNetwork(Model):
 
     @classmethod
     def build(cls, skeleton: Skeleton, options: Any) -> Self:
-        """The model of the options."""
+        """See Model."""
         return cls(
             skeleton, options.widths, options.channels,
             graph=graph_skeleton(options.graph) if options.graph else skeleton,
             sequence_layers=options.sequence_layers, head=options.head, dropout=options.dropout, causal=options.causal,
             relative=options.relative_input,
-            # The published model fed COCO joints never applies its own, and ours on its graph is to be the same model.
+            # The published model for COCO input never applies its input normalisation; ours on this graph must match.
             input_norm=options.graph != "humaneva15_coco17",
         )  # fmt: skip
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
-        """The inverse of `config`."""
+        """See Model."""
         rest = dict(config)
         skeleton, graph = get_skeleton(rest.pop("skeleton")), get_skeleton(rest.pop("graph"))
         return cls(skeleton, rest.pop("widths"), rest.pop("channels"), graph=graph, **rest)
 
     def config(self) -> dict[str, Any]:
-        """What from_config needs to build this model again."""
+        """See Model."""
         return {
             "skeleton": self.skeleton.name,
             "graph": self.graph.name,
@@ -142,7 +142,7 @@ class LiftingNetwork(Model):
         }
 
     def options(self) -> Mapping[str, Any]:
-        """The options that give this model, by key."""
+        """See Model."""
         return {
             "frames": self.frames,
             "channels": self.channels,
@@ -154,28 +154,28 @@ class LiftingNetwork(Model):
         }
 
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
-        """Start as a recipe starts: see model.gla_gcn.initialisation."""
+        """See Model, and model.gla_gcn.initialisation."""
         if recipe == "tuned":
             init_tuned(self, self.skeleton, mean_pose)
         else:
             init_published(self)
 
     def floor(self, training: bool) -> Floor:
-        """The blocks and the output layers: see model.gla_gcn.floor."""
+        """See Model, and model.gla_gcn.floor."""
         return network_floor(self, training)
 
     @property
     def map_size(self) -> int:
-        """Numbers of a feature map [C,T,V]."""
+        """The size in numbers of a feature map [C,T,V]."""
         return self.channels * self.frames * self.skeleton.num_joints
 
     def describe(self) -> str:
-        """Size and form."""
+        """Frames, filter widths, channels and graph."""
         widths = "x".join(map(str, self.widths))
         return f"{self.frames} frames ({widths}), {self.channels} channels, graph {self.graph.name}"
 
     def for_prediction(self) -> "LiftingNetwork":
-        """A copy without its sequence head, BatchNorm folded into the layers before."""
+        """A copy without sequence head, with BatchNorm folded into the previous layers."""
         return folded(self)
 
 
@@ -184,12 +184,12 @@ def _check_arguments(
 ) -> None:
     check_widths(widths)
     check_size(channels, prod(widths))
-    if not isinstance(sequence_layers, int) or not 0 <= sequence_layers <= MOST_LAYERS:
-        raise UserError(f"invalid --sequence_layers {sequence_layers}: must be a number from 0 to {MOST_LAYERS}")
+    if not isinstance(sequence_layers, int) or not 0 <= sequence_layers <= MAX_LAYERS:
+        raise UserError(f"invalid --sequence_layers {sequence_layers}: must be a number from 0 to {MAX_LAYERS}")
     if head not in HEADS:
-        raise UserError(f"unknown head {head!r}; expected one of {', '.join(HEADS)}")
+        raise UserError(f"unknown head {head!r}: must be one of {', '.join(HEADS)}")
     if graph.num_joints != skeleton.num_joints:
         raise UserError(
-            f"--graph {graph.name} links {graph.num_joints} joints, but {skeleton.name} has {skeleton.num_joints}; "
-            "expected a graph of as many joints"
+            f"invalid --graph {graph.name}: it has {graph.num_joints} joints, but {skeleton.name} has "
+            f"{skeleton.num_joints}; give a graph with the same number of joints"
         )

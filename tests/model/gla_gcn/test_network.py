@@ -124,7 +124,7 @@ def test_a_wrong_input_is_refused_with_both_shapes(shape):
     ("options", "message"),
     [
         ({"head": "both"}, "unknown head 'both'"),
-        ({"graph": get_skeleton("humaneva15")}, "--graph humaneva15 links 15 joints, but mpi3dhp17 has 17"),
+        ({"graph": get_skeleton("humaneva15")}, "--graph humaneva15: it has 15 joints, but mpi3dhp17 has 17"),
         ({"sequence_layers": -1}, "sequence_layers -1"),
     ],
 )
