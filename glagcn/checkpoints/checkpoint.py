@@ -1,14 +1,14 @@
-"""Checkpoint files: one dictionary of tensors and plain values, written whole or not at all.
+"""Checkpoint files: one dictionary of tensors and plain values, written atomically.
 
-format, version     of the file
-config              every option of the run (config.resolve.to_dict)
-model_config        what builds the network (model.registry.model_config)
+format, version     identify the file format
+config              all options of the run (config.resolve.to_dict)
+model_config        the configuration that builds the network (model.registry.model_config)
 model               weights and buffers of rank 0, without prefixes of wrappers
-optimizer           state of the optimiser; absent from exported weights
+optimizer           optimiser state; absent from exported weights
 progress            step, best error, sums since the last log line (training.progress.Progress)
-num_windows         in an epoch, to notice other data
-data_fingerprint    of the cache (data.cache.reader.Cache), to notice data that differ in what they hold
-digest              SHA-256 of all of this
+num_windows         windows per epoch, to detect other data
+data_fingerprint    fingerprint of the cache (data.cache.reader.Cache), to detect other data
+digest              SHA-256 of all other entries
 """
 
 import hashlib
@@ -24,18 +24,18 @@ from glagcn.files import write_atomically
 FORMAT = "glagcn-checkpoint"
 VERSION = 1
 WEIGHTS = ("config", "model_config", "model")
-STATE = ("optimizer", "progress", "num_windows")  # what resuming needs beside them
+STATE = ("optimizer", "progress", "num_windows")  # needed for resuming, in addition to WEIGHTS
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically: `path` is the old file or the new one, never a part."""
+    """Write a checkpoint atomically (see files.write_atomically), with format, version and digest."""
     whole = {"format": FORMAT, "version": VERSION} | content
     whole["digest"] = digest(whole)
     write_atomically(path, lambda file: torch.save(whole, file))
 
 
 def digest(content: dict[str, Any]) -> str:
-    """SHA-256 of all that a checkpoint holds but its digest: names, plain values, and the bytes of every tensor."""
+    """SHA-256 of the content of a checkpoint without its digest: names, plain values and the bytes of all tensors."""
     sha = hashlib.sha256()
 
     def add(value: Any) -> None:
@@ -58,62 +58,63 @@ def digest(content: dict[str, Any]) -> str:
 
 
 def load_ours(path: Path) -> dict[str, Any] | None:
-    """As `load`, but None where the file is not one of ours, such as a published file."""
+    """As `load`, but returns None for a file that is not one of our checkpoints, such as a published file."""
     return ours(read(path), path)
 
 
 def load(path: Path) -> dict[str, Any]:
-    """Read one of our checkpoints onto the CPU, executing nothing that is pickled in it.
+    """Read one of our checkpoints onto the CPU, without executing pickled code.
 
-    Raises UserError where the file is missing, damaged, incomplete, of another kind or of a newer version.
+    Raises UserError if the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
     return must_be_ours(load_ours(path), path)
 
 
 def must_be_ours(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
-    """`content`, as load_ours gave it for `path`.  Raises UserError where that is None."""
+    """`content` from load_ours.  Raises UserError if it is None."""
     if content is None:
-        raise UserError(f"{path} is not a checkpoint of this program; expected a last.pt, best.pt or exported file")
+        raise UserError(f"{path} is not a checkpoint of this program; give a last.pt, best.pt or exported file")
     return content
 
 
 def ours(content: Any, path: Path) -> dict[str, Any] | None:
-    """`content`, read from `path`, where it is a checkpoint of ours; None where it is something else.
+    """`content`, read from `path`, if it is one of our checkpoints, else None.
 
-    Raises UserError where it is incomplete or of a newer version.
+    Raises UserError if it is damaged, incomplete or of a newer version.
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
-        raise UserError(f"{path} has checkpoint version {version}, this program reads up to {VERSION}; update it")
+        raise UserError(
+            f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update the program."
+        )
     lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
     if lacking:
-        raise UserError(f"{path} lacks the dictionary {', '.join(lacking)}; it is no whole checkpoint, use another")
+        raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
     check_tensors(path, content["model"])
     if content.get("digest", expected := digest(content)) != expected:
-        raise UserError(f"{path} is damaged: its content does not have the digest that it was written with")
+        raise UserError(f"{path} is damaged: its content does not match its digest; use another checkpoint")
     return content
 
 
 def lacking_state(content: dict[str, Any]) -> list[str]:
-    """The parts of a whole state that a checkpoint lacks, as an exported file does; none where a run can go on."""
+    """The entries for resuming that a checkpoint lacks, as exported files do; empty if a run can resume from it."""
     return [name for name in STATE if name not in content]
 
 
 def same_data(content: dict[str, Any], fingerprint: str) -> bool:
-    """Whether a checkpoint, or a result, is of the data with this fingerprint; one that does not say, of an earlier
-    version, counts as such."""
+    """Whether a checkpoint or result has this data fingerprint; True if it has none (earlier versions)."""
     return content.get("data_fingerprint", fingerprint) == fingerprint
 
 
 def export(content: dict[str, Any], target: Path) -> None:
-    """Write the weights in `content`, a checkpoint of ours, without optimiser and progress, for sharing."""
+    """Write the weights of `content`, one of our checkpoints, without optimiser and progress, for sharing."""
     save(target, {name: content[name] for name in WEIGHTS})
 
 
 def epochs_done(content: dict[str, Any]) -> int:
-    """The whole epochs behind a checkpoint; 0 where it does not say, as an exported file."""
+    """The number of complete epochs of a checkpoint; 0 if unknown, as for an exported file."""
     if "progress" not in content or "num_windows" not in content:
         return 0
     per_epoch = -(-content["num_windows"] // content["config"]["batch_size"])

@@ -1,4 +1,4 @@
-"""What an exported file says of its model, so that a program without this one can use it."""
+"""The description of a model in the metadata of exported files, for programs without glagcn."""
 
 import json
 
@@ -6,7 +6,7 @@ from glagcn import __version__
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
 
-# data.windows.store.normalise, in words.
+# The formula of data.windows.store.normalise.
 NORMALISATION = "x = 2 * pixel_x / width - 1; y = (2 * pixel_y - height) / width"
 
 

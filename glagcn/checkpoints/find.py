@@ -1,4 +1,4 @@
-"""Where a checkpoint that a flag names is looked for."""
+"""Find the checkpoint that a flag names."""
 
 from pathlib import Path
 
@@ -7,18 +7,19 @@ from glagcn.errors import UserError
 
 
 def checkpoint_places(config: Config, name: str) -> list[Path]:
-    """Where a checkpoint that a flag names may be: in the run folder, in the -c folder, there in the data set's folder,
-    where the published project keeps its files, and as a path."""
+    """The paths to search for a checkpoint: in the run folder, the -c folder, its subfolder of the data set (as in the
+    published project), and `name` as a path.
+    """
     parent = Path(config.run.checkpoint)
     folders = (parent / config.run_name, parent, parent / config.data.dataset, Path())
     return list(dict.fromkeys(folder / name for folder in folders))
 
 
 def find_checkpoint(config: Config, flag: str, name: str) -> Path:
-    """The first of `checkpoint_places` that is there.  Raises UserError that names `flag` and where it looked."""
+    """The first existing path of `checkpoint_places`.  Raises UserError that lists `flag` and these paths."""
     places = checkpoint_places(config, name)
     for place in places:
         if place.is_file():
             return place
     listed = ", ".join(map(str, places))
-    raise UserError(f"{flag} {name}: no such checkpoint; looked for {listed}. Train first, or give the path of a file")
+    raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give the path of a file.")

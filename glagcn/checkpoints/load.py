@@ -1,7 +1,7 @@
-"""The one loader: a checkpoint file, ours or a published one, to a model that fits the flags and the data.
+"""Load a model from a checkpoint, ours or a published one, and check it against flags and data.
 
-Every way in makes the same checks in this order: a readable file (reader), ours or published, agrees with the flags,
-tensors of the expected names and shapes, finite values, fits the skeleton of the data.
+All entry points make the same checks in the same order: readable file (reader), ours or published, agreement with the
+flags, names and shapes of tensors, finite values, skeleton of the data.
 """
 
 import logging
@@ -33,13 +33,13 @@ logger = logging.getLogger("glagcn")
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model and what its checkpoint says of it.
+    """A model loaded from a checkpoint.
 
-    model      on the CPU, in eval mode.
-    path       of the checkpoint.
-    content    all that a checkpoint of ours holds (checkpoints.checkpoint); None for a published file.
-    keypoints  the 2D source that it was trained on, where that is known.
-    assumed    notes on what a published file does not say.
+    model      the model, on the CPU, in eval mode.
+    path       path of the checkpoint.
+    content    content of our checkpoint (checkpoints.checkpoint); None for a published file.
+    keypoints  2D source of the training data; None if unknown.
+    assumed    notes on assumptions about a published file.
     """
 
     model: Model
@@ -50,7 +50,7 @@ class Loaded:
 
     @property
     def options(self) -> dict[str, Any] | None:
-        """The options that it was trained with; None for a published file."""
+        """The training options; None for a published file."""
         return self.content["config"] if self.content else None
 
 
@@ -60,18 +60,18 @@ def load(
     agrees: Callable[[Loaded], None] | None = None,
     into: Model | None = None,
 ) -> Loaded:
-    """The model in a checkpoint of ours or a published one.  Nothing pickled is executed.
+    """Load the model of one of our checkpoints or a published one, without executing pickled code.
 
-    hints   what a published file does not say, and the caller knows.
-    agrees  gets the model before it has its weights; raises UserError where another one is expected.
-    into    the model that takes the weights, in the mode that it has; None: one that is built as the file says.
-    Raises UserError, naming the file, where it cannot be read, is no such checkpoint, or its weights do not fit.
+    hints   facts about a published file that the file does not contain.
+    agrees  called with the model before its weights are loaded; raises UserError if another model is expected.
+    into    load the weights into this model and keep its mode; None: build the model described by the file.
+    Raises UserError that names the file if it cannot be read, is not a checkpoint, or its weights do not match.
     """
     content = read(path)
     ours = checkpoint.ours(content, path)
     weights = ours["model"] if ours else published_state(content, path)
     assumed: tuple[str, ...] = ()
-    with torch.random.fork_rng(devices=[]):  # building a model draws weights, and the caller's draws stay as they are
+    with torch.random.fork_rng(devices=[]):  # building a model draws random weights; keep the caller's random state
         if ours:
             model, keypoints = _build(ours["model_config"], path), ours["config"].get("keypoints")
         else:
@@ -91,13 +91,13 @@ def load(
 
 
 def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None) -> Model:
-    """The model in a checkpoint of ours or a published one (.bin, .pth), on the CPU in eval mode.
+    """Load the model of one of our checkpoints or a published one (.bin, .pth), on the CPU in eval mode.
 
-    skeleton    "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from our checkpoint, else from the joint count
-                and the published file names.
-    widths      filter widths; None: from our checkpoint, else 3 for each stage, as published.
-    What a published file does not say is assumed, with a warning in the log "glagcn".  Nothing pickled is executed.
-    Raises UserError, naming the file, when it is not such a checkpoint or contradicts `skeleton` or `widths`.
+    skeleton  "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from our checkpoint, or for a published file from
+              its number of joints and its name.
+    widths    filter widths; None: from our checkpoint, or for a published file 3 for each stage.
+    Assumptions about a published file are warnings of the logger "glagcn".  Pickled code is not executed.
+    Raises UserError that names the file if it is not a checkpoint or contradicts `skeleton` or `widths`.
     """
     joints = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
     loaded = load(Path(path), Hints(joints, widths), lambda loaded: _check_arguments(loaded, joints, widths))
@@ -107,16 +107,16 @@ def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths:
 
 
 def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = False) -> Loaded:
-    """The model in the checkpoint that --evaluate names, to be evaluated or rendered with.
+    """Load the model of the checkpoint that --evaluate names, for evaluation or rendering.
 
-    own_poses  the model is not for the data set of the flags, but for 2D poses of one's own.
-    origin     where each option came from (config.resolve): what a flag says must agree with the checkpoint.
-    Raises UserError where there is no such file, it cannot be read, flags or the joints of the data contradict it, or
-    --resume is given too.
+    origin     source of each option (config.resolve); values from flags must agree with the checkpoint.
+    own_poses  the model is for the user's own 2D poses, not for the data set of the flags.
+    Raises UserError if the file is missing or unreadable, if flags or joints of the data contradict it, or if --resume
+    is given too.
     """
     if config.run.resume:
         raise UserError(
-            f"--resume {config.run.resume} starts a training, and --evaluate and --render do not train; leave it out, "
+            f"--resume {config.run.resume} has no effect on --evaluate and --render, which do not train; leave it out, "
             "or name the checkpoint with --evaluate"
         )
     name = None if own_poses else get_dataset(config.data.dataset).skeleton_name(config.data.keypoints)
@@ -136,7 +136,7 @@ def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = Fals
 
 
 def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
-    """Refuse a model of another joint set than the data's, which `source` names.  Raises UserError with both."""
+    """Raise UserError if the model has another joint set than the data.  `source` names the data in the message."""
     model = loaded.model.skeleton
     if model.name != data.name:
         fitting = [dataset.name for dataset in DATASETS.values() if model.name in dataset.skeletons]
@@ -145,24 +145,24 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
             hint += f" -k {loaded.keypoints}" + ("" if loaded.options else ", by its name")
         raise UserError(
             f"{loaded.path} lifts the {model.num_input_joints} joints of {model.name} to {model.num_joints} joints, "
-            f"and {source} has the {data.num_input_joints} joints of {data.name}; evaluate it on the data set (-d) "
-            f"and the 2D source (-k) that it was trained for ({hint})"
+            f"but {source} has the {data.num_input_joints} joints of {data.name}; evaluate it on the data set (-d) "
+            f"and the 2D source (-k) of its training ({hint})"
         )
 
 
 def differences(loaded: Loaded, cache: Cache) -> list[str]:
-    """Differences between training and test data that affect the metrics: logged, and kept in result.json."""
+    """Warnings about differences between training and test data that affect the metrics, for log and result.json."""
     path = loaded.path
     if loaded.options is None:
         if loaded.keypoints is None:
             return [
-                f"{path} is a published file, which does not say what data it was trained on; assumed to be "
+                f"{path} is a published file without information on its training data; assumed: "
                 f"{cache.dataset} with {cache.keypoints} 2D poses"
             ]
         if loaded.keypoints != cache.keypoints:
             return [
-                f"{path} was trained on 2D poses from {loaded.keypoints}, by its name, and is evaluated on those from "
-                f"{cache.keypoints}: its errors will be larger than published (-k {loaded.keypoints})"
+                f"{path} was trained on 2D poses from {loaded.keypoints}, according to its name, but is evaluated on "
+                f"{cache.keypoints}: errors will be larger than published (use -k {loaded.keypoints})"
             ]
         return []
     held = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
@@ -175,7 +175,7 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
 
 
 def _build(config: Mapping[str, Any], path: Path) -> Model:
-    """The model that a checkpoint of ours describes.  Raises UserError, naming the file."""
+    """Build the model of one of our checkpoints.  Raises UserError that names the file."""
     try:
         return from_config(config)
     except UserError as error:
@@ -183,9 +183,9 @@ def _build(config: Mapping[str, Any], path: Path) -> Model:
 
 
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:
-    """Refuse arguments of load_model that contradict a checkpoint of ours.  Raises UserError with both values."""
+    """Raise UserError if arguments of load_model contradict one of our checkpoints."""
     if loaded.content is None:
-        return  # those of a published file were recognised with them
+        return  # a published file was recognised with these arguments
     model = loaded.model
     if skeleton is not None and skeleton.name != model.skeleton.name:
         raise UserError(
@@ -198,43 +198,43 @@ def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence
 
 
 def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None:
-    """Refuse flags of the model that contradict the checkpoint.  Raises UserError with both values."""
+    """Raise UserError if flags of the model contradict the checkpoint."""
     model = loaded.model
     kind = name_of(model)
     for name in sorted(foreign_options(kind)):
         if origin[name] == "flag" and value_of(config, name) is not None:
-            raise UserError(f"{loaded.path} holds a model of kind {kind}, which has no {name}; leave the flag out")
+            raise UserError(f"{loaded.path} contains a model of kind {kind}, which has no {name}; leave the flag out")
     held = {"model": kind} | dict(model.options())
     for name, value in held.items():
         given = value_of(config, name)
         if origin[name] == "flag" and given is not None and given != value:
             raise UserError(
-                f"{loaded.path} was trained with {name} {value}, and the flag says {given}; "
-                "leave the flag out, or name another checkpoint"
+                f"{loaded.path} was trained with {name} {value}, but the flag says {given}; "
+                "leave the flag out, or give another checkpoint"
             )
 
 
 def _check_state(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
-    """Raise UserError unless `state`, read from `path`, has exactly the model's tensors, and its graph."""
+    """Raise UserError unless `state`, read from `path`, has exactly the tensors and the graph of the model."""
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
         found, wanted = (list(d[name].shape) if name in d else "nothing" for d in (state, expected))
         if found != wanted:
             raise UserError(
-                f"{path}: weights {name!r}: found {found}, expected {wanted} by the file's own model_config"
+                f"{path}: weights {name!r}: found {found}, expected {wanted} from the file's own model_config"
             )
     for name in model.constant:
         if not torch.equal(state[name], expected[name]):
             raise UserError(
-                f"{path}: the {name} that it was trained with is not this program's; "
+                f"{path}: its {name} differs from the one of this program; "
                 "evaluate it with the version of glagcn that trained it"
             )
 
 
 def _check_finite(model: Model, path: Path) -> None:
-    """Raise UserError, naming the checkpoint `path`, where a weight of the model read from it is not finite."""
+    """Raise UserError that names the checkpoint `path` if a weight of the model is not finite."""
     broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
     if broken:
         raise UserError(
-            f"{path}: the weights {broken[0]!r} hold values that are not finite; take an earlier checkpoint"
+            f"{path}: the weights {broken[0]!r} contain values that are not finite; use an earlier checkpoint"
         )

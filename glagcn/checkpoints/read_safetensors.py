@@ -1,4 +1,4 @@
-"""Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as text beside them."""
+"""Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as metadata."""
 
 import json
 from collections.abc import Mapping
@@ -11,14 +11,14 @@ from torch import Tensor
 
 from glagcn.errors import UserError
 
-IN_JSON = ("version", "config", "model_config")  # parts of a checkpoint that the metadata hold as JSON
+IN_JSON = ("version", "config", "model_config")  # entries of a checkpoint that are JSON in the metadata
 PARTS = ("format", *IN_JSON, "digest")
 
 
 def read_safetensors(path: Path) -> dict[str, Any]:
-    """What such a file holds, in the form of a checkpoint of ours; half precision comes as float32.
+    """The content of such a file as that of one of our checkpoints; half precision is converted to float32.
 
-    Raises UserError, naming the file, where it is damaged or was not written by this program.
+    Raises UserError that names the file if it is damaged or was not written by this program.
     """
     try:
         with safe_open(path, "pt") as file:
@@ -40,7 +40,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
 
 
 def assemble(told: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The checkpoint that metadata and weights make up; both in order of their names, since a file keeps none."""
+    """The checkpoint content from metadata and weights; both sorted by name, because the file keeps no order."""
     return {
         "format": told["format"],
         **{name: json.loads(told[name]) for name in IN_JSON},

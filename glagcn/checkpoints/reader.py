@@ -1,4 +1,4 @@
-"""Read checkpoint files, ours and the published ones, without running what is pickled inside."""
+"""Read checkpoints of torch.save and safetensors, ours and published ones, without executing pickled code."""
 
 import zipfile
 from collections.abc import Callable, Mapping
@@ -14,7 +14,7 @@ from glagcn.errors import UserError
 
 
 class Dropped:
-    """Stands in for the NumPy objects of a published file, which nothing here needs: takes anything, keeps none."""
+    """Placeholder for the NumPy objects of a published file, which are not needed; ignores its arguments."""
 
     def __init__(self, *_: Any):
         pass
@@ -23,8 +23,8 @@ class Dropped:
         pass
 
 
-# NumPy renamed its internal modules: files written before NumPy 2 say numpy.core, later ones numpy._core.
-STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+# NumPy 2 renamed numpy.core to numpy._core; files contain either name.
+PLACEHOLDERS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     (Dropped, name)
     for name in (
         "numpy.ndarray", "numpy.dtype", "numpy.RandomState", "_codecs.encode",
@@ -38,10 +38,10 @@ STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read(path: Path) -> Any:
-    """What a file of torch.save holds: containers, numbers, text, tensors on the CPU, and Dropped for NumPy objects.
+    """The content of a file of torch.save: containers, numbers, text, tensors on the CPU; Dropped for NumPy objects.
 
-    A file called .safetensors is read as one of ours, to what a checkpoint holds.
-    Raises UserError, naming the file, where it is missing, damaged, or names anything else; nothing in it is run.
+    A .safetensors file must be an export of this program; its content is returned as that of a checkpoint.
+    Raises UserError that names the file if it is missing, damaged or contains other objects.  Executes no pickled code.
     """
     _check_is_there(path)
     if path.suffix == ".safetensors":
@@ -50,35 +50,33 @@ def read(path: Path) -> Any:
     try:
         with zipfile.ZipFile(path) as archive:
             _check_archive(archive)
-        with safe_globals(STAND_INS):
+        with safe_globals(PLACEHOLDERS):
             if foreign := get_unsafe_globals_in_checkpoint(path):
-                raise ValueError(f"it names {', '.join(foreign)}, which no checkpoint contains; nothing of it was run")  # noqa: TRY301
+                raise ValueError(f"it contains {', '.join(foreign)}, which no checkpoint has; nothing was executed")  # noqa: TRY301
             return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # a damaged or hostile file can make torch.load raise anything  # noqa: BLE001
+    except Exception as error:  # a damaged or hostile file can make torch.load raise any exception  # noqa: BLE001
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(
-            f"{path} cannot be read as a checkpoint ({reason}); is it complete? Copy it again or use another"
-        ) from None
+        raise UserError(f"{path} cannot be read as a checkpoint ({reason}); copy it again or use another one") from None
 
 
 def check_tensors(path: Path, state: Mapping[Any, Any]) -> None:
-    """Raise UserError, naming the file, unless `state` has names and plain dense tensors that hold their own values."""
+    """Raise UserError that names the file unless `state` maps names to plain dense tensors with all of their values."""
     for name, value in state.items():
         if not isinstance(name, str) or not isinstance(value, Tensor):
-            raise UserError(f"{path}: not a state dict: the entry {name!r} is no tensor; expected names and tensors")
+            raise UserError(f"{path}: not a state dict: the entry {name!r} is not a named tensor")
         plain = value.layout == torch.strided and value.device.type == "cpu" and not value.is_quantized
         if not plain or value.is_complex():
             raise UserError(f"{path}: the weights {name!r} are not a plain tensor of real numbers; use another file")
-        held = value.untyped_storage().nbytes()
-        if value.numel() * value.element_size() > held:
+        stored = value.untyped_storage().nbytes()
+        if value.numel() * value.element_size() > stored:
             raise UserError(
-                f"{path}: the weights {name!r} claim the shape {list(value.shape)}, and the file has {held} bytes of "
-                "them; use another file"
+                f"{path}: the weights {name!r} claim the shape {list(value.shape)}, but the file has only {stored} "
+                "bytes of them; use another file"
             )
 
 
 def _check_is_zip(path: Path) -> None:
-    """Raise UserError unless `path` is in the zip format that PyTorch has written since version 1.6."""
+    """Raise UserError unless `path` has the zip format of PyTorch 1.6 and later."""
     if zipfile.is_zipfile(path):
         return
     with path.open("rb") as stream:
@@ -87,8 +85,8 @@ def _check_is_zip(path: Path) -> None:
         raise UserError(f"{path}: the file is truncated; copy or download it again")
     if start.startswith(b"\x80"):
         raise UserError(
-            f"{path}: a checkpoint in the format of PyTorch before 1.6, which cannot be read safely; where its origin "
-            "is trusted, load it with torch.load and write it again with torch.save"
+            f"{path}: a checkpoint in the format of PyTorch before 1.6, which cannot be read safely; if you trust its "
+            "origin, load it with torch.load and write it again with torch.save"
         )
     raise UserError(f"{path}: not a checkpoint (it begins with {start!r}); expected a file written by torch.save")
 
@@ -101,11 +99,11 @@ def _check_is_there(path: Path) -> None:
 
 
 def _check_archive(archive: zipfile.ZipFile) -> None:
-    """What torch.load does not check: checksums, and that nothing is compressed, which could fill the memory."""
+    """Check what torch.load does not: checksums, and that no member is compressed (a zip bomb could fill memory)."""
     if sum(name.endswith("/data.pkl") for name in archive.namelist()) != 1:
-        raise ValueError("a zip archive, but not one that torch.save wrote")
+        raise ValueError("a zip archive, but not one written by torch.save")
     for info in archive.infolist():
         if info.compress_type != zipfile.ZIP_STORED:
-            raise ValueError(f"{info.filename} is compressed, and torch.save does not compress")
+            raise ValueError(f"{info.filename} is compressed, but torch.save does not compress")
     if damaged := archive.testzip():
-        raise ValueError(f"the checksum of {damaged} does not fit")
+        raise ValueError(f"the checksum of {damaged} does not match")

@@ -131,10 +131,10 @@ def test_a_model_of_another_joint_set_is_refused_with_both(train, demo_root, tmp
 @pytest.mark.parametrize(
     ("flags", "both"),
     [
-        ("--frames 81", "trained with frames 9, and the flag says 81"),
-        ("--frames 9 --channel 8", "trained with channels 4, and the flag says 8"),
-        ("--frames 9 --head shared", "trained with head unshared, and the flag says shared"),
-        ("--frames 9 --sequence_layers 2", "trained with sequence_layers 1, and the flag says 2"),
+        ("--frames 81", "trained with frames 9, but the flag says 81"),
+        ("--frames 9 --channel 8", "trained with channels 4, but the flag says 8"),
+        ("--frames 9 --head shared", "trained with head unshared, but the flag says shared"),
+        ("--frames 9 --sequence_layers 2", "trained with sequence_layers 1, but the flag says 2"),
         ("--frames 9 -arc 9", r"3.*9"),
         ("--frames 9 --graph h36m", "mpi3dhp17.*h36m"),
     ],

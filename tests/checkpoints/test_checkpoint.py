@@ -57,7 +57,7 @@ def test_an_export_holds_the_weights_and_no_more(path, tmp_path):
 
 def test_a_newer_version_is_refused_with_both(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "VERSION", 0)
-    with pytest.raises(UserError, match=r"version 1, this program reads up to 0; update it"):
+    with pytest.raises(UserError, match=r"version 1; this program reads versions up to 0\. Update the program"):
         checkpoint.load(path)
 
 
@@ -77,5 +77,5 @@ def test_one_flipped_bit_is_noticed(path):
     content = bytearray(path.read_bytes())
     content[content.index(torch.ones(8).numpy().tobytes()) + 100] ^= 1
     path.write_bytes(content)
-    with pytest.raises(UserError, match="the checksum of .* does not fit"):
+    with pytest.raises(UserError, match="the checksum of .* does not match"):
         checkpoint.load(path)

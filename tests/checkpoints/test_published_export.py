@@ -76,5 +76,5 @@ def test_what_the_published_code_cannot_run_is_refused(tmp_path, name, changes, 
 
 
 def test_another_ending_is_refused(tmp_path):
-    with pytest.raises(UserError, match=r"out\.onnx: expected a name that ends in \.bin"):
+    with pytest.raises(UserError, match=r"out\.onnx: must end in \.bin"):
         export_published(write(tmp_path / "best.pt", public_model("h36m17")), tmp_path / "out.onnx")

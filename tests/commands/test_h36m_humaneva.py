@@ -171,9 +171,12 @@ def test_our_checkpoint_there_and_back_scores_the_same(start, verb, tmp_path):
             ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco, by its name\)"),
         ),
         ("--evaluate {}/" + GT, ("15 joints of humaneva15", r"\(-d humaneva15 -k gt, by its name\)")),
-        ("--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin", ("--resume x.bin starts a training",)),
+        (
+            "--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin",
+            ("--resume x.bin has no effect on --evaluate and --render",),
+        ),
         ("--evaluate {}/h36m/96_gt_243_supervised.bin -ch 96", ("have shape", "--channel 8")),
-        ("--evaluate {}/h36m/96_gt_243_supervised.bin -f 27", ("frames 243, and the flag says 27",)),
+        ("--evaluate {}/h36m/96_gt_243_supervised.bin -f 27", ("frames 243, but the flag says 27",)),
     ],
 )
 def test_what_is_not_there_is_refused_before_anything_is_written(start, files, tmp_path, flags, parts):
@@ -189,8 +192,8 @@ def test_another_2d_source_than_the_name_tells_is_a_warning(start, files, tmp_pa
     name = files / "checkpoint/96_cpn_ft_h36m_dbb_243_supervised.bin"
     ended = start(f"--test_frames 4 --evaluate {name} --output {tmp_path}/out")
     assert "WARNING: " in ended.out
-    assert "trained on 2D poses from cpn_ft_h36m_dbb, by its name, and is evaluated on those from gt" in ended.out
-    assert any("cpn_ft_h36m_dbb, by its name" in warning for warning in results(tmp_path / "out")["warnings"])
+    assert "trained on 2D poses from cpn_ft_h36m_dbb, according to its name, but is evaluated on gt" in ended.out
+    assert any("cpn_ft_h36m_dbb, according to its name" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
 def test_a_published_file_without_a_suffix_has_a_place_for_its_results(start, tmp_path):
@@ -222,7 +225,9 @@ def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(star
     nameless = write_published(tmp_path / "nameless.bin", "humaneva15", 3) and tmp_path / "nameless.bin"
     ended = start(f"-d humaneva15 --test_frames 4 --evaluate {nameless} --output {tmp_path}/other")
     (warning,) = results(tmp_path / "other")["warnings"]
-    assert "does not say what data it was trained on; assumed to be humaneva15 with gt 2D poses" in warning
+    assert (
+        "is a published file without information on its training data; assumed: humaneva15 with gt 2D poses" in warning
+    )
 
 
 def test_who_is_trained_on_and_tested_on_is_warned(start):

@@ -37,14 +37,14 @@ def test_a_run_is_not_gone_on_with_by_another_model(demo):
 
 def test_weights_of_another_model_are_refused(demo, trained):
     assert_refused(demo(f"{MODEL} --run s --resume {trained}/best.pt"), "--model is temporal_conv and was gla_gcn")
-    assert_refused(demo(f"{MODEL} --evaluate {trained}/best.pt"), "trained with model gla_gcn, and the flag says")
+    assert_refused(demo(f"{MODEL} --evaluate {trained}/best.pt"), "trained with model gla_gcn, but the flag says")
 
 
 def test_flags_that_the_checkpoint_s_model_does_not_read_are_refused(demo, tmp_path):
     assert demo(f"{MODEL} --run r --no_eval").code == 0
     best = f"--frames 9 --evaluate {tmp_path}/runs/r/best.pt"
     assert_refused(
-        demo(f"{best} --sequence_layers 2"), "best.pt holds a model of kind temporal_conv.*no sequence_layers"
+        demo(f"{best} --sequence_layers 2"), "best.pt contains a model of kind temporal_conv.*no sequence_layers"
     )
     assert_refused(demo(f"{best} --sequence_weight 2"), "no sequence_weight; leave the flag out")
 

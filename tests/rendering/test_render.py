@@ -141,7 +141,7 @@ def test_one_s_own_keypoints_need_no_data(train, trained, sequence, tmp_path):
 def test_keypoints_that_are_no_pixels_are_refused_by_name(render, sequence):
     np.save("k.npy", sequence[0][:5] / 2048)
     ended = render("--viz-keypoints k.npy --viz-image-size 2048,2048 --viz-export a.npz")
-    assert_refused(ended, r"k\.npy: pose_2d lies between .*normalised")
+    assert_refused(ended, r"k\.npy: pose_2d is between .*normalised")
 
 
 def test_a_dry_run_writes_nothing(render):
@@ -194,7 +194,7 @@ def test_a_fast_gif_is_slowed_down_aloud(render):
         ("--viz-export k.npz --viz-keypoints k.npz", "would overwrite --viz-keypoints"),
         ("--viz-output a.gif --viz-subject TS1 --viz-video none.mp4", r"--viz-video none\.mp4: no such file"),
         ("--viz-output a.gif --viz-subject TS1 --evaluate none.pt", r"--evaluate none\.pt: no such checkpoint"),
-        ("--viz-output a.gif --viz-subject TS1 --frames 27", "trained with frames 9, and the flag says 27"),
+        ("--viz-output a.gif --viz-subject TS1 --frames 27", "trained with frames 9, but the flag says 27"),
     ],
 )
 def test_what_cannot_work_is_refused_and_leaves_nothing(render, flags, message):

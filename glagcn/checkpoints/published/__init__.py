@@ -1,1 +1,1 @@
-"""Checkpoints of the published code: read, recognise, write."""
+"""Checkpoints of the published code: read, recognise and write them."""

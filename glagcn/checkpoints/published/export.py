@@ -1,4 +1,4 @@
-"""Write a model of ours as a checkpoint of the published project, for people with the published code."""
+"""Export one of our checkpoints in the format of the published code."""
 
 from pathlib import Path
 from typing import Any
@@ -16,21 +16,19 @@ from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import name_of
 from glagcn.skeleton import graph_flag
 
-PREFIX = "module."  # the published code saves and loads a model inside DataParallel
+PREFIX = "module."  # the published code wraps its model in DataParallel
 
 
 def export_published(source: Path, target: Path) -> None:
-    """Write the checkpoint of ours `source` in the published layout.
+    """Write our checkpoint `source` in the published layout.
 
-    target  .bin: a dict with the weights as `model_pos`, beside `epoch` and `lr`; .pth: the bare state dict.  There is
-            no optimiser in it: the published code can evaluate the file, not resume from it.
-    Raises UserError where the model has no published form: with a sequence stage or an unshared head, on other joints,
-    or on a graph that the published code does not build for these joints.
+    target  .bin: a dict with the weights as `model_pos`, and `epoch` and `lr`; .pth: the state dict only.  There is no
+            optimiser state, so the published code can evaluate the file but not resume from it.
+    Raises UserError if the published code has no such model: with a sequence stage, an unshared head, other joints, or
+    a graph that it does not use for these joints.
     """
     if target.suffix not in (".bin", ".pth"):
-        raise UserError(
-            f"--out {target}: expected a name that ends in .bin (a dict with model_pos) or .pth (state dict)"
-        )
+        raise UserError(f"invalid --out {target}: must end in .bin (a dict with model_pos) or .pth (a state dict)")
     loaded = load(source)
     content, model = checkpoint.must_be_ours(loaded.content, source), loaded.model
     if not isinstance(model, LiftingNetwork):
@@ -48,24 +46,24 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
         raise UserError(f"{source}: the published code has no model of {model.skeleton.name}, so no layout for it")
     if len(model.sequence) or model.head.unshared is not None:
         raise UserError(
-            f"{source}: the published models have no sequence stage and a shared head, and this one has "
-            f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; their layout cannot hold it"
+            f"{source}: published models have no sequence stage and a shared head, but this model has "
+            f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; it cannot be exported"
         )
     if model.pose_input.relative:
         raise UserError(
-            f"{source}: the published code gives its model the 2D joints as they are, and this one was trained on "
-            "joints relative to the root; train with --no-relative_input to export"
+            f"{source}: the published code does not make the input relative to the root, but this model was trained "
+            "with such input; train with --no-relative_input to export"
         )
     if model.graph.links != model.skeleton.links or model.causal:
         raise UserError(
-            f"{source}: the published code would run these weights on its own graph of {model.skeleton.name}, around "
-            f"the centre frame, and they were trained on {model.graph.name}{', causally' if model.causal else ''}; "
-            f"train with --graph {graph_flag(model.skeleton)} to export"
+            f"{source}: the published code uses its own graph of {model.skeleton.name} and the centre frame, but this "
+            f"model was trained on {model.graph.name}{', causally' if model.causal else ''}; "
+            f"train with --graph {graph_flag(model.skeleton)}{' --no-causal' if model.causal else ''} to export"
         )
 
 
 def _published_state(model: LiftingNetwork) -> dict[str, Tensor]:
-    """The published weights; a model fed COCO joints owns an input normalisation there, which it never applies."""
+    """The published weights.  With COCO input they include an input normalisation, which is never applied."""
     weights = published_weights(model)
     if model.input_norm is None:
         unused = torch.nn.BatchNorm1d(2 * model.skeleton.num_joints).state_dict()

@@ -1,7 +1,7 @@
-"""The names and shapes of the published code's weights, and where each lies in ours.
+"""The names and shapes of the weights of the published code, and their places in our weights.
 
-The published S-AGCN has one module per subset and per factor; ours holds them side by side in one tensor.  Every
-published tensor is therefore a slice of one of ours, and the two forms hold exactly the same numbers.
+The published S-AGCN has one module per subset and factor; ours stores them in one tensor.  Each published tensor is
+therefore a slice of one of ours, and both forms contain the same numbers.
 """
 
 from collections.abc import Iterator, Mapping
@@ -24,17 +24,17 @@ INPUT_NORM = "data_bn."
 def published_state(content: Any, path: Path) -> dict[str, Tensor]:
     """The weights in the `content` of a published file: a state dict, or one under "model_pos"; without "module.".
 
-    Raises UserError, naming `path`, where there are none.
+    Raises UserError that names `path` if there are none.
     """
     state = content.get("model_pos", content) if isinstance(content, Mapping) else None
     if not state or not isinstance(state, Mapping):
-        raise UserError(f"{path}: no weights found; must be a state dict, or hold one under the key 'model_pos'")
+        raise UserError(f"{path}: no weights found; must be a state dict, or a dict with one under 'model_pos'")
     check_tensors(path, state)
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
 class Place(NamedTuple):
-    """Where a published tensor lies: `name` in our state dict, `part` of it, and its published `shape`."""
+    """The place of a published tensor: `name` in our state dict, slice `part` of it, and its published `shape`."""
 
     name: str
     part: tuple[int | slice, ...]
@@ -46,9 +46,9 @@ class Place(NamedTuple):
 
 
 def published_places(model: LiftingNetwork) -> dict[str, Place]:
-    """The place of every published tensor, by its published name without "module.".
+    """The place of every published tensor, by published name without "module.".
 
-    Raises UserError for a model that has no published form: one with a sequence stage or an unshared head.
+    Raises UserError for a model without a published form: with a sequence stage or an unshared head.
     """
     if len(model.sequence) or model.head.unshared is not None:
         raise UserError("only a model without sequence layers and with a shared head has a published form")
@@ -66,7 +66,7 @@ def published_places(model: LiftingNetwork) -> dict[str, Place]:
 
 
 def published_weights(model: LiftingNetwork) -> dict[str, Tensor]:
-    """The weights of `model` under their published names and in their published shapes, as copies."""
+    """Copies of the weights of `model`, with published names and shapes."""
     state = model.state_dict()
     return {name: place.of(state).clone() for name, place in published_places(model).items()}
 
@@ -75,9 +75,9 @@ def published_weights(model: LiftingNetwork) -> dict[str, Tensor]:
 def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor], source: str) -> None:
     """Copy published weights (names without "module.") into `model`.
 
-    The input normalisation of a model fed another joint set was never applied: it is left out.
-    Raises UserError, naming `source`, the tensor and both shapes, when anything is missing, left over or misshapen;
-    the model is then unchanged.
+    The input normalisation of a model with a joint map is left out, because it was never applied.
+    Raises UserError that names `source`, the tensor and both shapes for missing, unexpected or misshapen tensors; the
+    model is then unchanged.
     """
     places = published_places(model)
     if model.input_norm is None:
@@ -93,12 +93,12 @@ def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor],
 
 
 def count_widths(weights: Mapping[str, Tensor]) -> int:
-    """The number of filter widths of published weights: each has two blocks in layers_tcngcn."""
+    """The number of filter widths of published weights; each has two blocks in layers_tcngcn."""
     return sum(name.startswith("layers_tcngcn.") and name.endswith(".PA") for name in weights) // 2
 
 
 def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | None:
-    """How the weights called `name` do not fit; None where they do."""
+    """What is wrong with the weights called `name`; None if they match."""
     if tensor is None:
         return f"the weights {name!r} {list(place.shape) if place else ''} are missing"
     if place is None:
@@ -109,13 +109,13 @@ def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | Non
 
 
 def _hint(name: str, weights: Mapping[str, Tensor], model: LiftingNetwork) -> str:
-    """What would fit `weights`, where those called `name` do not fit the model."""
+    """Advice for `weights` that do not match the model in the tensor called `name`."""
     if name.startswith(INPUT_NORM) or name == "expand_gcn.gcn1.PA":
         return "its size follows from the joints: choose the skeleton the file was trained with (skeleton=)"
     widths, parts = count_widths(weights), []
     channels = weights["fc.weight"].shape[1] if "fc.weight" in weights and weights["fc.weight"].dim() > 1 else None
     if (widths, channels) == (len(model.widths), model.channels):
-        return "no flag helps: the file is incomplete, or holds another network than the published S-AGCN"
+        return "no flag helps: the file is incomplete, or contains another network than the published S-AGCN"
     if widths:
         parts.append(f"{widths} filter widths, such as -arc {','.join('3' * widths)}")
     if channels is not None:
@@ -128,7 +128,7 @@ def _copies(ours: str, theirs: str, parts: tuple[str, ...]) -> list[tuple[str, s
 
 
 def _block(block: AGCN, ours: str, theirs: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Place]:
-    """The places of one AGCN block whose names begin with `ours` here and with `theirs` in the published code."""
+    """The places of one AGCN block, whose names start with `ours` here and with `theirs` in the published code."""
     graph = f"{ours}.graph_conv"
     pairs = [(f"{graph}.free_graph", f"{theirs}gcn1.PA")]
     pairs += _copies(f"{graph}.bn", f"{theirs}gcn1.bn.", BATCH_NORM)
@@ -141,14 +141,14 @@ def _block(block: AGCN, ours: str, theirs: str, shapes: Mapping[str, tuple[int, 
         pairs += _copies(f"{ours}.residual.0", f"{theirs}residual.conv.", CONVOLUTION)
         pairs += _copies(f"{ours}.residual.1", f"{theirs}residual.bn.", BATCH_NORM)
     places = {name: Place(our_name, (), shapes[our_name]) for our_name, name in pairs}
-    # Joints and frames are the other way round in the published feature maps, hence in the kernel.
+    # Joints and frames are swapped in the published feature maps and therefore in the kernel.
     places[f"{theirs}tcn1.conv.weight"] = Place(f"{ours}.temporal.weight", (), _swap(shapes[f"{ours}.temporal.weight"]))
     places |= {f"{theirs}gcn1.{name}": place for name, place in _subsets(block.graph_conv, graph)}
     return places
 
 
 def _subsets(conv: AdaptiveGraphConv, ours: str) -> Iterator[tuple[str, Place]]:
-    """theta (conv_a), phi (conv_b) and W (conv_d) of the three subsets."""
+    """The places of theta (conv_a), phi (conv_b) and W (conv_d) of the three subsets."""
     out_channels, in_channels = conv.mix.weight.shape[:2]
     size = conv.embed_channels
     for k in range(NUM_SUBSETS):
