@@ -1,4 +1,4 @@
-"""The cache that a run reads: found or prepared, opened, and checked."""
+"""Find or prepare, open and check the cache of a run."""
 
 from collections.abc import Callable
 from functools import partial
@@ -15,7 +15,10 @@ from glagcn.errors import UserError
 
 
 def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cache:
-    """The cache of the data set, prepared by rank 0 if it is not there yet; one rank of each node verifies it."""
+    """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
+
+    Raises UserError on all ranks if it cannot be prepared or opened.
+    """
     path = None
     with ranks.agree(), ranks.waiting_for_main():
         if ranks.is_main:
@@ -23,7 +26,7 @@ def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cac
     path = ranks.from_main(path)
     with ranks.agree():
         if not path.exists():
-            raise UserError(f"rank {ranks.rank} does not see {path}; put --cache_dir on a file system of all nodes")
+            raise UserError(f"rank {ranks.rank} cannot find {path}; put --cache_dir on a file system of all nodes")
         cache = open_cache(path, verify=ranks.local_rank == 0)
         check_identity(cache, data)
     warning = get_dataset(cache.dataset).warning(cache)
@@ -33,7 +36,7 @@ def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cac
 
 
 def prepare_cache(data: DataConfig, say: Callable[[str], None]) -> Path:
-    """The path of the cache that the options need, made if it is not there.  Raises UserError where it cannot be."""
+    """The path of the cache for the options; prepared if missing.  Raises UserError if that fails."""
     return ensure_cache(
         **_cache_options(data),
         say=say,
@@ -47,7 +50,7 @@ def prepare_cache(data: DataConfig, say: Callable[[str], None]) -> Path:
 
 
 def fingerprint_now(data: DataConfig) -> str | None:
-    """The fingerprint of the data that the options choose; None where there is no cache of them yet."""
+    """The fingerprint of the cache for the options; None if there is no cache yet."""
     path = existing_cache(**_cache_options(data))
     return open_cache(path, verify=False).fingerprint if path else None
 
@@ -63,11 +66,11 @@ def _cache_options(data: DataConfig) -> dict[str, Any]:
 
 
 def check_identity(cache: Cache, data: DataConfig) -> None:
-    """Refuse a cache whose name promises other data than it holds.  Raises UserError with both."""
-    held = cache_name(cache.dataset, cache.keypoints, cache.annotation)
+    """Raise UserError if the cache contains other data than its file name says."""
+    found = cache_name(cache.dataset, cache.keypoints, cache.annotation)
     wanted = cache_name(data.dataset, data.keypoints, data.annotation)
-    if held != wanted:
+    if found != wanted:
         raise UserError(
-            f"{cache.path} holds what belongs into {held}, and {wanted} is needed; "
-            "give the file its own name back, and the next training prepares the right one"
+            f"{cache.path} contains the data of {found}, but {wanted} is needed; rename the file to {found}, and the "
+            "next training prepares the right cache"
         )

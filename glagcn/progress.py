@@ -1,4 +1,4 @@
-"""Progress of long work without curves: a bar on a terminal, elsewhere a line every ten seconds."""
+"""Progress of long operations: a bar on a terminal, otherwise a line every ten seconds."""
 
 import sys
 import time
@@ -13,9 +13,10 @@ Item = TypeVar("Item")
 
 
 class Progress:
-    """Frames done, of a total; a context manager.
+    """Shows how many frames are done; a context manager.
 
-    doing  such as "drawn";  say  takes the lines where there is no terminal.
+    doing  what was done to the frames, such as "drawn".
+    say    called with the lines if stderr is not a terminal.
     """
 
     def __init__(self, doing: str, say: Say) -> None:
@@ -31,7 +32,7 @@ class Progress:
             self.bar.close()
 
     def __call__(self, done: int, total: int, reached: str = "") -> None:
-        """`done` of `total` frames are done, the last of them in `reached`."""
+        """Report that `done` of `total` frames are done; `reached` names the last sequence."""
         if self.bar is not None:
             self.bar.total = total
             self.bar.set_description(reached or self.doing, refresh=False)
@@ -42,7 +43,7 @@ class Progress:
 
 
 def with_progress(items: Iterable[Item], total: int, doing: str, say: Say, each: int = 1) -> Iterator[Item]:
-    """The items, of `each` frames (the last perhaps fewer), while their progress is shown."""
+    """Yield the items and show progress.  Each item has `each` frames (the last one perhaps fewer)."""
     with Progress(doing, say) as progress:
         for number, item in enumerate(items, start=1):
             yield item

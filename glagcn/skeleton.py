@@ -1,6 +1,6 @@
-"""Joint sets: names, parents, left/right pairs, root, and the graph that the model convolves over.
+"""Joint sets: names, parents, left/right pairs, root, and the graph of the model's convolutions.
 
-Joint numbers are 0-based everywhere.  A skeleton is identified by its name in caches and checkpoints.
+Joint numbers are 0-based.  Caches and checkpoints store the name of a skeleton.
 """
 
 from dataclasses import dataclass
@@ -17,12 +17,12 @@ class Skeleton:
     name      the identifier stored in caches and checkpoints.
     joints    V joint names.
     parents   V joint numbers; the root is its own parent.
-    left      the joints of the left side, paired in order with
-    right     the joints of the right side.
-    links     directed (from, to) pairs; "inward" of the graph convolution.  Child to parent for every joint but the
-              root, unless the published code did it otherwise.
-    joint_map for models fed another joint set: V rows, each the input joints whose mean is that joint; None where
-              the input has the same V joints.
+    left      joints of the left side, in the order of `right`.
+    right     joints of the right side.
+    links     directed (from, to) pairs, the "inward" graph of the convolution: (child, parent) for every joint except
+              the root, unless the published code differs.
+    joint_map for input with another joint set: V rows of input joints, whose mean is the joint; None if the input has
+              the same V joints.
     """
 
     name: str
@@ -35,17 +35,17 @@ class Skeleton:
 
     @property
     def num_joints(self) -> int:
-        """V, the number of joints of the output."""
+        """V, the number of output joints."""
         return len(self.joints)
 
     @property
     def num_input_joints(self) -> int:
-        """The number of joints of the 2D input: V, unless there is a joint map."""
+        """The number of joints of the 2D input; V without a joint map."""
         return self.num_joints if self.joint_map is None else 1 + max(max(row) for row in self.joint_map)
 
     @property
     def root(self) -> int:
-        """The joint that poses are relative to: the one that is its own parent."""
+        """The root joint, which is its own parent; poses are relative to it."""
         return next(j for j, parent in enumerate(self.parents) if j == parent)
 
     @property
@@ -58,10 +58,10 @@ class Skeleton:
 
     @property
     def input_mirror(self) -> list[int]:
-        """The permutation of the input joints that swaps left and right; `mirror` where there is no joint map.
+        """The permutation of the input joints that swaps left and right; equals `mirror` without a joint map.
 
-        With a map, the input joint of a joint changes places with that of its mirror joint.  A joint that averages a
-        left and a right input needs no swap, and an input that no joint reads has none.
+        With a map, the input joint of each joint is swapped with that of its mirror joint.  Joints that average a left
+        and a right input, and unused inputs, need no swap.
         """
         if self.joint_map is None:
             return self.mirror
@@ -105,8 +105,8 @@ HUMANEVA_JOINTS = (
 )  # fmt: skip
 HUMANEVA_LEFT, HUMANEVA_RIGHT = (2, 3, 4, 8, 9, 10), (5, 6, 7, 11, 12, 13)
 
-# The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unattached.
-# Published weights only make sense with them; our own training uses the tree.
+# The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unconnected.
+# Published weights need these graphs; our own training uses the tree.
 HUMANEVA_PUBLISHED_LINKS = (
     (1, 0), (14, 1), (0, 8), (0, 11), (1, 2), (1, 5), (2, 3), (3, 4), (5, 6), (6, 7), (8, 9), (9, 10),
     (11, 12), (12, 13),
@@ -118,7 +118,7 @@ SKELETONS = {
     skeleton.name: skeleton
     for skeleton in (
         Skeleton(
-            # MPI-INF-3DHP's 17 relevant joints, with the parents of its own MATLAB code (head_top hangs on the neck).
+            # The 17 relevant joints of MPI-INF-3DHP, with the parents of its MATLAB code (head_top's is the neck).
             name="mpi3dhp17",
             joints=(
                 "head_top", "neck",
@@ -173,17 +173,17 @@ SKELETONS = {
 
 
 def graph_flag(skeleton: Skeleton) -> str:
-    """What --graph calls the links of a skeleton: "h36m" as the published script, else the skeleton's name."""
+    """The value of --graph for a skeleton: "h36m" as in the published script, else the skeleton's name."""
     return "h36m" if skeleton.name == "h36m17" else skeleton.name
 
 
 def graph_skeleton(flag: str) -> Skeleton:
-    """The skeleton whose links --graph names: the inverse of `graph_flag`."""
+    """The skeleton for a value of --graph; the inverse of `graph_flag`."""
     return get_skeleton("h36m17" if flag == "h36m" else flag)
 
 
 def get_skeleton(name: str) -> Skeleton:
-    """The skeleton called `name`.  Raises UserError naming the choices."""
+    """The skeleton called `name`.  Raises UserError that lists the known names."""
     if name not in SKELETONS:
         raise UserError(f"unknown skeleton {name!r}; must be one of {', '.join(SKELETONS)}")
     return SKELETONS[name]

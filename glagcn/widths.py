@@ -10,49 +10,49 @@ ALLOWED_WIDTHS = (3, 5, 7, 9)
 
 
 def widths_for(frames: int) -> tuple[int, ...]:
-    """The filter widths of a window of `frames` frames: its factors 3, 5 and 7, ascending (81 -> 3,3,3,3).
+    """The filter widths for a window of `frames` frames: its prime factors 3, 5 and 7, ascending (81: 3,3,3,3).
 
-    As many 3s as possible, as published; so a 9 is never chosen here, only given by -arc.
-    Raises UserError, naming --frames and the nearest lengths that work, when other factors are left.
+    Published models use 3s, so 9 is never chosen here; -arc can give it.
+    Raises UserError that names --frames and the nearest valid lengths if `frames` has other factors.
     """
     widths = _factors(frames)
     if not widths:
         raise UserError(
-            f"--frames {frames}: a window must be a product of the filter widths 3, 5 and 7 and at least 3; "
-            f"the nearest lengths that are: {' and '.join(map(str, _neighbours(frames)))}"
+            f"invalid --frames {frames}: must be a product of the filter widths 3, 5 and 7, at least 3; "
+            f"the nearest valid lengths: {' and '.join(map(str, _neighbours(frames)))}"
         )
     return widths
 
 
 def check_widths(widths: Sequence[int], frames: int | None = None) -> None:
-    """Raise UserError unless `widths` can stride over a window, and over one of `frames` frames where given.
+    """Raise UserError unless all `widths` are allowed and, if `frames` is given, their product is `frames`.
 
-    An even width has no centre frame; one beyond the temporal kernel would skip frames between two positions.
+    An even width has no centre frame; a width larger than the temporal kernel would skip frames.
     """
     text = ",".join(map(str, widths))
     if not widths:
-        raise UserError("-arc: no filter widths were given; expected for example -arc 3,3,3,3 for 81 frames")
+        raise UserError("invalid -arc: must be filter widths, for example -arc 3,3,3,3 for 81 frames")
     for width in widths:
         if width not in ALLOWED_WIDTHS:
             reason = "has no centre frame" if width % 2 == 0 else "would reduce nothing or skip frames"
             raise UserError(
-                f"-arc {text}: a filter width of {width} {reason} (the temporal kernel spans "
-                f"{TEMPORAL_KERNEL} frames); expected widths among {', '.join(map(str, ALLOWED_WIDTHS))}"
+                f"invalid -arc {text}: a filter width of {width} {reason} (the temporal kernel has "
+                f"{TEMPORAL_KERNEL} frames); widths must be among {', '.join(map(str, ALLOWED_WIDTHS))}"
             )
     if frames is not None and prod(widths) != frames:
         raise UserError(
             f"--frames {frames} contradicts -arc {text}, whose product is {prod(widths)}; "
-            "leave one of them out, or make them agree"
+            "leave one of them out or make them equal"
         )
 
 
 def target_frame(frames: int, causal: bool) -> int:
-    """The frame of a window that it is lifted for, counted from 0: the centre, or causally the last."""
+    """The target frame of a window, counted from 0: the centre frame, or the last frame if `causal`."""
     return frames - 1 if causal else frames // 2
 
 
 def _factors(frames: int) -> tuple[int, ...]:
-    """The prime factors of `frames` when all are 3, 5 or 7; else nothing."""
+    """The prime factors of `frames` if all are 3, 5 or 7, else ()."""
     if frames < 2:
         return ()
     widths = []
@@ -65,10 +65,10 @@ def _factors(frames: int) -> tuple[int, ...]:
 
 def _neighbours(frames: int) -> list[int]:
     """The nearest valid window lengths below and above `frames`."""
-    most = 3 * max(frames, 1)  # three times a valid length is one, so the nearest above lies within
+    most = 3 * max(frames, 1)  # three times a valid length is valid, so the nearest above is at most this
     lengths = [1]
     for width in (3, 5, 7):
-        for n in lengths:  # which grows while it is read: every length times 1, width, width^2, ...
+        for n in lengths:  # the list grows during the loop: each length times 1, width, width^2, ...
             if n * width <= most:
                 lengths.append(n * width)  # noqa: PERF401
     lengths = sorted(n for n in lengths if n >= 3)

@@ -60,7 +60,7 @@ def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_
 
 def test_a_changed_graph_is_refused(tmp_path, model):
     state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
-    with pytest.raises(UserError, match="the adjacency that it was trained with"):
+    with pytest.raises(UserError, match="its adjacency differs from the one of this program"):
         load_model(write(tmp_path / "best.pt", model, model=state))
 
 
@@ -70,7 +70,7 @@ def test_a_changed_graph_is_refused(tmp_path, model):
         (lambda m: {"model": {}}, r"weights 'adjacency': found nothing, expected \[3, 17, 17\]"),
         (lambda m: {"model": m.state_dict() | {"more": torch.zeros(2)}}, r"'more': found \[2\], expected nothing"),
         (lambda m: {"model_config": {}}, "missing or unknown entry"),
-        (lambda m: {"model_config": None}, "lacks the dictionary"),
+        (lambda m: {"model_config": None}, "has no dictionary"),
     ],
 )
 def test_our_checkpoint_with_other_contents_is_refused(tmp_path, model, changes, message):
@@ -82,7 +82,7 @@ def test_weights_that_are_not_finite_are_refused(tmp_path, model):
     with torch.no_grad():
         model.head.unshared.bias[3, 1] = torch.nan
     with pytest.raises(
-        UserError, match=r"best\.pt: the weights 'head\.unshared\.bias' hold values that are not finite"
+        UserError, match=r"best\.pt: the weights 'head\.unshared\.bias' contain values that are not finite"
     ):
         load_model(write(tmp_path / "best.pt", model))
 
@@ -119,7 +119,7 @@ def test_what_is_given_is_not_assumed(caplog):
     assert caplog.text == ""
     loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="mpi3dhp17", widths=(3, 3, 3))
     assert loaded.skeleton.name == "mpi3dhp17"
-    assert "the graph of mpi3dhp17 and for metres" in caplog.text
+    assert "the graph of mpi3dhp17 and metres" in caplog.text
 
 
 def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_path):
@@ -133,8 +133,8 @@ def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
     shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
     loaded = load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("humaneva15_coco17")))
     assert loaded.model.skeleton.name == "humaneva15_coco17"
-    assert "assumed humaneva15_coco17, as the data has" in loaded.assumed[0]
-    with pytest.raises(UserError, match="neither they nor the file's name"):
+    assert "assumed humaneva15_coco17, from the data" in loaded.assumed[0]
+    with pytest.raises(UserError, match="neither they nor the file name determine the skeleton"):
         load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("h36m17")))
 
 
@@ -142,7 +142,7 @@ def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
     names = {
         "96_cpn_ft_h36m_dbb_27_supervised.bin": "cpn_ft_h36m_dbb",
         "96_gt_27_supervised_epoch_819.bin": "gt",
-        "96_cpn_ft_h36m_dbb_243_supervised.bin": "its name says 243 frames, and its 3 stages of width 3 are 27",
+        "96_cpn_ft_h36m_dbb_243_supervised.bin": "its name says 243 frames, but 3 stages of width 3 make 27",
     }
     for name, told in names.items():
         shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / name)
@@ -158,7 +158,7 @@ def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_p
     file = shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / "96_gt_27_supervised.bin")
     loaded = load(file, Hints(widths=(3, 3, 9)))
     assert loaded.model.frames == 81
-    assert "its name says 27 frames, and the filter widths given, (3, 3, 9), are 81" in loaded.assumed[-1]
+    assert "its name says 27 frames, but the given filter widths (3, 3, 9) make 81" in loaded.assumed[-1]
     assert not any("its name says" in words for words in load(file, Hints(widths=(3, 3, 3))).assumed)
 
 
@@ -312,7 +312,7 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
     predict(model, pixels(3), SIZE)
     assert caplog.text == ""
     predict(model, pixels(3), SIZE[::-1])
-    assert "is image_size (width, height)?" in caplog.text
+    assert "are width and height swapped?" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -323,12 +323,12 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
         (pixels(0), SIZE, r"shape \[0, 17, 2\].*at least one frame"),
         (np.full((2, 17, 2), np.nan), SIZE, "not finite in 2 of 2 frames, first in frame 0"),
         (np.full((2, 17, 2), "a"), SIZE, "must be an array of numbers"),
-        (pixels(3) / 1920, SIZE, "normalised coordinates; expected pixels of an image of 1920 x 1080"),
+        (pixels(3) / 1920, SIZE, "it seems to be normalised; expected pixels of an image of 1920 x 1080"),
         (pixels(3) + 9000, SIZE, "far outside an image"),
-        (pixels(3), (0, 1080), r"image_size is \[0, 1080\]"),
+        (pixels(3), (0, 1080), r"invalid image_size \[0, 1080\]"),
         (pixels(3), (1920,), "image_size"),
-        (pixels(3), 1920, "image_size is 1920"),
-        ([[1.0, 2.0], [3.0]], SIZE, "pose_2d is no array"),
+        (pixels(3), 1920, "invalid image_size 1920"),
+        ([[1.0, 2.0], [3.0]], SIZE, "pose_2d is not an array"),
         (torch.full((2, 17, 2), torch.nan), SIZE, "not finite in 2 of 2 frames"),
     ],
 )

@@ -29,7 +29,7 @@ def test_widths_are_threes_where_possible(frames, widths):
     ],
 )
 def test_a_length_without_widths_is_refused_with_the_nearest_that_have_some(frames, nearest):
-    with pytest.raises(UserError, match=rf"--frames {frames}: .* that are: {nearest}$"):
+    with pytest.raises(UserError, match=rf"--frames {frames}: .* the nearest valid lengths: {nearest}$"):
         widths_for(frames)
 
 

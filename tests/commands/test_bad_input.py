@@ -268,7 +268,7 @@ def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train
         )
     before = listing(tmp_path)
     ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
-    assert_refused(ended, f"root/3dhp_gt_univ.h5 holds what belongs into .*{held}.*, and 3dhp_gt_univ.h5 is needed")
+    assert_refused(ended, f"root/3dhp_gt_univ.h5 contains the data of .*{held}.*, but 3dhp_gt_univ.h5 is needed")
     assert listing(tmp_path) == before
 
 

@@ -115,7 +115,7 @@ def test_the_widths_of_a_start_are_those_of_the_run(start, files):
     """Nothing in the file tells them, so they are not said to be 3 where the run has others."""
     ended = start(f"{SMALL} -d humaneva15 --graph humaneva15 -arc 3,3,5 --resume {files}/checkpoint/{GT}")
     assert ended.code == 0, ended.err
-    assert "its name says 27 frames, and the filter widths given, (3, 3, 5), are 45" in ended.out
+    assert "its name says 27 frames, but the given filter widths (3, 3, 5) make 45" in ended.out
     assert "assumed (3, 3, 3)" not in ended.out
 
 
