@@ -8,6 +8,9 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
+from glagcn.conventions import check_input, get_convention, input_joints
+from glagcn.data.sources.keypoints.detections import mark_missing, with_confidence
+from glagcn.data.sources.keypoints.tracks import Counts, fill_gaps, gap_frames
 from glagcn.data.windows.store import MM_PER_METRE, mirror, normalise
 from glagcn.distributed.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.errors import UserError
@@ -25,26 +28,34 @@ def predict(
     image_size: ArrayLike,
     flip: bool = True,
     frames: Sequence[int] | np.ndarray | None = None,
+    joints: str | None = None,
+    fps: float | None = None,
 ) -> np.ndarray:
     """Lift a sequence to 3D poses [T,V,3] in millimetres, relative to the root, which is exactly 0.
 
-    pose_2d     [T,V,2] pixels (array, tensor or lists), any T; beyond the ends, the first and last frame are repeated.
+    pose_2d     [T,V,2] pixels (array, tensor or lists), or [T,V,3] with a confidence, T of any length: beyond its ends
+                the first and last frame are repeated.  Missing joints (NaN, masked, (0, 0), (-1, -1), a confidence
+                below 0.05, or far outside the image) are filled from the frames around, and a warning counts them.
     image_size  (width, height) in pixels.
     flip        average with the un-mirrored prediction of the mirrored sequence (test-time augmentation).
-    frames      numbers of the n frames to lift, with their real context, to [n,V,3]; None: all.
-
-    Runs on the model's device, on a CPU with as many threads as PyTorch uses, and restores the model's training mode.
-    Raises UserError for a wrong shape, values that are not finite, or values that are not pixels of such an image.
+    frames      the numbers of the n frames to lift, or a mask [T] of them, each amid its true neighbours, to [n,V,3];
+                None: all.
+    joints      the order of the joints, a name of glagcn.conventions, such as "coco17"; None: that of the model.
+    fps         frames per second: gaps of up to half a second are interpolated; None: of up to 12 frames.
+    Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
+    Raises UserError on a wrong shape, no joint at all, values that are not pixels of such an image, poses that are
+    clearly in another order than they should be, or frames that are not there.
     """
-    pixels, size = as_array(pose_2d, "pose_2d"), as_array(image_size, "image_size")
+    size = as_array(image_size, "image_size")
     check_size(size)
-    check_poses(model, pixels)
-    check_pixels(pixels, size)
+    pixels = complete_poses(model, as_array(pose_2d, "pose_2d"), size, joints, fps)
+    numbers = frame_numbers(frames, len(pixels))
+    if not len(numbers):
+        return np.zeros((0, model.skeleton.num_joints, 3), np.float32)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
         windows = _windows(normalised(pixels, size), model.frames, model.target_frame)
-        numbers = torch.arange(len(windows)) if frames is None else torch.from_numpy(np.asarray(frames, np.int64))
 
         def lifted(part: Tensor) -> Tensor:
             return lift(model, windows[part].to(model.device, model.dtype), flip)
@@ -70,12 +81,33 @@ def normalised(pixels: np.ndarray, size: np.ndarray) -> Tensor:
 def as_array(values: ArrayLike, name: str) -> np.ndarray:
     """`values` as an array of numbers.  Raises UserError that names `name` if that is not possible."""
     try:
-        array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
+        array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asanyarray(values)
     except ValueError as error:
         raise UserError(f"{name} is not an array: {error}") from None
     if array.dtype.kind not in "fiu":
         raise UserError(f"{name} has type {array.dtype}; must be an array of numbers")
-    return array
+    if isinstance(array, np.ma.MaskedArray):
+        return np.ma.filled(array.astype(np.float64), np.nan)
+    return np.asarray(array)
+
+
+def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Tensor:
+    """The numbers [n] that choose frames of a sequence of `length`.  Raises UserError where they are none of it."""
+    if frames is None:
+        return torch.arange(length)
+    chosen = np.asarray(frames)
+    if chosen.dtype == bool and chosen.shape == (length,):
+        return torch.from_numpy(np.flatnonzero(chosen))
+    if not chosen.size:
+        return torch.arange(0)
+    if chosen.ndim != 1 or chosen.dtype.kind not in "iu":
+        raise UserError(
+            f"frames has shape {list(chosen.shape)} and type {chosen.dtype}; expected frame numbers, or a mask of "
+            f"{length} values"
+        )
+    if chosen.min() < 0 or chosen.max() >= length:
+        raise UserError(f"frames holds {chosen.min()} to {chosen.max()}; expected numbers from 0 to {length - 1}")
+    return torch.from_numpy(chosen.astype(np.int64))
 
 
 def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
@@ -105,31 +137,50 @@ def check_size(image_size: np.ndarray) -> None:
         raise UserError(f"invalid image_size {image_size.tolist()}: must be (width, height) in pixels")
 
 
-def check_poses(model: Model, pose_2d: np.ndarray) -> None:
-    """Raise UserError unless `pose_2d` [T,V,2] has the joints of the model's input and finite values."""
-    joints, shape = model.skeleton.num_input_joints, pose_2d.shape
-    if pose_2d.ndim != 3 or shape[1:] != (joints, 2) or shape[0] == 0:
+def complete_poses(
+    model: Model, pose_2d: np.ndarray, image_size: np.ndarray, joints: str | None = None, fps: float | None = None
+) -> np.ndarray:
+    """The joints that the model reads, [T,V,2] float32 pixels, with every gap filled, of poses [T,J,2 or 3].
+
+    joints, fps  as in `predict`.
+    Raises UserError where they are no such poses; warns of what was filled.
+    """
+    skeleton = model.skeleton
+    convention = get_convention(joints) if joints else None
+    count, shape = len(convention.joints) if convention else skeleton.num_input_joints, pose_2d.shape
+    if pose_2d.ndim != 3 or shape[1] != count or shape[2] not in (2, 3) or shape[0] == 0:
+        read = f"joints={joints!r} names" if joints else f"this model ({skeleton.name}) reads"
         raise UserError(
-            f"pose_2d has shape {list(shape)}; expected [T, {joints}, 2]: pixels of at least one frame, of "
-            f"the {joints} joints that this model ({model.skeleton.name}) reads"
+            f"pose_2d has shape {list(shape)}; expected [T, {count}, 2], or 3 with a confidence: pixels of at least "
+            f"one frame, of the {count} joints that {read}"
         )
-    finite = np.isfinite(pose_2d).all(axis=(1, 2))
-    if not finite.all():
+    keypoints = mark_missing(with_confidence(pose_2d))
+    if not keypoints[..., 2].any():
         raise UserError(
-            f"pose_2d has values that are not finite in {np.sum(~finite)} of {shape[0]} frames, first in frame "
-            f"{np.argmin(finite)}; fill gaps before lifting"
+            f"pose_2d holds no joint in any of {shape[0]} frames: all are NaN, (0, 0) or without confidence"
         )
+    check_pixels(keypoints[keypoints[..., 2] > 0, :2], image_size)
+    keypoints = mark_missing(keypoints, (float(image_size[0]), float(image_size[1])))
+    if convention:
+        keypoints = convention.map_to(skeleton).apply(keypoints)
+    else:
+        check_input(keypoints, skeleton, "pose_2d", "joints=")
+    counts = Counts()
+    filled = fill_gaps(keypoints, gap_frames(fps), counts)
+    if counts.missing:
+        logger.warning("pose_2d has %s", counts.words(input_joints(skeleton)))
+    return filled[..., :2]
 
 
 def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
-    """Raise UserError if `pose_2d` are not pixels of an image of this size; warn if width and height seem swapped."""
+    """Raise UserError if `pose_2d` [...,2] are not pixels of such an image; warn if width and height seem swapped."""
     width, height = image_size.tolist()
     if np.abs(pose_2d).max() <= 2 < max(width, height):
         raise UserError(
             f"pose_2d is between {np.min(pose_2d):.3g} and {np.max(pose_2d):.3g}, so it seems to be normalised; "
             f"expected pixels of an image of {width:g} x {height:g}"
         )
-    centre = np.median(pose_2d, axis=(0, 1))
+    centre = np.median(pose_2d.reshape(-1, 2), axis=0)
     if (centre < -image_size).any() or (centre > 2 * image_size).any():
         raise UserError(
             f"the median joint of pose_2d is at ({centre[0]:.0f}, {centre[1]:.0f}), far outside an image of "

@@ -18,6 +18,7 @@ from glagcn.inference import BATCH, predict
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton
+from tests.data.sources.tiny_videopose3d import TO_H36M, world_motion
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = (1920, 1080)
@@ -321,7 +322,8 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
         (pixels(3, 16), SIZE, r"shape \[3, 16, 2\]; expected \[T, 17, 2\]"),
         (pixels(3)[0], SIZE, r"shape \[17, 2\]"),
         (pixels(0), SIZE, r"shape \[0, 17, 2\].*at least one frame"),
-        (np.full((2, 17, 2), np.nan), SIZE, "not finite in 2 of 2 frames, first in frame 0"),
+        (np.full((2, 17, 2), np.nan), SIZE, "holds no joint in any of 2 frames"),
+        (np.zeros((2, 17, 2)), SIZE, "holds no joint in any of 2 frames"),
         (np.full((2, 17, 2), "a"), SIZE, "must be an array of numbers"),
         (pixels(3) / 1920, SIZE, "it seems to be normalised; expected pixels of an image of 1920 x 1080"),
         (pixels(3) + 9000, SIZE, "far outside an image"),
@@ -329,9 +331,98 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
         (pixels(3), (1920,), "image_size"),
         (pixels(3), 1920, "invalid image_size 1920"),
         ([[1.0, 2.0], [3.0]], SIZE, "pose_2d is not an array"),
-        (torch.full((2, 17, 2), torch.nan), SIZE, "not finite in 2 of 2 frames"),
+        (torch.full((2, 17, 2), torch.nan), SIZE, "holds no joint in any of 2 frames"),
     ],
 )
 def test_input_that_cannot_be_is_refused(model, pose_2d, size, message):
     with pytest.raises(UserError, match=message):
         predict(model, pose_2d, size)
+
+
+# ---- predict: what is missing, other orders, and frames
+
+
+def walking(frames: int) -> np.ndarray:
+    """[T,17,2] pixels of somebody who walks, joints of MPI-INF-3DHP."""
+    motion = world_motion("h36m", "S1", "Walking", frames)
+    return np.stack([motion[..., 0], -motion[..., 2]], axis=-1) * 250 + (960, 900)
+
+
+@pytest.mark.parametrize("mark", [np.nan, 0, -1, "masked", "unsure", "far"])
+def test_missing_joints_are_filled_aloud_however_they_are_marked(model, caplog, mark):
+    whole = walking(40)
+    straight = whole.copy()
+    straight[10:15, 4] = np.linspace(whole[9, 4], whole[15, 4], 7)[1:-1]
+    given = np.ma.masked_array(whole, np.zeros(whole.shape, bool))
+    if mark == "masked":
+        given[10:15, 4] = np.ma.masked
+    elif mark == "unsure":
+        given = np.concatenate([whole, np.ones((40, 17, 1))], axis=2)
+        given[10:15, 4] = 5, 5, 0.01
+    else:
+        given = whole.copy()
+        given[10:15, 4] = 9999 if mark == "far" else mark
+    found = predict(model, given, SIZE)
+    np.testing.assert_allclose(found, predict(model, straight, SIZE), atol=1e-2)
+    assert caplog.messages == ["pose_2d has 5 missing joints: 5 interpolated"]
+
+
+def test_long_gaps_and_ends_are_held_and_counted(model, caplog):
+    given = walking(40)
+    given[:2] = given[10:23] = given[39] = np.nan  # 13 frames are more than 12
+    held = walking(40)
+    held[:2], held[10:17], held[17:23], held[39] = held[2], held[9], held[23], held[38]
+    np.testing.assert_allclose(predict(model, given, SIZE), predict(model, held, SIZE), atol=1e-2)
+    assert caplog.messages == [f"pose_2d has {16 * 17} missing joints: {16 * 17} held at their nearest place"]
+    caplog.clear()
+    predict(model, given, SIZE, fps=30)
+    assert caplog.messages == [
+        f"pose_2d has {16 * 17} missing joints: {13 * 17} interpolated, {3 * 17} held at their nearest place"
+    ]
+
+
+def test_a_confidence_alone_changes_nothing(model, caplog):
+    given = np.concatenate([walking(20), np.full((20, 17, 1), 0.5)], axis=2)
+    np.testing.assert_array_equal(predict(model, given, SIZE), predict(model, walking(20), SIZE))
+    assert caplog.text == ""
+
+
+def test_a_joint_that_is_never_seen_is_named(model, caplog):
+    given = walking(20)
+    given[:, 13] = 0
+    assert np.isfinite(predict(model, given, SIZE)).all()
+    assert "20 never seen (left_ankle)" in caplog.text
+
+
+def test_joints_in_another_order_are_mapped_where_it_is_said_and_refused_where_not(model):
+    expected = predict(model, walking(20), SIZE)
+    np.testing.assert_allclose(predict(model, walking(20)[:, TO_H36M], SIZE, joints="h36m17"), expected, atol=1e-2)
+    with pytest.raises(UserError, match=r"pose_2d: .* like joints h36m17 .*joints=h36m17 or joints=mpi3dhp17"):
+        predict(model, walking(20)[:, TO_H36M], SIZE)
+    predict(model, walking(20)[:, TO_H36M], SIZE, joints="mpi3dhp17")  # whoever says it is believed
+    assert predict(model, np.ones((4, 26, 3)) + 300, SIZE, joints="halpe26").shape == (4, 17, 3)
+    with pytest.raises(UserError, match=r"shape \[4, 26, 3\]; expected \[T, 25, 2\].* joints='openpose_body25' names"):
+        predict(model, np.ones((4, 26, 3)) + 300, SIZE, joints="openpose_body25")
+    with pytest.raises(UserError, match="unknown joints 'coco'; must be one of coco17, "):
+        predict(model, walking(20), SIZE, joints="coco")
+
+
+def test_frames_are_chosen_by_number_or_mask_and_nothing_else(model):
+    pose_2d = walking(20)
+    whole = predict(model, pose_2d, SIZE)
+    mask = np.arange(20) % 3 == 0
+    for frames in (mask, mask.tolist(), np.flatnonzero(mask), np.flatnonzero(mask).astype(np.uint8)):
+        np.testing.assert_allclose(predict(model, pose_2d, SIZE, frames=frames), whole[mask], atol=1e-3)
+    for nothing in ([], np.zeros(20, bool), np.zeros(0, np.int64)):
+        found = predict(model, pose_2d, SIZE, frames=nothing)
+        assert (found.shape, found.dtype) == ((0, 17, 3), np.float32)
+    for frames, message in (
+        ([20], "frames holds 20 to 20; expected numbers from 0 to 19"),
+        ([0, -1], "frames holds -1 to 0"),
+        (mask[:5], r"frames has shape \[5\] and type bool; expected frame numbers, or a mask of 20 values"),
+        ([0.5], "type float64"),
+        ([[1]], r"shape \[1, 1\]"),
+        (["a"], "type <U1"),
+    ):
+        with pytest.raises(UserError, match=message):
+            predict(model, pose_2d, SIZE, frames=frames)

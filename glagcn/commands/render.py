@@ -13,12 +13,13 @@ from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import changed
+from glagcn.conventions import input_name
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
-from glagcn.inference import BATCH, predict
+from glagcn.inference import BATCH, complete_poses, predict
 from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.progress import with_progress
@@ -91,7 +92,8 @@ def _open_recording(
     if cache is None:
         return keypoint_recording(
             Path(drawing.keypoints or ""),
-            model.skeleton.num_input_joints,
+            model.skeleton,
+            drawing.joints,
             cast(tuple[int, int] | None, drawing.image_size),
             drawing.fps,
             video,
@@ -106,8 +108,11 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool, lo
     parts = [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
     try:
         with precision.full_precision():
+            # Their order is known, so it is stated, not compared with the poses.
+            joints = input_name(model.skeleton)
+            pixels = complete_poses(model, recording.pixels, np.array(recording.image_size), joints, recording.fps)
             poses = [
-                predict(model, recording.pixels, recording.image_size, flip, frames=part)
+                predict(model, pixels, recording.image_size, flip, frames=part, joints=joints)
                 for part in with_progress(parts, len(frames), "lifted", log.say, each=BATCH)
             ]
     except UserError as error:

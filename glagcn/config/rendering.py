@@ -37,7 +37,9 @@ class RenderConfig:
     export: str | None = option(None, key="viz_export", metavar="FILE",
         help="write the coordinates of the frames shown: .npz or .csv")
     keypoints: str | None = option(None, key="viz_keypoints", metavar="FILE",
-        help="lift these 2D poses [T,V,2] (.npy, .npz) instead of a sequence of the data set")
+        help="lift the 2D poses of this file instead of a sequence of the data set: what detectors write, .npy, .npz")
+    joints: str | None = option(None, key="viz_joints", metavar="NAME",
+        help="order of the joints of --viz_keypoints, such as coco17, where the file and its format do not tell")
     image_size: tuple[int, ...] | None = option(None, key="viz_image_size", metavar="W,H", type=comma_separated(int),
         help="size in pixels of the images of --viz_keypoints")
     fps: float | None = option(None, key="viz_fps", type=float, metavar="F",

@@ -1,123 +1,94 @@
-"""--viz-keypoints: 2D poses from a user's .npy or .npz file, without ground truth."""
+"""--viz-keypoints: 2D poses from a user's file, without ground truth."""
 
-import zipfile
-import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from glagcn.conventions import CONVENTIONS, check_convention, check_input, input_joints
+from glagcn.data.sources.keypoints.detections import Detections
+from glagcn.data.sources.keypoints.read import read_keypoints
+from glagcn.data.sources.keypoints.tracks import Counts, fill_gaps, gap_frames, select, tracks
 from glagcn.errors import UserError
 from glagcn.rendering.recording import Recording
 from glagcn.rendering.video_reader import Video
+from glagcn.skeleton import Skeleton
 
-FLAG = "--viz-keypoints"
+FLAG, JOINTS_FLAG = "--viz-keypoints", "--viz-joints "
 DEFAULT_FPS = 25.0
-KEY = "keypoints"
-METADATA = ("image_size", "fps")  # optional arrays of an .npz beside the poses
-
-
-@dataclass(frozen=True)
-class Keypoints:
-    """The content of a keypoint file.
-
-    pixels      [T,V,2] float32.
-    image_size  (width, height) in pixels; None if the file does not state it.
-    fps         frames per second; None if the file does not state it.
-    """
-
-    pixels: np.ndarray
-    image_size: tuple[int, int] | None
-    fps: float | None
-
-
-def read_keypoints(path: Path, joints: int, say: Callable[[str], None]) -> Keypoints:
-    """Read an .npy [T,V,2] or [T,V,3] (with a confidence), or an .npz with such an array, "image_size" and "fps".
-
-    joints  V, the number of joints that the model reads.
-    say     logs a line.
-    Does not unpickle anything.  Raises UserError, naming the file, for any other content.
-    """
-    arrays = _read_arrays(path)
-    pixels = _poses(path, arrays, joints)
-    if pixels.shape[2] == 3:
-        say(f"{path}: ignoring the third value of every joint, assumed to be a confidence")
-    image_size, fps = None, None
-    if (found := arrays.get("image_size")) is not None:
-        _expect(path, "image_size", found, found.size == 2, "width and height, in pixels")
-        width, height = found.ravel()
-        image_size = int(width), int(height)
-    if (found := arrays.get("fps")) is not None:
-        _expect(path, "fps", found, found.size == 1, "one number")
-        fps = float(found.ravel()[0])
-    return Keypoints(pixels[..., :2].astype(np.float32), image_size, fps)
 
 
 def keypoint_recording(
     path: Path,
-    joints: int,
+    skeleton: Skeleton,
+    joints: str | None,
     image_size: tuple[int, int] | None,
     fps: float | None,
     video: Video | None,
     say: Callable[[str], None],
 ) -> Recording:
-    """Read the poses of a file.  Image size and fps are the given ones, else those of the file, else of the video.
+    """The poses of the largest person of a file, to be rendered; frame k is frame k of the file.
 
-    Raises UserError if the file is invalid or the image size is unknown.
+    skeleton         of the model, whose input joints the poses are brought to.
+    joints           the order of the file's joints (see glagcn.conventions); None: as the file says, else as its format
+                     or the model usually has them.
+    image_size, fps  those given go before the file's, and those before the video's.
+    say              is told what is assumed and filled.
+    Raises UserError where the file is not as it should be, or nothing says how large the image is.
     """
-    keypoints = read_keypoints(path, joints, say)
-    image_size = image_size or keypoints.image_size or (video.size if video else None)
-    if image_size is None:
+    try:
+        held = read_keypoints(path, joints=joints, image_size=image_size, other_size=video.size if video else None)
+        held = _in_input_joints(path, held, skeleton, stated=joints is not None, say=say)
+    except UserError as error:
+        raise UserError(f"{FLAG} {error}") from None
+    if held.image_size is None:
         raise UserError(
             f"{FLAG} {path} does not state the image size; give --viz-image-size W,H, an array image_size in an "
             ".npz, or the video with --viz-video"
         )
-    fps = fps or keypoints.fps or (video.fps if video else None)
+    fps = fps or held.fps or (video.fps if video else None)
     if not fps:
         fps = DEFAULT_FPS
         say(f"{path} does not state the frame rate: assuming {DEFAULT_FPS:g} frames per second; --viz-fps sets it")
-    return Recording(str(path), keypoints.pixels, None, image_size, fps)
+    return Recording(str(path), _of_one_person(path, held, fps, skeleton, say), None, held.image_size, fps)
 
 
-def _read_arrays(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of the file by name; the array of an .npy is named "keypoints"."""
-    if path.suffix.lower() not in (".npy", ".npz"):
-        raise UserError(f"invalid {FLAG} {path}: must end in .npy or .npz")
-    if not path.is_file():
-        raise UserError(f"invalid {FLAG} {path}: no such file")
-    try:
-        with path.open("rb") as file:  # NumPy does not close a file that is not a valid archive
-            content = np.load(file, allow_pickle=False)
-            if isinstance(content, np.ndarray):
-                return {KEY: content}
-            with content:
-                return {name: content[name] for name in content.files}
-    except (ValueError, EOFError, OSError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise UserError(
-            f"{FLAG} {path} cannot be read ({error}); give numeric arrays saved with numpy.save or numpy.savez; "
-            "pickled objects are refused"
-        ) from error
+def _in_input_joints(
+    path: Path, held: Detections, skeleton: Skeleton, stated: bool, say: Callable[[str], None]
+) -> Detections:
+    """The poses in the joints that the model reads; an order that nobody stated is compared with the poses."""
+    if held.convention is None:
+        count = held.keypoints.shape[1]
+        if count != skeleton.num_input_joints:
+            raise UserError(
+                f"{path} holds poses of {count} joints, and the model reads {skeleton.num_input_joints}; say which "
+                f"they are with {JOINTS_FLAG}NAME: {', '.join(CONVENTIONS)}"
+            )
+        check_input(held.keypoints, skeleton, str(path), JOINTS_FLAG)
+        return held
+    if not stated:
+        check_convention(held.keypoints, CONVENTIONS[held.convention], str(path), JOINTS_FLAG)
+    approximated = CONVENTIONS[held.convention].map_to(skeleton).approximated
+    if approximated:
+        say(f"{path}: joints {held.convention}; made of others: {', '.join(approximated)}")
+    return held.mapped_to(skeleton)
 
 
-def _poses(path: Path, arrays: dict[str, np.ndarray], joints: int) -> np.ndarray:
-    names = [name for name in arrays if name not in METADATA]
-    if KEY not in names and len(names) != 1:
-        raise UserError(
-            f"invalid {FLAG} {path}: holds {', '.join(names) or 'no poses'}, must hold one array, or one named {KEY!r}"
-        )
-    poses = arrays[KEY if KEY in names else names[0]]
-    shape = list(poses.shape)
-    if poses.ndim != 3 or shape[2] not in (2, 3) or shape[0] == 0 or poses.dtype.kind not in "fiu":
-        raise UserError(
-            f"invalid {FLAG} {path}: holds {poses.dtype} {shape}, must hold pixels [T,V,2], or [T,V,3] with a "
-            "confidence, of at least one frame"
-        )
-    if shape[1] != joints:
-        raise UserError(f"invalid {FLAG} {path}: holds poses of {shape[1]} joints, and the model reads {joints}")
-    return poses
-
-
-def _expect(path: Path, name: str, values: np.ndarray, fits: bool, expected: str) -> None:
-    if values.dtype.kind not in "fiu" or not fits or not (np.isfinite(values) & (values > 0)).all():
-        raise UserError(f"invalid {FLAG} {path}: {name} is {values.tolist()}, must be {expected}, above 0")
+def _of_one_person(
+    path: Path, held: Detections, fps: float, skeleton: Skeleton, say: Callable[[str], None]
+) -> np.ndarray:
+    """[T,V,2] of the largest person, from frame 0 to the last, with every gap filled."""
+    everybody, _ = tracks(held, fps)
+    chosen = select(everybody, "largest")
+    others = len({track.person for track in everybody}) - 1
+    if others:
+        say(f"{path}: {others} other people are left out; the largest, in {len(chosen)} stretches, is shown")
+    length = max(held.length or 0, int(held.frames[-1]) + 1)
+    keypoints = np.zeros((length, *held.keypoints.shape[1:]), np.float32)
+    for track in chosen:
+        keypoints[track.start : track.start + len(track.keypoints)] = track.keypoints
+    counts = Counts()
+    filled = fill_gaps(keypoints, gap_frames(fps), counts)
+    if counts.missing:
+        say(f"{path}: {counts.words(input_joints(skeleton))}")
+    return filled[..., :2]

@@ -36,6 +36,8 @@ def check_options(drawing: RenderConfig) -> None:
     _check_files(drawing)
     if drawing.keypoints and (drawing.subject or drawing.action):
         raise UserError("--viz-keypoints excludes --viz-subject and --viz-action; give one or the other")
+    if drawing.joints and not drawing.keypoints:
+        raise UserError("--viz-joints has no effect without --viz-keypoints; leave it out")
     if size and not drawing.keypoints:
         raise UserError("--viz-image-size has no effect without --viz-keypoints; leave it out")
 

@@ -19,7 +19,8 @@ class Content:
 
     kind   "json", "folder" of JSON files, "labels", "csv", "npz" or "npy".
     value  the JSON value; {file name: JSON value}; {file name: text}; the text; None for arrays, which formats read.
-    joints, image_size, least_confidence  what the caller says, for the reader.
+    joints, image_size, least_confidence  what the caller says, for the reader, and
+    other_size  the image size where neither the caller nor the file says it.
     """
 
     path: Path
@@ -28,6 +29,11 @@ class Content:
     joints: str | None = None
     image_size: tuple[int, int] | None = None
     least_confidence: float = LEAST_CONFIDENCE
+    other_size: tuple[int, int] | None = None
+
+    def size(self, found: tuple[int, int] | None = None) -> tuple[int, int] | None:
+        """The image size that holds, of those of the caller and the one that was found in the file."""
+        return self.image_size or found or self.other_size
 
     def poses(self) -> Poses:
         """An empty collection for the poses of this content."""
@@ -41,8 +47,8 @@ class Content:
         fps: float | None = None,
         length: int | None = None,
     ) -> Detections:
-        """The poses that were collected; what the caller says of the image size goes before what the file says."""
-        return poses.detections(usual, self.image_size or image_size, fps, length, self.least_confidence)
+        """The poses that were collected, with the image size, rate and length that the file says."""
+        return poses.detections(usual, self.size(image_size), fps, length, self.least_confidence)
 
     def frames(self, suffix: str = "") -> list[tuple[int, Any]]:
         """(frame, JSON value) of what holds one value a frame: a list, or names of files or images with a number.
@@ -80,7 +86,7 @@ def load_content(path: Path) -> Content:
     if path.is_dir():
         return _load_folder(path)
     if not path.is_file():
-        raise UserError(f"{path}: there is no such file")
+        raise UserError(f"{path}: no such file")
     suffix = path.suffix.lower()
     try:
         with path.open("rb") as file:

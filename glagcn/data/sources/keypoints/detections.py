@@ -7,11 +7,11 @@ import numpy as np
 
 from glagcn.conventions import CONVENTIONS, Convention, conventions_of, get_convention
 from glagcn.errors import UserError
-from glagcn.skeleton import Skeleton
+from glagcn.skeleton import SKELETONS, Skeleton
 
 # A joint less sure than this is not where it is said to be; detectors write such joints rather than none.
 LEAST_CONFIDENCE = 0.05
-MOST_FRAMES = 10_000_000  # a day of 115 frames per second; a number beyond is no frame number
+MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
 NO_ID = -1
 FAR = 1e7  # beyond any image and any confidence
 
@@ -111,11 +111,11 @@ class Poses:
     def _usual(self, joints: int, usual: bool) -> str | None:
         if self.convention:
             return self.convention.name
-        fitting = conventions_of(joints)
+        fitting = [c for c in conventions_of(joints) if usual or c.name not in SKELETONS]
         if not fitting and usual:
             known = ", ".join(f"{c.name}" for c in CONVENTIONS.values())
             raise UserError(f"{self.path} holds poses of {joints} joints; expected those of {known}")
-        return fitting[0].name if fitting and (usual or len(fitting) == 1) else None
+        return fitting[0].name if fitting and (usual or joints != 17) else None
 
     def _check_ids(self, frames: np.ndarray, persons: np.ndarray) -> None:
         both = np.stack([frames, persons], axis=1)
@@ -129,7 +129,7 @@ class Poses:
 
 
 def mark_missing(
-    keypoints: np.ndarray, image_size: tuple[int, int] | None = None, least_confidence: float = LEAST_CONFIDENCE
+    keypoints: np.ndarray, image_size: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
 ) -> np.ndarray:
     """[...,3] float32 with (0, 0, 0) for every joint of [...,3] that is not really there.
 

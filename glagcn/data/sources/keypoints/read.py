@@ -33,6 +33,7 @@ def read_keypoints(
     joints: str | None = None,
     image_size: tuple[int, int] | None = None,
     least_confidence: float = LEAST_CONFIDENCE,
+    other_size: tuple[int, int] | None = None,
 ) -> Detections:
     """The poses of a keypoint file, or of a folder of them.
 
@@ -40,6 +41,7 @@ def read_keypoints(
     joints            a name of CONVENTIONS; None: what the file says, else what its format usually has.
     image_size        (width, height) in pixels, where the file does not say or is wrong.
     least_confidence  joints less sure than this are missing.
+    other_size        (width, height) where neither `image_size` nor the file says it, such as that of the video.
     Raises UserError, naming the file, what was found and what was expected, for anything that cannot be read.
     """
     path = Path(path)
@@ -47,7 +49,13 @@ def read_keypoints(
         raise UserError(f"unknown format {format!r}; must be one of {', '.join(FORMATS)}")
     if joints is not None:
         get_convention(joints)
-    content = replace(load_content(path), joints=joints, image_size=image_size, least_confidence=least_confidence)
+    content = replace(
+        load_content(path),
+        joints=joints,
+        image_size=image_size,
+        least_confidence=least_confidence,
+        other_size=other_size,
+    )
     fitting = [known for known in FORMATS.values() if content.kind in known.kinds and known.fits(content)]
     if format is not None:
         if FORMATS[format] not in fitting:

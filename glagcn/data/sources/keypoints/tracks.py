@@ -1,5 +1,6 @@
 """Follows people through the frames of a keypoint file, and fills what is missing in between."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,16 +46,17 @@ class Counts:
     splits: int = 0
     lost: list[int] = field(default_factory=list)  # the joints never seen
 
-    def words(self) -> str:
-        """What to say; "" where nothing was missing."""
+    def words(self, names: Sequence[str] = ()) -> str:
+        """What to say, with the names of the joints; "" where nothing was missing."""
         if not self.missing:
             return ""
+        lost = [names[joint] if names else f"joint {joint}" for joint in sorted(set(self.lost))]
         parts = [
             f"{count} {what}"
             for count, what in (
                 (self.filled, "interpolated"),
                 (self.held, "held at their nearest place"),
-                (self.unseen, f"never seen (joints {', '.join(map(str, sorted(set(self.lost))))})"),
+                (self.unseen, f"never seen ({', '.join(lost)})"),
             )
             if count
         ]

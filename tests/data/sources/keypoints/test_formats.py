@@ -208,7 +208,7 @@ def test_a_content_that_does_not_fit_its_name_is_refused(tmp_path):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(UserError, match=f"{name}.*{message}"):
             read_keypoints(tmp_path / name)
-    with pytest.raises(UserError, match="there is no such file"):
+    with pytest.raises(UserError, match="no such file"):
         read_keypoints(tmp_path / "none.json")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match=r"empty holds no \.json and no \.txt file"):

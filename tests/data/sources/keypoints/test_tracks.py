@@ -108,7 +108,7 @@ def test_gaps_of_a_joint_are_interpolated_held_or_put_in_the_middle():
     np.testing.assert_array_equal(filled[..., 2], keypoints[..., 2])
     assert (counts.missing, counts.filled, counts.held, counts.unseen) == (21, 2, 9, 10)
     assert counts.words() == (
-        "21 missing joints: 2 interpolated, 9 held at their nearest place, 10 never seen (joints 3)"
+        "21 missing joints: 2 interpolated, 9 held at their nearest place, 10 never seen (joint 3)"
     )
     with pytest.raises(UserError, match="every joint is missing"):
         fill_gaps(np.zeros((3, 2, 3)), 2)

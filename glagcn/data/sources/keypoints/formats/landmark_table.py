@@ -93,7 +93,7 @@ def _read(content: Content) -> Detections:
     poses = Content(content.path, "csv", None, joints).poses()
     scale = np.nanmax(np.abs(keypoints[..., :2]), initial=0) <= PIXELS
     if scale:
-        keypoints = to_pixels(str(content.path), keypoints, content.image_size)
+        keypoints = to_pixels(str(content.path), keypoints, content.size())
     for frame, person, pose in zip(frames, persons, keypoints, strict=True):
         poses.add(int(frame), pose, int(person))
     return content.detections(poses, length=int(max(frames)) + 1)

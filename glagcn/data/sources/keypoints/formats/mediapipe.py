@@ -97,7 +97,7 @@ def _read(content: Content) -> Detections:
     size, fps = _described(content)
     if not _in_pixels([row[1] for row in poses.rows]):
         where = str(content.path)
-        used = content.image_size or size
+        used = content.size(size)
         poses.rows = [(f, to_pixels(where, keypoints, used), p, s) for f, keypoints, p, s in poses.rows]
     return content.detections(poses, image_size=size, fps=fps, length=max(numbers, default=0) + 1)
 

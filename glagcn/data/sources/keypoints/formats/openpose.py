@@ -54,7 +54,7 @@ def _read(content: Content) -> Detections:
     frames = content.frames(SUFFIX) if content.kind == "folder" else list(enumerate(_in_file(content.value)))
     for frame, value in frames:
         add_people(poses, frame, value["people"])
-    scaled(poses, content.image_size)
+    scaled(poses, content.size())
     return content.detections(poses, length=frames[-1][0] + 1)
 
 

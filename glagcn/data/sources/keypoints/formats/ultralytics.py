@@ -76,7 +76,7 @@ def _read(content: Content) -> Detections:
 
 def _scale(content: Content, poses: Poses) -> None:
     where = str(content.path)
-    poses.rows = [(f, to_pixels(where, keypoints, content.image_size), p, s) for f, keypoints, p, s in poses.rows]
+    poses.rows = [(f, to_pixels(where, keypoints, content.size()), p, s) for f, keypoints, p, s in poses.rows]
 
 
 ULTRALYTICS = Format("ultralytics", "Ultralytics JSON", ("json", "folder"), _fits, _read)
