@@ -165,6 +165,17 @@ def change(tmp_path):
     return make
 
 
+def test_a_confidence_in_the_2d_is_left_out_aloud(change):
+    def edit(_, found):
+        for actions in found["positions_2d"].values():
+            for action, views in actions.items():
+                actions[action] = [np.concatenate([view, np.ones((*view.shape[:2], 1))], axis=2) for view in views]
+
+    source = change("h36m", edit)
+    assert all(sequence.pixels.shape[1:] == (17, 2) for sequence in read_all(source))
+    assert source.notes.count("the 2D has a third value for each joint: taken for a confidence and left out") == 1
+
+
 def test_poses_of_17_joints_are_taken_in_order(change, h36m):
     def edit(poses, _):
         for actions in poses.values():

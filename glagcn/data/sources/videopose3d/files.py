@@ -218,6 +218,9 @@ class VideoPose3DFiles:
         joints = get_skeleton(self.skeleton).num_input_joints
         if not isinstance(view, np.ndarray):
             raise UserError(f"{where}: the 2D is {kind(view)}; expected an array (frames, {joints}, 2)")
+        if view.shape[1:] == (joints, 3):
+            self._note("the 2D has a third value for each joint: taken for a confidence and left out")
+            view = view[..., :2]
         pixels = as_frames(where, "the 2D", view, joints, 2)
         if len(pixels) < frames:
             raise UserError(
