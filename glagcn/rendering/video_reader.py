@@ -13,6 +13,7 @@ from av.stream import Disposition
 
 from glagcn.errors import UserError
 
+FLAG = "--viz-video"
 ADVICE = "give a video that ffmpeg can decode"
 
 
@@ -22,62 +23,86 @@ class Video:
 
     size  (width, height) in pixels as displayed, after the rotation stored in the file.
     fps   frames per second; 0 if unknown.
+    flag  that names the file, for messages.
     """
 
     path: Path
     size: tuple[int, int]
     fps: float
+    flag: str = FLAG
 
     def frames(self, size: tuple[int, int], skip: int = 0, step: int = 1) -> Generator[np.ndarray, None, None]:
         """Every `step`-th frame from frame `skip` on, scaled to `size` (width, height): [h,w,3] uint8.
 
         Counts the stored frames and ignores their times, because poses are numbered by stored frames.  Close the
-        iterator to stop early.  Raises UserError if the file is damaged.
+        iterator to stop early.  Raises UserError if the file is damaged, or if a frame has another size than the first.
         """
-        with closing(_decoded(self.path)) as frames:
-            for frame, _ in islice(frames, skip, None, step):
+        with closing(_decoded(self.path, self.flag)) as frames:
+            for number, (frame, _) in enumerate(islice(frames, skip, None, step)):
+                if (found := _size(frame)) != self.size:
+                    raise UserError(
+                        f"{self.flag} {self.path}: frame {skip + step * number} is {found[0]}x{found[1]}, and the "
+                        f"first is {self.size[0]}x{self.size[1]}; {ADVICE}, with frames of one size"
+                    )
                 yield _picture(frame, size)
 
     def count(self, skip: int, step: int, most: int) -> int:
         """The number of frames that `frames` yields, at most `most`."""
-        with closing(_decoded(self.path)) as frames:
+        with closing(_decoded(self.path, self.flag)) as frames:
             return sum(1 for _ in islice(frames, skip, skip + step * most, step))
 
+    def stored(self) -> int:
+        """The number of frames, counted without decoding: one for each packet.  Raises UserError if that fails."""
+        try:
+            with av.open(f"file:{self.path}", metadata_errors="replace") as container:
+                packets = container.demux(_stream(container, self.path, self.flag))
+                return sum(1 for packet in packets if packet.size and not packet.is_discard)
+        except av.FFmpegError as error:
+            raise UserError(f"{self.flag} {self.path} is damaged ({error.strerror or error}); {ADVICE}") from error
 
-def open_video(path: Path) -> Video:
-    """Open a video.  Raises UserError, naming the file, if it does not exist or has no readable frame."""
+
+def open_video(path: Path, flag: str = FLAG) -> Video:
+    """Open a video.  Raises UserError, naming flag and file, if it does not exist or has no readable frame."""
     if not path.is_file():
-        raise UserError(f"invalid --viz-video {path}: no such file")
-    with closing(_decoded(path)) as frames:
+        raise UserError(f"invalid {flag} {path}: no such file")
+    with closing(_decoded(path, flag)) as frames:
         for frame, fps in frames:
-            size = (frame.width, frame.height)
-            return Video(path, size[::-1] if _turn(frame)[0] else size, fps)
-    raise UserError(f"invalid --viz-video {path}: has no frame; give another video, or leave the flag out")
+            return Video(path, _size(frame), fps, flag)
+    raise UserError(f"invalid {flag} {path}: has no frame; give another video, or leave the flag out")
 
 
-def _decoded(path: Path) -> Generator[tuple[av.VideoFrame, float], None, None]:
+def _stream(container: Any, path: Path, flag: str) -> Any:
+    """The first video stream that is no cover picture."""
+    for stream in container.streams.video:
+        if not stream.disposition & Disposition.attached_pic:
+            return stream
+    raise UserError(f"{flag} {path} cannot be read as a video (it has no video stream); {ADVICE}")
+
+
+def _decoded(path: Path, flag: str) -> Generator[tuple[av.VideoFrame, float], None, None]:
     """The stored frames in order, each with the frame rate of the video."""
     count = 0
     try:
         # "file:" disables special characters in the name.  Tags in other encodings must not raise.
         with av.open(f"file:{path}", metadata_errors="replace") as container:
-            streams = [
-                stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic
-            ]
-            if not streams:
-                raise UserError(f"--viz-video {path} cannot be read as a video (it has no video stream); {ADVICE}")
-            streams[0].thread_type = "AUTO"
-            for frame in container.decode(streams[0]):
-                yield frame, float(streams[0].average_rate or 0)
+            stream = _stream(container, path, flag)
+            stream.thread_type = "AUTO"
+            for frame in container.decode(stream):
+                yield frame, float(stream.average_rate or 0)
                 count += 1
     except av.FFmpegError as error:
         reason = error.strerror or error
         if count == 0:
-            raise UserError(f"--viz-video {path} cannot be read as a video ({reason}); {ADVICE}") from error
+            raise UserError(f"{flag} {path} cannot be read as a video ({reason}); {ADVICE}") from error
+        fewer = ", or show fewer frames with --viz-limit" if flag == FLAG else ""
         raise UserError(
-            f"--viz-video {path} is damaged after frame {count} ({reason}); "
-            "give a complete video, or show fewer frames with --viz-limit"
+            f"{flag} {path} is damaged after frame {count} ({reason}); give a complete video{fewer}"
         ) from error
+
+
+def _size(frame: av.VideoFrame) -> tuple[int, int]:
+    """(width, height) as displayed."""
+    return (frame.height, frame.width) if _turn(frame)[0] else (frame.width, frame.height)
 
 
 def _picture(frame: av.VideoFrame, size: tuple[int, int]) -> np.ndarray:

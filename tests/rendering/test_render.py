@@ -225,9 +225,9 @@ def test_a_failure_while_writing_ends_the_reading_too(render, monkeypatch):
     ended = []
     real = glagcn.rendering.video_reader._decoded
 
-    def decoded(path):
+    def decoded(path, flag):
         try:
-            yield from real(path)
+            yield from real(path, flag)
         finally:
             ended.append(path)
 

@@ -5,6 +5,7 @@ import signal
 import struct
 import wave
 from contextlib import closing
+from fractions import Fraction
 
 import av
 import numpy as np
@@ -56,6 +57,7 @@ def test_the_wanted_frames_are_read_at_the_wanted_size(film, skip, step):
     np.testing.assert_allclose([frame.mean() for frame in frames], levels()[skip::step], atol=4)
     assert video.count(skip, step, 100) == len(frames)
     assert video.count(skip, step, 1) == 1
+    assert video.stored() == 12
 
 
 def test_nothing_is_left_beyond_the_end(film):
@@ -66,6 +68,24 @@ def test_an_animation_is_a_video_too(tmp_path):
     write_animation(tmp_path / "film.gif", map(grey, levels()), SIZE, 10, 1)
     video = open_video(tmp_path / "film.gif")
     assert (video.size, video.fps, video.count(0, 1, 100)) == (SIZE, 10, 12)
+
+
+def test_a_frame_of_another_size_ends_the_reading(tmp_path):
+    """Keypoints of it would be those of another image."""
+    with av.open(str(tmp_path / "mixed.avi"), "w") as container:
+        stream = container.add_stream("mjpeg", rate=10)
+        stream.width, stream.height, stream.pix_fmt = *SIZE, "yuvj420p"
+        for number, size in enumerate([SIZE, SIZE, (80, 48)]):
+            encoder = av.CodecContext.create("mjpeg", "w")
+            encoder.width, encoder.height, encoder.pix_fmt = *size, "yuvj420p"
+            encoder.time_base, encoder.color_range = Fraction(1, 10), 2
+            for packet in encoder.encode(av.VideoFrame.from_ndarray(grey(9, size)).reformat(format="yuvj420p")):
+                packet.pts = packet.dts = number
+                packet.stream = stream
+                container.mux(packet)
+    video = open_video(tmp_path / "mixed.avi", "--video")
+    with pytest.raises(UserError, match=r"--video .*mixed\.avi: frame 2 is 80x48, and the first is 64x48"):
+        list(video.frames((20, 10)))
 
 
 def test_frames_are_those_of_the_file_whatever_their_times(tmp_path):
