@@ -11,6 +11,7 @@ from typing import Any
 from glagcn import __version__
 from glagcn.bench.command import add_bench
 from glagcn.commands.export import export
+from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
 from glagcn.config.config import GROUPS, Config
 from glagcn.config.options import comma_separated
@@ -120,6 +121,7 @@ def _parser() -> Parser:
     add_options(evaluate, *GROUPS.values(), keys=EVALUATION_OPTIONS)
     evaluate.set_defaults(verb=_evaluate)
 
+    add_lift(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
     export_parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
     export_parser.add_argument(

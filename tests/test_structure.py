@@ -39,7 +39,8 @@ FLOORS = (
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # These speak to the user; everything else hands its words to them.
 SPEAKERS = {
-    "cli.py", "commands/prepare.py", "commands/export.py", "bench/command.py", "distributed/launcher.py", "runs/log.py",
+    "cli.py", "commands/prepare.py", "commands/export.py", "commands/lift.py", "bench/command.py",
+    "distributed/launcher.py", "runs/log.py",
     "data/prepare.py",
 }  # fmt: skip
 # Nothing of these needs torch: their names are known before it is imported.
@@ -51,6 +52,8 @@ WITHOUT_TORCH = (
     "glagcn.metrics",
     "glagcn.data.sources.keypoints.read",
     "glagcn.data.sources.keypoints.tracks",
+    "glagcn.lifting.recording",
+    "glagcn.rendering.video_reader",
 )
 
 

@@ -23,3 +23,15 @@ def find_checkpoint(config: Config, flag: str, name: str) -> Path:
             return place
     listed = ", ".join(map(str, places))
     raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give the path of a file.")
+
+
+def find_model(name: str | None, flag: str = "--checkpoint") -> Path:
+    """The file of the model that a flag names.  Raises UserError that names `flag`."""
+    if name is None:
+        raise UserError(f"{flag} is missing: give the file of a trained model, such as best.pt of a run folder")
+    path = Path(name)
+    if path.is_dir():
+        raise UserError(f"invalid {flag} {name}: is a folder; give a file in it, such as {path / 'best.pt'}")
+    if not path.is_file():
+        raise UserError(f"invalid {flag} {name}: no such file; give a trained model, such as best.pt of a run folder")
+    return path

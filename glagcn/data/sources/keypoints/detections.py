@@ -28,6 +28,7 @@ class Detections:
     image_size  (width, height) in pixels,
     fps         frames per second, and
     length      the number of frames, with those without a person: None where the file does not say.
+    format      the title of the file's format; "" where these are not read from a file.
     """
 
     convention: str | None
@@ -38,6 +39,7 @@ class Detections:
     image_size: tuple[int, int] | None = None
     fps: float | None = None
     length: int | None = None
+    format: str = ""
 
     def mapped_to(self, skeleton: Skeleton) -> "Detections":
         """The same poses in the input joints of a skeleton.  Raises UserError where the convention is not known."""

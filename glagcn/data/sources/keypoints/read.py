@@ -67,7 +67,7 @@ def read_keypoints(
     if not fitting:
         known = ", ".join(f.title for f in FORMATS.values() if content.kind in f.kinds)
         raise UserError(f"{path} holds {_looks(content)}; expected {known}")
-    return fitting[0].read(content)
+    return replace(fitting[0].read(content), format=fitting[0].title)
 
 
 def _looks(content: Content) -> str:

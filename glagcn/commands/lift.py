@@ -1,0 +1,182 @@
+"""`glagcn lift`: own 2D keypoints to 3D poses, as files of other programs and as a picture over the video."""
+
+import argparse
+from collections.abc import Callable, Generator, Sequence
+from contextlib import closing
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from glagcn.config.options import comma_separated
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from glagcn.lifting.options import LiftOptions
+    from glagcn.lifting.person import LiftedPerson
+    from glagcn.lifting.recording import Recording
+    from glagcn.rendering.people import PeopleAnimation
+    from glagcn.rendering.video_reader import Video
+
+SMOOTH_HZ = 6.0  # the usual cut-off for human movement
+SIZE_INCHES, BITRATE_KBPS = 5.4, 4000
+Say = Callable[[str], None]
+
+
+def add_lift(verbs: Any) -> None:
+    """Add the verb to the command line.  Its flags are those of LiftOptions."""
+    parser = verbs.add_parser("lift", help="lift own 2D keypoints to 3D poses")
+    parser.add_argument("file", type=Path, metavar="FILE", help="what a detector wrote, a folder of it, .npy or .npz")
+    parser.add_argument(
+        "--out", type=Path, action="append", required=True, metavar="FILE",
+        help="write .npz, .json, .csv, .bvh, .mp4 or .gif, by the name; several times for several files",
+    )  # fmt: skip
+    parser.add_argument("--checkpoint", metavar="FILE", help="a trained model, ours or a published one")
+    parser.add_argument("--video", type=Path, metavar="FILE", help="the video in which the keypoints were detected")
+    parser.add_argument(
+        "--image_size", "--image-size", type=comma_separated(int), metavar="W,H",
+        help="size of its images in pixels (default: of the file, else of the video)",
+    )  # fmt: skip
+    parser.add_argument("--fps", type=float, metavar="F", help="frames per second (default: as the image size)")
+    parser.add_argument("--format", metavar="NAME", help="format of FILE (default: recognised)")
+    parser.add_argument(
+        "--joints", metavar="NAME", help="order of the joints, such as coco17 (default: as FILE or its format says)"
+    )
+    parser.add_argument(
+        "--person", default="largest", metavar="WHO", help="largest (default), longest, all, or a number"
+    )
+    parser.add_argument("--focal", type=float, metavar="PIXELS", help="focal length (default: a view of 55 degrees)")
+    parser.add_argument("--floor", action="store_true", help="find the floor, and write z-up coordinates from it")
+    parser.add_argument(
+        "--smooth", type=float, nargs="?", const=SMOOTH_HZ, metavar="HZ",
+        help=f"low-pass filter against jitter, with this cut-off ({SMOOTH_HZ:g} without a number; default: no filter)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--min_confidence", "--min-confidence", type=float, default=0.05, metavar="C",
+        help="joints of less confidence are missing (default 0.05)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--flip", action=argparse.BooleanOptionalAction, default=True,
+        help="average with the prediction for the mirrored poses (default: on)",
+    )  # fmt: skip
+    parser.set_defaults(verb=lift)
+
+
+def lift(options: dict[str, Any]) -> None:
+    """Lift the people of a keypoint file and write what --out names.
+
+    Whatever flags and input files decide is decided before PyTorch is loaded.  Raises UserError.
+    """
+    from glagcn.checkpoints.find import find_model
+    from glagcn.files import make_folder
+    from glagcn.lifting.options import LiftOptions, check_options
+    from glagcn.lifting.recording import Film, read_recording
+    from glagcn.lifting.smoothing import check_cutoff
+    from glagcn.lifting.writers.table import WRITERS
+    from glagcn.rendering.video_reader import open_video
+    from glagcn.rendering.video_writer import SUFFIXES
+
+    choices = LiftOptions(**options)
+    check_options(choices, (*WRITERS, *SUFFIXES))
+    path = find_model(choices.checkpoint)
+    video = open_video(choices.video, "--video") if choices.video else None
+    film = Film(video.path, video.size, video.fps, video.stored()) if video else None
+    recording = read_recording(choices, film, _say)
+    if choices.smooth is not None:
+        check_cutoff(choices.smooth, recording.fps)
+    for out in choices.out:
+        make_folder(out.parent, "--out")
+    people = _in_space(_lifted(path, recording, choices), choices)
+    for out in choices.out:
+        _write(out, people, video, film.frames if film else 0)
+
+
+def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list[LiftedPerson]":
+    """The people in camera axes, by the model of a checkpoint."""
+    import torch
+
+    from glagcn.checkpoints.load import load
+    from glagcn.lifting.people import lift_people
+
+    loaded = load(path)
+    for assumption in loaded.assumed:
+        _say(f"note: {assumption}")
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = loaded.model.for_prediction().to(device)
+    _say(f"lifting with {path}, {device.type}")
+    return lift_people(model, recording, options.flip, _say)
+
+
+def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[LiftedPerson]":
+    """The people with their root paths, smoothed and on the floor where that is asked for."""
+    from glagcn.lifting.floor import find_floor, on_floor
+    from glagcn.lifting.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, usual_focal, with_root
+    from glagcn.lifting.smoothing import smoothed
+
+    focal = options.focal or usual_focal(people[0].image_size)
+    if options.focal is None:
+        _say(
+            f"focal length: {focal:.0f} pixels, guessed (a view of {USUAL_VIEW_DEGREES:g} degrees); depths are "
+            "proportional to it; --focal sets it"
+        )
+    placed = []
+    for person in people:
+        person, found = with_root(person, focal)
+        if not found.all():
+            rest = "has no root path" if person.root is None else "is placed between the frames around"
+            _say(f"person {person.person}: in {(~found).sum()} frames fewer than {LEAST_JOINTS} joints: {rest}")
+        placed.append(person if options.smooth is None else smoothed(person, options.smooth))
+    if not options.floor:
+        return placed
+    floor = find_floor(placed)
+    if floor.doubt:
+        _say(f"floor: uncertain ({floor.doubt}); the camera is taken as level")
+    else:
+        _say(f"floor: found, {-floor.height / 1000:.2f} m below the camera")
+    return [on_floor(person, floor) for person in placed]
+
+
+def _write(path: Path, people: "list[LiftedPerson]", video: "Video | None", frames: int) -> None:
+    """Write one file of --out; `frames` is the length of the video."""
+    from glagcn.lifting.writers.table import WRITERS, write_people
+    from glagcn.rendering.people import PeopleAnimation
+    from glagcn.rendering.video_writer import GIF_MAX_FPS, write_animation
+
+    if path.suffix.lower() in WRITERS:
+        for written in write_people(path, people):
+            _say(f"Wrote {written}")
+        return
+    fps = people[0].fps
+    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
+        _say(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
+    animation = PeopleAnimation(people, SIZE_INCHES)
+    numbers = range(frames) if video else _all_frames(people)
+    with closing(_pictures(animation, numbers, video)) as pictures:
+        write_animation(path, pictures, animation.size_px, fps, BITRATE_KBPS)
+    _say(f"Wrote {path}: {len(numbers)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
+
+
+def _all_frames(people: "Sequence[LiftedPerson]") -> range:
+    """From the first frame of anybody to the last."""
+    first = min(int(person.frames[0]) for person in people)
+    return range(first, max(int(person.frames[-1]) for person in people) + 1)
+
+
+def _pictures(
+    animation: "PeopleAnimation", numbers: range, video: "Video | None"
+) -> "Generator[np.ndarray, None, None]":
+    """The pictures of frames, over those of the video; closing it ends the reading of the video."""
+    from glagcn.progress import with_progress
+
+    images = video.frames(animation.image_box) if video else None
+    shown = chain(images, repeat(None)) if images else repeat(None)
+    try:
+        for number, image in zip(with_progress(numbers, len(numbers), "drawn", _say), shown, strict=False):
+            yield animation.draw(number, image)
+    finally:
+        if images:
+            images.close()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)

@@ -1,0 +1,98 @@
+"""Lift the people of a recording with a model."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from glagcn.conventions import CONVENTIONS, input_joints, input_name
+from glagcn.data.sources.keypoints.tracks import Counts, Track, fill_gaps, gap_frames
+from glagcn.distributed.precision import full_precision
+from glagcn.errors import UserError
+from glagcn.inference import predict
+from glagcn.lifting.person import LiftedPerson
+from glagcn.lifting.recording import Recording
+from glagcn.model.interface import Model
+from glagcn.progress import Progress
+from glagcn.skeleton import Skeleton
+
+CHUNK = 1024  # frames between two signs of progress
+Say = Callable[[str], None]
+
+
+def lift_people(model: Model, recording: Recording, flip: bool, say: Say) -> list[LiftedPerson]:
+    """The people of a recording in camera axes, without a root path, by their numbers.
+
+    Each track is lifted alone, amid its own frames.
+    flip  average with the mirrored-back prediction for the mirrored poses.
+    say   is told which joints are made of others, and which were missing.
+    Raises UserError where the joints of the recording do not give those that the model reads, or nobody is left.
+    """
+    skeleton = model.skeleton
+    joints = CONVENTIONS[recording.convention].map_to(skeleton)
+    if joints.approximated:
+        say(f"{skeleton.name} from {recording.convention}: {', '.join(joints.approximated)} are made of other joints")
+    mapped = [replace(track, keypoints=joints.apply(track.keypoints)) for track in recording.tracks]
+    there = [track for track in mapped if track.keypoints[..., 2].any()]
+    if not there:
+        raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
+    counts, parts, done = Counts(), [], 0
+    total = sum(len(track.keypoints) for track in there)
+    with Progress("lifted", say) as progress:
+        for track in there:
+            filled = fill_gaps(track.keypoints, gap_frames(recording.fps), counts)
+            frames = np.array_split(np.arange(len(filled)), -(-len(filled) // CHUNK))
+            poses = []
+            for chunk in frames:
+                poses.append(_predict(model, track, filled[..., :2], recording, flip, chunk))
+                done += len(chunk)
+                progress(done, total)
+            parts.append(_person(track, np.concatenate(poses), skeleton, recording))
+    if counts.missing:
+        say(counts.words(input_joints(skeleton)))
+    people: dict[int, list[LiftedPerson]] = {}
+    for part in parts:
+        people.setdefault(part.person, []).append(part)
+    return [_joined(people[number]) for number in sorted(people)]
+
+
+def _predict(
+    model: Model, track: Track, pixels: np.ndarray, recording: Recording, flip: bool, frames: np.ndarray
+) -> np.ndarray:
+    joints = input_name(model.skeleton)  # their order is known, so it is not compared with the poses
+    try:
+        with full_precision():
+            return predict(model, pixels, recording.image_size, flip, frames, joints, recording.fps)
+    except UserError as error:
+        raise UserError(f"person {track.person}: {error}") from error
+
+
+def _person(track: Track, poses: np.ndarray, skeleton: Skeleton, recording: Recording) -> LiftedPerson:
+    """The lifted track; joints that were missing have confidence 0 and no pixels."""
+    keypoints = track.keypoints  # before gaps were filled
+    if skeleton.joint_map is not None:
+        rows = [keypoints[:, list(joints)] for joints in skeleton.joint_map]
+        places = [np.append(row[..., :2].mean(axis=1), row[..., 2].min(axis=1)[:, None], axis=1) for row in rows]
+        keypoints = np.stack(places, axis=1)
+    confidence = keypoints[..., 2].astype(np.float32)
+    return LiftedPerson(
+        person=track.person,
+        skeleton=skeleton,
+        frames=track.start + np.arange(len(poses)),
+        fps=recording.fps,
+        poses=poses.astype(np.float32),
+        confidence=confidence,
+        pixels=np.where(confidence[..., None] > 0, keypoints[..., :2], np.nan).astype(np.float64),
+        image_size=recording.image_size,
+    )
+
+
+def _joined(parts: list[LiftedPerson]) -> LiftedPerson:
+    """One person from the tracks of that person, which follow each other."""
+    return replace(
+        parts[0],
+        frames=np.concatenate([part.frames for part in parts]),
+        poses=np.concatenate([part.poses for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
+        pixels=np.concatenate([part.pixels for part in parts]),
+    )

@@ -1,0 +1,288 @@
+"""`glagcn lift` from the keypoint file to the files it writes, with a tiny model that knows little."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+import glagcn
+from glagcn.conventions import CONVENTIONS, Convention
+from glagcn.rendering.people import COLOURS
+from glagcn.rendering.video_reader import open_video
+from tests.command_line import assert_refused
+from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
+from tests.data.sources.keypoints import written
+from tests.lifting.people import read_bvh
+
+
+@pytest.fixture
+def lift(verb, trained, tmp_path, monkeypatch):
+    """lift("k.json --out a.npz"): the verb in tmp_path, with the tiny model."""
+    monkeypatch.chdir(tmp_path)
+    return lambda flags, model=trained / "best.pt": verb(f"lift {flags} --checkpoint {model}")
+
+
+@pytest.fixture
+def detected(tmp_path) -> Path:
+    """Ultralytics JSON of two people in 40 frames, ids 1 and 2; the second is not there in the frames 10 to 29."""
+    found = keypoints()
+    found[10:30, 1] = np.nan
+    return written.ultralytics_list(tmp_path, found)
+
+
+def arrays(path) -> dict[str, np.ndarray]:
+    with np.load(path) as file:
+        return dict(file)
+
+
+def of(people: dict, person: int, name: str) -> np.ndarray:
+    return people[name][people["person"] == person]
+
+
+def share(picture: np.ndarray, colour: str) -> int:
+    """How many pixels have about this colour."""
+    return int((np.abs(picture.astype(float) - 255 * np.array(to_rgb(colour))).max(axis=2) < 40).sum())
+
+
+# ---------------------------------------------------------------- what is written
+
+
+def test_two_people_over_a_video(lift, detected):
+    film(Path("clip.mp4"), 50)
+    ended = lift(f"{detected} --video clip.mp4 --person all --focal {FOCAL} --out clip_3d.mp4 --out p.npz --out p.bvh")
+    assert ended.code == 0, ended.err
+    people = arrays("p.npz")
+    assert of(people, 1, "frame").tolist() == list(range(40))
+    assert of(people, 2, "frame").tolist() == [*range(10), *range(30, 40)]
+    assert (people["fps"], people["image_size"].tolist()) == (FPS, list(SIZE))
+    assert np.median(of(people, 1, "root_mm")[:, 0]) < 0 < np.median(of(people, 2, "root_mm")[:, 0])
+    for number, frames in ((1, 40), (2, 40)):
+        _, places, _ = read_bvh(Path(f"p_person{number}.bvh").read_text())
+        assert len(places["pelvis"]) == frames
+    shown = open_video(Path("clip_3d.mp4"))
+    assert (shown.fps, shown.stored()) == (FPS, 50)  # frame n is frame n of the video, also after the last pose
+    pictures = list(shown.frames(shown.size))
+    seen = [[share(picture[:480], colour) > 60 for colour in COLOURS[:2]] for picture in pictures]
+    assert [first for first, _ in seen] == [True] * 40 + [False] * 10
+    assert [second for _, second in seen] == [True] * 10 + [False] * 20 + [True] * 10 + [False] * 10
+    for words in (
+        "Ultralytics JSON, joints coco17 (COCO), images of 640x480, 60 poses in 40 of the frames 0 to 39",
+        "1 gaps of more than half a second",
+        "2 people: 1 (40 frames), 2 (20 frames)",
+        "mpi3dhp17 from coco17: head_top, neck, pelvis, spine, head are made of other joints",
+        "Wrote p_person2.bvh",
+        "Wrote clip_3d.mp4: 50 frames of ",
+    ):
+        assert ended.out.count(words) == 1, ended.out
+    assert "focal length" not in ended.out
+
+
+def test_without_a_video_size_and_rate_come_from_flags(lift, detected):
+    ended = lift(f"{detected} --image_size 640,480 --fps 30 --out person.bvh --out a.gif --person 2 --smooth 4 --floor")
+    assert ended.code == 0, ended.err
+    seconds, places, _ = read_bvh(Path("person.bvh").read_text())
+    assert (seconds, len(places["pelvis"])) == (pytest.approx(1 / 30, abs=1e-6), 40)
+    assert open_video(Path("a.gif")).stored() == 40
+    assert "focal length: 615 pixels, guessed" in ended.out
+    assert "floor: " in ended.out
+
+
+def test_poses_are_those_of_predict_with_the_models_joints(lift, detected, trained):
+    assert lift(f"{detected} --image_size 640,480 --out p.npz --no-flip").code == 0
+    people = arrays("p.npz")
+    model = glagcn.load_model(trained / "best.pt")
+    pose_2d = CONVENTIONS["coco17"].map_to(model.skeleton).apply(keypoints()[:, 0])
+    np.testing.assert_allclose(
+        people["poses_mm"], glagcn.predict(model, pose_2d[..., :2], SIZE, flip=False), atol=0.01
+    )  # the largest person, the first
+    np.testing.assert_allclose(people["pixels"], pose_2d[..., :2], atol=0.01)
+    assert (people["confidence"] > 0).all()
+
+
+def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, monkeypatch):
+    """The root path and the floor, with the truth instead of the tiny model's guess."""
+    true = [1000 * in_camera(number, 40) for number in range(2)]
+
+    def predict(_, pixels, size, flip, frames, *__):
+        pose = true[0] if pixels[0, 14, 0] < SIZE[0] / 2 else true[1]
+        return (pose - pose[:, 14:15]).astype(np.float32)[frames]
+
+    monkeypatch.setattr("glagcn.lifting.people.predict", predict)
+    flags = f"{detected} --image_size 640,480 --focal {FOCAL} --person all"
+    assert lift(f"{flags} --out p.npz").code == 0
+    people = arrays("p.npz")
+    np.testing.assert_allclose(of(people, 1, "root_mm"), true[0][:, 14], atol=60)
+    assert lift(f"{flags} --floor --out p.json").code == 0
+    told = json.loads(Path("p.json").read_text())
+    assert told["axes"]["name"] == "z_up"
+    ankles = [told["skeleton"]["joints"].index(f"{side}_ankle") for side in ("left", "right")]
+    one = told["people"][0]
+    heights = (np.array(one["poses"]) + np.array(one["root"])[:, None])[:, ankles, 2]
+    assert -50 < np.median(heights.min(axis=1)) < 180
+
+
+def test_one_frame_is_enough(lift, tmp_path):
+    path = written.ultralytics_list(tmp_path, keypoints(1)[:, :1])
+    ended = lift(f"{path} --image_size 640,480 --fps 30 --out p.csv --out a.gif --smooth")
+    assert ended.code == 0, ended.err
+    assert len(Path("p.csv").read_text().splitlines()) == 18
+    assert open_video(Path("a.gif")).stored() == 1
+
+
+def test_missing_joints_are_counted_and_have_no_pixels(lift, tmp_path):
+    found = keypoints()[:, :1]
+    found[5, 0, 9] = 0  # the left wrist
+    found[7, 0, 10, 2] = 0.2
+    path = written.coco(tmp_path, found)
+    path.write_text(path.read_text().replace("0.2]", "NaN]").replace(", 0.2,", ", NaN,"))
+    ended = lift(f"{path} --image_size 640,480 --fps 25 --out p.npz")
+    assert ended.code == 0, ended.err
+    assert "2 missing joints: 2 interpolated" in ended.out
+    people = arrays("p.npz")
+    missing = np.argwhere(np.isnan(people["pixels"]).any(axis=2)).tolist()
+    joints = people["joints"].tolist()
+    assert missing == [[5, joints.index("left_wrist")], [7, joints.index("right_wrist")]]
+    assert (people["confidence"][5, joints.index("left_wrist")], people["confidence"][5, 0] > 0) == (0, True)
+
+
+def test_parts_of_the_image_become_pixels_of_the_video(lift, tmp_path):
+    film(Path("clip.mp4"), 12)
+    path = written.mediapipe_single(tmp_path, mediapipe(keypoints(12)))
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({"frames": told}))
+    ended = lift(f"{path} --video clip.mp4 --out p.npz")
+    assert ended.code == 0, ended.err
+    assert "joints mediapipe33 (MediaPipe Pose), images of 640x480" in ended.out
+    expected = keypoints(12)[:, 0, 9, :2]  # the left wrist
+    np.testing.assert_allclose(arrays("p.npz")["pixels"][:, 7], expected, atol=0.05)
+
+
+def mediapipe(coco: np.ndarray) -> np.ndarray:
+    """[T,P,33,3]: the joints of COCO at their places among those of MediaPipe, the others at the nose."""
+    points = np.repeat(coco[:, :, :1], 33, axis=2)
+    names = list(CONVENTIONS["mediapipe33"].joints)
+    for number, name in enumerate(CONVENTIONS["coco17"].joints):
+        points[:, :, names.index(name)] = coco[:, :, number]
+    return points
+
+
+# ---------------------------------------------------------------- what is refused
+
+
+def write_json(name: str, value) -> str:
+    Path(name).write_text(value if isinstance(value, str) else json.dumps(value))
+    return name
+
+
+def row(joints: int = 17, frame=0, **more) -> dict:
+    pose = [number for joint in range(joints) for number in (100.0 + joint, 50.0 + 10 * joint, 0.9)]
+    return {"image_id": frame, "category_id": 1, "keypoints": pose, "score": 1.0, **more}
+
+
+def bad_inputs(folder: Path) -> dict[str, str]:
+    """Files in the current folder; {flags of the verb: the message (a regular expression)}."""
+    (folder / "d").mkdir()
+    detected = written.ultralytics_list(folder, keypoints())
+    mediapipe_file = written.mediapipe_frames(folder, mediapipe(keypoints()))  # it says 640 x 480
+    film(Path("clip.mp4"), 40)
+    film(Path("short.mp4"), 39)
+    film(Path("upright.mp4"), 40, (480, 640))
+    film(Path("wide.mp4"), 40, (800, 300))
+    np.save("k.npy", keypoints()[:, 0])
+    np.save("right.npy", keypoints()[:, 1] + [170, 0, 0])
+    Path("a.npz").write_bytes(Path("k.npy").read_bytes())
+    Path("huge.json").touch()
+    os.truncate("huge.json", 2_000_000_000)
+    write_json("minus.json", [row(frame=-3)])
+    write_json("twice.json", [row(track_id=4), row(track_id=4)])
+    write_json("nobody.json", [{"frame_id": 0, "instances": []}])
+    write_json("marks.json", [row(33)])
+    write_json("folder", "not a folder")
+    size, out = "--image_size 640,480", "--out p.npz"
+    return {
+        f"a.npz {size} {out}": r"a\.npz.* ends in '\.npz' and holds what a \.npy file does",
+        f"{detected} --format openpose {size} {out}": "is not OpenPose JSON: found Ultralytics JSON",
+        f"{detected} --format yolo {size} {out}": "unknown format 'yolo'; must be one of alphapose, ",
+        f"{detected} --video short.mp4 {out}": r"poses up to frame 39, and --video short\.mp4 has the frames 0 to 38",
+        f"{mediapipe_file} --video upright.mp4 {out}": r"on their side: --video upright\.mp4 is displayed as 480x640",
+        f"right.npy --joints coco17 --video upright.mp4 {out}": r"on their side: --video upright\.mp4",
+        f"{mediapipe_file} --video wide.mp4 {out}": r"640x480, and --video wide\.mp4 has another shape, 800x300",
+        f"{detected} --video none.mp4 {out}": r"invalid --video none\.mp4: no such file",
+        f"{detected} --video k.npy {out}": r"--video k\.npy cannot be read as a video",
+        f"nobody.json {size} {out}": "holds no person in any frame",
+        f"none.json {size} {out}": r"none\.json: no such file",
+        f"marks.json --joints coco17 {size} {out}": r"33 joints; expected 17, as coco17 \(COCO\) has",
+        f"{detected} --joints coco {size} {out}": "unknown joints 'coco'; must be one of coco17, ",
+        f"k.npy {size} {out}": "does not say which 17 joints .* --joints, one of coco17, .* look like coco17",
+        f"k.npy --joints h36m17 --checkpoint d {size} {out}": "invalid --checkpoint d: is a folder; .*d/best.pt",
+        f"k.npy --joints coco17 --checkpoint none.pt {size} {out}": r"invalid --checkpoint none\.pt: no such file",
+        f"huge.json {size} {out}": r"huge\.json has 2000 MB; expected at most 500 MB",
+        f"minus.json {size} {out}": r"minus\.json.* frame number -3; expected 0 to",
+        f"twice.json {size} {out}": r"twice\.json: person 4 is 2 times in frame 0",
+        f"{detected} {out}": "does not say how large its images are; give --image_size W,H or .* --video",
+        f"{detected} {size} --person 7 {out}": "there is no person 7; expected largest, longest, all or .* 1, 2",
+        f"{detected} {size} --person tallest {out}": "invalid --person tallest: must be largest, longest, all or ",
+        f"{detected} {size} --out folder/p.npz": "--out folder is not writable",
+        f"{detected} {size} --out p.fbx": r"invalid --out p\.fbx: ends in '\.fbx'; must end in \.npz, \.json, \.csv, ",
+        f"{detected} {size} --out d.npz --out ./d.npz": "invalid --out d.npz: is given twice",
+        f"{detected} {size} --out {detected}": "would replace FILE",
+        f"{detected} --video clip.mp4 --out clip.mp4": "would replace --video",
+        f"{detected} --image_size 640 {out}": "invalid --image_size 640: must be width and height",
+        f"{detected} {size} --fps 0 {out}": "invalid --fps 0.0: must be above 0",
+        f"{detected} {size} --focal -1 {out}": "invalid --focal -1.0: must be a length in pixels",
+        f"{detected} {size} --min_confidence 1 {out}": r"invalid --min_confidence 1\.0: must be in \[0, 1\)",
+        f"{detected} {size} --fps 10 --smooth {out}": "invalid --smooth 6: must be a frequency",
+    }
+
+
+def test_what_cannot_work_is_said_once_and_nothing_is_left(verb, trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    bad = bad_inputs(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    for flags, message in bad.items():
+        model = "" if "--checkpoint" in flags else f" --checkpoint {trained / 'best.pt'}"
+        assert_refused(verb(f"lift {flags}{model}"), message)
+    assert_refused(verb("lift k.npy --out p.npz"), "--checkpoint is missing: give the file of a trained model")
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_it_is_said_before_torch_is_loaded(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    commands = [
+        f"lift {flags}" + ("" if "--checkpoint" in flags else f" --checkpoint {trained / 'best.pt'}")
+        for flags in bad_inputs(tmp_path)
+    ]
+    code = f"""
+import sys
+from glagcn.cli import main
+assert {{main(command.split()) for command in {commands!r}}} == {{2}}
+sys.exit(3 if "torch" in sys.modules else 0)
+"""
+    path = os.pathsep.join([str(Path(glagcn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_joints_that_the_model_reads_and_the_file_lacks_are_one_error(lift, monkeypatch):
+    arms = Convention("arms4", "an arm tracker", ("left_elbow", "left_wrist", "right_elbow", "right_wrist"))
+    monkeypatch.setitem(CONVENTIONS, "arms4", arms)
+    np.savez("arms.npz", keypoints=keypoints()[:, 0, 7:11], joints="arms4")
+    ended = lift("arms.npz --image_size 640,480 --fps 25 --out p.npz")
+    assert_refused(ended, "joints arms4 .* have nothing to make the head_top of mpi3dhp17 of")
+
+
+def test_a_person_without_a_body_has_no_place(lift, tmp_path):
+    found = keypoints(5)[:, :1]
+    found[:, :, 5:] = 0
+    ended = lift(f"{written.coco(tmp_path, found)} --image_size 640,480 --fps 25 --out p.json --out a.gif")
+    assert ended.code == 0, ended.err
+    assert "never seen (head_top, neck, right_shoulder, " in ended.out
+    assert "person 0: in 5 frames fewer than 4 joints: has no root path" in ended.out
+    assert json.loads(Path("p.json").read_text())["people"][0]["root"] is None
