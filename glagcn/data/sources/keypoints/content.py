@@ -8,8 +8,10 @@ from typing import Any
 
 from glagcn.data.sources.keypoints.detections import LEAST_CONFIDENCE, Detections, Poses
 from glagcn.data.sources.keypoints.json_file import MOST_BYTES, frames_of_names, parse_json, read_text
+from glagcn.data.sources.safe_pickle import ZIP_ERRORS
 from glagcn.errors import UserError
 
+MOST_UNPACKED = 4_000_000_000
 ZIP, NUMPY = b"PK\x03\x04", b"\x93NUMPY"
 
 
@@ -99,6 +101,8 @@ def load_content(path: Path) -> Content:
             f"{path} cannot be read: it ends in {suffix or 'nothing'!r} and holds {_called(kind)}; give it the name "
             "that fits, or write it again"
         )
+    if kind == "npz":
+        _check_unpacked(path)
     if kind != "text":
         return Content(path, kind, None)
     text = read_text(path)
@@ -107,6 +111,20 @@ def load_content(path: Path) -> Content:
     if suffix == ".txt":
         return Content(path, "labels", {path.name: text})
     return Content(path, "json", parse_json(path, text))
+
+
+def _check_unpacked(path: Path) -> None:
+    """Raise UserError for an archive that would unpack to more than memory should hold."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (*ZIP_ERRORS, ValueError) as error:
+        raise UserError(f"{path} cannot be read ({error}); expected arrays saved with numpy.savez") from None
+    if size > MOST_UNPACKED:
+        raise UserError(
+            f"{path} unpacks to {size / 1e9:.1f} GB; expected at most {MOST_UNPACKED / 1e9:.0f} GB. Write one file for "
+            "each video or part of it"
+        )
 
 
 def _called(kind: str) -> str:

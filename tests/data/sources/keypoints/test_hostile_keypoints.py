@@ -92,6 +92,13 @@ def check(found) -> None:
     assert (found.keypoints[..., 2] > 0).any(axis=1).all()
 
 
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "k.npz", keypoints=np.zeros((1000, 17, 2)))
+    monkeypatch.setattr("glagcn.data.sources.keypoints.content.MOST_UNPACKED", 100_000)
+    with pytest.raises(UserError, match=r"k\.npz unpacks to 0\.0 GB; expected at most 0 GB"):
+        read_keypoints(tmp_path / "k.npz")
+
+
 def test_a_pickle_that_would_run_something_is_refused(tmp_path):
     class Evil:
         def __reduce__(self):

@@ -38,10 +38,10 @@ def _read(content: Content) -> Detections:
     points = _points(content, arrays)
     image_size, fps, joints = described(content, arrays)
     poses = content.poses() if content.joints or not joints else Content(content.path, "", None, joints).poses()
-    keypoints = points if points.ndim == 4 else points[:, None]
+    keypoints = with_confidence(points if points.ndim == 4 else points[:, None])
     seen = np.isfinite(keypoints[..., :2]).all(axis=-1) & (keypoints[..., :2] != 0).any(axis=-1)
     for frame, place in np.argwhere(seen.any(axis=2)):
-        poses.add(int(frame), with_confidence(keypoints[frame, place]))
+        poses.add(int(frame), keypoints[frame, place])
     return content.detections(poses, usual=False, image_size=image_size, fps=fps, length=len(points))
 
 
