@@ -29,7 +29,7 @@ SCRIPTS = sorted([*REPOSITORY.glob("launch/*.sh"), *REPOSITORY.glob("launch/*.sb
 # A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
 TRAINER = re.compile(r"main_sagcn_gpus\.py((?: +(?!#)[^\s`|;]+)*)")
 SBATCH = re.compile(r"launch/slurm\.sbatch((?: +(?!#)[^\s`|;]+)*)")
-VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study)(?: +(?!#)[^\s`|;]+)+)")
+VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study|lift)(?: +(?!#)[^\s`|;]+)+)")
 
 
 def text_of(path: Path) -> str:
@@ -68,7 +68,7 @@ def test_the_commands_were_found():
     assert sum("--dataset 3dhp --frames 81" in line for line in lines) >= 6
     assert sum(line.startswith("--dataset demo") for line in lines) >= 3
     verbs = [parameter.values[0] for parameter in commands(VERBS)]
-    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench", "study"}
+    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench", "study", "lift"}
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)
@@ -98,10 +98,10 @@ def test_every_document_is_reachable_from_the_readme():
 
 def test_flags_in_the_documentation_exist():
     """Flags in tables and sentences, where no command line shows them."""
-    helps = subprocess.run(
-        [sys.executable, "main_sagcn_gpus.py", "--help-all"], cwd=REPOSITORY, capture_output=True, text=True
-    )
-    known = set(re.findall(r"--[\w-]+", helps.stdout))
+    known = set()
+    for command in (["main_sagcn_gpus.py", "--help-all"], ["-m", "glagcn.cli", "lift", "--help"]):
+        helps = subprocess.run([sys.executable, *command], cwd=REPOSITORY, capture_output=True, text=True)
+        known |= set(re.findall(r"--[\w-]+", helps.stdout))
     # Of other programs: pytest, torchrun, accelerate, sbatch, tensorboard, the verbs, and the published script.
     known |= {
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",

@@ -74,20 +74,20 @@ def read_recording(options: LiftOptions, film: Film | None, say: Say) -> Recordi
         )
     if film:
         check_film(path, found, film)
-    people = len(np.unique(found.persons)) if found.persons.min() >= 0 else None
-    frames = len(np.unique(found.frames))
-    last = int(found.frames[-1])
+    last, (width, height) = int(found.frames[-1]), found.image_size
     say(
-        f"{path}: {found.format}, joints {convention} ({CONVENTIONS[convention].title}), images of "
-        f"{found.image_size[0]}x{found.image_size[1]}, {len(found.frames)} poses in {frames} of the frames 0 to {last}"
+        f"{path}: {found.format}, joints {convention} ({CONVENTIONS[convention].title}), images of {width}x{height}, "
+        f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {last}"
     )
+    if film and last + 1 < film.frames:
+        say(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
     fps = _frames_per_second(options, found, film, say)
     everybody, counts = tracks(found, fps)
     chosen = select(everybody, options.person)
-    if people is None:
-        say("people have no ids in the file: they are followed by the overlap of their boxes")
+    if (found.persons < 0).any() and len({track.person for track in everybody}) > 1:
+        say("not every pose has the id of a person: people are followed by the overlap of their boxes")
     if counts.splits:
-        say(f"{counts.splits} gaps of more than half a second: nobody is lifted in them")
+        say(f"gaps of more than half a second, in which somebody is not lifted: {counts.splits}")
     _say_people(everybody, chosen, options.person, say)
     return Recording(convention, chosen, found.image_size, fps)
 
@@ -165,7 +165,7 @@ def _say_people(everybody: list[Track], chosen: list[Track], person: str, say: S
         lengths[track.person] = lengths.get(track.person, 0) + len(track.keypoints)
     listed = [f"{number} ({length} frames)" for number, length in sorted(lengths.items())[:MOST_LISTED]]
     more = f" and {len(lengths) - MOST_LISTED} more" if len(lengths) > MOST_LISTED else ""
-    say(f"{len(lengths)} people: {', '.join(listed)}{more}")
+    say(f"people: {', '.join(listed)}{more}")
     if len(lengths) > 1 and person != "all":
         which = "" if person.isdecimal() else f", the {person}"
         say(f"lifting person {chosen[0].person}{which}; --person all lifts everybody")

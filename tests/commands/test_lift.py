@@ -72,8 +72,9 @@ def test_two_people_over_a_video(lift, detected):
     assert [second for _, second in seen] == [True] * 10 + [False] * 20 + [True] * 10 + [False] * 10
     for words in (
         "Ultralytics JSON, joints coco17 (COCO), images of 640x480, 60 poses in 40 of the frames 0 to 39",
-        "1 gaps of more than half a second",
-        "2 people: 1 (40 frames), 2 (20 frames)",
+        "clip.mp4 has 50 frames: nobody is in those after frame 39",
+        "gaps of more than half a second, in which somebody is not lifted: 1",
+        "people: 1 (40 frames), 2 (20 frames)",
         "mpi3dhp17 from coco17: head_top, neck, pelvis, spine, head are made of other joints",
         "Wrote p_person2.bvh",
         "Wrote clip_3d.mp4: 50 frames of ",
