@@ -24,6 +24,7 @@ import h5py
 import numpy as np
 
 from glagcn.data.cache.seal import check_seal, damaged
+from glagcn.data.hdf5 import member, reading
 from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
@@ -32,6 +33,7 @@ CACHE_VERSION = 1
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 ARRAYS = ("pixels", "millimetres", "valid", "activity")
 CHECKED_AT_ONCE = 1 << 20  # bytes
+MOST_SEQUENCES, MOST_FPS, MOST_PIXELS = 1_000_000, 100_000, 1_000_000
 TEXTS = ("dataset", "keypoints", "annotation", "skeleton", "joints", "notes", "provenance")
 TABLE = np.dtype(
     [
@@ -96,27 +98,33 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
     Raises UserError if the file is missing, not a cache, truncated, damaged or of another version, or if its skeleton,
     shapes and sequence table do not match.
     """
-    try:
+    if not path.exists():
+        raise UserError(f"{path} does not exist; write this cache with `glagcn prepare`")
+    with reading(lambda reason: damaged(path, f"reading failed ({reason})")):
         check_seal(path, CACHE_VERSION)
         with h5py.File(path, "r", locking=False) as file:
             header = _read_header(file, path)
             train, test = (_read_split(file, path, name, header["skeleton"], verify) for name in SPLITS)
             fingerprint = _fingerprint(file, path)
-    except FileNotFoundError as error:
-        raise UserError(f"{path} does not exist; write this cache with `glagcn prepare`") from error
-    except OSError as error:
-        raise damaged(path, f"reading failed ({error})") from error
-    notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
+        notes, provenance = json.loads(header["notes"]), json.loads(header["provenance"])
+    if not isinstance(notes, list) or not isinstance(provenance, dict):
+        raise damaged(path, "its notes are no list, or its provenance is no dictionary")
     identity = {key: header[key] for key in ("dataset", "keypoints", "annotation", "skeleton")}
     return Cache(
-        path=path, **identity, train=train, test=test, provenance=provenance, notes=notes, fingerprint=fingerprint
-    )
+        path=path, **identity, train=train, test=test, provenance=provenance, notes=tuple(map(str, notes)),
+        fingerprint=fingerprint,
+    )  # fmt: skip
 
 
 def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
-    header = {key: str(file.attrs[key]) for key in TEXTS}
-    joints = get_skeleton(header["skeleton"]).joints
-    if tuple(json.loads(header["joints"])) != joints:
+    header = {key: file.attrs[key] for key in TEXTS}
+    if wrong := [key for key, text in header.items() if not isinstance(text, str)]:
+        raise damaged(path, f"{wrong[0]} is no text")
+    try:
+        joints = get_skeleton(header["skeleton"]).joints
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    if json.loads(header["joints"]) != list(joints):
         raise UserError(
             f"{path} was written with other joints of skeleton {header['skeleton']!r}: {header['joints']} instead of "
             f"{', '.join(joints)}. Remove the file and prepare it again."
@@ -128,27 +136,28 @@ def _fingerprint(file: h5py.File, path: Path) -> str:
     """Hash of the sequence tables and of the stored checksums of the arrays.  Reads no array."""
     digest = hashlib.sha256()
     for split in SPLITS:
-        digest.update(file[split]["sequences"][()].tobytes())
+        group = member(file, split, h5py.Group)
+        digest.update(_read_table(group, path).tobytes())
         for name in ARRAYS:
-            if name not in file[split]:
+            if name not in group:
                 continue
-            if "crc32" not in file[split][name].attrs:
+            if "crc32" not in group[name].attrs:
                 raise damaged(path, f"{split}/{name} has no checksum")
-            digest.update(f"{split}/{name} {int(file[split][name].attrs['crc32']):08x}\n".encode())
+            digest.update(f"{split}/{name} {int(group[name].attrs['crc32']):08x}\n".encode())
     return digest.hexdigest()[:16]
 
 
 def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: bool) -> Split:
-    group, joint_set = file[name], get_skeleton(skeleton)
-    table = group["sequences"][()]
+    group, joint_set = member(file, name, h5py.Group), get_skeleton(skeleton)
+    table = _read_table(group, path)
     frames = int(table["length"].sum())
     arrays = {
-        "pixels": _map(path, group["pixels"], "<f4", (frames, joint_set.num_input_joints, 2)),
-        "millimetres": _map(path, group["millimetres"], "<f4", (frames, joint_set.num_joints, 3)),
-        "valid": np.array(_map(path, group["valid"], "u1", (frames,))),
+        "pixels": _map(path, group, "pixels", "<f4", (frames, joint_set.num_input_joints, 2)),
+        "millimetres": _map(path, group, "millimetres", "<f4", (frames, joint_set.num_joints, 3)),
+        "valid": np.array(_map(path, group, "valid", "u1", (frames,))),
     }
     if "activity" in group:
-        arrays["activity"] = np.array(_map(path, group["activity"], "u1", (frames,)))
+        arrays["activity"] = np.array(_map(path, group, "activity", "u1", (frames,)))
     if verify:
         for key in arrays:
             if _checksum(path, group[key]) != int(group[key].attrs["crc32"]):
@@ -165,13 +174,30 @@ def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: b
     )
 
 
+def _read_table(group: h5py.Group, path: Path) -> np.ndarray:
+    """The sequence table, checked: rows that follow each other without gaps, and plausible rates and image sizes."""
+    found = member(group, "sequences", h5py.Dataset)
+    if found.dtype != TABLE or found.ndim != 1 or not 1 <= len(found) <= MOST_SEQUENCES:
+        raise damaged(path, f"{found.name} is {found.dtype} {found.shape}; expected a table of sequences")
+    table = found[()]
+    lengths, most = table["length"], path.stat().st_size  # a frame has more than a byte
+    fits = (lengths >= 1).all() and (lengths <= most).all()
+    fits = fits and (table["start"] == np.cumsum(lengths) - lengths).all()
+    fits = fits and ((table["fps"] > 0) & (table["fps"] <= MOST_FPS)).all()
+    sizes = np.stack([table["width"], table["height"]])
+    if not fits or not ((sizes > 0) & (sizes <= MOST_PIXELS)).all():
+        raise damaged(path, f"{found.name} has impossible starts, lengths, frame rates or image sizes")
+    return table
+
+
 def _info(row: np.void) -> SequenceInfo:
     values: Any = row.item()
     name, subject, camera, _, length, fps, width, height = values
     return SequenceInfo(name.decode(), subject.decode(), camera, length, fps, width, height)
 
 
-def _map(path: Path, dataset: h5py.Dataset, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+def _map(path: Path, group: h5py.Group, name: str, dtype: str, shape: tuple[int, ...]) -> np.memmap:
+    dataset = member(group, name, h5py.Dataset)
     offset = dataset.id.get_offset()
     if dataset.shape != shape or dataset.dtype != np.dtype(dtype) or offset is None:
         found = f"{dataset.dtype} {dataset.shape}" + ("" if offset is not None else ", not contiguous")

@@ -4,6 +4,8 @@ from pathlib import Path
 
 from glagcn.errors import UserError
 
+MOST_PIXELS = 1_000_000  # of a side
+
 
 def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, int]]:
     """{camera: (width, height)} in pixels.  Raises UserError if a camera or its size is missing.
@@ -23,7 +25,7 @@ def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, in
     except (OSError, ValueError, IndexError) as error:
         raise UserError(f"{path} is not a valid camera calibration ({error}); get it again or remove it") from error
     for camera in cameras:
-        if camera not in sizes or min(sizes[camera]) <= 0:
+        if camera not in sizes or not all(0 < side <= MOST_PIXELS for side in sizes[camera]):
             raise UserError(
                 f"{path}: the image size of camera {camera} is {sizes.get(camera, 'missing')}; expected the lines "
                 f"`name {camera}` and `size WIDTH HEIGHT`. Get the file again, or remove it to assume 2048 x 2048."

@@ -58,9 +58,11 @@ class MpiInf3dhpDataSet(DataSet):
     def warning(self, cache: "Cache") -> str | None:
         """See DataSet.  Warns about other than the default training cameras."""
         cameras = cache.provenance.get("cameras")
-        if cameras is None or set(cameras) == set(DEFAULT_CAMERAS):
+        if not isinstance(cameras, list):
             return None
-        found, default = (",".join(map(str, numbers)) for numbers in (cameras, DEFAULT_CAMERAS))
+        found, default = (",".join(sorted(map(str, numbers))) for numbers in (cameras, DEFAULT_CAMERAS))
+        if found == default:
+            return None
         return (
             f"{cache.path} has the training cameras {found} instead of the default {default}; results are not "
             "comparable with published ones. For the default cameras, remove the file; training writes it again"

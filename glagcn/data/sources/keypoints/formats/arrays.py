@@ -7,6 +7,7 @@ name of their convention) and "confidence" [T,V].
 
 import numpy as np
 
+from glagcn.conventions import CONVENTIONS
 from glagcn.data.sources.keypoints.content import Content, Format
 from glagcn.data.sources.keypoints.detections import Detections, with_confidence
 from glagcn.errors import UserError
@@ -84,6 +85,8 @@ def described(
         fps = float(found.ravel()[0])
     if (found := arrays.get("joints")) is not None:
         joints = str(found)[:40]
+        if joints not in CONVENTIONS:
+            raise UserError(f"{content.path}: unknown joints {joints!r}; must be one of {', '.join(CONVENTIONS)}")
     return image_size, fps, joints
 
 
