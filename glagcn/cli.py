@@ -56,6 +56,7 @@ def _run_command(work: Callable[[], None]) -> int:
     """
     tuning.spin_briefly()
     stop.die_with_launcher()
+    stop.print_stacks_on_signal()
     code, one_of_many = 0, launcher.world_size() > 1
     try:
         with stop.REQUEST.watch():
@@ -66,7 +67,8 @@ def _run_command(work: Callable[[], None]) -> int:
     except stop.Stopped as request:
         if launcher.rank() == 0:
             print(request, file=sys.stderr, flush=True)
-        stop.keep_launcher_from_restarting()
+        if request.agreed:
+            stop.keep_launcher_from_restarting()
         code = stop.EXIT_CODE
     except Exception as error:
         if not one_of_many:
@@ -134,6 +136,11 @@ def _parser() -> Parser:
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     export_parser.set_defaults(verb=export)
+    replay = verbs.add_parser("replay", help="repeat a training step whose loss was not finite, and show where")
+    replay.add_argument("file", type=Path, metavar="FILE", help="failed_step.pt of a run folder")
+    replay.add_argument("--root_path", "--root-path", metavar="DIR", help="where the data is, if it was moved")
+    replay.add_argument("--cache_dir", "--cache-dir", metavar="DIR", help="folder of the cache, likewise")
+    replay.set_defaults(verb=_replay)
     add_bench(verbs)
     _add_study(verbs)
     return parser
@@ -162,6 +169,12 @@ def _evaluate(options: dict) -> None:
             held = from_dict(trained)
             options = {name: value_of(held, name) for name in SAME_DATA} | options
     _run(*resolve(options))
+
+
+def _replay(options: dict) -> None:
+    from glagcn.commands.replay import replay
+
+    replay(options)
 
 
 def _study(options: dict) -> None:

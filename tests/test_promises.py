@@ -52,7 +52,7 @@ def commands(*patterns: re.Pattern) -> list:
 
 @pytest.mark.parametrize("line", commands(TRAINER, SBATCH))
 def test_every_training_command_parses(line):
-    config, _, _ = parse_command_line(shlex.split(line.replace('"$@"', "")))
+    config, _, _ = parse_command_line(shlex.split(line.replace('"$@"', "").replace("%a", "0")))
     assert config.data.dataset in DATASETS
 
 
@@ -105,7 +105,8 @@ def test_flags_in_the_documentation_exist():
     # Of other programs: pytest, torchrun, accelerate, sbatch, tensorboard, the verbs, and the published script.
     known |= {
         "--standalone", "--nproc_per_node", "--config_file", "--num_processes", "--machine_rank", "--main_process_ip",
-        "--max-restarts", "--max_restarts", "--rdzv_backend",
+        "--max-restarts", "--max_restarts", "--rdzv_backend", "--rdzv_endpoint", "--rdzv_id", "--nnodes", "--node_rank",
+        "--master_addr", "--master_port", "--pid", "--time", "--array", "--dependency",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",

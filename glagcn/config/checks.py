@@ -21,11 +21,11 @@ SCHEDULE_OPTIONS: dict[str, tuple[str, ...]] = {
 }
 AT_LEAST_ONE = (
     "epochs", "batch_size", "micro_batch", "accumulate", "stride", "downsample", "log_steps", "large_decay_epoch",
-    "max_steps", "save_attempts", "test_frames", "validation_frames", "windows", "eval_windows",
+    "max_steps", "save_attempts", "keep", "test_frames", "validation_frames", "windows", "eval_windows",
 )  # fmt: skip
 NOT_NEGATIVE = (
-    "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "eval_epochs", "checkpoint_frequency", "clip",
-    "sequence_weight", "seed", "turn", "tilt", "roll", "distance",
+    "sequence_layers", "warmup", "workers", "save_steps", "save_minutes", "check_replicas", "eval_epochs",
+    "checkpoint_frequency", "clip", "sequence_weight", "seed", "turn", "tilt", "roll", "distance",
 )  # fmt: skip
 
 

@@ -219,8 +219,12 @@ class RunConfig:
         help="end the run after N failed writes of last.pt in a row")
     timeout: float = option(10.0, type=float, metavar="M",
         help="end the run after a process has been missing for M minutes; preparing the data may take longer")
+    check_replicas: int | None = option(None, type=int, metavar="N", off=0,
+        help="compare the weights of all processes every N optimiser steps, and end the run if they differ")
     checkpoint_frequency: int | None = option(None, type=int, metavar="N", off=0,
         help="keep a checkpoint every N epochs, as epoch_<number>.pt")
+    keep: int | None = option(None, type=int, metavar="N",
+        help="keep only the newest N of the states of --checkpoint_frequency")
     export_training_curves: bool = option(True, action=SWITCH,
         help="draw training_curves.png after every evaluation")
     log_steps: int = option(50, type=int, metavar="N", common=True,

@@ -106,7 +106,7 @@ class Ranks:
         """Raise Stopped on every rank if any rank received a stop signal.  All ranks must call it together."""
         (number,) = self.largest([stop.REQUEST.number])
         if number:
-            raise stop.Stopped(int(number))
+            raise stop.Stopped(int(number), agreed=True)
 
     def gather_objects(self, value: Any) -> list[Any]:
         """The values of all ranks in rank order, on every rank."""

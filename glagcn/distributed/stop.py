@@ -4,6 +4,7 @@ Standard library only, so that signals are caught before torch is imported.
 """
 
 import ctypes
+import faulthandler
 import os
 import signal
 import sys
@@ -25,9 +26,13 @@ PR_SET_PDEATHSIG = 1  # an option of prctl
 
 class Stopped(BaseException):
     """This process received a stop signal.  A BaseException, like KeyboardInterrupt: `except Exception` must not
-    catch it."""
+    catch it.
 
-    def __init__(self, number: int) -> None:
+    agreed  whether all ranks stop at the same point.
+    """
+
+    def __init__(self, number: int, *, agreed: bool = False) -> None:
+        self.agreed = agreed
         self.signal = signal.Signals(number).name
         super().__init__(f"stopped by {self.signal}")
 
@@ -85,6 +90,11 @@ def _leave_at_once() -> NoReturn:
     os._exit(128 + signal.SIGINT)
 
 
+def print_stacks_on_signal() -> None:
+    """On SIGUSR2, print to stderr where every thread of this process is, and go on: to see why a run hangs."""
+    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
+
+
 def die_with_launcher() -> None:
     """Ask Linux to send SIGTERM when the launcher of this process dies; otherwise the process would keep training.
 
@@ -99,7 +109,10 @@ def die_with_launcher() -> None:
 
 
 def keep_launcher_from_restarting() -> None:
-    """Stop a launcher that has restarts left (--max-restarts): it would start stopped processes again."""
+    """Stop a launcher that has restarts left (--max-restarts): it would start stopped processes again.
+
+    Only for an agreed stop: to restart, a launcher sends SIGTERM to the ranks that outlive a killed one.
+    """
     left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) - int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     if left > 0 and launcher.local_rank() == 0:
         os.kill(os.getppid(), signal.SIGTERM)

@@ -58,6 +58,11 @@ class RunFolder:
         """A file that exists while the run is stopped by a signal, with its state saved."""
         return self.path / "stopped.json"
 
+    @property
+    def failed_step(self) -> Path:
+        """The newest step whose loss or gradient was not finite, for `glagcn replay`."""
+        return self.path / "failed_step.pt"
+
     def epoch(self, number: int) -> Path:
         """The checkpoint after epoch `number`, counted from 1."""
         return self.path / f"epoch_{number}.pt"
@@ -89,6 +94,12 @@ class RunFolder:
         """Move best.pt to `best_backup`, before the result of an off-schedule evaluation replaces it."""
         if self.best.exists():
             self.best.replace(self.best_backup)
+
+    def prune_epochs(self, count: int) -> None:
+        """Delete all epoch_<number>.pt but the newest `count`."""
+        numbers = [path.stem.removeprefix("epoch_") for path in self.path.glob("epoch_*.pt")]
+        for number in sorted(int(number) for number in numbers if number.isdecimal())[:-count]:
+            self.epoch(number).unlink(missing_ok=True)
 
     def mark_stopped(self, signal: str, step: int) -> None:
         """Write `stopped`, for scripts: launchers do not pass on the exit code of a process."""

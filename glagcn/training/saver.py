@@ -53,7 +53,7 @@ class Saver:
         each = (now - self._checked_at) / (step - self._checked_step)
         number, due, pace = self._ranks.largest([stop.REQUEST.number, is_due, each])
         if number:
-            raise stop.Stopped(int(number))
+            raise stop.Stopped(int(number), agreed=True)
         if due:
             self.save()
         steps = round(SECONDS_BETWEEN_CHECKS / max(pace, 1e-6)) if self._ranks.world_size > 1 else 1

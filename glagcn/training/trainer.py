@@ -2,29 +2,33 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NoReturn
 
-import numpy as np
 import torch
 
+from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
 from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
+from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.runs.curves import FILE_NAME, draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
+from glagcn.training.failed_step import failed_step
 from glagcn.training.hardware.speed import run_speed
-from glagcn.training.optim.schedule import bn_momentum, learning_rate, step_sizes
+from glagcn.training.optim.schedule import bn_momentum, dropout_seed, learning_rate, step_sizes
 from glagcn.training.progress import Progress
 from glagcn.training.rehearsal import out_of_memory, rehearse
+from glagcn.training.replicas import check_replicas
 from glagcn.training.reporting.accounts import Accounts
 from glagcn.training.saver import Saver
 from glagcn.training.setup import RunData
@@ -85,6 +89,8 @@ class Trainer:
                 self._evaluate()
             if epoch := self.cadence.kept_epoch(self.progress.step):
                 self.saver.keep(self.folder.epoch(epoch))
+                if self.ranks.is_main and self.config.run.keep:
+                    self.folder.prune_epochs(self.config.run.keep)
             if self.progress.step >= self.cadence.last_step:
                 return
             self._train_segment()
@@ -99,7 +105,7 @@ class Trainer:
         batches = self.data.train.stream((cadence.windows(epoch, index) for index in range(begin, end)), reuse=True)
         try:
             for index, batch in enumerate(batches, begin):
-                mine, seed = cadence.share(index), partial(_seed, optim.seed, epoch, index)
+                mine, seed = cadence.share(index), partial(dropout_seed, optim.seed, epoch, index)
                 rate = learning_rate(optim, cadence.plan, self.progress.step)
                 with out_of_memory(max(mine.sizes)):
                     sums = self.stepper.gradient(batch, mine, seed)
@@ -116,6 +122,9 @@ class Trainer:
             self.accounts.log_interval(rate, float(norm))
         if self.ranks.heartbeat:
             self.ranks.heartbeat.step = self.progress.step
+        every = self.config.run.check_replicas
+        if every and self.progress.step % every == 0:
+            check_replicas(self.stepper.model, self.ranks, self.progress.step)
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
         self.saver.after_step(self.progress.step)
@@ -124,12 +133,19 @@ class Trainer:
         """Update the sums of `progress`.  Raises UserError if a step was skipped because it was not finite."""
         taken = self._first_step + self.stepper.steps_taken()
         if taken < self.progress.step:
-            self._fail(f"the loss or gradient of step {taken + 1} is not finite, so the step was not taken")
+            self._fail(f"the loss or gradient of step {taken + 1} is not finite, so the step was not taken", taken + 1)
         self.accounts.drain()
 
-    def _fail(self, problem: str) -> NoReturn:
+    def _fail(self, problem: str, step: int | None = None) -> NoReturn:
+        """Raise UserError; rank 0 first saves the failed `step`, since the state is still that before it."""
         last = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
-        raise UserError(f"{problem}; {last}. Lower --lr, set --clip, or look for bad values in the data")
+        advice = "Lower --lr, set --clip, or look for bad values in the data"
+        path = self.folder.failed_step
+        if step and self.ranks.is_main:
+            with suppress(WriteError):  # the failed step says more
+                checkpoint.save(path, failed_step(self.state(), self.data.plan, step))
+                advice += f"; glagcn replay {path} repeats the step and shows where"
+        raise UserError(f"{problem}; {last}. {advice}")
 
     # ------------------------------------------------------------ checkpoints
 
@@ -190,8 +206,3 @@ class Trainer:
         if self.config.run.export_training_curves:
             against = "windows" if self.config.optim.windows else "epoch"
             draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME, against)
-
-
-def _seed(*counters: int) -> int:
-    """A seed derived from counters: different counters give different seeds."""
-    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -24,9 +24,9 @@ KINDS = {
 }
 
 
-def undisturbed(launcher: str, root: Path, folder: Path) -> Path:
+def undisturbed(launcher: str, root: Path, folder: Path, flags: str = FLAGS) -> Path:
     """The run folder of a run that nothing disturbs."""
-    run = start(launcher, root, folder, FLAGS)
+    run = start(launcher, root, folder, flags)
     assert run.end(180) == 0, run.log.read_text()
     return folder
 

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from tests.faults import kills, signals
+from tests.faults import kills, signals, slurm
 
 pytestmark = pytest.mark.launched
 
@@ -38,3 +38,9 @@ def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path, launcher,
 def test_a_disturbed_run_ends_as_an_undisturbed_one(demo_root, tmp_path, launcher, kind, target):
     reference = kills.undisturbed(launcher, demo_root, tmp_path / "whole")
     kills.check(launcher, kind, target, 40, demo_root, tmp_path / "run", reference)
+
+
+@pytest.mark.skipif(slurm.is_missing(), reason="no slurm")
+def test_a_slurm_job_is_requeued_and_goes_on(demo_root, tmp_path):
+    with slurm.slurm(tmp_path / "slurm"):
+        slurm.check(demo_root, tmp_path / "job")

@@ -160,6 +160,18 @@ def test_a_step_that_is_not_finite_is_refused_on_every_rank(run, tmp_path):
     assert "the last good checkpoint is" in done.err
     good = torch.load(tmp_path / "r/last.pt", weights_only=True)["progress"]["step"]
     assert f"of step {good + 1} is not finite" in done.err
+    replayed = launch(["glagcn", "replay", str(tmp_path / "r/failed_step.pt")], tmp_path, PYTHONPATH=str(REPOSITORY))
+    assert replayed.code == 0, replayed.err
+    assert f"Step {good + 1} (epoch 1): 7 windows, on cpu in fp32" in replayed.out
+    assert "gradient: not finite in" in replayed.out
+    other = launch(["glagcn", "replay", str(tmp_path / "r/last.pt")], tmp_path, PYTHONPATH=str(REPOSITORY))
+    assert (other.code, other.out) == (2, "")
+    assert "r/last.pt holds no failed step" in other.err
+
+
+def test_replicas_are_compared_on_real_ranks(run):
+    done = run("--max_steps 4 --check_replicas 2", 2)
+    assert done.code == 0, done.err
 
 
 def test_one_message_from_many_ranks(run, tmp_path):

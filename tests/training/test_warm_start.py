@@ -23,6 +23,8 @@ def test_every_epoch_is_kept_that_should_be(demo, first, tmp_path):
     assert checkpoint.load(first / "epoch_1.pt")["progress"]["step"] == 5
     assert demo(f"--run rare {RUN} --checkpoint_frequency 2").code == 0
     assert sorted(path.name for path in (tmp_path / "runs/rare").glob("epoch_*.pt")) == ["epoch_2.pt"]
+    assert demo(f"--run new {RUN} --keep 1").code == 0
+    assert sorted(path.name for path in (tmp_path / "runs/new").glob("epoch_*.pt")) == ["epoch_2.pt"]
     assert demo(f"--run none {RUN} --checkpoint_frequency 0").code == 0
     assert not list((tmp_path / "runs/none").glob("epoch_*.pt"))
 

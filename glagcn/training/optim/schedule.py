@@ -5,6 +5,8 @@ Progress is counted in training windows, so a schedule does not depend on batch 
 
 import math
 
+import numpy as np
+
 from glagcn.config.config import OptimConfig
 from glagcn.data.windows.plan import EpochPlan, share
 
@@ -79,6 +81,11 @@ def learning_rate(optim: OptimConfig, plan: EpochPlan, step: int) -> float:
     else:
         rate = optim.lr * ((optim.lr_final or optim.lr) / optim.lr) ** progress
     return rate * min(1.0, plan.windows_until(step + 1) / max(1, optim.warmup or 0))
+
+
+def dropout_seed(*counters: int) -> int:
+    """A seed derived from counters (seed, epoch, index, micro-batch): different counters give different seeds."""
+    return int(np.random.SeedSequence(counters).generate_state(1, np.uint64)[0] >> np.uint64(1))
 
 
 def bn_momentum(optim: OptimConfig, plan: EpochPlan, epoch: int) -> float:

@@ -1,0 +1,169 @@
+"""Two hosts on this machine (network namespaces), and a run on both whose link is cut.
+
+python -m tests.faults.network [--count 1]        # needs root, ip and unshare
+
+Cut for less than --timeout, the run goes on; cut for longer, both sides name what they miss and stop, and the same
+command goes on when the link is back.
+"""
+
+import argparse
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glagcn.data.prepare import ensure_cache
+from tests.faults.kills import same, undisturbed
+from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, last_step
+
+NAMES = ("glagcn0", "glagcn1")
+PORT = 29_500
+TIMEOUT_S, SHORT_CUT_S, LONG_CUT_S = 60, 40, 100
+FLAGS = f"--epochs 4000 --eval_epochs 20 --save_steps 10 --timeout {TIMEOUT_S / 60}"
+
+
+def is_missing() -> bool:
+    """Whether hosts cannot be made here."""
+    return os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("unshare"))
+
+
+@contextmanager
+def hosts() -> Iterator[None]:
+    """Make the two hosts, 10.77.0.1 and 10.77.0.2, with a wire between them."""
+    names = "127.0.0.1 localhost\n" + "".join(f"10.77.0.{n + 1} {name}\n" for n, name in enumerate(NAMES))
+    folders = [Path("/etc/netns") / name for name in NAMES]
+    try:
+        for name, folder in zip(NAMES, folders, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "hosts").write_text(names)
+            ip(f"netns add {name}")
+            ip(f"-n {name} link set lo up")
+        ip(f"link add wire0 netns {NAMES[0]} type veth peer name wire1 netns {NAMES[1]}")
+        for number, name in enumerate(NAMES):
+            ip(f"-n {name} addr add 10.77.0.{number + 1}/24 dev wire{number}")
+        set_wire("up")
+        yield
+    finally:
+        for name, folder in zip(NAMES, folders, strict=True):
+            kill_all(name)
+            subprocess.run(["ip", "netns", "del", name], check=False)
+            shutil.rmtree(folder)
+
+
+def ip(command: str) -> str:
+    """Run ip; raises CalledProcessError if it fails."""
+    return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
+
+
+def set_wire(state: str) -> None:
+    """Let the link be "up" or "down" on both sides."""
+    for number, name in enumerate(NAMES):
+        ip(f"-n {name} link set wire{number} {state}")
+
+
+def kill_all(name: str) -> None:
+    """Kill what runs on a host: a launcher that cannot reach the store of torchrun ignores SIGTERM."""
+    for process in ip(f"netns pids {name}").split():
+        os.kill(int(process), signal.SIGKILL)
+
+
+def start(root: Path, folder: Path, flags: str) -> list[subprocess.Popen]:
+    """Start one torchrun with one process on each host; the logs are FOLDER.0.log and FOLDER.1.log."""
+    launchers = []
+    for number, name in enumerate(NAMES):
+        command = ["ip", "netns", "exec", name, "unshare", "--uts", "bash", "-c", f'hostname {name}; exec "$@"', "-"]
+        command += ["torchrun", "--nnodes=2", "--nproc_per_node=1", "--rdzv_backend=c10d", f"--rdzv_id={folder.name}"]
+        command += [f"--rdzv_endpoint={NAMES[0]}:{PORT}", "--", SCRIPT, *SMALL, "--root_path", str(root)]
+        command += ["-c", str(folder.parent), "--run", folder.name, *flags.split()]
+        settings = ENVIRONMENT | {"GLOO_SOCKET_IFNAME": f"wire{number}"}
+        with log(folder, number).open("a") as file:
+            launchers.append(subprocess.Popen(command, stdout=file, stderr=file, env=os.environ | settings))
+    return launchers
+
+
+def log(folder: Path, number: int) -> Path:
+    """What host `number` prints."""
+    return folder.with_name(f"{folder.name}.{number}.log")
+
+
+def reach(folder: Path, step: int, launchers: list[subprocess.Popen]) -> None:
+    """Wait for a step of the run."""
+    end = time.monotonic() + 240
+    while last_step(folder) < step:
+        assert all(launcher.poll() is None for launcher in launchers), log(folder, 0).read_text()
+        assert time.monotonic() < end, log(folder, 0).read_text()
+        time.sleep(0.1)
+
+
+def wait_for_workers(folder: Path, seconds: float) -> None:
+    """Wait until no process of the run is left but the launchers."""
+    end = time.monotonic() + seconds
+    while any(SCRIPT in line and "torchrun" not in line for name in NAMES for line in _commands(name)):
+        assert time.monotonic() < end, "a worker outlives the cut\n" + log(folder, 0).read_text()
+        time.sleep(0.5)
+
+
+def _commands(name: str) -> list[str]:
+    paths = (Path("/proc") / process / "cmdline" for process in ip(f"netns pids {name}").split())
+    return [path.read_bytes().replace(b"\0", b" ").decode() for path in paths if path.exists()]
+
+
+def check(root: Path, folder: Path, cut_s: float) -> str:
+    """Cut the link of a run for `cut_s` seconds; -> what came of it.  Raises AssertionError where the run is lost."""
+    launchers = start(root, folder, FLAGS)
+    reach(folder, 40, launchers)
+    set_wire("down")
+    time.sleep(cut_s)
+    is_lost = cut_s > TIMEOUT_S
+    if is_lost:
+        wait_for_workers(folder, 60)
+    set_wire("up")
+    texts = [log(folder, number).read_text() for number in (0, 1)]
+    if is_lost:
+        assert "no sign of life from rank 1 (glagcn1" in texts[0], texts[0]
+        assert "rank 1 (glagcn1) has not reached the store of the run" in texts[1], texts[1]
+        for name in NAMES:
+            kill_all(name)
+        for launcher in launchers:
+            launcher.wait()
+        launchers = start(root, folder, FLAGS)
+    reach(folder, last_step(folder) + 40, launchers)
+    for name in NAMES:
+        kill_all(name)
+    for launcher in launchers:
+        launcher.wait()
+    flags = f"{FLAGS} --max_steps {last_step(folder) + 20}"
+    for launcher in start(root, folder, flags):
+        assert launcher.wait(240) == 0, log(folder, 0).read_text()
+    whole = undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags)
+    assert same(folder / "last.pt", whole / "last.pt"), "the weights differ from those of the undisturbed run"
+    return (
+        f"link cut for {cut_s} s, limit {TIMEOUT_S} s: {'stopped and resumed' if is_lost else 'went on'}, same weights"
+    )
+
+
+def main() -> int:
+    """Cut `--count` links for a short and a long time; raises AssertionError where a run is lost."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--count", type=int, default=1)
+    options = parser.parse_args()
+    if is_missing():
+        print("skipped: no root, ip or unshare")
+        return 0
+    with tempfile.TemporaryDirectory() as name, hosts():
+        root = Path(name)
+        ensure_cache("demo", root, None, "", say=lambda text: None)
+        for number in range(options.count):
+            for seconds in (SHORT_CUT_S, LONG_CUT_S):
+                print(check(root, root / f"run{number}_{seconds}", seconds), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

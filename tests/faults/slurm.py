@@ -1,0 +1,228 @@
+"""A SLURM of its own on this machine (slurmctld, slurmd and munged of Debian's packages), and jobs in it.
+
+python -m tests.faults.slurm        # requeues of a job on one node and of a job on two
+
+All state is in one folder, and the daemons listen on the loopback interface only.
+"""
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from glagcn.data.prepare import ensure_cache
+from tests.faults.kills import same, undisturbed
+from tests.faults.runs import REPOSITORY, SMALL, last_step
+
+PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
+FLAGS = "--epochs 4000 --eval_epochs 20"  # longer than any test
+SOME_STEPS = 40
+CONFIGURATION = """
+ClusterName=test
+SlurmctldHost={host}(127.0.0.1)
+SlurmUser=root
+SlurmdUser=root
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge/sock
+CredType=cred/munge
+CommunicationParameters=NoInAddrAny,NoCtldInAddrAny
+SlurmctldPort={port}
+SlurmdPort={node_port}
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool/%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd.%n.pid
+SlurmctldLogFile={folder}/slurmctld.log
+SlurmdLogFile={folder}/slurmd.%n.log
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SwitchType=switch/none
+MpiDefault=none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+SchedulerParameters=sched_interval=2,bf_interval=2,batch_sched_delay=0
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+JobRequeue=1
+KillWait=30
+ReturnToService=2
+PropagateResourceLimits=NONE
+SlurmdParameters=config_overrides
+PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=10 State=UP
+"""
+
+
+def is_missing() -> bool:
+    """Whether SLURM cannot be started here: its packages are missing, or this is not root."""
+    return os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS)
+
+
+@contextmanager
+def slurm(folder: Path, nodes: int = 1) -> Iterator[None]:
+    """Run SLURM with `nodes` slurmd on this machine; its commands work in the block (SLURM_CONF)."""
+    for name in ("state", "spool", "munge"):
+        (folder / name).mkdir(parents=True)
+    (folder / "munge/key").write_bytes(os.urandom(128))
+    (folder / "munge/key").chmod(0o400)
+    _write_configuration(folder, nodes)
+    os.environ["SLURM_CONF"] = str(folder / "slurm.conf")
+    munge = {"key-file": "key", "socket": "sock", "pid-file": "pid", "log-file": "log", "seed-file": "seed"}
+    run("munged", "--force", *(f"--{option}={folder}/munge/{name}" for option, name in munge.items()))
+    try:
+        run("slurmctld", "-c")
+        until(lambda: "UP" in run("scontrol", "ping"), 30)
+        for number in range(nodes):
+            run("slurmd", "-N", f"n{number + 1}")
+        until(lambda: run("sinfo", "-h", "-o", "%T") == "idle", 30)
+        yield
+    finally:
+        subprocess.run(["scancel", "-u", "root"], check=False)
+        for pid in [*folder.glob("slurm*.pid"), folder / "munge/pid"]:
+            subprocess.run(["kill", pid.read_text().strip()], check=False)
+        os.environ.pop("SLURM_CONF")
+
+
+def _write_configuration(folder: Path, nodes: int) -> None:
+    ports = []
+    for _ in range(nodes + 1):
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            ports.append(probe.getsockname()[1])
+    host = socket.gethostname().partition(".")[0]
+    text = CONFIGURATION.format(folder=folder, host=host, port=ports[0], node_port=ports[1])
+    for number, port in enumerate(ports[1:], 1):
+        text += (
+            f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 "
+            "State=UNKNOWN\n"
+        )
+    (folder / "slurm.conf").write_text(text)
+
+
+def run(*command: str) -> str:
+    """What a command prints; raises CalledProcessError if it fails."""
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def until(condition: Callable[[], bool], seconds: float, text: Callable[[], str] = str) -> None:
+    """Wait for a condition; raises AssertionError with `text` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        try:
+            if condition():
+                return
+        except (subprocess.CalledProcessError, OSError):
+            pass
+        assert time.monotonic() < end, f"waited {seconds} s\n{text()}"
+        time.sleep(0.2)
+
+
+class Job:
+    """launch/slurm.sbatch, submitted to train in `folder`."""
+
+    def __init__(self, root: Path, folder: Path, options: str, flags: str) -> None:
+        self.folder, self.log = folder, folder.with_suffix(".log")
+        settings = {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PROCESSES_PER_NODE": "2" if "--nodes" not in options else "1",
+            "HEAD_NODE": "127.0.0.1",  # the names of the nodes do not resolve
+            "OMP_NUM_THREADS": "1",
+        }
+        command = ["sbatch", "--parsable", "--time=30", f"--output={self.log}", *options.split()]
+        command += [str(REPOSITORY / "launch/slurm.sbatch"), *SMALL, "--root_path", str(root)]
+        command += ["-c", str(folder.parent), "--run", folder.name, *flags.split()]
+        done = subprocess.run(
+            command, cwd=REPOSITORY, env=os.environ | settings, capture_output=True, text=True, check=True
+        )
+        self.number = done.stdout.strip()
+
+    def field(self, name: str) -> str:
+        """A value of scontrol show job."""
+        fields = run("scontrol", "show", "job", self.number).split()
+        return next(field.partition("=")[2] for field in fields if field.startswith(f"{name}="))
+
+    def advance(self) -> None:
+        """Wait until the run has taken some more steps than its log shows now."""
+        step = last_step(self.folder) + SOME_STEPS
+
+        def is_there() -> bool:
+            assert self.field("JobState") in ("PENDING", "RUNNING"), self.text()
+            return last_step(self.folder) >= step
+
+        until(is_there, 240, self.text)
+
+    def requeued(self, times: int) -> None:
+        """Wait until the job has started again after so many requeues, without SLURM's delay of two minutes."""
+
+        def is_back() -> bool:
+            # Not before the old script has ended: its exit code would count as that of the new one.
+            if self.field("JobState") == "PENDING" and run("sinfo", "-h", "-o", "%T") == "idle":
+                run("scontrol", "update", f"JobId={self.number}", "StartTime=now", "TimeLimit=30")
+            return f"requeued {times} time(s)" in self.text()
+
+        until(is_back, 180, self.text)
+
+    def near_its_limit(self) -> None:
+        """Shorten the time limit, so that SLURM sends the signal of --signal at its next look (every 30 s)."""
+        minutes = 1 + int(self.field("RunTime").split(":")[1])
+        run("scontrol", "update", f"JobId={self.number}", f"TimeLimit={minutes + 1}")
+
+    def end(self) -> str:
+        """Wait for the end; -> the state, such as COMPLETED."""
+        until(lambda: self.field("JobState") not in ("PENDING", "RUNNING", "COMPLETING"), 300, self.text)
+        return self.field("JobState")
+
+    def text(self) -> str:
+        """What the job has printed, and what SLURM knows of it."""
+        return (self.log.read_text() if self.log.exists() else "") + run("scontrol", "show", "job", self.number)
+
+
+def check(root: Path, folder: Path, options: str = "") -> str:
+    """Requeue a job twice by its time limit and once by hand, cancel it, and submit it again; -> what came of it.
+
+    Raises AssertionError if the weights differ from those of an undisturbed run of as many steps.
+    """
+    job = Job(root, folder, options, FLAGS)
+    for times in (1, 2):
+        job.advance()
+        job.near_its_limit()
+        job.requeued(times)
+    job.advance()
+    run("scontrol", "requeue", job.number)
+    job.requeued(3)
+    job.advance()
+    run("scancel", job.number)
+    assert job.end() == "CANCELLED", job.text()
+    stopped = json.loads((folder / "stopped.json").read_text())["step"]
+    flags = f"{FLAGS} --max_steps {stopped + SOME_STEPS}"
+    again = Job(root, folder, options, flags)
+    assert again.end() == "COMPLETED", again.text()
+    assert again.text().count("The time limit is near") == 2
+    assert again.text().count("resumed at step") == 4
+    whole = undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags)
+    assert same(folder / "last.pt", whole / "last.pt"), "the weights differ from those of the undisturbed run"
+    return f"{options or '1 node'}: 2 requeues by the time limit, 1 by hand, 1 scancel; the weights are the same"
+
+
+def main() -> int:
+    """Try one node and two; raises AssertionError where a job is lost."""
+    if is_missing():
+        print("skipped: no slurm")
+        return 0
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        ensure_cache("demo", root, None, "", say=print)
+        for nodes in (1, 2):
+            with slurm(root / f"slurm{nodes}", nodes):
+                print(check(root, root / f"nodes{nodes}", f"--nodes={nodes}" if nodes > 1 else ""), flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

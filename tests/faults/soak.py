@@ -1,0 +1,62 @@
+"""A long run on two ranks: memory, file descriptors, threads and files stay bounded.
+
+python -m tests.faults.soak [--steps 10000]
+"""
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from glagcn.data.prepare import ensure_cache
+from tests.faults.runs import Run, last_step, start
+
+SAMPLES = 20
+FLAGS = "--epochs 4000 --eval_epochs 10 --save_steps 100 --log_steps 50 --checkpoint_frequency 10 --keep 2"
+
+
+def sample(run: Run) -> dict[str, int]:
+    """What the workers hold now, added up, and what the run folder holds."""
+    workers = run.workers()
+    files = [path for path in run.folder.rglob("*") if path.is_file()]
+    logs = [path for path in files if path.suffix in (".jsonl", ".txt") or "tfevents" in path.name]
+    return {
+        "memory_mb": sum(worker.memory_info().rss for worker in workers) >> 20,
+        "descriptors": sum(worker.num_fds() for worker in workers),
+        "threads": sum(worker.num_threads() for worker in workers),
+        "files": len(files),
+        "logs_kb": sum(path.stat().st_size for path in logs) >> 10,
+    }
+
+
+def main() -> int:
+    """Run; print a table, and raise AssertionError where something grows."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--steps", type=int, default=10_000)
+    steps = parser.parse_args().steps
+    rows: list[dict[str, int]] = []
+    with tempfile.TemporaryDirectory() as name:
+        root = Path(name)
+        ensure_cache("demo", root, None, "", say=lambda text: None)
+        run = start("torchrun", root, root / "run", f"{FLAGS} --max_steps {steps}")
+        for number in range(1, SAMPLES):
+            while last_step(run.folder) < number * steps // SAMPLES:
+                assert run.process.poll() is None, run.log.read_text()
+                time.sleep(0.5)
+            rows.append({"step": last_step(run.folder)} | sample(run))
+            print(rows[-1], flush=True)
+        assert run.end(600) == 0, run.log.read_text()
+    early, late = rows[SAMPLES // 4], rows[-1]
+    assert late["memory_mb"] <= 1.05 * early["memory_mb"]
+    for count in ("descriptors", "threads", "files"):
+        assert late[count] <= early[count] + 2, count
+    assert late["logs_kb"] / late["step"] <= 1.1 * early["logs_kb"] / early["step"]  # at most a constant rate
+    print(
+        f"{steps} steps: only logs grow: {1000 * late['logs_kb'] / late['step']:.0f} kB in 1,000 steps"
+    )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
