@@ -174,7 +174,7 @@ def _evaluate(options: dict) -> None:
 def _replay(options: dict) -> None:
     from glagcn.commands.replay import replay
 
-    replay(options)
+    replay(options, say=_say)
 
 
 def _study(options: dict) -> None:

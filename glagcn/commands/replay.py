@@ -1,5 +1,6 @@
 """`glagcn replay`: repeat a training step that was not finite, and name what is not."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +16,8 @@ from glagcn.training.setup import build_model, load_data
 from glagcn.training.step import Stepper
 
 
-def replay(options: dict[str, Any]) -> None:
-    """Repeat the step of `options["file"]`, a failed_step.pt, on one process; print what is not finite.
+def replay(options: dict[str, Any], say: Callable[[str], None]) -> None:
+    """Repeat the step of `options["file"]`, a failed_step.pt, on one process; `say` what is not finite.
 
     Raises UserError where the file is something else, or the data differ from those of the run.
     """
@@ -28,7 +29,7 @@ def replay(options: dict[str, Any]) -> None:
     config = changed(from_dict(content["config"]), compile="off", **folders)
     ranks = Ranks(config.run.workers)
     arithmetic = precision.set_up(config.optim, ranks.device)
-    cache = open_data(config.data, ranks, print)
+    cache = open_data(config.data, ranks, say)
     if not checkpoint.same_data(content, cache.fingerprint):
         raise UserError(f"{cache.path} holds other data than {path} was trained on; give --root_path of those data")
     data = load_data(config, ranks, cache)
@@ -39,10 +40,10 @@ def replay(options: dict[str, Any]) -> None:
     cadence = Cadence(config, data.plan)
     ids = cadence.windows(epoch, index)
     names = window_names(content["failed_step"]["frames"], data.train_split)
-    print(f"Step {step} (epoch {epoch + 1}): {len(names)} windows, on {ranks.device.type} in {arithmetic}")
+    say(f"Step {step} (epoch {epoch + 1}): {len(names)} windows, on {ranks.device.type} in {arithmetic}")
     counters = config.optim.seed, epoch, index
     lines = explain(stepper, data.train.windows(ids), cadence.share(index), counters, names)
     for line in lines:
-        print(f"  {line}")
+        say(f"  {line}")
     if not lines:
-        print("  All is finite here: the failure depends on the device, its arithmetic or the number of processes")
+        say("  All is finite here: the failure depends on the device, its arithmetic or the number of processes")

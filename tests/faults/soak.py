@@ -52,9 +52,7 @@ def main() -> int:
     for count in ("descriptors", "threads", "files"):
         assert late[count] <= early[count] + 2, count
     assert late["logs_kb"] / late["step"] <= 1.1 * early["logs_kb"] / early["step"]  # at most a constant rate
-    print(
-        f"{steps} steps: only logs grow: {1000 * late['logs_kb'] / late['step']:.0f} kB in 1,000 steps"
-    )
+    print(f"{steps} steps: only logs grow: {1000 * late['logs_kb'] / late['step']:.0f} kB in 1,000 steps")
     return 0
 
 
