@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# From nothing to a trained and evaluated model in minutes, on synthetic people; further flags go to the trainer.
+# From nothing to a trained and evaluated model in minutes, on recorded motion; further flags go to the trainer.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh

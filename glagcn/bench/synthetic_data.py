@@ -8,7 +8,7 @@ import numpy as np
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources.demo.source import DemoSource
+from glagcn.data.sources.mocap.source import demo_source
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     DEFAULT_CAMERAS,
     TEST_FPS,
@@ -34,8 +34,8 @@ class RepeatedMotion:
 
     def __init__(self, copies: int = 1) -> None:
         self.copies = copies
-        self.notes = ["one synthetic motion repeated to the size of MPI-INF-3DHP: for measuring speed, nothing else"]
-        demo = next(DemoSource().read("train"))
+        self.notes = ["one recorded motion repeated to the size of MPI-INF-3DHP: for measuring speed, nothing else"]
+        demo = next(demo_source().read("train"))
         there_and_back = np.concatenate([np.arange(demo.info.length), np.arange(demo.info.length)[::-1]])
         longest = max(*(length for length, _ in TRAIN_SEQUENCES.values()), *TEST_FRAMES.values())
         order = np.resize(there_and_back, longest)
@@ -77,7 +77,7 @@ class RepeatedMotion:
 
 def make_cache(scale: str, folder: Path) -> Cache:
     """Write the cache of a scale ("demo", or "3dhp" with 368 MB) to `folder`, under its usual name, and open it."""
-    source: Source = DemoSource() if scale == "demo" else RepeatedMotion()
+    source: Source = demo_source() if scale == "demo" else RepeatedMotion()
     path = folder / cache_name(source.dataset, source.keypoints, source.annotation)
     write_cache(path, source)
     return open_cache(path)

@@ -115,8 +115,8 @@ class OptimConfig:
     trains: ClassVar[bool] = True
 
     recipe: str = option(choices=RECIPES, common=True,
-        help="weight initialisation and defaults of the optimisation options: tuned (ours; default for 3dhp, demo) or "
-        "published (the paper's scripts; default for h36m, humaneva15)")
+        help="weight initialisation and defaults of the optimisation options: tuned (ours; default for 3dhp, mocap, "
+        "demo) or published (the paper's scripts; default for h36m, humaneva15)")
     epochs: int = option(type=int, trains=False, common=True, metavar="N",
         help="length of training and schedule, in passes over the training windows")
     windows: int | None = option(None, type=int, metavar="N", trains=False,

@@ -9,7 +9,7 @@ import pytest
 from glagcn.checkpoints import checkpoint
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.demo.source import DemoSource
+from glagcn.data.sources.mocap.source import demo_source
 from tests.command_line import TINY, assert_refused, listing
 
 
@@ -25,7 +25,7 @@ def on(train, tmp_path):
 def other_root(tmp_path_factory):
     """Other people in sequences as many and as long as in the demo."""
     root = tmp_path_factory.mktemp("other")
-    write_cache(root / "demo_gt.h5", DemoSource(seed=1))
+    write_cache(root / "demo_gt.h5", demo_source(seed=1))
     return root
 
 

@@ -121,7 +121,7 @@ def test_what_it_does_not_have_is_refused(play, train, flags, message):
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(monkeypatch):
-    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, demo"):
+    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, mocap, demo"):
         get_dataset("h37m")
     with pytest.raises(UserError, match="unknown data set 'h37m'"):
         benchmark_of("h37m")
@@ -141,7 +141,9 @@ def test_the_table_names_what_exists(dataset):
 @pytest.mark.parametrize(
     ("name", "keypoints", "skeleton"),
     [
-        ("3dhp", "gt", "mpi3dhp17"), ("demo", "gt", "mpi3dhp17"), ("h36m", "gt", "h36m17"), ("h36m", "any", "h36m17"),
+        ("3dhp", "gt", "mpi3dhp17"), ("demo", "gt", "mpi3dhp17"),
+        ("mocap", "gt", "mpi3dhp17"), ("mocap", "h36m17", "h36m17"),
+        ("h36m", "gt", "h36m17"), ("h36m", "any", "h36m17"),
         ("humaneva15", "gt", "humaneva15"), ("humaneva15", "detectron_pt_coco", "humaneva15_coco17"),
         ("humaneva15", "any", None),
     ],

@@ -214,8 +214,8 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.demo.source import DemoSource
-write_cache(Path(sys.argv[1]), DemoSource(), lambda *_: os.kill(os.getpid(), signal.SIGKILL))
+from glagcn.data.sources.mocap.source import demo_source
+write_cache(Path(sys.argv[1]), demo_source(), lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 """
 
 
@@ -294,7 +294,7 @@ def test_demo_data_are_made(tmp_path):
 
 
 def test_unknown_data_sets_and_2d_sources(tmp_path):
-    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, demo"):
+    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, mocap, demo"):
         ensure_cache("h37m", tmp_path, None, "univ", say=silent)
     with pytest.raises(UserError, match="invalid --keypoints cpn: must be one of gt for --dataset 3dhp"):
         ensure_cache("3dhp", tmp_path, None, "univ", keypoints="cpn", say=silent)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sources.demo.motion import CLEARANCE, draw_motion, draw_person
+from glagcn.data.sources.mocap.motion import joints_of
 from glagcn.lifting.floor import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
 from glagcn.lifting.person import Z_UP
 from glagcn.lifting.root_path import with_root
@@ -19,14 +19,13 @@ def walkers(pitch, roll, noise=0.0, frames=500):
     rng = np.random.default_rng(11)
     tilt = about(0, np.radians([pitch]))[0] @ about(2, np.radians([roll]))[0]
     people, clearance = [], []
-    for number in range(2):
-        body = draw_person(rng)
-        joints = 1000 * draw_motion(rng, body, 0, frames)[0]  # y up, floor at 0
+    for number, trial in enumerate(("60_01", "135_file06")):  # salsa, karate
+        joints = 1000 * joints_of(trial, SKELETON.name)[:frames]  # y up, floor at 0
         level = (joints - [1500.0 * number, CAMERA_HEIGHT_MM, 0]) * [-1, -1, 1] + [0, 0, 5000]
         seen = level @ tilt + rng.normal(0, noise, level.shape)
         root = seen[:, SKELETON.root]
         people.append(person(seen - root[:, None], SKELETON.name, root=root))
-        clearance.append(1000 * CLEARANCE * body.stature)
+        clearance.append(np.median(joints[:, [10, 13], 1].min(axis=1)))
     return people, CAMERA_UP @ tilt, np.mean(clearance)
 
 
@@ -39,7 +38,7 @@ def test_people_who_walk_about_tell_the_floor(pitch, roll):
     people, up, clearance = walkers(pitch, roll)
     floor = find_floor(people)
     assert floor.doubt is None
-    assert degrees_apart(floor.up, up) < 1
+    assert degrees_apart(floor.up, up) < 1.5  # heels rise
     assert floor.height == pytest.approx(-CAMERA_HEIGHT_MM + clearance - ANKLE_HEIGHT_MM, abs=25)
 
 

@@ -64,10 +64,10 @@ def test_a_gif_of_the_chosen_frames(render, trained, sequence):
     )
     assert ended.code == 0, ended.err
     with Image.open("new/a.gif") as image:
-        assert (image.n_frames, image.size, image.info["duration"]) == (7, (600, 200), 120)
+        assert (image.n_frames, image.size, image.info["duration"]) == (7, (600, 200), 100)
     held, frames = load("a.npz"), np.arange(20, 41, 3)
     np.testing.assert_array_equal(held["frames"], frames)
-    assert held["fps"] == pytest.approx(25 / 3)
+    assert held["fps"] == pytest.approx(30 / 3)
     pixels, target = sequence
     np.testing.assert_array_equal(held["pixels"], pixels[frames])
     np.testing.assert_array_equal(held["target_mm"], target[frames])
@@ -107,7 +107,7 @@ def test_the_video_is_behind_and_ends_the_animation(render):
     assert ended.code == 0, ended.err
     assert "film.mp4 ends before the poses do: showing 8 frames instead of 35" in ended.out
     assert "film.mp4 is 64x64, the 2D poses are for 2048x2048: scaling the poses" in ended.out
-    assert "WARNING: film.mp4 has 50 frames per second and the poses have 25" in ended.out
+    assert "WARNING: film.mp4 has 50 frames per second and the poses have 30" in ended.out
     np.testing.assert_array_equal(load("a.npz")["frames"], np.arange(10, 40, 4))
     assert load("a.npz")["pixels"].max() > 64  # what the model was given
     with Image.open("a.gif") as image:

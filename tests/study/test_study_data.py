@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.demo.source import DemoSource
+from glagcn.data.sources.mocap.source import demo_source
 from tests.command_line import TINY, assert_refused, listing
 
 pytestmark = pytest.mark.launched
@@ -27,7 +27,7 @@ def study(verb, demo_root, tmp_path, monkeypatch):
 @pytest.fixture
 def other_root(tmp_path):
     """Other people in sequences as many and as long as in the demo."""
-    write_cache(tmp_path / "other/demo_gt.h5", DemoSource(seed=1))
+    write_cache(tmp_path / "other/demo_gt.h5", demo_source(seed=1))
     return tmp_path / "other"
 
 

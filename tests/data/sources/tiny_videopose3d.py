@@ -1,4 +1,4 @@
-"""Small files in VideoPose3D's formats of Human3.6M and HumanEva-I, for tests: synthetic people, real cameras.
+"""Small files in VideoPose3D's formats of Human3.6M and HumanEva-I, for tests: recorded people, real cameras.
 
     write_h36m(root)                           data_3d_h36m.npz, data_2d_h36m_gt.npz, data_2d_h36m_cpn_ft_h36m_dbb.npz
     write_humaneva(root)                       data_3d_humaneva15.npz, data_2d_humaneva15_{gt,detectron_pt_coco}.npz
@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.data.sources.demo.motion import draw_motion, draw_person
+from glagcn.data.sources.mocap.motion import joints_of
 from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_camera
 
 H36M_SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
@@ -24,7 +24,7 @@ HUMANEVA_SUBJECTS = ("Train/S1", "Train/S2", "Train/S3", "Validate/S1", "Validat
 HUMANEVA_ACTIONS = ("Walking 1", "Jog 1")
 
 # The joints of a pose in the order of Human3.6M's 17 and HumanEva's 15, as joints of MPI-INF-3DHP, which the
-# synthetic people have.
+# recorded people have.
 TO_H36M = [14, 8, 9, 10, 11, 12, 13, 15, 1, 16, 0, 5, 6, 7, 2, 3, 4]
 TO_HUMANEVA = [14, 1, 5, 6, 7, 2, 3, 4, 11, 12, 13, 8, 9, 10, 0]
 H36M_KEPT = [j for j in range(32) if j not in (4, 5, 9, 10, 11, 16, *range(20, 25), *range(28, 32))]
@@ -43,6 +43,8 @@ COCO_METADATA = {
     "layout_name": "coco", "num_joints": 17,
     "keypoints_symmetry": [[1, 3, 5, 7, 9, 11, 13, 15], [2, 4, 6, 8, 10, 12, 14, 16]],
 }  # fmt: skip
+
+LONG_TRIALS = ("13_18", "13_26", "14_12", "60_01", "88_11", "94_04", "135_file06")
 
 Content = dict[str, dict]
 """{"3d": positions_3d, "<keypoints>": {"positions_2d": ..., "metadata": ...}, ...}"""
@@ -145,9 +147,10 @@ def _add_humaneva_2d(positions: dict, name: str, subject: str, action: str, pose
 
 def world_motion(dataset: str, subject: str, action: str, frames: int) -> np.ndarray:
     """[T,17,3] metres, joints of MPI-INF-3DHP, z up: somebody who moves about the middle of the capture space."""
-    person = draw_person(np.random.default_rng(_number(f"{dataset}/{subject.rpartition('/')[2]}")))
-    seed = _number(f"{dataset}/{subject}/{action}")
-    joints, _ = draw_motion(np.random.default_rng(seed), person, seed % 7, frames)
+    number = _number(f"{dataset}/{subject}/{action}")
+    joints = joints_of(LONG_TRIALS[number % len(LONG_TRIALS)], "mpi3dhp17")
+    begin = number % (len(joints) - frames)
+    joints = joints[begin : begin + frames] - joints[begin, 14] * [1, 0, 1]
     return np.stack([joints[..., 0], -joints[..., 2], joints[..., 1]], axis=-1)
 
 

@@ -1,1 +1,0 @@
-"""The demo: synthetic people, generated without files."""

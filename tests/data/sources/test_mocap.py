@@ -1,0 +1,240 @@
+"""Recorded people before drawn cameras: `--dataset mocap` and the demo."""
+
+import json
+import subprocess
+import sys
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from glagcn.data.cache.reader import open_cache
+from glagcn.data.datasets import get_dataset
+from glagcn.data.prepare import ensure_cache
+from glagcn.data.sources.mocap import motion
+from glagcn.data.sources.mocap.cameras import SIZES, Lens, set_up
+from glagcn.data.sources.mocap.motion import JOINTS, joints_of, trials
+from glagcn.data.sources.mocap.source import TEST_PEOPLE, demo_source, mocap_source
+from glagcn.data.validation import hold_out
+from glagcn.errors import UserError
+from glagcn.skeleton import get_skeleton
+
+REPOSITORY = Path(__file__).parents[3]
+WALK = "02_01"
+PHONE = Lens(1080, 1920, np.array([1500.0, 1510.0]), np.array([545.0, 950.0]), held=True)
+CAMCORDER = Lens(1920, 1080, np.array([1700.0, 1700.0]), np.array([960.0, 540.0]), held=False)
+
+
+@pytest.fixture(scope="module")
+def demo_sequences():
+    return {split: list(demo_source().read(split)) for split in ("train", "test")}
+
+
+def place(skeleton, name):
+    return get_skeleton(skeleton).joints.index(name)
+
+
+def filmed(lens, world, azimuth=0.0, seed=0):
+    return set_up(lens, np.random.default_rng(seed), world, azimuth, place("mpi3dhp17", "pelvis"), motion.FPS)
+
+
+# --- the recorded motion ---
+
+
+@pytest.mark.parametrize("name", JOINTS)
+def test_a_person_who_walks(name):
+    """Upright, of natural size, with feet that point where they go, in every joint set."""
+    skeleton, walk = get_skeleton(name), joints_of(WALK, name)
+    bones = np.linalg.norm(walk - walk[:, list(skeleton.parents)], axis=-1)
+    assert bones.std(axis=0).max() < 0.001
+    mean = dict(zip(skeleton.joints, bones.mean(axis=0), strict=True))
+    np.testing.assert_allclose(
+        [mean["left_knee"], mean["right_knee"], mean["left_elbow"]], [0.43, 0.43, 0.275], atol=0.01
+    )
+    height = dict(zip(skeleton.joints, walk[..., 1].mean(axis=0), strict=True))
+    assert max(height, key=height.get) in ("head_top", "head")
+    assert 0.85 < height["pelvis"] < 0.95
+    assert 0.05 < walk[..., 1].min() < 0.12  # an ankle is no sole
+    left = walk[:, place(name, "left_hip")] - walk[:, place(name, "right_hip")]
+    ahead = walk[-1, skeleton.root] - walk[0, skeleton.root]
+    assert np.linalg.norm(ahead) > 3
+    assert (np.cross(left, [0, 1, 0]) @ ahead > 0).all()  # x left, y up, z ahead
+
+
+@pytest.mark.parametrize("name", JOINTS)
+def test_every_joint_has_its_own_side(name):
+    skeleton, table = get_skeleton(name), JOINTS[name]
+    for left, right in zip(skeleton.left, skeleton.right, strict=True):
+        swapped = tuple(joint.replace("l_", "r_", 1) for joint in table[skeleton.joints[left]])
+        assert table[skeleton.joints[right]] == swapped
+
+
+def test_every_second_frame_is_taken():
+    with np.load(motion.MOTION, allow_pickle=False) as file:
+        recorded = np.cumsum(file[f"clip_{WALK}"].astype(int), axis=0) * 0.00025
+        neck = file["joints"].tolist().index("neck_base")
+    np.testing.assert_allclose(joints_of(WALK, "humaneva15")[:, place("humaneva15", "thorax")], recorded[::2, neck])
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_without_its_file_the_program_says_so(monkeypatch, tmp_path, content):
+    if content:
+        (tmp_path / "cmu_motion.npz").write_bytes(content)
+    monkeypatch.setattr(motion, "MOTION", tmp_path / "cmu_motion.npz")
+    motion._read.cache_clear()
+    try:
+        with pytest.raises(UserError, match=r"cmu_motion\.npz cannot be read: .*install that again"):
+            joints_of(WALK, "h36m17")
+    finally:
+        motion._read.cache_clear()
+
+
+# --- cameras ---
+
+
+@pytest.mark.parametrize("lens", [PHONE, CAMCORDER], ids=["held", "tripod"])
+@pytest.mark.parametrize("seed", range(5))
+def test_pixels_follow_from_the_camera_of_each_frame(lens, seed):
+    world = joints_of("49_06", "mpi3dhp17")
+    camera = filmed(lens, world, azimuth=1.0, seed=seed)
+    pixels, millimetres = camera.view(world)
+    assert len(camera.rotation) == (len(world) if lens.held else 1)
+    for frame in (0, len(world) // 2, len(world) - 1):
+        row = min(frame, len(camera.rotation) - 1)
+        rotation, position = camera.rotation[row], -camera.rotation[row].T @ camera.translation[row]
+        np.testing.assert_allclose(rotation @ rotation.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(rotation) > 0
+        for point, pixel, seen in zip(world[frame], pixels[frame], millimetres[frame], strict=True):
+            expected = rotation @ (point - position)
+            np.testing.assert_allclose(seen, 1000 * expected, atol=1e-6)
+            np.testing.assert_allclose(pixel, lens.centre + lens.focal * expected[:2] / expected[2], atol=1e-6)
+    assert (pixels > 0).all()
+    assert (pixels < [lens.width, lens.height]).all()
+
+
+def test_a_tripod_stands_where_it_is_told_and_people_are_upright_in_the_picture():
+    world = joints_of(WALK, "mpi3dhp17")
+    camera = filmed(CAMCORDER, world, azimuth=np.pi / 2)
+    position = -camera.rotation[0].T @ camera.translation[0]
+    middle = (world.min(axis=(0, 1)) + world.max(axis=(0, 1))) / 2
+    away = position - middle
+    np.testing.assert_allclose(np.arctan2(away[0], away[2]), np.pi / 2, atol=1e-9)
+    pixels, _ = camera.view(world)
+    head, ankle = (pixels[:, place("mpi3dhp17", name), 1] for name in ("head_top", "left_ankle"))
+    assert (head < ankle - 50).all()
+
+
+def test_a_held_phone_shakes_and_follows():
+    """Never still, never faster than a hand can; who walks across the picture of a tripod stays in the phone's."""
+    world = joints_of(WALK, "mpi3dhp17")
+    held, fixed = (filmed(lens, world, azimuth=np.pi / 2) for lens in (PHONE, CAMCORDER))
+    position = -np.einsum("tji,tj->ti", held.rotation, held.translation)
+    steps = np.linalg.norm(np.diff(position, axis=0), axis=-1) * motion.FPS
+    assert steps.min() > 0.005
+    assert steps.max() < 6  # metres per second
+    turned = np.einsum("tij,tij->t", held.rotation[1:], held.rotation[:-1])
+    degrees = np.degrees(np.arccos(np.clip((turned - 1) / 2, -1, 1))) * motion.FPS
+    assert 2 < np.median(degrees) < 40  # per second
+    root = place("mpi3dhp17", "pelvis")
+    share = [np.ptp(c.view(world)[0][:, root, 0]) / lens.width for c, lens in ((held, PHONE), (fixed, CAMCORDER))]
+    assert share[0] < share[1]
+
+
+# --- the data sets ---
+
+
+def test_a_cache_of_another_version_is_a_warning(demo_root):
+    cache = open_cache(demo_root / "demo_gt.h5")
+    demo = get_dataset("demo")
+    assert demo.warning(cache) is None
+    for provenance in ({"kind": "synthetic", "version": 1}, {"kind": "mocap", "version": 0}):
+        assert "another version of the program" in demo.warning(replace(cache, provenance=provenance))
+
+
+def test_determined_by_the_seed():
+    first, again, other = (next(mocap_source("gt", seed).read("test")) for seed in (3, 3, 4))
+    assert first.info == again.info
+    np.testing.assert_array_equal(first.pixels, again.pixels)
+    assert not np.allclose(first.millimetres, other.millimetres)
+
+
+def test_the_same_data_in_every_release(demo_sequences):
+    """A change of people or cameras changes every result: do it knowingly, and raise the version."""
+    provenance = demo_source().provenance()
+    assert (provenance["kind"], provenance["version"], provenance["seed"]) == ("mocap", 1, 0)
+    assert [file["path"] for file in provenance["files"]] == ["cmu_motion.npz"]
+    np.testing.assert_allclose(demo_sequences["train"][0].millimetres[0, 0], [-124.56, -604.29, 2345.23], atol=0.01)
+    np.testing.assert_allclose(demo_sequences["test"][5].pixels[-1, 13], [506.47, 1556.95], atol=0.01)
+
+
+def test_the_demo_is_small_and_people_are_in_the_picture(demo_sequences):
+    train, test = demo_sequences["train"], demo_sequences["test"]
+    assert [s.info for s in train] == demo_source().infos("train")
+    assert [s.info for s in test] == demo_source().infos("test")
+    assert (len(train), sum(s.info.length for s in train), train[7].info.name) == (64, 16_000, "S1/Seq2/cam3")
+    assert [(s.info.name, s.info.length) for s in test] == [(f"TS{number}", 150) for number in range(1, 7)]
+    assert {(s.info.width, s.info.height) for s in train} == set(SIZES)
+    for sequence in (*train, *test):
+        size = [sequence.info.width, sequence.info.height]
+        assert ((sequence.pixels > 0) & (sequence.pixels < size)).mean() > 0.99
+        assert 1000 < sequence.millimetres[..., 2].min() < sequence.millimetres[..., 2].max() < 25_000
+    assert {number for s in test for number in s.activity.tolist()} == {1, 2, 3, 4, 6, 7}
+
+
+def test_people_are_apart():
+    source = mocap_source()
+    people = {split: {info.subject for info in source.infos(split)} for split in ("train", "test")}
+    assert people["test"] == {f"S{person}" for person in TEST_PEOPLE}
+    assert not people["train"] & people["test"]
+    assert sum(len(names) for names in people.values()) == 14
+    held = get_dataset("mocap").presets["validation"]
+    assert set(held) <= people["train"]
+    recorded = {
+        s: {take.trial.partition("_")[0] for take in demo_source().selection.takes[s]} for s in ("train", "test")
+    }
+    assert len(recorded["train"]) == 8
+    assert recorded["test"] <= set(TEST_PEOPLE)
+    assert {trial.activity for trial in trials().values()} == {1, 2, 3, 4, 6, 7}
+
+
+@pytest.fixture(scope="module")
+def small(monkeypatch_module, tmp_path_factory):
+    """A cache of three trials with the joints of Human3.6M."""
+    kept = {name: trials()[name] for name in (WALK, "35_17", "08_01")}
+    monkeypatch_module.setattr("glagcn.data.sources.mocap.source.trials", lambda: kept)
+    root = tmp_path_factory.mktemp("mocap")
+    ensure_cache("mocap", root, None, "", "h36m17", say=lambda text: None)
+    return root
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module():
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def test_other_joints_are_trained_and_scored_by_action(small, train, tmp_path):
+    cache = open_cache(small / "mocap_h36m17.h5")
+    assert (cache.skeleton, len(cache.train.sequences), len(cache.test.sequences)) == ("h36m17", 16, 2)
+    assert cache.test.sequences[0].name == "S08/StandingWalking 01/cam0"
+    trained, _ = hold_out(cache.train, ("S02",))
+    assert trained.tolist() == [False] * 8 + [True] * 8
+    flags = (
+        "--channel 4 --frames 9 --sequence_layers 0 --max_steps 2 --batch_size 16 --workers 1 --validation_frames 20"
+    )
+    ended = train(f"-d mocap -k h36m17 --root_path {small} -c {tmp_path} --run r {flags}")
+    assert ended.code == 0, ended.err
+    assert list(json.loads((tmp_path / "r/result.json").read_text())["actions"]) == ["StandingWalking"]
+
+
+def test_an_installed_wheel_has_the_motion(tmp_path):
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "--wheel-dir", str(tmp_path)]
+    done = subprocess.run([*command, str(REPOSITORY)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (wheel,) = tmp_path.glob("*.whl")
+    with zipfile.ZipFile(wheel) as file:
+        held = file.read("glagcn/data/sources/mocap/cmu_motion.npz")
+        assert b"NSF EIA-0196217" in file.read("glagcn/data/sources/mocap/README.md")
+    assert held == motion.MOTION.read_bytes()
