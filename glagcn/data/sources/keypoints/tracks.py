@@ -91,7 +91,9 @@ def tracks(detections: Detections, fps: float | None = None, gap: float = GAP_SE
 
 
 def select(found: list[Track], person: str | int = "largest") -> list[Track]:
-    """All tracks of one person: the "largest" (mean box area), the one who is there "longest", or an id; or of "all".
+    """All tracks of one person: the "largest", the one who is there "longest", or an id; or of "all".
+
+    The largest has the most box area in all frames together: a false detection is large in a few at most.
 
     Raises UserError where there is no such person.
     """
@@ -101,7 +103,7 @@ def select(found: list[Track], person: str | int = "largest") -> list[Track]:
     if person == "all" or not people:
         return found
     if person == "largest":
-        return max(people.values(), key=lambda parts: np.mean(np.concatenate([_box_areas(part) for part in parts])))
+        return max(people.values(), key=lambda parts: sum(_box_areas(part).sum() for part in parts))
     if person == "longest":
         return max(people.values(), key=lambda parts: sum(len(part.keypoints) for part in parts))
     chosen = [track for track in found if str(track.person) == str(person)]

@@ -85,6 +85,11 @@ def test_people_are_chosen_by_size_time_or_id():
         select(found, 6)
 
 
+def test_a_false_detection_in_one_frame_is_not_the_largest_person():
+    found, _ = tracks(detections(person(range(10), 0, 0, 50), person([4], 400, 0, 150), ids=[5, 9]))
+    assert [track.person for track in select(found)] == [5]
+
+
 def test_one_person_alone_is_the_same_after_a_long_gap():
     frames = [0, 1, 2, 100, 101]
     found, counts = tracks(detections((frames, moving(frames, 0, 0))))
