@@ -151,6 +151,36 @@ def test_missing_joints_are_counted_and_have_no_pixels(lift, tmp_path):
     assert (people["confidence"][5, joints.index("left_wrist")], people["confidence"][5, 0] > 0) == (0, True)
 
 
+def test_smoothing_takes_the_jitter_out_of_the_path(lift, tmp_path):
+    found = keypoints(40)[:, :1]
+    found[:, :, 11:, 1] += np.random.default_rng(0).normal(0, 2, (40, 1, 6))  # the legs, and so the distance
+    path = written.coco(tmp_path, found)
+    jitter = []
+    for flags in ("", "--smooth 2"):
+        assert lift(f"{path} --image_size 640,480 --fps 25 --out p.npz {flags}").code == 0
+        jitter.append(np.abs(np.diff(arrays("p.npz")["root_mm"][:, 2], 2)).mean())
+    assert jitter[1] < jitter[0] / 5
+
+
+def test_people_without_ids_are_followed_and_images_may_be_smaller_than_the_video(lift, tmp_path):
+    film(Path("clip.mp4"), 40)
+    found = keypoints()
+    found[:10, 0] = np.nan
+    half = found * [0.5, 0.5, 1]
+    ended = lift(
+        f"{written.coco(tmp_path, half)} --image_size 320,240 --video clip.mp4 --person longest --out p.npz --out a.mp4"
+    )
+    assert ended.code == 0, ended.err
+    assert "not every pose has the id of a person" in ended.out
+    assert "lifting person 0, the longest; --person all lifts everybody" in ended.out
+    people = arrays("p.npz")
+    np.testing.assert_allclose(people["pixels"][:, 7], half[:, 1, 9, :2], atol=0.05)
+    picture = list(open_video(Path("a.mp4")).frames((1132, 540)))[20]
+    x = np.nonzero(np.abs(picture[:480, :590].astype(int) - [31, 119, 180]).max(axis=2) < 40)[1]  # the left side
+    expected = found[20, 1, [5, 7, 9, 11, 13, 15], 0]
+    assert abs(x.mean() - (18 + 573 * expected.mean() / SIZE[0])) < 25
+
+
 def test_parts_of_the_image_become_pixels_of_the_video(lift, tmp_path):
     film(Path("clip.mp4"), 12)
     path = written.mediapipe_single(tmp_path, mediapipe(keypoints(12)))
@@ -237,6 +267,7 @@ def bad_inputs(folder: Path) -> dict[str, str]:
         f"{detected} {size} --fps 0 {out}": "invalid --fps 0.0: must be above 0",
         f"{detected} {size} --focal -1 {out}": "invalid --focal -1.0: must be a length in pixels",
         f"{detected} {size} --min_confidence 1 {out}": r"invalid --min_confidence 1\.0: must be in \[0, 1\)",
+        f"{detected} {size} --min_confidence 0.95 {out}": "every joint of its 80 poses is missing",
         f"{detected} {size} --fps 10 --smooth {out}": "invalid --smooth 6: must be a frequency",
     }
 
