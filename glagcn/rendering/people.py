@@ -66,21 +66,23 @@ class PeopleAnimation:
     def draw(self, frame: int, image: np.ndarray | None = None) -> np.ndarray:
         """Draw frame number `frame` of the video: [H,W,3] uint8.
 
-        image  [h,w,3] uint8, the video frame to show behind the 2D poses.
+        image  [h,w,3] uint8, the video frame to show behind the 2D poses, of the size of image_box.
         """
         if self._static is None:
             self._canvas.draw()
             self._static = self._canvas.copy_from_bbox(self._figure.bbox)
         self._canvas.restore_region(self._static)
+        picture = np.asarray(self._canvas.buffer_rgba())  # a view: an image artist would take most of the time
         if image is not None:
-            self._image.set_data(image)
-            self.axes["2D"].draw_artist(self._image)
+            box, (height, width) = self.axes["2D"].get_window_extent(), image.shape[:2]
+            top, left = len(picture) - round(box.y1), round(box.x0)
+            picture[top : top + height, left : left + width, :3] = image
         self._caption.set_text(f"frame {frame}")
         self._set_bones(frame)
         for panel, axes in self.axes.items():
             axes.draw_artist(self._bones[panel])
         self._figure.draw_artist(self._caption)
-        return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
+        return np.ascontiguousarray(picture[..., :3])
 
     def _set_bones(self, frame: int) -> None:
         """Set the bones of everybody in a frame, each above a white edge; in 3D the farthest first."""
@@ -134,9 +136,6 @@ class PeopleAnimation:
         axes.set_frame_on(True)
         for spine in axes.spines.values():
             spine.set_color(FLOOR)
-        self._image = axes.imshow(
-            np.zeros((1, 1, 3), dtype=np.uint8), extent=(0, width, height, 0), interpolation="nearest", animated=True
-        )
 
     def _set_up_space(self) -> None:
         """Set up the 3D panel: one box for all frames but outliers, and a floor."""
