@@ -18,7 +18,7 @@ from glagcn.config.options import comma_separated
 from glagcn.config.parser import Parser, add_options
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import from_dict, parse_command_line, resolve, value_of
-from glagcn.distributed import launcher, stop, tuning
+from glagcn.distributed import environment, launcher, stop, tuning
 from glagcn.errors import UserError
 
 EVALUATION_OPTIONS = {
@@ -55,6 +55,11 @@ def _run_command(work: Callable[[], None]) -> int:
     A UserError is printed once for all ranks.
     """
     tuning.spin_briefly()
+    try:
+        environment.prepare()
+    except UserError as error:  # ranks and their number are not known
+        launcher.tell(f"error: {error}")
+        return 2
     stop.die_with_launcher()
     stop.print_stacks_on_signal()
     code, one_of_many = 0, launcher.world_size() > 1
@@ -99,6 +104,8 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
     from glagcn.distributed.ranks import Ranks
 
     tuning.keep_memory()
+    if (ignored := environment.ignored_requests()) and launcher.rank() == 0:
+        launcher.tell(f"WARNING: {ignored}")
     ranks = Ranks(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:
         render(config, drawing, origin, ranks)

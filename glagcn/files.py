@@ -37,8 +37,8 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_atomically` for text, as UTF-8."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    """`write_atomically` for text, as UTF-8; bytes of file names that are no text become escapes."""
+    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 @contextlib.contextmanager
@@ -108,9 +108,9 @@ def write_errors(path: Path, advice: str = WRITE_ADVICE) -> Iterator[None]:
 
 
 def read_json(path: Path) -> Any:
-    """The content of a JSON file.  Raises UserError if it cannot be read or is not JSON."""
+    """The content of a JSON file, without a byte order mark.  Raises UserError if it cannot be read or is not JSON."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:

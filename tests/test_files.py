@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.files import LEFTOVER_S, remove_leftovers, replacement, write_atomically
+from glagcn.files import LEFTOVER_S, read_json, remove_leftovers, replacement, write_atomically, write_text
 
 
 def names(folder):
@@ -147,3 +147,13 @@ def test_only_what_dead_processes_left_is_removed(tmp_path):
             os.utime(tmp_path / name, (then, then))
         remove_leftovers(path)
         assert names(tmp_path) == sorted([*kept, mine.name])
+
+
+def test_a_byte_order_mark_and_other_line_ends_are_no_part_of_the_json(tmp_path):
+    (tmp_path / "a.json").write_bytes(b'\xef\xbb\xbf{"a":\r\n 1}\r\n')
+    assert read_json(tmp_path / "a.json") == {"a": 1}
+
+
+def test_bytes_of_a_name_that_are_no_text_are_written_as_escapes(tmp_path):
+    write_text(tmp_path / "a.txt", "é \udce9")
+    assert (tmp_path / "a.txt").read_text(encoding="utf-8") == "é \\udce9"

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from math import inf
 from re import fullmatch
+from sys import getfilesystemencoding
 from typing import Any
 
 from glagcn.config.config import GROUPS, Config, DataConfig
@@ -34,7 +35,9 @@ def check(config: Config) -> None:
     get_kind(config.model.kind).check(config.model)
     for name, group in GROUPS.items():
         for _, option in options_of(group):
-            _check_number(flag_of(option), key_of(option), getattr(getattr(config, name), option.name))
+            value = getattr(getattr(config, name), option.name)
+            _check_number(flag_of(option), key_of(option), value)
+            _check_text(flag_of(option), value)
     _check_data(config.data)
     _check_schedule(config)
     if config.selection.select_on == "validation" and not config.selection.validation:
@@ -95,6 +98,17 @@ def _check_number(flag: str, key: str, value: Any) -> None:
         expected = "in [0, 1)"
     if expected:
         raise UserError(f"invalid {flag} {value}: must be {expected}")
+
+
+def _check_text(flag: str, value: Any) -> None:
+    """Raise UserError for a name that is no text in the encoding of this system: TensorBoard cannot write to it."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError:
+        raise UserError(
+            f"invalid {flag} {value!a}: not text in the encoding of this system, {getfilesystemencoding()}; set "
+            "PYTHONUTF8=1, or give a name in UTF-8"
+        ) from None
 
 
 def _check_data(data: DataConfig) -> None:

@@ -53,7 +53,7 @@ class RunLock:
             return
         try:
             self._acquire()
-            self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n")
+            self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         except Timeout:
             raise UserError(
                 f"another process is using {self._folder} ({self._holder()}); "
@@ -82,6 +82,6 @@ class RunLock:
 
     def _holder(self) -> str:
         try:
-            return self.path.read_text(errors="replace").strip()[:200] or "unknown process"
+            return self.path.read_text(encoding="utf-8", errors="replace").strip()[:200] or "unknown process"
         except OSError:
             return "unknown process"

@@ -36,8 +36,10 @@ class RunLog:
         if folder is not None and not silent:
             from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-            self._text = (folder / "log.txt").open("a", buffering=1)
-            self._records = (folder / "metrics.jsonl").open("a", buffering=1)
+            self._text, self._records = (
+                (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
+                for name in ("log.txt", "metrics.jsonl")
+            )
             self._board = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at.step + 1)
             self._resumed_at = resumed_at
 

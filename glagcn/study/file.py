@@ -104,7 +104,7 @@ def read_study(path: Path) -> Study:
 
 def _load(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; give a study file (TOML)") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:

@@ -51,8 +51,8 @@ class Job:
     def is_finished(self) -> bool:
         """Whether it has finished successfully with these options and the current data, now or in an earlier call."""
         try:
-            options = json.loads(self._mark.read_text())
-            result = json.loads((self.run_folder / "result.json").read_text())
+            options = json.loads(self._mark.read_text(encoding="utf-8"))
+            result = json.loads((self.run_folder / "result.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return False
         return options == self._options() and self._has_current_data(result)

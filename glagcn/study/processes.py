@@ -71,6 +71,7 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
 
 def _start(job: Job, device: str | None) -> Process:
     environment = {name: value for name, value in os.environ.items() if name not in launcher.VARIABLES}
+    environment["WORLD_SIZE"] = "1"  # a job is one process, whatever started the study
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     with _append(job.log) as file:

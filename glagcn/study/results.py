@@ -83,8 +83,8 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
     """Read a finished run from metrics.jsonl and result.json.  Raises UserError naming an incomplete file."""
     records, result = folder / "metrics.jsonl", folder / "result.json"
     try:
-        lines = [json.loads(line) for line in records.read_text().splitlines()]
-        test_mm = json.loads(result.read_text())["mpjpe_mm"]
+        lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
+        test_mm = json.loads(result.read_text(encoding="utf-8"))["mpjpe_mm"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise UserError(f"cannot read the result of {folder} ({error}); remove that folder to run it again") from None
     evaluations = tuple(_evaluation(records, line) for line in lines if line.get("kind") in SPLITS)

@@ -289,6 +289,8 @@ def test_flags_from_a_file(tmp_path):
     assert chosen(config, "dataset frames epochs causal") == ("3dhp", 9, 7, True)
     assert config.data.subjects_train == ("S1", "S2")
     assert (origin["frames"], origin["epochs"], origin["channels"]) == ("flag", "file", "preset")
+    file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))  # saved again on Windows
+    assert parse(f"--config {file}")[0].optim.epochs == 7
     assert parse(f"--config {file} --windows 5000")[0].optim.windows == 5000  # instead of the file's epochs
 
 

@@ -17,7 +17,8 @@ raise SystemExit(cli._run_command(lambda: None))
 
 @pytest.mark.parametrize(("processes", "after"), [("1", "interpreter down\n"), ("2", "")])
 def test_one_of_many_ends_with_all_it_said_and_before_the_interpreter_comes_down(processes, after):
-    environment = os.environ | {"WORLD_SIZE": processes, "RANK": "0"}
+    launch = {"RANK": "0", "LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+    environment = os.environ | launch | {"WORLD_SIZE": processes}
     done = subprocess.run([sys.executable, "-c", PROGRAM], capture_output=True, text=True, env=environment, timeout=60)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "work done\n" + after

@@ -41,6 +41,14 @@ def test_a_study_is_read(tmp_path):
     assert second.given == {"dataset": "demo", "select_on": "test", "dropout": 0.0, "batch_size": 32}
 
 
+def test_a_study_of_another_editor_is_the_same(tmp_path):
+    """With a byte order mark and the line ends of Windows."""
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other/study.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())
+    assert read_study(path) == read(tmp_path, GOOD)
+
+
 def test_what_may_be_left_out(tmp_path):
     study = read(tmp_path, "[configurations]\na = '--dataset demo'")
     assert (study.title, study.seeds) == ("study", (0,))

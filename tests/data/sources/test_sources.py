@@ -186,6 +186,8 @@ def test_image_size_comes_from_the_calibration(one_train):
 def test_an_image_size_may_be_written_with_a_point(one_train):
     one_train()
     tiny_3dhp.write_calibration(one_train.root / "S1/Seq1/camera.calibration", "1024.0 768.")
+    path = one_train.root / "S1/Seq1/camera.calibration"  # saved again on Windows
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
     _, sequences = one_train()
     assert (sequences[0].info.width, sequences[0].info.height) == (1024, 768)
 

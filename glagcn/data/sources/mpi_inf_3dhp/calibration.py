@@ -15,7 +15,7 @@ def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, in
     sizes: dict[int, tuple[int, int]] = {}
     camera = None
     try:
-        lines = path.read_text(encoding="ascii").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
         for line in lines:
             key, *values = line.split() or [""]
             if key == "name":

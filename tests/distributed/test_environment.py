@@ -1,0 +1,116 @@
+"""What launchers, notebooks and batch systems leave in the environment: real processes, started as they start them."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glagcn.distributed.environment import REQUESTS, TASKS
+from glagcn.distributed.launcher import VARIABLES
+
+REPOSITORY = Path(__file__).parents[2]
+TRAINER = [sys.executable, str(REPOSITORY / "main_sagcn_gpus.py")]
+DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--dry_run"]
+OURS = {*VARIABLES, *REQUESTS, *(name for names, _ in TASKS.values() for name in names)}
+LAUNCHED = {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
+
+
+def start(command, folder, without=(), **settings) -> subprocess.CompletedProcess:
+    """Run a command in a folder, with these variables and without what a launcher of the tests may have set."""
+    kept = {name: value for name, value in os.environ.items() if name not in OURS and name not in without}
+    environment = kept | {"PYTHONPATH": str(REPOSITORY)} | settings
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, env=environment)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"RANK": "x"}, "invalid RANK='x' in the environment: must be a whole number; start with torchrun"),
+        ({"WORLD_SIZE": "-2"}, "invalid WORLD_SIZE='-2' in the environment: must be a whole number"),
+        ({"WORLD_SIZE": "0"}, "invalid WORLD_SIZE=0 in the environment: must be at least 1"),
+        ({"RANK": "3"}, "invalid RANK=3 in the environment: must be below the number of processes, 1"),
+        ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 needs RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT in the environment too"),
+        ({"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}, "WORLD_SIZE=2 needs MASTER_ADDR, MASTER_PORT in"),
+        ({"RANK": "2", "WORLD_SIZE": "2", **LAUNCHED}, "invalid RANK=2 in the environment: must be below"),
+        ({"RANK": "0", "WORLD_SIZE": "2", **LAUNCHED, "MASTER_PORT": "a"}, "invalid MASTER_PORT='a'"),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, "srun started 4 tasks (SLURM_STEP_NUM_TASKS), and each would be a run of its"),
+        ({"OMPI_COMM_WORLD_SIZE": "2", "OMPI_COMM_WORLD_RANK": "1"}, "mpirun started 2 tasks (OMPI_COMM_WORLD_SIZE)"),
+    ],
+    ids=str,
+)
+def test_a_launch_that_cannot_work_ends_in_one_line(tmp_path, settings, message):
+    done = start([*TRAINER, *DRY], tmp_path, **settings)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {message}")
+    assert done.stderr.count("\n") == 1
+    assert (done.stdout, list(tmp_path.iterdir())) == ("", [])
+
+
+def test_the_other_commands_check_the_launch_too(tmp_path):
+    done = start([sys.executable, "-m", "glagcn.cli", "prepare", "demo"], tmp_path, SLURM_STEP_NUM_TASKS="2")
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: srun started 2 tasks")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_notebook_and_empty_variables_change_nothing(tmp_path):
+    notebook = {"MPLBACKEND": "module://no_such_module.backend_inline", "SLURM_STEP_NUM_TASKS": "1"}
+    done = start([*TRAINER, *DRY], tmp_path, **notebook, **dict.fromkeys(VARIABLES, ""))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Processes: 1" in done.stdout
+
+
+def test_separate_tasks_can_be_meant(tmp_path):
+    done = start([*TRAINER, *DRY], tmp_path, WORLD_SIZE="1", SLURM_STEP_NUM_TASKS="4")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_what_accelerate_was_asked_for_in_vain_is_said_once(tmp_path):
+    asked = {"MIXED_PRECISION": "fp16", "DYNAMO_BACKEND": "INDUCTOR", "USE_FSDP": "true"}
+    done = start([*TRAINER, *DRY], tmp_path, **{f"ACCELERATE_{name}": value for name, value in asked.items()})
+    assert done.returncode == 0
+    assert done.stderr == (
+        "WARNING: accelerate launch asks for mixed_precision fp16, dynamo_backend INDUCTOR, use_fsdp true, without "
+        "effect here; --precision, --compile of this command decide; every process has a copy of the whole model\n"
+    )
+
+
+@pytest.mark.parametrize("asked", [[], ["--mixed_precision", "bf16"]], ids=str)
+def test_accelerate_itself_sets_what_the_warning_reads(tmp_path, asked):
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", *asked]
+    done = start([*accelerate, *TRAINER[1:], *DRY], tmp_path, HF_HOME=str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert ("WARNING: accelerate launch asks for mixed_precision bf16, " in done.stderr) == bool(asked)
+
+
+def test_a_terminal_of_ascii_shows_other_letters_as_escapes(tmp_path):
+    folder = tmp_path / "données"
+    folder.mkdir()
+    done = start(
+        [*TRAINER, *DRY, "-c", str(folder / "runs"), "--cache_dir", str(folder)], folder, PYTHONIOENCODING="ascii"
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "donn\\xe9es/runs/demo_gt_f9" in done.stdout
+
+
+def test_a_name_that_is_no_text_in_this_locale_is_refused(tmp_path):
+    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    done = start([*TRAINER, *DRY, "-c", str(tmp_path / "données")], tmp_path, **ascii_only)
+    assert done.returncode == 2
+    assert done.stderr.startswith("error: invalid --checkpoint '")
+    assert "not text in the encoding of this system, ascii; set PYTHONUTF8=1" in done.stderr
+
+
+def test_an_account_without_name_and_home_is_enough(tmp_path):
+    """As in a container that is started with the number of some user: the number has no name, and there is no home."""
+    nobody = [shutil.which("unshare") or "unshare", "--user", "--map-user=12345"]
+    if not shutil.which("unshare") or subprocess.run([*nobody, "true"], capture_output=True).returncode:
+        pytest.skip("no user namespaces")
+    without = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "MPLCONFIGDIR")
+    done = start([*nobody, *TRAINER, *DRY], tmp_path, without, TMPDIR=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+    code = "from glagcn.distributed import environment; environment.prepare(); import getpass; print(getpass.getuser())"
+    assert start([*nobody, sys.executable, "-c", code], tmp_path, without).stdout == "12345\n"
