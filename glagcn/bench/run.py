@@ -8,7 +8,6 @@ from glagcn.bench.gpu.command import run_gpu
 from glagcn.bench.launched.scaling import measure_scaling
 from glagcn.bench.launched.startup import measure_startup
 from glagcn.bench.launched.streaming import measure_streaming
-from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input, measure_step
 from glagcn.bench.profile import profile_step
 from glagcn.bench.report import table, write_report
@@ -16,6 +15,7 @@ from glagcn.bench.setting import open_setting
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
 from glagcn.distributed import launcher, tuning
+from glagcn.distributed.machine import describe
 from glagcn.errors import UserError
 
 PARTS = {

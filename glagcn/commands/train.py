@@ -23,17 +23,10 @@ from glagcn.runs.log import Moment, RunLog
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
 from glagcn.training.reporting.baselines import compare_with_reference, mean_pose_error
-from glagcn.training.reporting.summary import summary_text
+from glagcn.training.reporting.summary import end_text, summary_text
 from glagcn.training.setup import RunData, build_model, load_data, select_data, settle
 from glagcn.training.trainer import Trainer
 from glagcn.training.warm_start import Start, start_from
-
-# How the evaluated checkpoint was selected, for the log.
-SELECTED = {
-    "validation": "the best on the held-out training sequences; the test set was evaluated once",
-    "test": "selected on the test set (as in the published scripts): the test metrics are optimistic",
-    "last": "the last one; the test set was evaluated once",
-}
 
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
@@ -213,13 +206,14 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         "training_seconds": marks["seconds"],
         "mean_pose_mm": mean_pose,
         "place": asdict(comparison) if comparison else None,
+        "parameters": sum(weights.numel() for weights in trainer.stepper.model.parameters()),
+        "reasons": {
+            "validation_mm": f"the state was selected on: {select_on}",
+            "place": "there is no reference run like this one",
+        },
     }
     result = write_results(evaluation, target, about)
     log.hparams(to_dict(config), evaluation.scalars)
-    log.say(
-        f"Done: {evaluation.headline}; mean-pose baseline {mean_pose:.1f} mm. "
-        f"State of step {result['step']}, {SELECTED[select_on]}; {progress.seconds:.0f} s of training. "
-        f"Results and curves: {target}"
-    )
+    log.say(end_text(evaluation.headline, result, trainer.folder.path, target))
     if comparison:
         log.say(comparison.text())

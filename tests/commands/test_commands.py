@@ -33,6 +33,13 @@ def result(folder) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
+def nulls(value, path="") -> set[str]:
+    """The paths of all nulls in nested dictionaries."""
+    if isinstance(value, dict):
+        return set().union(*(nulls(entry, f"{path}.{key}".lstrip(".")) for key, entry in value.items()))
+    return {path} if value is None else set()
+
+
 @pytest.fixture
 def release(tmp_path):
     """The official release, tiny, where the published command looks for it."""
@@ -152,7 +159,8 @@ def test_an_end_without_a_result_is_concluded_again(demo, tmp_path):
     first = result(tmp_path / "runs/r")
     (tmp_path / "runs/r/result.json").unlink()
     assert demo("--run r --frames 9").code == 0
-    assert result(tmp_path / "runs/r") | {"training_seconds": 0} == first | {"training_seconds": 0}
+    changing = {"training_seconds": 0, "machine": {}}  # which holds the date
+    assert result(tmp_path / "runs/r") | changing == first | changing
 
 
 def test_results_go_to_output(demo, tmp_path):
@@ -164,8 +172,12 @@ def test_results_go_to_output(demo, tmp_path):
 def test_sequences_without_scored_frames_are_no_obstacle(demo, tmp_path):
     ended = demo("--run r --frames 9 --test_frames 3")
     assert ended.code == 0, ended.err
-    assert result(tmp_path / "runs/r")["frames"] == 3
-    assert result(tmp_path / "runs/r")["velocity_mm"] is None
+    found = result(tmp_path / "runs/r")
+    assert found["velocity_mm"] is None
+    assert found["frames"] == 3
+    assert set(found["reasons"]) == nulls(found)
+    assert found["program"]["glagcn"] == glagcn.__version__
+    assert found["parameters"] > 0
 
 
 # ---------------------------------------------------------------- evaluating

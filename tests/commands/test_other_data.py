@@ -37,7 +37,7 @@ def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, othe
     assert_refused(
         on(other_root, "--max_steps 6"),
         f"{tmp_path}/runs/r holds a run that was trained on other data than that in --root_path {other_root}",
-        f"fingerprint {now}, and the run's is {then}",
+        f"fingerprint {now}, the run's is {then}",
         "give the old --root_path to resume, --run NAME for another folder, or --fresh to start over",
     )
     assert listing(tmp_path) == before
@@ -47,7 +47,7 @@ def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, othe
 def test_the_folder_of_a_second_cache_is_named(on, demo_root, other_root, tmp_path):
     assert on(demo_root, "").code == 0
     assert_refused(
-        on(demo_root, f"--cache_dir {other_root}"), f"under --cache_dir {other_root} or --root_path {demo_root}"
+        on(demo_root, f"--cache_dir {other_root}"), f"in --cache_dir {other_root} or --root_path {demo_root}"
     )
 
 

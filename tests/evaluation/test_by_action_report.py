@@ -73,6 +73,8 @@ def test_what_there_is_nothing_of_is_nan_in_the_csv_and_null_in_json(tmp_path):
     assert loaded == result
     assert loaded["actions"]["Eating"] == {"frames": 0} | dict.fromkeys(NAMES)
     assert loaded["velocity_mm"] is None
+    assert loaded["reasons"]["velocity_mm"] == "no two consecutive frames were scored"
+    assert loaded["reasons"]["actions.Eating.mpjpe_mm"] == "no frame was scored"
     assert loaded["mpjpe_mm"] == evaluation.metrics["actions"]["SittingDown"]["mpjpe_mm"]
 
 
@@ -80,7 +82,7 @@ def test_result_json_says_what_was_averaged(tmp_path):
     result = write_results(evaluate(), tmp_path, {"checkpoint": "best.pt"})
     assert set(result) == {
         *NAMES, "frames", "protocol", "root", "actions", "frame_mean", "subjects", "cell_mean", "sequences", "notes",
-        "checkpoint",
+        "checkpoint", "reasons",
     }  # fmt: skip
     assert result["root"] == "as predicted"
     assert set(result["subjects"]["S9"]) == {"actions", "mean", "frame_mean"}

@@ -109,7 +109,9 @@ def test_without_neighbours_there_is_no_velocity(tmp_path):
     assert np.isnan(evaluation.metrics["velocity_mm"])
     write_results(evaluation, tmp_path, {})
     text = (tmp_path / "result.json").read_text()
-    assert json.loads(text, parse_constant=pytest.fail)["velocity_mm"] is None
+    result = json.loads(text, parse_constant=pytest.fail)
+    assert result["velocity_mm"] is None
+    assert result["reasons"]["velocity_mm"] == "no two consecutive frames were scored"
 
 
 def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):

@@ -18,7 +18,6 @@ from typing import Any
 import torch
 
 from glagcn.bench.gpu.steps import cuda_peak, measure_ours, measure_reference
-from glagcn.bench.machine import describe
 from glagcn.bench.parts import measure_evaluation, measure_input
 from glagcn.bench.report import columns, heading, write_report
 from glagcn.bench.setting import Setting
@@ -28,6 +27,7 @@ from glagcn.config.presets import tuned_rate
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed import precision
+from glagcn.distributed.machine import describe
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.model.floor import Peaks

@@ -1,5 +1,8 @@
 """The summary that a run logs at its start: processes, options, data, model and plan."""
 
+from pathlib import Path
+from typing import Any
+
 from glagcn.config.config import Config
 from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
@@ -11,6 +14,14 @@ from glagcn.training.rehearsal import spread_text
 from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import RunData
 
+# How the evaluated state was selected, by --select_on.
+SELECTED = {
+    "validation": "the best on the held-out training sequences; the test set was evaluated once",
+    "test": "the best on the test set (as published): the test metrics are optimistic",
+    "last": "the last one; the test set was evaluated once",
+}
+MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
+
 
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model, ranks: Ranks) -> str:
     """The whole summary.  The processes come first, because a launcher may start fewer than requested."""
@@ -18,20 +29,47 @@ def summary_text(config: Config, origin: dict[str, str], data: RunData, model: M
         f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
         f"{spread_text(config.optim, data.plan.batch_size, ranks)}"
     )
-    return "\n".join([processes, options_text(config, origin), run_text(config, data, model)])
+    options = options_text(config, origin, all_options=config.run.dry_run)
+    return "\n".join([processes, options, run_text(config, data, model)])
 
 
-def options_text(config: Config, origin: dict[str, str]) -> str:
-    """The options that this model uses, with their values and a mark for where each came from."""
-    lines = ["Options (* given as flags, = from --config, + capped by --debug):"]
-    marks = {"flag": "*", "file": "=", "debug": "+"}
+def options_text(config: Config, origin: dict[str, str], *, all_options: bool) -> str:
+    """The options that are not preset, or all that this model uses, with a mark for where each came from."""
     foreign = foreign_options(config.model.kind)
-    values = {name: value for name, value in plain_values(config).items() if name not in foreign}
+    values = {
+        name: value
+        for name, value in plain_values(config).items()
+        if name not in foreign and (all_options or origin[name] in MARKS)
+    }
+    preset = f"the preset of --dataset {config.data.dataset} --recipe {config.optim.recipe}"
+    if not values:
+        return f"Options: {preset}; --dry_run lists them"
+    title = "Options" if all_options else f"Options beside {preset}, which --dry_run lists"
+    lines = [f"{title} (* given as flags, = from --config, + capped by --debug):"]
     width = max(map(len, values))
     for name, value in values.items():
         shown = ",".join(map(str, value)) if isinstance(value, tuple) else value
-        lines.append(f"  {marks.get(origin[name], ' ')} {name:{width}} {shown}")
+        lines.append(f"  {MARKS.get(origin[name], ' ')} {name:{width}} {shown}")
     return "\n".join(lines)
+
+
+def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path) -> str:
+    """The table at the end of a run: errors, where the results are, and the next command.
+
+    headline  the metrics on the test set;  result  the content of result.json, which is in `target`.
+    folder    the run folder.
+    """
+    validation = result["validation_mm"]
+    rows = {
+        "validation": None if validation is None else f"MPJPE {validation:.2f} mm",
+        "test": headline,
+        "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm, the baseline, on the test set",
+        "state": f"step {result['step']}, {SELECTED[result['selected_on']]}",
+        "trained": f"{result['training_seconds']:.0f} s, {result['trained_windows']:,} windows",
+        "results": f"{target}/result.json and tables",
+        "curves": f"tensorboard --logdir {folder}",
+    }
+    return "\n".join(["Done:", *(f"  {name:11}{text}" for name, text in rows.items() if text)])
 
 
 def run_text(config: Config, data: RunData, model: Model) -> str:

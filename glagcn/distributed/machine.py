@@ -1,13 +1,17 @@
-"""Describes the machine of a measurement."""
+"""Describes the program and the machine of a result."""
 
 import os
 import platform
+import subprocess
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from glagcn import __version__
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -26,6 +30,17 @@ def describe(device: torch.device) -> dict[str, Any]:
         "system": platform.platform(),
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
     }
+
+
+def program() -> dict[str, Any]:
+    """The version of this program, and the commit it runs from; "commit" is "not from a git checkout" elsewhere."""
+    folder = Path(__file__).parents[2]
+    commit = ""
+    if (folder / ".git").exists():
+        with suppress(OSError):
+            command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+            commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+    return {"glagcn": __version__, "commit": commit or "not from a git checkout"}
 
 
 def _cpu_model() -> str:
