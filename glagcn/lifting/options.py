@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import isfinite
 from pathlib import Path
 
 from glagcn.conventions import get_convention
@@ -10,6 +9,7 @@ from glagcn.errors import UserError
 
 FASTEST_FPS = 1000.0
 LARGEST_SIDE = 100_000
+LONGEST_FOCAL = 1e6
 CHOICES = ("largest", "longest", "all")
 
 
@@ -58,7 +58,7 @@ def check_options(options: LiftOptions, suffixes: Sequence[str]) -> None:
     named = options.person in CHOICES or options.person.isdecimal()
     for flag, value, valid, expected in (
         ("--fps", fps, fps is None or 0 < fps <= FASTEST_FPS, f"above 0, up to {FASTEST_FPS:g}"),
-        ("--focal", focal, focal is None or (focal > 0 and isfinite(focal)), "a length in pixels, above 0"),
+        ("--focal", focal, focal is None or 1 <= focal <= LONGEST_FOCAL, f"from 1 to {LONGEST_FOCAL:g} pixels"),
         ("--min_confidence", least, 0 <= least < 1, "in [0, 1)"),
         ("--person", options.person, named, f"{', '.join(CHOICES)} or the number of a person"),
     ):

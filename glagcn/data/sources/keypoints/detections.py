@@ -97,7 +97,10 @@ class Poses:
         scores = np.where(np.isfinite(scores), scores, keypoints[..., 2].mean(axis=1)).astype(np.float32)
         seen = np.asarray((keypoints[..., 2] > 0).any(axis=1))
         if not seen.any():
-            raise UserError(f"{self.path}: every joint of its {len(seen)} poses is missing; expected at least one")
+            raise UserError(
+                f"{self.path}: every joint of its {len(seen)} poses is missing: zero, not finite, of a confidence "
+                f"below {least_confidence:g}, or far outside the image; expected at least one"
+            )
         order = np.flatnonzero(seen)
         order = order[np.argsort(frames[order], kind="stable")]
         frames, keypoints, persons, scores = frames[order], keypoints[order], persons[order], scores[order]
