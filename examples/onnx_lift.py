@@ -2,7 +2,8 @@
 
     python examples/onnx_lift.py MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy
 
-KEYPOINTS.npy  [T,V,2] pixels of an image of WIDTH x HEIGHT; POSES.npy: [T,V,3] metres relative to the root.
+KEYPOINTS.npy  [T,V,2] pixels of an image of WIDTH x HEIGHT, or for a model with confidences [T,V,3].
+POSES.npy      [T,V,3] metres relative to the root.
 """
 
 import json
@@ -21,13 +22,14 @@ def main(model: str, keypoints: str, width: float, height: float, out: str) -> N
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
     told = session.get_modelmeta().custom_metadata_map
     frames, target, joints = (json.loads(told[name]) for name in ("frames", "target_frame", "input_joints"))
+    channels = json.loads(told["input_channels"])
 
     pixels = np.load(keypoints).astype(np.float32)
-    if pixels.ndim != 3 or pixels.shape[1:] != (joints, 2):
-        sys.exit(f"{keypoints} has shape {pixels.shape}; expected (T, {joints}, 2)")
-    normalised = (2 * pixels - (width, height)).astype(np.float32) / np.float32(width)
+    if pixels.ndim != 3 or pixels.shape[1:] != (joints, len(channels)):
+        sys.exit(f"{keypoints} has shape {pixels.shape}; expected (T, {joints}, {len(channels)}): {channels}")
+    pixels[..., :2] = (2 * pixels[..., :2] - (width, height)) / np.float32(width)  # a confidence stays as it is
     # A window of `frames` frames around each frame; beyond the ends the first and the last are repeated.
-    padded = np.pad(normalised, ((target, frames - 1 - target), (0, 0), (0, 0)), mode="edge")
+    padded = np.pad(pixels, ((target, frames - 1 - target), (0, 0), (0, 0)), mode="edge")
     windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0), -1, 1)
     starts = range(0, len(windows), BATCH)
     poses = [session.run(None, {"keypoints": np.ascontiguousarray(windows[i : i + BATCH])})[0] for i in starts]

@@ -48,14 +48,19 @@ def predict(
     """
     size = as_array(image_size, "image_size")
     check_size(size)
-    pixels = complete_poses(model, as_array(pose_2d, "pose_2d"), size, joints, fps)
-    numbers = frame_numbers(frames, len(pixels))
+    poses_2d = complete_poses(model, as_array(pose_2d, "pose_2d"), size, joints, fps)
+    return lift_frames(model, poses_2d, size, flip, frame_numbers(frames, len(poses_2d)))
+
+
+@torch.no_grad()
+def lift_frames(model: Model, poses_2d: np.ndarray, size: np.ndarray, flip: bool, numbers: Tensor) -> np.ndarray:
+    """The frames `numbers` [n] of complete poses [T,V,3] (see `complete_poses`) as [n,V,3] mm; see `predict`."""
     if not len(numbers):
         return np.zeros((0, model.skeleton.num_joints, 3), np.float32)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        windows = _windows(normalised(pixels, size), model.frames, model.target_frame)
+        windows = _windows(normalised(poses_2d, size, len(model.input)), model.frames, model.target_frame)
 
         def lifted(part: Tensor) -> Tensor:
             return lift(model, windows[part].to(model.device, model.dtype), flip)
@@ -73,9 +78,13 @@ def predict(
     return pose_3d.numpy()
 
 
-def normalised(pixels: np.ndarray, size: np.ndarray) -> Tensor:
-    """Pixels [...,2] of images of this size in normalised coordinates, float32; see windows.store.normalise."""
-    return normalise(torch.from_numpy(pixels.astype(np.float32)), torch.from_numpy(size.astype(np.float32)))
+def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
+    """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
+
+    x and y become normalised coordinates (see windows.store.normalise), confidences are cut off at 1.
+    """
+    given, image_size = torch.from_numpy(keypoints.astype(np.float32)), torch.from_numpy(size.astype(np.float32))
+    return torch.cat([normalise(given[..., :2], image_size), given[..., 2:].clamp(max=1)], dim=-1)[..., :channels]
 
 
 def as_array(values: ArrayLike, name: str) -> np.ndarray:
@@ -111,7 +120,7 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
 
 
 def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
-    """The poses [N,V,3] of the target frames of normalised windows [N,T,V,2], in metres, on the CPU."""
+    """The poses [N,V,3] of the target frames of normalised windows [N,T,V,C], in metres, on the CPU."""
     poses = model(windows).center[:, 0]
     if flip:
         input_order, order = (
@@ -122,7 +131,7 @@ def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
 
 
 def _windows(pose: Tensor, frames: int, target: int) -> Tensor:
-    """All windows [T,frames,V,2] of a sequence [T,V,2], as a view.
+    """All windows [T,frames,V,C] of a sequence [T,V,C], as a view.
 
     Frame t of the sequence is frame `target` of window t; the first and last frame are repeated beyond the ends.
     """
@@ -140,7 +149,9 @@ def check_size(image_size: np.ndarray) -> None:
 def complete_poses(
     model: Model, pose_2d: np.ndarray, image_size: np.ndarray, joints: str | None = None, fps: float | None = None
 ) -> np.ndarray:
-    """The joints that the model reads, [T,V,2] float32 pixels, with every gap filled, of poses [T,J,2 or 3].
+    """The joints that the model reads, [T,V,3] float32 (pixels, confidence), of poses [T,J,2 or 3].
+
+    Every gap is filled; the confidence there is 0, and 1 where the poses have none.
 
     joints, fps  as in `predict`.
     Raises UserError where they are no such poses; warns of what was filled.
@@ -169,7 +180,7 @@ def complete_poses(
     filled = fill_gaps(keypoints, gap_frames(fps), counts)
     if counts.missing:
         logger.warning("pose_2d has %s", counts.words(input_joints(skeleton)))
-    return filled[..., :2]
+    return filled
 
 
 def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:

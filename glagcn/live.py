@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.checkpoints.load import load_model
+from glagcn.data.sources.keypoints.detections import LEAST_CONFIDENCE, with_confidence
 from glagcn.data.windows.store import MM_PER_METRE, one_thread
 from glagcn.errors import UserError
 from glagcn.inference import as_array, check_pixels, check_size, lift, normalised
@@ -44,14 +45,17 @@ class Lifter:
         self._begin_anew()
 
     def _begin_anew(self) -> None:
-        self._window: Tensor | None = None  # [T,V,2] normalised; before the first frame, that one repeated
+        # [T,V,3] normalised, with confidence; before the first frame, that one repeated
+        self._window: Tensor | None = None
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
 
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
 
-        keypoints  [V,2] pixels; None where nobody was found: the last ones are taken again.
+        keypoints  [V,2] pixels, or [V,3] with a confidence.  Joints of a confidence below 0.05 are missing and stay at
+                   their last place; in the first frame they lie in the middle of the others.  None where nobody was
+                   found: the last places are taken again.
         time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
                    place of the grid.  Places that are left out have the keypoints before them; of several frames for
                    the same place the last counts, and the pose is given again.
@@ -62,29 +66,51 @@ class Lifter:
         if keypoints is None and self._window is None:
             return None
         newest = None if keypoints is None else self._read(keypoints)
+        if newest is None and self._window is None:
+            return None
         self._place(newest, self._steps(time))
         return self._pose() if self._count > self.delay else None
 
     def finish(self) -> np.ndarray:
         """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
-        left = [pose for _ in range(self.delay) if (pose := self.push(None)) is not None]
+        left = []
+        for _ in range(self.delay if self._window is not None else 0):
+            self._place(self._window[-1:], 1)  # type: ignore[index]
+            if self._count > self.delay:
+                left.append(self._pose())
         self._begin_anew()
         return np.stack(left) if left else np.empty((0, self._model.skeleton.num_joints, 3), np.float32)
 
-    def _read(self, keypoints: ArrayLike) -> Tensor:
-        """Checked keypoints, normalised: [1,V,2]."""
-        pixels = as_array(keypoints, "keypoints")
+    def _read(self, keypoints: ArrayLike) -> Tensor | None:
+        """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
+        given = as_array(keypoints, "keypoints")
         joints = self._model.skeleton.num_input_joints
-        if pixels.shape != (joints, 2):
+        if given.shape not in ((joints, 2), (joints, 3)):
             raise UserError(
-                f"keypoints has shape {list(pixels.shape)}; expected [{joints}, 2]: pixels of one frame, of the "
-                f"{joints} joints that this model ({self._model.skeleton.name}) reads"
+                f"keypoints has shape {list(given.shape)}; expected [{joints}, 2], or 3 with a confidence: pixels of "
+                f"one frame, of the {joints} joints that this model ({self._model.skeleton.name}) reads"
             )
-        if not np.isfinite(pixels).all():
-            raise UserError("keypoints holds values that are not finite; push None where a frame lacks joints")
+        poses = with_confidence(given)
+        seen = ~(poses[:, 2] < LEAST_CONFIDENCE)
+        if not np.isfinite(poses[seen]).all():
+            raise UserError(
+                "keypoints holds values that are not finite; give missing joints a confidence of 0, or push None"
+            )
+        if not seen.any():
+            return None
         if self._window is None:  # once, since it may warn
-            check_pixels(pixels[None], self._size)
-        return normalised(pixels[None], self._size)
+            check_pixels(poses[seen, :2], self._size)
+        newest = normalised(poses, self._size, 3)
+        newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._window is None else self._window[-1, ~seen, :2]
+        newest[~seen, 2] = 0
+        return newest[None]
+
+    def _held(self) -> Tensor:
+        """The newest frame [1,V,3] as a frame in which nothing was found."""
+        assert self._window is not None
+        held = self._window[-1:].clone()
+        held[..., 2] = 0
+        return held
 
     def _steps(self, time: float | None) -> int:
         """Places of the grid from the newest frame to that of this time: 1 for the next, 0 for the same."""
@@ -100,16 +126,16 @@ class Lifter:
         return steps
 
     def _place(self, newest: Tensor | None, steps: int) -> None:
-        """Move the window on by `steps` frames, the last of which is `newest`; None: the keypoints before again."""
+        """Move the window on by `steps` frames, the last of which is `newest` [1,V,3]; None: the places before."""
         frames = self._model.frames
         if self._window is None:
             assert newest is not None
             self._window = newest.expand(frames, -1, -1)
         else:
-            held = self._window[-1:] if newest is None else newest
+            last = self._held() if newest is None else newest
             past = self._window if steps else self._window[:-1]
-            gap = self._window[-1:].expand(min(max(steps - 1, 0), frames), -1, -1)
-            self._window = torch.cat([past, gap, held])[-frames:]
+            gap = self._held().expand(min(max(steps - 1, 0), frames), -1, -1)
+            self._window = torch.cat([past, gap, last])[-frames:]
         self._count += steps
 
     @torch.inference_mode()
@@ -117,6 +143,7 @@ class Lifter:
         assert self._window is not None
         model = self._model
         with one_thread() if model.device.type == "cpu" else nullcontext():
-            pose = lift(model, self._window[None].to(model.device, model.dtype), self._flip)[0] * MM_PER_METRE
+            window = self._window[None, ..., : len(model.input)].to(model.device, model.dtype)
+            pose = lift(model, window, self._flip)[0] * MM_PER_METRE
         pose[model.skeleton.root] = 0
         return pose.numpy()

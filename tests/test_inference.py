@@ -252,6 +252,24 @@ def test_with_flip_a_mirrored_sequence_gives_the_mirrored_poses(name):
     assert np.abs(predict(model, mirrored_2d, SIZE, flip=False) - expected).max() > 1
 
 
+def test_a_model_with_confidences_reads_them_and_the_places_that_were_filled_in(model):
+    """Joint 3 is missing in frame 4 and lies in the middle of 3 and 5; confidences are cut off at 1."""
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, sequence_layers=0, input="xyc").eval()
+    given = np.concatenate([pixels(9), np.random.default_rng(1).uniform(0.1, 1.2, (9, 17, 1))], axis=2)
+    given[4, 3] = (0, 0, 0)
+    filled = torch.from_numpy(given * (2 / 1920, 2 / 1920, 1) - (1, 1080 / 1920, 0)).float()
+    filled[4, 3] = (filled[3, 3] + filled[5, 3]) / 2
+    filled[4, 3, 2] = 0
+    filled[..., 2].clamp_(max=1)
+    expected = model(filled[None]).center[0, 0].detach().numpy() * 1000
+    expected[model.skeleton.root] = 0
+    found = predict(model, given, SIZE, flip=False, frames=[4])[0]
+    np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())
+    with_ones = np.concatenate([pixels(9), np.ones((9, 17, 1))], axis=2)
+    np.testing.assert_array_equal(predict(model, pixels(9), SIZE), predict(model, with_ones, SIZE))
+    assert np.abs(predict(model, with_ones, SIZE) - predict(model, given, SIZE)).max() > 1e-3
+
+
 def test_a_causal_model_needs_no_frames_to_come():
     torch.manual_seed(0)
     model = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, causal=True).eval()

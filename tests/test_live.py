@@ -4,6 +4,7 @@ import torch
 
 import glagcn
 from glagcn.errors import UserError
+from glagcn.inference import normalised
 from glagcn.live import Lifter
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 
@@ -60,6 +61,30 @@ def test_missing_frames_have_the_keypoints_before_them():
     assert_same(stream(Lifter(model, SIZE), pushed), glagcn.predict(model, filled, SIZE, flip=False))
 
 
+@pytest.mark.parametrize("input", ["xy", "xyc"])
+def test_missing_joints_stay_where_they_were_without_confidence(input):
+    model, frames = a_model(input=input), pixels(5)
+    given = np.concatenate([frames, np.full((5, 17, 1), 0.7)], axis=2)
+    pushed = given.copy()
+    pushed[0, 6], pushed[2, 3], pushed[3, 3] = (np.nan, 0, 0), (5, 5, 0.01), (0, 0, 0)
+    held = given.copy()
+    held[0, 6, :2] = np.delete(given[0, :, :2], 6, axis=0).mean(axis=0)
+    held[0, 6, 2], held[2:4, 3, 2], held[2:4, 3, :2] = 0, 0, given[1, 3, :2]
+    lifter = Lifter(model, SIZE)
+    found = [lifter.push(frame) for frame in pushed]
+    assert found[:4] == [None] * 4
+    windows = normalised(held[[0, 0, 0, 0, 0, 1, 2, 3, 4]], np.array(SIZE), len(input))
+    expected = model(windows[None]).center[0, 0].detach().numpy() * 1000
+    expected[model.skeleton.root] = 0
+    assert_same(found[4], expected)
+
+
+def test_a_stream_for_a_model_with_confidences_is_that_of_predict():
+    model = a_model(input="xyc")
+    given = np.concatenate([pixels(12), np.linspace(0.1, 1, 12 * 17).reshape(12, 17, 1)], axis=2)
+    assert_same(stream(Lifter(model, SIZE), given), glagcn.predict(model, given, SIZE, flip=False))
+
+
 @pytest.mark.parametrize(
     ("times", "places"),
     [
@@ -90,9 +115,9 @@ def test_after_a_long_time_nothing_large_is_made():
 @pytest.mark.parametrize(
     ("keypoints", "time", "message"),
     [
-        (pixels(1), None, r"keypoints has shape \[1, 17, 2\]; expected \[17, 2\]"),
+        (pixels(1), None, r"keypoints has shape \[1, 17, 2\]; expected \[17, 2\], or 3 with a confidence"),
         (pixels(1)[0, :16], None, r"shape \[16, 2\].*17 joints that this model \(mpi3dhp17\) reads"),
-        (np.full((17, 2), np.nan), None, "not finite; push None"),
+        (np.full((17, 2), np.nan), None, "not finite; give missing joints a confidence of 0, or push None"),
         ("a", None, "must be an array of numbers"),
         (pixels(1)[0], 9.9, r"invalid time 9\.9: lies 0\.08 s before the newest"),
         (pixels(1)[0], float("nan"), "invalid time nan"),
@@ -114,7 +139,7 @@ def test_a_frame_that_is_refused_is_left_out(keypoints, time, message):
     [
         ((SIZE, 0), "invalid fps 0"),
         ((SIZE, float("nan")), "invalid fps nan"),
-        (((0, 1080),), r"image_size is \[0, 1080\]"),
+        (((0, 1080),), r"invalid image_size \[0, 1080\]"),
     ],
 )
 def test_arguments_that_cannot_be_are_refused(arguments, message):
@@ -123,7 +148,7 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 
 def test_coordinates_that_are_no_pixels_are_refused():
-    with pytest.raises(UserError, match="normalised coordinates"):
+    with pytest.raises(UserError, match="seems to be normalised"):
         Lifter(a_model(), SIZE).push(pixels(1)[0] / 1920)
 
 

@@ -19,6 +19,7 @@ def description(model: Model) -> dict[str, str]:
         "parents": skeleton.parents,
         "root": skeleton.root,
         "mirror": skeleton.mirror,
+        "input_channels": list(model.input),
         "input_joints": skeleton.num_input_joints,
         "input_mirror": skeleton.input_mirror,
         "joint_map": skeleton.joint_map,

@@ -25,7 +25,7 @@ LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and
 
 
 class Lifted(nn.Module):
-    """The model as exported: normalised keypoints [N,T,input joints,2] to poses [N,V,3] in metres, the root at 0."""
+    """The model as exported: normalised keypoints [N,T,input joints,C] to poses [N,V,3] in metres, the root at 0."""
 
     others: Tensor
 
@@ -72,9 +72,9 @@ def _package(name: str) -> Any:
 
 
 def _windows(model: Model, count: int) -> Tensor:
-    """Made-up windows [count,T,input joints,2] of a model; the same every time."""
+    """Made-up windows [count,T,input joints,C] of a model; the same every time."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, model.frames, model.skeleton.num_input_joints, 2, generator=generator) * 2 - 1
+    return torch.rand(count, *model.window_shape, generator=generator) * 2 - 1
 
 
 @torch.no_grad()

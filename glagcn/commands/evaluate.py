@@ -46,7 +46,8 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     if config.run.dry_run:
         log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return
-    store = FrameStore(split, skeleton, model.frames, ranks.device, causal=model.causal)
+    channels = len(model.input)
+    store = FrameStore(split, skeleton, model.frames, ranks.device, channels=channels, causal=model.causal)
     with precision.full_precision():
         data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.data.test_flip)

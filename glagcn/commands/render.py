@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import cast
 
 import numpy as np
+import torch
 
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
@@ -19,7 +20,7 @@ from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
-from glagcn.inference import BATCH, complete_poses, predict
+from glagcn.inference import BATCH, complete_poses, lift_frames
 from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.progress import with_progress
@@ -110,9 +111,12 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool, lo
         with precision.full_precision():
             # Their order is known, so it is stated, not compared with the poses.
             joints = input_name(model.skeleton)
-            pixels = complete_poses(model, recording.pixels, np.array(recording.image_size), joints, recording.fps)
+            size = np.array(recording.image_size)
+            poses_2d = complete_poses(model, recording.pixels, size, joints, recording.fps)
+            if recording.confidence is not None:
+                poses_2d[..., 2] = recording.confidence
             poses = [
-                predict(model, pixels, recording.image_size, flip, frames=part, joints=joints)
+                lift_frames(model, poses_2d, size, flip, torch.from_numpy(part))
                 for part in with_progress(parts, len(frames), "lifted", log.say, each=BATCH)
             ]
     except UserError as error:

@@ -12,7 +12,7 @@ from typing import ClassVar
 from glagcn.config.options import comma_separated, option
 from glagcn.config.presets import GRAPHS, RECIPES
 from glagcn.data.datasets import DATASETS
-from glagcn.model.registry import MODELS
+from glagcn.model.registry import INPUTS, MODELS
 from glagcn.widths import widths_for
 
 SWITCH = argparse.BooleanOptionalAction
@@ -96,6 +96,8 @@ class ModelConfig:
         "in the published HumanEva-I models")
     causal: bool = option(False, action=SWITCH, common=True,
         help="predict the last frame of a window instead of its centre, without later frames")
+    input: str = option("xy", choices=INPUTS, common=True,
+        help="input channels of a joint: xy, or xyc with the confidence of a detector (0 to 1) as a third")
     relative_input: bool = option(action=SWITCH,
         help="input: 2D joints relative to the root joint, and the position of the root")
     dropout: float = option(type=float, common=True,

@@ -4,12 +4,13 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
+import torch
 
-from glagcn.conventions import CONVENTIONS, input_joints, input_name
+from glagcn.conventions import CONVENTIONS, input_joints
 from glagcn.data.sources.keypoints.tracks import Counts, Track, fill_gaps, gap_frames
 from glagcn.distributed.precision import full_precision
 from glagcn.errors import UserError
-from glagcn.inference import predict
+from glagcn.inference import check_pixels, lift_frames
 from glagcn.lifting.person import LiftedPerson
 from glagcn.lifting.recording import Recording
 from glagcn.model.interface import Model
@@ -44,7 +45,7 @@ def lift_people(model: Model, recording: Recording, flip: bool, say: Say) -> lis
             frames = np.array_split(np.arange(len(filled)), -(-len(filled) // CHUNK))
             poses = []
             for chunk in frames:
-                poses.append(_predict(model, track, filled[..., :2], recording, flip, chunk))
+                poses.append(_lift(model, track, filled, recording, flip, chunk))
                 done += len(chunk)
                 progress(done, total)
             parts.append(_person(track, np.concatenate(poses), skeleton, recording))
@@ -56,13 +57,14 @@ def lift_people(model: Model, recording: Recording, flip: bool, say: Say) -> lis
     return [_joined(people[number]) for number in sorted(people)]
 
 
-def _predict(
-    model: Model, track: Track, pixels: np.ndarray, recording: Recording, flip: bool, frames: np.ndarray
+def _lift(
+    model: Model, track: Track, filled: np.ndarray, recording: Recording, flip: bool, frames: np.ndarray
 ) -> np.ndarray:
-    joints = input_name(model.skeleton)  # their order is known, so it is not compared with the poses
+    size = np.array(recording.image_size)
     try:
+        check_pixels(filled[..., :2], size)
         with full_precision():
-            return predict(model, pixels, recording.image_size, flip, frames, joints, recording.fps)
+            return lift_frames(model, filled, size, flip, torch.from_numpy(frames))
     except UserError as error:
         raise UserError(f"person {track.person}: {error}") from error
 

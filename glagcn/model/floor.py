@@ -8,6 +8,7 @@ written once.
 """
 
 from dataclasses import dataclass
+from math import prod
 
 from glagcn.model.interface import Model
 
@@ -58,5 +59,5 @@ def evaluation_cost(model: Model, windows: int, flip: bool) -> Cost:
 
 def input_cost(model: Model, windows: int) -> Cost:
     """The cost of making `windows` windows: every number of inputs and targets is read and written once."""
-    joints = 2 * model.skeleton.num_input_joints + 3 * model.skeleton.num_joints
-    return Cost(flops=0, bytes=2 * 4 * windows * model.frames * joints)
+    numbers = prod(model.window_shape) + model.frames * 3 * model.skeleton.num_joints
+    return Cost(flops=0, bytes=2 * 4 * windows * numbers)

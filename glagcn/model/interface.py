@@ -4,6 +4,7 @@ import copy
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from inspect import signature
+from math import prod
 from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
@@ -40,6 +41,7 @@ class Model(nn.Module, ABC):
     skeleton  joint set of input and output.
     frames    T.
     causal    the target frame is the last frame of a window, not its centre frame.
+    input     the C input channels, "xy" or "xyc" (see PoseInput).
 
     A subclass needs `forward`, and a constructor with `skeleton` and keywords named like options
     (config.config.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
@@ -49,10 +51,11 @@ class Model(nn.Module, ABC):
     skeleton: Skeleton
     frames: int
     causal: bool = False
+    input: str = "xy"
 
     @abstractmethod
     def forward(self, x: Tensor) -> Prediction:
-        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  See `check_input`."""
+        """Normalised 2D poses [N,T,input joints,C] to a Prediction in metres.  See `check_input`."""
 
     @classmethod
     def build(cls, skeleton: Skeleton, options: Any) -> Self:
@@ -73,7 +76,7 @@ class Model(nn.Module, ABC):
 
     def options(self) -> Mapping[str, Any]:
         """The options of this model by key, to compare with flags."""
-        names = {"frames": "frames", "architecture": "widths", "channels": "channels", "causal": "causal"}
+        names = {"architecture": "widths"} | {name: name for name in ("frames", "channels", "causal", "input")}
         return {key: getattr(self, name) for key, name in names.items() if hasattr(self, name)}
 
     @classmethod
@@ -90,7 +93,7 @@ class Model(nn.Module, ABC):
 
     def floor(self, training: bool) -> Floor:  # noqa: ARG002
         """The minimum work of the forward pass of one window (model.floor): products, and input and output poses."""
-        return Floor(self.flops(), self.frames * self.skeleton.num_input_joints * 2 + self.skeleton.num_joints * 3)
+        return Floor(self.flops(), prod(self.window_shape) + self.skeleton.num_joints * 3)
 
     def flops(self) -> int:
         """Floating-point operations (two per multiply-add) of convolutions and matrix products for one window.
@@ -98,7 +101,7 @@ class Model(nn.Module, ABC):
         This is how papers count.  The model runs on the meta device, so nothing is computed.
         """
         shadow = copy.deepcopy(self).to("meta").eval()
-        window = torch.empty(1, self.frames, self.skeleton.num_input_joints, 2, device="meta", dtype=self.dtype)
+        window = torch.empty(1, *self.window_shape, device="meta", dtype=self.dtype)
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             shadow(window)
         return counter.get_total_flops()
@@ -106,7 +109,7 @@ class Model(nn.Module, ABC):
     @property
     def map_size(self) -> int:
         """The size in numbers of the largest feature map of one window."""
-        return self.frames * self.skeleton.num_input_joints * 2
+        return prod(self.window_shape)
 
     def describe(self) -> str:
         """A short description for the summary of a run."""
@@ -120,6 +123,11 @@ class Model(nn.Module, ABC):
     def for_prediction(self) -> "Model":
         """A copy in eval mode with the same `center` up to rounding; a subclass may make it faster."""
         return copy.deepcopy(self).eval()
+
+    @property
+    def window_shape(self) -> tuple[int, int, int]:
+        """The shape (T, input joints, C) of an input window."""
+        return self.frames, self.skeleton.num_input_joints, len(self.input)
 
     @property
     def target_frame(self) -> int:
@@ -143,11 +151,12 @@ class Model(nn.Module, ABC):
             raise UserError(
                 f"the model reads a tensor of {self.dtype}, found {found}; convert it first, e.g. x.float()"
             )
-        expected = (self.frames, self.skeleton.num_input_joints, 2)
+        expected = self.window_shape
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
+            channels = "x and y" if self.input == "xy" else "x, y and confidence"
             raise UserError(
                 f"the model reads windows of shape [N, {', '.join(map(str, expected))}] (frames, joints of "
-                f"{self.skeleton.name}, x and y), found {list(x.shape)}"
+                f"{self.skeleton.name}, {channels}), found {list(x.shape)}"
             )
 
 

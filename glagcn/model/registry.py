@@ -48,7 +48,8 @@ class ModelKind:
         return getattr(import_module(module), name)
 
 
-SHARED = ("model", "frames", "architecture", "channels", "causal", "relative_input", "dropout")
+INPUTS = ("xy", "xyc")  # a letter for each input channel: x, y and the confidence
+SHARED = ("model", "frames", "architecture", "channels", "causal", "input", "relative_input", "dropout")
 
 # fmt: off
 MODELS: dict[str, ModelKind] = {

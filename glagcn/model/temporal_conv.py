@@ -24,7 +24,7 @@ OUTPUT_SCALE = 0.1  # factor on the output layer's weights in the tuned initiali
 class Layer(nn.Module):
     """Linear layer, BatchNorm, ReLU and dropout: [N,C] to [N,C'].
 
-    coordinates  the input is 2D coordinates, which bfloat16 would round to steps of several pixels.
+    coordinates  the input is 2D coordinates and confidences, which bfloat16 would round to steps of several pixels.
     """
 
     def __init__(self, inputs: int, outputs: int, dropout: float, *, coordinates: bool = False) -> None:
@@ -71,7 +71,8 @@ class TemporalConv(Model):
     so each convolution is a matrix product on a reshaped map.
 
     widths    filter widths; odd, so that there is a middle frame.
-    channels  C.
+    channels  features of a frame, C in the shapes of layers.
+    input     see PoseInput.
     """
 
     def __init__(
@@ -82,21 +83,23 @@ class TemporalConv(Model):
         *,
         dropout: float = 0.25,
         causal: bool = False,
+        input: str = "xy",
         relative_input: bool = False,
     ) -> None:
         super().__init__()
         check_widths(widths)
         check_size(channels, prod(widths))
         self.skeleton, self.widths, self.channels = skeleton, tuple(widths), channels
-        self.frames, self.causal, self.dropout, self.relative_input = prod(widths), causal, dropout, relative_input
-        self.pose_input = PoseInput(skeleton, relative_input)
+        self.frames, self.causal, self.dropout = prod(widths), causal, dropout
+        self.input, self.relative_input = input, relative_input
+        self.pose_input = PoseInput(skeleton, relative_input, input)
         first, *others = self.widths
-        self.expand = Layer(first * 2 * skeleton.num_joints, channels, dropout, coordinates=True)
+        self.expand = Layer(first * len(input) * skeleton.num_joints, channels, dropout, coordinates=True)
         self.blocks = nn.ModuleList(Block(channels, width, dropout, causal) for width in others)
         self.shrink = nn.Linear(channels, 3 * skeleton.num_joints)
 
     def forward(self, x: Tensor) -> Prediction:
-        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  Raises UserError: see `check_input`."""
+        """Normalised 2D poses [N,T,input joints,C] to a Prediction in metres.  Raises UserError: see `check_input`."""
         self.check_input(x)
         n, left = x.shape[0], self.frames // self.widths[0]
         x = self.pose_input(x).reshape(n * left, -1)  # rows of the first width's 2D poses
@@ -131,7 +134,7 @@ class TemporalConv(Model):
         """
         first, *others = self.widths
         frames, layers = self.frames // first, []  # (rows, inputs, outputs)
-        layers.append((frames, first * 2 * self.skeleton.num_joints, self.channels))
+        layers.append((frames, first * len(self.input) * self.skeleton.num_joints, self.channels))
         for width in others:
             frames //= width
             layers += [(frames, width * self.channels, self.channels), (frames, self.channels, self.channels)]
@@ -143,7 +146,8 @@ class TemporalConv(Model):
     @property
     def map_size(self) -> int:
         """The size in numbers of the largest feature map of one window."""
-        return max(self.frames * 2 * self.skeleton.num_joints, self.frames // self.widths[0] * self.channels)
+        numbers = len(self.input) * self.skeleton.num_joints
+        return max(self.frames * numbers, self.frames // self.widths[0] * self.channels)
 
     def describe(self) -> str:
         """Frames, filter widths and channels."""

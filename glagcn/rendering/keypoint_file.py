@@ -50,7 +50,8 @@ def keypoint_recording(
     if not fps:
         fps = DEFAULT_FPS
         say(f"{path} does not state the frame rate: assuming {DEFAULT_FPS:g} frames per second; --viz-fps sets it")
-    return Recording(str(path), _of_one_person(path, held, fps, skeleton, say), None, held.image_size, fps)
+    filled = _of_one_person(path, held, fps, skeleton, say)
+    return Recording(str(path), filled[..., :2], None, held.image_size, fps, confidence=filled[..., 2])
 
 
 def _in_input_joints(
@@ -77,7 +78,7 @@ def _in_input_joints(
 def _of_one_person(
     path: Path, held: Detections, fps: float, skeleton: Skeleton, say: Callable[[str], None]
 ) -> np.ndarray:
-    """[T,V,2] of the largest person, from frame 0 to the last, with every gap filled."""
+    """[T,V,3] of the largest person, from frame 0 to the last, with every gap filled (see `fill_gaps`)."""
     everybody, _ = tracks(held, fps)
     chosen = select(everybody, "largest")
     others = len({track.person for track in everybody}) - 1
@@ -91,4 +92,4 @@ def _of_one_person(
     filled = fill_gaps(keypoints, gap_frames(fps), counts)
     if counts.missing:
         say(f"{path}: {counts.words(input_joints(skeleton))}")
-    return filled[..., :2]
+    return filled

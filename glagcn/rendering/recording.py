@@ -25,6 +25,7 @@ class Recording:
     image_size  (width, height) in pixels.
     fps         frames per second.
     rotation    [3,3] camera to world coordinates, z up; None if unknown.
+    confidence  [T,Vin] of the joints, 0 where a place was filled in; None if unknown.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Recording:
     image_size: tuple[int, int]
     fps: float
     rotation: np.ndarray | None = None
+    confidence: np.ndarray | None = None
 
 
 def cached_recording(cache: Cache, subject: str | None, action: str | None, camera: int, say: Say) -> Recording:

@@ -1,6 +1,6 @@
 """Builds the parts of a run from its options: data selection, epoch plan, frame stores and model."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -107,9 +107,11 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
     selection = selection or select_data(config, ranks, cache)
     data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
     camera_range = CameraRange(data.turn, data.tilt, data.roll, data.distance)
-    make_store = partial(
-        FrameStore, skeleton=skeleton, num_frames=config.model.frames, device=ranks.device, causal=config.model.causal
-    )
+    form: dict[str, Any] = {
+        "skeleton": skeleton, "num_frames": config.model.frames, "device": ranks.device,
+        "channels": len(config.model.input), "causal": config.model.causal,
+    }  # fmt: skip
+    make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
     benchmark = benchmark_of(cache.dataset)
     make_plan = BlockPlan if selection.streamed else EpochPlan
     with ranks.agree():  # fitting cameras for the augmentation may fail
@@ -129,10 +131,7 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
             camera_range.num_draws,
         )
         if isinstance(plan, BlockPlan):
-            form = skeleton, config.model.frames, ranks.device
-            train: FrameStore = StreamedStore(
-                selection.train, *form, plan, causal=config.model.causal, camera_range=camera_range
-            )
+            train: FrameStore = StreamedStore(selection.train, plan=plan, camera_range=camera_range, **form)
         else:
             train = make_store(selection.train, camera_range=camera_range)
         validation, held_out = None, selection.held_out

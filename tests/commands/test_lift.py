@@ -109,11 +109,11 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
     """The root path and the floor, with the truth instead of the tiny model's guess."""
     true = [1000 * in_camera(number, 40) for number in range(2)]
 
-    def predict(_, pixels, size, flip, frames, *__):
-        pose = true[0] if pixels[0, 14, 0] < SIZE[0] / 2 else true[1]
+    def lift_frames(_, poses_2d, size, flip, frames):
+        pose = true[0] if poses_2d[0, 14, 0] < SIZE[0] / 2 else true[1]
         return (pose - pose[:, 14:15]).astype(np.float32)[frames]
 
-    monkeypatch.setattr("glagcn.lifting.people.predict", predict)
+    monkeypatch.setattr("glagcn.lifting.people.lift_frames", lift_frames)
     flags = f"{detected} --image_size 640,480 --focal {FOCAL} --person all"
     assert lift(f"{flags} --out p.npz").code == 0
     people = arrays("p.npz")

@@ -147,9 +147,8 @@ def _is_kernel(event: Any) -> bool:
 def random_batch(model: Model, windows: int, device: torch.device) -> Batch:
     """Random windows in the value range of poses."""
     draws = torch.Generator(device).manual_seed(0)
-    skeleton, frames = model.skeleton, model.frames
-    inputs = torch.rand(windows, frames, skeleton.num_input_joints, 2, device=device, generator=draws)
-    targets = torch.rand(windows, frames, skeleton.num_joints, 3, device=device, generator=draws)
+    inputs = torch.rand(windows, *model.window_shape, device=device, generator=draws)
+    targets = torch.rand(windows, model.frames, model.skeleton.num_joints, 3, device=device, generator=draws)
     return Batch(inputs * 2 - 1, targets * 2 - 1)
 
 

@@ -49,6 +49,11 @@ def _check_form(model: LiftingNetwork, source: Path) -> None:
             f"{source}: published models have no sequence stage and a shared head, but this model has "
             f"{len(model.sequence)} sequence layers and a head of kind {model.head_kind}; it cannot be exported"
         )
+    if model.input != "xy":
+        raise UserError(
+            f"{source}: published models read x and y alone, but this model was trained with --input {model.input}; "
+            "train with --input xy to export"
+        )
     if model.pose_input.relative:
         raise UserError(
             f"{source}: the published code does not make the input relative to the root, but this model was trained "

@@ -22,7 +22,7 @@ DEVICE_SHARE = 0.25  # largest fraction of the free device memory for frames; th
 
 
 class Batch(NamedTuple):
-    """n windows on the device: inputs [n,T,V,2] normalised, targets [n,T,V,3] metres with the root at zero."""
+    """n windows on the device: inputs [n,T,V,C] normalised, targets [n,T,V,3] metres with the root at zero."""
 
     inputs: Tensor
     targets: Tensor
@@ -36,6 +36,7 @@ class FrameStore:
 
     skeleton      joint set of the data; with a joint map, inputs and targets have different joints.
     num_frames    T, the frames of a window.
+    channels      C of the inputs: 2, or 3 with a confidence, which is 1 everywhere: the data has none.
     causal        windows end at their target frame instead of being centred on it.
     camera_range  ranges of the camera augmentation; None: off.  Fitting the cameras takes about a second.
     """
@@ -47,10 +48,11 @@ class FrameStore:
         num_frames: int,
         device: torch.device,
         *,
+        channels: int = 2,
         causal: bool = False,
         camera_range: CameraRange | None = None,
     ) -> None:
-        self.skeleton, self.num_frames, self.device = skeleton, num_frames, device
+        self.skeleton, self.num_frames, self.device, self.channels = skeleton, num_frames, device, channels
         self._before = target_frame(num_frames, causal)
         self._load(split)
         lengths = np.array([info.length for info in split.sequences])
@@ -99,7 +101,7 @@ class FrameStore:
     def allocate(self, count: int) -> Batch:
         """An uninitialised batch of `count` windows on the device."""
         shape = count, self.num_frames
-        inputs = torch.empty(*shape, self.skeleton.num_input_joints, 2, device=self.device)
+        inputs = torch.empty(*shape, self.skeleton.num_input_joints, self.channels, device=self.device)
         return Batch(inputs, torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device))
 
     def stream(self, ids: Iterator[WindowIds], *, reuse: bool = False) -> Iterator[Batch]:
@@ -159,7 +161,7 @@ class FrameStore:
         return torch.from_numpy(np.stack(columns)), cameras
 
     def _fill(self, index: Tensor, cameras: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
-        """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,2], targets [n,T,V,3].
+        """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,C], targets [n,T,V,3].
 
         Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
         faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
@@ -175,9 +177,11 @@ class FrameStore:
         factors = self._factors.index_select(0, factor_rows)[:, None]
         shifts, half_widths, units = factors.split(self._factor_parts, dim=2)
 
-        rows = inputs.flatten(2)
+        rows = inputs.flatten(2) if self.channels == 2 else torch.empty_like(pixels)
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
         torch.addcdiv(shifts, rows, half_widths, out=rows)
+        if self.channels == 3:
+            inputs[..., :2], inputs[..., 2] = rows.unflatten(2, (-1, 2)), 1
 
         rows = targets.flatten(2)
         torch.gather(millimetres, 2, columns.expand_as(millimetres), out=rows)
@@ -251,6 +255,8 @@ def normalise(pixels: Tensor, size: Tensor) -> Tensor:
 
 def mirror(poses: Tensor, order: Tensor) -> Tensor:
     """The mirror image of centred poses [...,V,2|3]: x changes sign, left and right joints swap.
+
+    The third channel may be z, or the confidence of 2D poses.
 
     order  [V] the permutation that swaps left and right.
     """

@@ -115,11 +115,14 @@ class StreamedStore(FrameStore):
         device: torch.device,
         plan: BlockPlan,
         *,
+        channels: int = 2,
         causal: bool = False,
         camera_range: CameraRange | None = None,
     ) -> None:
         self._plan = plan
-        super().__init__(split, skeleton, num_frames, device, causal=causal, camera_range=camera_range)
+        super().__init__(
+            split, skeleton, num_frames, device, channels=channels, causal=causal, camera_range=camera_range
+        )
 
     @property
     def location(self) -> str:

@@ -270,10 +270,10 @@ def padded(x: Tensor) -> Tensor:
 
 
 def split(x: Tensor) -> Tensor:
-    """Coordinates [N,2,T,V] as input channels: unchanged for float32 on a CPU, else 8 aligned channels.
+    """Input [N,2 or 3,T,V] as input channels: unchanged for float32 on a CPU, else 8 aligned channels.
 
     Under autocast, bfloat16 would round the coordinates of a 2048-pixel image to steps of several pixels.  Each
-    coordinate therefore becomes two numbers: its rounded value and the rounding error.  `matching` makes the weights
+    number therefore becomes two: its rounded value and the rounding error.  `matching` makes the weights
     for these channels.
     """
     autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
@@ -281,14 +281,15 @@ def split(x: Tensor) -> Tensor:
     if _is_plain(rounded):
         return x
     rest = (x - rounded).to(rounded.dtype)
-    return F.pad(torch.cat([rounded, rest], dim=1), (0, 0, 0, 0, 0, ALIGNMENT - 4))
+    return F.pad(torch.cat([rounded, rest], dim=1), (0, 0, 0, 0, 0, ALIGNMENT - 2 * x.shape[1]))
 
 
 def matching(weight: Tensor, x: Tensor) -> Tensor:
     """The weight [C',C,...] expanded to [C',8,...] if x is a map from `split`, else unchanged."""
     if weight.shape[1] == x.shape[1]:
         return weight
-    return torch.cat([weight, weight, weight.new_zeros(len(weight), ALIGNMENT - 4, *weight.shape[2:])], dim=1)
+    rest = ALIGNMENT - 2 * weight.shape[1]
+    return torch.cat([weight, weight, weight.new_zeros(len(weight), rest, *weight.shape[2:])], dim=1)
 
 
 def _is_plain(x: Tensor) -> bool:

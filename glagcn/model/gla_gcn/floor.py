@@ -62,7 +62,7 @@ class Block:
 def blocks(model: Any) -> Iterator[Block]:
     """The blocks of a model, from input to output."""
     channels, joints, frames = model.channels, model.skeleton.num_joints, model.frames
-    yield Block(2, channels, frames, joints)
+    yield Block(len(model.input), channels, frames, joints)
     for _ in model.sequence:
         yield Block(channels, channels, frames, joints)
     if model.sequence_head is not None:

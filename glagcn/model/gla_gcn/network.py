@@ -36,6 +36,7 @@ class LiftingNetwork(Model):
     head, mix   see JointHead; also for the output layer of the sequence head.
     dropout     dropout in the graph convolutions and after the units of the strided stage.
     causal      the target frame is the last frame of the window, so that no future frames are needed.
+    input       see PoseInput; the input normalisation leaves confidences as they are.
     relative    see PoseInput; input normalisation alone does not separate joint movement from the person's position.
     input_norm  False: no input normalisation.  The published model for COCO input never applies its own.
 
@@ -57,6 +58,7 @@ class LiftingNetwork(Model):
         mix: float = 0.5,
         dropout: float = 0.1,
         causal: bool = False,
+        input: str = "xy",
         relative: bool = False,
         input_norm: bool = True,
     ):
@@ -66,15 +68,15 @@ class LiftingNetwork(Model):
         self.skeleton, self.graph = skeleton, graph
         self.widths = tuple(widths)
         self.frames = prod(widths)
-        self.causal = causal
+        self.causal, self.input = causal, input
         self.channels = channels
         self.head_kind, self.mix, self.dropout = head, mix, dropout
 
         joints = skeleton.num_joints
         self.register_buffer("adjacency", torch.from_numpy(graph.adjacency()))
-        self.pose_input = PoseInput(skeleton, relative)
+        self.pose_input = PoseInput(skeleton, relative, input)
         self.input_norm = BatchNorm(2 * joints) if input_norm else None
-        self.expand = AGCN(2, channels, joints, dropout=dropout, coordinates=True)
+        self.expand = AGCN(len(input), channels, joints, dropout=dropout, coordinates=True)
         self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
         self.sequence_head = SequenceHead(channels, joints, head, mix, dropout) if sequence_layers else None
         self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout, causal) for width in widths)
@@ -87,7 +89,7 @@ class LiftingNetwork(Model):
         return self.sequence_head is not None
 
     def forward(self, x: Tensor) -> Prediction:
-        """Normalised 2D poses [N,T,input joints,2] to a Prediction in metres.  Raises UserError: see `check_input`."""
+        """Normalised 2D poses [N,T,input joints,2|3] to a Prediction in metres; raises UserError: see `check_input`."""
         self.check_input(x)
         x = self._features(x)
         x = self.expand(x, self.adjacency)
@@ -99,11 +101,16 @@ class LiftingNetwork(Model):
         return Prediction(self.head(x.mean(dim=2, keepdim=True)), sequence)
 
     def _features(self, x: Tensor) -> Tensor:
-        """The input feature map [N,2,T,V], normalised per joint and axis over batch and time."""
+        """The input feature map [N,2 or 3,T,V]; x and y are normalised per joint and axis over batch and time.
+
+        Confidences are not: in data without them all are 1, and their variance is 0.
+        """
         x = self.pose_input(x)
         n, t, v, _ = x.shape
         if self.input_norm is not None:
-            x = self.input_norm(x.reshape(n, t, v * 2).transpose(1, 2)).transpose(1, 2).reshape(n, t, v, 2)
+            rows = x[..., :2].reshape(n, t, v * 2).transpose(1, 2)
+            normalised = self.input_norm(rows).transpose(1, 2).reshape(n, t, v, 2)
+            x = normalised if self.input == "xy" else torch.cat([normalised, x[..., 2:]], dim=3)
         return x.permute(0, 3, 1, 2)
 
     @classmethod
@@ -113,7 +120,7 @@ class LiftingNetwork(Model):
             skeleton, options.widths, options.channels,
             graph=graph_skeleton(options.graph) if options.graph else skeleton,
             sequence_layers=options.sequence_layers, head=options.head, dropout=options.dropout, causal=options.causal,
-            relative=options.relative_input,
+            input=options.input, relative=options.relative_input,
             # The published model for COCO input never applies its input normalisation; ours on this graph must match.
             input_norm=options.graph != "humaneva15_coco17",
         )  # fmt: skip
@@ -137,6 +144,7 @@ class LiftingNetwork(Model):
             "mix": self.mix,
             "dropout": self.dropout,
             "causal": self.causal,
+            "input": self.input,
             "relative": self.pose_input.relative,
             "input_norm": self.input_norm is not None,
         }
@@ -151,6 +159,7 @@ class LiftingNetwork(Model):
             "sequence_layers": len(self.sequence),
             "graph": graph_flag(self.graph),
             "causal": self.causal,
+            "input": self.input,
         }
 
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:

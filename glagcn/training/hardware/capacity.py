@@ -52,7 +52,7 @@ def _kept_bytes(model: Model, windows: int, precision: str) -> int:
         saved_tensors_hooks(keep, lambda x: x),
         torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16"),
     ):
-        inputs = torch.empty(windows, model.frames, model.skeleton.num_input_joints, 2, device=device)
+        inputs = torch.empty(windows, *model.window_shape, device=device)
         targets = torch.empty(windows, model.frames, model.skeleton.num_joints, 3, device=device)
         Loss(model)(inputs, targets)
     return sum(storage.nbytes() for storage in kept.values())

@@ -166,6 +166,15 @@ class TestWindows:
         assert flipped.inputs[0, 0, left, 0] == -plain.inputs[0, 0, right, 0]
         assert flipped.inputs[0, 0, left, 1] == plain.inputs[0, 0, right, 1]
 
+    def test_confidences_are_one_and_a_flip_leaves_their_sign(self):
+        split = make_split([60])
+        ids = WindowIds(np.arange(60), np.arange(60) % 2 == 0)
+        plain = store_of(split).windows(ids)
+        with_confidence = FrameStore(split, SKELETON, 27, CPU, channels=3).windows(ids)
+        assert torch.equal(with_confidence.inputs[..., :2], plain.inputs)
+        assert (with_confidence.inputs[..., 2] == 1).all()
+        assert torch.equal(with_confidence.targets, plain.targets)
+
     def test_a_distortion_turns_and_scales_the_target_alone(self):
         store = store_of(make_split([27]))
         ids = WindowIds(np.full(9, 13), np.zeros(9, dtype=bool))

@@ -26,8 +26,8 @@ NO_WORK = {"detach", "empty", "empty_like", "_unsafe_view", "_reshape_alias"}
 MOST_IN_TRAINING, MOST_IN_EVALUATION = 118, 24  # operators a block
 
 
-def network() -> LiftingNetwork:
-    return LiftingNetwork(SKELETON, (3, 3, 3, 3), 256, sequence_layers=3, dropout=0.0, relative=True)
+def network(input: str = "xy") -> LiftingNetwork:
+    return LiftingNetwork(SKELETON, (3, 3, 3, 3), 256, sequence_layers=3, dropout=0.0, input=input, relative=True)
 
 
 class Recorder(TorchDispatchMode):
@@ -45,12 +45,12 @@ class Recorder(TorchDispatchMode):
         return result
 
 
-def recorded_training() -> list:
+def recorded_training(input: str = "xy") -> list:
     """Forward and backward of one micro-batch in bfloat16."""
-    model = network().train()
+    model = network(input).train()
     with FakeTensorMode(allow_non_fake_inputs=True), Recorder() as recorder:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            out = model(torch.empty(WINDOWS, FRAMES, 17, 2))
+            out = model(torch.empty(WINDOWS, *model.window_shape))
         (out.center.sum() + out.sequence.sum()).backward()
     return recorder.calls
 
@@ -117,6 +117,18 @@ def test_every_row_of_a_large_product_is_aligned(calls):
         if bad := [(tuple(part.shape), part.stride()) for part in parts if row(part, image) % ROW]:
             unaligned.append((name, bad))
     assert unaligned == []
+
+
+def test_confidences_leave_every_product_aligned():
+    with_confidence, without = (
+        [(name, tensors([*arguments, result])) for name, arguments, result in large_products(recorded_training(input))]
+        for input in ("xyc", "xy")
+    )
+    shapes = [
+        [(name, [(part.shape, part.stride()) for part in parts]) for name, parts in calls]
+        for calls in (with_confidence, without)
+    ]
+    assert shapes[0] == shapes[1]
 
 
 def test_large_products_are_there_and_are_bfloat16_in_training():

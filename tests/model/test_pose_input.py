@@ -1,0 +1,77 @@
+"""Confidences as a third input channel, in all models."""
+
+import pytest
+import torch
+
+from glagcn.errors import UserError
+from glagcn.model.gla_gcn.blocks import matching, split
+from glagcn.model.pose_input import PoseInput
+from glagcn.model.registry import MODELS, from_config, model_config
+from glagcn.skeleton import get_skeleton
+from tests.checkpoints.exported_models import a_model
+
+SKELETON = get_skeleton("mpi3dhp17")
+ROOT = SKELETON.root
+
+
+@pytest.mark.parametrize("relative", [False, True])
+def test_confidences_pass_through_and_do_not_change_places(relative):
+    x = torch.randn(2, 9, 17, 3)
+    found = PoseInput(SKELETON, relative, "xyc")(x)
+    torch.testing.assert_close(found[..., :2], PoseInput(SKELETON, relative)(x[..., :2]))
+    assert torch.equal(found[..., 2], x[..., 2])
+
+
+def test_a_mapped_joint_has_the_mean_confidence_of_its_sources():
+    skeleton = get_skeleton("humaneva15_coco17")
+    x = torch.rand(1, 1, 17, 3)
+    found = PoseInput(skeleton, True, "xyc")(x)
+    for joint, sources in enumerate(skeleton.joint_map):
+        torch.testing.assert_close(found[0, 0, joint, 2], x[0, 0, list(sources), 2].mean())
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_the_confidence_of_every_joint_and_frame_reaches_the_pose(kind):
+    model = a_model(kind, input="xyc")
+    x = torch.rand(1, *model.window_shape, requires_grad=True)
+    (model(x).center ** 2).sum().backward()
+    assert model.window_shape == (9, 17, 3)
+    assert (x.grad[..., 2].abs().sum(dim=2) > 0).all()
+    assert (x.grad[..., 2].abs().sum(dim=1) > 0).all()
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_a_checkpoint_keeps_the_input_and_an_older_one_is_of_xy(kind):
+    model = a_model(kind, input="xyc")
+    assert from_config(model_config(model)).window_shape == (9, 17, 3)
+    assert model.options()["input"] == "xyc"
+    older = model_config(a_model(kind))
+    assert older.pop("input") == "xy"
+    assert from_config(older).window_shape == (9, 17, 2)
+    with pytest.raises(UserError, match="unknown input 'xyz': must be one of xy, xyc"):
+        from_config(older | {"input": "xyz"})
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_windows_without_confidences_are_refused_with_both_shapes(kind):
+    with pytest.raises(UserError, match=r"\[N, 9, 17, 3\] .*x, y and confidence\), found \[1, 9, 17, 2\]"):
+        a_model(kind, input="xyc")(torch.zeros(1, 9, 17, 2))
+
+
+@pytest.mark.parametrize("kind", list(MODELS))
+def test_constant_confidences_do_not_trouble_training(kind):
+    """In data without confidences all are 1, and have no variance."""
+    model = a_model(kind, input="xyc").train()
+    x = torch.cat([torch.rand(4, 9, 17, 2), torch.ones(4, 9, 17, 1)], dim=3)
+    model(x).center.sum().backward()
+    assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
+    assert all(torch.isfinite(buffer).all() for buffer in model.buffers())
+
+
+def test_under_autocast_a_confidence_is_two_aligned_channels_like_a_coordinate():
+    x, weight = torch.rand(2, 3, 5, 17), torch.randn(4, 3, 1, 1)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        parts = split(x)
+    assert parts.shape == (2, 8, 5, 17)
+    whole = torch.nn.functional.conv2d(parts.double(), matching(weight, parts).double())
+    torch.testing.assert_close(whole.float(), torch.nn.functional.conv2d(x, weight), atol=1e-4, rtol=1e-4)
