@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["Lifter", "__version__", "load_model", "metrics", "predict"]
+__all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
 
 
 def __dir__() -> list[str]:
@@ -23,4 +23,6 @@ def __getattr__(name: str) -> Any:
         return import_module("glagcn.inference").predict
     if name == "Lifter":
         return import_module("glagcn.live").Lifter
+    if name == "UserError":
+        return import_module("glagcn.errors").UserError
     raise AttributeError(f"module 'glagcn' has no attribute {name!r}")

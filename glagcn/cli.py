@@ -1,4 +1,4 @@
-"""Entry points: `main_sagcn_gpus.py`, and `glagcn` with its other commands."""
+"""Entry points: `main_sagcn_gpus.py`, and `glagcn` with all commands."""
 
 import re
 import sys
@@ -28,6 +28,12 @@ EVALUATION_OPTIONS = {
 # Options that an evaluation takes from the checkpoint if it was trained on the same data set, unless a flag is given.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
 
+# {verb: (flags it stands for, help)}: verbs with the flags of main_sagcn_gpus.py, whatever folder they are called in.
+TRAINER_VERBS: dict[str, tuple[list[str], str]] = {
+    "train": ([], "train or evaluate: the same as main_sagcn_gpus.py"),
+    "render": (["--render"], "draw a sequence: the same as main_sagcn_gpus.py --render"),
+}
+
 
 def train_main(arguments: list[str] | None = None) -> int:
     """Run main_sagcn_gpus.py.  Returns the exit code: 0, 2 after a UserError, 75 if stopped by a signal, 76 if a rank
@@ -42,9 +48,17 @@ def train_main(arguments: list[str] | None = None) -> int:
 def main(arguments: list[str] | None = None) -> int:
     """Run the `glagcn` command.  Returns the exit code."""
 
+    words = sys.argv[1:] if arguments is None else arguments
+
     def work() -> None:
-        options = vars(_parser().parse_args(arguments))
-        options.pop("verb")(options)
+        if not words:
+            _parser().print_help()
+        elif words[0] in TRAINER_VERBS:
+            flags, _ = TRAINER_VERBS[words[0]]
+            _run(*parse_command_line([*flags, *words[1:]], f"glagcn {words[0]}"))
+        else:
+            options = vars(_parser().parse_args(words))
+            options.pop("verb")(options)
 
     return _run_command(work)
 
@@ -116,10 +130,12 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
 
 
 def _parser() -> Parser:
-    parser = Parser(prog="glagcn", description="All commands except training; train with main_sagcn_gpus.py.")
+    parser = Parser(prog="glagcn", description="GLA-GCN, a network that lifts 2D to 3D human poses.")
     parser.add_argument("--version", action="version", version=f"glagcn {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
+    for name, (_, text) in TRAINER_VERBS.items():  # listed here, parsed in main
+        verbs.add_parser(name, help=text)
     add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
     evaluate.add_argument(

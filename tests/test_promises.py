@@ -27,7 +27,7 @@ YAMLS = sorted((REPOSITORY / "launch/accelerate").glob("*.yaml"))
 SCRIPTS = sorted([*REPOSITORY.glob("launch/*.sh"), *REPOSITORY.glob("launch/*.sbatch"), REPOSITORY / ".ci/run"])
 
 # A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
-TRAINER = re.compile(r"main_sagcn_gpus\.py((?: +(?!#)[^\s`|;]+)*)")
+TRAINER = re.compile(r"(?:main_sagcn_gpus\.py|\bglagcn train)((?: +(?!#)[^\s`|;]+)*)")
 SBATCH = re.compile(r"launch/slurm\.sbatch((?: +(?!#)[^\s`|;]+)*)")
 VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study|lift)(?: +(?!#)[^\s`|;]+)+)")
 
@@ -110,6 +110,7 @@ def test_flags_in_the_documentation_exist():
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
+        "--gpus", "--device", "--fp16", "--wandb", "--num_workers",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":

@@ -4,10 +4,11 @@ import argparse
 import sys
 from collections.abc import Iterable
 from dataclasses import Field
+from difflib import get_close_matches
 from typing import Any, NoReturn
 
 from glagcn.config.options import flag_of, key_of, options_of
-from glagcn.config.published_flags import ALIASES, REFUSED, SWITCHES
+from glagcn.config.published_flags import ALIASES, REFUSED, REFUSED_EVERYWHERE, SWITCHES
 from glagcn.errors import UserError
 
 HELP_ALL = "--help-all"
@@ -20,11 +21,35 @@ class Parser(argparse.ArgumentParser):
         super().__init__(**({"allow_abbrev": False} | settings))
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
-        """As in argparse, but also refuses abbreviated single-dash flags, such as -tt, which allow_abbrev accepts."""
-        for word in sys.argv[1:] if args is None else args:
-            if word not in self._option_string_actions and (whole := self._abbreviated(word)):
+        """As in argparse, but first refuses unknown flags, and abbreviated ones such as -tt, which argparse accepts."""
+        words = list(sys.argv[1:] if args is None else args)
+        for word in words:
+            verb = self._subparsers is not None and not word.startswith("-")
+            if verb or word == "--":
+                break  # what follows is for the verb, or no flag
+            flag = word.partition("=")[0]
+            if flag in self._option_string_actions or " " in word:
+                continue
+            if word.startswith("--"):
+                self._refuse(flag)
+            if whole := self._abbreviated(word):
                 self.error(f"{word} is not a flag; did you mean {whole}?")
-        return super().parse_known_args(args, namespace)
+        return super().parse_known_args(words, namespace)
+
+    def _refuse(self, flag: str) -> NoReturn:
+        """Raise UserError for an unknown flag, with the reason if there is one, else with the nearest flag."""
+        spelling = "--" + flag[2:].replace("-", "_")
+        if spelling in REFUSED_EVERYWHERE:
+            raise UserError(f"{spelling} has no meaning here: {REFUSED_EVERYWHERE[spelling]}")
+        known: dict[str, str] = {}  # the first spelling of a flag is the one that the help lists
+        for name, action in self._option_string_actions.items():
+            if name.startswith("--") and action.dest != "refused":
+                known.setdefault(_squeezed(name), name)
+        begun = sorted((name for name in known if name.startswith(_squeezed(flag))), key=len)
+        near = begun or get_close_matches(_squeezed(flag), known, 1)
+        if not near:
+            self.error(f"unrecognized {flag}")
+        raise UserError(f"unrecognized {flag}; did you mean {known[near[0]]}? `{self.prog} --help` lists the flags")
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError; argparse calls this for every invalid command line."""
@@ -88,6 +113,11 @@ def other_spellings(*groups: type) -> str:
 def _help(option: Field) -> str:
     shown = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
     return option.metadata["help"] + (f" (default {option.default})" if shown else "")
+
+
+def _squeezed(flag: str) -> str:
+    """A flag without what people spell differently: --batchSize, --batch-size and --batch_size are one."""
+    return flag.lower().replace("-", "").replace("_", "")
 
 
 def _spellings(flags: tuple[str, ...]) -> list[str]:

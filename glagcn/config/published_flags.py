@@ -1,4 +1,4 @@
-"""Flags of the published scripts: spellings that are accepted, and flags that are refused.
+"""Flags of the published scripts and of other trainers: spellings that are accepted, and flags that are refused.
 
 Every flag is also accepted with hyphens instead of underscores: the published scripts use both.
 """
@@ -35,7 +35,24 @@ SWITCHES: dict[str, dict[Any, tuple[str, ...]]] = {
     "compile": {"off": ("--no_compile",)},
 }
 
-# {flag: reason for refusing it, and what to do}
+# {flag: reason for refusing it, and what to do}: flags of other programs, in every command that has no such flag
+REFUSED_EVERYWHERE = {
+    **dict.fromkeys(
+        ("--gpu", "--gpus", "--gpu_id", "--gpu_ids", "--num_gpus", "--n_gpu", "--devices"),
+        "a process uses one GPU; set CUDA_VISIBLE_DEVICES to choose it. To train or evaluate on N GPUs, use "
+        "torchrun --nproc_per_node N or accelerate launch --num_processes N",
+    ),
+    **dict.fromkeys(
+        ("--device", "--cuda", "--use_cuda", "--no_cuda", "--cpu"),
+        "a GPU is used where there is one. Set CUDA_VISIBLE_DEVICES to choose it; set to nothing, it means the CPU",
+    ),
+    **dict.fromkeys(
+        ("--num_workers", "--n_workers", "--dataloader_num_workers", "--pin_memory"),
+        "there are no loader processes: windows are cut from memory, on the device. Leave it out",
+    ),
+}
+
+# {flag: reason for refusing it, and what to do}: in main_sagcn_gpus.py
 REFUSED = {
     "--dense": "this network uses strided, not dense (dilated) convolutions. Leave it out",
     "--disable-optimizations": "there is only one implementation of the network. Leave it out",
@@ -46,7 +63,10 @@ REFUSED = {
     "--nepoch": "the published script trains for one epoch fewer than --nepoch. Give --epochs with that number",
     "--train": "training is the default. Leave it out",
     "--test": "give --evaluate, alone or with a checkpoint",
-    **dict.fromkeys(("--reload", "--previous_dir"), "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT"),
+    **dict.fromkeys(
+        ("--reload", "--previous_dir", "--pretrained", "--ckpt", "--weights"),
+        "name the file: --evaluate CHECKPOINT or --resume CHECKPOINT",
+    ),
     "--reverse_augmentation": "reversing sequences in time was off in the published runs and is not implemented",
     **dict.fromkeys(
         ("--refine", "--refine_reload", "--lr_refine"),
@@ -65,7 +85,23 @@ REFUSED = {
         ("--sync_bn", "--no-sync_bn"),
         "batch statistics are per micro-batch, independent of the number of GPUs. Give --micro_batch N",
     ),
-    "--gpu": "set CUDA_VISIBLE_DEVICES instead",
+    **dict.fromkeys(
+        ("--fp16", "--bf16", "--amp", "--mixed_precision"),
+        "give --precision auto, fp32, tf32 or bf16; auto is the default",
+    ),
+    **dict.fromkeys(
+        ("--wandb", "--use_wandb", "--wandb_project", "--tensorboard"),
+        "every run writes TensorBoard curves and metrics.jsonl to its folder. Leave it out",
+    ),
+    **dict.fromkeys(
+        ("--output_dir", "--save_dir", "--log_dir", "--work_dir", "--exp_name"),
+        "the folder of the runs is -c, the name of a run --run. Give these",
+    ),
+    "--gradient_accumulation_steps": "a large batch is cut by itself. Give --micro_batch N or --accumulate K",
+    **dict.fromkeys(
+        ("--distributed", "--multi_gpu", "--ddp", "--world_size", "--num_processes"),
+        "the launcher decides. Use torchrun --nproc_per_node N or accelerate launch --num_processes N",
+    ),
     "--local_rank": "the launcher sets it in the environment. Use torchrun or accelerate launch",
     "--nproc_per_node": "it is a flag of torchrun: torchrun --nproc_per_node N -- main_sagcn_gpus.py ...",
 }

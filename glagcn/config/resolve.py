@@ -29,11 +29,14 @@ class Command(NamedTuple):
     render: RenderConfig | None
 
 
-def parse_command_line(arguments: list[str] | None = None) -> Command:
-    """Parse the command line of main_sagcn_gpus.py; None: sys.argv.  Raises UserError.  `--help` prints and exits."""
+def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sagcn_gpus.py") -> Command:
+    """Parse the command line of main_sagcn_gpus.py; None: sys.argv.  Raises UserError.  `--help` prints and exits.
+
+    prog  the name of the command in help and messages.
+    """
     parser = Parser(
-        prog="main_sagcn_gpus.py",
-        usage="main_sagcn_gpus.py [--dataset NAME] [flags]",
+        prog=prog,
+        usage=f"{prog} [--dataset NAME] [flags]",
         description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
         "The same command resumes a run that was stopped.",
         epilog=f"{other_spellings(*GROUPS.values(), RenderConfig)} `glagcn --help` lists the other commands.",

@@ -10,7 +10,7 @@ import pytest
 from glagcn.config.config import GROUPS
 from glagcn.config.options import flag_of, options_of
 from glagcn.config.presets import DEBUG_CAPS, RECIPES
-from glagcn.config.published_flags import ALIASES, REFUSED, SWITCHES
+from glagcn.config.published_flags import ALIASES, REFUSED, REFUSED_EVERYWHERE, SWITCHES
 from glagcn.config.rendering import RenderConfig
 from glagcn.config.resolve import (
     all_keys,
@@ -23,6 +23,7 @@ from glagcn.config.resolve import (
 )
 from glagcn.data.datasets import DATASETS
 from glagcn.errors import UserError
+from tests.command_line import assert_refused
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -93,7 +94,10 @@ def test_architecture_sets_the_frames():
     ("line", "message"),
     [
         ("--dataset h3wb", "invalid choice: 'h3wb'"),
-        ("--dataset demo --frame 81", "unrecognized arguments: --frame"),
+        (
+            "--dataset demo --frame 81",
+            "^unrecognized --frame; did you mean --frames\\? `main_sagcn_gpus.py --help` lists the flags",
+        ),
         ("--dataset demo --frames 80", "--frames 80.*81"),
         ("--dataset demo --frames 351", "--frames 351"),
         ("--dataset demo --frames 81 -arc 3,3,3", "--frames 81 contradicts -arc 3,3,3.*27"),
@@ -115,7 +119,13 @@ def test_architecture_sets_the_frames():
         ("-k ../gt", "invalid --keypoints ../gt"),
         ("-tt", "-tt is not a flag; did you mean -tta?"),
         ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
-        ("--eval", "unrecognized arguments: --eval"),
+        ("--eval", r"unrecognized --eval; did you mean --evaluate\?"),
+        ("--batchsize 3", r"unrecognized --batchsize; did you mean --batch_size\?"),
+        ("--batchSize=3", r"unrecognized --batchSize; did you mean --batch_size\?"),
+        ("--epoch 3", r"unrecognized --epoch; did you mean --epochs\?"),
+        ("--dryrun", r"unrecognized --dryrun; did you mean --dry_run\?"),
+        ("--qqqqq", "^unrecognized --qqqqq; `main_sagcn_gpus.py --help`"),
+        ("-d demo what", "unrecognized arguments: what"),
         ("--dataset demo --run a/b", "--run a/b: must be a plain folder name"),
     ],
 )
@@ -132,11 +142,31 @@ def test_the_real_command_line_takes_no_abbreviated_flag(command):
     assert done.stderr.startswith("error: -tt is not a flag; did you mean -tta?")
 
 
-@pytest.mark.parametrize("flag", REFUSED)
+@pytest.mark.parametrize("flag", [*REFUSED, *REFUSED_EVERYWHERE])
 def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
     for line in (flag, f"{flag} 1", flag.replace("_", "-")):
         with pytest.raises(UserError, match=rf"^{re.escape(flag)} has no meaning here: \w.{{15}}"):
             parse(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("lift k.json --outt a.npz", r"unrecognized --outt; did you mean --out\? `glagcn lift --help` lists the flags"),
+        ("lift k.json --imagesize 3,4", r"unrecognized --imagesize; did you mean --image_size\?"),
+        ("evaluate best.pt --batchsize 3", "unrecognized --batchsize; `glagcn evaluate --help`"),
+        ("evaluate best.pt --test-flipp", r"unrecognized --test-flipp; did you mean --test_flip\?"),
+        ("prepare demo --npzz x", r"unrecognized --npzz; did you mean --npz\?"),
+        ("export best.pt --layuot onnx --out x", r"unrecognized --layuot; did you mean --layout\?"),
+        ("study a.toml --gpus 4", "--gpus has no meaning here: a process uses one GPU; set CUDA_VISIBLE_DEVICES"),
+        ("lift k.json --device cpu", "--device has no meaning here: a GPU is used where there is one"),
+        ("--versoin", r"unrecognized --versoin; did you mean --version\? `glagcn --help`"),
+        ("train --frame 9", r"unrecognized --frame; did you mean --frames\? `glagcn train --help`"),
+        ("render --viz-actoin x", r"unrecognized --viz-actoin; did you mean --viz_action\? `glagcn render --help`"),
+    ],
+)
+def test_every_verb_names_the_nearest_flag(line, message, verb):
+    assert_refused(verb(line), message)
 
 
 def test_without_a_data_set_it_is_human36m_as_published():

@@ -1,0 +1,62 @@
+"""The ways to start: `glagcn VERB`, `python -m glagcn`, and a launcher with the installed package, in any folder."""
+
+import subprocess
+import sys
+
+import pytest
+
+import glagcn
+from glagcn.cli import TRAINER_VERBS
+from tests.launched.conftest import REPOSITORY, launch
+
+DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--dry_run"]
+
+
+def module(folder, *words) -> subprocess.CompletedProcess:
+    """`python -m glagcn` in a folder without a checkout."""
+    return launch([sys.executable, "-m", "glagcn", *words], folder, PYTHONPATH=str(REPOSITORY))
+
+
+def test_without_a_verb_it_prints_its_help(verb):
+    bare = verb("")
+    assert (bare.code, bare.err) == (0, "")
+    assert bare.out.startswith("usage: glagcn ")
+    for name in ("train", "render", "lift", "prepare", "evaluate"):
+        assert f"\n    {name} " in bare.out
+
+
+def test_the_module_is_the_command(tmp_path):
+    done = module(tmp_path, "--version")
+    assert (done.code, done.out, done.err) == (0, f"glagcn {glagcn.__version__}\n", "")
+    refused = module(tmp_path, "train", "--frame", "9")
+    assert refused.code == 2
+    assert refused.err.startswith("error: unrecognized --frame; did you mean --frames?")
+
+
+@pytest.mark.parametrize("name", TRAINER_VERBS)
+def test_the_verbs_of_the_trainer_have_its_flags(name, verb, capsys):
+    with pytest.raises(SystemExit) as stop:
+        verb(f"{name} --help")
+    assert stop.value.code == 0
+    text = capsys.readouterr().out
+    assert text.startswith(f"usage: glagcn {name} [--dataset NAME] [flags]\n")
+    assert "--viz_subject" in text
+    assert "--batch_size" in text
+
+
+def test_train_and_render_are_the_trainer(verb, demo_root, tmp_path):
+    common = f"--dataset demo --root_path {demo_root} -c {tmp_path} --frames 9 --channel 4 --batch_size 64 --run r"
+    done = verb(f"train {common} --subset 0.02 --test_frames 40 --max_steps 2 --workers 1")
+    assert (done.code, done.err) == (0, "")
+    assert (tmp_path / "r/best.pt").is_file()
+    drawn = verb(f"render {common} --viz-subject TS1 --viz-limit 2 --viz-export {tmp_path}/a.csv")
+    assert (drawn.code, drawn.err) == (0, "")
+    assert (tmp_path / "a.csv").is_file()
+
+
+@pytest.mark.launched
+def test_a_launcher_starts_the_installed_package_in_any_folder(tmp_path):
+    torchrun = ["torchrun", "--standalone", "--nproc_per_node=2", "-m", "--", "glagcn", "train", "--run", "r"]
+    done = launch([*torchrun, *DRY], tmp_path, PYTHONPATH=str(REPOSITORY))
+    assert done.code == 0, done.err
+    assert "Processes: 2" in done.out
