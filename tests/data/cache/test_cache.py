@@ -25,7 +25,7 @@ class TinySource:
 
     dataset, keypoints, annotation, skeleton = "tiny", "gt", "", "mpi3dhp17"
 
-    def __init__(self, lengths=None, joints=17, valid=True, fail_after=None, error=KeyboardInterrupt):
+    def __init__(self, lengths=None, joints=17, valid=("train", "test"), fail_after=None, error=KeyboardInterrupt):
         self.notes = ["made for a test"]
         self.lengths = lengths or {"train": [5, 1, 7], "test": [4, 6]}
         self.joints, self.valid, self.fail_after, self.error = joints, valid, fail_after, error
@@ -46,7 +46,7 @@ class TinySource:
             valid = rng.random(info.length) < 0.5
             valid[0] = True
             activity = rng.integers(1, 8, info.length).astype(np.uint8) if split == "test" else None
-            yield Sequence(info, pixels, millimetres, valid & self.valid, activity)
+            yield Sequence(info, pixels, millimetres, valid & (split in self.valid), activity)
 
     def provenance(self):
         return {"kind": "test", "files": []}
@@ -198,7 +198,7 @@ def test_an_empty_split_is_refused(tmp_path, empty):
 
 def test_a_test_split_without_valid_frames_is_refused(tmp_path):
     with pytest.raises(UserError, match="no test frame is valid"):
-        write_cache(tmp_path / "a.h5", TinySource(valid=False))
+        write_cache(tmp_path / "a.h5", TinySource(valid=["train"]))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -154,10 +154,23 @@ def test_frames_beyond_the_official_length_are_cut_and_counted(one_train, pair, 
     source, sequences = one_train()
     assert {s.info.length for s in sequences} == {len(s.pixels) for s in sequences} == {10}
     assert source.provenance()["cut_frames"] == {"S1/Seq1": 2}
+    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (FRAMES, 25)})
+    assert_first_frames(sequences, one_train()[1])
+    whole = [s for s in npz(pair).read("train") if s.info.name.startswith("S8/Seq2")]
     monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))
     source = npz(pair)
-    assert {len(s.pixels) for s in source.read("train") if s.info.name.startswith("S8/Seq2")} == {5}
+    sequences = [s for s in source.read("train") if s.info.name.startswith("S8/Seq2")]
+    assert {len(s.pixels) for s in sequences} == {5}
     assert source.provenance()["cut_frames"] == {"S8/Seq2": FRAMES - 5}
+    assert_first_frames(sequences, whole)
+
+
+def assert_first_frames(cut, whole):
+    """The sequences `cut` hold the first frames of `whole`."""
+    for some, every in zip(cut, whole, strict=True):
+        assert len(every.pixels) > len(some.pixels)
+        np.testing.assert_array_equal(some.pixels, every.pixels[: len(some.pixels)])
+        np.testing.assert_array_equal(some.millimetres, every.millimetres[: len(some.pixels)])
 
 
 def test_provenance_has_size_and_digest_of_every_file(release, pair):
