@@ -1,31 +1,25 @@
 """Read and check the MATLAB files of MPI-INF-3DHP: annot.mat (training) and annot_data.mat (test)."""
 
-import contextlib
 import math
-from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
-import scipy.io
 
-from glagcn.data.hdf5 import member, reading
 from glagcn.data.sources.checks import as_frames
 from glagcn.data.sources.mpi_inf_3dhp.facts import NUM_ANNOTATED_JOINTS, RELEVANT_JOINTS
+from glagcn.data.sources.mpi_inf_3dhp.mat_file import MOST_FRAMES, read_variable, shapes_of
 from glagcn.errors import UserError
 
-MOST_FRAMES = 1_000_000  # of a sequence: 11 hours
 TEST_ARRAYS = ("annot2", "valid_frame", "activity_annotation")
-TRAIN_DOWNLOAD = "expected the annot.mat of a training sequence (MATLAB v5, 14 cameras)"
+TRAIN_DOWNLOAD = "expected the annot.mat of a training sequence (14 cameras)"
 TEST_DOWNLOAD = (
-    "expected the annot_data.mat of the test set (MATLAB 7.3, with valid_frame) from the separate download "
-    "mpi_inf_3dhp_test_set"
+    "expected the annot_data.mat of the test set (with valid_frame) from the separate download mpi_inf_3dhp_test_set"
 )
 
 
 def count_train_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot.mat, from its headers.  Raises UserError for another kind of file."""
-    shapes = _train_shapes(path)
+    shapes = shapes_of(path, TRAIN_DOWNLOAD)
     missing = {"annot2", variable, "cameras", "frames"} - shapes.keys()
     if missing:
         found = ", ".join(sorted(shapes)) or "nothing"
@@ -44,7 +38,7 @@ def count_train_frames(path: Path, variable: str) -> int:
 def check_numbering(path: Path, cameras: tuple[int, ...]) -> None:
     """Raise UserError unless `cameras` and `frames` of an annot.mat count from 0 and include the given cameras."""
     for variable in ("cameras", "frames"):
-        numbers = _load(path, variable).ravel()
+        numbers = read_variable(path, variable, TRAIN_DOWNLOAD).ravel()
         if numbers.dtype.kind not in "iuf" or not np.array_equal(numbers, np.arange(len(numbers))):
             raise UserError(
                 f"{path}: {variable} does not count 0, 1, 2, ...: found {numbers[:16].tolist()}; "
@@ -62,9 +56,9 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
 
     The file has one (rows, 28 * channels) matrix per camera, joint by joint, with at least one row per frame.
     """
-    found_cells = _load(path, variable)
+    found_cells = read_variable(path, variable, TRAIN_DOWNLOAD)
     cells = found_cells.ravel()
-    shapes = _train_shapes(path)
+    shapes = shapes_of(path, TRAIN_DOWNLOAD)
     frames, expected_cells = (math.prod(shapes[name]) for name in ("frames", "cameras"))
     if len(cells) != expected_cells:
         raise UserError(
@@ -89,80 +83,35 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
 
 def count_test_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot_data.mat, from its headers.  Raises UserError for another kind of file."""
-    with _open_test(path, variable) as file:
-        return len(_test_array(path, file, "annot2", 2))
+    shapes = shapes_of(path, TEST_DOWNLOAD)
+    if missing := {*TEST_ARRAYS, variable} - shapes.keys():
+        found = ", ".join(sorted(shapes)) or "nothing"
+        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {TEST_DOWNLOAD}")
+    for name, channels in (("annot2", 2), (variable, 3)):
+        shape = _frames_first(shapes[name])
+        if shape[1:] != (1, len(RELEVANT_JOINTS), channels):
+            raise UserError(
+                f"{path}: {name} has shape {shape}, frames first; expected (frames, 1, {len(RELEVANT_JOINTS)}, "
+                f"{channels}). This is another joint set or another file; {TEST_DOWNLOAD}"
+            )
+    for name in (*TEST_ARRAYS, variable):
+        most = MOST_FRAMES * {"annot2": len(RELEVANT_JOINTS) * 2, variable: len(RELEVANT_JOINTS) * 3}.get(name, 1)
+        if math.prod(shapes[name]) > most:
+            raise UserError(f"{path}: {name} has shape {shapes[name]}; expected at most {MOST_FRAMES} frames")
+    return _frames_first(shapes["annot2"])[0]
 
 
 def read_test_arrays(path: Path, variable: str) -> dict[str, np.ndarray]:
-    """annot2 [N,17,2], `variable` [N,17,3], valid_frame and activity_annotation [N] of an annot_data.mat, float64."""
-    channels = {"annot2": 2, variable: 3, "valid_frame": None, "activity_annotation": None}
-    with _open_test(path, variable) as file:
-        arrays = {name: _test_array(path, file, name, count)[()] for name, count in channels.items()}
+    """annot2 [N,17,2], `variable` [N,17,3], valid_frame and activity_annotation [N,1] of an annot_data.mat."""
+    count_test_frames(path, variable)
+    arrays = {name: read_variable(path, name, TEST_DOWNLOAD).T for name in (*TEST_ARRAYS, variable)}
     # The person axis always has size 1.  A plain squeeze would also drop the frame axis of a file with one frame.
-    return {name: array[:, 0] if name in ("annot2", variable) else array for name, array in arrays.items()}
+    return {
+        name: array.reshape(_frames_first(array.T.shape))[:, 0] if name in ("annot2", variable) else array
+        for name, array in arrays.items()
+    }
 
 
-def _train_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    try:
-        return {name: shape for name, shape, _ in scipy.io.whosmat(path)}
-    except NotImplementedError as error:
-        raise UserError(
-            f"{path} is a MATLAB 7.3 file, like the files of the test set; {TRAIN_DOWNLOAD}. Is this a test file?"
-        ) from error
-    except Exception as error:  # SciPy's parser can raise any exception on damaged files
-        raise UserError(
-            f"{path} is not a MATLAB file or is truncated ({error}); {TRAIN_DOWNLOAD}; get it again"
-        ) from error
-
-
-def _load(path: Path, variable: str) -> np.ndarray:
-    try:
-        found = scipy.io.loadmat(path, variable_names=[variable])[variable]
-    except Exception as error:  # SciPy's parser can raise any exception on damaged files
-        raise UserError(
-            f"{path}: {variable} cannot be read ({type(error).__name__}: {error}); expected a complete annot.mat. "
-            "The file is truncated or damaged; get it again."
-        ) from error
-    if not isinstance(found, np.ndarray):
-        raise UserError(f"{path}: {variable} is a {type(found).__name__}; {TRAIN_DOWNLOAD}; get it again")
-    return found
-
-
-@contextlib.contextmanager
-def _open_test(path: Path, variable: str) -> Iterator[h5py.File]:
-    """An open annot_data.mat with all its variables.  Raises UserError for whatever goes wrong in the block."""
-
-    def refusal(reason: str) -> UserError:
-        kind = "is truncated or damaged" if h5py.is_hdf5(path) else "is not HDF5"
-        if _is_matlab_5(path):
-            kind = "is a MATLAB v5 file without valid_frame, like the files of the training set"
-        return UserError(f"{path} {kind} ({reason}); {TEST_DOWNLOAD}; get it again")
-
-    with reading(refusal), h5py.File(path, "r", locking=False) as file:
-        missing = {*TEST_ARRAYS, variable} - file.keys()
-        if missing:
-            found = ", ".join(sorted(file)[:20])
-            raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {TEST_DOWNLOAD}")
-        yield file
-
-
-def _is_matlab_5(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(10) == b"MATLAB 5.0"
-    except OSError:
-        return False
-
-
-def _test_array(path: Path, file: h5py.File, variable: str, channels: int | None) -> h5py.Dataset:
-    """The variable, not read yet, and small enough to be; channels None: one value for each frame."""
-    found = member(file, variable, h5py.Dataset)
-    tail = None if channels is None else (1, len(RELEVANT_JOINTS), channels)
-    if tail is not None and found.shape[1:] != tail:
-        raise UserError(
-            f"{path}: {variable} has shape {found.shape} in HDF5; expected (frames, 1, {len(RELEVANT_JOINTS)}, "
-            f"{channels}). This is another joint set or another file; {TEST_DOWNLOAD}"
-        )
-    if found.size > MOST_FRAMES * math.prod(tail or ()):
-        raise UserError(f"{path}: {variable} has shape {found.shape}; expected at most {MOST_FRAMES} frames")
-    return found
+def _frames_first(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The reverse of MATLAB's shape (channels, joints, persons, frames), which ends with the last axis above 1."""
+    return (1,) * (4 - len(shape)) + shape[::-1]
