@@ -23,7 +23,7 @@ from glagcn.errors import UserError
 
 EVALUATION_OPTIONS = {
     "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
-    "architecture", "test_flip", "test_frames", "by_subject", "output", "workers",
+    "architecture", "test_flip", "test_frames", "test_detections", "by_subject", "output", "workers",
 }  # fmt: skip
 # Options that an evaluation takes from the checkpoint if it was trained on the same data set, unless a flag is given.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")

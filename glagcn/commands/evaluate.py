@@ -5,6 +5,7 @@ from pathlib import Path
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
 from glagcn.data.selection import select_test
+from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
@@ -32,6 +33,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     with ranks.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
+        split = with_detections(split, skeleton, config.selection.test_detections)
         frames = scored_frames(split, config.selection.test_frames)
         if ranks.is_main and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"
@@ -40,8 +42,11 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     warnings = differences(loaded, cache)
     for warning in warnings:
         log.say(f"WARNING: {warning}")
+    level = config.selection.test_detections
+    simulated = f" with simulated detections ({level})" if level else ""
     log.say(
-        f"Evaluating {loaded.path} on {len(frames):,} frames with {ranks.world_size} process(es), {ranks.device.type}"
+        f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {ranks.world_size} process(es), "
+        f"{ranks.device.type}"
     )
     if config.run.dry_run:
         log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")

@@ -12,6 +12,7 @@ from typing import ClassVar
 from glagcn.config.options import comma_separated, option
 from glagcn.config.presets import GRAPHS, RECIPES
 from glagcn.data.datasets import DATASETS
+from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.model.registry import INPUTS, MODELS
 from glagcn.widths import widths_for
 
@@ -65,6 +66,9 @@ class DataConfig:
         help="augmentation: rotate the camera about its axis by a random angle of up to +-DEGREES")
     distance: float = option(type=float, metavar="E",
         help="augmentation: scale the camera's distance by a random factor of e^-E to e^E")
+    detections: str | None = option(None, choices=("none", *LEVELS), off="none", common=True,
+        help="augmentation: 2D as of a detector, with noise, outliers, missing joints, swapped sides and other frame "
+        "rates: none (default), moderate or heavy")
     test_flip: bool = option(action=SWITCH, common=True,
         help="average the predictions of a window and its mirror image in evaluation")
     stream: str = option("auto", choices=("auto", "on", "off"),
@@ -186,6 +190,9 @@ class SelectionConfig:
         help="validate on N evenly spaced frames of them")
     test_frames: int | None = option(None, type=int, metavar="N",
         help="evaluate only N evenly spaced valid test frames; results state this")
+    test_detections: str | None = option(None, choices=("none", *LEVELS), off="none",
+        help="test on 2D as of a detector, the same for all models: none (default), moderate or heavy; results state "
+        "this")
     eval_epochs: int | None = option(1, type=int, metavar="N", trains=False, off=0, common=True,
         help="evaluate every N epochs and at the end; 0: only at the end")
     eval_windows: int | None = option(None, type=int, metavar="N", trains=False,

@@ -42,6 +42,7 @@ def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> 
         "data_fingerprint": cache.fingerprint,
         "flip": config.data.test_flip,
         "all_frames": config.selection.test_frames is None,
+        "simulated_detections": config.selection.test_detections or "none",
         "processes": ranks.world_size,
         "program": program(),
         "machine": describe(ranks.device),

@@ -40,7 +40,7 @@ FORBIDDEN = {
 # Must be equal in all configurations: errors on different frames cannot be compared.
 SAME_FOR_ALL = (
     "dataset", "annotation", "subjects_test", "actions", "downsample", "test_frames", "select_on", "validation",
-    "validation_frames",
+    "validation_frames", "test_detections",
 )  # fmt: skip
 # Options that affect the training windows and their order; a study may compare them, with a note in the summary.
 WINDOW_OPTIONS = ("root_path", "keypoints", "cameras", "subjects_train", "subset", "stride", "flip")

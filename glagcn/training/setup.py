@@ -16,7 +16,10 @@ from glagcn.data.selection import select_in_file, select_test, select_train, tra
 from glagcn.data.validation import hold_out
 from glagcn.data.windows.block_plan import BlockPlan
 from glagcn.data.windows.camera_augmentation import CameraRange
+from glagcn.data.windows.detection_augmentation import NUM_DRAWS, DetectionAugmentation
+from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import EpochPlan, select_centers, windows_in_epoch
+from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import FrameStore, fits_device, mean_pose
 from glagcn.data.windows.streamed_store import StreamedStore
 from glagcn.distributed.ranks import Ranks
@@ -69,6 +72,7 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
         select = select_in_file if streamed else select_train
         train = select(cache, data.subjects_train, data.actions, data.downsample)
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
+        test = with_detections(test, get_skeleton(cache.skeleton), config.selection.test_detections)
         trained, held_out = None, None
         if config.selection.select_on == "validation":
             trained, held_out = hold_out(train, config.selection.validation or ())
@@ -112,6 +116,10 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
         "channels": len(config.model.input), "causal": config.model.causal,
     }  # fmt: skip
     make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
+    detections = None
+    if data.detections:
+        detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, ranks.device)
+    augmentations: dict[str, Any] = {"camera_range": camera_range, "detections": detections}
     benchmark = benchmark_of(cache.dataset)
     make_plan = BlockPlan if selection.streamed else EpochPlan
     with ranks.agree():  # fitting cameras for the augmentation may fail
@@ -129,11 +137,12 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
             optim.seed,
             data.distort_targets,
             camera_range.num_draws,
+            NUM_DRAWS if detections else 0,
         )
         if isinstance(plan, BlockPlan):
-            train: FrameStore = StreamedStore(selection.train, plan=plan, camera_range=camera_range, **form)
+            train: FrameStore = StreamedStore(selection.train, plan=plan, **augmentations, **form)
         else:
-            train = make_store(selection.train, camera_range=camera_range)
+            train = make_store(selection.train, **augmentations)
         validation, held_out = None, selection.held_out
         if held_out is not None:
             scored, store = scored_frames(held_out, config.selection.validation_frames), train

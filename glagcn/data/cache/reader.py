@@ -53,6 +53,7 @@ class Split:
     millimetres  [F,V,3] float32, camera coordinates, absolute.
     valid        [F] bool: True for scored frames.
     activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
+    confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.  Caches have none.
 
     pixels and millimetres are copy-on-write memory maps: the processes of a node share their pages, and a write changes
     neither the file nor other processes.
@@ -64,6 +65,7 @@ class Split:
     millimetres: np.ndarray
     valid: np.ndarray
     activity: np.ndarray | None
+    confidence: np.ndarray | None = None
 
 
 @dataclass(frozen=True)

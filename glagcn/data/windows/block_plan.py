@@ -28,9 +28,16 @@ class BlockPlan(EpochPlan):
     group_blocks = 256  # at most; two groups are in memory at a time, 90 MB each plus the context of their blocks
 
     def __init__(
-        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, camera_draws: int = 0
+        self,
+        centers: np.ndarray,
+        batch_size: int,
+        flip: str,
+        seed: int,
+        distort: bool = False,
+        camera_draws: int = 0,
+        detection_draws: int = 0,
     ) -> None:
-        super().__init__(centers, batch_size, flip, seed, distort, camera_draws)
+        super().__init__(centers, batch_size, flip, seed, distort, camera_draws, detection_draws)
         self._copies = self.num_windows // len(centers)
         edges = np.searchsorted(centers, np.arange(0, centers[-1] + 1 + self.block_frames, self.block_frames))
         counts = np.diff(edges)

@@ -18,17 +18,19 @@ from glagcn.data.cache.reader import Split
 from glagcn.data.windows.target_distortions import DISTORTIONS
 from glagcn.errors import UserError
 
-ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, CAMERA = range(6)  # purposes of random numbers, part of their seeds
+# Purposes of random numbers, part of their seeds.
+ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, CAMERA, DETECTION = range(7)
 
 
 class WindowIds(NamedTuple):
     """n windows, as NumPy arrays on the host; a column is None if the option is off.
 
-    frames        [n] int64, target frames.
-    flips         [n] bool, whether the window is mirrored.
-    distortions   [n] int64, number of the target distortion (see `distortions`).
-    camera_draws  [n,4] float32 in [-1, 1], for CameraAugmentation.
-    groups        [n] int64, group of blocks of the window, for streaming (see block_plan.py).
+    frames           [n] int64, target frames.
+    flips            [n] bool, whether the window is mirrored.
+    distortions      [n] int64, number of the target distortion (see `distortions`).
+    camera_draws     [n,4] float32 in [-1, 1], for CameraAugmentation.
+    groups           [n] int64, group of blocks of the window, for streaming (see block_plan.py).
+    detection_draws  [n,2] float32 in [0, 1), for DetectionAugmentation.
     """
 
     frames: np.ndarray
@@ -36,6 +38,7 @@ class WindowIds(NamedTuple):
     distortions: np.ndarray | None = None
     camera_draws: np.ndarray | None = None
     groups: np.ndarray | None = None
+    detection_draws: np.ndarray | None = None
 
     def part(self, begin: int, end: int) -> "WindowIds":
         """The windows `begin` to `end`, end excluded."""
@@ -84,21 +87,29 @@ def windows_in_epoch(centers: np.ndarray, flip: str) -> int:
 class EpochPlan:
     """The windows of global batch k of an epoch, a pure function of (seed, epoch, k), independent of the world size.
 
-    centers       [W] frames.
-    flip          "copy": each window also mirrored, 2 W windows per epoch; "random": each window mirrored at random in
-                  each epoch; "none".
-    distort       draw a target distortion for each window and epoch (see `distortions`).
-    camera_draws  how many numbers in [-1, 1] to draw for each window and epoch, for the camera augmentation.
+    centers          [W] frames.
+    flip             "copy": each window also mirrored, 2 W windows per epoch; "random": each window mirrored at random
+                     in each epoch; "none".
+    distort          draw a target distortion for each window and epoch (see `distortions`).
+    camera_draws     how many numbers in [-1, 1] to draw for each window and epoch, for the camera augmentation.
+    detection_draws  how many numbers in [0, 1) to draw for each window and epoch, for simulated detections.
 
     Each window is used once per epoch; the last batch of an epoch is smaller if they do not divide evenly.  The order
     of one epoch is cached: 17 MB for the 2.1 million windows of MPI-INF-3DHP.
     """
 
     def __init__(
-        self, centers: np.ndarray, batch_size: int, flip: str, seed: int, distort: bool = False, camera_draws: int = 0
+        self,
+        centers: np.ndarray,
+        batch_size: int,
+        flip: str,
+        seed: int,
+        distort: bool = False,
+        camera_draws: int = 0,
+        detection_draws: int = 0,
     ) -> None:
         self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
-        self.distort, self.camera_draws = distort, camera_draws
+        self.distort, self.camera_draws, self.detection_draws = distort, camera_draws, detection_draws
         self.num_windows = windows_in_epoch(centers, flip)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
         self._order = lru_cache(maxsize=1)(lambda epoch: self._draws(epoch, ORDER).permutation(self.num_windows))
@@ -117,7 +128,7 @@ class EpochPlan:
         """Global batch `index` of `epoch`, both counted from 0."""
         begin = index * self.batch_size
         ids = self._ids(epoch, begin, min(begin + self.batch_size, self.num_windows))
-        flips, distortions, camera_draws = ids >= len(self.centers), None, None
+        flips, distortions, camera_draws, detection_draws = ids >= len(self.centers), None, None, None
         if self.flip == "random":
             flips = self._draws(epoch, FLIP, index).integers(2, size=len(ids)) == 1
         if self.distort:
@@ -125,7 +136,11 @@ class EpochPlan:
         if self.camera_draws:
             shape = len(ids), self.camera_draws
             camera_draws = self._draws(epoch, CAMERA, index).uniform(-1, 1, shape).astype(np.float32)
-        return WindowIds(self.centers[ids % len(self.centers)], flips, distortions, camera_draws)
+        if self.detection_draws:
+            shape = len(ids), self.detection_draws
+            detection_draws = self._draws(epoch, DETECTION, index).random(shape, np.float32)
+        frames = self.centers[ids % len(self.centers)]
+        return WindowIds(frames, flips, distortions, camera_draws, detection_draws=detection_draws)
 
     def _ids(self, epoch: int, begin: int, end: int) -> np.ndarray:
         """The windows [n] at positions `begin` to `end` (excluded) in the order of the epoch.

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from glagcn.data.cache.reader import Split
 from glagcn.data.windows.camera_augmentation import CameraAugmentation, CameraRange, rotated
+from glagcn.data.windows.detection_augmentation import DetectionAugmentation, frame_rates, table_starts
+from glagcn.data.windows.host_tables import HostTables, to_device
 from glagcn.data.windows.plan import WindowIds
+from glagcn.data.windows.pose_tables import MM_PER_METRE, pose_tables
 from glagcn.data.windows.target_distortions import distortions
 from glagcn.skeleton import Skeleton
 from glagcn.widths import target_frame
 
-MM_PER_METRE = 1000.0
 PART_FRAMES = 4096  # frames that a CPU processes at a time: 1.4 MB, which fit in its cache
 DEVICE_SHARE = 0.25  # largest fraction of the free device memory for frames; the rest is for the model
 
@@ -36,10 +38,13 @@ class FrameStore:
 
     skeleton      joint set of the data; with a joint map, inputs and targets have different joints.
     num_frames    T, the frames of a window.
-    channels      C of the inputs: 2, or 3 with a confidence, which is 1 everywhere: the data has none.
+    channels      C of the inputs: 2, or 3 with a confidence, which is 1 if the split has none.
     causal        windows end at their target frame instead of being centred on it.
     camera_range  ranges of the camera augmentation; None: off.  Fitting the cameras takes about a second.
+    detections    makes detections of the 2D, at other frame rates than the sequences'; None: off.
     """
+
+    _confidence: Tensor | None = None  # [F,V]
 
     def __init__(
         self,
@@ -51,9 +56,12 @@ class FrameStore:
         channels: int = 2,
         causal: bool = False,
         camera_range: CameraRange | None = None,
+        detections: DetectionAugmentation | None = None,
     ) -> None:
         self.skeleton, self.num_frames, self.device, self.channels = skeleton, num_frames, device, channels
         self._before = target_frame(num_frames, causal)
+        self._fps = np.array([info.fps for info in split.sequences])
+        self._detections = detections
         self._load(split)
         lengths = np.array([info.length for info in split.sequences])
         self._first = np.asarray(split.starts, dtype=np.int64)  # [S]
@@ -63,7 +71,7 @@ class FrameStore:
         self._augmentation = None
         if camera_range and camera_range.num_draws:
             self._augmentation = CameraAugmentation(camera_range, split, skeleton, self._before)
-        self._columns, self._factors = (table.to(device) for table in _tables(sizes, skeleton))
+        self._columns, self._factors = (table.to(device) for table in pose_tables(sizes, skeleton))
         inputs, targets = 2 * skeleton.num_input_joints, 3 * skeleton.num_joints
         self._column_parts, self._factor_parts = (inputs, targets), (inputs, inputs, targets)
         self._root_columns = torch.arange(3, device=device).repeat(skeleton.num_joints) + 3 * skeleton.root
@@ -76,12 +84,14 @@ class FrameStore:
         return f"resident on {self.frame_device.type}"
 
     def _load(self, split: Split) -> None:
-        """Set `frame_device` and load pixels [F,V*2] and millimetres [F,V*3] there."""
+        """Set `frame_device` and load pixels [F,V*2], millimetres [F,V*3] and confidences [F,V] there."""
         nbytes = split.pixels.nbytes + split.millimetres.nbytes
         self.frame_device = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
         with torch.no_grad():
             self._pixels = torch.from_numpy(split.pixels).to(self.frame_device).flatten(1)
             self._millimetres = torch.from_numpy(split.millimetres).to(self.frame_device).flatten(1)
+            if split.confidence is not None and self.channels == 3:
+                self._confidence = torch.from_numpy(split.confidence).to(self.frame_device)
 
     def windows(self, ids: WindowIds, out: Batch | None = None) -> Batch:
         """The windows on the device.  Beyond the ends of a sequence, its first or last frame is repeated.
@@ -92,10 +102,10 @@ class FrameStore:
         inputs, targets = (part[:count] for part in out or self.allocate(count))
         size = max(1, PART_FRAMES // self.num_frames if on_cpu else count)
         with one_thread() if on_cpu else nullcontext():
-            index, cameras = self._host_tables(ids)
+            tables = self._host_tables(ids)
             for begin in range(0, count, size):
                 part = slice(begin, begin + size)
-                self._fill(index[:, part], None if cameras is None else cameras[part], inputs[part], targets[part])
+                self._fill(tables.part(part), inputs[part], targets[part])
         return Batch(inputs, targets)
 
     def allocate(self, count: int) -> Batch:
@@ -145,43 +155,44 @@ class FrameStore:
         with torch.cuda.stream(side):
             return self.windows(ids), side.record_event()
 
-    def _host_tables(self, ids: WindowIds) -> tuple[Tensor, Tensor | None]:
-        """The host data of n windows, in two tensors so that two copies bring it to a device.
-
-        index [5,n] int64: rows of the target frame, the sequence's first frame and its last frame; row of `_factors`;
-        flip.  With target distortions a sixth row has their numbers.
-        The second is CameraAugmentation.parameters, or None without camera augmentation.
-        """
+    def _host_tables(self, ids: WindowIds) -> HostTables:
         sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
         rows = np.stack([ids.frames, self._first[sequence], self._last[sequence]]) + self._shift(ids.frames)
         columns = [*rows, 2 * sequence + ids.flips, ids.flips, *([] if ids.distortions is None else [ids.distortions])]
         cameras = None
         if ids.camera_draws is not None and self._augmentation is not None:
             cameras = self._augmentation.parameters(sequence, ids.camera_draws)
-        return torch.from_numpy(np.stack(columns)), cameras
+        detections = None
+        if ids.detection_draws is not None and self._detections is not None:
+            starts, rates = table_starts(ids.detection_draws[:, 0]), frame_rates(ids.detection_draws[:, 1])
+            numbers = np.stack([starts, rates, self._fps[sequence] / rates], axis=1)
+            detections = torch.from_numpy(numbers.astype(np.float32))
+        return HostTables(torch.from_numpy(np.stack(columns)), cameras, detections)
 
-    def _fill(self, index: Tensor, cameras: Tensor | None, inputs: Tensor, targets: Tensor) -> None:
+    def _fill(self, tables: HostTables, inputs: Tensor, targets: Tensor) -> None:
         """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,C], targets [n,T,V,3].
 
         Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
         faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
         """
-        device_index = to_device(index, self.device)
-        pixels, millimetres = self._gather(device_index if self.frame_device == self.device else index)
-        if cameras is not None and self._augmentation is not None:
+        on_device = tables.to(self.device)
+        local = on_device if self.frame_device == self.device else tables
+        pixels, millimetres = self._gather(local.rows, local.detections)
+        if on_device.cameras is not None and self._augmentation is not None:
             windows = pixels.unflatten(2, (-1, 2)), millimetres.unflatten(2, (-1, 3))
-            augmented = self._augmentation.apply(*windows, to_device(cameras, self.device))
+            augmented = self._augmentation.apply(*windows, on_device.cameras)
             pixels, millimetres = (part.flatten(2) for part in augmented)
-        factor_rows, flips, *drawn = device_index[3:]
+        factor_rows, flips, *drawn = on_device.rows[3:]
         input_columns, columns = self._columns.index_select(0, flips)[:, None].split(self._column_parts, dim=2)
         factors = self._factors.index_select(0, factor_rows)[:, None]
         shifts, half_widths, units = factors.split(self._factor_parts, dim=2)
 
-        rows = inputs.flatten(2) if self.channels == 2 else torch.empty_like(pixels)
+        exact = self.channels == 2 and on_device.detections is None
+        rows = inputs.flatten(2) if exact else torch.empty_like(pixels)
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
         torch.addcdiv(shifts, rows, half_widths, out=rows)
-        if self.channels == 3:
-            inputs[..., :2], inputs[..., 2] = rows.unflatten(2, (-1, 2)), 1
+        if not exact:
+            self._finish_inputs(rows.unflatten(2, (-1, 2)), on_device.detections, local.rows, input_columns, inputs)
 
         rows = targets.flatten(2)
         torch.gather(millimetres, 2, columns.expand_as(millimetres), out=rows)
@@ -190,58 +201,57 @@ class FrameStore:
         if drawn:
             targets.copy_(rotated(targets, self._distortions.index_select(0, drawn[0])))
 
-    def _gather(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device; `index` must be on `frame_device`."""
-        centers, first, last = index[:3, :, None]
-        rows = (centers + self._offsets).clamp_(first, last).flatten()
-        shape = len(centers), self.num_frames, -1
-        if self.frame_device == self.device:
-            return self._pixels.index_select(0, rows).view(shape), self._millimetres.index_select(0, rows).view(shape)
+    def _finish_inputs(
+        self, poses: Tensor, detections: Tensor | None, index: Tensor, input_columns: Tensor, inputs: Tensor
+    ) -> None:
+        """Write normalised 2D [n,T,V,2] and its confidences to inputs [n,T,V,C], with simulated detections if given."""
+        if detections is not None and self._detections is not None:
+            starts, rates, _ = detections.unbind(1)
+            inputs.copy_(self._detections.apply(poses, starts.long(), rates)[..., : self.channels])
+            return
+        inputs[..., :2], inputs[..., 2] = poses, 1
+        if self._confidence is not None:
+            (confidence,) = self._rows(_window_rows(index, self._offsets), self._confidence)
+            joints = input_columns[..., ::2] // 2
+            torch.gather(confidence, 2, joints.expand_as(confidence), out=inputs[..., 2])
+
+    def _gather(self, index: Tensor, detections: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device; the arguments must be on `frame_device`.
+
+        With detections, windows have other frame rates, and frames are interpolated between those of the sequence.
+        """
+        if detections is None:
+            pixels, millimetres = self._rows(_window_rows(index, self._offsets), self._pixels, self._millimetres)
+            return pixels, millimetres
+        places = self._offsets * detections[:, 2:]  # [n,T] frames of the sequence from the target frame
+        before = places.floor()
+        share = (places - before)[..., None].to(self.device)
+        early, late = (
+            self._rows(_window_rows(index, before.long() + step), self._pixels, self._millimetres) for step in (0, 1)
+        )
+        return torch.lerp(early[0], late[0], share), torch.lerp(early[1], late[1], share)
+
+    def _rows(self, rows: Tensor, *tables: Tensor) -> list[Tensor]:
+        """The rows [n,T] of tables [F,K] as [n,T,K] on the device."""
         parts = []
-        for table in (self._pixels, self._millimetres):
-            pinned = torch.empty(len(rows), table.shape[1], pin_memory=True)
-            torch.index_select(table, 0, rows, out=pinned)
-            parts.append(to_device(pinned, self.device).view(shape))
-        return parts[0], parts[1]
+        for table in tables:
+            if self.frame_device == self.device:
+                part = table.index_select(0, rows.flatten())
+            else:
+                pinned = torch.empty(rows.numel(), table.shape[1], pin_memory=True)
+                part = to_device(torch.index_select(table, 0, rows.flatten(), out=pinned), self.device)
+            parts.append(part.view(*rows.shape, -1))
+        return parts
 
     def _shift(self, frames: np.ndarray) -> np.ndarray | int:  # noqa: ARG002
         """Offset from frames [n] of the split to their rows in the tables: one number, or [n]."""
         return 0
 
 
-def _tables(sizes: np.ndarray, skeleton: Skeleton) -> tuple[Tensor, Tensor]:
-    """Lookup tables that normalise and mirror poses, given as rows of V*2 input and V*3 target numbers.
-
-    sizes  [S,2] float32: image width and height of each sequence.
-    Returns columns [2,V*2+V*3], the source of each number in plain (row 0) and mirrored (row 1) poses, and factors
-    [2*S,V*2+V*2+V*3], with plain and mirrored factors of sequence s in rows 2 s and 2 s + 1: the shifts of inputs, the
-    divisors of inputs (applied first), and the divisors of targets.
-    """
-    order, signs = _flat_mirror(skeleton.input_mirror, 2)
-    target_order, target_signs = _flat_mirror(skeleton.mirror, 3)
-    width, height = torch.from_numpy(sizes)[:, :, None, None].unbind(1)  # [S,1,1]
-    shifts = torch.cat([-torch.ones_like(width), -height / width], dim=2).repeat(1, 1, skeleton.num_input_joints)
-    units = (target_signs * MM_PER_METRE).expand(len(sizes), -1, -1)
-    factors = torch.cat([shifts * signs, width / 2 * signs, units], dim=2).flatten(0, 1)
-    return torch.cat([order, target_order], dim=1), factors
-
-
-def _flat_mirror(order: list[int], axes: int) -> tuple[Tensor, Tensor]:
-    """Order and signs, both [2,V*axes], of the numbers of plain (row 0) and mirrored (row 1) poses."""
-    columns = torch.arange(len(order) * axes).view(-1, axes)
-    signs = torch.ones_like(columns, dtype=torch.float32)
-    mirrored = signs.clone()
-    mirrored[:, 0] = -1
-    both = (columns, columns[order]), (signs, mirrored)
-    first, second = (torch.stack([part.flatten() for part in pair]) for pair in both)
-    return first, second
-
-
-def to_device(tensor: Tensor, device: torch.device) -> Tensor:
-    """Copy a host tensor to the device without blocking the host, through pinned memory for CUDA."""
-    if device.type == "cuda":
-        tensor = tensor.pin_memory()  # no copy if already pinned; the allocator keeps it until the copy is done
-    return tensor.to(device, non_blocking=True)
+def _window_rows(index: Tensor, offsets: Tensor) -> Tensor:
+    """The rows [n,T] of the frames at offsets [T] or [n,T] from the target frames, within their sequences."""
+    centers, first, last = index[:3, :, None]
+    return (centers + offsets).clamp_(first, last)
 
 
 def normalise(pixels: Tensor, size: Tensor) -> Tensor:

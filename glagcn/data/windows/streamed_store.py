@@ -11,6 +11,8 @@ from torch import Tensor
 from glagcn.data.cache.reader import Split
 from glagcn.data.windows.block_plan import BlockPlan
 from glagcn.data.windows.camera_augmentation import CameraRange
+from glagcn.data.windows.detection_augmentation import DetectionAugmentation
+from glagcn.data.windows.detection_levels import SLOWEST_FPS
 from glagcn.data.windows.plan import WindowIds
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.skeleton import Skeleton
@@ -118,11 +120,13 @@ class StreamedStore(FrameStore):
         channels: int = 2,
         causal: bool = False,
         camera_range: CameraRange | None = None,
+        detections: DetectionAugmentation | None = None,
     ) -> None:
         self._plan = plan
         super().__init__(
-            split, skeleton, num_frames, device, channels=channels, causal=causal, camera_range=camera_range
-        )
+            split, skeleton, num_frames, device,
+            channels=channels, causal=causal, camera_range=camera_range, detections=detections,
+        )  # fmt: skip
 
     @property
     def location(self) -> str:
@@ -146,7 +150,11 @@ class StreamedStore(FrameStore):
 
     def _load(self, split: Split) -> None:
         self.frame_device = self.device
-        self.buffer = GroupBuffer(split, self._plan, self._before, self.num_frames - 1 - self._before, self.device)
+        before, after = self._before, self.num_frames - 1 - self._before
+        if self._detections is not None:  # slow windows reach further; one more frame, to interpolate
+            longest = max(1.0, self._fps.max() / SLOWEST_FPS)
+            before, after = (int(np.ceil(reach * longest)) + 1 for reach in (before, after))
+        self.buffer = GroupBuffer(split, self._plan, before, after, self.device)
 
     def _shift(self, frames: np.ndarray) -> np.ndarray:
         return self._group.shifts[np.searchsorted(self._group.first, frames, side="right") - 1]

@@ -61,14 +61,16 @@ def compare_with_reference(config: Config, windows: int, error: float, mean_pose
 
     error  of the run, and mean_pose_error  of the mean-pose baseline: MPJPE in mm on the same frames.
     The reference errors are interpolated over log(windows), and constant after the last entry of the table.
-    None for data sets without reference runs, other models, runs shorter than the first entry, and runs that started
-    from a checkpoint or were capped by --debug or --max_steps.
+    None for data sets without reference runs, other models, runs shorter than the first entry, with simulated
+    detections, and runs that started from a checkpoint or were capped by --debug or --max_steps.
     """
     table = get_dataset(config.data.dataset).reference
     if (
         not table
         or config.model.kind != REFERENCE_MODEL
         or config.run.resume
+        or config.data.detections
+        or config.selection.test_detections
         or config.run.debug
         or config.optim.max_steps
     ):

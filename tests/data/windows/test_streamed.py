@@ -13,6 +13,8 @@ from glagcn.data.cache.writer import write_cache
 from glagcn.data.selection import select_in_file, select_train, training_bytes
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.windows.block_plan import BlockPlan
+from glagcn.data.windows.detection_augmentation import NUM_DRAWS, DetectionAugmentation
+from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import select_centers, share_bounds
 from glagcn.data.windows.store import FrameStore
 from glagcn.data.windows.streamed_store import StreamedStore
@@ -88,6 +90,23 @@ def test_blocks_of_every_size_give_the_same(cache, blocks):
     plan, streamed, resident = both_stores(cache, kind=Sized, batch_size=200)  # a batch of many groups
     for index in range(plan.steps_per_epoch):
         assert same(streamed.windows(plan.batch(0, index)), resident.windows(plan.batch(0, index)))
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_windows_with_detections_are_the_resident_ones(cache, causal):
+    """Of up to 4 times the frame rate of the window, so that they reach far beyond their block."""
+    sequences = tuple(replace(info, fps=50.0) for info in cache.train.sequences)
+    split, train = (replace(part, sequences=sequences) for part in (select_in_file(cache), cache.train))
+    plan = Tiny(select_centers(split), 32, "copy", seed=7, detection_draws=NUM_DRAWS)
+    form = {"causal": causal, "channels": 3, "detections": DetectionAugmentation(LEVELS["heavy"], SKELETON, 0, CPU)}
+    streamed, resident = (
+        StreamedStore(split, SKELETON, 27, CPU, plan, **form),
+        FrameStore(train, SKELETON, 27, CPU, **form),
+    )
+    for index in range(plan.steps_per_epoch):
+        ids = plan.batch(0, index)
+        assert ids.detection_draws is not None
+        assert same(streamed.windows(ids), resident.windows(ids))
 
 
 @pytest.mark.parametrize("world_size", [2, 3, 40])
