@@ -1,6 +1,7 @@
 """training_curves.png: training and evaluation errors over epochs or training windows, without TensorBoard."""
 
 from pathlib import Path
+from typing import Any
 
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -9,10 +10,9 @@ from glagcn.evaluation.metrics import MPJPE, frame_metrics
 from glagcn.files import write_atomically
 from glagcn.runs.records import read_records
 
-FILE_NAME = "training_curves.png"
 TRAINING = {
-    ("train_epoch", "mpjpe_mm"): "training",
-    ("train_epoch", "sequence_mpjpe_mm"): "training, sequence head",
+    ("train", "mpjpe_mm"): "training",
+    ("train", "sequence_mpjpe_mm"): "training, sequence head",
 }
 AXES = {"epoch": "epoch", "windows": "training windows"}
 
@@ -28,10 +28,13 @@ def curves() -> dict[tuple[str, str], str]:
     return TRAINING | evaluated
 
 
-def draw_training_curves(records: Path, target: Path, against: str = "epoch") -> None:
+def draw_training_curves(
+    records: Path, target: Path, against: str = "epoch", title: str = "", baseline: float | None = None
+) -> None:
     """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
 
-    against  the horizontal axis, "epoch" or "windows".
+    against   the horizontal axis, "epoch" or "windows".
+    baseline  the error in mm of the mean training pose, drawn as a line.
     Raises UserError if `target` cannot be written.
     """
     lines = [line for line in read_records(records) if against in line]
@@ -41,8 +44,11 @@ def draw_training_curves(records: Path, target: Path, against: str = "epoch") ->
     for (kind, name), label in curves().items():
         points = [(line[against], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
         if points:
-            axes.plot(*zip(*points, strict=True), marker="." if len(points) < 30 else None, label=label)
-    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None))
+            style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
+            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
+    if baseline is not None:
+        axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=title)
     axes.grid(alpha=0.3)
     axes.legend()
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))

@@ -77,6 +77,11 @@ class RunFolder:
         """The logged values, one JSON object per line."""
         return self.path / "metrics.jsonl"
 
+    @property
+    def curves(self) -> Path:
+        """The picture of the errors."""
+        return self.path / "training_curves.png"
+
     def keep_previous(self) -> None:
         """Link last.pt to last.pt.1, so that the next last.pt does not delete it."""
         if not self.last.exists():

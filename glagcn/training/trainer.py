@@ -19,7 +19,6 @@ from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
 from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
-from glagcn.runs.curves import FILE_NAME, draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
@@ -30,6 +29,7 @@ from glagcn.training.progress import Progress
 from glagcn.training.rehearsal import out_of_memory, rehearse
 from glagcn.training.replicas import check_replicas
 from glagcn.training.reporting.accounts import Accounts
+from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.saver import Saver
 from glagcn.training.setup import RunData
 from glagcn.training.step import Stepper
@@ -59,7 +59,9 @@ class Trainer:
         sets = {"validation": data.validation, "test": data.test, "last": None}
         self.selection_set = sets[config.selection.select_on]
         speed = run_speed(config, ranks, data.plan, self.stepper.model, log.say)
-        self.accounts = Accounts(config, ranks, self.cadence, self.stepper.loss, self.progress, log, speed)
+        baseline = partial(mean_pose_error, data, self.selection_set or data.test)
+        loss = self.stepper.loss
+        self.accounts = Accounts(config, ranks, self.cadence, loss, self.progress, folder, log, speed, baseline)
         self._first_step = self.progress.step
         self.saver = Saver(config.run, ranks, folder, log.say, self._drain, self.state, self.progress.step)
 
@@ -189,7 +191,6 @@ class Trainer:
             improved = error < self.progress.best_mm
             if evaluation:
                 self.accounts.log_evaluation(evaluation, self.selection_set.name, scheduled, improved)
-                self._draw_curves()
         if improved:
             self._keep_best(error, scheduled)
         if scheduled:
@@ -201,8 +202,3 @@ class Trainer:
         self.progress.best_mm, self.progress.best_step = error, self.progress.step
         if not self.saver.keep(self.folder.best, None if scheduled else self.folder.back_up_best):
             self.progress.best_mm, self.progress.best_step = before
-
-    def _draw_curves(self) -> None:
-        if self.config.run.export_training_curves:
-            against = "windows" if self.config.optim.windows else "epoch"
-            draw_training_curves(self.folder.metrics, self.folder.path / FILE_NAME, against)

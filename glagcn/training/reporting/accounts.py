@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import cache
 
 import torch
 from torch import Tensor
@@ -11,6 +12,8 @@ from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation
 from glagcn.rendering.figures import skeleton_figure
+from glagcn.runs.curves import draw_training_curves
+from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
 from glagcn.training.hardware.memory import peak_memory
@@ -50,11 +53,24 @@ class Meter:
 
 
 class Accounts:
-    """Updates `progress.interval`, `.epoch` and `.seconds` of a run and logs them."""
+    """Updates `progress.interval`, `.epoch` and `.seconds` of a run, logs them and draws the curves.
+
+    baseline  -> the error of the mean training pose in mm, for the picture of the curves.
+    """
 
     def __init__(
-        self, config: Config, ranks: Ranks, cadence: Cadence, loss: Loss, progress: Progress, log: RunLog, speed: Speed
+        self,
+        config: Config,
+        ranks: Ranks,
+        cadence: Cadence,
+        loss: Loss,
+        progress: Progress,
+        folder: RunFolder,
+        log: RunLog,
+        speed: Speed,
+        baseline: Callable[[], float],
     ) -> None:
+        self._folder, self._baseline = folder, cache(baseline)
         self._config, self._ranks, self._cadence, self._loss = config, ranks, cadence, loss
         self._progress, self._log, self._speed = progress, log, speed
         self._plan: EpochPlan = cadence.plan
@@ -92,9 +108,9 @@ class Accounts:
         step, memory = self._progress.step, peak_memory(self._ranks.device) / 1e9
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
-        self._log.record("train", step, values, epoch=self._cadence.epoch_of(step))
-        windows, seconds = self._plan.windows_until(step), self._progress.seconds
-        self._log.record_by_progress("train/mpjpe_mm", means["mpjpe_mm"], windows, seconds)
+        marks = self.marks()
+        self._log.record("train", step, values, **marks)
+        self._log.record_by_progress("train/mpjpe_mm", means["mpjpe_mm"], marks["windows"], marks["seconds"])
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
@@ -111,6 +127,10 @@ class Accounts:
         verdict = ", best so far" if improved else ""
         log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         log.flush()
+        if self._config.run.export_training_curves:
+            against = "windows" if self._config.optim.windows else "epoch"
+            folder = self._folder
+            draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())
 
     def tick(self, rate: float, wait: Callable[[], object]) -> None:
         """Call after every step: logs a line if the last one is old.  Restarts the clock once the warm-up is over.
