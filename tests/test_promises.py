@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from accelerate.commands.config.config_args import load_config_from_file
 
 import glagcn.cli
@@ -287,3 +288,25 @@ def test_the_readme_names_the_run_folder_that_the_preset_gives():
     for dataset in ("3dhp", "demo"):
         name = parse_command_line(["--dataset", dataset])[0].run_name
         assert f"checkpoint/{name}/" in text
+
+
+def test_continuous_integration_is_the_script_that_contributors_run():
+    jobs = yaml.safe_load(text_of(Path(".github/workflows/ci.yml")))["jobs"]
+    assert [step["run"] for job in jobs.values() for step in job["steps"] if "run" in step] == ["bash .ci/run"]
+    script = text_of(Path(".ci/run"))
+    (source,) = yaml.safe_load(text_of(Path(".pre-commit-config.yaml")))["repos"]
+    assert [hook["entry"] for hook in source["hooks"]] == ["ruff check", "ruff format --check", "mypy"]
+    assert all(f".venv/bin/{hook['entry']}" in script for hook in source["hooks"])
+
+
+def test_the_citations_and_versions_agree():
+    cff = yaml.safe_load(text_of(Path("CITATION.cff")))
+    paper = cff["preferred-citation"]
+    bibtex = text_of(Path("docs/reproduce.md")).split("```bibtex")[1]
+    authors = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
+    assert f"author = {{{authors}}}" in bibtex
+    assert paper["title"] in bibtex.replace("{GLA-GCN}", "GLA-GCN").replace("{3D}", "3D")
+    setup = text_of(Path("setup.cfg"))
+    assert f"version = {cff['version']}\n" in setup
+    assert cff["version"] == glagcn.__version__
+    assert f"author = {cff['authors'][0]['name']}\n" in setup
