@@ -11,7 +11,10 @@ from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.windows import store as store_module
 from glagcn.data.windows.camera_augmentation import CameraRange
+from glagcn.data.windows.detection_augmentation import DetectionAugmentation
+from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import WindowIds, share
+from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
@@ -64,6 +67,22 @@ def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
     for there, ids in zip(read, MOVED, strict=True):
         for part, expected in zip(there, host.windows(ids), strict=True):
             torch.testing.assert_close(part.cpu(), expected, rtol=1e-5, atol=1e-5)
+
+
+@homes
+def test_detections_on_the_device_equal_those_on_the_host(monkeypatch, fits):
+    monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
+    draws = np.linspace(0, 0.99, 12, dtype=np.float32).reshape(6, 2)
+    split = with_detections(walking_split(), SKELETON, "moderate")
+    made = []
+    for name in ("cuda", "cpu"):
+        device = torch.device(name)
+        augmentation = DetectionAugmentation(LEVELS["heavy"], SKELETON, 0, device)
+        store = FrameStore(split, SKELETON, 27, device, channels=3, detections=augmentation)
+        drawn = (ids._replace(detection_draws=draws) for ids in IDS)
+        made.append([part.cpu() for batch in [*store.stream(drawn), *store.stream(iter(IDS))] for part in batch])
+    for there, here in zip(*made, strict=True):
+        torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)
 
 
 @homes

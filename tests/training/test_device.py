@@ -6,6 +6,8 @@ all code but streams, pinned memory and autocast.
 """
 
 from contextlib import nullcontext
+from dataclasses import replace
+from functools import partial
 from types import SimpleNamespace
 
 import numpy as np
@@ -17,6 +19,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.windows.camera_augmentation import CameraRange
+from glagcn.data.windows.detection_augmentation import DetectionAugmentation
+from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import WindowIds, share
 from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
@@ -82,6 +86,26 @@ def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split
     assert batches[1].targets.shape == (3, FRAMES, 17, 3)
     assert "gather" in operators.names
     assert not {"mm", "bmm", "addmm", "baddbmm", "linalg_matmul"} & set(operators.names)
+
+
+@pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
+def test_detections_are_made_on_the_device_and_wait_for_nothing(fake, monkeypatch, split, fits):
+    monkeypatch.setattr("glagcn.data.windows.store.fits_device", lambda nbytes, device: fits)
+    monkeypatch.setattr(torch, "empty", partial(without_pinning, torch.empty))
+    frames = np.array([0, 30, 79, 40])
+    ids = WindowIds(frames, frames > 30, detection_draws=np.full((4, 2), 0.5, np.float32))
+    confidence = np.ones((len(split.pixels), 17), np.float32)
+    with fake:
+        augmentation = DetectionAugmentation(LEVELS["heavy"], SKELETON, 0, DEVICE)
+        form = {"channels": 3, "detections": augmentation}
+        store = FrameStore(replace(split, confidence=confidence), SKELETON, FRAMES, DEVICE, **form)
+        batches = [store.windows(ids), store.windows(ids._replace(detection_draws=None))]
+    assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
+    assert batches[0].inputs.shape == (4, FRAMES, 17, 3)
+
+
+def without_pinning(empty, *args, pin_memory=False, **kwargs):
+    return empty(*args, **kwargs)
 
 
 class Launches(TorchDispatchMode):

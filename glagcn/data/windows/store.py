@@ -225,7 +225,9 @@ class FrameStore:
             return pixels, millimetres
         places = self._offsets * detections[:, 2:]  # [n,T] frames of the sequence from the target frame
         before = places.floor()
-        share = (places - before)[..., None].to(self.device)
+        share = (places - before)[..., None]
+        if self.frame_device != self.device:
+            share = to_device(share, self.device)
         early, late = (
             self._rows(_window_rows(index, before.long() + step), self._pixels, self._millimetres) for step in (0, 1)
         )
