@@ -167,6 +167,13 @@ def test_files_and_functions_are_small(path):
     assert {name: length for name, length in long.items() if length > MOST_LINES_OF_A_FUNCTION} == {}
 
 
+def test_the_trainer_only_trains():
+    """The loop, when it evaluates and saves, and what it logs are three things."""
+    tree = tree_of(PACKAGE / "training/trainer.py")
+    (trainer,) = [node for node in tree.body if isinstance(node, ast.ClassDef)]
+    assert trainer.end_lineno - trainer.lineno < 160
+
+
 @pytest.mark.parametrize("path", [p for p in FILES if name_of(p) not in SPEAKERS], ids=name_of)
 def test_only_those_who_speak_print(path):
     """Output goes through the run log, so that one rank speaks and log.txt has all of it."""

@@ -102,6 +102,11 @@ class Ranks:
         dist.all_reduce(tensor, dist.ReduceOp.MAX)
         return tensor.tolist()
 
+    def report_step(self, step: int) -> None:
+        """Put the step into this rank's sign of life."""
+        if self.heartbeat:
+            self.heartbeat.step = step
+
     def check_stop(self) -> None:
         """Raise Stopped on every rank if any rank received a stop signal.  All ranks must call it together."""
         (number,) = self.largest([stop.REQUEST.number])

@@ -64,6 +64,10 @@ class Cadence:
         """Whether --save_steps writes last.pt after `step`."""
         return bool(self.config.run.save_steps and step % self.config.run.save_steps == 0)
 
+    def checks_replicas(self, step: int) -> bool:
+        """Whether --check_replicas compares the ranks after `step`."""
+        return bool(self.config.run.check_replicas and step % self.config.run.check_replicas == 0)
+
     def kept_epoch(self, step: int) -> int | None:
         """The epoch that ends with `step` if --checkpoint_frequency keeps its checkpoint, else None."""
         epochs, rest = divmod(step, self.plan.steps_per_epoch)

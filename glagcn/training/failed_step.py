@@ -3,16 +3,19 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glagcn.checkpoints import checkpoint
 from glagcn.data.cache.reader import Split
 from glagcn.data.windows.plan import EpochPlan, Share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision
+from glagcn.files import WriteError
 from glagcn.training.optim.schedule import dropout_seed
 from glagcn.training.step import Stepper
 
@@ -27,6 +30,15 @@ def failed_step(state: Mapping[str, Any], plan: EpochPlan, step: int) -> dict[st
     ids = plan.batch(*divmod(step - 1, plan.steps_per_epoch))
     windows = {"frames": torch.from_numpy(ids.frames.copy()), "flips": torch.from_numpy(ids.flips.copy())}
     return dict(state) | {"progress": state["progress"] | {"step": step - 1}, "failed_step": {"step": step} | windows}
+
+
+def save_failed_step(path: Path, state: Mapping[str, Any], plan: EpochPlan, step: int) -> str:
+    """Write `failed_step` to `path`; -> how to look at it, for a message, or nothing if it could not be written."""
+    try:
+        checkpoint.save(path, failed_step(state, plan, step))
+    except WriteError:  # the message about the failed step says more
+        return ""
+    return f"; glagcn replay {path} repeats the step and shows where"
 
 
 def window_names(frames: Tensor, split: Split) -> list[str]:

@@ -86,6 +86,12 @@ class Saver:
                     self._count(error, now_or_never)
         return self._ranks.from_main(written)
 
+    def keep_epoch(self, number: int) -> None:
+        """Write the state as that after epoch `number`, and delete older ones beyond --keep."""
+        self.keep(self._folder.epoch(number))
+        if self._config.keep and self._ranks.is_main:
+            self._folder.prune_epochs(self._config.keep)
+
     def _count(self, error: WriteError, now_or_never: bool) -> None:
         """Log a failed write, or raise the error after too many failures."""
         self._failures += 1

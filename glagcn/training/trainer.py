@@ -2,27 +2,24 @@
 
 import math
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import Any, NoReturn
 
 import torch
 
-from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import to_dict
 from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
-from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
-from glagcn.training.failed_step import failed_step
+from glagcn.training.failed_step import save_failed_step
 from glagcn.training.hardware.speed import run_speed
 from glagcn.training.optim.schedule import bn_momentum, dropout_seed, learning_rate, step_sizes
 from glagcn.training.progress import Progress
@@ -90,9 +87,7 @@ class Trainer:
             if self.progress.step > self.progress.evaluated_step and self.cadence.evaluates(self.progress.step):
                 self._evaluate()
             if epoch := self.cadence.kept_epoch(self.progress.step):
-                self.saver.keep(self.folder.epoch(epoch))
-                if self.ranks.is_main and self.config.run.keep:
-                    self.folder.prune_epochs(self.config.run.keep)
+                self.saver.keep_epoch(epoch)
             if self.progress.step >= self.cadence.last_step:
                 return
             self._train_segment()
@@ -122,10 +117,8 @@ class Trainer:
         if self.progress.step % self.config.run.log_steps == 0:
             self._drain()
             self.accounts.log_interval(rate, float(norm))
-        if self.ranks.heartbeat:
-            self.ranks.heartbeat.step = self.progress.step
-        every = self.config.run.check_replicas
-        if every and self.progress.step % every == 0:
+        self.ranks.report_step(self.progress.step)
+        if self.cadence.checks_replicas(self.progress.step):
             check_replicas(self.stepper.model, self.ranks, self.progress.step)
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
@@ -142,14 +135,9 @@ class Trainer:
         """Raise UserError; rank 0 first saves the failed `step`, since the state is still that before it."""
         last = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
         advice = "Lower --lr, set --clip, or look for bad values in the data"
-        path = self.folder.failed_step
         if step and self.ranks.is_main:
-            with suppress(WriteError):  # the failed step says more
-                checkpoint.save(path, failed_step(self.state(), self.data.plan, step))
-                advice += f"; glagcn replay {path} repeats the step and shows where"
+            advice += save_failed_step(self.folder.failed_step, self.state(), self.data.plan, step)
         raise UserError(f"{problem}; {last}. {advice}")
-
-    # ------------------------------------------------------------ checkpoints
 
     def state(self) -> dict[str, Any]:
         """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
@@ -164,8 +152,6 @@ class Trainer:
             "num_windows": self.data.plan.num_windows,
             "data_fingerprint": self.data.cache.fingerprint,
         }
-
-    # ------------------------------------------------------------ evaluation
 
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
