@@ -44,6 +44,13 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_run_says_nothing_that_is_not_its_own(run, processes):
+    """Libraries print their notices to stderr, each from every rank.  Warnings are as Python shows them by default."""
+    done = run("--max_steps 3 --run r", processes, PYTHONWARNINGS="")
+    assert (done.code, done.err) == (0, "")
+
+
 def test_a_compiled_run_resumes_bit_for_bit(run, tmp_path):
     flags = "--compile on --deterministic --frames 3 --sequence_layers 0 --head shared"
     assert "WARNING" not in run(f"{flags} --max_steps 54 --run whole").out
