@@ -17,7 +17,8 @@ from typing import Any
 
 import torch
 
-from glagcn.checkpoints.reader import check_tensors, read
+from glagcn.checkpoints.content import check_content
+from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 
@@ -92,7 +93,7 @@ def ours(content: Any, path: Path) -> dict[str, Any] | None:
     lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
     if lacking:
         raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
-    check_tensors(path, content["model"])
+    check_content(path, content)
     if content.get("digest", expected := digest(content)) != expected:
         raise UserError(f"{path} is damaged: its content does not match its digest; use another checkpoint")
     return content
@@ -115,7 +116,8 @@ def export(content: dict[str, Any], target: Path) -> None:
 
 def epochs_done(content: dict[str, Any]) -> int:
     """The number of complete epochs of a checkpoint; 0 if unknown, as for an exported file."""
-    if "progress" not in content or "num_windows" not in content:
+    batch_size = content["config"].get("batch_size")
+    if "progress" not in content or "num_windows" not in content or batch_size is None:
         return 0
-    per_epoch = -(-content["num_windows"] // content["config"]["batch_size"])
+    per_epoch = -(-content["num_windows"] // batch_size)
     return content["progress"]["step"] // per_epoch

@@ -73,15 +73,17 @@ def load(
     assumed: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):  # building a model draws random weights; keep the caller's random state
         if ours:
-            model, keypoints = _build(ours["model_config"], path), ours["config"].get("keypoints")
+            model, keypoints = _build(ours["model_config"], weights, path), ours["config"].get("keypoints")
         else:
             form = recognise(path, weights, hints)
+            if _seems_too_large(form.channels, len(form.widths), weights):
+                raise UserError(f"{path} has too few numbers for {form.channels} channels; use another file")
             model, keypoints, assumed = form.build(), form.keypoints, form.assumed
     loaded = Loaded(into or model.eval(), path, ours, keypoints, assumed)
     if agrees:
         agrees(replace(loaded, model=model))
     if ours:
-        _check_state(path, weights, loaded.model)
+        check_weights(path, weights, loaded.model)
         loaded.model.load_state_dict(weights)
     else:
         assert isinstance(loaded.model, LiftingNetwork), "a published file holds a GLA-GCN, which `agrees` has seen"
@@ -174,12 +176,25 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
     ]
 
 
-def _build(config: Mapping[str, Any], path: Path) -> Model:
+def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Model:
     """Build the model of one of our checkpoints.  Raises UserError that names the file."""
     try:
+        layers, widths = config.get("sequence_layers", 0), config.get("widths", ())
+        if isinstance(widths, list) and _seems_too_large(config.get("channels"), layers, weights, len(widths)):
+            with torch.device("meta"):  # without memory, but the first such model takes seconds
+                check_weights(path, weights, from_config(config))
         return from_config(config)
     except UserError as error:
-        raise UserError(f"{path}: {error}") from error
+        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
+
+
+def _seems_too_large(channels: Any, layers: Any, weights: Mapping[str, Tensor], strided: int = 0) -> bool:
+    """Whether `weights` are fewer than usual for a model of so many channels and layers.
+
+    A layer between two feature maps usually has at least channels^2 weights.
+    """
+    numbers = sum(tensor.numel() for tensor in weights.values())
+    return isinstance(channels, int) and isinstance(layers, int) and channels**2 * (layers + strided) > numbers
 
 
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:
@@ -214,7 +229,7 @@ def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None
             )
 
 
-def _check_state(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
+def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
     """Raise UserError unless `state`, read from `path`, has exactly the tensors and the graph of the model."""
     expected = model.state_dict()
     for name in sorted(expected.keys() | state.keys()):
@@ -224,7 +239,7 @@ def _check_state(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
                 f"{path}: weights {name!r}: found {found}, expected {wanted} from the file's own model_config"
             )
     for name in model.constant:
-        if not torch.equal(state[name], expected[name]):
+        if not torch.equal(state[name].to(expected[name].dtype), expected[name].cpu()):
             raise UserError(
                 f"{path}: its {name} differs from the one of this program; "
                 "evaluate it with the version of glagcn that trained it"

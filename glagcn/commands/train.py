@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from glagcn.open_data import open_data
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import Moment, RunLog
+from glagcn.training.optim.restore import check_best, check_state
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
 from glagcn.training.reporting.baselines import compare_with_reference, mean_pose_error
@@ -53,8 +55,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
                 lock.take()  # before reading the folder
         content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
-        if content and done >= end and (result := finished_result(_output_folder(config, folder), done)):
-            headline = benchmark_of(config.data.dataset).headline(result)
+        if content and done >= end and (headline := _finished_headline(config, folder, done)):
             log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
         log = _open_log(ranks, folder, data, content)
@@ -75,6 +76,15 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
             raise
         finally:
             log.close()
+
+
+def _finished_headline(config: Config, folder: RunFolder, step: int) -> str | None:
+    """The headline of the result of a run that ended at `step`; None without one, or if it is damaged."""
+    result = finished_result(_output_folder(config, folder), step)
+    try:
+        return benchmark_of(config.data.dataset).headline(result) if result else None
+    except (LookupError, TypeError, ValueError, AttributeError):  # from another program; the run evaluates again
+        return None
 
 
 def _start_text(config: Config, folder: RunFolder, content: dict[str, Any] | None, end: int) -> str:
@@ -134,7 +144,8 @@ def _open_folder(
     start = None
     with ranks.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        content = None if config.run.fresh else folder.resume(config, *now, say=say)
+        fits = partial(check_state, model=model, optim=config.optim)
+        content = None if config.run.fresh else folder.resume(config, *now, say=say, fits=fits)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             start = start_from(path, config, model, *now)
@@ -168,7 +179,7 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem = None
     if trainer.ranks.is_main:
         try:
-            checkpoint.load(trainer.folder.best)
+            check_best(trainer.folder.best, checkpoint.load(trainer.folder.best), trainer.stepper.model)
         except UserError as error:
             problem = str(error)
     problem = trainer.ranks.from_main(problem)

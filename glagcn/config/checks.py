@@ -36,7 +36,7 @@ def check(config: Config) -> None:
     for name, group in GROUPS.items():
         for _, option in options_of(group):
             value = getattr(getattr(config, name), option.name)
-            _check_number(flag_of(option), key_of(option), value)
+            check_number(flag_of(option), key_of(option), value)
             _check_text(flag_of(option), value)
     _check_data(config.data)
     _check_schedule(config)
@@ -78,7 +78,8 @@ def check_rendering(given: Mapping[str, Any]) -> None:
         raise UserError(f"{flag_of(first)} has no effect without --render; add --render, or leave it out")
 
 
-def _check_number(flag: str, key: str, value: Any) -> None:
+def check_number(flag: str, key: str, value: Any) -> None:
+    """Raise UserError if the value of one option is out of its range, whatever the other options are."""
     if value is None:
         return
     expected = None

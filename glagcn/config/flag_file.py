@@ -58,7 +58,7 @@ def _load(path: Path) -> dict[str, Any]:
         raise UserError(
             f"invalid --config {path}: {error.strerror or error}; give a TOML file of flags, or a config.json"
         ) from None
-    except ValueError as error:  # from JSON, TOML or UTF-8
+    except (ValueError, RecursionError) as error:  # from JSON, TOML or UTF-8
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise UserError(f"invalid --config {path}: not {kind} ({error})") from None
     if not isinstance(content, dict):

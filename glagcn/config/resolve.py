@@ -15,6 +15,7 @@ from glagcn.config.parser import HELP_ALL, Parser, add_options, add_refused, oth
 from glagcn.config.presets import DEBUG_CAPS, preset, tuned_rate
 from glagcn.config.rendering import RenderConfig
 from glagcn.data.datasets import get_dataset
+from glagcn.errors import UserError
 from glagcn.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
@@ -47,10 +48,14 @@ def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sag
         help="read flags from this TOML file, or from the config.json of a run; command-line flags win",
     )  # fmt: skip
     given = vars(_parse(parser, arguments))
-    file = read_flags(given.pop("config_file")) if "config_file" in given else {}
+    path = given.pop("config_file", None)
+    file = read_flags(path) if path else {}
     drawing = {key: given.pop(key) for _, option in options_of(RenderConfig) if (key := key_of(option)) in given}
     check_rendering(drawing)
-    config, origin = resolve(combined(file, given))
+    try:
+        config, origin = resolve(combined(file, given))
+    except UserError as error:
+        raise UserError(f"{error} (with the flags in {path})" if path else str(error)) from None
     origin |= {key: "file" for key in file if key not in given and origin[key] == "flag"}
     return Command(config, origin, filled(RenderConfig, drawing) if drawing else None)
 

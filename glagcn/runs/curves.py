@@ -7,9 +7,10 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from glagcn.evaluation.metrics import MPJPE, frame_metrics
-from glagcn.files import write_atomically
+from glagcn.files import is_number, write_atomically
 from glagcn.runs.records import read_records
 
+LARGEST = 1e12  # matplotlib cannot draw numbers near the largest float
 TRAINING = {
     ("train", "mpjpe_mm"): "training",
     ("train", "sequence_mpjpe_mm"): "training, sequence head",
@@ -37,12 +38,14 @@ def draw_training_curves(
     baseline  the error in mm of the mean training pose, drawn as a line.
     Raises UserError if `target` cannot be written.
     """
-    lines = [line for line in read_records(records) if against in line]
+    lines = [line for line in read_records(records) if _is_drawable(line.get(against))]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     for (kind, name), label in curves().items():
-        points = [(line[against], line[name]) for line in lines if line["kind"] == kind and line.get(name) is not None]
+        points = [
+            (line[against], line[name]) for line in lines if line["kind"] == kind and _is_drawable(line.get(name))
+        ]
         if points:
             style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
             axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
@@ -52,3 +55,7 @@ def draw_training_curves(
     axes.grid(alpha=0.3)
     axes.legend()
     write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+def _is_drawable(value: Any) -> bool:
+    return is_number(value) and abs(value) < LARGEST

@@ -12,17 +12,20 @@ result.json     the final evaluation of best.pt, beside the files of its benchma
 .<name>.lock beside the folder lets only one process train in it (lock.py).
 """
 
+import contextlib
 import json
 import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, listed_differences, to_dict
+from glagcn.config.stored import check_stored
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
 from glagcn.runs.lock import OTHER_FOLDER, RunLock
@@ -30,6 +33,9 @@ from glagcn.runs.records import read_lines
 
 # The advice in every message about a folder that a run cannot resume from; a study replaces it by its own advice.
 OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
+
+
+Fits = Callable[[Path, dict[str, Any]], None]
 
 
 @dataclass(frozen=True)
@@ -135,28 +141,40 @@ class RunFolder:
             ) from None
 
     def options(self) -> dict[str, Any]:
-        """The options in config.json of a run with a checkpoint here; empty if there is none or it cannot be read."""
-        try:
-            options = read_json(self.path / "config.json") if self.states() else {}
-        except UserError:
-            return {}
-        return options if isinstance(options, dict) else {}
+        """The options of a run with a checkpoint here: from config.json, else from the newest readable checkpoint, else
+        none.
+        """
+        readers: list[Callable[[], Any]] = [partial(read_json, self.path / "config.json")]
+        readers += [lambda path=path: checkpoint.load(path)["config"] for path in self.states()]  # type: ignore[misc]
+        for read in readers if self.states() else ():
+            with contextlib.suppress(UserError):
+                options = read()
+                if isinstance(options, dict):
+                    check_stored(options)
+                    return options
+        return {}
 
     def states(self) -> list[Path]:
         """The existing checkpoints that a run can resume from, the newest first."""
         return [path for path in (self.last, self.previous, self.best) if path.exists()]
 
     def resume(
-        self, config: Config, num_windows: int, fingerprint: str, say: Callable[[str], None]
+        self,
+        config: Config,
+        num_windows: int,
+        fingerprint: str,
+        say: Callable[[str], None],
+        fits: Fits = lambda path, content: None,  # noqa: ARG005
     ) -> dict[str, Any] | None:
         """The content of the newest readable checkpoint; None at the start of a run.
 
         num_windows, fingerprint  windows per epoch, and the fingerprint, of the current data.
         say                       logs warnings about damaged checkpoints.
+        fits                      raises UserError for a checkpoint of the same options that the run cannot go on from.
 
         Raises UserError if no checkpoint can be read, or if the data, or options that affect training, differ.
         """
-        content = self._load_newest(say)
+        content = self._load_newest(config, say, fits)
         if content is None:
             return None
         if config.run.resume and config.run.resume != content["config"].get("resume"):
@@ -199,7 +217,7 @@ class RunFolder:
             kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_newest(self, say: Callable[[str], None]) -> dict[str, Any] | None:
+    def _load_newest(self, config: Config, say: Callable[[str], None], fits: Fits) -> dict[str, Any] | None:
         """The content of the first readable checkpoint of `states`; None in a new folder.
 
         Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
@@ -208,6 +226,8 @@ class RunFolder:
         for path in self.states():
             try:
                 content = _load_state(path)
+                if not listed_differences(config, content):
+                    fits(path, content)
             except UserError as error:
                 problems.append(str(error))
                 continue
@@ -248,10 +268,6 @@ def _load_state(path: Path) -> dict[str, Any]:
             f"{path} holds weights without {', '.join(lacking)}, like an exported file, so the run cannot resume from "
             "it; restore the last.pt or best.pt of the run"
         )
-    progress = content["progress"]
-    step = progress.get("step") if isinstance(progress, dict) else None
-    if not isinstance(step, int) or step < 0:
-        raise UserError(f"{path} has no valid step; restore the last.pt or best.pt of the run")
     return content
 
 

@@ -107,7 +107,7 @@ def _load(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; give a study file (TOML)") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # from TOML or UTF-8
         advice = "put names with spaces, and all flags, in quotes"
         if "Cannot overwrite" in str(error):
             advice = "two configurations or keys have the same name; rename or remove one of them"

@@ -9,7 +9,7 @@ from glagcn.checkpoints import checkpoint
 from glagcn.config.config import Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
 from glagcn.errors import UserError
-from glagcn.files import write_text
+from glagcn.files import read_json, write_text
 from glagcn.open_data import fingerprint_now
 from glagcn.runs.folder import RunFolder
 from glagcn.study.file import Configuration, Study
@@ -51,11 +51,10 @@ class Job:
     def is_finished(self) -> bool:
         """Whether it has finished successfully with these options and the current data, now or in an earlier call."""
         try:
-            options = json.loads(self._mark.read_text(encoding="utf-8"))
-            result = json.loads((self.run_folder / "result.json").read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            options, result = read_json(self._mark), read_json(self.run_folder / "result.json")
+        except UserError:
             return False
-        return options == self._options() and self._has_current_data(result)
+        return options == self._options() and isinstance(result, dict) and self._has_current_data(result)
 
     @property
     def is_of_other_data(self) -> bool:

@@ -1,6 +1,5 @@
 """Reads the results of a study's runs, and computes mean and standard deviation over seeds."""
 
-import json
 import statistics
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -8,8 +7,11 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.errors import UserError
+from glagcn.files import is_number, read_json
+from glagcn.runs.records import count_lines, read_records
 
 SPLITS = ("validation", "test")
+NEEDED = ("windows", "seconds", "mpjpe_mm")  # of a line of metrics.jsonl
 MOST_BUDGETS = 5
 NEAR = 0.03  # relative tolerance for the same number of windows: evaluations come after whole batches
 
@@ -83,23 +85,30 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
     """Read a finished run from metrics.jsonl and result.json.  Raises UserError naming an incomplete file."""
     records, result = folder / "metrics.jsonl", folder / "result.json"
     try:
-        lines = [json.loads(line) for line in records.read_text(encoding="utf-8").splitlines()]
-        test_mm = json.loads(result.read_text(encoding="utf-8"))["mpjpe_mm"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = read_json(result)
+        test_mm: Any = found.get("mpjpe_mm") if isinstance(found, dict) else None
+        if not is_number(test_mm):
+            raise UserError(f"{result} has the mpjpe_mm {test_mm!r:.80}")  # noqa: TRY301
+        lines = read_records(records)
+        if len(lines) != count_lines(records):
+            raise UserError(f"{records} has damaged lines")  # noqa: TRY301
+    except UserError as error:
         raise UserError(f"cannot read the result of {folder} ({error}); remove that folder to run it again") from None
-    evaluations = tuple(_evaluation(records, line) for line in lines if line.get("kind") in SPLITS)
+    evaluations = tuple(_evaluation(records, line) for line in lines if line["kind"] in SPLITS)
     if not evaluations:
         raise UserError(f"{records} holds no evaluation; remove {folder} to run it again")
     return Run(configuration, seed, evaluations, test_mm)
 
 
 def _evaluation(records: Path, line: dict[str, Any]) -> EvaluationPoint:
-    lacking = [name for name in ("windows", "seconds", "mpjpe_mm") if line.get(name) is None]
+    lacking = [name for name in NEEDED if line.get(name) is None]
     if lacking:
         raise UserError(
             f"{records}: an evaluation lacks {', '.join(lacking)}, as in runs of older versions; "
             f"remove {records.parent} to run it again"
         )
+    if not isinstance(line["windows"], int) or not all(is_number(line[name]) and line[name] >= 0 for name in NEEDED):
+        raise UserError(f"{records}: an evaluation has impossible numbers; remove {records.parent} to run it again")
     return EvaluationPoint(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"])
 
 

@@ -21,6 +21,7 @@ from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
 from glagcn.training.failed_step import save_failed_step
 from glagcn.training.hardware.speed import run_speed
+from glagcn.training.optim.restore import restore_optimizer
 from glagcn.training.optim.schedule import bn_momentum, dropout_seed, learning_rate, step_sizes
 from glagcn.training.progress import Progress
 from glagcn.training.rehearsal import out_of_memory, rehearse
@@ -50,7 +51,7 @@ class Trainer:
         self.progress = Progress.of(state["progress"]) if state else Progress()
         if state:
             self.stepper.model.load_state_dict(state["model"])
-            self.stepper.optimizer.load_state_dict(state["optimizer"])
+            restore_optimizer(self.stepper.optimizer, state["optimizer"])
         self.cadence = Cadence(config, data.plan, ranks.rank, ranks.world_size)
         # The set that selects best.pt; None: the last state is the result.
         sets = {"validation": data.validation, "test": data.test, "last": None}

@@ -12,6 +12,7 @@ from glagcn.errors import UserError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton, graph_flag
+from glagcn.training.optim.restore import check_state
 
 # {entry of model_config: flag}, where the names differ.
 FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
@@ -48,6 +49,7 @@ def start_from(path: Path, config: Config, model: Model, num_windows: int, finge
     obstacle = _obstacle(content, config, num_windows, fingerprint)
     if obstacle:
         return Start(None, f"Started from the weights of {path}; {FRESH}, because {obstacle}")
+    check_state(path, content, model, config.optim)
     # best.pt of that run is in another folder, so the next evaluation here is the best so far.
     progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
     return Start(content | {"progress": progress}, f"Started from the state of {path}, step {progress['step']}")

@@ -60,7 +60,9 @@ def _read_header(path: Path, key: str, member: IO[bytes], hint: str) -> tuple[tu
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(member)
-    except ValueError as error:
+    except ZIP_ERRORS:
+        raise
+    except Exception as error:  # NumPy parses the header as Python, and lets several exceptions of that pass
         raise UserError(f"{path}: {key!r} is not a .npy member ({error}); {hint}") from error
     return shape, dtype
 

@@ -512,6 +512,28 @@ def test_wrong_test_variables(one_test, changes, message):
     assert "TS6/annot_data.mat" in str(caught.value)
 
 
+ELSEWHERE = {
+    "a link to another file": lambda file: file.__setitem__("annot2", h5py.ExternalLink("other.h5", "/x")),
+    "a link to itself": lambda file: file.__setitem__("annot2", h5py.SoftLink("/annot2")),
+    "values in another file": lambda file: file.create_dataset(
+        "annot2", (FRAMES, 1, 17, 2), "f8", external=[("other.bin", 0, h5py.h5f.UNLIMITED)]
+    ),
+    "a group": lambda file: file.create_group("annot2"),
+    "no values": lambda file: file.create_dataset("annot2", data=h5py.Empty("f8")),
+    "253 GiB": lambda file: file.create_dataset("annot2", (10**9, 1, 17, 2), "f8", chunks=(1000, 1, 17, 2)),
+}
+
+
+@pytest.mark.parametrize("kind", ELSEWHERE)
+def test_a_test_file_without_its_own_values_is_refused_before_they_are_read(one_test, kind):
+    one_test()
+    with h5py.File(one_test.root / "TS6/annot_data.mat", "r+") as file:
+        del file["annot2"]
+        ELSEWHERE[kind](file)
+    with pytest.raises(UserError, match=r"TS6/annot_data\.mat.*annot2"):
+        raw(one_test.root).infos("test")
+
+
 @pytest.mark.parametrize("share", [0.1, 0.9])
 def test_a_truncated_test_file(one_test, share):
     one_test()

@@ -186,7 +186,7 @@ def _fields(where: str, entry: object, names: tuple[str, ...]) -> dict:
         hint = " A test file must have valid frames." if "valid" in missing else ""
         raise UserError(f"{where}: no {', '.join(missing)}; found {', '.join(map(str, entry)) or 'nothing'}.{hint}")
     for name in names:
-        if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0:
+        if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0 or not len(entry[name]):
             raise UserError(f"{where}: {name} must be an array of frames; found {_kind(entry[name])}")
     return entry
 
