@@ -76,7 +76,7 @@ def load(
             model, keypoints = _build(ours["model_config"], weights, path), ours["config"].get("keypoints")
         else:
             form = recognise(path, weights, hints)
-            if _seems_too_large(form.channels, len(form.widths), weights):
+            if not hints.channels and _seems_too_large(form.channels, len(form.widths), weights):
                 raise UserError(f"{path} has too few numbers for {form.channels} channels; use another file")
             model, keypoints, assumed = form.build(), form.keypoints, form.assumed
     loaded = Loaded(into or model.eval(), path, ours, keypoints, assumed)
@@ -141,7 +141,12 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
     """Raise UserError if the model has another joint set than the data.  `source` names the data in the message."""
     model = loaded.model.skeleton
     if model.name != data.name:
-        fitting = [dataset.name for dataset in DATASETS.values() if model.name in dataset.skeletons]
+        fitting = [
+            dataset.name
+            for dataset in DATASETS.values()
+            if model.name in dataset.skeletons
+            and (not loaded.keypoints or dataset.skeleton_name(loaded.keypoints) in (None, model.name))
+        ]
         hint = f"-d {loaded.options['dataset'] if loaded.options else ' or '.join(fitting)}"
         if loaded.keypoints:
             hint += f" -k {loaded.keypoints}" + ("" if loaded.options else ", by its name")
