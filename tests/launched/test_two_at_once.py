@@ -57,7 +57,7 @@ def test_the_second_goes_on_when_the_first_has_died(first, flags, tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as second:
         for line in second.stdout:
-            if line.startswith("Another process is at work"):
+            if line.startswith("Another process is using"):
                 first.kill()
                 break
         out = second.stdout.read()
