@@ -60,10 +60,6 @@ class Cadence:
         every = self.config.selection.eval_windows or 1
         return self.plan.steps_for((self.plan.windows_until(step) // every + 1) * every)
 
-    def saves(self, step: int) -> bool:
-        """Whether --save_steps writes last.pt after `step`."""
-        return bool(self.config.run.save_steps and step % self.config.run.save_steps == 0)
-
     def checks_replicas(self, step: int) -> bool:
         """Whether --check_replicas compares the ranks after `step`."""
         return bool(self.config.run.check_replicas and step % self.config.run.check_replicas == 0)
