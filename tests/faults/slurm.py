@@ -14,8 +14,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+import psutil
 
 from glagcn.data.prepare import ensure_cache
 from tests.faults.kills import same, undisturbed
@@ -84,6 +86,8 @@ def slurm(folder: Path, nodes: int = 1) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["scancel", "-u", "root"], check=False)
+        with suppress(AssertionError):
+            until(_jobs_have_left, 60)
         for pid in [*folder.glob("slurm*.pid"), folder / "munge/pid"]:
             subprocess.run(["kill", pid.read_text().strip()], check=False)
         os.environ.pop("SLURM_CONF")
@@ -103,6 +107,13 @@ def _write_configuration(folder: Path, nodes: int) -> None:
             "State=UNKNOWN\n"
         )
     (folder / "slurm.conf").write_text(text)
+
+
+def _jobs_have_left() -> bool:
+    """Whether no job has a daemon left on the nodes (slurmstepd, which works in the folder of slurm)."""
+    folder = Path(os.environ["SLURM_CONF"]).parent
+    daemons = [process for process in psutil.process_iter(["name", "cwd"]) if process.info["name"] == "slurmstepd"]
+    return not any(Path(process.info["cwd"] or "/").is_relative_to(folder) for process in daemons)
 
 
 def run(*command: str) -> str:
@@ -161,8 +172,8 @@ class Job:
         """Wait until the job has started again after so many requeues, without SLURM's delay of two minutes."""
 
         def is_back() -> bool:
-            # Not before the old script has ended: its exit code would count as that of the new one.
-            if self.field("JobState") == "PENDING" and run("sinfo", "-h", "-o", "%T") == "idle":
+            # Not before the daemon of the old script has reported its end: that would count as the end of the new one.
+            if self.field("JobState") == "PENDING" and _jobs_have_left():
                 run("scontrol", "update", f"JobId={self.number}", "StartTime=now", "TimeLimit=30")
             return f"requeued {times} time(s)" in self.text()
 
