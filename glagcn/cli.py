@@ -72,7 +72,7 @@ def _run_command(work: Callable[[], None]) -> int:
     try:
         environment.prepare()
     except UserError as error:  # ranks and their number are not known
-        launcher.tell(f"error: {error}")
+        launcher.fail(f"error: {error}")
         return 2
     stop.die_with_launcher()
     stop.print_stacks_on_signal()
@@ -102,6 +102,7 @@ def _report_failure(error: Exception) -> int:
     """Print the error that ended this process, one of several.  Returns its exit code."""
     if not launcher.is_lost_connection(error):
         traceback.print_exc()
+        launcher.record(f"{type(error).__name__}: {error}")
         return 1
     reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the C++ location
     launcher.report(

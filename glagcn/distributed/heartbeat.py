@@ -112,11 +112,13 @@ class Heartbeat:
                 self._say(f"{self._names(back)} answers again")
         self._late = late
         if gone := {rank for rank in late if silent[rank] > self._timeout_s}:
+            text = (
+                f"error: {self._lost(late, gone)} for {self._timeout_s / 60:g} minutes (--timeout). Look at that "
+                "machine, its network and its log; the same command goes on from the last checkpoint"
+            )
             if self._speaks(late):
-                self._say(
-                    f"error: {self._lost(late, gone)} for {self._timeout_s / 60:g} minutes (--timeout). Look at that "
-                    "machine, its network and its log; the same command goes on from the last checkpoint"
-                )
+                self._say(text)
+            launcher.record(text)
             launcher.leave(launcher.LOST_RANK_CODE)
 
     def _speaks(self, late: set[int]) -> bool:

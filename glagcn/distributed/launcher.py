@@ -3,9 +3,12 @@
 Standard library only, so that an invalid flag is reported before torch is imported.
 """
 
+import contextlib
+import json
 import os
 import sys
 import time
+from pathlib import Path
 from typing import NoReturn
 
 REPORT_DELAY_S = 10.0
@@ -43,7 +46,26 @@ def report(error: Exception | str) -> None:
     """
     if rank() != 0:
         time.sleep(REPORT_DELAY_S)
-    tell(f"error: {error}")
+    fail(f"error: {error}")
+
+
+def fail(text: str) -> None:
+    """Print the message that ends this process, and record it for the launcher."""
+    tell(text)
+    record(text)
+
+
+def record(text: str) -> None:
+    """Write the message that ends this process to the file that torchrun reads for it.
+
+    torchrun and accelerate launch print a report of their own below all messages; this one then stands in its last
+    block.  The form is that of torch.distributed.elastic.multiprocessing.errors, with the message for a traceback.
+    """
+    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
+    if path:
+        error = {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}
+        with contextlib.suppress(OSError):
+            Path(path).write_text(json.dumps({"message": error}), encoding="ascii")
 
 
 def tell(text: str) -> None:

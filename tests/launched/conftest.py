@@ -22,6 +22,11 @@ class Finished:
     out: str
     err: str
 
+    @property
+    def messages(self) -> str:
+        """What the processes printed on stderr, without the report of the launcher, which repeats the message."""
+        return self.err.partition("Traceback (most recent call last)")[0]
+
 
 def launch(command: list[str], cwd: Path, timeout: float = 240, **environment: str) -> Finished:
     """Run a command line to its end; the interpreter's own folder comes first on PATH."""

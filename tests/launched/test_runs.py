@@ -1,6 +1,7 @@
 """Runs from start to end: resuming, evaluating and refusing, on one process and on several."""
 
 import json
+import re
 import signal
 import subprocess
 import time
@@ -163,7 +164,7 @@ def test_debug_goes_the_whole_way(run, tmp_path):
 def test_a_step_that_is_not_finite_is_refused_on_every_rank(run, tmp_path):
     done = run("--lr 1e30 --warmup 0 --save_steps 1 --run r", 2)
     assert done.code != 0
-    assert done.err.count("is not finite, so the step was not taken") == 1
+    assert done.messages.count("is not finite, so the step was not taken") == 1
     assert "the last good checkpoint is" in done.err
     good = torch.load(tmp_path / "r/last.pt", weights_only=True)["progress"]["step"]
     assert f"of step {good + 1} is not finite" in done.err
@@ -184,11 +185,29 @@ def test_replicas_are_compared_on_real_ranks(run):
 def test_one_message_from_many_ranks(run, tmp_path):
     done = run("--batch_size 1", 2)
     assert done.code != 0
-    assert done.err.count("--batch_size 1 is smaller than the 2 processes") == 1
+    assert done.messages.count("--batch_size 1 is smaller than the 2 processes") == 1
+    assert_is_last(done.err, "error: --batch_size 1 is smaller than the 2 processes; .*, or start fewer processes")
     assert 'main_sagcn_gpus.py", line' not in done.err  # torchrun prints a traceback of its own
     done = run("--frames 80", 2)
-    assert done.err.count("--frames 80") == 1
+    assert done.messages.count("--frames 80") == 1
+    assert_is_last(done.err, "error: invalid --frames 80: .*")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_missing_file_is_the_last_word_of_accelerate_launch(demo_root, tmp_path):
+    config = REPOSITORY / "launch/accelerate/cpu_debug.yaml"
+    script = str(REPOSITORY / "main_sagcn_gpus.py")
+    flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--evaluate", "nowhere.pt"]
+    done = launch(["accelerate", "launch", "--config_file", str(config), script, *flags], tmp_path)
+    assert done.code != 0
+    assert_is_last(done.err, "error: .*nowhere.pt.*")
+
+
+def assert_is_last(printed: str, message: str) -> None:
+    """The launcher's report ends with its block about the first failure, and that with our message."""
+    *_, message_line, border = printed.strip().splitlines()
+    assert set(border) == {"="}
+    assert re.fullmatch(f"  traceback : {message}", message_line), message_line
 
 
 def test_accelerate_launch_starts_two_processes_on_a_cpu(demo_root, tmp_path):

@@ -46,7 +46,7 @@ def test_the_second_is_refused_with_one_message(first, flags, tmp_path, processe
     done = launch([*trainer(processes)[:-1], IMPATIENT, *flags], tmp_path, PYTHONPATH=str(REPOSITORY))
     assert done.code != 0
     assert done.out.count(f"Another process is using {tmp_path}/r (process {first.pid} on ") == 1
-    assert done.err.count(f"error: another process is using {tmp_path}/r (process {first.pid} on ") == 1
+    assert done.messages.count(f"error: another process is using {tmp_path}/r (process {first.pid} on ") == 1
     assert contents(tmp_path / "r") == before
     assert first.poll() is None
 
