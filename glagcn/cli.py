@@ -142,14 +142,15 @@ def _parser() -> Parser:
     evaluate.add_argument(
         "evaluate",
         metavar="CHECKPOINT",
-        help="last.pt, best.pt, an export, or a published file of the data set's joints",
+        help="last.pt, best.pt, an export, centred or causal (which come with the program), or a published file of "
+        "the data set's joints",
     )
     add_options(evaluate, *GROUPS.values(), keys=EVALUATION_OPTIONS)
     evaluate.set_defaults(verb=_evaluate)
 
     add_lift(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
-    export_parser.add_argument("checkpoint", type=Path, metavar="CHECKPOINT")
+    export_parser.add_argument("checkpoint", metavar="CHECKPOINT")
     export_parser.add_argument(
         "--layout",
         choices=("ours", "onnx", "safetensors", "published"),
@@ -186,8 +187,9 @@ def _add_study(verbs: Any) -> None:
 
 def _evaluate(options: dict) -> None:
     from glagcn.checkpoints import checkpoint
+    from glagcn.checkpoints.find import model_path
 
-    if content := checkpoint.load_ours(Path(options["evaluate"])):  # a bad path is the first thing to say
+    if content := checkpoint.load_ours(model_path(options["evaluate"])):  # a bad path is the first thing to say
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             held = from_dict(trained)

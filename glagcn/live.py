@@ -19,7 +19,7 @@ from glagcn.model.interface import Model
 class Lifter:
     """Keeps the last T frames of a stream and lifts them.
 
-    model       a model, which is copied, or the path of a checkpoint.
+    model       a model, which is copied, or what load_model takes, such as "causal".
     image_size  (width, height) in pixels.
     fps         frames per second of the grid that frames are placed on; best those of the data that the model was
                 trained on.
@@ -29,7 +29,7 @@ class Lifter:
 
     The poses are those of `glagcn.predict` for the whole stream, to rounding.  On a CPU one thread computes: a window
     is too little work to share.
-    Raises UserError where `fps` or `image_size` cannot be; as load_model does where `model` is a path.
+    Raises UserError where `fps` or `image_size` cannot be; as load_model does where `model` is no model.
     """
 
     def __init__(

@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from glagcn import cli
+from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints.find import SHIPPED
 from glagcn.data.prepare import ensure_cache
+from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import TINY, Ended, call
 
 
@@ -40,6 +43,17 @@ def trained(demo_root, tmp_path_factory) -> Path:
     flags = f"--dataset demo --root_path {demo_root} -c {folder} --run r {TINY} --frames 9"
     assert cli.train_main(flags.split()) == 0
     return folder / "r"
+
+
+@pytest.fixture
+def shipped(tmp_path_factory, monkeypatch) -> Path:
+    """The folder of the models that come with the program, with tiny ones of 9 frames that know nothing."""
+    folder = tmp_path_factory.mktemp("models")
+    for name in SHIPPED:
+        path = a_checkpoint(folder / "best.pt", a_model(causal=name == "causal", input="xyc"))
+        export_safetensors(path, folder / f"{name}.safetensors", half=True)
+    monkeypatch.setattr("glagcn.checkpoints.find.MODELS", folder)
+    return folder
 
 
 @pytest.fixture

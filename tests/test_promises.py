@@ -70,6 +70,7 @@ def test_the_commands_were_found():
     assert sum(line.startswith("--dataset demo") for line in lines) >= 3
     verbs = [parameter.values[0] for parameter in commands(VERBS)]
     assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench", "study", "lift"}
+    assert any("--windows 300000" in line for line in lines)  # launch/pretrain.sh
 
 
 @pytest.mark.parametrize("path", TEXTS, ids=str)
@@ -267,20 +268,21 @@ def test_a_failed_installation_is_tried_again(checkout, tmp_path):
 # ---------------------------------------------------------------- the public API
 
 
-def test_the_snippets_of_the_readme_run(trained, monkeypatch, tmp_path):
-    snippets = re.findall(r"```python\n(.*?)```", text_of(Path("README.md")), flags=re.DOTALL)
-    snippet = "".join(snippets)
-    (name,) = re.findall(r'load_model\("(.*?)"\)', snippet)
-    monkeypatch.chdir(tmp_path)
-    Path(name).parent.mkdir(parents=True)
-    Path(name).write_bytes((trained / "best.pt").read_bytes())
+def test_the_snippets_of_readme_and_model_card_run(shipped):
+    snippets = [
+        snippet
+        for name in ("README.md", "docs/models.md")
+        for snippet in re.findall(r"```python\n(.*?)```", text_of(Path(name)), flags=re.DOTALL)
+    ]
     given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "truth": np.zeros((5, 17, 3))}
     given |= {"keypoints": given["pose_2d"][0], "seconds": 7.5}
-    exec(snippet, given)
+    delays = []
+    for snippet in snippets:
+        exec(snippet, given)
+        delays += [given["lifter"].delay] if "Lifter" in snippet else []
     assert given["pose_3d"].shape == (5, 17, 3)
     assert given["error"] > 0
-    assert len(snippets) == 2
-    assert given["lifter"].delay == 4
+    assert (len(snippets), delays) == (3, [4, 0])
 
 
 def test_the_readme_names_the_run_folder_that_the_preset_gives():

@@ -1,15 +1,43 @@
-"""Find the checkpoint that a flag names."""
+"""Find the checkpoint that a flag names, also one of the models that come with the program."""
 
 from pathlib import Path
 
 from glagcn.config.config import Config
 from glagcn.errors import UserError
 
+MODELS = Path(__file__).parents[1] / "models"
+SHIPPED = ("centred", "causal")  # made by launch/pretrain.sh
+OR_SHIPPED = f"or the name of a model of this program: {', '.join(SHIPPED)}"
+
+
+def shipped_model(name: str | Path) -> Path | None:
+    """The file of the model of this program that has this name; None if `name` is no such name.
+
+    "centred" is the model, whatever the current folder holds; "./centred" and Path("centred") are paths.
+    Raises UserError if this copy of the program lacks the file.
+    """
+    if name not in SHIPPED:
+        return None
+    path = MODELS / f"{name}.safetensors"
+    if not path.is_file():
+        raise UserError(
+            f"the model {name} of this program is missing: no file {path}; make it with launch/pretrain.sh, or give "
+            "the path of another model"
+        )
+    return path
+
+
+def model_path(name: str | Path) -> Path:
+    """The file that a path or the name of a model of this program means; see `shipped_model`."""
+    return shipped_model(name) or Path(name)
+
 
 def checkpoint_places(config: Config, name: str) -> list[Path]:
     """The paths to search for a checkpoint: in the run folder, the -c folder, its subfolder of the data set (as in the
-    published project), and `name` as a path.
+    published project), and `name` as a path.  The name of a model of this program means its file alone.
     """
+    if shipped := shipped_model(name):
+        return [shipped]
     parent = Path(config.run.checkpoint)
     folders = (parent / config.run_name, parent, parent / config.data.dataset, Path())
     return list(dict.fromkeys(folder / name for folder in folders))
@@ -22,16 +50,18 @@ def find_checkpoint(config: Config, flag: str, name: str) -> Path:
         if place.is_file():
             return place
     listed = ", ".join(map(str, places))
-    raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give the path of a file.")
+    raise UserError(
+        f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give the path of a file, {OR_SHIPPED}"
+    )
 
 
-def find_model(name: str | None, flag: str = "--checkpoint") -> Path:
-    """The file of the model that a flag names.  Raises UserError that names `flag`."""
-    if name is None:
-        raise UserError(f"{flag} is missing: give the file of a trained model, such as best.pt of a run folder")
-    path = Path(name)
+def find_model(name: str, flag: str = "--checkpoint") -> Path:
+    """The file of the model that a flag names (see `model_path`).  Raises UserError that names `flag`."""
+    path = model_path(name)
     if path.is_dir():
         raise UserError(f"invalid {flag} {name}: is a folder; give a file in it, such as {path / 'best.pt'}")
     if not path.is_file():
-        raise UserError(f"invalid {flag} {name}: no such file; give a trained model, such as best.pt of a run folder")
+        raise UserError(
+            f"invalid {flag} {name}: no such file; give a trained model, such as best.pt of a run folder, {OR_SHIPPED}"
+        )
     return path

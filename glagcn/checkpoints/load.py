@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.find import find_checkpoint
+from glagcn.checkpoints.find import find_checkpoint, model_path
 from glagcn.checkpoints.published.layout import load_published_weights, published_state
 from glagcn.checkpoints.published.recognise import NO_HINTS, Hints, recognise
 from glagcn.checkpoints.reader import read
@@ -95,6 +95,7 @@ def load(
 def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None) -> Model:
     """Load the model of one of our checkpoints or a published one (.bin, .pth), on the CPU in eval mode.
 
+    path      of the file, or "centred" or "causal", the models that come with the program ("./centred" is a path).
     skeleton  "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from our checkpoint, or for a published file from
               its number of joints and its name.
     widths    filter widths; None: from our checkpoint, or for a published file 3 for each stage.
@@ -102,7 +103,7 @@ def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths:
     Raises UserError that names the file if it is not a checkpoint or contradicts `skeleton` or `widths`.
     """
     joints = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
-    loaded = load(Path(path), Hints(joints, widths), lambda loaded: _check_arguments(loaded, joints, widths))
+    loaded = load(model_path(path), Hints(joints, widths), lambda loaded: _check_arguments(loaded, joints, widths))
     for assumption in loaded.assumed:
         logger.warning(assumption)
     return loaded.model

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
+from glagcn.checkpoints.find import OR_SHIPPED
 from glagcn.checkpoints.read_safetensors import read_safetensors
 from glagcn.errors import UserError
 
@@ -93,7 +94,7 @@ def _check_is_zip(path: Path) -> None:
 
 def _check_is_there(path: Path) -> None:
     if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin, .pth or .safetensors)")
+        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin, .pth or .safetensors), {OR_SHIPPED}")
     if path.stat().st_size == 0:
         raise UserError(f"{path}: the file is empty; expected a checkpoint")
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
 from glagcn.data.selection import select_test
@@ -71,9 +72,12 @@ def results_folder(config: Config, loaded: Loaded) -> Path:
     """The folder of the results: --output, or the folder of the checkpoint.
 
     A published file or an epoch_N.pt gets its own folder beside the checkpoint, since a folder holds only one result.
+    A model that comes with the program gets a folder of its name in that of the runs.
     """
     if config.run.output:
         return Path(config.run.output)
+    if loaded.path.parent == find.MODELS:
+        return Path(config.run.checkpoint) / loaded.path.stem
     if loaded.options is not None and not loaded.path.stem.startswith("epoch_"):
         return loaded.path.parent
     own = loaded.path.with_suffix("")

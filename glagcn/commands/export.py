@@ -1,11 +1,13 @@
 """`glagcn export`: write a checkpoint's weights without the optimiser."""
 
+from glagcn.checkpoints.find import model_path
 from glagcn.errors import UserError
 
 
 def export(options: dict) -> None:
     """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or another program's."""
     source, target, layout, half = (options[name] for name in ("checkpoint", "out", "layout", "half"))
+    source = model_path(source)
     if half and layout != "safetensors":
         raise UserError(f"invalid --half with --layout {layout}: only --layout safetensors has half precision")
     if layout == "published":

@@ -31,7 +31,10 @@ def add_lift(verbs: Any) -> None:
         "--out", type=Path, action="append", required=True, metavar="FILE",
         help="write .npz, .json, .csv, .bvh, .mp4 or .gif, by the name; several times for several files",
     )  # fmt: skip
-    parser.add_argument("--checkpoint", metavar="FILE", help="a trained model, ours or a published one")
+    parser.add_argument(
+        "--checkpoint", default="centred", metavar="FILE",
+        help="a trained model: a file, or centred (default) or causal, which come with the program",
+    )  # fmt: skip
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video in which the keypoints were detected")
     parser.add_argument(
         "--image_size", "--image-size", type=comma_separated(int), metavar="W,H",

@@ -18,7 +18,7 @@ class LiftOptions:
     """The flags of `glagcn lift`, by name.
 
     file            the keypoint file or folder.
-    checkpoint      path of a trained model.
+    checkpoint      path or name of a trained model, as checkpoints.find.find_model takes it.
     out             the files to write, at least one.
     video           in which the keypoints were detected.
     image_size      (width, height) in pixels.
@@ -34,7 +34,7 @@ class LiftOptions:
     """
 
     file: Path
-    checkpoint: str | None
+    checkpoint: str
     out: Sequence[Path]
     video: Path | None
     image_size: tuple[int, int] | None
