@@ -33,6 +33,12 @@ def add_prepare(verbs: Any) -> None:
         help="3dhp: cameras to read (default: the usual eight)",
     )
     parser.add_argument(
+        "--mark_missing",
+        action="store_true",
+        default=None,
+        help="h36m and humaneva15: fill gaps of detected 2D and mark them with confidence 0 (without it: refused)",
+    )
+    parser.add_argument(
         "--out", type=Path, metavar="FILE", help="default in DIR: DATASET_KEYPOINTS[_ANNOTATION][_cam...].h5"
     )
     parser.set_defaults(verb=prepare)

@@ -25,6 +25,7 @@ class PrepareFlags:
 
     raw  folder of the official release.
     npz  folder of npz files.
+    mark_missing  fill the gaps of the 2D, and mark the filled places with confidence 0; without it, gaps are refused.
     """
 
     raw: Path | None = None
@@ -32,6 +33,7 @@ class PrepareFlags:
     keypoints: str | None = None
     annotation: str | None = None
     cameras: tuple[int, ...] | None = None
+    mark_missing: bool | None = None
 
     @property
     def given(self) -> list[str]:

@@ -20,7 +20,7 @@ Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
 # The flags of `glagcn prepare` in usage messages.
 USAGE = {
     "raw": "--raw DIR", "npz": "--npz DIR", "keypoints": "[-k NAME]", "annotation": "[--annotation NAME]",
-    "cameras": "[--cameras 0,1,...]",
+    "cameras": "[--cameras 0,1,...]", "mark_missing": "[--mark_missing]",
 }  # fmt: skip
 
 

@@ -53,7 +53,7 @@ def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, 
     """As `select_train`, but without reading frames: `pixels` and `millimetres` are FileRows of the whole training
     split, and `starts` are row numbers in them.
 
-    Raises UserError for --downsample and for subjects of the test split, which need copies.
+    Raises UserError for --downsample and for subjects of the test split, which need copies, and for marked joints.
     """
     rows = _choose(_sequences(cache), "train", subjects, actions)
     train = cache.train
@@ -64,6 +64,11 @@ def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, 
         raise UserError(
             f"{flag} needs the frames in memory, but streaming (--stream) reads {reads} of the cache file; leave the "
             "flag out, or give --stream off if the selected frames fit in memory"
+        )
+    if train.confidence is not None:
+        raise UserError(
+            f"{cache.path} marks missing joints, and streaming (--stream) does not read the marks; give --stream off if "
+            "the frames fit in memory"
         )
     numbers = [row for _, row in rows]
     return replace(
@@ -172,16 +177,20 @@ def _gather(cache: Cache, own: str, rows: list[SequenceRow], downsample: int) ->
         joined("pixels"),
         joined("millimetres"),
         joined("valid"),
-        _activity(sources, slices),
+        _optional([source.activity for source in sources], sources, slices, 0),
+        _optional([source.confidence for source in sources], sources, slices, 1),
     )
 
 
-def _activity(sources: list[Split], slices: list[slice]) -> np.ndarray | None:
-    """The activities, 0 for frames of a split without them; None if no split has them."""
-    if all(source.activity is None for source in sources):
+def _optional(
+    arrays: list[np.ndarray | None], sources: list[Split], slices: list[slice], usual: float
+) -> np.ndarray | None:
+    """An array that only some splits may have, `usual` in the frames of the others; None if no split has it."""
+    known = next((array for array in arrays if array is not None), None)
+    if known is None:
         return None
     parts = [
-        np.zeros(len(source.valid), np.uint8)[frames] if source.activity is None else source.activity[frames]
-        for source, frames in zip(sources, slices, strict=True)
+        np.full((len(source.valid), *known.shape[1:]), usual, known.dtype) if array is None else array
+        for source, array in zip(sources, arrays, strict=True)
     ]
-    return np.concatenate(parts)
+    return np.concatenate([part[frames] for part, frames in zip(parts, slices, strict=True)])

@@ -45,6 +45,7 @@ class Sequence:
     millimetres  [T,V,3] float32, camera coordinates (x right, y down, z forward), absolute.
     valid        [T] bool: True for scored frames; the others are context only.
     activity     [T] uint8, 1..7; None if the source has no activities.
+    confidence   [T,V] float32 of the 2D, 0 where a joint was missing; None if the source marks no missing joints.
     """
 
     info: SequenceInfo
@@ -52,3 +53,4 @@ class Sequence:
     millimetres: np.ndarray
     valid: np.ndarray
     activity: np.ndarray | None = None
+    confidence: np.ndarray | None = None

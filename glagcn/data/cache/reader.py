@@ -10,6 +10,7 @@ Layout (version 1); every array is contiguous so that it can be memory-mapped:
       pixels            [F,V,2] float32        millimetres   [F,V,3] float32, camera coordinates
                         V is the skeleton's number of input joints for pixels, of output joints for millimetres
       valid             [F] uint8              activity      [F] uint8, absent if the source has no activities
+      confidence        [F,V] float32 of the pixels, absent if the source marks no missing joints
                         the attribute crc32 of each array is the checksum of its bytes
 """
 
@@ -31,7 +32,7 @@ from glagcn.skeleton import get_skeleton
 
 CACHE_VERSION = 1
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
-ARRAYS = ("pixels", "millimetres", "valid", "activity")
+ARRAYS = ("pixels", "millimetres", "valid", "activity", "confidence")
 CHECKED_AT_ONCE = 1 << 20  # bytes
 MOST_SEQUENCES, MOST_FPS, MOST_PIXELS = 1_000_000, 100_000, 1_000_000
 TEXTS = ("dataset", "keypoints", "annotation", "skeleton", "joints", "notes", "provenance")
@@ -53,7 +54,7 @@ class Split:
     millimetres  [F,V,3] float32, camera coordinates, absolute.
     valid        [F] bool: True for scored frames.
     activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
-    confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.  Caches have none.
+    confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.
 
     pixels and millimetres are copy-on-write memory maps: the processes of a node share their pages, and a write changes
     neither the file nor other processes.
@@ -160,11 +161,12 @@ def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: b
     }
     if "activity" in group:
         arrays["activity"] = np.array(_map(path, group, "activity", "u1", (frames,)))
+    if "confidence" in group:
+        arrays["confidence"] = np.array(_map(path, group, "confidence", "<f4", (frames, joint_set.num_input_joints)))
     if verify:
         for key in arrays:
             if _checksum(path, group[key]) != int(group[key].attrs["crc32"]):
                 raise damaged(path, f"the checksum of {name}/{key} does not match")
-    activity = arrays.get("activity")
     sequences = tuple(_info(row) for row in table)
     return Split(
         sequences,
@@ -172,7 +174,8 @@ def _read_split(file: h5py.File, path: Path, name: str, skeleton: str, verify: b
         arrays["pixels"],
         arrays["millimetres"],
         arrays["valid"] != 0,
-        activity,
+        arrays.get("activity"),
+        arrays.get("confidence"),
     )
 
 

@@ -149,6 +149,7 @@ class _SplitWriter:
             "millimetres": ("<f4", (skeleton.num_joints, 3)),
             "valid": ("u1", ()),
             "activity": ("u1", ()),
+            "confidence": ("<f4", (skeleton.num_input_joints,)),
         }
         self.written: dict[str, int] = {}
         self.checksums: dict[str, int] = {}
@@ -159,6 +160,8 @@ class _SplitWriter:
         self.append("valid", sequence.valid.astype(np.uint8))
         if sequence.activity is not None:
             self.append("activity", sequence.activity)
+        if sequence.confidence is not None:
+            self.append("confidence", sequence.confidence)
 
     def append(self, name: str, values: np.ndarray) -> None:
         """Write the next frames of the array `name` and update its checksum.  The first call creates the array."""

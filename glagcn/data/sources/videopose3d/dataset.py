@@ -27,8 +27,12 @@ class VideoPose3DDataSet(DataSet):
 
     def source_of(self, flags: PrepareFlags) -> "Source":
         """See DataSet."""
+        from glagcn.data.sources.videopose3d.find import find_videopose3d
+
         assert flags.npz is not None
-        return self.find(flags.npz, flags.keypoints or "gt", "")
+        source = find_videopose3d(flags.npz, self.name, flags.keypoints or "gt")
+        source.mark_missing = bool(flags.mark_missing)
+        return source
 
     def skeleton_name(self, keypoints: str) -> str | None:
         """See DataSet."""
@@ -63,7 +67,7 @@ H36M = VideoPose3DDataSet(
     skeletons=("h36m17",),
     keypoints=None,
     benchmark="by_action",
-    prepared_by=("npz", "keypoints"),
+    prepared_by=("npz", "keypoints", "mark_missing"),
     presets={
         "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 243, "channels": 96,
         "sequence_layers": 0, "head": "shared", "epochs": 80, "batch_size": 512, "micro_batch": 256,
@@ -77,7 +81,7 @@ HUMANEVA = VideoPose3DDataSet(
     skeletons=("humaneva15", "humaneva15_coco17"),
     keypoints=None,
     benchmark="by_action",
-    prepared_by=("npz", "keypoints"),
+    prepared_by=("npz", "keypoints", "mark_missing"),
     presets={
         "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 27, "channels": 96,
         "sequence_layers": 0, "head": "shared", "epochs": 1000, "batch_size": 1024, "micro_batch": 512,

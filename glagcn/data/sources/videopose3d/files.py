@@ -9,6 +9,7 @@ import numpy as np
 
 from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources.checks import as_frames, check_poses, check_world
+from glagcn.data.sources.missing_2d import check_found, fill_missing
 from glagcn.data.sources.provenance import file_record
 from glagcn.data.sources.source import SplitName
 from glagcn.data.sources.videopose3d import reprojection
@@ -49,12 +50,15 @@ class VideoPose3DFiles:
 
     It reads all takes with 3D, 2D and cameras; subjects and actions are selected later, from the cache.  An npz is one
     pickled dict, so both files are loaded into memory, about 1.2 GB for Human3.6M.
+
+    mark_missing  see PrepareFlags.
     """
 
     annotation = ""
 
     def __init__(self, root: Path, dataset: str, keypoints: str) -> None:
         self.root, self.dataset, self.keypoints = root, dataset, keypoints
+        self.mark_missing = False
         self.path_3d, self.path_2d = (root / name for name in file_names(dataset, keypoints))
         self.facts = FACTS[dataset]
         self.notes: list[str] = []
@@ -92,8 +96,13 @@ class VideoPose3DFiles:
                 pixels, millimetres = take.views[number], take.in_camera(number).astype(np.float32)
                 valid = np.ones(info.length, dtype=bool)
                 size = info.width, info.height
-                check_poses(f"{self.path_2d}: {info.name}", pixels, millimetres, root, valid, size)
-                yield Sequence(info, pixels, millimetres, valid)
+                where, confidence = f"{self.path_2d}: {info.name}", None
+                if self.mark_missing:
+                    pixels, confidence = fill_missing(where, pixels, info.fps)
+                else:
+                    check_found(where, pixels, "glagcn prepare --mark_missing fills the gaps and marks them.")
+                check_poses(where, pixels, millimetres, root, valid, size)
+                yield Sequence(info, pixels, millimetres, valid, confidence=confidence)
 
     def provenance(self) -> dict:
         """See Source."""
