@@ -8,9 +8,9 @@ import numpy as np
 import torch
 
 from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
-from tests.data.sources import tiny_videopose3d
+from tests.data import tiny_videopose3d
 
 CHECKPOINTS = {
     "96_cpn_ft_h36m_dbb_243_supervised.bin": ("h36m17", 5),

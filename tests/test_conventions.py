@@ -12,7 +12,7 @@ from glagcn.conventions import (
 )
 from glagcn.errors import UserError
 from glagcn.skeleton import COCO_TO_HUMANEVA, SKELETONS, Skeleton, get_skeleton, tree_links  # fmt: skip
-from tests.data.sources.tiny_videopose3d import TO_H36M, coco, world_motion
+from tests.data.tiny_videopose3d import TO_H36M, coco, world_motion
 
 RNG = np.random.default_rng(0)
 

@@ -15,10 +15,10 @@ from glagcn.checkpoints.published.recognise import Hints
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.inference import BATCH, predict
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton
-from tests.data.sources.tiny_videopose3d import TO_H36M, world_motion
+from tests.data.tiny_videopose3d import TO_H36M, world_motion
 
 GOLDEN = Path(__file__).parent / "golden"
 SIZE = (1920, 1080)

@@ -23,8 +23,8 @@ from glagcn.config.resolve import value_of
 from glagcn.data.cache.reader import Cache
 from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import foreign_options, from_config, name_of
 from glagcn.skeleton import Skeleton, get_skeleton
 

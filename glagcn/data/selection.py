@@ -67,8 +67,8 @@ def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, 
         )
     if train.confidence is not None:
         raise UserError(
-            f"{cache.path} marks missing joints, and streaming (--stream) does not read the marks; give --stream off if "
-            "the frames fit in memory"
+            f"{cache.path} marks missing joints, and streaming (--stream) does not read the marks; give --stream off "
+            "if the frames fit in memory"
         )
     numbers = [row for _, row in rows]
     return replace(

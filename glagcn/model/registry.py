@@ -54,7 +54,7 @@ SHARED = ("model", "frames", "architecture", "channels", "causal", "input", "rel
 # fmt: off
 MODELS: dict[str, ModelKind] = {
     "gla_gcn": ModelKind(
-        "GLA-GCN", "glagcn.model.gla_gcn.network:LiftingNetwork",
+        "GLA-GCN", "glagcn.model.network:LiftingNetwork",
         (*SHARED, "sequence_layers", "sequence_weight", "head", "graph"),
         label=lambda options: f"{options.head}{options.sequence_layers}", check=check_strides,
     ),

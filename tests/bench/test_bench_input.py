@@ -22,7 +22,7 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import scored_frames
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.evaluation.predict import predict_frames
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.step import Stepper
 

@@ -10,7 +10,7 @@ from glagcn.bench.reference.weights import reference_of
 from glagcn.checkpoints.load import load_model
 from glagcn.checkpoints.published.layout import published_state, published_weights
 from glagcn.checkpoints.reader import read
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from tests.model.gla_gcn import reference
 

@@ -7,7 +7,7 @@ from glagcn.checkpoints.published.export import export_published
 from glagcn.checkpoints.published.layout import published_state
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeleton import get_skeleton
 from tests.model.gla_gcn import reference

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.rendering.video_writer import write_animation
-from tests.data.sources.tiny_videopose3d import coco, world_motion
+from tests.data.tiny_videopose3d import coco, world_motion
 
 SIZE, FPS, FOCAL = (640, 480), 25.0, 600.0
 PLACES = ((-0.9, 4.0), (1.1, 6.0))  # of the people, metres to the right of the camera and away from it

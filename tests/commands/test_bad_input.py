@@ -14,7 +14,7 @@ from glagcn.data.cache.seal import MAGIC
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from tests.command_line import TINY, assert_refused, listing
-from tests.data.sources import tiny_3dhp
+from tests.data import tiny_3dhp
 from tests.launched.conftest import launch, trainer
 
 FRAMES = 5

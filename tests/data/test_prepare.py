@@ -7,7 +7,6 @@ import sys
 
 import numpy as np
 import pytest
-import tiny_3dhp
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
@@ -17,6 +16,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_
 from glagcn.data.sources.mpi_inf_3dhp.find import find_3dhp
 from glagcn.data.sources.mpi_inf_3dhp.report import short_sequences_line, valid_frames_line
 from glagcn.errors import UserError
+from tests.data import tiny_3dhp
 
 FRAMES = 12
 

@@ -2,14 +2,13 @@
 
 import numpy as np
 import pytest
-import tiny_3dhp
-import tiny_videopose3d
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from glagcn.data.selection import check_selection, select
 from glagcn.errors import UserError
+from tests.data import tiny_3dhp, tiny_videopose3d
 
 TRAIN, TEST = ("S1", "S5", "S6", "S7", "S8"), ("S9", "S11")
 ACTIONS = ("Directions", "Directions 1", "WalkDog", "Walking 1")

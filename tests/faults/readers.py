@@ -33,7 +33,7 @@ from glagcn.data.windows.plan import EpochPlan, select_centers
 from glagcn.data.windows.store import FrameStore
 from glagcn.rendering.keypoint_file import keypoint_recording
 from glagcn.skeleton import get_skeleton
-from tests.data.sources import tiny_3dhp, tiny_videopose3d
+from tests.data import tiny_3dhp, tiny_videopose3d
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS
 from tests.faults.mutations import spoil_array, spoil_hdf5, spoil_json, spoil_value

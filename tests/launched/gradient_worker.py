@@ -13,7 +13,7 @@ from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import launcher
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.step import Stepper
 

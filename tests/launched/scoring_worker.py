@@ -13,7 +13,7 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames
 from glagcn.evaluation.results import write_results
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from tests.splits import make_split
 

@@ -19,7 +19,7 @@ from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.optim.optimizers import build_optimizer, step_unless
 from glagcn.training.rehearsal import rehearse

@@ -8,7 +8,7 @@ from glagcn.errors import UserError
 from glagcn.rendering.keypoint_file import keypoint_recording
 from glagcn.rendering.video_reader import Video
 from glagcn.skeleton import get_skeleton
-from tests.data.sources.tiny_videopose3d import coco, world_motion
+from tests.data.tiny_videopose3d import coco, world_motion
 
 POSES = np.random.default_rng(0).uniform(0, 400, (5, 17, 2))
 SKELETON = get_skeleton("mpi3dhp17")

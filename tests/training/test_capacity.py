@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.hardware.capacity import fitting_windows, window_bytes
 from glagcn.training.loss import Loss

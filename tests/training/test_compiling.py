@@ -9,7 +9,7 @@ from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.hardware.compiling import is_compiled
 from glagcn.training.rehearsal import rehearse

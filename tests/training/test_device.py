@@ -26,7 +26,7 @@ from glagcn.data.windows.store import Batch, FrameStore
 from glagcn.distributed import precision
 from glagcn.evaluation import predict
 from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.reporting.accounts import Meter
 from glagcn.training.step import Stepper

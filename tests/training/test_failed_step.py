@@ -9,7 +9,7 @@ from glagcn.data.windows.plan import EpochPlan, share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.failed_step import explain, failed_step, window_names
 from glagcn.training.replicas import check_replicas

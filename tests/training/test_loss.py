@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training import loss
 from glagcn.training.loss import TERMS, Loss, Term

@@ -12,7 +12,7 @@ import torch
 from glagcn.config.resolve import resolve
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.floor import Peaks, training_cost
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.hardware import speed
 from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed

@@ -8,8 +8,8 @@ from glagcn.config.resolve import parse_command_line
 from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Prediction
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.loss import center_error, sequence_error
 from glagcn.training.step import Stepper

@@ -7,7 +7,7 @@ import torch
 
 from glagcn.checkpoints import checkpoint
 from tests.command_line import assert_refused, listing
-from tests.data.sources.tiny_videopose3d import write_h36m
+from tests.data.tiny_videopose3d import write_h36m
 
 RUN = "--frames 9 --epochs 2 --max_steps 10 --checkpoint_frequency 1"  # two epochs of five steps
 

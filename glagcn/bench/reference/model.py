@@ -114,7 +114,7 @@ class ReferenceModel(nn.Module):
     """S-AGCN as published (sequence_layers 0, head "shared"), or with the sequence stage and an unshared head.
 
     skeleton, graph, widths, channels, sequence_layers, head, dropout, causal, input_norm as in
-    `glagcn.model.gla_gcn.network.LiftingNetwork`; "mixed" heads are left out.  Raises ValueError for another head.
+    `glagcn.model.network.LiftingNetwork`; "mixed" heads are left out.  Raises ValueError for another head.
     """
 
     def __init__(

@@ -8,8 +8,8 @@ from torch import Tensor
 from glagcn.bench.reference.model import ReferenceModel
 from glagcn.checkpoints.published.layout import published_weights
 from glagcn.model.gla_gcn.blocks import AGCN
-from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
 

@@ -12,7 +12,7 @@ from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
 from glagcn.checkpoints.published.recognise import SKELETONS
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import name_of
 from glagcn.skeleton import graph_flag
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from glagcn.checkpoints.reader import check_tensors
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, StridedModule
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 CONVOLUTION = ("weight", "bias")

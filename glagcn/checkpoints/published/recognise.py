@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glagcn.checkpoints.published.layout import count_widths
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import Skeleton, get_skeleton
 
 WIDTH = 3  # filter width of all stages of all published models

@@ -10,11 +10,11 @@ import zipfile
 
 import numpy as np
 import pytest
-import tiny_videopose3d
 
 from glagcn.data.sources import safe_pickle
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
+from tests.data import tiny_videopose3d
 
 GLOBAL, REDUCE, MARK, TUPLE, EMPTY_TUPLE, BUILD, STOP = b"c", b"R", b"(", b"t", b")", b"b", b"."
 

@@ -8,7 +8,6 @@ import h5py
 import numpy as np
 import pytest
 import scipy.io
-import tiny_3dhp
 
 from glagcn.data.sources import safe_pickle
 from glagcn.data.sources.mpi_inf_3dhp import facts
@@ -17,6 +16,7 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUEN
 from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
 from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
 from glagcn.errors import UserError
+from tests.data import tiny_3dhp
 
 FRAMES = 12
 

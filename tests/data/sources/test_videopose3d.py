@@ -2,8 +2,6 @@
 
 import numpy as np
 import pytest
-import tiny_videopose3d
-from tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
@@ -12,6 +10,8 @@ from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_worl
 from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
+from tests.data import tiny_videopose3d
+from tests.data.tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
 
 FRAMES = 24
 H36M_NAMES = ("Directions 1", "Walking", "Walking 1")
@@ -305,7 +305,7 @@ WRONG_H36M = [
     (s1("3d")(lambda x: x.astype(str)), r"S1/Walking 1: the 3D has type <U32; expected numbers"),
     (s1("3d")(lambda x: x.astype(str).astype(object)), r"S1/Walking 1: the 3D has type object; expected numbers"),
     # the 2D
-    (views(with_nan), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: 2D is not finite in 1 of 6 frames"),
+    (views(with_nan), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: joints are missing.* in 1 of 6 frames"),
     (views(lambda x: x / 1000), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: .*the 2D looks normalised"),
     (views(lambda x: x[:5]), r"S1/Walking 1/cam0: 5 frames of 2D but 6 frames of 3D in data_3d_h36m\.npz"),
     (views(lambda x: x[:, :16]), r"S1/Walking 1/cam0: the 2D has shape \(6, 16, 2\); expected \(frames, 17, 2\)"),
@@ -493,7 +493,10 @@ def test_the_verb(verb, root, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("h36m --raw {root}", "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--out FILE]"),
+        (
+            "h36m --raw {root}",
+            "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--mark_missing] [--out FILE]",
+        ),
         (
             "humaneva15 --npz {root} --annotation univ --cameras 0,1",
             "glagcn prepare humaneva15 does not take --annotation, --cameras; use glagcn prepare humaneva15 --npz DIR",

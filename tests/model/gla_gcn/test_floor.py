@@ -5,7 +5,7 @@ import pytest
 from glagcn.model.cost import count_cost
 from glagcn.model.floor import Cost, Peaks, evaluation_cost, input_cost, training_cost
 from glagcn.model.gla_gcn.floor import SUBSETS, Block, blocks, forward_flops
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
 

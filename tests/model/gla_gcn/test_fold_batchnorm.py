@@ -6,7 +6,7 @@ import torch
 
 from glagcn.checkpoints.load import load_model
 from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import get_skeleton
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from glagcn.model.gla_gcn.initialisation import init_tuned
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
 MPI3DHP = get_skeleton("mpi3dhp17")

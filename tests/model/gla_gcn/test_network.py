@@ -6,7 +6,7 @@ from glagcn.errors import UserError
 from glagcn.model.cost import count_cost
 from glagcn.model.gla_gcn.blocks import AGCN, matching, split
 from glagcn.model.gla_gcn.heads import HEADS
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import from_config, model_config
 from glagcn.skeleton import get_skeleton
 

@@ -12,7 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.model.gla_gcn import blocks
 from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")

@@ -16,7 +16,7 @@ from glagcn.checkpoints.published.layout import (
 )
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 
 
