@@ -40,7 +40,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     cache = open_data(config.data, ranks, log.say)
     selection = select_data(config, ranks, cache)
     earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
-    config = settle(config, selection, chosen, earlier, _start_of(config, folder))
+    config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
     data = load_data(config, ranks, cache, selection)
     check_batch(data.plan.batch_size, ranks.world_size)
     model = build_model(config, data)

@@ -194,7 +194,8 @@ class SelectionConfig:
         help="test on 2D as of a detector, the same for all models: none (default), moderate or heavy; results state "
         "this")
     eval_epochs: int | None = option(1, type=int, metavar="N", trains=False, off=0, common=True,
-        help="evaluate every N epochs and at the end; 0: only at the end")
+        help="evaluate every N epochs and at the end; 0: only at the end; default: 1, or in a run shorter than five "
+        "epochs up to ten times, as long as that takes about a tenth of the training time")
     eval_windows: int | None = option(None, type=int, metavar="N", trains=False,
         help="evaluate every N training windows, instead of --eval_epochs")
 

@@ -28,7 +28,7 @@ from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
 from glagcn.model.interface import Model
 from glagcn.model.registry import get_kind
 from glagcn.skeleton import get_skeleton
-from glagcn.training.optim.schedule import WARMUP_STEPS, fitting_batch
+from glagcn.training.optim.schedule import WARMUP_STEPS, curve_windows, fitting_batch
 
 HOST_SHARE = 0.5  # the largest share of the available host memory that training frames may use
 
@@ -39,6 +39,7 @@ class Selection:
 
     centers   centre frames of the training windows, as frame numbers of `train`.
     held_out  the validation sequences; None without validation.
+    scored    frames of an evaluation that selects the best state; 0 if none does.
     """
 
     streamed: bool
@@ -46,6 +47,7 @@ class Selection:
     test: Split
     held_out: Split | None
     centers: np.ndarray
+    scored: int = 0
 
 
 @dataclass(frozen=True)
@@ -73,24 +75,36 @@ def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
         train = select(cache, data.subjects_train, data.actions, data.downsample)
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
         test = with_detections(test, get_skeleton(cache.skeleton), config.selection.test_detections)
-        trained, held_out = None, None
+        trained, held_out, scored = None, None, 0
         if config.selection.select_on == "validation":
             trained, held_out = hold_out(train, config.selection.validation or ())
+            scored = len(scored_frames(held_out, config.selection.validation_frames))
+        elif config.selection.select_on == "test":
+            scored = len(scored_frames(test, config.selection.test_frames))
         centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
-    return Selection(streamed, train, test, held_out, centers)
+    return Selection(streamed, train, test, held_out, centers, scored)
 
 
 def settle(
-    config: Config, selection: Selection, precision: str, earlier: Mapping[str, Any], resume: str | None
+    config: Config,
+    selection: Selection,
+    precision: str,
+    earlier: Mapping[str, Any],
+    resume: str | None,
+    origin: Mapping[str, str],
 ) -> Config:
     """Fill in the options that depend on the device, the data or the run being resumed.  The result is final.
 
     precision  the resolved --precision.
     earlier    the options of the run being resumed, else empty: a prolonged run keeps its batch size and warm-up.
     resume     the checkpoint of --resume; None if that is the run's own last.pt.
+    origin     the source of each value: a short run is evaluated more often unless --eval_epochs is given.
     """
-    optim = config.optim
-    windows = optim.windows or optim.epochs * windows_in_epoch(selection.centers, config.data.flip)
+    optim, eval_windows = config.optim, config.selection.eval_windows
+    epoch = windows_in_epoch(selection.centers, config.data.flip)
+    windows = optim.windows or optim.epochs * epoch
+    if eval_windows is None and selection.scored and origin.get("eval_epochs") == "default":
+        eval_windows = curve_windows(windows, windows / max(epoch, 1), selection.scored, config.data.test_flip)
     batch_size = optim.batch_size or earlier.get("batch_size") or fitting_batch(windows)
     warmup = earlier.get("warmup") if optim.warmup is None else optim.warmup
     return changed(
@@ -98,6 +112,7 @@ def settle(
         precision=precision,
         resume=resume,
         batch_size=batch_size,
+        eval_windows=eval_windows,
         warmup=WARMUP_STEPS * batch_size if warmup is None else warmup,
         stream="on" if selection.streamed else "off",
     )

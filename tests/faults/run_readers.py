@@ -97,7 +97,7 @@ def _read_options(path: Path) -> None:
     """What a prolonged run takes from config.json."""
     config = changed(_config(path.parents[1]), batch_size=None)
     selection: Any = Selection(False, None, None, None, np.arange(40))  # type: ignore[arg-type]
-    config = settle(config, selection, "fp32", RunFolder(path.parent).options(), None)
+    config = settle(config, selection, "fp32", RunFolder(path.parent).options(), None, {})
     plan = EpochPlan(np.arange(40), config.optim.batch_size or 0, "none", 0)
     assert math.isfinite(learning_rate(config.optim, plan, STEPS))
 

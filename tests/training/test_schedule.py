@@ -23,9 +23,10 @@ def config(line):
     return parse_command_line(line.split()).config.optim
 
 
-def settled(line, **earlier):
-    selection = Selection(streamed=False, train=None, test=None, held_out=None, centers=np.arange(1000))
-    return settle(parse_command_line(line.split()).config, selection, "fp32", earlier, None)
+def settled(line, centers=1000, scored=0, **earlier):
+    selection = Selection(False, None, None, None, np.arange(centers), scored)
+    config, origin, _ = parse_command_line(line.split())
+    return settle(config, selection, "fp32", earlier, None, origin)
 
 
 def test_published_decay_halves_every_fifth_epoch_instead():
@@ -95,6 +96,25 @@ def test_the_plan_is_counted_in_windows():
     for windows in range(1, 2200):
         step = UNEVEN.steps_for(windows)
         assert UNEVEN.windows_until(step) >= windows > UNEVEN.windows_until(step - 1)
+
+
+@pytest.mark.parametrize(("flags", "scored", "every"), [
+    ("--epochs 2", 400, 2800),                    # the demo: ten points, and 400 x 2 / 3 x 10 < 2,800 windows
+    ("--epochs 2", 2000, None),                   # a tenth of the training pays for two, as many as epochs
+    ("--epochs 2", 1000, 7000),                   # for four
+    ("--epochs 2 --no-test_flip", 1000, 3500),    # for eight, of half the predictions
+    ("--epochs 4", 400, 5600),
+    ("--epochs 5", 400, None),                    # not short
+    ("--windows 69999", 400, 7000),
+    ("--windows 70000", 400, None),
+    ("--epochs 2", 0, None),                      # --select_on last
+    ("--epochs 2 --eval_epochs 1", 400, None),    # as given
+    ("--epochs 2 --no-eval", 400, None),
+    ("--epochs 2 --eval_windows 77", 400, 77),
+    ("--epochs 2 --max_steps 20", 400, 2800),     # a longer run resumes with the same evaluations
+])  # fmt: skip
+def test_a_short_run_is_evaluated_ten_times_if_that_is_cheap(flags, scored, every):
+    assert settled(f"-d demo {flags}", 14_000, scored).selection.eval_windows == every
 
 
 @pytest.mark.parametrize("flags", ["--windows 5 --epochs 1", "--eval_windows 5 --eval_epochs 2"])

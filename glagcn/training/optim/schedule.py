@@ -15,6 +15,8 @@ from glagcn.data.windows.plan import EpochPlan, share
 FITTING_STEPS, LEAST, MOST = 1000, 64, 1200
 WARMUP_STEPS = 16
 
+SHORT_EPOCHS, CURVE_POINTS, EVALUATION_SHARE = 5, 10, 0.1  # see curve_windows
+
 
 def fitting_batch(windows: int) -> int:
     """The default batch size of a run over `windows` training windows."""
@@ -51,6 +53,19 @@ def last_step(optim: OptimConfig, plan: EpochPlan) -> int:
 def planned_epochs(optim: OptimConfig, plan: EpochPlan) -> float:
     """The planned windows in epochs."""
     return planned_windows(optim, plan) / plan.num_windows
+
+
+def curve_windows(windows: int, epochs: float, scored: int, flip: bool) -> int | None:
+    """Training windows between two evaluations of a run of `windows` training windows, which are `epochs` epochs.
+
+    scored  frames of an evaluation;  flip  whether each is predicted twice (--test_flip).
+    A prediction takes a third of the time of a training window, which is also propagated backwards.  The curve has
+    CURVE_POINTS points, or fewer, so that evaluations take at most EVALUATION_SHARE of the training time.
+    None for a run of SHORT_EPOCHS or more, and where an evaluation per epoch gives as many points.
+    """
+    cost = scored * (2 if flip else 1) / 3
+    points = min(CURVE_POINTS, int(EVALUATION_SHARE * windows / max(cost, 1)))
+    return -(-windows // points) if epochs < SHORT_EPOCHS and points > epochs else None
 
 
 def learning_rate(optim: OptimConfig, plan: EpochPlan, step: int) -> float:

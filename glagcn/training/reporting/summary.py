@@ -77,6 +77,7 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters, flops = count_cost(model)
+    every = config.selection.eval_windows
     steps, smallest = last_step(config.optim, plan), plan.num_windows % plan.batch_size
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
@@ -87,7 +88,8 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
         f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, {model.describe()}",
         f"Plan: {plan.num_windows:,} windows per epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
-        + f", {steps:,} steps in all",
+        + f", {steps:,} steps in all"
+        + (f", evaluated every {every:,} windows" if every else ""),
         f"Baseline: predicting the mean training pose scores {mean_pose_error(data, data.test):.1f} mm",
     ]
     both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}

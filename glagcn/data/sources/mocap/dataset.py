@@ -79,7 +79,7 @@ DEMO = DemoDataSet(
     presets={
         "recipe": "tuned", "annotation": "", "flip": "random", "test_flip": True, "frames": 27, "channels": 32,
         "sequence_layers": 1, "head": "unshared", "epochs": 2, "batch_size": 128, "micro_batch": 64,
-        "log_steps": 10,
+        "log_steps": 10, "validation_frames": 400,
         "validation": ("S1",),
     },
     recipes={"tuned": CAMERA_AUGMENTATION | {"batch_size": 128, "warmup": 1000}, "published": PUBLISHED},
