@@ -91,8 +91,9 @@ def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> Non
         return
     folder_log = RunLog(folder)
     folder_log.say(text)
-    folder_log.record("test", 0, evaluation.scalars)
+    folder_log.record("test", 0, evaluation.scalars, drawn=False)
     for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
-        folder_log.record(kind, 0, values)
+        folder_log.record(kind, 0, values, drawn=False)
+    folder_log.result({}, evaluation.scalars, 0)
     folder_log.figure("test/skeletons", skeleton_figure(evaluation), 0)
     folder_log.close()

@@ -20,7 +20,7 @@ from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
-from glagcn.runs.log import Moment, RunLog
+from glagcn.runs.log import RunLog
 from glagcn.training.optim.restore import check_best, check_state
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
@@ -58,7 +58,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
             log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
-        log = _open_log(ranks, folder, data, content)
+        log = _open_log(ranks, folder, content)
         log.say(summary)
         log.say(_start_text(config, folder, content, end))
         if start:
@@ -163,14 +163,13 @@ def _open_folder(
     return content, start
 
 
-def _open_log(ranks: Ranks, folder: RunFolder, data: RunData, content: dict[str, Any] | None) -> RunLog:
+def _open_log(ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
     """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
     progress = content["progress"] if content else asdict(Progress())
-    moment = Moment(progress["step"], data.plan.windows_until(progress["step"]), progress["seconds"])
     with ranks.agree():
         if ranks.is_main:
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
-        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=moment)
+        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"])
     return log
 
 
@@ -202,8 +201,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     marks = trainer.accounts.marks()
     if trainer.selection_set is not data.test:
         # Marked unscheduled: a prolonged run removes it, because only the end of a run uses the test set.
-        log.record("test", progress.step, evaluation.scalars, **marks, unscheduled=True)
-        log.record_by_progress("test/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
+        log.record("test", progress.step, evaluation.scalars, **marks, drawn=False, unscheduled=True)
     mean_pose = mean_pose_error(data, data.test)
     windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
     comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
@@ -224,7 +222,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         },
     }
     result = write_results(evaluation, target, about)
-    log.hparams(to_dict(config), evaluation.scalars)
+    log.result(to_dict(config), evaluation.scalars, progress.step)
     log.say(end_text(evaluation.headline, result, trainer.folder.path, target))
     if comparison:
         log.say(comparison.text())

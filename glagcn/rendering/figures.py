@@ -9,9 +9,9 @@ from matplotlib.lines import Line2D
 from glagcn.evaluation.benchmark import Evaluation
 from glagcn.skeleton import Skeleton
 
-MOST_SEQUENCES = 6
+MOST_SEQUENCES = 3  # TensorBoard shows pictures about 330 pixels wide
 SHORT_NAME = 10  # characters; a longer name gets its own line
-REACH_MM = 1100  # half the side of the box around the root
+REACH_MM = 1000  # half the side of the box around the root
 # {side: colour}.  The true pose has two colours too, so that swapped sides are visible.
 TRUE = {"left": "#a9cbe8", "right": "#f3b3b0", "middle": "#c8c8c8"}
 PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
@@ -19,7 +19,7 @@ VIEWS = {"from the camera": 0, "from the side, camera at the left": 2}  # {name:
 
 
 def skeleton_figure(evaluation: Evaluation) -> Figure:
-    """Predicted poses (thin) over true poses (wide and pale): the middle scored frame of up to six sequences.
+    """Predicted poses (thin) over true poses (wide and pale): the middle scored frame of up to three sequences.
 
     The sequences are evenly spaced, so every evaluation shows the same frames.  Titles give the mean error of the frame
     over all joints.
@@ -38,12 +38,12 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
         lines = f"{name}: {error:.0f} mm" if len(name) <= SHORT_NAME else f"{name}\n{error:.0f} mm"
         axes[0, column].set_title(lines, fontsize=11 if len(name) <= SHORT_NAME else 8)
         for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):
-            draw_pose(axis, target, evaluation.skeleton, horizontal, TRUE, width=5)
-            draw_pose(axis, predicted, evaluation.skeleton, horizontal, PREDICTED, width=1.8)
+            draw_pose(axis, target, evaluation.skeleton, horizontal, TRUE, width=6)
+            draw_pose(axis, predicted, evaluation.skeleton, horizontal, PREDICTED, width=2.5)
             axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
     for axis, name in zip(axes[:, 0], VIEWS, strict=True):
         axis.set_ylabel(name, fontsize=11)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=6, frameon=False, fontsize=10)
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, frameon=False, fontsize=10)
     return figure
 
 
@@ -64,6 +64,6 @@ def side_of(joint: int, skeleton: Skeleton) -> str:
 def _legend() -> list[Line2D]:
     return [
         Line2D([], [], color=colour, linewidth=width, label=f"{name} {side}")
-        for name, colours, width in (("true", TRUE, 5), ("predicted", PREDICTED, 1.8))
+        for name, colours, width in (("true", TRUE, 6), ("predicted", PREDICTED, 2.5))
         for side, colour in colours.items()
     ]

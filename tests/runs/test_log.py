@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glagcn.runs.log import Moment, RunLog
+from glagcn.runs.log import RunLog
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def records(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def events(folder, part=""):
+def events(folder):
     """What TensorBoard itself reads."""
-    accumulator = EventAccumulator(str(folder / "tensorboard" / part))
+    accumulator = EventAccumulator(str(folder / "tensorboard"))
     accumulator.Reload()
     return accumulator
 
 
-def curve(folder, name, part=""):
-    return [(event.step, round(event.value, 3)) for event in events(folder, part).Scalars(name)]
+def curve(folder, name):
+    return [(event.step, round(event.value, 3)) for event in events(folder).Scalars(name)]
 
 
 def test_what_is_said_is_printed_and_kept(log, tmp_path, capsys):
@@ -58,7 +58,7 @@ def test_on_other_ranks_it_is_silent(tmp_path, capsys):
     log.start_progress(0, 10)
     log.advance()
     log.say_progress("text")
-    log.hparams({"lr": 0.1}, {"mpjpe_mm": 1.0})
+    log.result({"lr": 0.1}, {"mpjpe_mm": 1.0}, 1)
     log.close()
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
@@ -73,8 +73,8 @@ def test_records_are_lines_of_json_and_curves(log, tmp_path):
     assert all(line.pop("time") > 1e9 for line in lines)
     assert lines[0] == {"kind": "train", "step": 5, "epoch": 1, "mpjpe_mm": 120.5, "learning_rate": 0.004}
     assert lines[2] == {"kind": "test", "step": 10, "unscheduled": True, "mpjpe_mm": 99.0}
-    assert curve(tmp_path, "train/mpjpe_mm") == [(5, 120.5), (10, 110.25)]
-    assert curve(tmp_path, "test/mpjpe_mm") == [(10, 99.0)]
+    assert curve(tmp_path, "error_mm/train") == [(5, 120.5), (10, 110.25)]
+    assert curve(tmp_path, "error_mm/test") == [(10, 99.0)]
 
 
 def test_a_line_is_on_disk_as_soon_as_it_is_recorded(log, tmp_path):
@@ -100,46 +100,35 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
     first.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 60)  # TensorBoard orders files by the second they were made in
-    second = RunLog(tmp_path, resumed_at=Moment(step=4))  # the last checkpoint: 6 and 8 will be trained again
+    second = RunLog(tmp_path, resumed_at=4)  # the last checkpoint: 6 and 8 will be trained again
     for step in (6, 8, 10):
         second.record("train", step, {"mpjpe_mm": 200.0 + step})
     second.say("after")
     second.close()
-    assert curve(tmp_path, "train/mpjpe_mm") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
+    assert curve(tmp_path, "error_mm/train") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
 
 
-def test_curves_along_windows_and_seconds_lose_what_is_trained_again(tmp_path, monkeypatch):
-    first = RunLog(tmp_path)
-    for number in (1, 2, 3):
-        first.record_by_progress("validation/mpjpe_mm", 100.0 + number, 640 * number, 2.6 * number)
-    first.close()
-    now = time.time()
-    monkeypatch.setattr(time, "time", lambda: now + 60)
-    second = RunLog(tmp_path, resumed_at=Moment(10, 640, 2.6))
-    second.record_by_progress("validation/mpjpe_mm", 42.0, 1280, 5.0)
-    second.close()
-    found = [curve(tmp_path, f"validation/mpjpe_mm_by_{axis}", f"by_{axis}") for axis in ("windows", "seconds")]
-    assert found == [[(640, 101.0), (1280, 42.0)], [(3, 101.0), (5, 42.0)]]
-
-
-def test_figures_texts_and_hparams_are_in_tensorboard(log, tmp_path):
+def test_figures_texts_and_the_result_are_in_tensorboard(log, tmp_path):
     figure = Figure(figsize=(1, 1))
     figure.subplots().plot([0, 1])
     log.figure("test/skeletons", figure, 3)
     log.text("configuration", "    frames 27")
-    log.hparams({"lr": 0.1, "cameras": [0, 1], "run": None}, {"mpjpe_mm": 42.0})
+    log.record("test", 7, {"mpjpe_mm": 42.0, "pck": 91.0}, drawn=False)
+    log.result({"lr": 0.1, "cameras": [0, 1], "run": None}, {"mpjpe_mm": 42.0, "pck": 91.0}, 7)
     log.close()
     found = events(tmp_path)
     assert found.Tags()["images"] == ["test/skeletons"]
     assert found.Images("test/skeletons")[0].step == 3
-    assert "configuration/text_summary" in found.Tags()["tensors"]
+    assert {"configuration/text_summary", "test/text_summary"} == set(found.Tags()["tensors"])
+    (table,) = found.Tensors("test/text_summary")
+    assert b"| mpjpe_mm | 42.00 |\n| pck | 91.00 |\n" in table.tensor_proto.string_val[0]
     hparams = found.PluginTagToContent("hparams")
     assert {"lr", "cameras"} <= set(
         re.findall("lr|cameras|run", hparams["_hparams_/session_start_info"].decode("latin1"))
     )
-    assert b"test/mpjpe_mm" in hparams["_hparams_/experiment"]  # the column beside them is the test curve
-    assert found.Tags()["scalars"] == []  # and no curve of a single point is made for it
+    assert b"test/mpjpe_mm" in hparams["_hparams_/experiment"]  # the column beside them is this curve
+    assert found.Tags()["scalars"] == ["test/mpjpe_mm"]  # and there is none for every other result
 
 
 def test_progress_is_a_line_without_a_terminal(log, tmp_path, capsys):
@@ -165,11 +154,14 @@ def test_progress_is_a_bar_on_a_terminal(log, tmp_path, capsys, monkeypatch):
     assert (tmp_path / "log.txt").read_text() == "step 4/10: train MPJPE 50.0 mm\nabove the bar\n"
 
 
-def test_a_run_that_watches_nothing_has_curves_of_its_training_and_its_end(demo, tmp_path):
-    assert demo("--run r --select_on last --max_steps 6 --log_steps 3").code == 0
+@pytest.mark.parametrize(("flags", "errors"), [("", ["error_mm/train", "error_mm/validation"]),
+                                               ("--select_on last", ["error_mm/train"]),
+                                               ("--select_on test", ["error_mm/test", "error_mm/train"])])  # fmt: skip
+def test_tensorboard_lists_a_run_once_and_shows_its_errors_first(demo, tmp_path, flags, errors):
+    assert demo(f"--run r --frames 9 --log_steps 3 {flags}").code == 0
     folder = tmp_path / "runs/r"
-    trained = curve(folder, "train/mpjpe_mm_by_windows", "by_windows")
-    ended = curve(folder, "test/mpjpe_mm_by_windows", "by_windows")
-    assert [place for place, _ in trained] == [3 * 64, 6 * 64]
-    assert ended == [(6 * 64, pytest.approx(json.loads((folder / "result.json").read_text())["mpjpe_mm"], abs=1e-3))]
-    assert len(curve(folder, "train/mpjpe_mm_by_seconds", "by_seconds")) == 2
+    assert all(path.is_file() for path in (folder / "tensorboard").iterdir())
+    assert sorted(events(folder).Tags()["scalars"])[: len(errors)] == errors
+    assert [step for step, _ in curve(folder, "error_mm/train")] == [3, 6]
+    ended = json.loads((folder / "result.json").read_text())["mpjpe_mm"]
+    assert curve(folder, "test/mpjpe_mm") == [(6, pytest.approx(ended, abs=1e-3))]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from functools import cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -108,9 +109,7 @@ class Accounts:
         step, memory = self._progress.step, peak_memory(self._ranks.device) / 1e9
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
-        marks = self.marks()
-        self._log.record("train", step, values, **marks)
-        self._log.record_by_progress("train/mpjpe_mm", means["mpjpe_mm"], marks["windows"], marks["seconds"])
+        self._log.record("train", step, values, **self.marks())
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
@@ -122,7 +121,6 @@ class Accounts:
         for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
             log.record(kind, step, values, **marks)
         log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
-        log.record_by_progress(f"{name}/mpjpe_mm", evaluation.scalars["mpjpe_mm"], marks["windows"], marks["seconds"])
         log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
         log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
@@ -161,7 +159,7 @@ class Accounts:
         self._clock, self._windows = time.monotonic(), 0
         return speed
 
-    def marks(self) -> dict[str, float]:
+    def marks(self) -> dict[str, Any]:
         """Epochs, training windows and training seconds so far, for a line of metrics.jsonl."""
         step, plan = self._progress.step, self._plan
         seconds = round(self._progress.seconds, 1)
