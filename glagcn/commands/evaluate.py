@@ -5,6 +5,7 @@ from pathlib import Path
 from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.config import Config
+from glagcn.config.resolve import to_dict
 from glagcn.data.selection import select_test
 from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import FrameStore
@@ -17,12 +18,14 @@ from glagcn.files import make_folder
 from glagcn.open_data import open_data
 from glagcn.rendering.figures import skeleton_figure
 from glagcn.runs.log import RunLog
+from glagcn.runs.tracker import check_tracker
 from glagcn.skeleton import get_skeleton
 
 
 def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
     log = RunLog(silent=not ranks.is_main)
+    check_tracker(config.run.log_with)
     precision.set_up(config.optim, ranks.device)
     with ranks.agree():  # before the cache is written
         loaded = load_for_test(config, origin)
@@ -63,7 +66,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
             write_results(evaluation, folder, about)
             text = evaluation.benchmark.show(evaluation, config.run.by_subject)
             _report(
-                evaluation, folder, log,
+                config, evaluation, folder, log,
                 f"{text}\n\n{evaluation.headline}. Written to {folder}: result.json, {evaluation.benchmark.files}",
             )  # fmt: skip
 
@@ -84,16 +87,16 @@ def results_folder(config: Config, loaded: Loaded) -> Path:
     return loaded.path.with_name(f"{loaded.path.name}_results") if own.is_file() else own
 
 
-def _report(evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:
-    """Log the text.  In a folder that is not a run folder, also write log files and TensorBoard."""
+def _report(config: Config, evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:
+    """Log the text.  In a folder that is not a run folder, also write log files and what --log_with names."""
     if (folder / "config.json").exists():
         log.say(text)
         return
-    folder_log = RunLog(folder)
+    folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
     folder_log.say(text)
     folder_log.record("test", 0, evaluation.scalars, drawn=False)
     for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
         folder_log.record(kind, 0, values, drawn=False)
-    folder_log.result({}, evaluation.scalars, 0)
+    folder_log.result(evaluation.scalars, 0)
     folder_log.figure("test/skeletons", skeleton_figure(evaluation), 0)
     folder_log.close()

@@ -21,6 +21,7 @@ from glagcn.open_data import open_data
 from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import RunLog
+from glagcn.runs.tracker import check_tracker
 from glagcn.training.optim.restore import check_best, check_state
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
@@ -34,6 +35,7 @@ from glagcn.training.warm_start import Start, start_from
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
     log = RunLog(silent=not ranks.is_main)
+    check_tracker(config.run.log_with)
     check_processes(config, ranks)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = precision.set_up(config.optim, ranks.device)
@@ -58,7 +60,7 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
             log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
-        log = _open_log(ranks, folder, content)
+        log = _open_log(config, ranks, folder, content)
         log.say(summary)
         log.say(_start_text(config, folder, content, end))
         if start:
@@ -163,13 +165,14 @@ def _open_folder(
     return content, start
 
 
-def _open_log(ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
+def _open_log(config: Config, ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
     """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
     progress = content["progress"] if content else asdict(Progress())
     with ranks.agree():
         if ranks.is_main:
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
-        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"])
+        form: dict[str, Any] = {"log_with": config.run.log_with, "options": to_dict(config)}
+        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"], **form)
     return log
 
 
@@ -222,7 +225,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         },
     }
     result = write_results(evaluation, target, about)
-    log.result(to_dict(config), evaluation.scalars, progress.step)
-    log.say(end_text(evaluation.headline, result, trainer.folder.path, target))
+    log.result(evaluation.scalars, progress.step)
+    log.say(end_text(evaluation.headline, result, trainer.folder.path, target, config.run.log_with))
     if comparison:
         log.say(comparison.text())

@@ -239,6 +239,9 @@ class RunConfig:
         help="draw training_curves.png after every evaluation")
     log_steps: int = option(50, type=int, metavar="N", common=True,
         help="optimiser steps between two log lines")
+    log_with: str = option("tensorboard", choices=("tensorboard", "wandb", "mlflow", "none"), common=True,
+        help="where the curves go beside metrics.jsonl; wandb and mlflow (pip install glagcn[wandb] or glagcn[mlflow]) "
+        "also take their own environment variables, such as WANDB_MODE=offline")
     workers: int | None = option(None, type=int, metavar="N", off=0,
         help="CPU threads per process; default: the cores divided by the processes (there are no loader processes)")
     debug: bool = option(False, action="store_true", trains=True, common=True,

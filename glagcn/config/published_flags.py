@@ -90,8 +90,9 @@ REFUSED = {
         "give --precision auto, fp32, tf32 or bf16; auto is the default",
     ),
     **dict.fromkeys(
-        ("--wandb", "--use_wandb", "--wandb_project", "--tensorboard"),
-        "every run writes TensorBoard curves and metrics.jsonl to its folder. Leave it out",
+        ("--wandb", "--use_wandb", "--wandb_project", "--mlflow", "--tensorboard", "--report_to", "--logger"),
+        "give --log_with tensorboard (the default), wandb, mlflow or none. WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME in "
+        "the environment names the project",
     ),
     **dict.fromkeys(
         ("--output_dir", "--save_dir", "--log_dir", "--work_dir", "--exp_name"),

@@ -5,6 +5,7 @@ log.txt         the printed lines
 metrics.jsonl   one line per log interval and per evaluation
 tensorboard/    the same as curves; training_curves.png: training and evaluation errors
 last.pt best.pt checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency
+wandb.id mlflow.id  the run there, with --log_with
 stopped.json    present while the run is stopped by a signal
 result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
                 inference_data.mat

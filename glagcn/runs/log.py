@@ -1,4 +1,4 @@
-"""Run logger: terminal, log.txt, metrics.jsonl and TensorBoard."""
+"""Run logger: terminal, log.txt, metrics.jsonl and what --log_with names, such as TensorBoard."""
 
 import json
 import math
@@ -10,25 +10,43 @@ from typing import Any
 from tqdm import tqdm
 
 from glagcn.runs.board import TensorBoard, tag_of
+from glagcn.runs.tracker import Tracker
 
 
 class RunLog:
-    """Logger of a run: terminal, log.txt, metrics.jsonl and TensorBoard.
+    """Logger of a run: terminal, log.txt, metrics.jsonl, and TensorBoard or another board.
 
     folder      the run folder; None prints only.
     silent      neither print nor write, on all ranks except rank 0.
     resumed_at  the step at which a resumed run starts; TensorBoard drops later points of its curves.
+    log_with    the board: "tensorboard", "wandb", "mlflow" or "none".
+    options     of the run, by key, for the board.
+
+    Raises UserError if the board cannot start.
     """
 
-    def __init__(self, folder: Path | None = None, *, silent: bool = False, resumed_at: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path | None = None,
+        *,
+        silent: bool = False,
+        resumed_at: int = 0,
+        log_with: str = "tensorboard",
+        options: dict[str, Any] | None = None,
+    ) -> None:
         self._silent = silent
-        self._text = self._records = self._board = self._bar = None
+        self._text = self._records = self._bar = None
+        self._board: TensorBoard | Tracker | None = None
+        self._options = options or {}
         if folder is not None and not silent:
+            if log_with == "tensorboard":
+                self._board = TensorBoard(folder, resumed_at)
+            elif log_with != "none":
+                self._board = Tracker(log_with, folder, self._options, self.say)
             self._text, self._records = (
                 (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
                 for name in ("log.txt", "metrics.jsonl")
             )
-            self._board = TensorBoard(folder, resumed_at)
 
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one, and append it to log.txt."""
@@ -42,7 +60,7 @@ class RunLog:
             self._text.write(text + "\n")
 
     def record(self, kind: str, step: int, values: dict[str, float], *, drawn: bool = True, **marks: Any) -> None:
-        """Write a line of metrics.jsonl and, if `drawn`, a point of a TensorBoard curve for each value."""
+        """Write a line of metrics.jsonl and, if `drawn`, a point of a curve for each value."""
         if self._records is not None:
             known = {name: None if math.isnan(value) else value for name, value in values.items()}  # JSON has no NaN
             line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
@@ -51,19 +69,19 @@ class RunLog:
             self._board.scalars({tag_of(kind, name): value for name, value in values.items()}, step)
 
     def text(self, name: str, text: str) -> None:
-        """Add a text to TensorBoard."""
+        """Add a text to the board."""
         if self._board is not None:
             self._board.text(name, text)
 
     def figure(self, name: str, figure: Any, step: int) -> None:
-        """Add a matplotlib figure to TensorBoard."""
+        """Add a matplotlib figure to the board."""
         if self._board is not None:
             self._board.figure(name, figure, step)
 
-    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:
-        """Add the test metrics of the finished run to TensorBoard, as one table, and its options."""
+    def result(self, scalars: dict[str, float], step: int) -> None:
+        """Add the test metrics of the finished run to the board; TensorBoard also gets its options then."""
         if self._board is not None:
-            self._board.result(options, scalars, step)
+            self._board.result(self._options, scalars, step)
 
     def start_progress(self, done: int, total: int) -> None:
         """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""

@@ -58,7 +58,7 @@ def test_on_other_ranks_it_is_silent(tmp_path, capsys):
     log.start_progress(0, 10)
     log.advance()
     log.say_progress("text")
-    log.result({"lr": 0.1}, {"mpjpe_mm": 1.0}, 1)
+    log.result({"mpjpe_mm": 1.0}, 1)
     log.close()
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
@@ -109,13 +109,14 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
 
 
-def test_figures_texts_and_the_result_are_in_tensorboard(log, tmp_path):
+def test_figures_texts_and_the_result_are_in_tensorboard(tmp_path):
+    log = RunLog(tmp_path, options={"lr": 0.1, "cameras": [0, 1], "run": None})
     figure = Figure(figsize=(1, 1))
     figure.subplots().plot([0, 1])
     log.figure("test/skeletons", figure, 3)
     log.text("configuration", "    frames 27")
     log.record("test", 7, {"mpjpe_mm": 42.0, "pck": 91.0}, drawn=False)
-    log.result({"lr": 0.1, "cameras": [0, 1], "run": None}, {"mpjpe_mm": 42.0, "pck": 91.0}, 7)
+    log.result({"mpjpe_mm": 42.0, "pck": 91.0}, 7)
     log.close()
     found = events(tmp_path)
     assert found.Tags()["images"] == ["test/skeletons"]

@@ -53,11 +53,11 @@ def options_text(config: Config, origin: dict[str, str], *, all_options: bool) -
     return "\n".join(lines)
 
 
-def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path) -> str:
+def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, log_with: str) -> str:
     """The table at the end of a run: errors, where the results are, and the next command.
 
     headline  the metrics on the test set;  result  the content of result.json, which is in `target`.
-    folder    the run folder.
+    folder    the run folder;  log_with  what shows its curves.
     """
     validation = result["validation_mm"]
     rows = {
@@ -67,7 +67,7 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path) 
         "state": f"step {result['step']}, {SELECTED[result['selected_on']]}",
         "trained": f"{result['training_seconds']:.0f} s, {result['trained_windows']:,} windows",
         "results": f"{target}/result.json and tables",
-        "curves": f"tensorboard --logdir {folder}",
+        "curves": f"tensorboard --logdir {folder}" if log_with == "tensorboard" else f"{folder}/metrics.jsonl",
     }
     return "\n".join(["Done:", *(f"  {name:11}{text}" for name, text in rows.items() if text)])
 
