@@ -13,7 +13,7 @@ from glagcn.files import write_text
 
 TRACKERS = ("wandb", "mlflow")
 PROJECT = "glagcn"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
-OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=file:FOLDER"}
+OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=sqlite:///FILE.db"}
 
 
 def check_tracker(log_with: str) -> None:
