@@ -113,9 +113,6 @@ def _report_failure(error: Exception) -> int:
 
 
 def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
-    from glagcn.commands.evaluate import run_evaluation
-    from glagcn.commands.render import render
-    from glagcn.commands.train import train
     from glagcn.distributed.ranks import Ranks
 
     tuning.keep_memory()
@@ -123,10 +120,17 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
         launcher.tell(f"WARNING: {ignored}")
     ranks = Ranks(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:
+        from glagcn.commands.render import render
+
         render(config, drawing, origin, ranks)
+    elif config.run.evaluate:
+        from glagcn.commands.evaluate import run_evaluation
+
+        run_evaluation(config, origin, ranks)
     else:
-        work = run_evaluation if config.run.evaluate else train
-        work(config, origin, ranks)
+        from glagcn.commands.train import train
+
+        train(config, origin, ranks)
     ranks.close()  # only now: it waits for every rank, and after an error some may never come
 
 

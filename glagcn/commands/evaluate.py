@@ -16,7 +16,6 @@ from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate, scor
 from glagcn.evaluation.results import about_evaluation, write_results
 from glagcn.files import make_folder
 from glagcn.open_data import open_data
-from glagcn.rendering.figures import skeleton_figure
 from glagcn.runs.log import RunLog
 from glagcn.runs.tracker import check_tracker
 from glagcn.skeleton import get_skeleton
@@ -92,6 +91,8 @@ def _report(config: Config, evaluation: Evaluation, folder: Path, log: RunLog, t
     if (folder / "config.json").exists():
         log.say(text)
         return
+    from glagcn.rendering.figures import skeleton_figure  # which needs matplotlib: only one rank draws
+
     folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
     folder_log.say(text)
     folder_log.record("test", 0, evaluation.scalars, drawn=False)

@@ -12,8 +12,6 @@ from glagcn.config.config import Config
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation
-from glagcn.rendering.figures import skeleton_figure
-from glagcn.runs.curves import draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
@@ -115,6 +113,8 @@ class Accounts:
 
     def log_evaluation(self, evaluation: Evaluation, name: str, scheduled: bool, improved: bool) -> None:
         """Log an evaluation on the set `name`, and the mean training losses of the current epoch."""
+        from glagcn.rendering.figures import skeleton_figure  # which needs matplotlib: only one rank draws
+
         step, log = self._progress.step, self._log
         marks = self.marks() | ({} if scheduled else {"unscheduled": True})
         log.record(name, step, evaluation.scalars, **marks)
@@ -126,6 +126,8 @@ class Accounts:
         log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         log.flush()
         if self._config.run.export_training_curves:
+            from glagcn.runs.curves import draw_training_curves
+
             against = "windows" if self._config.optim.windows else "epoch"
             folder = self._folder
             draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())

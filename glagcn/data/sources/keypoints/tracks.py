@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from scipy.optimize import linear_sum_assignment
 
 from glagcn.data.sources.keypoints.detections import NO_ID, Detections
 from glagcn.errors import UserError
@@ -153,6 +152,8 @@ def _follow(detections: Detections, longest: int) -> np.ndarray:
     labels = np.full(len(detections.frames), -1)
     if (np.diff(detections.frames) > 0).all():
         return np.zeros_like(labels)
+    from scipy.optimize import linear_sum_assignment  # slow to import, and training imports this file too
+
     boxes = _boxes(detections.keypoints)
     last: dict[int, int] = {}  # the last pose of each person
     people = 0
