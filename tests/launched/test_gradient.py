@@ -23,14 +23,13 @@ def found_by(tmp_path, processes, count, most, *flags):
 
 @pytest.mark.parametrize(
     ("count", "most", "processes"),
-    [(12, 3, (2, 3, 4)), (11, 3, (2, 3)), (5, 3, (4,))],
-    ids=["even", "uneven micro-batches", "ranks without any"],
+    [(12, 3, 4), (11, 3, 2), (5, 3, 3)],
+    ids=["even", "uneven micro-batches", "a rank without any"],
 )
 def test_they_are_those_of_one_process_in_float64(tmp_path, count, most, processes):
     expected = found_by(tmp_path, 1, count, most)
-    for number in processes:
-        for name, value in found_by(tmp_path, number, count, most).items():
-            torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-11, msg=f"{number}: {name}")
+    for name, value in found_by(tmp_path, processes, count, most).items():
+        torch.testing.assert_close(value, expected[name], rtol=1e-9, atol=1e-11, msg=name)
 
 
 def test_thirty_steps_of_float32_leave_the_weights_of_one_process(run, tmp_path):
@@ -46,12 +45,10 @@ def test_thirty_steps_of_float32_leave_the_weights_of_one_process(run, tmp_path)
 
     expected = weights(1, 30)
     change = (expected - weights(1, 1)).norm()
-    for processes in (2, 4):
-        assert (weights(processes, 30) - expected).norm() <= 1e-3 * change
+    assert (weights(3, 30) - expected).norm() <= 1e-3 * change
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_compiled_steps_compute_what_eager_ones_do(tmp_path, processes):
-    eager, compiled = (found_by(tmp_path, processes, 8, 2, "--compile", mode) for mode in ("off", "on"))
+def test_compiled_steps_compute_what_eager_ones_do(tmp_path):
+    eager, compiled = (found_by(tmp_path, 2, 8, 2, "--compile", mode) for mode in ("off", "on"))
     for name, value in compiled.items():
         torch.testing.assert_close(value, eager[name], rtol=1e-3, atol=1e-5, msg=name)

@@ -31,7 +31,7 @@ def records(folder):
     return [{k: v for k, v in line.items() if k not in TIMES} for line in lines]
 
 
-@pytest.mark.parametrize("processes", [1, 2, 3])
+@pytest.mark.parametrize("processes", [1, 3])
 def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     # 294 windows in batches of 7: 42 steps an epoch; both ends lie in the middle of one.
     assert run("--max_steps 54 --run whole", processes).code == 0
@@ -45,10 +45,9 @@ def test_stopped_and_resumed_is_bit_identical(run, tmp_path, processes):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_a_run_says_nothing_that_is_not_its_own(run, processes):
+def test_a_run_says_nothing_that_is_not_its_own(run):
     """Libraries print their notices to stderr, each from every rank.  Warnings are as Python shows them by default."""
-    done = run("--max_steps 3 --run r", processes, PYTHONWARNINGS="")
+    done = run("--max_steps 3 --run r", 2, PYTHONWARNINGS="")
     assert (done.code, done.err) == (0, "")
 
 
@@ -99,8 +98,8 @@ def test_killed_run_resumes_from_its_last_checkpoint(run, demo_root, tmp_path):
 
 
 def test_resumes_on_another_number_of_processes(run, tmp_path):
-    assert run("--max_steps 10 --run r", 2).code == 0
-    done = run("--max_steps 20 --run r", 3)
+    assert run("--max_steps 10 --run r").code == 0
+    done = run("--max_steps 20 --run r", 2)
     assert "resumed at step 10 of 20" in done.out
     assert json.loads((tmp_path / "r/result.json").read_text())["trained_steps"] == 20
 
@@ -108,7 +107,7 @@ def test_resumes_on_another_number_of_processes(run, tmp_path):
 def test_evaluation_is_the_same_on_any_number_of_processes(run, tmp_path):
     assert run("--max_steps 10 --run r").code == 0
     results = []
-    for processes in (1, 2, 3):
+    for processes in (1, 3):
         done = run(f"--run r --evaluate --output {tmp_path}/{processes}", processes)
         assert done.code == 0, done.err
         assert "TestSeq6" in done.out

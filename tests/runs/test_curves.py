@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
+from glagcn.runs import curves
 from glagcn.runs.curves import draw_training_curves
-from glagcn.training.reporting import accounts
 
 
 def test_a_record_of_epochs_becomes_a_picture(tmp_path):
@@ -33,7 +33,7 @@ def test_a_run_draws_its_curves_unless_told_not_to(demo, trained, tmp_path):
 @pytest.mark.parametrize(("flags", "against"), [("", "epoch"), ("--windows 200", "windows")])
 def test_the_axis_is_what_sets_the_length_of_a_run(demo, monkeypatch, flags, against):
     drawn = []
-    monkeypatch.setattr(accounts, "draw_training_curves", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr(curves, "draw_training_curves", lambda *arguments: drawn.append(arguments))
     assert demo(f"--run r --frames 9 --eval_windows 128 {flags}").code == 0
     assert {axis for _, _, axis, *_ in drawn} == {against}
     assert {title for *_, title, _ in drawn} == {"r"}
