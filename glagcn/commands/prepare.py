@@ -33,6 +33,12 @@ def add_prepare(verbs: Any) -> None:
         help="3dhp: cameras to read (default: the usual eight)",
     )
     parser.add_argument(
+        "--subjects",
+        type=comma_separated(str),
+        metavar="S1,S2,...",
+        help="3dhp with --raw: training subjects to read, where the others are not there (default: all eight)",
+    )
+    parser.add_argument(
         "--mark_missing",
         action="store_true",
         default=None,

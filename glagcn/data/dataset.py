@@ -25,6 +25,7 @@ class PrepareFlags:
 
     raw  folder of the official release.
     npz  folder of npz files.
+    subjects  training subjects to read; None: all.
     mark_missing  fill the gaps of the 2D, and mark the filled places with confidence 0; without it, gaps are refused.
     """
 
@@ -34,6 +35,7 @@ class PrepareFlags:
     annotation: str | None = None
     cameras: tuple[int, ...] | None = None
     mark_missing: bool | None = None
+    subjects: tuple[str, ...] | None = None
 
     @property
     def given(self) -> list[str]:

@@ -21,6 +21,7 @@ Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
 USAGE = {
     "raw": "--raw DIR", "npz": "--npz DIR", "keypoints": "[-k NAME]", "annotation": "[--annotation NAME]",
     "cameras": "[--cameras 0,1,...]", "mark_missing": "[--mark_missing]",
+    "subjects": "[--subjects S1,S2,...]",
 }  # fmt: skip
 
 

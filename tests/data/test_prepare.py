@@ -10,6 +10,7 @@ import pytest
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
+from glagcn.data.datasets import get_dataset
 from glagcn.data.prepare import ensure_cache, prepare
 from glagcn.data.report import summary_lines
 from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
@@ -85,6 +86,22 @@ def test_annotation_cameras_and_out(release, tmp_path):
     assert [info.camera for info in cache.train.sequences] == [0, 3] * 16
     frames = tiny_3dhp.scene("TS1", FRAMES, 0)
     np.testing.assert_array_equal(cache.test.millimetres[:FRAMES], frames["annot3"].astype(np.float32))
+
+
+def test_a_part_of_the_release_is_read_where_its_subjects_are_named(release):
+    for number in range(3, 9):
+        shutil.rmtree(release / f"S{number}")
+    with pytest.raises(
+        UserError, match="incomplete; missing:.*\n.*S3/Seq1(.|\n)*glagcn prepare 3dhp --raw DIR --subjects"
+    ):
+        prepare_3dhp(raw=release, say=silent)
+    said = []
+    cache = open_cache(prepare_3dhp(raw=release, subjects=("S2", "S1"), say=said.append))
+    assert list(dict.fromkeys(info.subject for info in cache.train.sequences)) == ["S1", "S2"]
+    assert any("the training set is only S2, S1 of the 8 subjects" in line for line in said)
+    assert "is only S1, S2 of the 8 subjects; results are not comparable" in get_dataset("3dhp").warning(cache)
+    with pytest.raises(UserError, match="invalid --subjects S9: must be some of S1,S2,"):
+        prepare_3dhp(raw=release, subjects=("S1", "S9"))
 
 
 def test_other_cameras_do_not_replace_the_cache_of_the_usual_ones(pair):

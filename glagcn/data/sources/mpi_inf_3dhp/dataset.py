@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from glagcn.data.dataset import DataSet, PrepareFlags
 from glagcn.data.sources.mpi_inf_3dhp.facts import ANNOTATION_VARIABLES, DEFAULT_CAMERAS
+from glagcn.errors import UserError
 
 if TYPE_CHECKING:
     from glagcn.data.cache.reader import Cache
@@ -30,8 +31,13 @@ class MpiInf3dhpDataSet(DataSet):
         cameras = DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
         check_choices(flags.annotation or usual, cameras)
         if flags.raw:
-            return release_in(flags.raw, flags.annotation or usual, cameras)
+            return release_in(flags.raw, flags.annotation or usual, cameras, flags.subjects)
         assert flags.npz is not None
+        if flags.subjects:
+            raise UserError(
+                "glagcn prepare 3dhp takes --subjects only with --raw; of npz files, train on a part with "
+                "--subjects_train"
+            )
         return pair_in(flags.npz, flags.annotation, cameras)
 
     def variant(self, source: "Source") -> tuple[str, str] | None:
@@ -56,7 +62,13 @@ class MpiInf3dhpDataSet(DataSet):
         return [*super().summary(cache), *notes]
 
     def warning(self, cache: "Cache") -> str | None:
-        """See DataSet.  Warns about other than the default training cameras."""
+        """See DataSet.  Warns about a part of the training subjects, and other than the default training cameras."""
+        from glagcn.data.sources.mpi_inf_3dhp.facts import SUBJECTS
+        from glagcn.data.sources.mpi_inf_3dhp.release import part_note
+
+        subjects = dict.fromkeys(info.subject for info in cache.train.sequences)
+        if set(subjects) != set(SUBJECTS):
+            return f"{cache.path}: {part_note(subjects)}"
         cameras = cache.provenance.get("cameras")
         if not isinstance(cameras, list):
             return None
@@ -82,7 +94,7 @@ MPI_INF_3DHP = MpiInf3dhpDataSet(
     skeletons=("mpi3dhp17",),
     annotations=tuple(ANNOTATION_VARIABLES),
     benchmark="mpi_inf_3dhp",
-    prepared_by=("raw", "npz", "keypoints", "annotation", "cameras"),
+    prepared_by=("raw", "npz", "keypoints", "annotation", "cameras", "subjects"),
     # The published command uses 81 frames, 256 channels and 1,200 windows per step; its script uses 49 epochs and
     # flipped copies.  The micro-batch is the share of one of the eight GPUs of the published run.
     presets={

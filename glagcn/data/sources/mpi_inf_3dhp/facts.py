@@ -12,6 +12,7 @@ TRAIN_SEQUENCES: dict[str, tuple[int, int]] = {
     "S7/Seq1": (6239, 25), "S7/Seq2": (6320, 25),
     "S8/Seq1": (6468, 25), "S8/Seq2": (6054, 25),
 }  # fmt: skip
+SUBJECTS = tuple(dict.fromkeys(name.partition("/")[0] for name in TRAIN_SEQUENCES))
 
 TEST_SEQUENCES = ("TS1", "TS2", "TS3", "TS4", "TS5", "TS6")
 TEST_FPS = 25.0

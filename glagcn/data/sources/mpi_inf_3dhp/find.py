@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from glagcn.data.cache.reader import cache_name
-from glagcn.data.sources.mpi_inf_3dhp.facts import ANNOTATION_VARIABLES, NUM_CAMERAS
+from glagcn.data.sources.mpi_inf_3dhp.facts import ANNOTATION_VARIABLES, NUM_CAMERAS, SUBJECTS
 from glagcn.data.sources.mpi_inf_3dhp.npz import FILE_NAMES, NpzPair
 from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
 from glagcn.data.sources.source import DEMO_HINT, Source
@@ -14,6 +14,7 @@ How to get the data (docs/data.md):
   the official release, annotations only: https://vcai.mpi-inf.mpg.de/3dhp-dataset/
   the npz pair: linked by https://github.com/paTRICK-swk/P-STMO
 {DEMO_HINT}"""
+PART_HINT = "To train on a part of it, say which subjects: glagcn prepare 3dhp --raw DIR --subjects S1,S2\n"
 
 
 def find_3dhp(root: Path, annotation: str, cameras: tuple[int, ...]) -> Source:
@@ -36,12 +37,20 @@ def find_3dhp(root: Path, annotation: str, cameras: tuple[int, ...]) -> Source:
     raise UserError(_nothing_found(root, annotation, raw, npz))
 
 
-def release_in(root: Path, annotation: str, cameras: tuple[int, ...]) -> RawRelease:
-    """The official release in `root`.  Raises UserError that lists the missing files."""
-    source = RawRelease(root, annotation, cameras)
+def release_in(
+    root: Path, annotation: str, cameras: tuple[int, ...], subjects: tuple[str, ...] | None = None
+) -> RawRelease:
+    """The official release in `root`, or a part of its training subjects.
+
+    Raises UserError for unknown subjects, or one that lists the missing files.
+    """
+    if unknown := sorted(set(subjects or ()) - set(SUBJECTS)):
+        raise UserError(f"invalid --subjects {','.join(unknown)}: must be some of {','.join(SUBJECTS)}")
+    source = RawRelease(root, annotation, cameras, subjects)
     if source.missing:
+        whole = "" if subjects else PART_HINT
         raise UserError(
-            f"the official release in {root} is incomplete; missing:\n{_listed(source.missing)}\n{HOW_TO_GET}"
+            f"the official release in {root} is incomplete; missing:\n{_listed(source.missing)}\n{whole}{HOW_TO_GET}"
         )
     return source
 
@@ -79,7 +88,7 @@ def _nothing_found(root: Path, annotation: str, raw: RawRelease, npz: NpzPair) -
         "mpi_inf_3dhp_test_set/TS1..TS6/annot_data.mat (also in TS1..TS6/)",
     ]
     if raw.found_any:
-        lines += ["    It is incomplete; missing:", _listed(raw.missing)]
+        lines += ["    It is incomplete; missing:", _listed(raw.missing), PART_HINT.rstrip()]
     lines.append(f"  the npz pair {' and '.join(path.name for path in npz.paths.values())}")
     for named, names in FILE_NAMES.items():
         if named != annotation and all((root / name).is_file() for name in names.values()):

@@ -1,6 +1,6 @@
 """The Source of the official MPI-INF-3DHP release: S*/Seq*/annot.mat and TS*/annot_data.mat."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +20,7 @@ from glagcn.data.sources.mpi_inf_3dhp.annotation_check import annotation_warning
 from glagcn.data.sources.mpi_inf_3dhp.calibration import image_sizes
 from glagcn.data.sources.mpi_inf_3dhp.facts import (
     ANNOTATION_VARIABLES,
+    SUBJECTS,
     TEST_FPS,
     TEST_IMAGE_SIZES,
     TEST_SEQUENCES,
@@ -40,17 +41,23 @@ class RawRelease:
 
     annotation  "univ" (univ_annot3) or "annot3".
     cameras     numbers of the training cameras to read.
+    subjects    training subjects to read, such as ("S1", "S2"); None: all eight.
     A release with `missing` files cannot be read.
     """
 
     dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
 
-    def __init__(self, root: Path, annotation: str, cameras: tuple[int, ...]) -> None:
+    def __init__(
+        self, root: Path, annotation: str, cameras: tuple[int, ...], subjects: tuple[str, ...] | None = None
+    ) -> None:
         self.root, self.annotation, self.cameras = root, annotation, cameras
         self.notes = [f"the 3D is {ANNOTATION_VARIABLES[annotation]} of the official release"]
         self.cut_frames: dict[str, int] = {}
         self._records: dict[str, dict] = {}
-        self._train = {name: find_train_file(root, name) for name in TRAIN_SEQUENCES}
+        if subjects:
+            self.notes.append(part_note(subjects))
+        chosen = [name for name in TRAIN_SEQUENCES if not subjects or name.partition("/")[0] in subjects]
+        self._train = {name: find_train_file(root, name) for name in chosen}
         self._test = {name: find_test_file(root, name) for name in TEST_SEQUENCES}
 
     @property
@@ -66,13 +73,13 @@ class RawRelease:
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """See Source.  Reads only the headers of the files.  Frames beyond the official length are cut."""
         if split == "train":
-            return [info for name in TRAIN_SEQUENCES for info in self._train_infos(name)]
+            return [info for name in self._train for info in self._train_infos(name)]
         return [self._test_info(name) for name in TEST_SEQUENCES]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """See Source.  One annot.mat at a time is in memory."""
         if split == "train":
-            for name in TRAIN_SEQUENCES:
+            for name in self._train:
                 yield from self._read_train(name)
         else:
             for name in TEST_SEQUENCES:
@@ -165,6 +172,14 @@ class RawRelease:
     def _note(self, note: str | None) -> None:
         if note and note not in self.notes:
             self.notes.append(note)
+
+
+def part_note(subjects: Iterable[str]) -> str:
+    """What to know of a cache with a part of the training subjects."""
+    return (
+        f"the training set is only {', '.join(subjects)} of the {len(SUBJECTS)} subjects; results are not comparable "
+        "with published ones"
+    )
 
 
 def find_train_file(root: Path, name: str) -> Path:
