@@ -110,7 +110,8 @@ def test_flags_in_the_documentation_exist():
         "--max-restarts", "--max_restarts", "--rdzv_backend", "--rdzv_endpoint", "--rdzv_id", "--nnodes", "--node_rank",
         "--master_addr", "--master_port", "--pid", "--time", "--array", "--dependency",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
-        "--raw", "--npz", "--mark_missing", "--subjects", "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
+        "--raw", "--npz", "--mark_missing", "--subjects",
+        "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
         "--gpus", "--device", "--fp16", "--wandb", "--num_workers",
     }  # fmt: skip
