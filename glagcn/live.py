@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.checkpoints.load import load_model
+from glagcn.conventions import get_convention
 from glagcn.data.sources.keypoints.detections import LEAST_CONFIDENCE, with_confidence
 from glagcn.data.windows.store import MM_PER_METRE, one_thread
 from glagcn.errors import UserError
@@ -23,17 +24,24 @@ class Lifter:
     image_size  (width, height) in pixels.
     fps         frames per second of the grid that frames are placed on; best those of the data that the model was
                 trained on.
+    joints      the order of the pushed joints, a name of glagcn.conventions, such as "coco17"; None: the model's.
     flip        average with the mirrored-back pose of the mirrored window, for twice the time.
     delay       frames from the newest one back to the one whose pose is given: 0 for a causal model, else those of a
                 window behind its centre, (T - 1) / 2.
 
     The poses are those of `glagcn.predict` for the whole stream, to rounding.  On a CPU one thread computes: a window
     is too little work to share.
-    Raises UserError where `fps` or `image_size` cannot be; as load_model does where `model` is no model.
+    Raises UserError where `fps`, `image_size` or `joints` cannot be; as load_model does where `model` is no model.
     """
 
     def __init__(
-        self, model: Model | str | Path, image_size: ArrayLike, fps: float = 30, *, flip: bool = False
+        self,
+        model: Model | str | Path,
+        image_size: ArrayLike,
+        fps: float = 30,
+        *,
+        joints: str | None = None,
+        flip: bool = False,
     ) -> None:
         self._model = (model if isinstance(model, Model) else load_model(model)).for_prediction()
         self._size = as_array(image_size, "image_size")
@@ -41,6 +49,8 @@ class Lifter:
         if not 0 < fps < float("inf"):
             raise UserError(f"invalid fps {fps}: must be a number above 0")
         self.fps, self._flip = fps, flip
+        self._map = get_convention(joints).map_to(self._model.skeleton) if joints else None
+        self._joints = len(get_convention(joints).joints) if joints else self._model.skeleton.num_input_joints
         self.delay = self._model.frames - 1 - self._model.target_frame
         self._begin_anew()
 
@@ -53,9 +63,9 @@ class Lifter:
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
 
-        keypoints  [V,2] pixels, or [V,3] with a confidence.  Joints of a confidence below 0.05 are missing and stay at
-                   their last place; in the first frame they lie in the middle of the others.  None where nobody was
-                   found: the last places are taken again.
+        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Joints of a confidence below
+                   0.05 are missing and stay at their last place; in the first frame they lie in the middle of the
+                   others.  None where nobody was found: the last places are taken again.
         time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
                    place of the grid.  Places that are left out have the keypoints before them; of several frames for
                    the same place the last counts, and the pose is given again.
@@ -84,13 +94,16 @@ class Lifter:
     def _read(self, keypoints: ArrayLike) -> Tensor | None:
         """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
         given = as_array(keypoints, "keypoints")
-        joints = self._model.skeleton.num_input_joints
+        joints = self._joints
         if given.shape not in ((joints, 2), (joints, 3)):
+            read = "joints= names" if self._map else f"this model ({self._model.skeleton.name}) reads"
             raise UserError(
                 f"keypoints has shape {list(given.shape)}; expected [{joints}, 2], or 3 with a confidence: pixels of "
-                f"one frame, of the {joints} joints that this model ({self._model.skeleton.name}) reads"
+                f"one frame, of the {joints} joints that {read}"
             )
         poses = with_confidence(given)
+        if self._map:
+            poses = self._map.apply(poses)
         seen = ~(poses[:, 2] < LEAST_CONFIDENCE)
         if not np.isfinite(poses[seen]).all():
             raise UserError(

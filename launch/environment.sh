@@ -21,7 +21,7 @@ environment() {
                 return 1
             }
         fi
-        .venv/bin/pip install -qq --disable-pip-version-check "${files[@]/#/--requirement=}"
+        .venv/bin/pip install --disable-pip-version-check "${files[@]/#/--requirement=}"
         .venv/bin/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --editable .
         echo "$stamp" >> .venv/installed
     fi

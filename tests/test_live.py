@@ -54,6 +54,17 @@ def test_a_path_is_loaded(tmp_path):
     assert_same(stream(lifter, pixels(3)), glagcn.predict(model, pixels(3), SIZE, flip=False))
 
 
+def test_joints_of_a_detector_are_brought_to_those_of_the_model():
+    model, coco = a_model(causal=True), pixels(3)
+    lifter = Lifter(model, SIZE, joints="coco17")
+    expected = glagcn.predict(model, coco, SIZE, joints="coco17", flip=False)
+    assert_same(stream(lifter, coco), expected)
+    with pytest.raises(UserError, match=r"expected \[17, 2\], or 3 .* of the 17 joints that joints= names"):
+        lifter.push(coco[0, :13])
+    with pytest.raises(UserError, match="unknown joints 'coco18'"):
+        Lifter(model, SIZE, joints="coco18")
+
+
 def test_missing_frames_have_the_keypoints_before_them():
     model, frames = a_model(), pixels(5)
     pushed = [None, None, *frames[:2], None, None, *frames[2:], None]

@@ -84,8 +84,8 @@ def test_every_file_that_is_named_exists(path):
     assert missing == []
 
 
-def test_the_code_layout_of_the_readme_is_the_tree():
-    layout = text_of(Path("README.md")).split("## Code layout")[1].split("tests/")[0]
+def test_the_code_layout_is_the_tree():
+    layout = text_of(Path("CONTRIBUTING.md")).split("## Code layout")[1].split("tests/")[0]
     listed = {name.rstrip("/") for name in re.findall(r"^    glagcn/(\S+)", layout, re.MULTILINE)}
     entries = [
         path for path in (REPOSITORY / "glagcn").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
@@ -269,10 +269,10 @@ def test_a_failed_installation_is_tried_again(checkout, tmp_path):
 # ---------------------------------------------------------------- the public API
 
 
-def test_the_snippets_of_readme_and_model_card_run(shipped):
+def test_the_snippets_of_the_documentation_run(shipped):
     snippets = [
         snippet
-        for name in ("README.md", "docs/models.md")
+        for name in ("README.md", "docs/python.md", "docs/models.md")
         for snippet in re.findall(r"```python\n(.*?)```", text_of(Path(name)), flags=re.DOTALL)
     ]
     given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "truth": np.zeros((5, 17, 3))}
@@ -283,14 +283,13 @@ def test_the_snippets_of_readme_and_model_card_run(shipped):
         delays += [given["lifter"].delay] if "Lifter" in snippet else []
     assert given["pose_3d"].shape == (5, 17, 3)
     assert given["error"] > 0
-    assert (len(snippets), delays) == (3, [4, 0])
+    assert (len(snippets), delays) == (4, [4, 0])
 
 
-def test_the_readme_names_the_run_folder_that_the_preset_gives():
-    text = text_of(Path("README.md"))
-    for dataset in ("3dhp", "demo"):
+def test_the_documentation_names_the_run_folder_that_the_preset_gives():
+    for path, dataset in (("docs/training.md", "3dhp"), ("docs/python.md", "demo")):
         name = parse_command_line(["--dataset", dataset])[0].run_name
-        assert f"checkpoint/{name}/" in text
+        assert f"checkpoint/{name}/" in text_of(Path(path))
 
 
 def test_continuous_integration_is_the_script_that_contributors_run():
@@ -305,7 +304,7 @@ def test_continuous_integration_is_the_script_that_contributors_run():
 def test_the_citations_and_versions_agree():
     cff = yaml.safe_load(text_of(Path("CITATION.cff")))
     paper = cff["preferred-citation"]
-    bibtex = text_of(Path("docs/reproduce.md")).split("```bibtex")[1]
+    bibtex = text_of(Path("README.md")).split("```bibtex")[1]
     authors = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
     assert f"author = {{{authors}}}" in bibtex
     assert paper["title"] in bibtex.replace("{GLA-GCN}", "GLA-GCN").replace("{3D}", "3D")

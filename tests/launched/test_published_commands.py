@@ -1,4 +1,4 @@
-"""Every command in README's table "published | here", on files in the real layouts, on one process and on two."""
+"""Every command in the table "published | here" of docs/training.md, on files in the real layouts."""
 
 import json
 import re
@@ -11,8 +11,8 @@ from PIL import Image
 from tests.launched.conftest import REPOSITORY, launch, trainer
 from tests.published_files import write_folder
 
-README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-COMMANDS = re.findall(r"^\| .* \| `python main_sagcn_gpus\.py (.*)` \|$", README, re.MULTILINE)
+TEXT = (REPOSITORY / "docs/training.md").read_text(encoding="utf-8")
+COMMANDS = re.findall(r"^\| .* \| `python main_sagcn_gpus\.py (.*)` \|$", TEXT, re.MULTILINE)
 # A step of a small model in place of days; the flags that shape the run stay as they are.
 SHORT = "-ch 8 -b 16 -e 1 --max_steps 1 --test_frames 24 --log_steps 1"
 

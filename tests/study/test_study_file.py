@@ -117,7 +117,7 @@ def test_other_training_windows_are_noted(tmp_path):
 def test_the_example_is_a_study_and_the_one_of_the_readme():
     path = LAUNCH / "study.toml"
     assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
-    assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "README.md").read_text()
+    assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "docs/training.md").read_text()
 
 
 @pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.toml")), ids=lambda path: path.name)
