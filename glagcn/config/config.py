@@ -194,8 +194,8 @@ class SelectionConfig:
         help="test on 2D as of a detector, the same for all models: none (default), moderate or heavy; results state "
         "this")
     eval_epochs: int | None = option(1, type=int, metavar="N", trains=False, off=0, common=True,
-        help="evaluate every N epochs and at the end; 0: only at the end; default: 1, or in a run shorter than five "
-        "epochs up to ten times, as long as that takes about a tenth of the training time")
+        help="evaluate every N epochs and at the end; 0: only at the end.  Without it, runs shorter than five epochs "
+        "are evaluated up to ten times")
     eval_windows: int | None = option(None, type=int, metavar="N", trains=False,
         help="evaluate every N training windows, instead of --eval_epochs")
 
@@ -237,11 +237,10 @@ class RunConfig:
         help="keep only the newest N of the states of --checkpoint_frequency")
     export_training_curves: bool = option(True, action=SWITCH,
         help="draw training_curves.png after every evaluation")
-    log_steps: int = option(50, type=int, metavar="N", common=True,
+    log_steps: int = option(50, type=int, metavar="N",
         help="optimiser steps between two log lines")
     log_with: str = option("tensorboard", choices=("tensorboard", "wandb", "mlflow", "none"), common=True,
-        help="where the curves go beside metrics.jsonl; wandb and mlflow (pip install glagcn[wandb] or glagcn[mlflow]) "
-        "also take their own environment variables, such as WANDB_MODE=offline")
+        help="where the curves go beside metrics.jsonl; wandb and mlflow obey their own environment variables")
     workers: int | None = option(None, type=int, metavar="N", off=0,
         help="CPU threads per process; default: the cores divided by the processes (there are no loader processes)")
     debug: bool = option(False, action="store_true", trains=True, common=True,

@@ -327,5 +327,5 @@ def test_a_bad_cache_ends_every_process_with_one_message(demo_root, tmp_path):
     flags = f"--dataset demo --root_path {root} -c {tmp_path}/runs {TINY}".split()
     ended = launch([*trainer(2), *flags], tmp_path)
     assert ended.code != 0
-    assert ended.err.count("error: the cache") == 1
+    assert ended.messages.count("error: the cache") == 1
     assert listing(tmp_path) == before
