@@ -1,3 +1,8 @@
+import runpy
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -171,3 +176,25 @@ def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):
     Lifter(model, SIZE).push(pixels(1)[0])
     assert (seen, torch.get_num_threads()) == ([1], 3)
     assert model.training
+
+
+def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch):
+    """With a camera of three pictures and a detector that finds somebody in the last two."""
+    people = iter([np.empty((0, 17, 3)), *(np.dstack([pixels(2) / 3, np.ones((2, 17))])[:, None])])
+    pictures = iter([np.zeros((480, 640, 3), np.uint8)] * 3)
+    shown = []
+    cv2 = SimpleNamespace(
+        VideoCapture=lambda camera: SimpleNamespace(read=lambda: ((found := next(pictures, None)) is not None, found)),
+        waitKey=lambda milliseconds: -1,
+        imshow=lambda title, image: shown.append(title),
+        line=lambda canvas, start, end, colour, width: canvas,
+    )
+    detector = SimpleNamespace(YOLO=lambda name: lambda image, verbose: [
+        SimpleNamespace(keypoints=SimpleNamespace(data=torch.from_numpy(next(people))))
+    ])  # fmt: skip
+    monkeypatch.setitem(sys.modules, "cv2", cv2)
+    monkeypatch.setitem(sys.modules, "ultralytics", detector)
+    monkeypatch.setattr(sys, "argv", ["webcam.py"])
+    runpy.run_path(str(Path(__file__).parents[1] / "examples/webcam.py"), run_name="__main__")
+    assert shown.count("camera") == 3
+    assert shown.count("3D, from the side") == 2
