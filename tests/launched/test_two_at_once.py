@@ -40,10 +40,9 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_the_second_is_refused_with_one_message(first, flags, tmp_path, processes):
+def test_the_second_is_refused_with_one_message(first, flags, tmp_path):
     before = contents(tmp_path / "r")
-    done = launch([*trainer(processes)[:-1], IMPATIENT, *flags], tmp_path, PYTHONPATH=str(REPOSITORY))
+    done = launch([*trainer(2)[:-1], IMPATIENT, *flags], tmp_path, PYTHONPATH=str(REPOSITORY))
     assert done.code != 0
     assert done.out.count(f"Another process is using {tmp_path}/r (process {first.pid} on ") == 1
     assert done.messages.count(f"error: another process is using {tmp_path}/r (process {first.pid} on ") == 1
