@@ -2,14 +2,11 @@
 
 import json
 import re
-import signal
-import subprocess
-import time
 
 import pytest
 import torch
 
-from tests.launched.conftest import REPOSITORY, SMALL, launch, trainer
+from tests.launched.conftest import REPOSITORY, SMALL, launch
 
 pytestmark = pytest.mark.launched
 TIMES = {"time", "seconds", "windows_per_second", "memory_gb"}
@@ -50,15 +47,6 @@ def test_a_run_says_nothing_that_is_not_its_own(run):
     assert (done.code, done.err) == (0, "")
 
 
-def test_a_compiled_run_resumes_bit_for_bit(run, tmp_path):
-    flags = "--compile on --deterministic --frames 3 --sequence_layers 0 --head shared"
-    assert "WARNING" not in run(f"{flags} --max_steps 54 --run whole").out
-    assert run(f"{flags} --max_steps 22 --run parts").code == 0
-    assert run(f"{flags} --max_steps 54 --run parts").code == 0
-    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
-    assert records(tmp_path / "whole") == records(tmp_path / "parts")
-
-
 def test_a_streamed_run_of_two_processes_resumes_bit_for_bit(run, tmp_path):
     assert run("--stream on --max_steps 54 --run whole", 2).code == 0
     assert run("--stream on --max_steps 22 --run parts", 2).code == 0
@@ -77,23 +65,6 @@ def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]
     assert results[0]["step"] == results[1]["step"]
-
-
-def test_killed_run_resumes_from_its_last_checkpoint(run, demo_root, tmp_path):
-    assert run("--max_steps 60 --run whole").code == 0
-    flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--max_steps", "60", "--run", "killed"]
-    command = [trainer()[1], *flags, "--save_steps", "5"]
-    with (tmp_path / "killed.log").open("w") as log:
-        process = subprocess.Popen(["python", *command], cwd=tmp_path, stdout=log, stderr=log, env=None)
-        while not (tmp_path / "killed/last.pt").exists() and process.poll() is None:
-            time.sleep(0.05)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
-    assert not (tmp_path / "killed/result.json").exists()
-    assert launch(["python", *command], tmp_path).code == 0
-    same_state(tmp_path / "whole/last.pt", tmp_path / "killed/last.pt")
-    assert records(tmp_path / "whole") == records(tmp_path / "killed")
-    assert not list((tmp_path / "killed").glob("*.tmp"))
 
 
 def test_resumes_on_another_number_of_processes(run, tmp_path):
