@@ -49,8 +49,9 @@ class Lifter:
         if not 0 < fps < float("inf"):
             raise UserError(f"invalid fps {fps}: must be a number above 0")
         self.fps, self._flip = fps, flip
-        self._map = get_convention(joints).map_to(self._model.skeleton) if joints else None
-        self._joints = len(get_convention(joints).joints) if joints else self._model.skeleton.num_input_joints
+        skeleton, convention = self._model.skeleton, get_convention(joints) if joints else None
+        self._map = convention.map_to(skeleton) if convention else None
+        self._joints = len(convention.joints) if convention else skeleton.num_input_joints
         self.delay = self._model.frames - 1 - self._model.target_frame
         self._begin_anew()
 
@@ -63,9 +64,9 @@ class Lifter:
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
 
-        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Joints of a confidence below
-                   0.05 are missing and stay at their last place; in the first frame they lie in the middle of the
-                   others.  None where nobody was found: the last places are taken again.
+        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Joints of a confidence below 0.05 are missing
+                   and stay at their last place; in the first frame they lie in the middle of the others.  None where
+                   nobody was found: the last places are taken again.
         time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
                    place of the grid.  Places that are left out have the keypoints before them; of several frames for
                    the same place the last counts, and the pose is given again.
