@@ -3,6 +3,7 @@
 python -m tests.faults.signals        # every signal to every target under every launcher
 """
 
+import argparse
 import json
 import signal
 import sys
@@ -44,6 +45,7 @@ def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: 
 
 def main() -> int:
     """Try all; -> the number of those that failed."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     failed = 0
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -5,6 +5,7 @@ python -m tests.faults.slurm        # requeues of a job on one node and of a job
 All state is in one folder, and the daemons listen on the loopback interface only.
 """
 
+import argparse
 import json
 import os
 import shutil
@@ -223,6 +224,7 @@ def check(root: Path, folder: Path, options: str = "") -> str:
 
 def main() -> int:
     """Try one node and two; raises AssertionError where a job is lost."""
+    argparse.ArgumentParser(description=__doc__).parse_args()
     if is_missing():
         print("skipped: no slurm")
         return 0
