@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+import glagcn
+
 REPOSITORY = Path(__file__).parents[1]
 PACKAGE = REPOSITORY / "glagcn"
 FILES = sorted(PACKAGE.rglob("*.py"))
@@ -146,6 +148,14 @@ def test_the_package_lists_its_public_names():
     done = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, check=True)
     listed = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
     assert done.stdout.split() == [*listed, "official_3dhp"]
+
+
+def test_editors_see_the_public_names_where_they_are_defined():
+    stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
+    imports = [(node.module, name.name) for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    for module, name in imports:
+        assert getattr(glagcn, name) is getattr(importlib.import_module(module), name)
+    assert {name for _, name in imports} | {"__version__"} == set(dir(glagcn))
 
 
 def undescribed(tree: ast.Module) -> list[str]:

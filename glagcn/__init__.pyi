@@ -1,0 +1,9 @@
+# The public names, for editors and type checkers: __init__.py resolves them only when they are used.
+from glagcn import metrics as metrics
+from glagcn.checkpoints.load import load_model as load_model
+from glagcn.errors import UserError as UserError
+from glagcn.inference import predict as predict
+from glagcn.live import Lifter as Lifter
+
+__version__: str
+__all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
