@@ -152,7 +152,9 @@ def test_the_package_lists_its_public_names():
 
 def test_editors_see_the_public_names_where_they_are_defined():
     stub = ast.parse((PACKAGE / "__init__.pyi").read_text(encoding="utf-8"))
-    imports = [(node.module, name.name) for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names]
+    imports = [
+        (node.module, name.name) for node in stub.body if isinstance(node, ast.ImportFrom) for name in node.names
+    ]
     for module, name in imports:
         assert getattr(glagcn, name) is getattr(importlib.import_module(module), name)
     assert {name for _, name in imports} | {"__version__"} == set(dir(glagcn))
