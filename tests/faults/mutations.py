@@ -149,13 +149,13 @@ def spoil_hdf5(rng: Random, path: Path) -> None:
 
 def _spoil_attribute(rng: Random, owner: h5py.HLObject, key: str) -> None:
     held = owner.attrs[key]
-    if isinstance(held, str) and rng.random() < 0.5:
+    if isinstance(held, bytes) and rng.random() < 0.5:
         texts = ["", "x", "[", "[" * 30_000, "3dhp", "NaN", "{}", "[1]"]
         with contextlib.suppress(ValueError):
             texts += [json.dumps(spoil_value(rng, json.loads(held)), skipkeys=True)] * len(texts)
-        value: Any = rng.choice(texts)
+        value: Any = np.bytes_(rng.choice(texts).encode())
     else:
-        value = rng.choice((None, 0, -1, 2**40, 1.5, float("nan"), "x", b"\xff", [], [1, 2], ["a"], h5py.Empty("f4")))
+        value = rng.choice((None, 0, -1, 2**40, 1.5, float("nan"), "x", np.bytes_(b"\xff"), [], [1, 2], ["a"], h5py.Empty("f4")))
     del owner.attrs[key]
     if value is not None:
         owner.attrs[key] = value

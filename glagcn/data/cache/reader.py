@@ -1,6 +1,6 @@
 """Read a cache: one HDF5 file per data set and 2D source, with raw values, sequence table, checksums and provenance.
 
-Layout (version 1); every array is contiguous so that it can be memory-mapped:
+Layout (version 2); every array is contiguous so that it can be memory-mapped:
 
     (user block)        version, size, and a checksum of the file without the arrays below: see seal.py
     /                   attributes: dataset, keypoints, annotation, skeleton, joints, notes, provenance (the last
@@ -30,7 +30,7 @@ from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
-CACHE_VERSION = 1
+CACHE_VERSION = 2
 SPLITS: tuple[Literal["train"], Literal["test"]] = ("train", "test")
 ARRAYS = ("pixels", "millimetres", "valid", "activity", "confidence")
 CHECKED_AT_ONCE = 1 << 20  # bytes
@@ -120,9 +120,10 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
 
 
 def _read_header(file: h5py.File, path: Path) -> dict[str, str]:
-    header = {key: file.attrs[key] for key in TEXTS}
-    if wrong := [key for key, text in header.items() if not isinstance(text, str)]:
-        raise damaged(path, f"{wrong[0]} is no text")
+    # libhdf5 may never return from a damaged text of variable length.
+    if wrong := [key for key in TEXTS if file.attrs.get_id(key).dtype.kind != "S"]:
+        raise damaged(path, f"{wrong[0]} is no text of fixed length")
+    header = {key: bytes(file.attrs[key]).decode() for key in TEXTS}
     try:
         joints = get_skeleton(header["skeleton"]).joints
     except UserError as error:

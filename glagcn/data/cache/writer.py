@@ -184,6 +184,7 @@ class _SplitWriter:
 
 
 def _write_header(file: h5py.File, source: Source) -> None:
-    file.attrs.update({key: getattr(source, key) for key in TEXTS[:4]})
-    file.attrs["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
-    file.attrs["notes"], file.attrs["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
+    texts = {key: getattr(source, key) for key in TEXTS[:4]}
+    texts["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
+    texts["notes"], texts["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
+    file.attrs.update({key: np.bytes_(text.encode()) for key, text in texts.items()})

@@ -276,6 +276,15 @@ def test_changed_metadata(path):
         open_cache(path)
 
 
+def test_a_text_of_variable_length_is_refused(path):
+    """Damage in the place where HDF5 keeps such texts can make libhdf5 loop for ever."""
+    with h5py.File(path, "r+") as file:
+        file.attrs["notes"] = "[]"
+    reseal(path)
+    with pytest.raises(UserError, match="notes is no text of fixed length"):
+        open_cache(path)
+
+
 def test_the_table_of_sequences_is_checksummed(path):
     content = path.read_bytes()
     assert content.count(b"train1") == 1
