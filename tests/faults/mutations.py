@@ -155,7 +155,8 @@ def _spoil_attribute(rng: Random, owner: h5py.HLObject, key: str) -> None:
             texts += [json.dumps(spoil_value(rng, json.loads(held)), skipkeys=True)] * len(texts)
         value: Any = np.bytes_(rng.choice(texts).encode())
     else:
-        value = rng.choice((None, 0, -1, 2**40, 1.5, float("nan"), "x", np.bytes_(b"\xff"), [], [1, 2], ["a"], h5py.Empty("f4")))
+        others = (None, 0, -1, 2**40, 1.5, float("nan"), "x", b"\xff", [], [1, 2], ["a"], h5py.Empty("f4"))
+        value = rng.choice(others)
     del owner.attrs[key]
     if value is not None:
         owner.attrs[key] = value
