@@ -4,12 +4,14 @@ import json
 import math
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
 from glagcn.runs.board import TensorBoard, tag_of
+from glagcn.runs.journal import Journal
 from glagcn.runs.tracker import Tracker
 
 
@@ -35,18 +37,17 @@ class RunLog:
         options: dict[str, Any] | None = None,
     ) -> None:
         self._silent = silent
-        self._text = self._records = self._bar = None
+        self._bar: tqdm | None = None
+        self._text: Journal | None = None
+        self._records: Journal | None = None
         self._board: TensorBoard | Tracker | None = None
-        self._options = options or {}
+        self._options, self._log_with = options or {}, log_with
         if folder is not None and not silent:
             if log_with == "tensorboard":
                 self._board = TensorBoard(folder, resumed_at)
             elif log_with != "none":
-                self._board = Tracker(log_with, folder, self._options, self.say)
-            self._text, self._records = (
-                (folder / name).open("a", buffering=1, encoding="utf-8", errors="backslashreplace")
-                for name in ("log.txt", "metrics.jsonl")
-            )
+                self._board = Tracker(log_with, folder, self._options)
+            self._text, self._records = (Journal(folder / name, self.say) for name in ("log.txt", "metrics.jsonl"))
 
     def say(self, text: str) -> None:
         """Print a line, above the progress bar if there is one, and append it to log.txt."""
@@ -57,31 +58,29 @@ class RunLog:
         else:
             print(text, flush=True)
         if self._text is not None:
-            self._text.write(text + "\n")
+            self._text.add(text)
 
     def record(self, kind: str, step: int, values: dict[str, float], *, drawn: bool = True, **marks: Any) -> None:
         """Write a line of metrics.jsonl and, if `drawn`, a point of a curve for each value."""
         if self._records is not None:
             known = {name: None if math.isnan(value) else value for name, value in values.items()}  # JSON has no NaN
             line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
-            self._records.write(json.dumps(line) + "\n")
-        if self._board is not None and drawn:
-            self._board.scalars({tag_of(kind, name): value for name, value in values.items()}, step)
+            self._records.add(json.dumps(line))
+        if drawn:
+            points = {tag_of(kind, name): value for name, value in values.items()}
+            self._show(lambda board: board.scalars(points, step))
 
     def text(self, name: str, text: str) -> None:
         """Add a text to the board."""
-        if self._board is not None:
-            self._board.text(name, text)
+        self._show(lambda board: board.text(name, text))
 
     def figure(self, name: str, figure: Any, step: int) -> None:
         """Add a matplotlib figure to the board."""
-        if self._board is not None:
-            self._board.figure(name, figure, step)
+        self._show(lambda board: board.figure(name, figure, step))
 
     def result(self, scalars: dict[str, float], step: int) -> None:
         """Add the test metrics of the finished run to the board; TensorBoard also gets its options then."""
-        if self._board is not None:
-            self._board.result(self._options, scalars, step)
+        self._show(lambda board: board.result(self._options, scalars, step))
 
     def start_progress(self, done: int, total: int) -> None:
         """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""
@@ -100,17 +99,30 @@ class RunLog:
             return
         self._bar.set_postfix_str(text.partition(": ")[2])
         if self._text is not None:
-            self._text.write(text + "\n")
+            self._text.add(text)
 
     def flush(self) -> None:
         """Flush all files."""
-        for part in (self._text, self._records, self._board):
+        for part in (self._text, self._records):
             if part is not None:
                 part.flush()
+        self._show(lambda board: board.flush())
 
     def close(self) -> None:
         """Close the progress bar and all files."""
-        for part in (self._bar, self._text, self._records, self._board):
+        self._show(lambda board: board.close())
+        for part in (self._bar, self._text, self._records):
             if part is not None:
                 part.close()
         self._text = self._records = self._board = self._bar = None
+
+    def _show(self, work: Callable[[Any], object]) -> None:
+        """Hand something to the board.  If that fails, as on a full disk, the run goes on without the board."""
+        if self._board is None:
+            return
+        try:
+            work(self._board)
+        except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
+            self._board = None
+            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
+            self.say(f"WARNING: {self._log_with} failed: {reason}; the run goes on without it")

@@ -1,7 +1,6 @@
 """Weights & Biases and MLflow, through accelerate's trackers (--log_with)."""
 
 import os
-from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -28,11 +27,11 @@ class Tracker:
     """One run of Weights & Biases or MLflow, with the curves of TensorBoard.
 
     The file wandb.id or mlflow.id in the run folder lets a resumed run go on in it.  A failure while it starts raises
-    UserError; a later one ends the tracker with a warning, not the training.
+    UserError; later, the errors of the packages pass through.
     """
 
-    def __init__(self, name: str, folder: Path, options: dict[str, Any], warn: Callable[[str], None]) -> None:
-        self._name, self._warn = name, warn
+    def __init__(self, name: str, folder: Path, options: dict[str, Any]) -> None:
+        self._name = name
         file = folder / f"{name}.id"
         known = file.read_text(encoding="utf-8").strip() if file.exists() else None
         try:
@@ -49,7 +48,7 @@ class Tracker:
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Add a point to each curve, {its name: value}."""
-        self._try(lambda: self._tracker.log(values, step=step))
+        self._tracker.log(values, step=step)
 
     def text(self, name: str, text: str) -> None:
         """Nothing: the options are parameters of the run already."""
@@ -57,11 +56,11 @@ class Tracker:
     def figure(self, name: str, figure: Any, step: int) -> None:
         """Add a matplotlib figure."""
         if self._name == "mlflow":
-            self._try(lambda: self._tracker.log_figure(figure, f"{name}_{step}.png"))
+            self._tracker.log_figure(figure, f"{name}_{step}.png")
             return
         figure.canvas.draw()
         picture = np.asarray(figure.canvas.buffer_rgba())
-        self._try(lambda: self._tracker.log_images({name: [picture]}, step=step))
+        self._tracker.log_images({name: [picture]}, step=step)
 
     def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:  # noqa: ARG002
         """Add the test metrics."""
@@ -72,16 +71,7 @@ class Tracker:
 
     def close(self) -> None:
         """End the run; a resumed one opens it again."""
-        self._try(lambda: self._tracker.finish())
-
-    def _try(self, work: Callable[[], object]) -> None:
-        if self._tracker is None:
-            return
-        try:
-            work()
-        except Exception as error:  # noqa: BLE001  # a service that is away must not end a run
-            self._tracker = None
-            self._warn(f"WARNING: {self._name} failed: {_line(error)}; the run goes on without it")
+        self._tracker.finish()
 
 
 def _start(name: str, folder: Path, known: str | None) -> Any:

@@ -9,6 +9,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import psutil
 
@@ -64,15 +65,14 @@ class Run:
         return code
 
 
-def start(launcher: str, root: Path, folder: Path, flags: str = "", **environment: str) -> Run:
-    """Start a training of the run folder `folder`, or let it go on."""
+def start(launcher: str, root: Path, folder: Path, flags: str = "", **popen: Any) -> Run:
+    """Start a training of the run folder `folder`, or let it go on.  popen: further arguments of Popen."""
     log = folder.with_suffix(".log")
     command = [*LAUNCHERS[launcher], *SMALL, "--root_path", str(root), "-c", str(folder.parent)]
     command += ["--run", folder.name, *flags.split()]
     with log.open("a") as file:
-        process = subprocess.Popen(
-            command, cwd=folder.parent, stdout=file, stderr=file, env=os.environ | ENVIRONMENT | environment
-        )
+        popen = {"stdout": file, "stderr": file} | popen
+        process = subprocess.Popen(command, cwd=folder.parent, env=os.environ | ENVIRONMENT, **popen)
     return Run(process, folder, log)
 
 

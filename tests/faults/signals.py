@@ -5,10 +5,13 @@ python -m tests.faults.signals        # every signal to every target under every
 
 import argparse
 import json
+import os
 import signal
 import sys
 import tempfile
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -43,6 +46,29 @@ def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: 
     return f"{launcher:19} {kind.name:8} {target:8} step {saved}, exit {code}, {seconds:.1f} s"
 
 
+def hang_up(launcher: str, root: Path, folder: Path) -> str:
+    """Close the terminal of a run: SIGHUP reaches all of it, and nothing can be printed; -> what came of it."""
+    ours, theirs = os.openpty()
+    run = start(launcher, root, folder, stdout=theirs, stderr=theirs, preexec_fn=lambda: os.login_tty(theirs))
+    os.close(theirs)
+    printed = threading.Thread(target=_read_all, args=(ours,), daemon=True)
+    printed.start()
+    run.reach(8)
+    run.known = run.workers()
+    os.close(ours)
+    code = run.end(PATIENCE_S)
+    saved = torch.load(folder / "last.pt", weights_only=True)["progress"]["step"]
+    assert json.loads((folder / "stopped.json").read_text())["step"] == saved >= 8
+    assert f"Stopped by SIGHUP at step {saved}" in (folder / "log.txt").read_text()
+    return f"{launcher:19} terminal closed    step {saved}, exit {code}"
+
+
+def _read_all(terminal: int) -> None:
+    with suppress(OSError):  # closed
+        while os.read(terminal, 1024):
+            pass
+
+
 def main() -> int:
     """Try all; -> the number of those that failed."""
     argparse.ArgumentParser(description=__doc__).parse_args()
@@ -50,6 +76,12 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         ensure_cache("demo", root, None, "", say=print)
+        for launcher in LAUNCHERS:
+            try:
+                print(hang_up(launcher, root, root / launcher.replace(" ", "_")), flush=True)
+            except (AssertionError, OSError) as error:
+                failed += 1
+                print(f"{launcher:19} terminal closed    FAILED: {error}", flush=True)
         for number, (launcher, kind, target) in enumerate(
             (launcher, kind, target) for launcher, targets in TARGETS.items() for kind in KINDS for target in targets
         ):
@@ -58,7 +90,7 @@ def main() -> int:
             except (AssertionError, OSError) as error:
                 failed += 1
                 print(f"{launcher:19} {kind.name:8} {target:8} FAILED: {error}", flush=True)
-    print(f"{failed} of {number + 1} failed")
+    print(f"{failed} of {number + 1 + len(LAUNCHERS)} failed")
     return failed
 
 

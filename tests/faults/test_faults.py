@@ -1,10 +1,11 @@
-"""A sample of what signals.py and kills.py do by hand, at fixed steps."""
+"""A sample of what the other files of this folder do by hand, at fixed steps."""
 
+import os
 import signal
 
 import pytest
 
-from tests.faults import kills, signals, slurm
+from tests.faults import disk, kills, signals, slurm
 
 pytestmark = pytest.mark.launched
 
@@ -13,13 +14,16 @@ pytestmark = pytest.mark.launched
     ("launcher", "kind", "target"),
     [
         ("python", signal.SIGINT, "launcher"),
-        ("torchrun", signal.SIGHUP, "launcher"),
         ("accelerate", signal.SIGUSR1, "launcher"),  # which dies of it
         ("torchrun restarts", signal.SIGTERM, "one"),  # which the launcher would start again
     ],
 )
 def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path, launcher, kind, target):
     signals.check(launcher, kind, target, demo_root, tmp_path / "run")
+
+
+def test_a_closed_terminal_ends_a_run_with_its_state_saved(demo_root, tmp_path):
+    signals.hang_up("torchrun", demo_root, tmp_path / "run")
 
 
 @pytest.fixture(scope="module")
@@ -39,6 +43,13 @@ def reference(demo_root, tmp_path_factory):
 )
 def test_a_disturbed_run_ends_as_an_undisturbed_one(demo_root, reference, tmp_path, launcher, kind, target):
     kills.check(launcher, kind, target, 40, demo_root, tmp_path / "run", reference)
+
+
+@pytest.mark.xdist_group("kills")
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to mount a small file system")
+def test_a_run_outlasts_a_full_disk(demo_root, reference, tmp_path):
+    with disk.small_disk(tmp_path / "disk") as small:
+        disk.check("torchrun", 40, demo_root, small, reference)
 
 
 @pytest.mark.skipif(slurm.is_missing(), reason="no slurm")

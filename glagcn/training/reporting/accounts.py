@@ -12,6 +12,7 @@ from glagcn.config.config import Config
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation
+from glagcn.files import WriteError
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
@@ -130,7 +131,10 @@ class Accounts:
 
             against = "windows" if self._config.optim.windows else "epoch"
             folder = self._folder
-            draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())
+            try:
+                draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())
+            except WriteError as error:
+                log.say(f"WARNING: {error}. The run goes on")
 
     def tick(self, rate: float, wait: Callable[[], object]) -> None:
         """Call after every step: logs a line if the last one is old.  Restarts the clock once the warm-up is over.

@@ -20,6 +20,7 @@ SELECTED = {
     "test": "the best on the test set (as published): the test metrics are optimistic",
     "last": "the last one; the test set was evaluated once",
 }
+OF_THE_PRESET = ("dataset", "recipe")
 MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
 
 
@@ -39,7 +40,7 @@ def options_text(config: Config, origin: dict[str, str], *, all_options: bool) -
     values = {
         name: value
         for name, value in plain_values(config).items()
-        if name not in foreign and (all_options or origin[name] in MARKS)
+        if name not in foreign and (all_options or (origin[name] in MARKS and name not in OF_THE_PRESET))
     }
     preset = f"the preset of --dataset {config.data.dataset} --recipe {config.optim.recipe}"
     if not values:
