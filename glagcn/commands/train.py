@@ -86,7 +86,7 @@ def _finished_headline(config: Config, folder: RunFolder, step: int) -> str | No
     result = finished_result(_output_folder(config, folder), step)
     try:
         return benchmark_of(config.data.dataset).headline(result) if result else None
-    except (LookupError, TypeError, ValueError, AttributeError):  # from another program; the run evaluates again
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):  # from another program
         return None
 
 
