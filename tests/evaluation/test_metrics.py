@@ -189,6 +189,7 @@ def moved(joints, distance):
     [
         (JOINT, 0, 0, 100, BEST_AUC),
         (JOINT, 150, 150, 0, 0),
+        (JOINT, 149.9999, 149.9999, 100, 100 / 31),
         (JOINT, 5, 5, 100, 2900 / 31),
         (["pelvis", "spine", "head"], 1000, 3000 / 17, 100, BEST_AUC),
         (["head_top"], 200, 200 / 17, 1300 / 14, BEST_AUC * 13 / 14),
