@@ -12,6 +12,7 @@ digest              SHA-256 of all other entries
 """
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,17 @@ def save(path: Path, content: dict[str, Any]) -> None:
     """Write a checkpoint atomically (see files.write_atomically), with format, version and digest."""
     whole = {"format": FORMAT, "version": VERSION} | content
     whole["digest"] = digest(whole)
-    write_atomically(path, lambda file: torch.save(whole, file))
+    write(path, whole)
+
+
+def write(path: Path, content: dict[str, Any]) -> None:
+    """`torch.save` to a file, atomically.
+
+    In memory first: into a file, torch.save would raise a RuntimeError without a reason where the disk is full.
+    """
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
 def digest(content: dict[str, Any]) -> str:

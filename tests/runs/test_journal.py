@@ -1,20 +1,7 @@
-import resource
-from contextlib import contextmanager
-
 import pytest
 
 from glagcn.runs.journal import Journal
-
-
-@contextmanager
-def files_limited_to(size):
-    """No file of this process can grow beyond a size, as on a full disk."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+from tests.full_disk import files_limited_to
 
 
 def test_lines_are_there_as_soon_as_they_are_added(tmp_path):

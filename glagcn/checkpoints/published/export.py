@@ -11,7 +11,6 @@ from glagcn.checkpoints.load import load
 from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
 from glagcn.checkpoints.published.recognise import SKELETONS
 from glagcn.errors import UserError
-from glagcn.files import write_atomically
 from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import name_of
 from glagcn.skeleton import graph_flag
@@ -38,7 +37,7 @@ def export_published(source: Path, target: Path) -> None:
     whole: dict[str, Any] = {
         "epoch": checkpoint.epochs_done(content), "lr": content["config"].get("lr"), "model_pos": weights
     }  # fmt: skip
-    write_atomically(target, lambda file: torch.save(whole if target.suffix == ".bin" else weights, file))
+    checkpoint.write(target, whole if target.suffix == ".bin" else weights)
 
 
 def _check_form(model: LiftingNetwork, source: Path) -> None:
