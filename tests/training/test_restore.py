@@ -9,6 +9,7 @@ import torch
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
+from glagcn.training.optim.restore import restore_optimizer
 from tests.command_line import assert_refused
 
 
@@ -102,3 +103,12 @@ def test_a_form_far_larger_than_the_file_is_refused_before_memory_is_taken(run, 
     spoil(lambda content: content["model_config"].update(form))
     with pytest.raises(UserError, match=r"last\.pt"):
         load(folder / "last.pt")
+
+
+def test_switches_are_those_of_this_run():
+    optimizer = torch.optim.Adam(torch.nn.Linear(3, 3).parameters(), amsgrad=False, fused=True)
+    state = optimizer.state_dict()
+    state["param_groups"][0] |= {"amsgrad": True, "fused": False, "eps": 0.5}
+    restore_optimizer(optimizer, state)
+    (group,) = optimizer.param_groups
+    assert (group["amsgrad"], group["fused"], group["eps"]) == (False, True, 0.5)

@@ -51,9 +51,14 @@ def _damage(path: Path) -> Iterator[None]:
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
-    """Load a state that `check_state` has seen.  Settings that an older version did not store keep their values."""
-    fresh = optimizer.state_dict()["param_groups"]
-    groups = [{**new, **old} for new, old in zip(fresh, state["param_groups"], strict=True)]
+    """Load a state that `check_state` has seen.
+
+    Settings that an older version did not store keep their values, as do switches: they say how this run computes.
+    """
+    groups = []
+    for new, old in zip(optimizer.state_dict()["param_groups"], state["param_groups"], strict=True):
+        switches = {name: value for name, value in new.items() if isinstance(value, bool)}
+        groups.append({**new, **old, **switches})
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
