@@ -4,4 +4,4 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/environment.sh
 environment requirements.txt requirements-dev.txt
-python -m pytest --numprocesses 3 --dist loadgroup "$@"
+python -m pytest --numprocesses 2 --dist loadgroup "$@"

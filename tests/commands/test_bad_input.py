@@ -223,7 +223,7 @@ def test_nothing_found_says_what_where_how_and_the_demo(tmp_path, train):
 
 def _other_version(path):
     content = path.read_bytes()
-    assert content.startswith(MAGIC + b"1\n")
+    assert content.startswith(MAGIC + b"2\n")
     path.write_bytes(MAGIC + b"7\n" + content[len(MAGIC) + 2 :])
 
 
@@ -239,7 +239,7 @@ def _flip_a_bit(path):
 @pytest.mark.parametrize(
     ("spoil", "part"),
     [
-        (_other_version, "version 7; this program reads version 1"),
+        (_other_version, "version 7; this program reads version 2"),
         (_flip_a_bit, "the checksum of train/millimetres does not match"),
         (lambda path: path.write_bytes(path.read_bytes()[:-1000]), "truncated"),
         (lambda path: path.write_text("not a cache"), "not a glagcn cache"),

@@ -13,6 +13,8 @@ from typing import Any
 
 import psutil
 
+from glagcn.distributed.stop import SIGNALS
+
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = str(REPOSITORY / "main_sagcn_gpus.py")
 SMALL = shlex.split(
@@ -71,9 +73,15 @@ def start(launcher: str, root: Path, folder: Path, flags: str = "", **popen: Any
     command = [*LAUNCHERS[launcher], *SMALL, "--root_path", str(root), "-c", str(folder.parent)]
     command += ["--run", folder.name, *flags.split()]
     with log.open("a") as file:
-        popen = {"stdout": file, "stderr": file} | popen
+        popen = {"stdout": file, "stderr": file, "preexec_fn": take_signals} | popen
         process = subprocess.Popen(command, cwd=folder.parent, env=os.environ | ENVIRONMENT, **popen)
     return Run(process, folder, log)
+
+
+def take_signals() -> None:
+    """Let this process take the signals that nohup, or a shell in the background, ignores for its children."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def send(run: Run, kind: signal.Signals, target: str) -> None:

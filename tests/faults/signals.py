@@ -18,7 +18,7 @@ import torch
 
 from glagcn.data.prepare import ensure_cache
 from glagcn.distributed.stop import EXIT_CODE
-from tests.faults.runs import LAUNCHERS, last_step, send, start
+from tests.faults.runs import LAUNCHERS, last_step, send, start, take_signals
 
 KINDS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 TARGETS = {name: ("launcher",) if name == "python" else ("launcher", "one", "all") for name in LAUNCHERS}
@@ -49,7 +49,12 @@ def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: 
 def hang_up(launcher: str, root: Path, folder: Path) -> str:
     """Close the terminal of a run: SIGHUP reaches all of it, and nothing can be printed; -> what came of it."""
     ours, theirs = os.openpty()
-    run = start(launcher, root, folder, stdout=theirs, stderr=theirs, preexec_fn=lambda: os.login_tty(theirs))
+
+    def take_terminal() -> None:
+        take_signals()
+        os.login_tty(theirs)
+
+    run = start(launcher, root, folder, stdout=theirs, stderr=theirs, preexec_fn=take_terminal)
     os.close(theirs)
     printed = threading.Thread(target=_read_all, args=(ours,), daemon=True)
     printed.start()

@@ -1,11 +1,10 @@
-"""Another model trains, with what its layers draw, goes on bit for bit, and is evaluated on two processes."""
+"""Another model trains, with what its layers draw, and is evaluated on two processes."""
 
 import json
 
 import pytest
 
 from tests.launched.conftest import launch, trainer
-from tests.launched.test_runs import records, same_state
 
 pytestmark = pytest.mark.launched
 SMALL = (
@@ -14,18 +13,13 @@ SMALL = (
 )
 
 
-def test_temporal_convolutions_resume_bit_for_bit(demo_root, tmp_path):
+def test_temporal_convolutions_are_evaluated_on_two_processes_as_on_one(demo_root, tmp_path):
     def run(flags, processes=1):
         common = [*SMALL.split(), "--root_path", str(demo_root), "-c", str(tmp_path)]
         done = launch([*trainer(processes), *common, *flags.split()], tmp_path)
         assert done.code == 0, done.err
-        return done
 
-    run("--max_steps 54 --run whole")
-    run("--max_steps 22 --run parts")
-    assert "resumed at step 22 of 54" in run("--max_steps 54 --run parts").out
-    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
-    assert records(tmp_path / "whole") == records(tmp_path / "parts")
-    run(f"--run parts --evaluate --output {tmp_path}/again", 2)
+    run("--max_steps 22 --run whole")
+    run(f"--run whole --evaluate --output {tmp_path}/again", 2)
     found = json.loads((tmp_path / "again/result.json").read_text())["mpjpe_mm"]
     assert found == pytest.approx(json.loads((tmp_path / "whole/result.json").read_text())["mpjpe_mm"], abs=1e-4)
