@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.skeleton import SKELETONS, get_skeleton
+from glagcn.skeleton import SKELETONS, Skeleton, get_skeleton
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)
@@ -49,3 +49,11 @@ def test_links_follow_the_parents_except_in_published_humaneva():
 def test_unknown_skeleton_lists_the_choices():
     with pytest.raises(UserError, match="'coco17'.*mpi3dhp17"):
         get_skeleton("coco17")
+
+
+def test_a_joint_between_two_inputs_leaves_them_to_their_own_joints():
+    skeleton = Skeleton(
+        "test", ("left", "right", "middle"), (2, 2, 2), left=(0,), right=(1,), links=((0, 2), (1, 2)),
+        joint_map=((0,), (1,), (0, 1)),
+    )  # fmt: skip
+    assert skeleton.input_mirror == [1, 0]
