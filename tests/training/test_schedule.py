@@ -5,6 +5,7 @@ import torch
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.errors import UserError
+from glagcn.training.cadence import Cadence
 from glagcn.training.optim.schedule import (
     bn_momentum,
     fitting_batch,
@@ -121,3 +122,20 @@ def test_a_short_run_is_evaluated_ten_times_if_that_is_cheap(flags, scored, ever
 def test_two_budgets_are_one_too_many(flags):
     with pytest.raises(UserError, match="are alternatives"):
         config(f"-d demo {flags}")
+
+
+@pytest.mark.parametrize(
+    ("line", "scheduled"),
+    [
+        ("--epochs 3 --eval_epochs 2", [20, 30]),
+        ("--epochs 3 --eval_epochs 1", [10, 20, 30]),
+        ("--epochs 3 --eval_epochs 1 --select_on last", [30]),
+        ("--windows 3000 --eval_windows 700", [7, 14, 21, 28, 30]),
+    ],
+)
+def test_evaluations_come_at_their_interval_and_at_the_planned_end(line, scheduled):
+    for flags, last in ((line, 30), (f"{line} --max_steps 25", 25)):
+        cadence, steps = Cadence(parse_command_line(flags.split()).config, PLAN), range(1, last + 1)
+        due = [step for step in scheduled if step <= last]
+        assert [step for step in steps if cadence.is_scheduled(step)] == due
+        assert [step for step in steps if cadence.evaluates(step)] == sorted({*due, last})
