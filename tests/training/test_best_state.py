@@ -4,7 +4,9 @@ import json
 
 import torch
 
+from glagcn.checkpoints import checkpoint
 from glagcn.evaluation.metrics import MPJPE
+from glagcn.files import WriteError
 from glagcn.training.trainer import Trainer
 
 
@@ -28,3 +30,27 @@ def test_the_first_of_the_lowest_errors_is_kept_and_tested(demo, tmp_path, monke
     assert (result["step"], result["trained_steps"], result["validation_mm"]) == (10, 20, 40.0)
     assert demo(f"--evaluate {folder}/best.pt --frames 9 --output {tmp_path}/again").code == 0
     assert result[MPJPE.name] == json.loads((tmp_path / "again/result.json").read_text())[MPJPE.name]
+
+
+def test_a_best_state_that_cannot_be_written_is_not_the_best(demo, tmp_path, monkeypatch):
+    errors, evaluate, save, written = iter([50.0, 40.0, 45.0]), Trainer.evaluate, checkpoint.save, []
+
+    def pretend(self, data):
+        evaluation = evaluate(self, data)
+        if data.name == "validation":
+            evaluation.metrics[MPJPE.name] = next(errors)
+        return evaluation
+
+    def fail_once(path, content):
+        if path.name == "best.pt":
+            written.append(path)
+            if len(written) == 2:
+                raise WriteError("cannot write best.pt: No space left on device")
+        save(path, content)
+
+    monkeypatch.setattr(Trainer, "evaluate", pretend)
+    monkeypatch.setattr(checkpoint, "save", fail_once)
+    ended = demo("--run r --frames 9 --epochs 3 --max_steps 15 --eval_epochs 1")
+    assert "WARNING: cannot write best.pt" in ended.out
+    progress = torch.load(tmp_path / "runs/r/best.pt", weights_only=True)["progress"]
+    assert (progress["best_mm"], progress["best_step"]) == (45.0, 15)

@@ -36,7 +36,7 @@ def drained(cuts, mine, others):
 
 def test_rows_are_sums_over_ranks():
     mine, other = torch.arange(6.0).view(3, 2), torch.ones(3, 2, dtype=torch.float64)
-    assert drained([], mine, [other]) == [{"one": 1, "two": 2}, {"one": 3, "two": 4}, {"one": 5, "two": 6}]
+    assert drained([], mine, [other, other]) == [{"one": 2, "two": 3}, {"one": 4, "two": 5}, {"one": 6, "two": 7}]
 
 
 def test_reading_in_between_changes_no_bit():
