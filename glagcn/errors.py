@@ -1,4 +1,4 @@
-"""The one exception that speaks to users."""
+"""The one exception that speaks to users, and the line that tells of others."""
 
 
 class UserError(ValueError):
@@ -7,3 +7,8 @@ class UserError(ValueError):
     The message says what and where, what was found, what was expected and what to do.  The commands print it
     as it is, without a traceback, and exit with code 2; any other exception is a bug of ours.
     """
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error, or its type if it has none: libraries add traces and advice."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -9,7 +9,7 @@ import torch
 from safetensors import safe_open
 from torch import Tensor
 
-from glagcn.errors import UserError
+from glagcn.errors import UserError, first_line
 
 IN_JSON = ("version", "config", "model_config")  # entries of a checkpoint that are JSON in the metadata
 PARTS = ("format", *IN_JSON, "digest")
@@ -27,7 +27,7 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         lacking = [name for name in PARTS if name not in told]
         content = {} if lacking else assemble(told, weights)
     except Exception as error:  # what is damaged can be anything  # noqa: BLE001
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(
             f"{path} cannot be read as a safetensors file ({reason}); is it complete? Copy it again or use another"
         ) from None

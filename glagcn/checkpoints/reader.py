@@ -11,7 +11,7 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
 from glagcn.checkpoints.find import OR_SHIPPED
 from glagcn.checkpoints.read_safetensors import read_safetensors
-from glagcn.errors import UserError
+from glagcn.errors import UserError, first_line
 
 
 class Dropped:
@@ -56,7 +56,7 @@ def read(path: Path) -> Any:
                 raise ValueError(f"it contains {', '.join(foreign)}, which no checkpoint has; nothing was executed")  # noqa: TRY301
             return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can make torch.load raise any exception  # noqa: BLE001
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         raise UserError(f"{path} cannot be read as a checkpoint ({reason}); copy it again or use another one") from None
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from glagcn.errors import first_line
 from glagcn.runs.board import TensorBoard, tag_of
 from glagcn.runs.journal import Journal
 from glagcn.runs.tracker import Tracker
@@ -124,5 +125,4 @@ class RunLog:
             work(self._board)
         except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
             self._board = None
-            reason = (str(error) or type(error).__name__).splitlines()[0][:200]
-            self.say(f"WARNING: {self._log_with} failed: {reason}; the run goes on without it")
+            self.say(f"WARNING: {self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")

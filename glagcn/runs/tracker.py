@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.errors import UserError
+from glagcn.errors import UserError, first_line
 from glagcn.files import write_text
 
 TRACKERS = ("wandb", "mlflow")
@@ -42,7 +42,8 @@ class Tracker:
             identity = run.id if name == "wandb" else run.info.run_id
         except Exception as error:  # noqa: BLE001  # of a service, of any kind
             raise UserError(
-                f"--log_with {name} cannot start: {_line(error)}; log in, or set {OFFLINE[name]} to work offline"
+                f"--log_with {name} cannot start: {first_line(error)[:200]}; log in, or set {OFFLINE[name]} to work "
+                "offline"
             ) from None
         write_text(file, f"{identity}\n")
 
@@ -90,8 +91,3 @@ def _start(name: str, folder: Path, known: str | None) -> Any:
     if hasattr(tracker, "start"):  # older releases start by themselves
         tracker.start()
     return tracker
-
-
-def _line(error: Exception) -> str:
-    """The first line of an error."""
-    return (str(error) or type(error).__name__).splitlines()[0][:200]
