@@ -7,11 +7,13 @@ import argparse
 import json
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import threading
 import time
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -77,25 +79,22 @@ def _read_all(terminal: int) -> None:
 def main() -> int:
     """Try all; -> the number of those that failed."""
     argparse.ArgumentParser(description=__doc__).parse_args()
+    attempts = {f"{launcher:19} terminal closed": partial(hang_up, launcher) for launcher in LAUNCHERS}
+    attempts |= {
+        f"{launcher:19} {kind.name:8} {target:8}": partial(check, launcher, kind, target)
+        for launcher, targets in TARGETS.items() for kind in KINDS for target in targets
+    }  # fmt: skip
     failed = 0
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
         ensure_cache("demo", root, None, "", say=print)
-        for launcher in LAUNCHERS:
+        for number, (name, attempt) in enumerate(attempts.items()):
             try:
-                print(hang_up(launcher, root, root / launcher.replace(" ", "_")), flush=True)
-            except (AssertionError, OSError) as error:
+                print(attempt(root, root / f"run{number}"), flush=True)
+            except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
                 failed += 1
-                print(f"{launcher:19} terminal closed    FAILED: {error}", flush=True)
-        for number, (launcher, kind, target) in enumerate(
-            (launcher, kind, target) for launcher, targets in TARGETS.items() for kind in KINDS for target in targets
-        ):
-            try:
-                print(check(launcher, kind, target, root, root / f"run{number}"), flush=True)
-            except (AssertionError, OSError) as error:
-                failed += 1
-                print(f"{launcher:19} {kind.name:8} {target:8} FAILED: {error}", flush=True)
-    print(f"{failed} of {number + 1 + len(LAUNCHERS)} failed")
+                print(f"{name} FAILED: {error}", flush=True)
+    print(f"{failed} of {len(attempts)} failed")
     return failed
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import pytest
 import torch
 
 from glagcn.checkpoints import checkpoint
@@ -10,16 +11,27 @@ from glagcn.files import WriteError
 from glagcn.training.trainer import Trainer
 
 
-def test_the_first_of_the_lowest_errors_is_kept_and_tested(demo, tmp_path, monkeypatch):
-    errors, evaluate = iter([50.0, 40.0, 40.0, 60.0]), Trainer.evaluate
+@pytest.fixture
+def pretend(monkeypatch):
+    """pretend([50.0, 40.0]): let the validations of a run find these errors, mm."""
+    evaluate = Trainer.evaluate
 
-    def pretend(self, data):
-        evaluation = evaluate(self, data)
-        if data.name == "validation":
-            evaluation.metrics[MPJPE.name] = next(errors)
-        return evaluation
+    def find(errors):
+        left = iter(errors)
 
-    monkeypatch.setattr(Trainer, "evaluate", pretend)
+        def changed(self, data):
+            evaluation = evaluate(self, data)
+            if data.name == "validation":
+                evaluation.metrics[MPJPE.name] = next(left)
+            return evaluation
+
+        monkeypatch.setattr(Trainer, "evaluate", changed)
+
+    return find
+
+
+def test_the_first_of_the_lowest_errors_is_kept_and_tested(demo, tmp_path, pretend):
+    pretend([50.0, 40.0, 40.0, 60.0])
     ended = demo("--run r --frames 9 --epochs 4 --max_steps 20 --eval_epochs 1")
     assert ended.code == 0, ended.err
     folder = tmp_path / "runs/r"
@@ -32,14 +44,9 @@ def test_the_first_of_the_lowest_errors_is_kept_and_tested(demo, tmp_path, monke
     assert result[MPJPE.name] == json.loads((tmp_path / "again/result.json").read_text())[MPJPE.name]
 
 
-def test_a_best_state_that_cannot_be_written_is_not_the_best(demo, tmp_path, monkeypatch):
-    errors, evaluate, save, written = iter([50.0, 40.0, 45.0]), Trainer.evaluate, checkpoint.save, []
-
-    def pretend(self, data):
-        evaluation = evaluate(self, data)
-        if data.name == "validation":
-            evaluation.metrics[MPJPE.name] = next(errors)
-        return evaluation
+def test_a_best_state_that_cannot_be_written_is_not_the_best(demo, tmp_path, monkeypatch, pretend):
+    pretend([50.0, 40.0, 45.0])
+    save, written = checkpoint.save, []
 
     def fail_once(path, content):
         if path.name == "best.pt":
@@ -48,7 +55,6 @@ def test_a_best_state_that_cannot_be_written_is_not_the_best(demo, tmp_path, mon
                 raise WriteError("cannot write best.pt: No space left on device")
         save(path, content)
 
-    monkeypatch.setattr(Trainer, "evaluate", pretend)
     monkeypatch.setattr(checkpoint, "save", fail_once)
     ended = demo("--run r --frames 9 --epochs 3 --max_steps 15 --eval_epochs 1")
     assert "WARNING: cannot write best.pt" in ended.out
