@@ -20,7 +20,7 @@ SELECTED = {
     "test": "the best on the test set (as published): the test metrics are optimistic",
     "last": "the last one; the test set was evaluated once",
 }
-OF_THE_PRESET = ("dataset", "recipe")
+OF_THE_PRESET = ("dataset", "recipe")  # the title names them
 MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
 
 
