@@ -10,7 +10,7 @@ from torch import Tensor
 
 from glagcn.checkpoints.load import load_model
 from glagcn.conventions import get_convention
-from glagcn.data.sources.keypoints.detections import LEAST_CONFIDENCE, with_confidence
+from glagcn.data.sources.keypoints.detections import mark_missing, with_confidence
 from glagcn.data.windows.store import MM_PER_METRE, one_thread
 from glagcn.errors import UserError
 from glagcn.inference import as_array, check_pixels, check_size, lift, normalised
@@ -29,8 +29,9 @@ class Lifter:
     delay       frames from the newest one back to the one whose pose is given: 0 for a causal model, else those of a
                 window behind its centre, (T - 1) / 2.
 
-    The poses are those of `glagcn.predict` for the whole stream, to rounding.  On a CPU one thread computes: a window
-    is too little work to share.
+    Where no joint is missing, the poses are those of `glagcn.predict` with the same `flip` (True is its default) for
+    the whole stream, to rounding.  A missing joint stays at its last place, since the frames that come are not known
+    yet; `predict` interpolates short gaps.  On a CPU one thread computes: a window is too little work to share.
     Raises UserError where `fps`, `image_size` or `joints` cannot be; as load_model does where `model` is no model.
     """
 
@@ -64,22 +65,25 @@ class Lifter:
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
 
-        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Joints of a confidence below 0.05 are missing
-                   and stay at their last place; in the first frame they lie in the middle of the others.  None where
-                   nobody was found: the last places are taken again.
+        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Missing joints (as in `glagcn.predict`: NaN,
+                   masked, (0, 0), (-1, -1), a confidence below 0.05, or far outside the image) stay at their last
+                   place, without confidence; in the first frame they lie in the middle of the others.  None where
+                   nobody was found: all joints are missing.
         time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
                    place of the grid.  Places that are left out have the keypoints before them; of several frames for
-                   the same place the last counts, and the pose is given again.
+                   the same place the last in which a joint was seen counts, and the pose is given again.
         The result is None for the first `delay` frames, and until there are keypoints, with which the grid begins.
-        Raises UserError, and leaves the frame out, on a wrong shape, values that are not finite or no pixels of such
-        an image, and a time before that of an earlier frame.
+        Raises UserError, and leaves the frame out, on a wrong shape, a first frame that is not in pixels of such an
+        image, and a time before that of an earlier frame.
         """
         if keypoints is None and self._window is None:
             return None
         newest = None if keypoints is None else self._read(keypoints)
         if newest is None and self._window is None:
             return None
-        self._place(newest, self._steps(time))
+        steps = self._steps(time)
+        if newest is not None or steps:  # a frame without a person does not replace one of the same time
+            self._place(newest, steps)
         return self._pose() if self._count > self.delay else None
 
     def finish(self) -> np.ndarray:
@@ -102,18 +106,15 @@ class Lifter:
                 f"keypoints has shape {list(given.shape)}; expected [{joints}, 2], or 3 with a confidence: pixels of "
                 f"one frame, of the {joints} joints that {read}"
             )
-        poses = with_confidence(given)
+        poses = mark_missing(with_confidence(given))
+        if self._window is None and poses[:, 2].any():  # once, since it may warn
+            check_pixels(poses[poses[:, 2] > 0, :2], self._size)
+        poses = mark_missing(poses, (float(self._size[0]), float(self._size[1])))
         if self._map:
             poses = self._map.apply(poses)
-        seen = ~(poses[:, 2] < LEAST_CONFIDENCE)
-        if not np.isfinite(poses[seen]).all():
-            raise UserError(
-                "keypoints holds values that are not finite; give missing joints a confidence of 0, or push None"
-            )
+        seen = poses[:, 2] > 0
         if not seen.any():
             return None
-        if self._window is None:  # once, since it may warn
-            check_pixels(poses[seen, :2], self._size)
         newest = normalised(poses, self._size, 3)
         newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._window is None else self._window[-1, ~seen, :2]
         newest[~seen, 2] = 0

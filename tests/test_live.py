@@ -77,6 +77,28 @@ def test_missing_frames_have_the_keypoints_before_them():
     assert_same(stream(Lifter(model, SIZE), pushed), glagcn.predict(model, filled, SIZE, flip=False))
 
 
+@pytest.mark.parametrize("joint", [(0, 0, 0.3), (-1, -1, 0.9), (np.nan, 5, 0.9), (1e4, 500, 0.9), (5, 5, 0.01)])
+@pytest.mark.parametrize("joints", [None, "coco17"])
+@pytest.mark.parametrize("input", ["xy", "xyc"])
+def test_a_joint_that_is_missing_for_predict_is_missing_in_a_stream(input, joints, joint):
+    """From its loss to the end, where predict has nothing to interpolate to, both hold it without confidence."""
+    model = a_model(causal=True, input=input)
+    given = np.dstack([pixels(5), np.full((5, 17), 0.7)])
+    given[2:, 9] = joint
+    expected = glagcn.predict(model, given, SIZE, flip=False, joints=joints)
+    assert_same(stream(Lifter(model, SIZE, joints=joints), given), expected)
+
+
+@pytest.mark.parametrize("nobody", [None, np.zeros((17, 2)), np.full((17, 2), np.nan)])
+def test_nobody_does_not_replace_a_frame_of_the_same_time(nobody):
+    model, frames = a_model(causal=True, input="xyc"), pixels(3)
+    lifter = Lifter(model, SIZE, FPS)
+    poses = [lifter.push(frame, number / FPS) for number, frame in enumerate(frames[:2])]
+    np.testing.assert_array_equal(lifter.push(nobody, 1 / FPS), poses[1])
+    poses.append(lifter.push(frames[2], 2 / FPS))
+    assert_same(poses, glagcn.predict(model, frames, SIZE, flip=False))
+
+
 @pytest.mark.parametrize("input", ["xy", "xyc"])
 def test_missing_joints_stay_where_they_were_without_confidence(input):
     model, frames = a_model(input=input), pixels(5)
@@ -133,7 +155,6 @@ def test_after_a_long_time_nothing_large_is_made():
     [
         (pixels(1), None, r"keypoints has shape \[1, 17, 2\]; expected \[17, 2\], or 3 with a confidence"),
         (pixels(1)[0, :16], None, r"shape \[16, 2\].*17 joints that this model \(mpi3dhp17\) reads"),
-        (np.full((17, 2), np.nan), None, "not finite; give missing joints a confidence of 0, or push None"),
         ("a", None, "must be an array of numbers"),
         (pixels(1)[0], 9.9, r"invalid time 9\.9: lies 0\.08 s before the newest"),
         (pixels(1)[0], float("nan"), "invalid time nan"),
