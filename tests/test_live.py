@@ -1,5 +1,6 @@
 import runpy
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -8,6 +9,8 @@ import pytest
 import torch
 
 import glagcn
+from glagcn.data.windows.store import one_thread
+from glagcn.distributed.cores import on_every_core
 from glagcn.errors import UserError
 from glagcn.inference import normalised
 from glagcn.live import Lifter
@@ -197,6 +200,94 @@ def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):
     Lifter(model, SIZE).push(pixels(1)[0])
     assert (seen, torch.get_num_threads()) == ([1], 3)
     assert model.training
+
+
+def test_threads_that_lift_at_the_same_time_leave_the_number_of_threads_as_it_was():
+    """Two streams and `predict`: whoever comes or goes first, and in a thread that is new, the number is the same."""
+    torch.set_num_threads(3)
+    model, frames = a_model(causal=True), pixels(30)
+    together, found = threading.Barrier(3), []
+
+    def run(work):
+        together.wait()
+        work()
+        found.append(torch.get_num_threads())
+
+    work = [lambda: stream(Lifter(model, SIZE), frames)] * 2 + [lambda: glagcn.predict(model, frames, SIZE)]
+    for _ in range(5):
+        threads = [threading.Thread(target=run, args=(one,)) for one in work]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    later = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+    later.start()
+    later.join()
+    assert [*found, torch.get_num_threads()] == [3] * 17
+
+
+def test_blocks_of_one_thread_may_overlap_and_be_nested():
+    torch.set_num_threads(3)
+    inside, leave, found = threading.Event(), threading.Event(), []
+
+    def other():
+        with one_thread():
+            inside.set()
+            leave.wait()
+            found.append(torch.get_num_threads())
+        found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    inside.wait()
+    with one_thread():
+        with one_thread():
+            pass
+        found.append(torch.get_num_threads())
+        leave.set()
+        thread.join()
+        found.append(torch.get_num_threads())
+    assert found == [1, 1, 3, 1]
+    assert torch.get_num_threads() == 3
+
+
+def test_a_thread_that_began_during_the_block_of_another_is_not_left_alone():
+    torch.set_num_threads(3)
+    begun, leave, found = threading.Event(), threading.Event(), []
+
+    def new():
+        found.append(torch.get_num_threads())
+        begun.set()
+        leave.wait()
+        with one_thread():
+            pass
+        found.append(torch.get_num_threads())
+
+    thread = threading.Thread(target=new)
+    with one_thread():
+        thread.start()
+        begun.wait()
+    leave.set()
+    thread.join()
+    with one_thread():
+        pass
+    assert (found, torch.get_num_threads()) == ([1, 3], 3)
+    torch.set_num_threads(1)
+    with one_thread():
+        pass
+    assert torch.get_num_threads() == 1
+
+
+def test_each_thread_of_on_every_core_computes_alone_all_the_time():
+    torch.set_num_threads(3)
+
+    def work(_):
+        with one_thread():
+            pass
+        return torch.get_num_threads()
+
+    assert list(on_every_core(work, range(12))) == [1] * 12
+    assert torch.get_num_threads() == 3
 
 
 def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch):

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 import torch
 
-from glagcn.data.windows.store import one_thread
+from glagcn.data.windows.store import keep_one_thread, one_thread
 from glagcn.model.interface import Model
 
 Item = TypeVar("Item")
@@ -43,5 +43,5 @@ def on_every_core(
         if threads == 1:
             yield from map(work, items)
             return
-        with ThreadPoolExecutor(threads) as pool:
+        with ThreadPoolExecutor(threads, initializer=keep_one_thread) as pool:
             yield from pool.map(work, items)

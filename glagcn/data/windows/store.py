@@ -1,5 +1,6 @@
 """Make batches of windows on a device.  plan.py chooses the windows and their order."""
 
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -295,19 +296,55 @@ def fits_device(nbytes: int, device: torch.device) -> bool:
     return nbytes < DEVICE_SHARE * free
 
 
+class _Blocks(threading.local):
+    """The blocks of `one_thread` that this Python thread is in, and the number of threads it had before."""
+
+    count = 0
+    before = 1
+
+
+_blocks = _Blocks()
+_lock = threading.Lock()
+_users = 0  # Python threads in a block
+_usual = 1  # the number of threads before the first of them came
+
+
 @contextmanager
 def one_thread() -> Iterator[None]:
-    """Run PyTorch on one thread within the block.
+    """Run PyTorch on one thread within the block.  Blocks may be nested, and overlap in several Python threads.
 
     Gathering is a few passes of a millisecond each.  If other processes use the cores, waiting for a second thread
     after each pass costs ten times what it saves.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    global _users, _usual
+    # PyTorch keeps the number for each Python thread, and a thread that is new takes the one that was set last.
+    with _lock:
+        if not _blocks.count:
+            _blocks.before = torch.get_num_threads()
+            if not _users:
+                if _blocks.before == 1 < _usual:  # set by the user, or this thread was new during another's block
+                    with ThreadPoolExecutor(1) as pool:
+                        _blocks.before = pool.submit(torch.get_num_threads).result()
+                _usual = _blocks.before
+            elif _blocks.before == 1:
+                _blocks.before = _usual
+            _users += 1
+            torch.set_num_threads(1)
+        _blocks.count += 1
     try:
         yield
     finally:
-        torch.set_num_threads(before)
+        with _lock:
+            _blocks.count -= 1
+            if not _blocks.count:
+                _users -= 1
+                torch.set_num_threads(_blocks.before)
+
+
+def keep_one_thread() -> None:
+    """Initialise a Python thread that lives within a block of another: its own blocks end with one thread, too."""
+    _blocks.count = 1
+    torch.set_num_threads(1)
 
 
 def _ahead(work: Callable, items: Iterator, begin: Callable[[], None]) -> Iterator:
