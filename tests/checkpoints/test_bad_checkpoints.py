@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.load import load
+from glagcn.errors import UserError
 from tests.command_line import assert_refused, listing
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -54,24 +56,26 @@ SPOILT = {
 }
 
 
-@pytest.mark.parametrize("way", ["--evaluate", "resume", "glagcn evaluate", "glagcn export"])
 @pytest.mark.parametrize("spoilt", SPOILT)
-def test_a_checkpoint_that_is_none(demo, verb, demo_root, trained, tmp_path, spoilt, way):
+def test_what_is_no_checkpoint_is_refused_and_runs_nothing(trained, tmp_path, spoilt):
+    path = tmp_path / "last.pt"
+    SPOILT[spoilt](path, trained)
+    with pytest.raises(UserError, match=r"last\.pt"):
+        load(path)
+    assert list(tmp_path.iterdir()) == [path]  # no witness
+
+
+def test_every_command_refuses_it_and_writes_nothing(demo, verb, demo_root, trained, tmp_path):
     folder = tmp_path / "runs/r"
     folder.mkdir(parents=True)
     path = folder / "last.pt"
-    SPOILT[spoilt](path, trained)
+    SPOILT["a pickle that runs"](path, trained)
     before = listing(tmp_path)
-    if way == "resume":
-        ended = demo("--run r --frames 9")
-    elif way == "--evaluate":
-        ended = demo(f"--frames 9 --evaluate {path}")
-    elif way == "glagcn evaluate":
-        ended = verb(f"evaluate {path} --dataset demo --root_path {demo_root}")
-    else:
-        ended = verb(f"export {path} --out {tmp_path}/exported.pt")
-    assert_refused(ended, r"last\.pt")
-    assert listing(tmp_path) == before  # nothing ran, nothing was written
+    assert_refused(demo("--run r --frames 9"), r"last\.pt")
+    assert_refused(demo(f"--frames 9 --evaluate {path}"), r"last\.pt")
+    assert_refused(verb(f"evaluate {path} --dataset demo --root_path {demo_root}"), r"last\.pt")
+    assert_refused(verb(f"export {path} --out {tmp_path}/exported.pt"), r"last\.pt")
+    assert listing(tmp_path) == before
 
 
 @pytest.mark.parametrize("missing", ["progress", "optimizer", "num_windows"])
