@@ -1,6 +1,7 @@
 """What all tests share: one thread, the demo cache, a tiny trained run, and the commands."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -20,6 +21,14 @@ def pytest_configure(config):
     wanted = config.option.markexpr
     if "cuda" not in wanted or "not cuda" in wanted:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
+
+
+def pytest_collection_modifyitems(config, items):
+    """Tests marked nightly are for .ci/nightly: left out unless `-m` names them."""
+    if "nightly" not in config.option.markexpr:
+        left_out = [item for item in items if item.get_closest_marker("nightly")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
 
 
 @pytest.fixture(autouse=True)
@@ -45,13 +54,20 @@ def trained(demo_root, tmp_path_factory) -> Path:
     return folder / "r"
 
 
-@pytest.fixture
-def shipped(tmp_path_factory, monkeypatch) -> Path:
-    """The folder of the models that come with the program, with tiny ones of 9 frames that know nothing."""
+@pytest.fixture(scope="session")
+def tiny_models(tmp_path_factory) -> Path:
+    """A folder with a model of 9 frames that knows nothing, for every name of a model that comes with the program."""
     folder = tmp_path_factory.mktemp("models")
     for name in SHIPPED:
         path = a_checkpoint(folder / "best.pt", a_model(causal=name == "causal", input="xyc"))
         export_safetensors(path, folder / f"{name}.safetensors", half=True)
+    return folder
+
+
+@pytest.fixture
+def shipped(tiny_models, tmp_path_factory, monkeypatch) -> Path:
+    """The folder of the models that come with the program, with tiny ones."""
+    folder = shutil.copytree(tiny_models, tmp_path_factory.mktemp("shipped") / "models")
     monkeypatch.setattr("glagcn.checkpoints.find.MODELS", folder)
     return folder
 

@@ -20,12 +20,10 @@ from tests.launched.conftest import launch
 REPOSITORY = Path(__file__).parents[1]
 TEXTS = sorted(
     path.relative_to(REPOSITORY)
-    for pattern in ("*.md", "docs/*.md", "data/*.md", "checkpoint/*.md", "launch/*.sh", "launch/*.sbatch", ".ci/run",
+    for pattern in ("*.md", "docs/*.md", "data/*.md", "checkpoint/*.md", "launch/*.sh", "launch/*.sbatch", ".ci/*",
                     "launch/accelerate/*.yaml", "main_sagcn_gpus.py")
     for path in REPOSITORY.glob(pattern)
 )  # fmt: skip
-YAMLS = sorted((REPOSITORY / "launch/accelerate").glob("*.yaml"))
-SCRIPTS = sorted([*REPOSITORY.glob("launch/*.sh"), *REPOSITORY.glob("launch/*.sbatch"), REPOSITORY / ".ci/run"])
 
 # A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
 TRAINER = re.compile(r"(?:main_sagcn_gpus\.py|\bglagcn train)((?: +(?!#)[^\s`|;]+)*)")
@@ -38,59 +36,38 @@ def text_of(path: Path) -> str:
     return re.sub(r" *\\\n(?:#? *)", " ", (REPOSITORY / path).read_text(encoding="utf-8"))
 
 
-def commands(*patterns: re.Pattern) -> list:
-    """Every command in the texts, as pytest parameters; not the mentions of a program in a sentence."""
-    found = [
-        (path, match[1].strip().rstrip(".,:)"))
-        for path in TEXTS
-        for pattern in patterns
-        for match in pattern.finditer(text_of(path))
-    ]
-    return [
-        pytest.param(line, id=f"{path}: {line}"[:90]) for path, line in dict.fromkeys(found) if re.search("--|/", line)
-    ]
+def commands(*patterns: re.Pattern) -> list[str]:
+    """Every command in the texts; not the mentions of a program in a sentence."""
+    found = [match[1].strip().rstrip(".,:)") for path in TEXTS for pattern in patterns
+             for match in pattern.finditer(text_of(path))]  # fmt: skip
+    return [line for line in dict.fromkeys(found) if re.search("--|/", line)]
 
 
-@pytest.mark.parametrize("line", commands(TRAINER, SBATCH))
-def test_every_training_command_parses(line):
-    config, _, _ = parse_command_line(shlex.split(line.replace('"$@"', "").replace("%a", "0")))
-    assert config.data.dataset in DATASETS
-
-
-@pytest.mark.parametrize("line", commands(VERBS))
-def test_every_verb_parses(line):
-    options = vars(glagcn.cli._parser().parse_args(shlex.split(line)))
-    assert callable(options["verb"])
-
-
-def test_the_commands_were_found():
-    """So that the two tests above cannot pass by finding nothing."""
-    lines = [parameter.values[0] for parameter in commands(TRAINER, SBATCH)]
+def test_every_training_command_parses():
+    lines = commands(TRAINER, SBATCH)
+    for line in lines:
+        config, _, _ = parse_command_line(shlex.split(line.replace('"$@"', "").replace("%a", "0")))
+        assert config.data.dataset in DATASETS, line
     assert sum("--dataset 3dhp --frames 81" in line for line in lines) >= 6
     assert sum(line.startswith("--dataset demo") for line in lines) >= 3
-    verbs = [parameter.values[0] for parameter in commands(VERBS)]
-    assert {line.split()[0] for line in verbs} == {"prepare", "evaluate", "export", "bench", "study", "lift"}
     assert any("--windows 300000" in line for line in lines)  # launch/pretrain.sh
 
 
-@pytest.mark.parametrize("path", TEXTS, ids=str)
-def test_every_file_that_is_named_exists(path):
-    prose = re.sub(r"```python.*?```", "", text_of(path), flags=re.DOTALL)  # code may make files
-    named = re.findall(r"(?<![\w/.])((?:launch|docs|tests|glagcn|\.ci)/[\w./*-]*\w)", prose)
-    links = re.findall(r"\]\((?!http)([^)#]+)\)", text_of(path))
-    base = REPOSITORY / path.parent
-    missing = [name for name in named if not list(REPOSITORY.glob(name)) and not (REPOSITORY / name).exists()]
-    missing += [link for link in links if not (base / link).exists()]
-    assert missing == []
+def test_every_verb_parses():
+    lines = commands(VERBS)
+    for line in lines:
+        assert callable(vars(glagcn.cli._parser().parse_args(shlex.split(line)))["verb"]), line
+    assert {line.split()[0] for line in lines} == {"prepare", "evaluate", "export", "bench", "study", "lift"}
 
 
-def test_the_code_layout_is_the_tree():
-    layout = text_of(Path("CONTRIBUTING.md")).split("## Code layout")[1].split("tests/")[0]
-    listed = {name.rstrip("/") for name in re.findall(r"^    glagcn/(\S+)", layout, re.MULTILINE)}
-    entries = [
-        path for path in (REPOSITORY / "glagcn").iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()
-    ]
-    assert listed == {path.name for path in entries} - {"__init__.py"}
+def test_every_file_that_is_named_exists():
+    for path in TEXTS:
+        prose = re.sub(r"```python.*?```", "", text_of(path), flags=re.DOTALL)  # code may make files
+        named = re.findall(r"(?<![\w/.])((?:launch|docs|tests|glagcn|\.ci)/[\w./*-]*\w)", prose)
+        links = re.findall(r"\]\((?!http)([^)#]+)\)", text_of(path))
+        missing = [name for name in named if not list(REPOSITORY.glob(name)) and not (REPOSITORY / name).exists()]
+        missing += [link for link in links if not (REPOSITORY / path.parent / link).exists()]
+        assert missing == [], path
 
 
 def test_every_document_is_reachable_from_the_readme():
@@ -124,12 +101,6 @@ def test_flags_in_the_documentation_exist():
 # ---------------------------------------------------------------- launchers
 
 
-@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
-def test_scripts_are_bash(script):
-    done = subprocess.run(["bash", "-n", script], capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, "")
-
-
 @pytest.mark.parametrize(
     ("name", "processes", "machines", "kind"),
     [
@@ -145,15 +116,6 @@ def test_accelerate_reads_the_configurations(name, processes, machines, kind):
     assert config.distributed_type == kind
     assert config.mixed_precision == "no"  # --precision decides
     assert not config.use_cpu
-
-
-def test_every_configuration_is_tested_and_documented():
-    assert {path.stem for path in YAMLS} == {"cpu_debug", "one_gpu", "eight_gpus", "nodes"}
-    for path in YAMLS:
-        command = next(
-            line for line in text_of(path.relative_to(REPOSITORY)).splitlines() if "accelerate launch" in line
-        )
-        assert f"--config_file launch/accelerate/{path.name}" in command
 
 
 def stub(folder: Path, name: str, script: str) -> None:
@@ -214,19 +176,13 @@ def lines(path: Path) -> list[str]:
     return path.read_text().splitlines() if path.exists() else []
 
 
-@pytest.mark.parametrize("script", ["exit 1", "exit 127"])
-def test_an_old_python_is_refused_with_what_to_do(checkout, tmp_path, script):
-    stub(tmp_path, "old", script)
-    done = source_environment(checkout, "requirements.txt", PYTHON=str(tmp_path / "old"))
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"error: {tmp_path}/old is missing or older than 3.11; install Python 3.11")
-    assert not (checkout / ".venv").exists()
-
-
-def test_a_missing_python_is_refused(checkout):
-    done = source_environment(checkout, "requirements.txt", PYTHON="python-that-is-not-there")
-    assert done.returncode == 1
-    assert "error: python-that-is-not-there is missing" in done.stderr
+def test_an_old_or_missing_python_is_refused_with_what_to_do(checkout, tmp_path):
+    stub(tmp_path, "old", "exit 1")
+    for python in (str(tmp_path / "old"), "python-that-is-not-there"):
+        done = source_environment(checkout, "requirements.txt", PYTHON=python)
+        assert done.returncode == 1
+        assert done.stderr.startswith(f"error: {python} is missing or older than 3.11; install Python 3.11")
+        assert not (checkout / ".venv").exists()
 
 
 def test_without_venv_the_packages_to_install_are_named(checkout, tmp_path):
@@ -284,12 +240,6 @@ def test_the_snippets_of_the_documentation_run(shipped):
     assert given["pose_3d"].shape == (5, 17, 3)
     assert given["error"] > 0
     assert (len(snippets), delays) == (4, [4, 0])
-
-
-def test_the_documentation_names_the_run_folder_that_the_preset_gives():
-    for path, dataset in (("docs/training.md", "3dhp"), ("docs/python.md", "demo")):
-        name = parse_command_line(["--dataset", dataset])[0].run_name
-        assert f"checkpoint/{name}/" in text_of(Path(path))
 
 
 def test_continuous_integration_is_the_script_that_contributors_run():

@@ -1,27 +1,28 @@
 """Every reader of files, with a small valid file for it and ways to spoil that."""
 
-import zlib
+import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
 from types import ModuleType
-from typing import Any
 from unittest.mock import patch
 
-import h5py
 import numpy as np
 import scipy.io
 import torch
 
-from glagcn.data.cache.reader import CACHE_VERSION, open_cache
-from glagcn.data.cache.seal import USER_BLOCK, seal
+from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints.load import load
+from glagcn.config.config import Config
+from glagcn.config.resolve import parse_command_line, resolve, to_dict
+from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.datasets import get_dataset
 from glagcn.data.selection import select
-from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.data.sources.keypoints.read import read_keypoints
 from glagcn.data.sources.mpi_inf_3dhp import npz as npz_3dhp
 from glagcn.data.sources.mpi_inf_3dhp import release
@@ -31,12 +32,21 @@ from glagcn.data.sources.source import Source
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.data.windows.plan import EpochPlan, select_centers
 from glagcn.data.windows.store import FrameStore
+from glagcn.model.registry import get_kind, model_config
 from glagcn.rendering.keypoint_file import keypoint_recording
+from glagcn.runs.curves import draw_training_curves
+from glagcn.runs.folder import RunFolder
 from glagcn.skeleton import get_skeleton
+from glagcn.study.file import read_study
+from glagcn.study.results import read_run
+from glagcn.study.tables import evaluations_csv
+from glagcn.training.optim.optimizers import build_optimizer
+from glagcn.training.progress import Progress
 from tests.data import tiny_3dhp, tiny_videopose3d
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS
 from tests.faults.mutations import spoil_array, spoil_hdf5, spoil_json, spoil_value
+from tests.published_files import write_published
 
 FRAMES = 5
 
@@ -45,18 +55,16 @@ FRAMES = 5
 class Reader:
     """A reader to be fuzzed.
 
-    write   writes what it needs into a folder; returns the file that is to be spoilt, or a folder of such files.
-    read    reads it as the program does.
-    spoil   spoils the file by what it holds; None: only its bytes are spoilt.
-    begin   the first byte that may be spoilt.
-    finish  done to the file after its bytes were spoilt.
+    write  writes what it needs into a folder; returns the file that is to be spoilt, or a folder of such files.
+    read   reads it as the program does.
+    spoil  spoils the file by what it holds; None: only its bytes are spoilt.
+    cheap  reading takes a few milliseconds.
     """
 
     write: Callable[[Path], Path]
     read: Callable[[Path], object]
     spoil: Callable[[Random, Path], None] | None = None
-    begin: int = 0
-    finish: Callable[[Path], None] | None = None
+    cheap: bool = False
 
 
 # ---------------------------------------------------------------- data sets
@@ -154,48 +162,9 @@ def _read_videopose3d(path: Path) -> None:
 # ---------------------------------------------------------------- our cache
 
 
-class _TinySource:
-    dataset, keypoints, annotation, skeleton, notes = "demo", "gt", "", "mpi3dhp17", ("a note",)
-
-    def infos(self, split: str) -> list[SequenceInfo]:
-        return [SequenceInfo(f"{split}{i}", f"S{i}", i, 4, 25.0, 1000, 900) for i in range(2)]
-
-    def read(self, split: str):
-        rng = np.random.default_rng(0)
-        for info in self.infos(split):
-            pixels = rng.normal(500, 100, (4, 17, 2)).astype(np.float32)
-            millimetres = rng.normal(3000, 300, (4, 17, 3)).astype(np.float32)
-            activity = rng.integers(1, 8, 4).astype(np.uint8) if split == "test" else None
-            yield Sequence(info, pixels, millimetres, np.ones(4, bool), activity)
-
-    def provenance(self) -> dict:
-        return {"kind": "test", "files": []}
-
-
 def _cache(folder: Path) -> Path:
-    source: Any = _TinySource()
-    write_cache(folder / "demo_gt.h5", source)
-    return folder / "demo_gt.h5"
-
-
-def _reseal(path: Path) -> None:
-    seal(path, CACHE_VERSION, [])
-
-
-def _spoil_cache(rng: Random, path: Path) -> None:
-    spoil_hdf5(rng, path)
-    if rng.random() < 0.7:
-        _fit_checksums(path)
-    _reseal(path)
-
-
-def _fit_checksums(path: Path) -> None:
-    with h5py.File(path, "r+") as file:
-        arrays = [item for split in ("train", "test") if isinstance(file.get(split), h5py.Group)
-                  for name in file[split] if isinstance(item := file[split].get(name), h5py.Dataset)]  # fmt: skip
-        for array in arrays:
-            if "crc32" in array.attrs and array.size < 10**6 and array.shape is not None:
-                array.attrs["crc32"] = np.uint32(zlib.crc32(np.ascontiguousarray(array[()]).tobytes()))
+    _read_release(_release(folder)[0])
+    return folder / "out.h5"
 
 
 # ---------------------------------------------------------------- keypoint files
@@ -215,7 +184,9 @@ def _layout(layout: str) -> Reader:
         return getattr(written, layout)(folder, written.people(LAYOUTS[layout][1]))
 
     suffixed = layout.startswith(("labels", "table"))
-    return Reader(write, partial(read_keypoints, image_size=written.SIZE), None if suffixed else _spoil_keypoints)
+    return Reader(
+        write, partial(read_keypoints, image_size=written.SIZE), None if suffixed else _spoil_keypoints, cheap=True
+    )
 
 
 def _read_own_keypoints(path: Path) -> object:
@@ -227,7 +198,81 @@ def _own_keypoints(folder: Path) -> Path:
     return folder / "own.npz"
 
 
-DATA_READERS = {
+# ---------------------------------------------------------------- files of a run and of flags
+
+
+def _run(folder: Path) -> Path:
+    """A run folder with the files that are read again; returns its path."""
+    config, path = _config(folder), folder / "run"
+    model = get_kind(config.model.kind).load().build(get_skeleton("mpi3dhp17"), config.model)
+    content = {
+        "config": to_dict(config), "model_config": model_config(model), "model": model.state_dict(),
+        "optimizer": build_optimizer(config.optim, model).state_dict(),
+        "progress": asdict(Progress(3, 2, 60.0, 2, 1.5)), "num_windows": 100, "data_fingerprint": "0123456789abcdef",
+    }  # fmt: skip
+    checkpoint.save(path / "last.pt", content)
+    (path / "config.json").write_text(json.dumps(to_dict(config), indent=2))
+    (path / "result.json").write_text(json.dumps({"mpjpe_mm": 50.0, "trained_steps": 3, "frames": 40}, indent=2))
+    line = {"windows": 8, "seconds": 0.5, "mpjpe_mm": 70.0}
+    lines = [{"kind": kind, "step": step, "epoch": step} | line
+             for step in (1, 2) for kind in ("train", "train_epoch", "validation")]  # fmt: skip
+    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    return path
+
+
+def _config(folder: Path) -> Config:
+    given = {"dataset": "demo", "root_path": str(folder), "checkpoint": str(folder), "run": "run", "frames": 3}
+    return resolve(given | {"channels": 4, "sequence_layers": 1, "batch_size": 8, "max_steps": 3})[0]
+
+
+def _resume(path: Path) -> None:
+    config = _config(path.parents[1])
+    RunFolder(path.parent).resume(config, 100, "0123456789abcdef", lambda text: None, lambda path, content: None)
+
+
+def _read_study_run(path: Path) -> None:
+    RunFolder(path.parent).rewind(3, 3, 1)
+    draw_training_curves(path.with_name("metrics.jsonl"), path.with_name("curves.png"))
+    evaluations_csv([read_run(path.parent, "plain", 0)])
+
+
+def _published(folder: Path) -> Path:
+    write_published(folder / "96_gt_27_supervised.bin", "h36m17", 3, 4)
+    return folder / "96_gt_27_supervised.bin"
+
+
+def _spoil_published(rng: Random, path: Path) -> None:
+    content = torch.load(path, weights_only=False)
+    content["model_pos"] = spoil_value(rng, dict(content["model_pos"]), spoil_array)
+    torch.save(content, path)
+
+
+def _safetensors(folder: Path) -> Path:
+    export_safetensors(_run(folder) / "last.pt", folder / "model.safetensors")
+    return folder / "model.safetensors"
+
+
+def _read_weights(path: Path) -> None:
+    loaded = load(path)
+    loaded.model.eval()(torch.zeros(1, loaded.model.frames, loaded.model.skeleton.num_input_joints, 2))
+
+
+def _text(name: str, text: str) -> Callable[[Path], Path]:
+    def write(folder: Path) -> Path:
+        (folder / name).write_text(text)
+        return folder / name
+
+    return write
+
+
+def _read_flags(path: Path) -> object:
+    return parse_command_line(["--config", str(path)])
+
+
+FLAGS = 'dataset = "demo"\n[model]\nframes = 27\ncausal = true\n[data]\nsubjects_train = ["S1", "S2"]\n'
+STUDY = 'title = "A study"\nseeds = [0]\ncommon = "-d demo --max_steps 3"\n[configurations]\n"plain" = ""\n'
+
+READERS = {
     "annot.mat": Reader(lambda folder: _release(folder)[0], _read_release, _spoil_mat),
     "annot_data.mat": Reader(lambda folder: _release(folder)[1], _read_release, spoil_hdf5),
     "camera.calibration": Reader(lambda folder: _release(folder)[2], _read_release),
@@ -235,7 +280,15 @@ DATA_READERS = {
     "3dhp test npz": Reader(lambda folder: _npz_pair(folder)[1], _read_npz_pair, _spoil_npz),
     "data_3d npz": Reader(lambda folder: _videopose3d(folder, "data_3d_h36m.npz"), _read_videopose3d, _spoil_npz),
     "data_2d npz": Reader(lambda folder: _videopose3d(folder, "data_2d_h36m_gt.npz"), _read_videopose3d, _spoil_npz),
-    "cache": Reader(_cache, _use_cache, spoil_hdf5),
-    "cache, resealed": Reader(_cache, _use_cache, _spoil_cache, USER_BLOCK, _reseal),
-    "--viz-keypoints": Reader(_own_keypoints, _read_own_keypoints, _spoil_keypoints),
+    "cache": Reader(_cache, _use_cache),
+    "--viz-keypoints": Reader(_own_keypoints, _read_own_keypoints, _spoil_keypoints, cheap=True),
+    "last.pt, resumed": Reader(lambda folder: _run(folder) / "last.pt", _resume),
+    "last.pt, evaluated": Reader(lambda folder: _run(folder) / "last.pt", _read_weights),
+    "metrics.jsonl": Reader(lambda folder: _run(folder) / "metrics.jsonl", _read_study_run, spoil_json),
+    "result.json": Reader(lambda folder: _run(folder) / "result.json", _read_study_run, spoil_json),
+    "published .bin": Reader(_published, _read_weights, _spoil_published),
+    "safetensors": Reader(_safetensors, _read_weights),
+    "--config TOML": Reader(_text("flags.toml", FLAGS), _read_flags, cheap=True),
+    "--config JSON": Reader(lambda folder: _run(folder) / "config.json", _read_flags, spoil_json, cheap=True),
+    "study TOML": Reader(_text("study.toml", STUDY), read_study, cheap=True),
 } | {f"keypoints {layout}": _layout(layout) for layout in LAYOUTS}
