@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from glagcn import __version__
-from glagcn.bench.command import add_bench
 from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
@@ -27,6 +26,15 @@ EVALUATION_OPTIONS = {
 }  # fmt: skip
 # Options that an evaluation takes from the checkpoint if it was trained on the same data set, unless a flag is given.
 SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
+
+# Options of `glagcn bench`, and its defaults: a small model and batch, with input and step of the published recipe.
+BENCH_OPTIONS = {
+    "channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "optimizer", "workers",
+}  # fmt: skip
+BENCH_DEFAULTS = {
+    "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
+    "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
+}  # fmt: skip
 
 # {verb: (flags it stands for, help)}: verbs with the flags of main_sagcn_gpus.py, whatever folder they are called in.
 TRAINER_VERBS: dict[str, tuple[list[str], str]] = {
@@ -170,9 +178,33 @@ def _parser() -> Parser:
     replay.add_argument("--root_path", "--root-path", metavar="DIR", help="where the data is, if it was moved")
     replay.add_argument("--cache_dir", "--cache-dir", metavar="DIR", help="folder of the cache, likewise")
     replay.set_defaults(verb=_replay)
-    add_bench(verbs)
+    _add_bench(verbs)
     _add_study(verbs)
     return parser
+
+
+def _add_bench(verbs: Any) -> None:
+    bench = verbs.add_parser("bench", help="measure this machine's speed")
+    bench.add_argument(
+        "part",
+        choices=("input", "step", "eval", "all"),
+        help="input: make training batches; step: optimiser steps; eval: score frames",
+    )
+    bench.add_argument(
+        "--dataset_scale",
+        "--dataset-scale",
+        choices=("demo", "3dhp"),
+        default="3dhp",
+        help="amount of data: the demo, or synthetic data of the size of MPI-INF-3DHP (370 MB; default)",
+    )
+    bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds per median (default 5)")
+    bench.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
+    bench.add_argument("--profile", action="store_true", help="step: list the most expensive operators")
+    bench.add_argument(
+        "--reference", action="store_true", help="beside the plain implementation in the tests of a checkout"
+    )
+    add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
+    bench.set_defaults(verb=_bench)
 
 
 def _add_study(verbs: Any) -> None:
@@ -205,6 +237,17 @@ def _replay(options: dict) -> None:
     from glagcn.commands.replay import replay
 
     replay(options, say=_say)
+
+
+def _bench(options: dict) -> None:
+    part, scale, repeats, file, profiled, reference = (
+        options.pop(name) for name in ("part", "dataset_scale", "repeats", "json", "profile", "reference")
+    )
+    config, _ = resolve(BENCH_DEFAULTS | {"dataset": scale} | options)
+
+    from glagcn.bench import run_bench
+
+    print(run_bench(part, config, repeats, file, profiled=profiled, reference=reference))
 
 
 def _study(options: dict) -> None:

@@ -32,7 +32,7 @@ ROOMS = (
     "model",
     "data",
     "conventions",
-    "skeleton widths files progress",
+    "skeleton widths files progress tables",
     "errors __init__",
 )
 LAYER = {room: number for number, rooms in enumerate(ROOMS) for room in rooms.split()}

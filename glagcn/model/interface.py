@@ -25,13 +25,6 @@ class Prediction(NamedTuple):
     sequence: Tensor | None  # [N,T,V,3], all frames of the window; None if the model predicts the target frame only
 
 
-class Floor(NamedTuple):
-    """The minimum floating-point operations, and numbers read and written, of the forward pass of one window."""
-
-    flops: int
-    numbers: int
-
-
 class Model(nn.Module, ABC):
     """A network that lifts windows of T 2D poses to the 3D pose of a target frame.
 
@@ -90,10 +83,6 @@ class Model(nn.Module, ABC):
     def output_weights(self) -> Iterator[Tensor]:
         """The weights of output layers, whose rows are coordinates instead of features."""
         yield from ()
-
-    def floor(self, training: bool) -> Floor:  # noqa: ARG002
-        """The minimum work of the forward pass of one window (model.floor): products, and input and output poses."""
-        return Floor(self.flops(), prod(self.window_shape) + self.skeleton.num_joints * 3)
 
     def flops(self) -> int:
         """Floating-point operations (two per multiply-add) of convolutions and matrix products for one window.

@@ -9,11 +9,10 @@ from torch import Tensor, nn
 
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, StridedModule
-from glagcn.model.gla_gcn.floor import network_floor
 from glagcn.model.gla_gcn.fold_batchnorm import folded
 from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead
 from glagcn.model.gla_gcn.initialisation import init_published, init_tuned
-from glagcn.model.interface import Floor, Model, Prediction, check_size
+from glagcn.model.interface import Model, Prediction, check_size
 from glagcn.model.norm import BatchNorm
 from glagcn.model.pose_input import PoseInput
 from glagcn.skeleton import Skeleton, get_skeleton, graph_flag, graph_skeleton
@@ -168,10 +167,6 @@ class LiftingNetwork(Model):
             init_tuned(self, self.skeleton, mean_pose)
         else:
             init_published(self)
-
-    def floor(self, training: bool) -> Floor:
-        """See Model, and model.gla_gcn.floor."""
-        return network_floor(self, training)
 
     @property
     def map_size(self) -> int:

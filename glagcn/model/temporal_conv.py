@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glagcn.model.interface import Floor, Model, Prediction, check_mean_pose, check_size
+from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
 from glagcn.model.norm import BatchNorm
 from glagcn.model.pose_input import PoseInput, full_precision
 from glagcn.skeleton import Skeleton
@@ -125,23 +125,6 @@ class TemporalConv(Model):
     def output_weights(self) -> Iterator[Tensor]:
         """The weights of the output layer."""
         yield self.shrink.weight
-
-    def floor(self, training: bool) -> Floor:
-        """The operations of all products and the numbers of all maps.
-
-        In training, a BatchNorm needs its whole input before its first output: the input is written and read again, and
-        the output is written.  In evaluation, a layer reads and writes once.
-        """
-        first, *others = self.widths
-        frames, layers = self.frames // first, []  # (rows, inputs, outputs)
-        layers.append((frames, first * len(self.input) * self.skeleton.num_joints, self.channels))
-        for width in others:
-            frames //= width
-            layers += [(frames, width * self.channels, self.channels), (frames, self.channels, self.channels)]
-        writes = 3 if training else 1
-        flops = sum(2 * rows * inputs * outputs for rows, inputs, outputs in layers)
-        numbers = sum(rows * (inputs + writes * outputs) for rows, inputs, outputs in layers)
-        return Floor(flops + 2 * self.channels * 3 * self.skeleton.num_joints, numbers)
 
     @property
     def map_size(self) -> int:

@@ -10,7 +10,6 @@ from glagcn.data.windows.plan import Share, micro_batches, share_bounds
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.training.hardware.capacity import fitting_windows, free_bytes
 from glagcn.training.optim.schedule import micro_batch
 from glagcn.training.step import Stepper
 
@@ -20,36 +19,26 @@ Say = Callable[[str], None]
 def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
     """Run a trial step on this rank's `share` of a global batch, without changing the state of training.
 
-    Warns if a micro-batch is estimated to exceed the free memory, and if compilation fails.  Raises UserError on all
-    ranks if any rank runs out of memory.
+    Warns if compilation fails.  Raises UserError on all ranks if any rank runs out of memory.
     """
-    device = stepper.ranks.device
-    fits = None
-    if device.type == "cuda":
-        fits = fitting_windows(stepper.model, stepper.optim.precision, free_bytes(device))
-        if max(share.sizes) > fits:
-            say(f"WARNING: {memory_advice(max(share.sizes), fits)}")
-    with out_of_memory(max(share.sizes), fits):
+    with out_of_memory(max(share.sizes)):
         problem = stepper.rehearse(batch, share)
     if problem:
         say(f"WARNING: torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it")
 
 
 @contextmanager
-def out_of_memory(size: int, fits: int | None = None) -> Iterator[None]:
+def out_of_memory(size: int) -> Iterator[None]:
     """Turn torch.OutOfMemoryError into a UserError with advice for micro-batches of `size` windows."""
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise UserError(f"out of memory: {memory_advice(size, fits)}") from error
+        raise UserError(f"out of memory: {memory_advice(size)}") from error
 
 
-def memory_advice(size: int, fits: int | None) -> str:
-    """The message when micro-batches of `size` windows do not fit.
-
-    fits  about how many windows would fit; None if unknown.
-    """
-    smaller = min(fits, size // 2) if fits else size // 2
+def memory_advice(size: int) -> str:
+    """The message when micro-batches of `size` windows do not fit."""
+    smaller = size // 2
     if smaller < 1:
         return "a micro-batch of one window does not fit into GPU memory; give a smaller --channel or --frames"
     return (

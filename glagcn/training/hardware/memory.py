@@ -14,11 +14,6 @@ def peak_memory(device: torch.device) -> int:
     return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
-def resident_memory() -> dict[str, int]:
-    """Resident bytes of this process: {"anon": anonymous memory, "file": mapped files}; 0 if unknown."""
-    return {"anon": _status_bytes("RssAnon"), "file": _status_bytes("RssFile")}
-
-
 def _status_bytes(name: str) -> int:
     """An entry of Linux's /proc/self/status, bytes; 0 if there is none."""
     status = Path("/proc/self/status")

@@ -1,20 +1,21 @@
-"""Training speed as a share of the hardware's limit, and the remaining time."""
+"""Training speed as a share of the hardware's peak arithmetic rate, and the remaining time."""
 
 import math
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
+import torch
+
 from glagcn.config.config import Config
 from glagcn.data.windows.plan import EpochPlan
-from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.floor import training_cost
 from glagcn.model.interface import Model
-from glagcn.training.hardware.peaks import measure_peaks
 from glagcn.training.optim.schedule import last_step
 
 WARM_UP_STEPS = 10  # compilation, first allocations, caches
-POOR = 0.03  # a GPU run below this share of the limit has a problem
+PEAK_SECONDS = 0.1  # per kind of product: long enough for a GPU to raise its clock
+TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
 YEAR = 365 * 24 * 3600
 
 Say = Callable[[str], None]
@@ -23,17 +24,16 @@ Say = Callable[[str], None]
 class Speed:
     """Log lines about the speed of a run.
 
-    floor    lower bound of the seconds per training window, for all processes together.
-    windows  training windows of the whole run.
-    say      logs a line.
-    advice   what to do about a slow run; empty: no warning.
-    now      returns the time of day.
+    share_per_rate  share of the peak arithmetic rate of all processes, for each training window per second.
+    windows         training windows of the whole run.
+    say             logs a line.
+    now             returns the time of day.
     """
 
     def __init__(
-        self, floor: float, windows: int, say: Say, advice: str = "", now: Callable[[], datetime] = datetime.now
+        self, share_per_rate: float, windows: int, say: Say, now: Callable[[], datetime] = datetime.now
     ) -> None:
-        self._floor, self._windows, self._say, self._advice, self._now = floor, windows, say, advice, now
+        self._share_per_rate, self._windows, self._say, self._now = share_per_rate, windows, say, now
         self._rate: float | None = None
 
     def update(self, rate: float, done: int) -> None:
@@ -41,14 +41,12 @@ class Speed:
         first, self._rate = self._rate is None, rate
         if not first:
             return
-        share, left = rate * self._floor, self._seconds_left(done)
+        left = self._seconds_left(done)
         end = f" (about {self._now() + timedelta(seconds=left):%Y-%m-%d %H:%M})" if left < YEAR else ""
         self._say(
-            f"Speed: {rate:,.0f} windows/s, {_percent(share)} of this hardware's limit; "
+            f"Speed: {rate:,.0f} windows/s, {percent(rate * self._share_per_rate)} of the peak arithmetic rate; "
             f"training ends in {duration(left)}{end}, evaluations not counted"
         )
-        if self._advice and share < POOR:
-            self._say(f"WARNING: less than {_percent(POOR)} of this GPU's limit; {self._advice}")
 
     def left(self, done: int) -> str:
         """The remaining training time after `done` windows, to append to a line; empty before the first `update`."""
@@ -61,20 +59,53 @@ class Speed:
 def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: Say) -> Speed:
     """Make the Speed of a run that is about to start.  Rank 0 measures its hardware while the other ranks wait.
 
-    Assumes that all processes have equal hardware and equal shares of the batch.
+    Assumes that all processes have equal hardware.
     """
-    floor, each = 0.0, -(-plan.batch_size // ranks.world_size)
+    share_per_rate = 0.0
     with ranks.agree():
         if ranks.is_main:
-            peaks = measure_peaks(ranks.device, config.optim.precision)
-            floor = (
-                training_cost(model, each, precision.number_bytes(config.optim.precision)).seconds(peaks)
-                / plan.batch_size
-            )
-    flags = f"--channel {config.model.channels} --frames {config.model.frames} --batch_size {each}"
-    advice = f"`glagcn bench step --profile {flags}` shows which operators take the time"
-    windows = plan.windows_until(last_step(config.optim, plan))
-    return Speed(floor, windows, say, advice if ranks.device.type == "cuda" else "")
+            peak = peak_flops(ranks.device, config.optim.precision) * ranks.world_size
+            share_per_rate = TRAINING_PASSES * model.flops() / peak
+    return Speed(share_per_rate, plan.windows_until(last_step(config.optim, plan)), say)
+
+
+def peak_flops(device: torch.device, precision: str) -> float:
+    """Floating-point operations per second of a large matrix product on `device`, measured in less than a second.
+
+    On a CPU a 1 x 1 convolution is measured as well: it uses another library than matrix products, which has faster
+    instructions on some processors.  Does not change the random state of the run, and frees its memory.
+    """
+    cuda = device.type == "cuda"
+    size, channels = 8192 if cuda else 1024, 128
+    left = torch.rand(size, size, device=device, generator=torch.Generator(device).manual_seed(0))
+    left = left.to(torch.bfloat16 if precision == "bf16" else torch.float32)
+    product = torch.empty_like(left)
+    works = [(size, lambda: torch.mm(left, left, out=product))]
+    if not cuda:
+        image, weight = left.view(16, -1, 1, channels).permute(0, 3, 1, 2), left[:channels, :channels, None, None]
+        works.append((channels, lambda: torch.conv2d(image, weight)))
+    # Each element of `left` enters `outputs` products.
+    peak = max(2 * left.numel() * outputs / _least_seconds(work, device) for outputs, work in works)
+    if cuda:
+        del left, product, works
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)  # so that later peaks exclude this measurement
+    return peak
+
+
+def seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The duration of one call, seconds; on CUDA measured by events, after waiting for earlier work."""
+    if device.type != "cuda":
+        now = time.perf_counter()
+        work()
+        return time.perf_counter() - now
+    begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    torch.cuda.synchronize(device)
+    begin.record(torch.cuda.current_stream(device))
+    work()
+    end.record(torch.cuda.current_stream(device))
+    end.synchronize()
+    return begin.elapsed_time(end) / 1000
 
 
 def is_warm(first: int, step: int, last: int) -> bool:
@@ -95,5 +126,15 @@ def duration(seconds: float) -> str:
     return f"{days} d {hours} h"
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
+    """Format a share as a percentage: 20 %, 0.7 %."""
     return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
+
+
+def _least_seconds(work: Callable[[], object], device: torch.device) -> float:
+    """The minimum duration of a call, after a warm-up call, over calls that take PEAK_SECONDS in total."""
+    work()
+    times: list[float] = []
+    while sum(times) < PEAK_SECONDS:
+        times.append(seconds(work, device))
+    return min(times)

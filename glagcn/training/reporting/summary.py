@@ -6,7 +6,6 @@ from typing import Any
 from glagcn.config.config import Config
 from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
-from glagcn.model.cost import count_cost
 from glagcn.model.interface import Model
 from glagcn.model.registry import foreign_options
 from glagcn.training.optim.schedule import last_step
@@ -77,7 +76,7 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
     """The sizes of data, model and plan, and the mean-pose baseline."""
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
-    parameters, flops = count_cost(model)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
     every = config.selection.eval_windows
     steps, smallest = last_step(config.optim, plan), plan.num_windows % plan.batch_size
     lines = [
@@ -86,7 +85,7 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
         f"test {len(test.sequences)} of {len(test.pixels):,} frames, {len(data.test.frames):,} of them scored; "
         f"training windows {data.train.location}",
         _selection_text(config, data),
-        f"Model: {parameters:,} parameters, {flops / 1e9:.3f} GFLOP per window forward, {model.describe()}",
+        f"Model: {parameters:,} parameters, {model.flops() / 1e9:.3f} GFLOP per window forward, {model.describe()}",
         f"Plan: {plan.num_windows:,} windows per epoch in {plan.steps_per_epoch:,} steps"
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all"

@@ -1,1 +1,0 @@
-"""Benchmarks of every part on this machine, next to a plain reference and the limits of the hardware."""

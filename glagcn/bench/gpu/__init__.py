@@ -1,1 +1,0 @@
-"""`glagcn bench gpu`."""

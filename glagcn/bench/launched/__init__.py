@@ -1,1 +1,0 @@
-"""Measurements in new processes."""

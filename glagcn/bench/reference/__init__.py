@@ -1,1 +1,0 @@
-"""A plain implementation of the published network and its loader, to measure against."""
