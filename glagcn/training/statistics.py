@@ -42,10 +42,13 @@ class RunningStatistics:
     def update(self, taken: Tensor) -> None:
         """Update the running statistics from those of the step, then clear the latter.
 
-        taken  a scalar on the device: 1 if the step was taken, 0 if it was skipped.
+        taken  a scalar on the device: 1 if the step was taken, 0 if it was skipped, which leaves them as they are.
         """
         if self._batches:
-            torch._foreach_lerp_(self._running, self._batches, self._momenta)
+            # NaN times a momentum of zero is NaN: a skipped step must select the old values.
+            pairs = zip(self._batches, self._running, strict=True)
+            targets = [torch.where(taken > 0, batch, running) for batch, running in pairs]
+            torch._foreach_lerp_(self._running, targets, self._momenta)
             torch._foreach_add_(self._counts, [taken.long()] * len(self._counts))
         self.forget()
 

@@ -117,6 +117,22 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(bad):
     assert not any(value.any() for state in ours.optimizer.state.values() for value in state.values())
 
 
+def test_inputs_that_are_not_finite_leave_weights_and_running_statistics_as_they_were():
+    ours, data = stepper(), batch(6)
+    ours.model.train()
+    ours.statistics.set_momentum(0.9)
+    ours.gradient(data, whole(6))
+    ours.apply(0.01)
+    before = copy.deepcopy(ours.model.state_dict())
+    data.inputs[2, 1, 3] = torch.nan
+    for each in (data, batch(6)):  # the second step is skipped because the first one was
+        ours.gradient(each, whole(6))
+        ours.apply(0.01)
+    assert ours.steps_taken() == 1
+    for name, value in ours.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
 @pytest.mark.parametrize("flags", [[], ["--optimizer", "ranger"]], ids=["adam", "ranger"])
 def test_steps_before_one_that_is_not_finite_are_counted(flags):
     ours, data = stepper(*flags), batch(6)
