@@ -92,7 +92,7 @@ class AdaptiveGraphConv(nn.Module):
         # A column of a graph is a receiving joint, so the transposed graph gathers.
         graph = self._attention(theta, phi, offset, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
         bias = self.mix.bias.sum(0)
-        mixed = self._aggregate_mixed(mixed, graph) if self.mixes_first else self._mix_aggregated(x, graph, bias)
+        mixed = self._aggregate_mixed(mixed, graph, bias) if self.mixes_first else self._mix_aggregated(x, graph, bias)
         return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
 
     def _embedded(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -136,12 +136,14 @@ class AdaptiveGraphConv(nn.Module):
             return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.layer_bias(bias))
         return F.linear(aggregated, weight, self.bn.layer_bias(bias)).permute(0, 3, 1, 2)
 
-    def _aggregate_mixed(self, mixed: Tensor, graph: Tensor) -> Tensor:
-        """The sum over k of Eq. 2 without the bias, from mixed maps [N*3,C',T,P]; cheaper if C' < C."""
+    def _aggregate_mixed(self, mixed: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
+        """The sum over k of Eq. 2 from mixed maps [N*3,C',T,P]; cheaper if C' < C."""
         p, v = mixed.shape[3], graph.shape[3]
         gather = F.pad(graph.flatten(0, 1), (0, p - v, 0, p - v)).transpose(1, 2)
         aggregated = torch.bmm(mixed.flatten(1, 2), gather.to(mixed.dtype)).view(mixed.shape)
-        return aggregated.unflatten(0, (-1, NUM_SUBSETS))[..., :v].sum(1)
+        summed = aggregated.unflatten(0, (-1, NUM_SUBSETS))[..., :v].sum(1)
+        layer_bias = self.bn.layer_bias(bias)
+        return summed if layer_bias is None else summed + layer_bias.to(summed.dtype)[:, None, None]
 
 
 class JointRows(torch.autograd.Function):

@@ -11,10 +11,10 @@ from glagcn.model.norm import BatchNorm
 from glagcn.skeleton import get_skeleton
 
 
-def trained_model(**options) -> LiftingNetwork:
+def trained_model(widths=(3, 3), channels=8, **options) -> LiftingNetwork:
     """A model whose BatchNorms are far from doing nothing."""
     torch.manual_seed(0)
-    model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, **options)
+    model = LiftingNetwork(get_skeleton("mpi3dhp17"), widths, channels, **options)
     for module in model.modules():
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
@@ -31,6 +31,13 @@ def test_it_predicts_the_same_center_and_no_sequence(options):
     expected, found = model(x), folded(model)(x)
     torch.testing.assert_close(found.center, expected.center, rtol=1e-9, atol=1e-9)
     assert found.sequence is None
+
+
+def test_a_block_that_mixes_before_it_aggregates_keeps_its_bias():
+    model = trained_model((3,), 1, sequence_layers=0, head="shared").eval()  # 2 input channels to 1
+    assert any(getattr(module, "mixes_first", False) for module in model.modules())
+    x = torch.randn(5, 3, 17, 2)
+    torch.testing.assert_close(folded(model)(x).center, model(x).center, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", reference.NAMES)
