@@ -99,5 +99,5 @@ def _report(config: Config, evaluation: Evaluation, folder: Path, log: RunLog, t
     for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
         folder_log.record(kind, 0, values, drawn=False)
     folder_log.result(evaluation.scalars, 0)
-    folder_log.figure("test/skeletons", skeleton_figure(evaluation), 0)
+    folder_log.figure("test/skeletons", lambda: skeleton_figure(evaluation), 0)
     folder_log.close()

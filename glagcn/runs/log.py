@@ -75,9 +75,9 @@ class RunLog:
         """Add a text to the board."""
         self._show(lambda board: board.text(name, text))
 
-    def figure(self, name: str, figure: Any, step: int) -> None:
-        """Add a matplotlib figure to the board."""
-        self._show(lambda board: board.figure(name, figure, step))
+    def figure(self, name: str, draw: Callable[[], Any], step: int) -> None:
+        """Add the matplotlib figure that `draw` returns to the board.  Without a board, nothing is drawn."""
+        self._show(lambda board: board.figure(name, draw(), step))
 
     def result(self, scalars: dict[str, float], step: int) -> None:
         """Add the test metrics of the finished run to the board; TensorBoard also gets its options then."""

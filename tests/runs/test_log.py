@@ -109,11 +109,19 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
 
 
+def test_no_figure_is_drawn_without_a_board(demo, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("glagcn.rendering.figures.skeleton_figure", drawn.append)
+    assert demo("--run r --frames 9 --max_steps 2 --log_with none").code == 0
+    assert demo(f"--evaluate {tmp_path}/runs/r/best.pt --log_with none --output {tmp_path}/results").code == 0
+    assert drawn == []
+
+
 def test_figures_texts_and_the_result_are_in_tensorboard(tmp_path):
     log = RunLog(tmp_path, options={"lr": 0.1, "cameras": [0, 1], "run": None})
     figure = Figure(figsize=(1, 1))
     figure.subplots().plot([0, 1])
-    log.figure("test/skeletons", figure, 3)
+    log.figure("test/skeletons", lambda: figure, 3)
     log.text("configuration", "    frames 27")
     log.record("test", 7, {"mpjpe_mm": 42.0, "pck": 91.0}, drawn=False)
     log.result({"mpjpe_mm": 42.0, "pck": 91.0}, 7)

@@ -122,7 +122,7 @@ class Accounts:
         for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
             log.record(kind, step, values, **marks)
         log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
-        log.figure(f"{name}/skeletons", skeleton_figure(evaluation), step)
+        log.figure(f"{name}/skeletons", lambda: skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
         log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         log.flush()
