@@ -1,6 +1,5 @@
 """`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
-import math
 from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
@@ -208,13 +207,14 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         log.record("test", progress.step, evaluation.scalars, **marks, drawn=False, unscheduled=True)
     mean_pose = mean_pose_error(data, data.test)
     windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
-    best_mm = best["progress"]["best_mm"]  # infinite if no best.pt could be written
+    # last.pt may be tested instead of best.pt; the lowest validation error is then that of another state.
+    is_validated = select_on == "validation" and 0 < best["progress"]["best_step"] == best["progress"]["step"]
     comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
     about = about_evaluation(config, data.cache, path, trainer.ranks) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
         "selected_on": select_on,
-        "validation_mm": best_mm if select_on == "validation" and math.isfinite(best_mm) else None,
+        "validation_mm": best["progress"]["best_mm"] if is_validated else None,
         "windows": data.plan.windows_until(best["progress"]["step"]),
         "trained_windows": windows,
         "training_seconds": marks["seconds"],

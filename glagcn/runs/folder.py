@@ -107,6 +107,11 @@ class RunFolder:
         if self.best.exists():
             self.best.replace(self.best_backup)
 
+    def restore_best(self) -> None:
+        """Undo `back_up_best`, if it was called."""
+        if self.best_backup.exists():
+            self.best_backup.replace(self.best)
+
     def prune_epochs(self, count: int) -> None:
         """Delete all epoch_<number>.pt but the newest `count`."""
         numbers = [path.stem.removeprefix("epoch_") for path in self.path.glob("epoch_*.pt")]
@@ -210,10 +215,9 @@ class RunFolder:
         """
         for leftover in self.path.glob(".*.tmp"):
             leftover.unlink(missing_ok=True)
-        if self.best_backup.exists():
-            self.best_backup.replace(self.best)
-        elif best_step == 0:
+        if best_step == 0 and not self.best_backup.exists():
             self.best.unlink(missing_ok=True)
+        self.restore_best()
         if self.metrics.exists():
             kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
             write_text(self.metrics, "".join(line + "\n" for line in kept))

@@ -189,3 +189,5 @@ class Trainer:
         self.progress.best_mm, self.progress.best_step = error, self.progress.step
         if not self.saver.keep(self.folder.best, None if scheduled else self.folder.back_up_best):
             self.progress.best_mm, self.progress.best_step = before
+            if self.ranks.is_main and not scheduled:
+                self.folder.restore_best()
