@@ -155,6 +155,25 @@ def test_the_usual_order_of_a_detector_is_overruled_by_what_is_stated(tmp_path):
     assert read_keypoints(tmp_path / "k.npz", joints="mpi3dhp17").convention == "mpi3dhp17"
 
 
+def scaled_openpose(tmp_path, scale, offset):
+    """One pose of BODY_25, with a joint that was not found, in pixels divided by `scale` minus `offset`."""
+    keypoints = np.reshape(pose(25, (3, (640, 360, 0.9))), (25, 3))
+    keypoints[:, :2] = keypoints[:, :2] / scale - offset
+    keypoints[5] = (-offset, -offset, 0)
+    people = [{"pose_keypoints_2d": keypoints.ravel().tolist()}]
+    return read_json(tmp_path, {"people": people}, image_size=SIZE, format="openpose")
+
+
+def test_openpose_in_parts_of_the_image_is_brought_to_pixels(tmp_path):
+    found = scaled_openpose(tmp_path, np.array(SIZE), 0)
+    np.testing.assert_allclose(found.keypoints[0, [0, 3, 5]], [(10, 20, 0.9), (640, 360, 0.9), (0, 0, 0)], atol=1e-3)
+
+
+def test_openpose_from_minus_one_to_one_is_refused(tmp_path):
+    with pytest.raises(UserError, match=r"frame 0: a joint is at -0\.969.*-1 to 1.*--keypoint_scale 0 or 3"):
+        scaled_openpose(tmp_path, np.array(SIZE) / 2, 1)
+
+
 def test_pairs_without_confidence_are_sure(tmp_path):
     found = read_json(tmp_path, [row(np.reshape(pose(), (17, 3))[:, :2].ravel().tolist())])
     assert found.keypoints[0, 16].tolist() == [26, 36, 1]

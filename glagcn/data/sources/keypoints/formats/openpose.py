@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.sources.keypoints.content import Content, Format
-from glagcn.data.sources.keypoints.detections import Detections, Poses, to_pixels
+from glagcn.data.sources.keypoints.detections import Detections, Poses, mark_missing, to_pixels
 from glagcn.data.sources.keypoints.json_file import as_pose, person_of, shown
 from glagcn.errors import UserError
 
 SUFFIX = "_keypoints"
 KEYS = ("pose_keypoints_2d", "pose_keypoints")
 NORMALISED = 1.5  # --keypoint_scale 3 writes parts of the image
+LOWEST = -0.1  # of such parts, a little outside the image; --keypoint_scale 4 writes -1 to 1
 
 
 def add_people(poses: Poses, frame: int, people: Any, keys: tuple[str, ...] = KEYS) -> None:
@@ -33,9 +34,17 @@ def add_people(poses: Poses, frame: int, people: Any, keys: tuple[str, ...] = KE
 
 
 def scaled(poses: Poses, image_size: tuple[int, int] | None) -> None:
-    """Bring all poses to pixels where they are in parts of the image."""
+    """Bring all poses to pixels where they are in parts of the image, 0 to 1.  Raises UserError for -1 to 1."""
     largest = max((np.nanmax(np.abs(row[1][:, :2]), initial=0) for row in poses.rows), default=0)
     if 0 < largest <= NORMALISED:
+        for frame, pose, _, _ in poses.rows:
+            lowest = mark_missing(pose)[:, :2].min()  # missing joints are 0
+            if lowest < LOWEST:
+                raise UserError(
+                    f"{poses.path}: frame {frame}: a joint is at {lowest:.3g}, where coordinates are parts of the "
+                    "image: they seem to be -1 to 1; expected pixels or parts from 0 to 1; write them with OpenPose's "
+                    "--keypoint_scale 0 or 3"
+                )
         poses.rows = [(f, to_pixels(str(poses.path), pose, image_size), p, s) for f, pose, p, s in poses.rows]
 
 
