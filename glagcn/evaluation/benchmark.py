@@ -88,9 +88,13 @@ class Benchmark(ABC):
         return {}
 
     def headline(self, metrics: Metrics) -> str:
-        """One line with the scalars and their protocol.  `metrics` come from `score` or from result.json."""
-        scalars = ", ".join(metric.text(metrics[metric.name]) for metric in self.scalars if metric.name in metrics)
-        return f"{scalars} ({self.protocol_line(metrics)})"
+        """One line with the scalars and their protocol.  `metrics` come from `score` or from result.json.
+
+        A metric that has no value (NaN, or null in result.json), such as the velocity of single frames, is left out.
+        """
+        values = ((metric, metrics.get(metric.name)) for metric in self.scalars)
+        scalars = ", ".join(metric.text(value) for metric, value in values if value is not None and value == value)
+        return f"{scalars} ({self.protocol_line(metrics)})".lstrip()
 
     @abstractmethod
     def protocol_line(self, metrics: Metrics) -> str:

@@ -90,14 +90,32 @@ def velocity_errors(predicted: Any, target: Any) -> np.ndarray:
     return np.linalg.norm(np.diff(np.subtract(*_pair(predicted, target)), axis=0), axis=-1).mean(axis=1)
 
 
-def pck(errors: np.ndarray, threshold: float = PCK_THRESHOLD) -> float:
-    """Percentage of errors strictly below the threshold (mpii_compute_3d_pck.m)."""
-    return float(100 * mean(errors < threshold))
+def pck(predicted: Any, target: Any = None, threshold: float = PCK_THRESHOLD) -> float:
+    """Percentage of joints with an error strictly below the threshold (mpii_compute_3d_pck.m).
+
+    predicted, target  poses [T,V,3]; or joint errors of any shape, without a target: `pck(errors)`, `pck(errors, 50)`.
+    """
+    if target is not None and np.ndim(target) == 0:
+        target, threshold = None, target
+    return float(100 * mean(_errors(predicted, target) < threshold))
 
 
-def auc(errors: np.ndarray) -> float:
-    """Mean PCK over the thresholds 0, 5, ..., 150 mm; at most 30/31, because no error is below 0."""
-    return float(np.mean([pck(errors, threshold) for threshold in AUC_THRESHOLDS]))
+def auc(predicted: Any, target: Any = None) -> float:
+    """Mean PCK over the thresholds 0, 5, ..., 150 mm, of what `pck` takes; at most 30/31, as no error is below 0."""
+    errors = _errors(predicted, target)
+    return float(np.mean([100 * mean(errors < threshold) for threshold in AUC_THRESHOLDS]))
+
+
+def _errors(predicted: Any, target: Any) -> np.ndarray:
+    """The joint errors of poses, or, without a target, those given.  Raises UserError if they are not finite."""
+    if target is not None:
+        return joint_errors(predicted, target)
+    errors = as_array(predicted)
+    if errors.dtype.kind not in "fiu":
+        raise UserError(f"the joint errors have type {errors.dtype}; expected numbers")
+    if not np.isfinite(errors).all():
+        raise UserError("the joint errors contain NaN or infinity, so their share below a threshold is undefined")
+    return errors
 
 
 def mean(values: np.ndarray, axis: int | None = None) -> np.ndarray:

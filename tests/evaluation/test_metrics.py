@@ -141,6 +141,34 @@ def test_per_frame_errors_have_the_means_of_the_whole():
         np.testing.assert_allclose(frames(predicted, target), alone, rtol=1e-12)
 
 
+def test_pck_and_auc_take_poses_or_their_joint_errors():
+    target = random_poses()
+    predicted = target + np.linspace([0, 0, 10], [0, 0, 290], 17)
+    errors = metrics.joint_errors(predicted, target)
+    share = 100 * np.mean(np.linspace(10, 290, 17) < 150)
+    assert metrics.pck(predicted, target) == metrics.pck(errors) == metrics.pck(errors.tolist()) == pytest.approx(share)
+    assert metrics.pck([100.0, 200.0]) == metrics.pck([[100], [200]]) == 50
+    assert metrics.pck(predicted, target, threshold=50) == metrics.pck(errors, 50.0) == pytest.approx(100 * 3 / 17)
+    assert metrics.auc(predicted, target) == metrics.auc(errors) == metrics.auc(torch.from_numpy(errors))
+    assert metrics.auc([72.0, 200.0]) == pytest.approx(100 * 16 / 31 / 2)
+    assert np.isnan(metrics.pck([]))
+
+
+@pytest.mark.parametrize("function", [metrics.pck, metrics.auc])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (([100.0, np.nan],), "joint errors contain NaN or infinity"),
+        ((["far"],), "joint errors have type <U3; expected numbers"),
+        ((np.full((2, 17, 3), np.nan), np.zeros((2, 17, 3))), "the predicted poses contain NaN or infinity"),
+        ((np.zeros((2, 17, 3)), np.zeros((2, 16, 3))), "expected two equal shapes"),
+    ],
+)
+def test_errors_of_which_no_share_can_be_counted_are_refused(function, arguments, message):
+    with pytest.raises(UserError, match=message):
+        function(*arguments)
+
+
 def test_float32_and_tensors_are_taken():
     torch = pytest.importorskip("torch")
     predicted, target = random_poses().astype(np.float32), random_poses(seed=1).astype(np.float32)
