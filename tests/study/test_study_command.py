@@ -1,4 +1,4 @@
-"""`glagcn study` from start to end, with real runs of seconds."""
+"""`glagcn study` from start to end, with runs of seconds: as processes where that matters, else in this process."""
 
 import csv
 import json
@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
 import pytest
 import torch
 
+from glagcn import cli
+from glagcn.data.cache.writer import write_cache
+from glagcn.data.sources.mocap.source import demo_source
 from glagcn.study import run as study_run
-from tests.command_line import TINY, assert_refused
-
-pytestmark = pytest.mark.launched
+from tests.command_line import TINY, assert_refused, listing
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = {"study.csv", "summary.csv", "summary.md", "error_by_windows.png", "error_by_seconds.png", "runs"}
@@ -29,47 +31,63 @@ def write(tmp_path, configurations, *, seeds="[0]", flags=""):
 
 
 @pytest.fixture
-def study(verb, demo_root, tmp_path, monkeypatch):
+def processes(verb, demo_root, tmp_path, monkeypatch):
+    """processes("--jobs 2"): the study in tmp_path/s.toml, every run as a process of its own."""
     monkeypatch.chdir(REPOSITORY)  # the processes import what this one does
     return lambda flags="": verb(f"study {tmp_path}/s.toml --out {tmp_path}/out --root_path {demo_root} {flags}")
 
 
-def test_a_study_is_run_reported_and_not_run_again(study, tmp_path):
-    write(tmp_path, {"a": "", "no drop": "--dropout 0"}, seeds="[1, 0]")
-    ended = study("--jobs 2")
+def run_here(jobs, devices, ended):
+    """As run_jobs, one run after the other in this process."""
+    for job in jobs:
+        with job.log.open("a") as log, redirect_stdout(log), redirect_stderr(log):
+            code = cli.train_main(list(job.arguments))
+        ended(job, job.log.read_text().rpartition("error: ")[2].strip() if code else None)
+
+
+@pytest.fixture
+def study(processes, monkeypatch):
+    monkeypatch.setattr("glagcn.study.run.run_jobs", run_here)
+    return processes
+
+
+@pytest.mark.launched
+def test_a_study_is_run_reported_and_not_run_again(processes, tmp_path):
+    write(tmp_path, {"no drop": "--dropout 0"}, seeds="[1, 0]")
+    ended = processes("--jobs 2")
     assert ended.code == 0, ended.err
     out = tmp_path / "out"
     assert {path.name for path in out.iterdir()} == FILES
     with (out / "study.csv").open() as file:
         rows = list(csv.DictReader(file))
-    assert {(row["configuration"], row["seed"]) for row in rows} == {(c, s) for c in ("a", "no drop") for s in "01"}
+    assert {(row["configuration"], row["seed"]) for row in rows} == {("no drop", seed) for seed in "01"}
     for row in rows:
-        folder = out / "runs" / f"{row['configuration'].replace(' ', '_')}_seed{row['seed']}"
+        folder = out / "runs" / f"no_drop_seed{row['seed']}"
         assert json.loads((folder / "config.json").read_text())["seed"] == int(row["seed"])
         assert any(
             json.loads(line).get("mpjpe_mm") == float(row["mpjpe_mm"])
             for line in (folder / "metrics.jsonl").read_text().splitlines()
         )
     with (out / "summary.csv").open() as file:
-        assert [(row["configuration"], row["n"]) for row in csv.DictReader(file)] == [("a", "2"), ("no drop", "2")]
+        assert [(row["configuration"], row["n"]) for row in csv.DictReader(file)] == [("no drop", "2")]
     assert (out / "summary.md").read_text() in ended.out
 
     logs = {path: path.read_bytes() for path in out.glob("runs/*.log")}
-    again = study()
-    assert (again.code, "4 runs, 0 to do" in again.out) == (0, True)
+    again = processes()
+    assert (again.code, "2 runs, 0 to do" in again.out) == (0, True)
     assert {path: path.read_bytes() for path in out.glob("runs/*.log")} == logs
-    assert len(logs) == 4
+    assert len(logs) == 2
 
 
-def test_the_first_seed_of_all_comes_first_and_only_some_may_run(study, tmp_path):
+def test_the_first_seed_of_all_comes_first_and_only_some_may_run(processes, tmp_path, monkeypatch):
     write(tmp_path, {"a": "", "b": "--stride 2", "c": ""}, seeds="[0, 1]")
-    ended = study("--only b,a")
+    started = []
+    monkeypatch.setattr("glagcn.study.run.run_jobs", lambda jobs, *_: started.extend(job.name for job in jobs))
+    ended = processes("--only b,a")
     assert ended.code == 0, ended.err
-    assert [line for line in ended.out.splitlines() if line.endswith(": done")] == [
-        "a_seed0: done", "b_seed0: done", "a_seed1: done", "b_seed1: done",
-    ]  # fmt: skip
+    assert started == ["a_seed0", "b_seed0", "a_seed1", "b_seed1"]
     summary = (tmp_path / "out/summary.md").read_text()
-    assert "4 of 6 runs have finished" in summary
+    assert "0 of 6 runs have finished" in summary
     assert "NOT THE SAME WINDOWS: the configurations differ in --stride." in summary
 
 
@@ -102,19 +120,12 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     write(tmp_path, {"a": ""})
     ended = study()
     assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True)
-    write(tmp_path, {"a": "--lr 0.5"})
-    shutil.rmtree(folder)
-    assert study().code == 0
-
-
-def test_a_longer_study_goes_on(study, tmp_path):
-    write(tmp_path, {"a": ""})
-    assert study().code == 0
-    write(tmp_path, {"a": "--max_steps 9"})
+    write(tmp_path, {"a": "--max_steps 9"})  # longer: it goes on
     assert study().code == 0
     assert "resumed at step 6 of 9" in (tmp_path / "out/runs/a_seed0.log").read_text()
 
 
+@pytest.mark.launched
 def test_a_stopped_study_ends_its_runs_and_goes_on(study, demo_root, tmp_path):
     write(tmp_path, {"a": "--max_steps 100000 --epochs 100000 --save_steps 5 --eval_epochs 0"})
     out = tmp_path / "out"
@@ -148,6 +159,33 @@ def _command_line(process):
 
 def _step(out):
     return torch.load(out / "runs/a_seed0/last.pt", weights_only=True)["progress"]["step"]
+
+
+def test_metrics_of_one_data_set_do_not_pass_for_those_of_another(study, demo_root, tmp_path):
+    """`other` has other people, in sequences as many and as long."""
+    write(tmp_path, {"a": ""})
+    out, other = tmp_path / "out", tmp_path / "other"
+    write_cache(other / "demo_gt.h5", demo_source(seed=1))
+    assert study().code == 0
+    summary = (out / "summary.md").read_text()
+    before = listing(tmp_path)
+    refusal = f"{out} holds runs that were trained on other data than that in --root_path"
+    advice = "a_seed0; give the old --root_path, or --out DIR"
+    assert_refused(study(f"--root_path {other}"), refusal, advice)
+    assert listing(tmp_path) == before
+    copy = shutil.copytree(demo_root, tmp_path / "copy")
+    ended = study(f"--root_path {copy}")  # the same data elsewhere
+    assert ended.code == 0, ended.err
+    shutil.copy(other / "demo_gt.h5", copy)  # the same flags, other data
+    assert_refused(study(f"--root_path {copy}"), refusal, advice)
+    shutil.rmtree(copy)
+    copy.write_text("no folder, so that the demo cannot be made again")
+    ended = study(f"--root_path {copy}")
+    assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True), ended.err
+    assert (out / "summary.md").read_text() == summary
+    (out / "runs/a_seed0.finished.json").unlink()
+    (out / "runs/a_seed0/result.json").unlink()
+    assert_refused(study(f"--root_path {other}"), "on other data .*: a_seed0; give")
 
 
 @pytest.mark.parametrize(
