@@ -46,17 +46,6 @@ def _damage_take(change):
     return damage
 
 
-def _damage_scene(**change):
-    """Damage to one test sequence of a release: the arrays `change` makes of the good ones."""
-
-    def damage(raw):
-        arrays = tiny_3dhp.scene("TS3", FRAMES, 0)
-        arrays |= {name: make(arrays[name]) for name, make in change.items()}
-        tiny_3dhp.write_test_mat(raw / "mpi_inf_3dhp_test_set/TS3/annot_data.mat", arrays)
-
-    return damage
-
-
 def _damage_npz(split, change):
     """Damage to one npz: `change` edits what it holds."""
 
@@ -115,64 +104,17 @@ AGAIN = "[Gg]et (it|the file|another copy|a complete file)"
 DAMAGES = {
     "raw missing": ("raw", lambda raw: (raw / MAT).unlink(), (MAT, "missing", "vcai.mpi-inf")),
     "raw truncated": ("raw", _cut_off(MAT), (MAT, AGAIN)),
-    "raw test truncated": ("raw", _cut_off(SCENE), (SCENE, AGAIN)),
     "raw is a web page": ("raw", _as_text(MAT), (MAT, AGAIN)),
-    "raw test is a web page": ("raw", _as_text(SCENE), (SCENE, AGAIN)),
     "raw train and test exchanged": ("raw", _swap(MAT, SCENE), (MAT, "MATLAB|annot")),
-    "raw 27 joints": (
-        "raw",
-        _damage_take(lambda views: [_edit(views, "annot2", lambda a: a[:, :27])]),
-        (MAT, "54", "56|28", "expected"),
-    ),
-    "raw test 16 joints": (
-        "raw",
-        _damage_scene(univ_annot3=lambda a: a[:, :16], annot2=lambda a: a[:, :16]),
-        (SCENE, "16", "expected.*17"),
-    ),
     "raw metres": (
         "raw",
         _damage_take(lambda views: [_edit(views, "univ_annot3", lambda a: a / 1000)]),
         (MAT, "cam5", "metres", r"expected about 500 \(millimetres\)", "multiply it by 1000"),
     ),
-    "raw normalised": (
-        "raw",
-        _damage_take(lambda views: [_edit(views, "annot2", lambda a: a / 1024 - 1)]),
-        (MAT, "cam5", "normalised", "expected pixels", "Undo"),
-    ),
-    "raw NaN": (
-        "raw",
-        _damage_take(lambda views: [_edit(views, "univ_annot3", _with_nan)]),
-        (MAT, "cam5", "not finite in 1 of 5 frames, first in frame 2", AGAIN),
-    ),
-    "raw test without valid frames": (
-        "raw",
-        _damage_scene(valid_frame=lambda a: a * 2),
-        (SCENE, "expected 0 or 1"),
-    ),
     "npz one missing": ("npz", lambda folder: (folder / TEST).unlink(), (TEST, "P-STMO")),
     "npz truncated": ("npz", _cut_off(TRAIN), (TRAIN, "truncated", "get it again")),
     "npz is a web page": ("npz", _as_text(TEST), (TEST, "not an npz", "get it again")),
     "npz exchanged": ("npz", _swap(TRAIN, TEST), (TRAIN, "swapped", "instead of 'S1 Seq1' to 'S8 Seq2'")),
-    "npz 16 joints": (
-        "npz",
-        _damage_npz("test", _edit_npz("TS2", "data_3d", lambda a: a[:, :16])),
-        (TEST, "TS2", r"\(5, 16, 3\)", "expected.*17"),
-    ),
-    "npz wrong shape": (
-        "npz",
-        _damage_npz("train", _edit_npz("S8 Seq2", "data_2d", lambda a: a.reshape(FRAMES, 34))),
-        (TRAIN, "S8", r"\(5, 34\)", "expected"),
-    ),
-    "npz metres": (
-        "npz",
-        _damage_npz("train", _edit_npz("S3 Seq1", "data_3d", lambda a: a / 1000)),
-        (TRAIN, "S3/Seq1/cam4", "metres"),
-    ),
-    "npz normalised": (
-        "npz",
-        _damage_npz("test", _edit_npz("TS6", "data_2d", lambda a: a / 960 - 1)),
-        (TEST, "TS6", "normalised"),
-    ),
     "npz NaN": (
         "npz",
         _damage_npz("train", _edit_npz("S1 Seq1", "data_2d", _with_nan)),
@@ -181,18 +123,15 @@ DAMAGES = {
 }
 
 
-@pytest.mark.parametrize("command", ["training", "prepare"])
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_damaged_files(published, tmp_path, train, verb, command, damage):
+def test_damaged_files(published, tmp_path, train, verb, damage):
     kind, spoil, parts = DAMAGES[damage]
     root = shutil.copytree(published[kind], tmp_path / "root")
     spoil(root)
     before = listing(tmp_path)
-    if command == "training":
-        ended = train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}")
-    else:
-        ended = verb(f"prepare 3dhp --{kind} {root}")
-    assert_refused(ended, *parts)
+    assert_refused(verb(f"prepare 3dhp --{kind} {root}"), *parts)
+    if kind == "npz":  # which is copied and read in no time
+        assert_refused(train(f"--dataset 3dhp --root_path {root} -c {tmp_path}/runs {TINY}"), *parts)
     assert listing(tmp_path) == before  # no cache, no run folder, no temporary file
 
 
@@ -278,15 +217,10 @@ def test_a_cache_under_the_name_of_another(published, demo_root, tmp_path, train
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [
-        ("--frames 80", ("--frames 80", "product", "75 and 81")),
-        ("--frames 81 -arc 3,3,3", ("--frames 81", "-arc 3,3,3", "27")),
-        ("--dataset h3wb", ("h3wb", "3dhp", "demo")),
-        ("--batch_size 0", ("--batch_size 0", "at least 1")),
         ("--cameras 9", ("--cameras", "9", "0, 1, 2, 3")),
         ("--cameras front", ("--cameras", "front")),
         ("--subjects_train S1,Anna", ("--subjects-train Anna", "S1, S2")),
         ("--run a/b", ("--run a/b", "-c")),
-        ("--annotation univ", ("--annotation univ", "has no effect on --dataset demo; leave it out")),
     ],
 )  # fmt: skip
 def test_flags_that_cannot_work(demo, tmp_path, flags, parts):
