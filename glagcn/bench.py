@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.cache.writer import write_cache

@@ -12,29 +12,12 @@ from glagcn import __version__
 from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
-from glagcn.config.config import GROUPS, Config
-from glagcn.config.options import comma_separated
-from glagcn.config.parser import Parser, add_options
-from glagcn.config.rendering import RenderConfig
-from glagcn.config.resolve import from_dict, parse_command_line, resolve, value_of
+from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig
+from glagcn.config.parse import Parser, add_options, comma_separated
+from glagcn.config.recipes import BENCH
+from glagcn.config.resolve import from_dict, parse_command_line, plain_values, resolve
 from glagcn.distributed import environment, launcher, stop, tuning
 from glagcn.errors import UserError
-
-EVALUATION_OPTIONS = {
-    "dataset", "root_path", "cache_dir", "annotation", "keypoints", "subjects_test", "actions", "downsample",
-    "architecture", "test_flip", "test_frames", "test_detections", "by_subject", "output", "workers",
-}  # fmt: skip
-# Options that an evaluation takes from the checkpoint if it was trained on the same data set, unless a flag is given.
-SAME_DATA = ("dataset", "keypoints", "annotation", "subjects_test", "actions", "downsample")
-
-# Options of `glagcn bench`, and its defaults: a small model and batch, with input and step of the published recipe.
-BENCH_OPTIONS = {
-    "channels", "frames", "batch_size", "precision", "compile", "sequence_layers", "head", "optimizer", "workers",
-}  # fmt: skip
-BENCH_DEFAULTS = {
-    "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
-    "turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0,
-}  # fmt: skip
 
 # {verb: (flags it stands for, help)}: verbs with the flags of main_sagcn_gpus.py, whatever folder they are called in.
 TRAINER_VERBS: dict[str, tuple[list[str], str]] = {
@@ -157,7 +140,7 @@ def _parser() -> Parser:
         help="last.pt, best.pt, an export, centred or causal (which come with the program), or a published file of "
         "the data set's joints",
     )
-    add_options(evaluate, *GROUPS.values(), keys=EVALUATION_OPTIONS)
+    add_options(evaluate, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.evaluate])
     evaluate.set_defaults(verb=_evaluate)
 
     add_lift(verbs)
@@ -203,7 +186,7 @@ def _add_bench(verbs: Any) -> None:
     bench.add_argument(
         "--reference", action="store_true", help="beside the plain implementation in the tests of a checkout"
     )
-    add_options(bench, *GROUPS.values(), keys=BENCH_OPTIONS)
+    add_options(bench, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.bench])
     bench.set_defaults(verb=_bench)
 
 
@@ -228,8 +211,9 @@ def _evaluate(options: dict) -> None:
     if content := checkpoint.load_ours(model_path(options["evaluate"])):  # a bad path is the first thing to say
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
-            held = from_dict(trained)
-            options = {name: value_of(held, name) for name in SAME_DATA} | options
+            values = plain_values(from_dict(trained))
+            followed = [key for key, option in OPTIONS.items() if option.evaluate == "checkpoint"]
+            options = {key: values[key] for key in followed} | options
     _run(*resolve(options))
 
 
@@ -243,7 +227,7 @@ def _bench(options: dict) -> None:
     part, scale, repeats, file, profiled, reference = (
         options.pop(name) for name in ("part", "dataset_scale", "repeats", "json", "profile", "reference")
     )
-    config, _ = resolve(BENCH_DEFAULTS | {"dataset": scale} | options)
+    config, _ = resolve(BENCH | {"dataset": scale} | options)
 
     from glagcn.bench import run_bench
 

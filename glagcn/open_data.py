@@ -5,7 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.config import DataConfig
+from glagcn.config.options import DataConfig
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.datasets import get_dataset
 from glagcn.data.prepare import ensure_cache, existing_cache

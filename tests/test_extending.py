@@ -22,7 +22,7 @@ def extended(tmp_path_factory):
     shutil.copytree(REPOSITORY / "glagcn", root / "glagcn", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(REPOSITORY / "main_sagcn_gpus.py", root)
     blocks = BLOCK.findall((REPOSITORY / "docs/extending.md").read_text(encoding="utf-8"))
-    assert len(blocks) == 8
+    assert len(blocks) == 9
     for name, where, place, code in blocks:
         path = root / name
         if not where:

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 
 from glagcn.checkpoints.reader import check_tensors
-from glagcn.config.stored import check_stored
+from glagcn.config.resolve import check_stored
 from glagcn.errors import UserError
 
 MOST_ENTRIES = 1_000_000  # of all containers; a file may refer to a container many times, and so claim more than it has

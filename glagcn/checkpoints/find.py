@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.errors import UserError
 
 MODELS = Path(__file__).parents[1] / "models"

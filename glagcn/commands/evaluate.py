@@ -4,7 +4,7 @@ from pathlib import Path
 
 from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.selection import select_test
 from glagcn.data.windows.simulated_detections import with_detections

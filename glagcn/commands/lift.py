@@ -7,7 +7,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from glagcn.config.options import comma_separated
+from glagcn.config.parse import comma_separated
 
 if TYPE_CHECKING:
     import numpy as np

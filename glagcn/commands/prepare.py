@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.options import comma_separated
+from glagcn.config.parse import comma_separated
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import DATASETS, get_dataset
 
@@ -60,6 +60,6 @@ def prepare(options: dict[str, Any]) -> None:
         flags = f"--dataset {dataset.name} --root_path {path.parent}"
         if source.keypoints != "gt":
             flags += f" -k {source.keypoints}"
-        if source.annotation != dataset.presets["annotation"]:
+        if source.annotation != dataset.default_annotation:
             flags += f" --annotation {source.annotation}"
         print(f"Train with: accelerate launch main_sagcn_gpus.py {flags}")

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
-from glagcn.config.config import Config
-from glagcn.config.rendering import RenderConfig
+from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
 from glagcn.conventions import input_name
 from glagcn.data.cache.reader import Cache

@@ -8,7 +8,7 @@ from typing import Any
 
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks

@@ -1,25 +1,45 @@
-"""Resolves flags and presets to a Config, and converts a Config to plain values and back."""
+"""Flags and presets to a Config, the checks of its values, and a Config to plain values and back."""
 
 import argparse
+import math
 import sys
 from collections.abc import Mapping
-from math import prod
 from pathlib import Path
-from typing import Any, NamedTuple
+from re import fullmatch
+from sys import getfilesystemencoding
+from types import NoneType, UnionType
+from typing import Any, NamedTuple, get_args, get_origin
 
-from glagcn.config.checks import SCHEDULE_OPTIONS, check, check_given, check_rendering
-from glagcn.config.config import GROUPS, Config, DataConfig
-from glagcn.config.flag_file import combined, read_flags
-from glagcn.config.options import filled, flag_of, key_of, options_of
-from glagcn.config.parser import HELP_ALL, Parser, add_options, add_refused, other_spellings
-from glagcn.config.presets import DEBUG_CAPS, preset, tuned_rate
-from glagcn.config.rendering import RenderConfig
+from glagcn.config.options import (
+    GROUPS,
+    OPTIONS,
+    Config,
+    DataConfig,
+    Option,
+    RenderConfig,
+    filled,
+    foreign_options,
+    options_of,
+)  # fmt: skip
+from glagcn.config.parse import (
+    HELP_ALL,
+    REFUSED,
+    REFUSED_EVERYWHERE,
+    Parser,
+    add_options,
+    combined,
+    other_spellings,
+    read_flags,
+)  # fmt: skip
+from glagcn.config.recipes import preset, tuned_rate
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
+from glagcn.model.registry import get_kind
 from glagcn.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
 DEFAULT_DATASET = "h36m"
+LARGEST = 2**63  # of a whole number in a file
 
 
 class Command(NamedTuple):
@@ -35,7 +55,9 @@ def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sag
 
     prog  the name of the command in help and messages.
     """
+    words = sys.argv[1:] if arguments is None else arguments
     parser = Parser(
+        REFUSED | REFUSED_EVERYWHERE,
         prog=prog,
         usage=f"{prog} [--dataset NAME] [flags]",
         description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
@@ -47,24 +69,20 @@ def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sag
         "--config", type=Path, dest="config_file", metavar="FILE", default=argparse.SUPPRESS,
         help="read flags from this TOML file, or from the config.json of a run; command-line flags win",
     )  # fmt: skip
-    given = vars(_parse(parser, arguments))
+    add_options(parser, *GROUPS.values(), RenderConfig, everything=HELP_ALL in words)
+    given = vars(parser.parse_args(words))
     path = given.pop("config_file", None)
     file = read_flags(path) if path else {}
-    drawing = {key: given.pop(key) for _, option in options_of(RenderConfig) if (key := key_of(option)) in given}
-    check_rendering(drawing)
+    drawing = {option.key: given.pop(option.key) for option in options_of(RenderConfig) if option.key in given}
+    if drawing and not drawing.get("render"):
+        first = next(option for option in options_of(RenderConfig) if option.key in drawing)
+        raise UserError(f"{first.flag} has no effect without --render; add --render, or leave it out")
     try:
         config, origin = resolve(combined(file, given))
     except UserError as error:
         raise UserError(f"{error} (with the flags in {path})" if path else str(error)) from None
     origin |= {key: "file" for key in file if key not in given and origin[key] == "flag"}
     return Command(config, origin, filled(RenderConfig, drawing) if drawing else None)
-
-
-def _parse(parser: Parser, arguments: list[str] | None) -> argparse.Namespace:
-    words = sys.argv[1:] if arguments is None else arguments
-    add_options(parser, *GROUPS.values(), RenderConfig, everything=HELP_ALL in words)
-    add_refused(parser)
-    return parser.parse_args(words)
 
 
 def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
@@ -75,22 +93,23 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
     """
     filled_in = _preset(given)
     if given.get("schedule", filled_in["schedule"]) != filled_in["schedule"]:
-        filled_in = {key: value for key, value in filled_in.items() if key not in SCHEDULE_OPTIONS}
+        filled_in = {key: value for key, value in filled_in.items() if not OPTIONS[key].schedules}
     if given.get("architecture") and "frames" not in given:
         check_widths(given["architecture"])
-        filled_in["frames"] = prod(given["architecture"])
+        filled_in["frames"] = math.prod(given["architecture"])
     values = filled_in | dict(given)
-    origin = dict.fromkeys(all_keys(), "default") | dict.fromkeys(filled_in, "preset") | dict.fromkeys(given, "flag")
+    origin = dict.fromkeys(OPTIONS, "default") | dict.fromkeys(filled_in, "preset") | dict.fromkeys(given, "flag")
     if values.get("debug"):
         full = plain_values(from_values(values))
-        capped = {key: cap for key, cap in DEBUG_CAPS.items() if full[key] is None or full[key] > cap}
+        caps = {key: option.debug for key, option in OPTIONS.items() if option.debug is not None}
+        capped = {key: cap for key, cap in caps.items() if full[key] is None or full[key] > cap}
         values |= capped
         origin |= dict.fromkeys(capped, "debug")
     if values.get("lr") is None:
         values["lr"] = tuned_rate(values["channels"])
     config = from_values(values)
-    check_given(given, config)
-    check(config)
+    _check_given(given, config)
+    _check(config)
     return config, origin
 
 
@@ -99,23 +118,95 @@ def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
     return preset(get_dataset(given.get("dataset", DEFAULT_DATASET)), given.get("recipe"))
 
 
-def all_keys() -> list[str]:
-    """The keys of all options, in order."""
-    return [key_of(option) for _, option in options_of(*GROUPS.values())]
+def _check(config: Config) -> None:
+    """Raise UserError, naming flag, value and requirement, if an option has an invalid value."""
+    get_kind(config.model.kind).check(config.model)
+    for key, value in plain_values(config).items():
+        _check_limits(OPTIONS[key], value)
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:  # TensorBoard cannot write to such a folder
+            raise UserError(
+                f"invalid {OPTIONS[key].flag} {value!a}: not text in the encoding of this system, "
+                f"{getfilesystemencoding()}; set PYTHONUTF8=1, or give a name in UTF-8"
+            ) from None
+    data, optim, folder = config.data, config.optim, config.run.name
+    get_dataset(data.dataset).check(data.keypoints, data.annotation)
+    if not fullmatch(r"\w[\w.-]*", data.keypoints):
+        raise UserError(
+            f"invalid --keypoints {data.keypoints}: must be the part of the file name between data_2d_{data.dataset}_ "
+            "and .npz, such as gt"
+        )
+    for option in OPTIONS.values():
+        value = getattr(optim, option.name) if option.schedules else None
+        if value is not None and optim.schedule not in option.schedules:
+            raise UserError(
+                f"{option.flag} {value} has no effect on --schedule {optim.schedule}, which --recipe {optim.recipe} "
+                f"uses on {data.dataset}; leave it out, or give --schedule {option.schedules[0]}"
+            )
+        if value is None and optim.schedule == "steps" and "steps" in option.schedules:
+            raise UserError(f"--schedule steps needs {option.flag}")
+    if config.selection.select_on == "validation" and not config.selection.validation:
+        raise UserError("--select_on validation needs --validation: name prefixes of the sequences to hold out")
+    if folder and (folder in {".", ".."} or "/" in folder):
+        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
+
+
+def _check_given(given: Mapping[str, Any], config: Config) -> None:
+    """Raise UserError, naming both flags, if one has no effect because of another.
+
+    given  values of the flags on the command line only.
+    """
+    for key, option in OPTIONS.items():
+        other = option.instead_of
+        if given.get(key) is None or other is None or key == "architecture":  # check_widths compares it with --frames
+            continue
+        if other in given:
+            raise UserError(f"--{key} {given[key]} and --{other} {given[other]} are alternatives; give one of them")
+    foreign = foreign_options(config.model.kind)
+    for key, option in OPTIONS.items():
+        if given.get(key) is not None and key in foreign:
+            raise UserError(f"{option.flag} has no effect on --model {config.model.kind}; leave it out")
+    select_on = config.selection.select_on
+    for key in ("validation", "validation_frames"):
+        if key in given and select_on != "validation":
+            raise UserError(
+                f"--{key} has no effect with --select_on {select_on}; leave it out, or give --select_on validation"
+            )
+
+
+def _check_limits(option: Option, value: Any) -> None:
+    """Raise UserError if a value is outside the limits of its option, whatever the other options are."""
+    least, above, most, below = option.least, option.above, option.most, option.below
+    if value is None or (
+        (least is None or value >= least)
+        and (above is None or value > above)
+        and (most is None or value <= most)
+        and (below is None or value < below)
+    ):
+        return
+    limits = [
+        "0 or more" if least == 0 else f"at least {least}" if least is not None else "",
+        f"above {above}" if above is not None else "",
+        f"at most {most}" if most is not None else "",
+        f"below {below}" if below is not None and below != math.inf else "",
+    ]
+    raise UserError(f"invalid {option.flag} {value}: must be {', '.join(filter(None, limits))}")
 
 
 def from_values(values: Mapping[str, Any]) -> Config:
     """The Config with these values, by key; missing options get their defaults."""
-    return Config(**{name: filled(group, dict(values)) for name, group in GROUPS.items()})
+    groups: dict[str, Any] = {name: filled(group, values) for name, group in GROUPS.items()}
+    return Config(**groups)
 
 
 def plain_values(config: Config) -> dict[str, Any]:
     """The value of every option, by key."""
-    values: dict[str, Any] = {}
-    for name, group in GROUPS.items():
-        part = getattr(config, name)
-        values |= {key_of(option): getattr(part, option.name) for _, option in options_of(group)}
-    return values
+    return {
+        option.key: getattr(getattr(config, name), option.name)
+        for name, group in GROUPS.items()
+        for option in options_of(group)
+    }
 
 
 def value_of(config: Config, key: str) -> Any:
@@ -125,8 +216,7 @@ def value_of(config: Config, key: str) -> Any:
 
 def changed(config: Config, **values: Any) -> Config:
     """A copy of the config with some values replaced, by key."""
-    unknown = values.keys() - set(all_keys())
-    if unknown:
+    if unknown := values.keys() - OPTIONS.keys():
         raise TypeError(f"no options {', '.join(sorted(unknown))}")
     return from_values(plain_values(config) | values)
 
@@ -141,23 +231,57 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
     Ignores unknown options.  Options that an older version did not have get the values that match its behaviour.
     """
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
-    if isinstance(known.get("compile"), bool):
-        known["compile"] = "on" if known["compile"] else "off"
-    if known.get("accumulate") == 1:
-        known["accumulate"] = None
-    return from_values({"stream": "off"} | _preset(known) | known)
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in _renewed(values).items()}
+    older = {key: option.older for key, option in OPTIONS.items() if option.older is not None}
+    return from_values(older | _preset(known) | known)
+
+
+def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of a file, with those that older versions wrote differently as they are written now."""
+    renewed = dict(values)
+    if isinstance(renewed.get("compile"), bool):
+        renewed["compile"] = "on" if renewed["compile"] else "off"
+    if renewed.get("accumulate") == 1:
+        renewed["accumulate"] = None
+    return renewed
+
+
+def check_stored(values: Mapping[str, Any]) -> None:
+    """Raise UserError unless every known option that a checkpoint or config.json holds, by key, has a type and value
+    that its flag may have.
+
+    Unknown keys are those of other versions, and pass.
+    """
+    for key, value in _renewed(values).items():
+        option = OPTIONS.get(key)
+        if option is None or (option.off is not None and value == option.off):
+            continue
+        if not _fits(value, option.type):
+            raise UserError(f"the option {key} is {value!r:.80}; expected a value of {option.flag}")
+        _check_limits(option, value)
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    """Whether a value read from a file is of a type such as `float | None` or `tuple[int, ...]`."""
+    if isinstance(kind, UnionType):
+        return any(_fits(value, part) for part in get_args(kind))
+    if get_origin(kind) is tuple:
+        return isinstance(value, list | tuple) and all(_fits(part, get_args(kind)[0]) for part in value)
+    if kind is float and isinstance(value, float):
+        return not math.isnan(value)
+    if kind in (int, float):
+        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
+    return value is None if kind is NoneType else isinstance(value, kind)
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
     """(flag, our value, their value) of every option that affects training and differs."""
     now, then = plain_values(ours), plain_values(theirs)
-    training = [
-        option
-        for group, option in options_of(*GROUPS.values())
-        if (group.trains if option.metadata["trains"] is None else option.metadata["trains"])  # type: ignore[attr-defined]
+    return [
+        (option.flag, now[key], then[key])
+        for key, option in OPTIONS.items()
+        if not option.resumable and now[key] != then[key]
     ]
-    return [(flag_of(option), now[key], then[key]) for option in training if now[key := key_of(option)] != then[key]]
 
 
 def listed_differences(config: Config, content: dict[str, Any]) -> str:

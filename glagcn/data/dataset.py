@@ -1,10 +1,10 @@
 """The interface of a data set.  Each folder in sources/ defines its DataSet values; datasets.py lists them."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from glagcn.errors import UserError
 
@@ -14,9 +14,6 @@ if TYPE_CHECKING:  # the command line imports this module, and `--help` must not
     from glagcn.data.cache.reader import Cache
     from glagcn.data.sequence import SequenceInfo
     from glagcn.data.sources.source import Source
-
-Options = Mapping[str, Any]
-Curve = tuple[tuple[int, float], ...]  # (training windows seen, test error divided by the mean pose's error)
 
 
 @dataclass(frozen=True)
@@ -45,7 +42,7 @@ class PrepareFlags:
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(ABC):
-    """A data set: its files, joints, benchmark and training options.
+    """A data set: its files, joints and benchmark.  config.recipes has its training options.
 
     Methods import their readers when they are called, so that the command line starts without them.
 
@@ -55,22 +52,21 @@ class DataSet(ABC):
     keypoints    names of its 2D sources; None: any name, taken from the file name.
     annotations  names of its kinds of 3D if there are several; the first is the default.
     benchmark    name of its benchmark in evaluation.benchmarks.
-    presets      options for every recipe; must set all options that have neither a default nor an entry in `recipes`.
-    recipes      {recipe: options}; these override the recipe's options for all data sets (config.presets).
     prepared_by  flags of `glagcn prepare` that it accepts; empty: the data set has no files.
-    reference    {recipe: curve} of test errors of reference runs from scratch (docs/recipe.md).
     """
 
     name: str
     title: str
     skeletons: tuple[str, ...]
     benchmark: str
-    presets: Options
-    recipes: Mapping[str, Options]
     keypoints: tuple[str, ...] | None = ("gt",)
     annotations: tuple[str, ...] = ()
     prepared_by: tuple[str, ...] = ()
-    reference: Mapping[str, Curve] = field(default_factory=dict)
+
+    @property
+    def default_annotation(self) -> str:
+        """The kind of 3D without --annotation; empty if there is only one."""
+        return self.annotations[0] if self.annotations else ""
 
     @abstractmethod
     def find(self, root: Path, keypoints: str, annotation: str) -> "Source":

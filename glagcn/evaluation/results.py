@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.data.cache.reader import Cache
 from glagcn.distributed.machine import describe, program
 from glagcn.distributed.ranks import Ranks

@@ -31,14 +31,14 @@ class ModelKind:
 
     title     name in text.
     location  "module:class" of its Model, imported when a model is built.
-    options   keys of the model options that it reads; flags of other models' options are rejected.
-    label     function from options (config.config.ModelConfig) to the model's part of the run folder name.
+    options   keys of the model options that it reads, so that flags of others are refused; None: all.
+    label     function from options (config.options.ModelConfig) to the model's part of the run folder name.
     check     function that raises UserError for an invalid combination of options, such as a wrong window length.
     """
 
     title: str
     location: str
-    options: tuple[str, ...]
+    options: tuple[str, ...] | None
     label: Callable[[Any], str]
     check: Callable[[Any], None] = check_frames
 
@@ -49,17 +49,16 @@ class ModelKind:
 
 
 INPUTS = ("xy", "xyc")  # a letter for each input channel: x, y and the confidence
-SHARED = ("model", "frames", "architecture", "channels", "causal", "input", "relative_input", "dropout")
 
 # fmt: off
 MODELS: dict[str, ModelKind] = {
     "gla_gcn": ModelKind(
-        "GLA-GCN", "glagcn.model.network:LiftingNetwork",
-        (*SHARED, "sequence_layers", "sequence_weight", "head", "graph"),
+        "GLA-GCN", "glagcn.model.network:LiftingNetwork", None,
         label=lambda options: f"{options.head}{options.sequence_layers}", check=check_strides,
     ),
     "temporal_conv": ModelKind(
-        "VideoPose3D's temporal convolutions", "glagcn.model.temporal_conv:TemporalConv", SHARED,
+        "VideoPose3D's temporal convolutions", "glagcn.model.temporal_conv:TemporalConv",
+        ("model", "frames", "architecture", "channels", "causal", "input", "relative_input", "dropout"),
         label=lambda options: "temporalconv", check=check_strides,  # noqa: ARG005
     ),
 }
@@ -71,11 +70,6 @@ def get_kind(name: str) -> ModelKind:
     if name not in MODELS:
         raise UserError(f"unknown model {name!r}; must be one of {', '.join(MODELS)}")
     return MODELS[name]
-
-
-def foreign_options(name: str) -> set[str]:
-    """The keys of options that other models read but the model `name` does not."""
-    return {key for kind in MODELS.values() for key in kind.options} - set(get_kind(name).options)
 
 
 def name_of(model: Model) -> str:

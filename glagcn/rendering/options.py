@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.config.rendering import RenderConfig
+from glagcn.config.options import RenderConfig
 from glagcn.errors import UserError
 from glagcn.rendering.pose_export import check_export
 from glagcn.rendering.video_reader import Video

@@ -24,9 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.checkpoints import checkpoint
-from glagcn.config.config import Config
-from glagcn.config.resolve import data_folders, listed_differences, to_dict
-from glagcn.config.stored import check_stored
+from glagcn.config.options import Config
+from glagcn.config.resolve import check_stored, data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
 from glagcn.runs.lock import OTHER_FOLDER, RunLock

@@ -18,32 +18,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.config import GROUPS, Config
-from glagcn.config.options import flag_of, key_of, options_of
-from glagcn.config.parser import Parser, add_options, add_refused
-from glagcn.config.rendering import RenderConfig
-from glagcn.config.resolve import resolve, value_of
+from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig, options_of
+from glagcn.config.parse import parse_flags
+from glagcn.config.resolve import plain_values, resolve
 from glagcn.errors import UserError
 
 KEYS = ("title", "seeds", "common", "configurations")
-# {option: why a study file must not set it}
-FORBIDDEN = {
-    "seed": "list the seeds under the key seeds",
-    "run": "the study names its runs",
-    "checkpoint": "give --out DIR to glagcn study",
-    "output": "results stay in the run folders; give --out DIR to glagcn study",
-    "evaluate": "a study only trains",
-    "render": "a study only trains",
-    "fresh": "remove the study's folder, or give another with --out DIR",
-    "dry_run": "a study only trains",
-}
-# Must be equal in all configurations: errors on different frames cannot be compared.
-SAME_FOR_ALL = (
-    "dataset", "annotation", "subjects_test", "actions", "downsample", "test_frames", "select_on", "validation",
-    "validation_frames", "test_detections",
-)  # fmt: skip
-# Options that affect the training windows and their order; a study may compare them, with a note in the summary.
-WINDOW_OPTIONS = ("root_path", "keypoints", "cameras", "subjects_train", "subset", "stride", "flip")
 MAX_NAME_LENGTH = 100
 
 
@@ -67,7 +47,7 @@ class Study:
     """A valid study file.
 
     select_on      --select_on of all configurations.
-    other_windows  the flags of WINDOW_OPTIONS in which configurations differ; usually empty.
+    other_windows  the flags in which configurations differ that the training windows depend on; usually empty.
     """
 
     title: str
@@ -144,17 +124,14 @@ def _configuration(path: Path, name: str, common: tuple[str, ...], flags: Any) -
 
 def _parse(path: Path, key: str, arguments: tuple[str, ...]) -> dict[str, Any]:
     """The values of flags, by option."""
-    parser = Parser(prog="main_sagcn_gpus.py", add_help=False)
-    add_options(parser, *GROUPS.values(), RenderConfig)
-    add_refused(parser)
     try:
-        given = vars(parser.parse_args(arguments))
+        given = parse_flags(arguments, *GROUPS.values(), RenderConfig)
     except UserError as error:
         raise UserError(f"{path}: {key}: {error}") from None
-    for name in given:
-        if name in FORBIDDEN:
+    for option in options_of(*GROUPS.values(), RenderConfig):
+        if option.key in given and option.not_in_study:
             raise UserError(
-                f"{path}: {key} has {_flag(name)}, which is not allowed in a study: {FORBIDDEN[name]}. Leave it out"
+                f"{path}: {key} has {option.flag}, which is not allowed in a study: {option.not_in_study}. Leave it out"
             )
     return given
 
@@ -186,15 +163,15 @@ def _resolve(path: Path, configurations: tuple[Configuration, ...], seeds: tuple
 
 def _compare(path: Path, resolved: list[Config]) -> tuple[str, ...]:
     """Raise UserError if configurations cannot be compared.  Returns Study.other_windows."""
-    for name in SAME_FOR_ALL:
-        found = list(dict.fromkeys(value_of(config, name) for config in resolved))
-        if len(found) > 1:
+    differing = []
+    values = [plain_values(config) for config in resolved]
+    for key, option in OPTIONS.items():
+        found = list(dict.fromkeys(value[key] for value in values))
+        if len(found) > 1 and option.same_in_study:
             raise UserError(
-                f"{path}: configurations: {_flag(name)} is {found[0]} in one and {found[1]} in another, so their "
+                f"{path}: configurations: {option.flag} is {found[0]} in one and {found[1]} in another, so their "
                 "errors cannot be compared; give it once, in common"
             )
-    return tuple(_flag(name) for name in WINDOW_OPTIONS if len({value_of(config, name) for config in resolved}) > 1)
-
-
-def _flag(name: str) -> str:
-    return next(flag_of(option) for _, option in options_of(*GROUPS.values(), RenderConfig) if key_of(option) == name)
+        if len(found) > 1 and option.windows:
+            differing.append(option.flag)
+    return tuple(differing)

@@ -6,16 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.checkpoints import checkpoint
-from glagcn.config.config import Config
+from glagcn.config.options import OPTIONS, Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, write_text
 from glagcn.open_data import fingerprint_now
 from glagcn.runs.folder import RunFolder
 from glagcn.study.file import Configuration, Study
-
-# Options that do not affect the result of a run: they depend on --jobs and on the folder of the study.
-IGNORED_OPTIONS = {"workers", "checkpoint", "run"}
 
 
 @dataclass(frozen=True)
@@ -54,7 +51,8 @@ class Job:
             options, result = read_json(self._mark), read_json(self.run_folder / "result.json")
         except UserError:
             return False
-        return options == self._options() and isinstance(result, dict) and self._has_current_data(result)
+        same = self._options(options) == self._options(to_dict(self.config))
+        return same and isinstance(result, dict) and self._has_current_data(result)
 
     @property
     def is_of_other_data(self) -> bool:
@@ -72,15 +70,20 @@ class Job:
 
     def mark_finished(self) -> None:
         """Record that it finished successfully.  Raises UserError if that cannot be written."""
-        text = json.dumps(self._options(), indent=2) + "\n"
+        text = json.dumps(self._options(to_dict(self.config)), indent=2) + "\n"
         write_text(self._mark, text)
 
     @property
     def _mark(self) -> Path:
         return self.folder / f"{self.name}.finished.json"
 
-    def _options(self) -> dict[str, Any]:
-        return {name: value for name, value in to_dict(self.config).items() if name not in IGNORED_OPTIONS}
+    @staticmethod
+    def _options(values: Any) -> dict[str, Any] | None:
+        """The options that a study file gives; not those that the study sets, or that depend on the machine."""
+        if not isinstance(values, dict):
+            return None
+        ignored = {key for key, option in OPTIONS.items() if option.not_in_study or option.machine}
+        return {key: value for key, value in values.items() if key not in ignored}
 
 
 def jobs_of(study: Study, out: Path, root_path: str | None, workers: int | None) -> list[Job]:

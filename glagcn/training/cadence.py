@@ -1,6 +1,6 @@
 """The step schedule of a run: when it evaluates, saves and ends, and which windows each step trains on."""
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.data.windows.plan import EpochPlan, Share, WindowIds, share
 from glagcn.training.optim.schedule import last_step, micro_batch, planned_steps
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.data.windows.store import MM_PER_METRE
 from glagcn.model.interface import Model, Prediction
 

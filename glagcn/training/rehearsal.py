@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 import torch
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.data.windows.plan import Share, micro_batches, share_bounds
 from glagcn.data.windows.store import Batch
 from glagcn.distributed.ranks import Ranks

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from glagcn.checkpoints import checkpoint
-from glagcn.config.config import RunConfig
+from glagcn.config.options import RunConfig
 from glagcn.distributed import stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.files import WriteError

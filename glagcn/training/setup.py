@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glagcn.config.config import Config, DataConfig
+from glagcn.config.options import Config, DataConfig
 from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.host_memory import available_memory

@@ -7,7 +7,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.data.windows.plan import Share
 from glagcn.data.windows.store import Batch
 from glagcn.distributed import precision

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 import torch
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.distributed import precision, stop
 from glagcn.distributed.ranks import Ranks

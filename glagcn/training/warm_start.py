@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.load import Loaded, load
 from glagcn.checkpoints.published.recognise import Hints
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import data_folders, listed_differences
 from glagcn.errors import UserError
 from glagcn.model.interface import Model

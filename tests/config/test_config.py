@@ -7,20 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from glagcn.config.config import GROUPS
-from glagcn.config.options import flag_of, options_of
-from glagcn.config.presets import DEBUG_CAPS, RECIPES
-from glagcn.config.published_flags import ALIASES, REFUSED, REFUSED_EVERYWHERE, SWITCHES
-from glagcn.config.rendering import RenderConfig
-from glagcn.config.resolve import (
-    all_keys,
-    changed,
-    from_dict,
-    parse_command_line,
-    plain_values,
-    to_dict,
-    training_differences,
-)
+from glagcn.config.options import GROUPS, OPTIONS, RenderConfig, options_of
+from glagcn.config.parse import REFUSED, REFUSED_EVERYWHERE
+from glagcn.config.recipes import PRESETS, RECIPES
+from glagcn.config.resolve import changed, from_dict, parse_command_line, plain_values, to_dict, training_differences
 from glagcn.data.datasets import DATASETS
 from glagcn.errors import UserError
 from tests.command_line import assert_refused
@@ -110,7 +100,17 @@ def test_architecture_sets_the_frames():
         ("--dataset demo --dropout 1", "--dropout 1.0: must be"),
         ("--dataset demo --subset 0", "--subset 0.0: must be"),
         ("--dataset demo --channel 2", "--channel 2: must be at least 4"),
-        ("--dataset demo --max_steps 0", "--max_steps 0: must be"),
+        ("--dataset demo --max_steps 0", "--max_steps 0: must be at least 1$"),
+        ("--dataset demo --lr inf", "--lr inf: must be above 0$"),
+        ("--dataset demo --turn -1", "--turn -1.0: must be 0 or more$"),
+        ("--dataset demo --clip nan", "--clip nan: must be 0 or more$"),
+        ("--dataset demo --bn_momentum 2", "--bn_momentum 2.0: must be above 0, at most 1$"),
+        ("--dataset demo --dropout -1", "--dropout -1.0: must be 0 or more, below 1$"),
+        (
+            "--dataset demo --seed 9223372036854775808",
+            "--seed 9223372036854775808: must be 0 or more, below 9223372036854775808$",
+        ),
+        ("--dataset demo --windows 5 --epochs 1", "--windows 5 and --epochs 1 are alternatives"),
         ("--dataset demo --annotation univ", "--annotation univ has no effect on --dataset demo"),
         ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
         ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
@@ -271,11 +271,11 @@ def test_configuration_survives_json():
 
 
 def test_every_option_has_help_and_presets_name_options():
-    names = set(all_keys())
-    own = [part for dataset in DATASETS.values() for part in (dataset.presets, *dataset.recipes.values())]
-    assert all(option.metadata["help"] for _, option in options_of(*GROUPS.values()))
-    assert all(set(preset) <= names for preset in [*own, *RECIPES.values(), DEBUG_CAPS])
-    assert set(ALIASES) | set(SWITCHES) <= names
+    own = [part for preset in PRESETS.values() for part in (preset.options, *preset.recipes.values())]
+    assert all(option.help for option in options_of(*GROUPS.values(), RenderConfig))
+    assert all(set(preset) <= set(OPTIONS) for preset in [*own, *RECIPES.values()])
+    assert {option.instead_of for option in OPTIONS.values()} <= {None, *OPTIONS}
+    assert set(PRESETS) == set(DATASETS)
 
 
 def test_a_value_that_means_off_is_none():
@@ -295,7 +295,7 @@ def helped(flag, capsys):
 
 def test_help_has_the_common_flags_and_help_all_has_all(capsys):
     short, whole = helped("--help", capsys), helped("--help-all", capsys)
-    flags = {flag_of(option) for _, option in options_of(*GROUPS.values(), RenderConfig)}
+    flags = {option.flag for option in options_of(*GROUPS.values(), RenderConfig)}
     listed = {
         flag: set(re.findall(r"^  (--\w+)", text, re.MULTILINE)) & flags for flag, text in (("s", short), ("w", whole))
     }
@@ -325,12 +325,20 @@ def test_flags_from_a_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "line", ["-d demo", "-d h36m -da -tta", "-d 3dhp --windows 9000 --causal -arc 3,5 --select_on last"]
+    "line",
+    [
+        "-d demo",
+        "-d h36m -da -tta",
+        "-d 3dhp --windows 9000 --causal -arc 3,5 --select_on last",
+        "-d 3dhp --sequence_layers 0 --turn 0 --warmup 0 --seed 0 --no-test_flip",
+        "-d demo --no-eval --save_minutes 0 --accumulate 4",
+        "-d demo --model temporal_conv",
+    ],
 )
 def test_the_config_of_a_run_gives_that_run(tmp_path, line):
     config, _, _ = parse(f"{line} --fresh --dry_run")
     file = tmp_path / "config.json"
-    file.write_text(json.dumps(to_dict(config) | {"render": False, "viz_limit": -1}))
+    file.write_text(json.dumps(to_dict(config) | {"render": False, "viz_limit": -1, "of_another_version": 3}))
     assert parse(f"--config {file}")[0] == parse(line)[0]
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glagcn.config.recipes import PRESETS, Preset
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import DataSet
 from glagcn.data.datasets import DATASETS, get_dataset
@@ -62,19 +63,18 @@ PLAY = Play(
     skeletons=("h36m17",),
     benchmark="by_action",
     prepared_by=("npz",),
-    presets={
-        "recipe": "tuned", "annotation": "", "flip": "none", "test_flip": True, "frames": 9, "channels": 4,
-        "sequence_layers": 0, "head": "shared", "epochs": 1, "batch_size": None, "micro_batch": 16,
-        "validation": ("B",),
-    },
-    recipes={"tuned": {"batch_size": 10, "warmup": 0}},
-)  # fmt: skip
+)
+PLAY_PRESET = Preset("tuned", {
+    "flip": "none", "test_flip": True, "frames": 9, "channels": 4, "sequence_layers": 0, "head": "shared", "epochs": 1,
+    "batch_size": None, "micro_batch": 16, "validation": ("B",),
+}, {"tuned": {"batch_size": 10, "warmup": 0}})  # fmt: skip
 
 
 @pytest.fixture
 def play(monkeypatch, tmp_path):
     """The data set in the table, and its file in the folder."""
     monkeypatch.setitem(DATASETS, "play", PLAY)
+    monkeypatch.setitem(PRESETS, "play", PLAY_PRESET)
     rng = np.random.default_rng(0)
     people = {
         who: (rng.normal(0, 300, (FRAMES, 17, 3)) + np.array([0, 0, 4000])).astype(np.float32)
@@ -135,7 +135,7 @@ def test_an_unknown_name_is_refused_with_those_that_there_are(monkeypatch):
 def test_the_table_names_what_exists(dataset):
     assert set(dataset.skeletons) <= set(SKELETONS)
     assert dataset.benchmark in BENCHMARKS
-    assert dataset.presets["recipe"] in dataset.recipes
+    assert PRESETS[dataset.name].recipe in PRESETS[dataset.name].recipes
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ import torch
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.export_safetensors import export_safetensors
 from glagcn.checkpoints.load import load
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.config.resolve import parse_command_line, resolve, to_dict
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.distributed.ranks import Ranks
 
 TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays

@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 
 import torch
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model

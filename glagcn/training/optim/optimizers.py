@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.training.optim.muon import Muon, split
 
 

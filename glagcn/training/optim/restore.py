@@ -11,7 +11,7 @@ from torch import Tensor
 
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.load import check_weights
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.errors import UserError
 from glagcn.files import is_number
 from glagcn.model.interface import Model

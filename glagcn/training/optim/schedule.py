@@ -7,7 +7,7 @@ import math
 
 import numpy as np
 
-from glagcn.config.config import OptimConfig
+from glagcn.config.options import OptimConfig
 from glagcn.data.windows.plan import EpochPlan, share
 
 # Defaults when --batch_size and --warmup are not given: aim for FITTING_STEPS steps in batches of LEAST to MOST

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glagcn.config.config import Config
+from glagcn.config.options import Config
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation

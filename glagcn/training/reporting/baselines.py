@@ -6,9 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 
-from glagcn.config.config import Config
-from glagcn.data.dataset import Curve
-from glagcn.data.datasets import get_dataset
+from glagcn.config.options import Config
+from glagcn.config.recipes import REFERENCE, Curve
 from glagcn.data.windows.store import MM_PER_METRE, mean_pose
 from glagcn.evaluation.benchmark import BLOCK
 from glagcn.evaluation.evaluate import EvaluationSet
@@ -64,7 +63,7 @@ def compare_with_reference(config: Config, windows: int, error: float, mean_pose
     None for data sets without reference runs, other models, runs shorter than the first entry, with simulated
     detections, and runs that started from a checkpoint or were capped by --debug or --max_steps.
     """
-    table = get_dataset(config.data.dataset).reference
+    table = REFERENCE.get(config.data.dataset, {})
     if (
         not table
         or config.model.kind != REFERENCE_MODEL

@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from glagcn.config.config import Config
+from glagcn.config.options import OPTIONS, Config, foreign_options
 from glagcn.config.resolve import plain_values
 from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
-from glagcn.model.registry import foreign_options
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
 from glagcn.training.reporting.baselines import mean_pose_error
@@ -19,7 +18,6 @@ SELECTED = {
     "test": "the best on the test set (as published): the test metrics are optimistic",
     "last": "the last one; the test set was evaluated once",
 }
-OF_THE_PRESET = ("dataset", "recipe")  # the title names them
 MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
 
 
@@ -39,7 +37,7 @@ def options_text(config: Config, origin: dict[str, str], *, all_options: bool) -
     values = {
         name: value
         for name, value in plain_values(config).items()
-        if name not in foreign and (all_options or (origin[name] in MARKS and name not in OF_THE_PRESET))
+        if name not in foreign and (all_options or (origin[name] in MARKS and not OPTIONS[name].names_preset))
     }
     preset = f"the preset of --dataset {config.data.dataset} --recipe {config.optim.recipe}"
     if not values:

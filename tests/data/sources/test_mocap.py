@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glagcn.config.recipes import PRESETS
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.datasets import get_dataset
 from glagcn.data.prepare import ensure_cache
@@ -189,7 +190,7 @@ def test_people_are_apart():
     assert people["test"] == {f"S{person}" for person in TEST_PEOPLE}
     assert not people["train"] & people["test"]
     assert sum(len(names) for names in people.values()) == 14
-    held = get_dataset("mocap").presets["validation"]
+    held = PRESETS["mocap"].options["validation"]
     assert set(held) <= people["train"]
     recorded = {
         s: {take.trial.partition("_")[0] for take in demo_source().selection.takes[s]} for s in ("train", "test")

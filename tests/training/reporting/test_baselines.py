@@ -1,12 +1,11 @@
 """A finished run compared with reference runs of the recipes."""
 
 import json
-from dataclasses import replace
 
 import pytest
 
+from glagcn.config.recipes import REFERENCE
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.data.datasets import DATASETS
 from glagcn.training.reporting.baselines import Comparison, compare_with_reference
 
 TABLE = {
@@ -17,7 +16,7 @@ TABLE = {
 
 @pytest.fixture
 def config(monkeypatch):
-    monkeypatch.setitem(DATASETS, "demo", replace(DATASETS["demo"], reference=TABLE))
+    monkeypatch.setitem(REFERENCE, "demo", TABLE)
     config, _, _ = parse_command_line(["-d", "demo"])
     return config
 
@@ -78,7 +77,7 @@ def test_the_end_of_a_run_compares_it(train, config, demo_root, tmp_path):
 
 
 def test_every_table_is_in_order():
-    for curves in (dataset.reference for dataset in DATASETS.values() if dataset.reference):
+    for curves in REFERENCE.values():
         assert set(curves) == {"tuned", "published"}
         for curve in curves.values():
             windows = [row[0] for row in curve]

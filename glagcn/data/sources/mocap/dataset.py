@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from glagcn.data.dataset import DataSet
-from glagcn.data.sources.mpi_inf_3dhp.dataset import CAMERA_AUGMENTATION, PUBLISHED
 
 if TYPE_CHECKING:
     from glagcn.data.cache.reader import Cache
@@ -56,7 +55,6 @@ class MocapDataSet(DemoDataSet):
         return [*subject_lines(cache.train, {}), *subject_lines(cache.test, {})]
 
 
-# fmt: off
 MOCAP = MocapDataSet(
     name="mocap",
     title="recorded people (CMU) before made-up cameras",
@@ -64,26 +62,10 @@ MOCAP = MocapDataSet(
     keypoints=("gt", "h36m17", "humaneva15"),
     # Not that of MPI-INF-3DHP, which knows one joint set only.
     benchmark="by_action",
-    presets={
-        "recipe": "tuned", "annotation": "", "flip": "random", "test_flip": True, "frames": 27, "channels": 64,
-        "sequence_layers": 1, "head": "unshared", "epochs": 3, "batch_size": None, "micro_batch": 64,
-        "validation": ("S02",),
-    },
-    recipes={"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED | {"batch_size": 1200}},
 )
 DEMO = DemoDataSet(
     name="demo",
     title="a part of mocap",
     skeletons=("mpi3dhp17",),
     benchmark="mpi_inf_3dhp",
-    presets={
-        "recipe": "tuned", "annotation": "", "flip": "random", "test_flip": True, "frames": 27, "channels": 32,
-        "sequence_layers": 1, "head": "unshared", "epochs": 2, "batch_size": 128, "micro_batch": 64,
-        "log_steps": 10, "validation_frames": 400,
-        "validation": ("S1",),
-    },
-    recipes={"tuned": CAMERA_AUGMENTATION | {"batch_size": 128, "warmup": 1000}, "published": PUBLISHED},
-    # Measured with these presets; published, which holds nothing out, after 32,000 windows.
-    reference={"tuned": ((28_000, 0.370),), "published": ((28_000, 1.408),)},
 )
-# fmt: on

@@ -81,13 +81,6 @@ class MpiInf3dhpDataSet(DataSet):
         )
 
 
-# fmt: off
-CAMERA_AUGMENTATION = {"turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
-# The published script divides its learning rate of 1e-3 by the world size: 1.25e-4 on eight GPUs.
-PUBLISHED = {
-    "optimizer": "adam", "schedule": "steps", "lr": 1.25e-4, "lr_decay": 0.95, "lr_decay_large": 0.5,
-    "large_decay_epoch": 5, "bn_momentum_final": 0.1,
-}
 MPI_INF_3DHP = MpiInf3dhpDataSet(
     name="3dhp",
     title="MPI-INF-3DHP",
@@ -95,21 +88,4 @@ MPI_INF_3DHP = MpiInf3dhpDataSet(
     annotations=tuple(ANNOTATION_VARIABLES),
     benchmark="mpi_inf_3dhp",
     prepared_by=("raw", "npz", "keypoints", "annotation", "cameras", "subjects"),
-    # The published command uses 81 frames, 256 channels and 1,200 windows per step; its script uses 49 epochs and
-    # flipped copies.  The micro-batch is the share of one of the eight GPUs of the published run.
-    presets={
-        "recipe": "tuned", "annotation": "univ", "flip": "copy", "test_flip": True, "frames": 81, "channels": 256,
-        "sequence_layers": 3, "head": "unshared", "epochs": 49, "batch_size": 1200, "micro_batch": 150,
-        "validation": ("S4/Seq1", "S8/Seq2"),
-    },
-    recipes={"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED},
-    # Measured on CMU motion capture in the format of MPI-INF-3DHP with 32 channels and 27 frames; "published" with a
-    # learning rate and batch size for such short runs.
-    reference={
-        "tuned": (
-            (5_000, 0.410), (12_500, 0.344), (25_000, 0.300), (50_000, 0.277), (100_000, 0.250), (300_000, 0.231),
-        ),
-        "published": ((5_000, 1.928), (12_500, 1.865), (25_000, 1.245), (50_000, 1.022), (100_000, 0.838)),
-    },
 )
-# fmt: on

@@ -53,14 +53,6 @@ class VideoPose3DDataSet(DataSet):
         return axes_of(cameras[info.camera]) if cameras else None
 
 
-# fmt: off
-PUBLISHED = {
-    "optimizer": "ranger", "schedule": "cosine", "lr": 0.01, "lr_final": 1e-5, "bn_momentum_final": 0.001,
-}
-# The presets are the defaults of the published scripts.  Their network has no sequence stage and a shared head; flips
-# in training and testing are off unless -da and -tta are given.  The micro-batch is the share of one GPU: of two in the
-# published h36m runs; assumed for humaneva15.  "tuned" has no camera augmentation, because not every 2D source matches
-# the projected 3D.
 H36M = VideoPose3DDataSet(
     name="h36m",
     title=FACTS["h36m"].title,
@@ -68,12 +60,6 @@ H36M = VideoPose3DDataSet(
     keypoints=None,
     benchmark="by_action",
     prepared_by=("npz", "keypoints", "mark_missing"),
-    presets={
-        "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 243, "channels": 96,
-        "sequence_layers": 0, "head": "shared", "epochs": 80, "batch_size": 512, "micro_batch": 256,
-        "validation": ("S8",),
-    },
-    recipes={"tuned": {}, "published": PUBLISHED},
 )
 HUMANEVA = VideoPose3DDataSet(
     name="humaneva15",
@@ -82,12 +68,4 @@ HUMANEVA = VideoPose3DDataSet(
     keypoints=None,
     benchmark="by_action",
     prepared_by=("npz", "keypoints", "mark_missing"),
-    presets={
-        "recipe": "published", "annotation": "", "flip": "none", "test_flip": False, "frames": 27, "channels": 96,
-        "sequence_layers": 0, "head": "shared", "epochs": 1000, "batch_size": 1024, "micro_batch": 512,
-        "actions": ("Walk", "Jog", "Box"),
-        "graph": "humaneva15_tree", "validation": ("Train/S1/Box", "Train/S2/Walking", "Train/S3/Jog"),
-    },
-    recipes={"tuned": {}, "published": PUBLISHED},
 )
-# fmt: on
