@@ -1,5 +1,6 @@
 """Entry points: `main_sagcn_gpus.py`, and `glagcn` with all commands."""
 
+import logging
 import re
 import sys
 import traceback
@@ -18,6 +19,9 @@ from glagcn.config.recipes import BENCH
 from glagcn.config.resolve import from_dict, parse_command_line, plain_values, resolve
 from glagcn.distributed import environment, launcher, stop, tuning
 from glagcn.errors import UserError
+from glagcn.progress import flush_streams, print_messages
+
+logger = logging.getLogger(__name__)
 
 # {verb: (flags it stands for, help)}: verbs with the flags of main_sagcn_gpus.py, whatever folder they are called in.
 TRAINER_VERBS: dict[str, tuple[list[str], str]] = {
@@ -69,14 +73,14 @@ def _run_command(work: Callable[[], None]) -> int:
     stop.print_stacks_on_signal()
     code, one_of_many = 0, launcher.world_size() > 1
     try:
-        with stop.REQUEST.watch():
+        with print_messages(quiet=launcher.rank() != 0), stop.REQUEST.watch():
             work()
     except UserError as error:
         launcher.report(error)
         code = 2
     except stop.Stopped as request:
         if launcher.rank() == 0:
-            print(request, file=sys.stderr, flush=True)
+            launcher.tell(str(request))
         if request.agreed:
             stop.keep_launcher_from_restarting()
         code = stop.EXIT_CODE
@@ -84,6 +88,8 @@ def _run_command(work: Callable[[], None]) -> int:
         if not one_of_many:
             raise
         code = _report_failure(error)
+    finally:
+        flush_streams()
     if one_of_many:
         launcher.leave(code)
     return code
@@ -92,7 +98,7 @@ def _run_command(work: Callable[[], None]) -> int:
 def _report_failure(error: Exception) -> int:
     """Print the error that ended this process, one of several.  Returns its exit code."""
     if not launcher.is_lost_connection(error):
-        traceback.print_exc()
+        launcher.tell(traceback.format_exc().rstrip())
         launcher.record(f"{type(error).__name__}: {error}")
         return 1
     reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the C++ location
@@ -220,7 +226,7 @@ def _evaluate(options: dict) -> None:
 def _replay(options: dict) -> None:
     from glagcn.commands.replay import replay
 
-    replay(options, say=_say)
+    replay(options)
 
 
 def _bench(options: dict) -> None:
@@ -231,17 +237,13 @@ def _bench(options: dict) -> None:
 
     from glagcn.bench import run_bench
 
-    print(run_bench(part, config, repeats, file, profiled=profiled, reference=reference))
+    logger.info(run_bench(part, config, repeats, file, profiled=profiled, reference=reference))
 
 
 def _study(options: dict) -> None:
     from glagcn.study.run import run_study
 
-    run_study(options["file"], options["out"], options["jobs"], options["root_path"], options["only"], say=_say)
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)
+    run_study(options["file"], options["out"], options["jobs"], options["root_path"], options["only"])
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from glagcn.distributed.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 
-logger = logging.getLogger("glagcn")
+logger = logging.getLogger(__name__)
 
 BATCH = 64  # windows that a GPU lifts at once, for speed at little memory (243 frames, 256 channels: about 2 GB)
 

@@ -1,6 +1,6 @@
 """Find or prepare, open and check the cache of a run."""
 
-from collections.abc import Callable
+import logging
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,10 @@ from glagcn.data.selection import check_selection
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 
+logger = logging.getLogger(__name__)
 
-def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cache:
+
+def open_data(data: DataConfig, ranks: Ranks) -> Cache:
     """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
 
     Raises UserError on all ranks if it cannot be prepared or opened.
@@ -22,7 +24,7 @@ def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cac
     path = None
     with ranks.agree(), ranks.waiting_for_main():
         if ranks.is_main:
-            path = prepare_cache(data, say)
+            path = prepare_cache(data)
     path = ranks.from_main(path)
     with ranks.agree():
         if not path.exists():
@@ -31,15 +33,14 @@ def open_data(data: DataConfig, ranks: Ranks, say: Callable[[str], None]) -> Cac
         check_identity(cache, data)
     warning = get_dataset(cache.dataset).warning(cache)
     if warning:
-        say(f"WARNING: {warning}")
+        logger.warning(warning)
     return cache
 
 
-def prepare_cache(data: DataConfig, say: Callable[[str], None]) -> Path:
+def prepare_cache(data: DataConfig) -> Path:
     """The path of the cache for the options; prepared if missing.  Raises UserError if that fails."""
     return ensure_cache(
         **_cache_options(data),
-        say=say,
         check=partial(
             check_selection,
             subjects_train=data.subjects_train,

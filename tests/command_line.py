@@ -1,10 +1,14 @@
 """Running the commands in the test's own process, and what a refusal looks like."""
 
+import logging
 import re
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+
+from glagcn.progress import PlainText
 
 # A run of about a second: few windows, steps and test frames, a model of a few thousand parameters.
 TINY = "--channel 4 --batch_size 64 --subset 0.02 --test_frames 40 --max_steps 6 --log_steps 2 --workers 1"
@@ -25,6 +29,22 @@ def call(command: Callable[[list[str]], int], flags: str, capsys) -> Ended:
     code = command(shlex.split(flags))
     printed = capsys.readouterr()
     return Ended(code, printed.out, printed.err)
+
+
+@contextmanager
+def messages() -> Iterator[list[str]]:
+    """The messages of the program while the context lasts, as the terminal and log.txt show them."""
+    texts, project = [], logging.getLogger("glagcn")
+    handler = logging.Handler()
+    handler.emit = lambda record: texts.append(PlainText().format(record))
+    before = project.level
+    project.addHandler(handler)
+    project.setLevel(logging.INFO)
+    try:
+        yield texts
+    finally:
+        project.removeHandler(handler)
+        project.setLevel(before)
 
 
 def assert_refused(ended: Ended, *parts: str) -> None:

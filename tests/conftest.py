@@ -2,7 +2,7 @@
 
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +13,7 @@ from glagcn.checkpoints.export_safetensors import export_safetensors
 from glagcn.checkpoints.find import SHIPPED
 from glagcn.data.prepare import ensure_cache
 from tests.checkpoints.exported_models import a_checkpoint, a_model
-from tests.command_line import TINY, Ended, call
+from tests.command_line import TINY, Ended, call, messages
 
 
 def pytest_configure(config):
@@ -37,11 +37,18 @@ def one_thread():
     torch.set_num_threads(1)
 
 
+@pytest.fixture
+def said() -> Iterator[list[str]]:
+    """The messages of the program during the test."""
+    with messages() as texts:
+        yield texts
+
+
 @pytest.fixture(scope="session")
 def demo_root(tmp_path_factory) -> Path:
     """A folder with the demo cache; not to be changed."""
     root = tmp_path_factory.mktemp("demo")
-    ensure_cache("demo", root, None, "", say=lambda text: None)
+    ensure_cache("demo", root, None, "")
     return root
 
 

@@ -17,7 +17,7 @@ from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
 
-logger = logging.getLogger("glagcn")
+logger = logging.getLogger(__name__)
 
 OPSET = 17
 TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed

@@ -28,7 +28,7 @@ from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import from_config, name_of
 from glagcn.skeleton import Skeleton, get_skeleton
 
-logger = logging.getLogger("glagcn")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """`main_sagcn_gpus.py --evaluate` and `glagcn evaluate`: score a checkpoint on the test set."""
 
+import logging
 from pathlib import Path
 
 from glagcn.checkpoints import find
@@ -20,17 +21,18 @@ from glagcn.runs.log import RunLog
 from glagcn.runs.tracker import check_tracker
 from glagcn.skeleton import get_skeleton
 
+logger = logging.getLogger(__name__)
+
 
 def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
-    log = RunLog(silent=not ranks.is_main)
     check_tracker(config.run.log_with)
     precision.set_up(config.optim, ranks.device)
     with ranks.agree():  # before the cache is written
         loaded = load_for_test(config, origin)
     for assumption in loaded.assumed:
-        log.say(f"note: {assumption}")
-    cache = open_data(config.data, ranks, log.say)
+        logger.info(f"note: {assumption}")
+    cache = open_data(config.data, ranks)
     skeleton = get_skeleton(cache.skeleton)
     folder = results_folder(config, loaded)
     with ranks.agree():
@@ -44,15 +46,15 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
     model = loaded.model.to(ranks.device)
     warnings = differences(loaded, cache)
     for warning in warnings:
-        log.say(f"WARNING: {warning}")
+        logger.warning(warning)
     level = config.selection.test_detections
     simulated = f" with simulated detections ({level})" if level else ""
-    log.say(
+    logger.info(
         f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {ranks.world_size} process(es), "
         f"{ranks.device.type}"
     )
     if config.run.dry_run:
-        log.say(f"Dry run: nothing was evaluated; the results would be in {folder}")
+        logger.info(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return
     channels = len(model.input)
     store = FrameStore(split, skeleton, model.frames, ranks.device, channels=channels, causal=model.causal)
@@ -65,7 +67,7 @@ def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None
             write_results(evaluation, folder, about)
             text = evaluation.benchmark.show(evaluation, config.run.by_subject)
             _report(
-                config, evaluation, folder, log,
+                config, evaluation, folder,
                 f"{text}\n\n{evaluation.headline}. Written to {folder}: result.json, {evaluation.benchmark.files}",
             )  # fmt: skip
 
@@ -86,15 +88,15 @@ def results_folder(config: Config, loaded: Loaded) -> Path:
     return loaded.path.with_name(f"{loaded.path.name}_results") if own.is_file() else own
 
 
-def _report(config: Config, evaluation: Evaluation, folder: Path, log: RunLog, text: str) -> None:
+def _report(config: Config, evaluation: Evaluation, folder: Path, text: str) -> None:
     """Log the text.  In a folder that is not a run folder, also write log files and what --log_with names."""
     if (folder / "config.json").exists():
-        log.say(text)
+        logger.info(text)
         return
     from glagcn.rendering.figures import skeleton_figure  # which needs matplotlib: only one rank draws
 
     folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
-    folder_log.say(text)
+    logger.info(text)
     folder_log.record("test", 0, evaluation.scalars, drawn=False)
     for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
         folder_log.record(kind, 0, values, drawn=False)

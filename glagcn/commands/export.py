@@ -1,7 +1,11 @@
 """`glagcn export`: write a checkpoint's weights without the optimiser."""
 
+import logging
+
 from glagcn.checkpoints.find import model_path
 from glagcn.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def export(options: dict) -> None:
@@ -27,4 +31,4 @@ def export(options: dict) -> None:
         from glagcn.checkpoints.load import load
 
         checkpoint.export(checkpoint.must_be_ours(load(source).content, source), target)
-    print(f"{target}: the weights of {source}, for sharing")
+    logger.info(f"{target}: the weights of {source}, for sharing")

@@ -1,7 +1,8 @@
 """`glagcn lift`: own 2D keypoints to 3D poses, as files of other programs and as a picture over the video."""
 
 import argparse
-from collections.abc import Callable, Generator, Sequence
+import logging
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from itertools import chain, repeat
 from pathlib import Path
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from glagcn.rendering.people import PeopleAnimation
     from glagcn.rendering.video_reader import Video
 
+logger = logging.getLogger(__name__)
+
 SMOOTH_HZ = 6.0  # the usual cut-off for human movement
 SIZE_INCHES, BITRATE_KBPS = 5.4, 4000
-Say = Callable[[str], None]
 
 
 def add_lift(verbs: Any) -> None:
@@ -84,7 +86,7 @@ def lift(options: dict[str, Any]) -> None:
     path = find_model(choices.checkpoint)
     video = open_video(choices.video, "--video") if choices.video else None
     film = Film(video.path, video.size, video.fps, video.stored()) if video else None
-    recording = read_recording(choices, film, _say)
+    recording = read_recording(choices, film)
     if choices.smooth is not None:
         check_cutoff(choices.smooth, recording.fps)
     for out in choices.out:
@@ -103,11 +105,11 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
 
     loaded = load(path)
     for assumption in loaded.assumed:
-        _say(f"note: {assumption}")
+        logger.info(f"note: {assumption}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.for_prediction().to(device)
-    _say(f"lifting with {path}, {device.type}")
-    return lift_people(model, recording, options.flip, _say)
+    logger.info(f"lifting with {path}, {device.type}")
+    return lift_people(model, recording, options.flip)
 
 
 def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[LiftedPerson]":
@@ -118,7 +120,7 @@ def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[Lif
 
     focal = options.focal or usual_focal(people[0].image_size)
     if options.focal is None:
-        _say(
+        logger.info(
             f"focal length: {focal:.0f} pixels, guessed (a view of {USUAL_VIEW_DEGREES:g} degrees); depths are "
             "proportional to it; --focal sets it"
         )
@@ -127,15 +129,15 @@ def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[Lif
         person, found = with_root(person, focal)
         if not found.all():
             rest = "has no root path" if person.root is None else "is placed between the frames around"
-            _say(f"person {person.person}: in {(~found).sum()} frames fewer than {LEAST_JOINTS} joints: {rest}")
+            logger.info(f"person {person.person}: in {(~found).sum()} frames fewer than {LEAST_JOINTS} joints: {rest}")
         placed.append(person if options.smooth is None else smoothed(person, options.smooth))
     if not options.floor:
         return placed
     floor = find_floor(placed)
     if floor.doubt:
-        _say(f"floor: uncertain ({floor.doubt}); the camera is taken as level")
+        logger.info(f"floor: uncertain ({floor.doubt}); the camera is taken as level")
     else:
-        _say(f"floor: found, {-floor.height / 1000:.2f} m below the camera")
+        logger.info(f"floor: found, {-floor.height / 1000:.2f} m below the camera")
     return [on_floor(person, floor) for person in placed]
 
 
@@ -147,16 +149,16 @@ def _write(path: Path, people: "list[LiftedPerson]", video: "Video | None", fram
 
     if path.suffix.lower() in WRITERS:
         for written in write_people(path, people):
-            _say(f"Wrote {written}")
+            logger.info(f"Wrote {written}")
         return
     fps = people[0].fps
     if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
-        _say(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
+        logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
     animation = PeopleAnimation(people, SIZE_INCHES)
     numbers = range(frames) if video else _all_frames(people)
     with closing(_pictures(animation, numbers, video)) as pictures:
         write_animation(path, pictures, animation.size_px, fps, BITRATE_KBPS)
-    _say(f"Wrote {path}: {len(numbers)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
+    logger.info(f"Wrote {path}: {len(numbers)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
 
 
 def _all_frames(people: "Sequence[LiftedPerson]") -> range:
@@ -174,12 +176,8 @@ def _pictures(
     images = video.frames(animation.image_box) if video else None
     shown = chain(images, repeat(None)) if images else repeat(None)
     try:
-        for number, image in zip(with_progress(numbers, len(numbers), "drawn", _say), shown, strict=False):
+        for number, image in zip(with_progress(numbers, len(numbers), "drawn"), shown, strict=False):
             yield animation.draw(number, image)
     finally:
         if images:
             images.close()
-
-
-def _say(text: str) -> None:
-    print(text, flush=True)

@@ -1,11 +1,14 @@
 """`glagcn prepare`: make the cache of a data set from its published files."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 from glagcn.config.parse import comma_separated
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import DATASETS, get_dataset
+
+logger = logging.getLogger(__name__)
 
 
 def add_prepare(verbs: Any) -> None:
@@ -62,4 +65,4 @@ def prepare(options: dict[str, Any]) -> None:
             flags += f" -k {source.keypoints}"
         if source.annotation != dataset.default_annotation:
             flags += f" --annotation {source.annotation}"
-        print(f"Train with: accelerate launch main_sagcn_gpus.py {flags}")
+        logger.info(f"Train with: accelerate launch main_sagcn_gpus.py {flags}")

@@ -1,5 +1,6 @@
 """`main_sagcn_gpus.py --render`: lift one sequence, draw it as an animation and write its coordinates."""
 
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
@@ -30,8 +31,9 @@ from glagcn.rendering.pose_export import write_poses
 from glagcn.rendering.recording import Recording, cached_recording
 from glagcn.rendering.video_reader import Video, open_video
 from glagcn.rendering.video_writer import GIF_MAX_FPS, write_animation
-from glagcn.runs.log import RunLog
 from glagcn.skeleton import get_skeleton
+
+logger = logging.getLogger(__name__)
 
 DEFAULT_CHECKPOINT = "best.pt"
 Pictures = Generator[np.ndarray, None, None]
@@ -42,53 +44,50 @@ def render(config: Config, drawing: RenderConfig, origin: dict[str, str], ranks:
 
     Only rank 0 lifts, draws and writes.  Raises UserError on all ranks for invalid flags or files.
     """
-    log = RunLog(silent=not ranks.is_main)
     config = changed(config, evaluate=config.run.evaluate or DEFAULT_CHECKPOINT)
     precision.set_up(config.optim, ranks.device)
     with ranks.agree():
         check_options(drawing)
         loaded = load_for_test(config, origin, own_poses=drawing.keypoints is not None)
     for assumption in loaded.assumed:
-        log.say(f"note: {assumption}")
-    cache = None if drawing.keypoints else open_data(config.data, ranks, log.say)
+        logger.info(f"note: {assumption}")
+    cache = None if drawing.keypoints else open_data(config.data, ranks)
     with ranks.agree():
         if cache is not None:
             check_skeleton(loaded, get_skeleton(cache.skeleton), str(cache.path))
             for warning in differences(loaded, cache):
-                log.say(f"WARNING: {warning}")
+                logger.warning(warning)
         if ranks.is_main:
-            log.say(f"Rendering with {loaded.path}, {ranks.device.type}")
-            _render(config, drawing, loaded.model.to(ranks.device), cache, log)
+            logger.info(f"Rendering with {loaded.path}, {ranks.device.type}")
+            _render(config, drawing, loaded.model.to(ranks.device), cache)
 
 
-def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | None, log: RunLog) -> None:
+def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | None) -> None:
     """Lift, draw and write, on rank 0."""
     for flag, name in (("--viz-output", drawing.output), ("--viz-export", drawing.export)):
         if name:
             make_folder(Path(name).parent, flag)
     video = open_video(Path(drawing.video)) if drawing.video else None
-    recording = _open_recording(drawing, model, cache, video, log)
-    frames = chosen_frames(drawing, len(recording.pixels), video, log.say)
+    recording = _open_recording(drawing, model, cache, video)
+    frames = chosen_frames(drawing, len(recording.pixels), video)
     fps = drawing.fps or recording.fps
     if video and (warning := speed_warning(video, fps)):
-        log.say(warning)
+        logger.info(warning)
     fps /= drawing.downsample
-    log.say(f"{recording.name}: {len(frames)} of {len(recording.pixels)} frames, {fps:g} per second")
+    logger.info(f"{recording.name}: {len(frames)} of {len(recording.pixels)} frames, {fps:g} per second")
     if config.run.dry_run:
         return
-    clip = _lift(model, recording, frames, config.data.test_flip, log)
+    clip = _lift(model, recording, frames, config.data.test_flip)
     if clip.errors is not None and np.isfinite(clip.errors).any():
-        log.say(f"MPJPE of the frames shown: {np.nanmean(clip.errors):.1f} mm")
+        logger.info(f"MPJPE of the frames shown: {np.nanmean(clip.errors):.1f} mm")
     if drawing.export:
         write_poses(Path(drawing.export), clip, recording.name, fps)
-        log.say(f"Wrote {drawing.export}: coordinates of {len(frames)} frames")
+        logger.info(f"Wrote {drawing.export}: coordinates of {len(frames)} frames")
     if drawing.output:
-        _animate(drawing, clip, video, fps, log)
+        _animate(drawing, clip, video, fps)
 
 
-def _open_recording(
-    drawing: RenderConfig, model: Model, cache: Cache | None, video: Video | None, log: RunLog
-) -> Recording:
+def _open_recording(drawing: RenderConfig, model: Model, cache: Cache | None, video: Video | None) -> Recording:
     if cache is None:
         return keypoint_recording(
             Path(drawing.keypoints or ""),
@@ -97,13 +96,12 @@ def _open_recording(
             cast(tuple[int, int] | None, drawing.image_size),
             drawing.fps,
             video,
-            log.say,
         )
-    recording = cached_recording(cache, drawing.subject, drawing.action, drawing.camera, log.say)
+    recording = cached_recording(cache, drawing.subject, drawing.action, drawing.camera)
     return recording if drawing.ground_truth else replace(recording, target=None)
 
 
-def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool, log: RunLog) -> Clip:
+def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool) -> Clip:
     """Predict the frames shown, each from its window in the whole sequence."""
     parts = [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
     try:
@@ -116,7 +114,7 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool, lo
                 poses_2d[..., 2] = recording.confidence
             poses = [
                 lift_frames(model, poses_2d, size, flip, torch.from_numpy(part))
-                for part in with_progress(parts, len(frames), "lifted", log.say, each=BATCH)
+                for part in with_progress(parts, len(frames), "lifted", each=BATCH)
             ]
     except UserError as error:
         raise UserError(f"{recording.name}: {error}") from error
@@ -131,30 +129,30 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool, lo
     )
 
 
-def _animate(drawing: RenderConfig, clip: Clip, video: Video | None, fps: float, log: RunLog) -> None:
+def _animate(drawing: RenderConfig, clip: Clip, video: Video | None, fps: float) -> None:
     """Draw the clip over the video and write --viz-output."""
     path = Path(drawing.output or "")
     if video and video.size != clip.image_size:
         found, wanted = ("x".join(map(str, size)) for size in (video.size, clip.image_size))
-        log.say(f"{video.path} is {found}, the 2D poses are for {wanted}: scaling the poses")
+        logger.info(f"{video.path} is {found}, the 2D poses are for {wanted}: scaling the poses")
         scale = np.divide(video.size, clip.image_size)
         clip = replace(clip, pixels=clip.pixels * scale, image_size=video.size)
     if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
-        log.say(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
+        logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
     animation = Animation(clip, drawing.size)
-    with closing(_pictures(drawing, animation, video, log)) as pictures:
+    with closing(_pictures(drawing, animation, video)) as pictures:
         write_animation(path, pictures, animation.size_px, fps, drawing.bitrate)
-    log.say(f"Wrote {path}: {len(clip.frames)} frames of {'x'.join(map(str, animation.size_px))}")
+    logger.info(f"Wrote {path}: {len(clip.frames)} frames of {'x'.join(map(str, animation.size_px))}")
 
 
-def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None, log: RunLog) -> Pictures:
+def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None) -> Pictures:
     """The pictures of all frames, in order.  Closing the generator closes the video."""
     count = len(animation.clip.frames)
     film: AbstractContextManager[Iterator[np.ndarray | None]] = nullcontext(repeat(None))
     if video:
         film = closing(video.frames(animation.image_box, drawing.skip, drawing.downsample))
     with film as images:
-        for index in with_progress(range(count), count, "drawn", log.say):
+        for index in with_progress(range(count), count, "drawn"):
             image = next(images, None)
             if video and image is None:
                 raise UserError(f"--viz-video {video.path} changed while it was read; wait until it is complete")

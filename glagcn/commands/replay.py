@@ -1,6 +1,6 @@
 """`glagcn replay`: repeat a training step that was not finite, and name what is not."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,11 @@ from glagcn.training.failed_step import explain, window_names
 from glagcn.training.setup import build_model, load_data
 from glagcn.training.step import Stepper
 
+logger = logging.getLogger(__name__)
 
-def replay(options: dict[str, Any], say: Callable[[str], None]) -> None:
-    """Repeat the step of `options["file"]`, a failed_step.pt, on one process; `say` what is not finite.
+
+def replay(options: dict[str, Any]) -> None:
+    """Repeat the step of `options["file"]`, a failed_step.pt, on one process, and log what is not finite.
 
     Raises UserError where the file is something else, or the data differ from those of the run.
     """
@@ -29,7 +31,7 @@ def replay(options: dict[str, Any], say: Callable[[str], None]) -> None:
     config = changed(from_dict(content["config"]), compile="off", **folders)
     ranks = Ranks(config.run.workers)
     arithmetic = precision.set_up(config.optim, ranks.device)
-    cache = open_data(config.data, ranks, say)
+    cache = open_data(config.data, ranks)
     if not checkpoint.same_data(content, cache.fingerprint):
         raise UserError(f"{cache.path} holds other data than {path} was trained on; give --root_path of those data")
     data = load_data(config, ranks, cache)
@@ -40,10 +42,12 @@ def replay(options: dict[str, Any], say: Callable[[str], None]) -> None:
     cadence = Cadence(config, data.plan)
     ids = cadence.windows(epoch, index)
     names = window_names(content["failed_step"]["frames"], data.train_split)
-    say(f"Step {step} (epoch {epoch + 1}): {len(names)} windows, on {ranks.device.type} in {arithmetic}")
+    logger.info(f"Step {step} (epoch {epoch + 1}): {len(names)} windows, on {ranks.device.type} in {arithmetic}")
     counters = config.optim.seed, epoch, index
     lines = explain(stepper, data.train.windows(ids), cadence.share(index), counters, names)
     for line in lines:
-        say(f"  {line}")
+        logger.info(f"  {line}")
     if not lines:
-        say("  All is finite here: the failure depends on the device, its arithmetic or the number of processes")
+        logger.info(
+            "  All is finite here: the failure depends on the device, its arithmetic or the number of processes"
+        )

@@ -1,6 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -31,15 +31,16 @@ from glagcn.training.setup import RunData, build_model, load_data, select_data, 
 from glagcn.training.trainer import Trainer
 from glagcn.training.warm_start import Start, start_from
 
+logger = logging.getLogger(__name__)
+
 
 def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
-    log = RunLog(silent=not ranks.is_main)
     check_tracker(config.run.log_with)
     check_processes(config, ranks)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = precision.set_up(config.optim, ranks.device)
-    cache = open_data(config.data, ranks, log.say)
+    cache = open_data(config.data, ranks)
     selection = select_data(config, ranks, cache)
     earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
@@ -48,23 +49,23 @@ def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
     if config.run.dry_run:
-        log.say(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
+        logger.info(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
-    with RunLock(folder.path, log.say) as lock:
+    with RunLock(folder.path) as lock:
         with ranks.agree(), ranks.waiting_for_main():
             if ranks.is_main and folder.path.is_dir():
                 lock.take()  # before reading the folder
-        content, start = _open_folder(config, ranks, folder, lock, data, model, log.say)
+        content, start = _open_folder(config, ranks, folder, lock, data, model)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
-            log.say(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
+            logger.info(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
         log = _open_log(config, ranks, folder, content)
-        log.say(summary)
-        log.say(_start_text(config, folder, content, end))
+        logger.info(summary)
+        logger.info(_start_text(config, folder, content, end))
         if start:
-            log.say(start.note)
+            logger.info(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
             trainer = Trainer(config, ranks, data, model, folder, log, content or (start.content if start else None))
@@ -140,14 +141,13 @@ def _open_folder(
     lock: RunLock,
     data: RunData,
     model: Model,
-    say: Callable[[str], None],
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder."""
     start = None
     with ranks.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
         fits = partial(check_state, model=model, optim=config.optim)
-        content = None if config.run.fresh else folder.resume(config, *now, say=say, fits=fits)
+        content = None if config.run.fresh else folder.resume(config, *now, fits=fits)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             start = start_from(path, config, model, *now)
@@ -172,7 +172,7 @@ def _open_log(config: Config, ranks: Ranks, folder: RunFolder, content: dict[str
         if ranks.is_main:
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
         form: dict[str, Any] = {"log_with": config.run.log_with, "options": to_dict(config)}
-        log = RunLog(folder.path, silent=not ranks.is_main, resumed_at=progress["step"], **form)
+        log = RunLog(folder.path, resumed_at=progress["step"], **form)
     return log
 
 
@@ -187,7 +187,7 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem = trainer.ranks.from_main(problem)
     path = trainer.folder.last if problem else trainer.folder.best
     if problem:
-        trainer.log.say(f"WARNING: {problem}; evaluating {path} instead")
+        logger.warning(f"{problem}; evaluating {path} instead")
     with trainer.ranks.agree():
         content = checkpoint.load(path)
     return path, content
@@ -228,6 +228,6 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     }
     result = write_results(evaluation, target, about)
     log.result(evaluation.scalars, progress.step)
-    log.say(end_text(evaluation.headline, result, trainer.folder.path, target, config.run.log_with))
+    logger.info(end_text(evaluation.headline, result, trainer.folder.path, target, config.run.log_with))
     if comparison:
-        log.say(comparison.text())
+        logger.info(comparison.text())

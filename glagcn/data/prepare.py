@@ -1,5 +1,6 @@
 """Write a cache from published files, for `glagcn prepare` and for training without a cache."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,9 @@ from glagcn.data.datasets import get_dataset
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.sources.source import Source
 from glagcn.errors import UserError
-from glagcn.progress import Progress, Say
+from glagcn.progress import Progress
+
+logger = logging.getLogger(__name__)
 
 Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
 """Called with the train and test sequences before a cache is written; raises UserError to prevent the write."""
@@ -25,12 +28,11 @@ USAGE = {
 }  # fmt: skip
 
 
-def prepare(name: str, flags: PrepareFlags, out: Path | None = None, say: Say = print) -> tuple[Path, Source]:
+def prepare(name: str, flags: PrepareFlags, out: Path | None = None) -> tuple[Path, Source]:
     """Write the cache of a data set from the files that the flags of `glagcn prepare` describe.
 
     out  path of the cache.  None: beside the data, under the name that training looks for.  A variant of the data set,
          such as one with other cameras, gets a name that training does not look for.
-    say  called with notes and a table of the sequences.
     Returns the path of the cache and its source.  Raises UserError for invalid flags or files.
     """
     dataset = get_dataset(name)
@@ -44,9 +46,9 @@ def prepare(name: str, flags: PrepareFlags, out: Path | None = None, say: Say = 
     path = out or folder / variant
     if path.is_dir():
         raise UserError(f"--out {path} is a folder; pass a file name, such as {path / usual}")
-    write_and_report(path, source, say)
+    write_and_report(path, source)
     if note and path.name == variant:
-        say(f"note: {note}")
+        logger.info(f"note: {note}")
     return path, source
 
 
@@ -69,7 +71,6 @@ def ensure_cache(
     cache_dir: Path | None,
     annotation: str,
     keypoints: str = "gt",
-    say: Say = print,
     check: Check | None = None,
 ) -> Path:
     """The path of the cache for training on the data set `name`; written from the files below `root` if missing.
@@ -88,8 +89,8 @@ def ensure_cache(
     source = dataset.find(root, keypoints, annotation)
     if check:
         check(source.infos("train"), source.infos("test"))
-    say(f"{path.name} does not exist yet: writing it to {path.parent}, once")
-    write_and_report(path, source, say)
+    logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")
+    write_and_report(path, source)
     return path
 
 
@@ -106,21 +107,21 @@ def _places(name: str, root: Path, cache_dir: Path | None, annotation: str, keyp
     return [folder / file for folder in (cache_dir, root) if folder is not None]
 
 
-def write_and_report(path: Path, source: Source, say: Say) -> None:
-    """Write the cache; call `say` with all notes, a table of the sequences, and the path."""
+def write_and_report(path: Path, source: Source) -> None:
+    """Write the cache; log all notes, a table of the sequences, and the path."""
     known = list(source.notes)
     for note in known:
-        say(_labelled(note))
+        logger.info(_labelled(note))
     begin = time.monotonic()
-    with Progress("read", say) as progress:
+    with Progress("read") as progress:
         write_cache(path, source, progress)
     for note in source.notes[len(known) :]:
-        say(_labelled(note))
+        logger.info(_labelled(note))
     cache = open_cache(path)
     for line in get_dataset(cache.dataset).summary(cache):
-        say(line)
+        logger.info(line)
     size = path.stat().st_size / 1e6
-    say(f"wrote {path}: {size:.0f} MB in {time.monotonic() - begin:.1f} s")
+    logger.info(f"wrote {path}: {size:.0f} MB in {time.monotonic() - begin:.1f} s")
 
 
 def _labelled(note: str) -> str:

@@ -10,7 +10,6 @@ import tempfile
 from pathlib import Path
 
 from glagcn.distributed.launcher import VARIABLES
-from glagcn.distributed.terminal import keep_streams
 from glagcn.errors import UserError
 
 START = "start with torchrun or accelerate launch, which set all of them, or unset them all for one process"
@@ -50,7 +49,6 @@ def prepare() -> None:
         # A terminal or log that takes ASCII only must not end a run whose folder has another letter.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    keep_streams()
     # Figures are drawn into files; the backend of a notebook, which its kernel leaves here, may not be installed.
     os.environ["MPLBACKEND"] = "agg"
     _do_without_account()

@@ -70,7 +70,8 @@ def record(text: str) -> None:
 
 def tell(text: str) -> None:
     """Print a line to stderr, at once."""
-    print(text, file=sys.stderr, flush=True)
+    with contextlib.suppress(OSError):  # nobody reads it any more
+        print(text, file=sys.stderr, flush=True)
 
 
 def is_lost_connection(error: Exception) -> bool:
@@ -86,6 +87,7 @@ def leave(code: int) -> NoReturn:
     outlive the process group of a DDP model.  A thread that runs during the interpreter's shutdown may abort the
     process, and a finished run would end with an error code.
     """
-    sys.stdout.flush()
-    sys.stderr.flush()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):
+            stream.flush()
     os._exit(code)

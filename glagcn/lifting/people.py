@@ -1,6 +1,6 @@
 """Lift the people of a recording with a model."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import replace
 
 import numpy as np
@@ -17,29 +17,31 @@ from glagcn.model.interface import Model
 from glagcn.progress import Progress
 from glagcn.skeleton import Skeleton
 
+logger = logging.getLogger(__name__)
+
 CHUNK = 1024  # frames between two signs of progress
-Say = Callable[[str], None]
 
 
-def lift_people(model: Model, recording: Recording, flip: bool, say: Say) -> list[LiftedPerson]:
+def lift_people(model: Model, recording: Recording, flip: bool) -> list[LiftedPerson]:
     """The people of a recording in camera axes, without a root path, by their numbers.
 
     Each track is lifted alone, amid its own frames.
     flip  average with the mirrored-back prediction for the mirrored poses.
-    say   is told which joints are made of others, and which were missing.
     Raises UserError where the joints of the recording do not give those that the model reads, or nobody is left.
     """
     skeleton = model.skeleton
     joints = CONVENTIONS[recording.convention].map_to(skeleton)
     if joints.approximated:
-        say(f"{skeleton.name} from {recording.convention}: {', '.join(joints.approximated)} are made of other joints")
+        logger.info(
+            f"{skeleton.name} from {recording.convention}: {', '.join(joints.approximated)} are made of other joints"
+        )
     mapped = [replace(track, keypoints=joints.apply(track.keypoints)) for track in recording.tracks]
     there = [track for track in mapped if track.keypoints[..., 2].any()]
     if not there:
         raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
     counts, parts, done = Counts(), [], 0
     total = sum(len(track.keypoints) for track in there)
-    with Progress("lifted", say) as progress:
+    with Progress("lifted") as progress:
         for track in there:
             filled = fill_gaps(track.keypoints, gap_frames(recording.fps), counts)
             frames = np.array_split(np.arange(len(filled)), -(-len(filled) // CHUNK))
@@ -50,7 +52,7 @@ def lift_people(model: Model, recording: Recording, flip: bool, say: Say) -> lis
                 progress(done, total)
             parts.append(_person(track, np.concatenate(poses), skeleton, recording))
     if counts.missing:
-        say(counts.words(input_joints(skeleton)))
+        logger.info(counts.words(input_joints(skeleton)))
     people: dict[int, list[LiftedPerson]] = {}
     for part in parts:
         people.setdefault(part.person, []).append(part)

@@ -1,6 +1,6 @@
 """The keypoints that are to be lifted: who is where in which frames of which video."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,13 @@ from glagcn.data.sources.keypoints.tracks import Track, select, tracks
 from glagcn.errors import UserError
 from glagcn.lifting.options import LiftOptions
 
+logger = logging.getLogger(__name__)
+
 USUAL_FPS = 25.0
 SAME = 0.01  # relative difference of aspect ratios or frame rates that count as equal
 SURE = 0.5  # confidence from which a joint outside the image is no guess of the detector
 MOST_OUTSIDE = 0.05  # of the joints, in a video that is not turned
 MOST_LISTED = 10
-Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -52,10 +53,9 @@ class Recording:
     fps: float
 
 
-def read_recording(options: LiftOptions, film: Film | None, say: Say) -> Recording:
+def read_recording(options: LiftOptions, film: Film | None) -> Recording:
     """Read the keypoint file, compare it with the video, and choose the people.
 
-    say  is told what was read and what is assumed.
     Raises UserError where the file is damaged, does not fit the video, or lacks what nobody else says.
     """
     path = options.file
@@ -75,20 +75,20 @@ def read_recording(options: LiftOptions, film: Film | None, say: Say) -> Recordi
     if film:
         check_film(path, found, film)
     last, (width, height) = int(found.frames[-1]), found.image_size
-    say(
+    logger.info(
         f"{path}: {found.format}, joints {convention} ({CONVENTIONS[convention].title}), images of {width}x{height}, "
         f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {last}"
     )
     if film and last + 1 < film.frames:
-        say(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
-    fps = _frames_per_second(options, found, film, say)
+        logger.info(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
+    fps = _frames_per_second(options, found, film)
     everybody, counts = tracks(found, fps)
     chosen = select(everybody, options.person)
     if (found.persons < 0).any() and len({track.person for track in everybody}) > 1:
-        say("not every pose has the id of a person: people are followed by the overlap of their boxes")
+        logger.info("not every pose has the id of a person: people are followed by the overlap of their boxes")
     if counts.splits:
-        say(f"gaps of more than half a second, in which somebody is not lifted: {counts.splits}")
-    _say_people(everybody, chosen, options.person, say)
+        logger.info(f"gaps of more than half a second, in which somebody is not lifted: {counts.splits}")
+    _say_people(everybody, chosen, options.person)
     return Recording(convention, chosen, found.image_size, fps)
 
 
@@ -145,27 +145,27 @@ def _convention(options: LiftOptions, found: Detections) -> str:
     return found.convention
 
 
-def _frames_per_second(options: LiftOptions, found: Detections, film: Film | None, say: Say) -> float:
+def _frames_per_second(options: LiftOptions, found: Detections, film: Film | None) -> float:
     """From the flag, the file or the video, in this order."""
     fps = options.fps or found.fps or (film.fps if film else None)
     if not fps:
-        say(f"nothing states the frames per second: taken for {USUAL_FPS:g}; --fps sets them")
+        logger.info(f"nothing states the frames per second: taken for {USUAL_FPS:g}; --fps sets them")
         return USUAL_FPS
     if film and film.fps and not _alike(fps, film.fps):
-        say(
-            f"WARNING: {film.path} has {film.fps:g} frames per second, and the poses have {fps:g}; frame n of one is "
+        logger.warning(
+            f"{film.path} has {film.fps:g} frames per second, and the poses have {fps:g}; frame n of one is "
             "taken for frame n of the other"
         )
     return fps
 
 
-def _say_people(everybody: list[Track], chosen: list[Track], person: str, say: Say) -> None:
+def _say_people(everybody: list[Track], chosen: list[Track], person: str) -> None:
     lengths: dict[int, int] = {}
     for track in everybody:
         lengths[track.person] = lengths.get(track.person, 0) + len(track.keypoints)
     listed = [f"{number} ({length} frames)" for number, length in sorted(lengths.items())[:MOST_LISTED]]
     more = f" and {len(lengths) - MOST_LISTED} more" if len(lengths) > MOST_LISTED else ""
-    say(f"people: {', '.join(listed)}{more}")
+    logger.info(f"people: {', '.join(listed)}{more}")
     if len(lengths) > 1 and person != "all":
         which = "" if person.isdecimal() else f", the {person}"
-        say(f"lifting person {chosen[0].person}{which}; --person all lifts everybody")
+        logger.info(f"lifting person {chosen[0].person}{which}; --person all lifts everybody")

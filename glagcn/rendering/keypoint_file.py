@@ -1,6 +1,6 @@
 """--viz-keypoints: 2D poses from a user's file, without ground truth."""
 
-from collections.abc import Callable
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from glagcn.rendering.recording import Recording
 from glagcn.rendering.video_reader import Video
 from glagcn.skeleton import Skeleton
 
+logger = logging.getLogger(__name__)
+
 FLAG, JOINTS_FLAG = "--viz-keypoints", "--viz-joints "
 DEFAULT_FPS = 25.0
 
@@ -25,7 +27,6 @@ def keypoint_recording(
     image_size: tuple[int, int] | None,
     fps: float | None,
     video: Video | None,
-    say: Callable[[str], None],
 ) -> Recording:
     """The poses of the largest person of a file, to be rendered; frame k is frame k of the file.
 
@@ -33,12 +34,11 @@ def keypoint_recording(
     joints           the order of the file's joints (see glagcn.conventions); None: as the file says, else as its format
                      or the model usually has them.
     image_size, fps  those given go before the file's, and those before the video's.
-    say              is told what is assumed and filled.
     Raises UserError where the file is not as it should be, or nothing says how large the image is.
     """
     try:
         held = read_keypoints(path, joints=joints, image_size=image_size, other_size=video.size if video else None)
-        held = _in_input_joints(path, held, skeleton, stated=joints is not None, say=say)
+        held = _in_input_joints(path, held, skeleton, stated=joints is not None)
     except UserError as error:
         raise UserError(f"{FLAG} {error}") from None
     if held.image_size is None:
@@ -49,14 +49,14 @@ def keypoint_recording(
     fps = fps or held.fps or (video.fps if video else None)
     if not fps:
         fps = DEFAULT_FPS
-        say(f"{path} does not state the frame rate: assuming {DEFAULT_FPS:g} frames per second; --viz-fps sets it")
-    filled = _of_one_person(path, held, fps, skeleton, say)
+        logger.info(
+            f"{path} does not state the frame rate: assuming {DEFAULT_FPS:g} frames per second; --viz-fps sets it"
+        )
+    filled = _of_one_person(path, held, fps, skeleton)
     return Recording(str(path), filled[..., :2], None, held.image_size, fps, confidence=filled[..., 2])
 
 
-def _in_input_joints(
-    path: Path, held: Detections, skeleton: Skeleton, stated: bool, say: Callable[[str], None]
-) -> Detections:
+def _in_input_joints(path: Path, held: Detections, skeleton: Skeleton, stated: bool) -> Detections:
     """The poses in the joints that the model reads; an order that nobody stated is compared with the poses."""
     if held.convention is None:
         count = held.keypoints.shape[1]
@@ -71,19 +71,17 @@ def _in_input_joints(
         check_convention(held.keypoints, CONVENTIONS[held.convention], str(path), JOINTS_FLAG)
     approximated = CONVENTIONS[held.convention].map_to(skeleton).approximated
     if approximated:
-        say(f"{path}: joints {held.convention}; made of others: {', '.join(approximated)}")
+        logger.info(f"{path}: joints {held.convention}; made of others: {', '.join(approximated)}")
     return held.mapped_to(skeleton)
 
 
-def _of_one_person(
-    path: Path, held: Detections, fps: float, skeleton: Skeleton, say: Callable[[str], None]
-) -> np.ndarray:
+def _of_one_person(path: Path, held: Detections, fps: float, skeleton: Skeleton) -> np.ndarray:
     """[T,V,3] of the largest person, from frame 0 to the last, with every gap filled (see `fill_gaps`)."""
     everybody, _ = tracks(held, fps)
     chosen = select(everybody, "largest")
     others = len({track.person for track in everybody}) - 1
     if others:
-        say(f"{path}: {others} other people are left out; the largest, in {len(chosen)} stretches, is shown")
+        logger.info(f"{path}: {others} other people are left out; the largest, in {len(chosen)} stretches, is shown")
     length = max(held.length or 0, int(held.frames[-1]) + 1)
     keypoints = np.zeros((length, *held.keypoints.shape[1:]), np.float32)
     for track in chosen:
@@ -91,5 +89,5 @@ def _of_one_person(
     counts = Counts()
     filled = fill_gaps(keypoints, gap_frames(fps), counts)
     if counts.missing:
-        say(f"{path}: {counts.words(input_joints(skeleton))}")
+        logger.info(f"{path}: {counts.words(input_joints(skeleton))}")
     return filled

@@ -1,6 +1,6 @@
 """Validates the --viz-* flags, and selects the frames to show."""
 
-from collections.abc import Callable
+import logging
 from math import isfinite
 from pathlib import Path
 
@@ -11,6 +11,8 @@ from glagcn.errors import UserError
 from glagcn.rendering.pose_export import check_export
 from glagcn.rendering.video_reader import Video
 from glagcn.rendering.video_writer import check_output
+
+logger = logging.getLogger(__name__)
 
 MAX_INCHES = 40.0
 MAX_FPS = 1000.0
@@ -57,11 +59,10 @@ def _check_files(drawing: RenderConfig) -> None:
             )
 
 
-def chosen_frames(drawing: RenderConfig, length: int, video: Video | None, say: Callable[[str], None]) -> np.ndarray:
+def chosen_frames(drawing: RenderConfig, length: int, video: Video | None) -> np.ndarray:
     """The numbers [n] of the frames to show, of a sequence of `length` frames: every --viz-downsample-th frame from
     --viz-skip on, at most --viz-limit, and none after the end of the video.
 
-    say  logs a line if the video is shorter.
     Raises UserError if no frame is left.
     """
     if drawing.skip >= length:
@@ -75,7 +76,7 @@ def chosen_frames(drawing: RenderConfig, length: int, video: Video | None, say: 
     if filmed == 0:
         raise UserError(f"invalid --viz-skip {drawing.skip}: --viz-video {video.path} is shorter; give a smaller value")
     if filmed < len(frames):
-        say(f"{video.path} ends before the poses do: showing {filmed} frames instead of {len(frames)}")
+        logger.info(f"{video.path} ends before the poses do: showing {filmed} frames instead of {len(frames)}")
     return frames[:filmed]
 
 

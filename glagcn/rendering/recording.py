@@ -1,6 +1,6 @@
 """The sequence to render: 2D poses, and true 3D poses if the data set has them."""
 
-from collections.abc import Callable
+import logging
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,8 @@ from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
+
 MOST_LISTED = 40
 
 
@@ -37,16 +38,15 @@ class Recording:
     confidence: np.ndarray | None = None
 
 
-def cached_recording(cache: Cache, subject: str | None, action: str | None, camera: int, say: Say) -> Recording:
+def cached_recording(cache: Cache, subject: str | None, action: str | None, camera: int) -> Recording:
     """The sequence of --viz-subject, --viz-action and --viz-camera, from either split of a cache.
 
     action  a prefix is enough: "Walking" finds "Walking 1"; None if the subject has only one action.
     camera  0 also finds a sequence with a single unnumbered camera.
-    say     logs which of several matching actions was taken.
     Raises UserError, listing the valid names, if there is no such sequence.
     """
     everything = [(split, number) for split in (cache.test, cache.train) for number in range(len(split.sequences))]
-    split, number = _choose(everything, subject, action, camera, say)
+    split, number = _choose(everything, subject, action, camera)
     info, first = split.sequences[number], int(split.starts[number])
     frames = slice(first, first + info.length)
     target = split.millimetres[frames]
@@ -62,7 +62,7 @@ def cached_recording(cache: Cache, subject: str | None, action: str | None, came
 
 
 def _choose(
-    everything: list[tuple[Split, int]], subject: str | None, action: str | None, camera: int, say: Say
+    everything: list[tuple[Split, int]], subject: str | None, action: str | None, camera: int
 ) -> tuple[Split, int]:
     """The split and index of the sequence."""
     rows = [(split.sequences[number], split, number) for split, number in everything]
@@ -78,7 +78,7 @@ def _choose(
     if not matching:
         raise UserError(_no_action(subject, actions, action))
     if len(matching) > 1:
-        say(f"--viz-action {action} matches {_listed(matching)}: taking the first")
+        logger.info(f"--viz-action {action} matches {_listed(matching)}: taking the first")
     rows = [row for row in rows if row[0].action == matching[0]]
     for info, split, number in rows:
         if info.camera == camera or (info.camera == -1 and camera == 0):

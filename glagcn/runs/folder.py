@@ -15,6 +15,7 @@ result.json     the final evaluation of best.pt, beside the files of its benchma
 
 import contextlib
 import json
+import logging
 import os
 import shutil
 from collections.abc import Callable
@@ -30,6 +31,8 @@ from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
 from glagcn.runs.lock import OTHER_FOLDER, RunLock
 from glagcn.runs.records import read_lines
+
+logger = logging.getLogger(__name__)
 
 # The advice in every message about a folder that a run cannot resume from; a study replaces it by its own advice.
 OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
@@ -168,18 +171,16 @@ class RunFolder:
         config: Config,
         num_windows: int,
         fingerprint: str,
-        say: Callable[[str], None],
         fits: Fits = lambda path, content: None,  # noqa: ARG005
     ) -> dict[str, Any] | None:
         """The content of the newest readable checkpoint; None at the start of a run.
 
         num_windows, fingerprint  windows per epoch, and the fingerprint, of the current data.
-        say                       logs warnings about damaged checkpoints.
         fits                      raises UserError for a checkpoint of the same options that the run cannot go on from.
 
         Raises UserError if no checkpoint can be read, or if the data, or options that affect training, differ.
         """
-        content = self._load_newest(config, say, fits)
+        content = self._load_newest(config, fits)
         if content is None:
             return None
         if config.run.resume and config.run.resume != content["config"].get("resume"):
@@ -221,7 +222,7 @@ class RunFolder:
             kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_newest(self, config: Config, say: Callable[[str], None], fits: Fits) -> dict[str, Any] | None:
+    def _load_newest(self, config: Config, fits: Fits) -> dict[str, Any] | None:
         """The content of the first readable checkpoint of `states`; None in a new folder.
 
         Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
@@ -237,7 +238,7 @@ class RunFolder:
                 continue
             if path != self.last:
                 reason = "; ".join(problems) or f"{self.last} is missing"
-                say(f"WARNING: {reason}; resuming from {path} (step {content['progress']['step']}) instead")
+                logger.warning(f"{reason}; resuming from {path} (step {content['progress']['step']}) instead")
             return content
         if problems:
             raise UserError(f"{'; '.join(problems)}; give {OTHER_FOLDER_OR_FRESH}")

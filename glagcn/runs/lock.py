@@ -7,14 +7,16 @@ because --fresh renames the folder.  The existence and content of the file do no
 
 import contextlib
 import errno
+import logging
 import os
 import socket
-from collections.abc import Callable
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from glagcn.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 120.0  # the earlier process may be exiting, and NFS keeps the lock of a dead node for 90 s
 POLL_INTERVAL_S = 0.5
@@ -23,14 +25,11 @@ UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class RunLock:
-    """The lock of a run folder, held from the first `take` to the end of the `with` block.
+    """The lock of a run folder, held from the first `take` to the end of the `with` block."""
 
-    say  logs a line.
-    """
-
-    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+    def __init__(self, folder: Path) -> None:
         self.path = folder.with_name(f".{folder.name}.lock")
-        self._folder, self._say = folder, say
+        self._folder = folder
         self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
         self._taken = False
 
@@ -64,8 +63,8 @@ class RunLock:
                 raise UserError(
                     f"cannot write {self.path} ({error.strerror or error}); give another parent with -c DIR"
                 ) from None
-            self._say(
-                f"WARNING: the file system of {self._folder} has no locks ({error.strerror}); "
+            logger.warning(
+                f"the file system of {self._folder} has no locks ({error.strerror}); "
                 "make sure that only one process trains in this folder"
             )
         self._taken = True
@@ -74,7 +73,7 @@ class RunLock:
         try:
             self._lock.acquire(timeout=0)
         except Timeout:
-            self._say(
+            logger.info(
                 f"Another process is using {self._folder} ({self._holder()}); "
                 f"waiting for it to end, at most {TIMEOUT_S:.0f} s"
             )

@@ -1,26 +1,77 @@
-"""Run logger: terminal, log.txt, metrics.jsonl and what --log_with names, such as TensorBoard."""
+"""Run logger: log.txt, metrics.jsonl and what --log_with names, such as TensorBoard."""
 
+import contextlib
 import json
+import logging
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
 
+from glagcn.distributed import launcher
 from glagcn.errors import first_line
+from glagcn.progress import PlainText
 from glagcn.runs.board import TensorBoard, tag_of
-from glagcn.runs.journal import Journal
 from glagcn.runs.tracker import Tracker
+
+logger = logging.getLogger(__name__)
+
+
+class LineFile(logging.Handler):
+    """Appends lines to a file; as a handler, the messages of the program.
+
+    A full disk does not end the run: lines that cannot be written stay in the buffer of the file and are written with
+    later ones.  A warning says so once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.setFormatter(PlainText())
+        self._path, self._fails = path, False
+        # Bytes of file names that are no text become escapes.
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a message."""
+        self.add(self.format(record))
+
+    def add(self, text: str) -> None:
+        """Append a line, or several."""
+        with self._warning():
+            self._file.write(f"{text}\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """End writing."""
+        with self._warning():
+            self._file.close()
+        super().close()
+
+    @contextlib.contextmanager
+    def _warning(self) -> Iterator[None]:
+        """Warn of the first failure to write."""
+        try:
+            yield
+            self._fails = False
+        except OSError as error:
+            if not self._fails:
+                self._fails = True
+                logger.warning(
+                    f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon "
+                    "as that is possible"
+                )
 
 
 class RunLog:
-    """Logger of a run: terminal, log.txt, metrics.jsonl, and TensorBoard or another board.
+    """Logger of a run: log.txt, metrics.jsonl, and TensorBoard or another board.  It writes on rank 0 only.
 
-    folder      the run folder; None prints only.
-    silent      neither print nor write, on all ranks except rank 0.
+    While it is open, all messages of the program are appended to log.txt.
+
+    folder      the run folder.
     resumed_at  the step at which a resumed run starts; TensorBoard drops later points of its curves.
     log_with    the board: "tensorboard", "wandb", "mlflow" or "none".
     options     of the run, by key, for the board.
@@ -30,36 +81,26 @@ class RunLog:
 
     def __init__(
         self,
-        folder: Path | None = None,
+        folder: Path,
         *,
-        silent: bool = False,
         resumed_at: int = 0,
         log_with: str = "tensorboard",
         options: dict[str, Any] | None = None,
     ) -> None:
-        self._silent = silent
         self._bar: tqdm | None = None
-        self._text: Journal | None = None
-        self._records: Journal | None = None
+        self._text: LineFile | None = None
+        self._records: LineFile | None = None
         self._board: TensorBoard | Tracker | None = None
         self._options, self._log_with = options or {}, log_with
-        if folder is not None and not silent:
-            if log_with == "tensorboard":
-                self._board = TensorBoard(folder, resumed_at)
-            elif log_with != "none":
-                self._board = Tracker(log_with, folder, self._options)
-            self._text, self._records = (Journal(folder / name, self.say) for name in ("log.txt", "metrics.jsonl"))
-
-    def say(self, text: str) -> None:
-        """Print a line, above the progress bar if there is one, and append it to log.txt."""
-        if self._silent:
+        self._writes = launcher.rank() == 0
+        if not self._writes:
             return
-        if self._bar is not None:
-            tqdm.write(text)
-        else:
-            print(text, flush=True)
-        if self._text is not None:
-            self._text.add(text)
+        if log_with == "tensorboard":
+            self._board = TensorBoard(folder, resumed_at)
+        elif log_with != "none":
+            self._board = Tracker(log_with, folder, self._options)
+        self._text, self._records = (LineFile(folder / name) for name in ("log.txt", "metrics.jsonl"))
+        logging.getLogger("glagcn").addHandler(self._text)
 
     def record(self, kind: str, step: int, values: dict[str, float], *, drawn: bool = True, **marks: Any) -> None:
         """Write a line of metrics.jsonl and, if `drawn`, a point of a curve for each value."""
@@ -85,7 +126,7 @@ class RunLog:
 
     def start_progress(self, done: int, total: int) -> None:
         """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""
-        if sys.stderr.isatty() and sys.stdout.isatty() and not self._silent:
+        if sys.stderr.isatty() and sys.stdout.isatty() and self._writes:
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
 
     def advance(self) -> None:
@@ -93,25 +134,24 @@ class RunLog:
         if self._bar is not None:
             self._bar.update()
 
-    def say_progress(self, text: str) -> None:
+    def show_progress(self, text: str) -> None:
         """Show the progress beside the progress bar if there is one, else as a line.  Append it to log.txt."""
         if self._bar is None:
-            self.say(text)
+            logger.info(text)
             return
         self._bar.set_postfix_str(text.partition(": ")[2])
         if self._text is not None:
             self._text.add(text)
 
     def flush(self) -> None:
-        """Flush all files."""
-        for part in (self._text, self._records):
-            if part is not None:
-                part.flush()
+        """Let the board write what it has."""
         self._show(lambda board: board.flush())
 
     def close(self) -> None:
         """Close the progress bar and all files."""
         self._show(lambda board: board.close())
+        if self._text is not None:
+            logging.getLogger("glagcn").removeHandler(self._text)
         for part in (self._bar, self._text, self._records):
             if part is not None:
                 part.close()
@@ -125,4 +165,4 @@ class RunLog:
             work(self._board)
         except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
             self._board = None
-            self.say(f"WARNING: {self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")
+            logger.warning(f"{self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")

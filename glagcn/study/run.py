@@ -1,8 +1,8 @@
 """`glagcn study`: run the unfinished runs of a study, and report the finished ones."""
 
 import contextlib
+import logging
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -20,11 +20,11 @@ from glagcn.study.processes import run_jobs
 from glagcn.study.results import Run, read_run
 from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
 def run_study(
-    path: Path, out: Path | None, at_once: int | None, root_path: str | None, only: tuple[str, ...] | None, say: Say
+    path: Path, out: Path | None, at_once: int | None, root_path: str | None, only: tuple[str, ...] | None
 ) -> None:
     """Run or resume a study.
 
@@ -43,10 +43,10 @@ def run_study(
     jobs = jobs_of(study, out, root_path, _workers(devices))
     make_folder(out / "runs", "--out")
     chosen = [job for job in jobs if only is None or job.configuration.name in only]
-    _prepare_data(jobs, chosen, say)
+    _prepare_data(jobs, chosen)
     check_data(jobs, out)
     missing = [job for job in chosen if not job.is_finished]
-    say(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
+    logger.info(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
 
     failures: list[str] = []
 
@@ -54,17 +54,17 @@ def run_study(
         """Report a run that has ended.  Replaces the advice in its error by advice for a study."""
         if error is None:
             job.mark_finished()
-            say(f"{job.name}: done")
+            logger.info(f"{job.name}: done")
             _report(study, jobs, failures, out)
         else:
             advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
             error = error.replace(OTHER_FOLDER_OR_FRESH, advice)
             error = error.replace(OTHER_FOLDER, "--out DIR for another folder")
             failures.append(f"{job.configuration.name}, seed {job.seed}: {error} (log: {job.log})")
-            say(f"FAILED: {failures[-1]}")
+            logger.info(f"FAILED: {failures[-1]}")
 
     stopped = run_jobs(missing, devices, ended)
-    say("\n" + _report(study, jobs, failures, out))
+    logger.info("\n" + _report(study, jobs, failures, out))
     if stopped is not None:
         raise UserError("the study was stopped; the same command resumes its runs from their last checkpoints")
     if failures:
@@ -98,7 +98,7 @@ def _workers(devices: list[str | None]) -> int:
     return max(1, len(os.sched_getaffinity(0)) // len(devices))
 
 
-def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
+def _prepare_data(jobs: list[Job], chosen: list[Job]) -> None:
     """Make the caches of the runs before they start in parallel.
 
     Also tries to make those of finished runs, to compare the data; a finished study does not need its data.  Raises
@@ -107,9 +107,9 @@ def _prepare_data(jobs: list[Job], chosen: list[Job], say: Say) -> None:
     for job in jobs:
         if job.is_finished:
             with contextlib.suppress(UserError):
-                prepare_cache(job.config.data, say)
+                prepare_cache(job.config.data)
         elif job in chosen:
-            prepare_cache(job.config.data, say)
+            prepare_cache(job.config.data)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:

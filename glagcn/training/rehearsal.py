@@ -1,6 +1,7 @@
 """Checks before the first step: whether the step compiles and a micro-batch fits into memory."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
@@ -13,10 +14,10 @@ from glagcn.errors import UserError
 from glagcn.training.optim.schedule import micro_batch
 from glagcn.training.step import Stepper
 
-Say = Callable[[str], None]
+logger = logging.getLogger(__name__)
 
 
-def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
+def rehearse(stepper: Stepper, batch: Batch, share: Share) -> None:
     """Run a trial step on this rank's `share` of a global batch, without changing the state of training.
 
     Warns if compilation fails.  Raises UserError on all ranks if any rank runs out of memory.
@@ -24,7 +25,9 @@ def rehearse(stepper: Stepper, batch: Batch, share: Share, say: Say) -> None:
     with out_of_memory(max(share.sizes)):
         problem = stepper.rehearse(batch, share)
     if problem:
-        say(f"WARNING: torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it")
+        logger.warning(
+            f"torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it"
+        )
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Writes the checkpoints of a run: rank 0 writes, and all ranks agree on the step."""
 
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +12,8 @@ from glagcn.distributed import stop
 from glagcn.distributed.ranks import Ranks
 from glagcn.files import WriteError
 from glagcn.runs.folder import RunFolder
+
+logger = logging.getLogger(__name__)
 
 FIRST_SAVE_S = 45.0  # the first save is early, in case the cluster preempts the job soon after its start
 SECONDS_BETWEEN_CHECKS = 1.0  # between all-reduces that ask whether to save or to stop
@@ -30,12 +33,11 @@ class Saver:
         config: RunConfig,
         ranks: Ranks,
         folder: RunFolder,
-        say: Callable[[str], None],
         drain: Callable[[], None],
         state: Callable[[], dict[str, Any]],
         step: int,
     ) -> None:
-        self._config, self._ranks, self._folder, self._say = config, ranks, folder, say
+        self._config, self._ranks, self._folder = config, ranks, folder
         self._drain, self._state = drain, state
         self._failures = 0  # in a row
         self._checked_at = now = time.monotonic()
@@ -98,4 +100,4 @@ class Saver:
         attempts = self._config.save_attempts
         if now_or_never or self._failures >= attempts:
             raise error
-        self._say(f"WARNING: {error}. Attempt {self._failures} of {attempts}; training continues")
+        logger.warning(f"{error}. Attempt {self._failures} of {attempts}; training continues")

@@ -1,5 +1,6 @@
 """The training loop, and the state that a checkpoint stores."""
 
+import logging
 import math
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -32,6 +33,8 @@ from glagcn.training.saver import Saver
 from glagcn.training.setup import RunData
 from glagcn.training.step import Stepper
 
+logger = logging.getLogger(__name__)
+
 
 class Trainer:
     """One run on this rank, new or resumed from `state`, the content of a checkpoint."""
@@ -56,17 +59,17 @@ class Trainer:
         # The set that selects best.pt; None: the last state is the result.
         sets = {"validation": data.validation, "test": data.test, "last": None}
         self.selection_set = sets[config.selection.select_on]
-        speed = run_speed(config, ranks, data.plan, self.stepper.model, log.say)
+        speed = run_speed(config, ranks, data.plan, self.stepper.model)
         baseline = partial(mean_pose_error, data, self.selection_set or data.test)
         loss = self.stepper.loss
         self.accounts = Accounts(config, ranks, self.cadence, loss, self.progress, folder, log, speed, baseline)
         self._first_step = self.progress.step
-        self.saver = Saver(config.run, ranks, folder, log.say, self._drain, self.state, self.progress.step)
+        self.saver = Saver(config.run, ranks, folder, self._drain, self.state, self.progress.step)
 
     def rehearse(self) -> None:
         """Run a trial step; it may be interrupted without losing work."""
         first = self.data.train.windows(self.cadence.windows(0, 0))
-        rehearse(self.stepper, first, self.cadence.share(0), self.log.say)
+        rehearse(self.stepper, first, self.cadence.share(0))
 
     def run(self) -> None:
         """Train to the last step.  On a stop signal, save the state and raise Stopped on all ranks."""
@@ -77,7 +80,7 @@ class Trainer:
             self._train()
         except stop.Stopped as request:
             self.saver.save(now_or_never=True)
-            self.log.say(
+            logger.info(
                 f"Stopped by {request.signal} at step {self.progress.step} of {self.cadence.last_step}; the state is "
                 "saved, and the same command resumes the run"
             )

@@ -46,21 +46,17 @@ def pair(data, tmp_path):
     return tmp_path / "npz"
 
 
-def silent(_):
-    pass
-
-
-def prepare_3dhp(out=None, say=print, **flags):
+def prepare_3dhp(out=None, **flags):
     """The path of the cache that `glagcn prepare 3dhp` writes."""
-    return prepare("3dhp", PrepareFlags(**flags), out, say)[0]
+    return prepare("3dhp", PrepareFlags(**flags), out)[0]
 
 
 # ---------------------------------------------------------------- glagcn prepare
 
 
 def test_release_and_npz_give_the_same_cache(release, pair):
-    from_raw = open_cache(prepare_3dhp(raw=release, say=silent))
-    from_npz = open_cache(prepare_3dhp(npz=pair, annotation=None, say=silent))
+    from_raw = open_cache(prepare_3dhp(raw=release))
+    from_npz = open_cache(prepare_3dhp(npz=pair, annotation=None))
     assert from_raw.path == release / "3dhp_gt_univ.h5"
     assert from_npz.path == pair / "3dhp_gt_univ.h5"
     for name in ("train", "test"):
@@ -79,7 +75,7 @@ def test_release_and_npz_give_the_same_cache(release, pair):
 
 def test_annotation_cameras_and_out(release, tmp_path):
     out = tmp_path / "new" / "folder" / "my.h5"
-    path = prepare_3dhp(raw=release, annotation="annot3", cameras=(0, 3), out=out, say=silent)
+    path = prepare_3dhp(raw=release, annotation="annot3", cameras=(0, 3), out=out)
     cache = open_cache(path)
     assert path == out
     assert cache.annotation == "annot3"
@@ -88,13 +84,12 @@ def test_annotation_cameras_and_out(release, tmp_path):
     np.testing.assert_array_equal(cache.test.millimetres[:FRAMES], frames["annot3"].astype(np.float32))
 
 
-def test_a_part_of_the_release_is_read_where_its_subjects_are_named(release):
+def test_a_part_of_the_release_is_read_where_its_subjects_are_named(release, said):
     for number in range(3, 9):
         shutil.rmtree(release / f"S{number}")
     with pytest.raises(UserError, match="missing:.*\n.*S3/Seq1(.|\n)*glagcn prepare 3dhp --raw DIR --subjects"):
-        prepare_3dhp(raw=release, say=silent)
-    said = []
-    cache = open_cache(prepare_3dhp(raw=release, subjects=("S2", "S1"), say=said.append))
+        prepare_3dhp(raw=release)
+    cache = open_cache(prepare_3dhp(raw=release, subjects=("S2", "S1")))
     assert list(dict.fromkeys(info.subject for info in cache.train.sequences)) == ["S1", "S2"]
     assert any("the training set is only S2, S1 of the 8 subjects" in line for line in said)
     assert "is only S1, S2 of the 8 subjects; results are not comparable" in get_dataset("3dhp").warning(cache)
@@ -102,23 +97,21 @@ def test_a_part_of_the_release_is_read_where_its_subjects_are_named(release):
         prepare_3dhp(raw=release, subjects=("S1", "S9"))
 
 
-def test_other_cameras_do_not_replace_the_cache_of_the_usual_ones(pair):
-    said = []
-    path = prepare_3dhp(npz=pair, cameras=(8, *DEFAULT_CAMERAS[:-1]), say=said.append)  # all, in another order
+def test_other_cameras_do_not_replace_the_cache_of_the_usual_ones(pair, said):
+    path = prepare_3dhp(npz=pair, cameras=(8, *DEFAULT_CAMERAS[:-1]))  # all, in another order
     assert path == pair / "3dhp_gt_univ.h5"
     assert not any("--cache_dir" in line for line in said)
     before = path.read_bytes()
-    assert prepare_3dhp(npz=pair, cameras=(0, 2), say=said.append) == pair / "3dhp_gt_univ_cam0-2.h5"
+    assert prepare_3dhp(npz=pair, cameras=(0, 2)) == pair / "3dhp_gt_univ_cam0-2.h5"
     assert path.read_bytes() == before
     assert said[-1].startswith("note: cameras 0,2 are not the default ones")
     assert "3dhp_gt_univ.h5" in said[-1]
     assert "--cameras" in said[-1]
 
 
-def test_what_was_read_is_said(release, monkeypatch):
+def test_what_was_read_is_said(release, monkeypatch, said):
     monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))
-    said = []
-    prepare_3dhp(raw=release, say=said.append)
+    prepare_3dhp(raw=release)
     rows = {line.split()[0]: line.split() for line in said}
     assert rows["S1/Seq2"] == ["S1/Seq2", "12", "8", "0", "50", "2048x2048", "96"]
     assert rows["S8/Seq2"] == ["S8/Seq2", "5", "8", "7", "25", "2048x2048", "40"]
@@ -129,10 +122,9 @@ def test_what_was_read_is_said(release, monkeypatch):
     assert f"wrote {release / '3dhp_gt_univ.h5'}" in said[-1]
 
 
-def test_progress_is_a_plain_line_now_and_then(release, monkeypatch):
+def test_progress_is_a_plain_line_now_and_then(release, monkeypatch, said):
     monkeypatch.setattr("glagcn.progress.SECONDS_BETWEEN_LINES", 0.0)
-    said = []
-    prepare_3dhp(raw=release, say=said.append)
+    prepare_3dhp(raw=release)
     lines = [line for line in said if line.startswith("read ")]
     assert len(lines) == 16 * 8 + 6
     assert lines[-1] == f"read {FRAMES * 134} of {FRAMES * 134} frames, up to test TS6"
@@ -140,12 +132,12 @@ def test_progress_is_a_plain_line_now_and_then(release, monkeypatch):
 
 def test_progress_is_a_bar_on_a_terminal(release, monkeypatch, capsys):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
-    prepare_3dhp(raw=release, say=silent)
+    prepare_3dhp(raw=release)
     assert f"/{FRAMES * 134 / 1000:.2f}k" in capsys.readouterr().err
 
 
 def test_known_valid_counts_are_recognised(release):
-    split = open_cache(prepare_3dhp(raw=release, say=silent)).test
+    split = open_cache(prepare_3dhp(raw=release)).test
     assert valid_frames_line(split).startswith("warning")
     known = tuple(int(split.valid[k * FRAMES : (k + 1) * FRAMES].sum()) for k in range(6))
     with pytest.MonkeyPatch.context() as patch:
@@ -153,22 +145,20 @@ def test_known_valid_counts_are_recognised(release):
         assert valid_frames_line(split) == f"valid test frames {'/'.join(map(str, known))}: the some release"
 
 
-def test_contradicting_data_warn_after_reading(tmp_path):
+def test_contradicting_data_warn_after_reading(tmp_path, said):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3")
-    said = []
-    cache = open_cache(prepare_3dhp(npz=tmp_path, annotation=None, say=said.append))
+    cache = open_cache(prepare_3dhp(npz=tmp_path, annotation=None))
     warnings = [line for line in said if line.startswith("warning: TS")]
     assert len(warnings) == 2
     assert set(warnings) < set(cache.notes)
 
 
-def test_the_ori_pair_is_annot3_unless_asked_otherwise(tmp_path):
+def test_the_ori_pair_is_annot3_unless_asked_otherwise(tmp_path, said):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3", suffix="_ori")
-    said = []
-    assert prepare_3dhp(npz=tmp_path, annotation=None, say=said.append).name == "3dhp_gt_annot3.h5"
+    assert prepare_3dhp(npz=tmp_path, annotation=None).name == "3dhp_gt_annot3.h5"
     assert any("data_train_3dhp_ori.npz is read as annot3, from its name" in line for line in said)
     said.clear()
-    assert prepare_3dhp(npz=tmp_path, annotation="univ", say=said.append).name == "3dhp_gt_univ.h5"
+    assert prepare_3dhp(npz=tmp_path, annotation="univ").name == "3dhp_gt_univ.h5"
     assert any(line.startswith("warning: files named") and "usually contain annot3, not univ" in line for line in said)
 
 
@@ -212,7 +202,7 @@ def test_folders_and_files_that_are_not_there(tmp_path, release):
 def test_an_unwritable_place_names_the_flags(release, tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"--cache_dir \(training\) or --out \(glagcn prepare\)"):
-        prepare_3dhp(raw=release, out=tmp_path / "file/a.h5", say=silent)
+        prepare_3dhp(raw=release, out=tmp_path / "file/a.h5")
 
 
 def test_a_damaged_file_leaves_nothing_behind(release):
@@ -221,7 +211,7 @@ def test_a_damaged_file_leaves_nothing_behind(release):
     tiny_3dhp.write_train_mat(release / "S8/Seq2/annot.mat", views)
     before = sorted(release.rglob("*"))
     with pytest.raises(UserError, match=r"S8/Seq2/annot\.mat: S8/Seq2/cam5: 2D is not finite in 1 of 12 frames"):
-        prepare_3dhp(raw=release, say=silent)
+        prepare_3dhp(raw=release)
     assert sorted(release.rglob("*")) == before
 
 
@@ -238,7 +228,7 @@ def test_the_next_preparation_removes_what_a_killed_one_left(tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "demo_gt.h5")])
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob(".demo_gt.h5.*.tmp"))) == 1
-    ensure_cache("demo", tmp_path, None, "", say=silent)
+    ensure_cache("demo", tmp_path, None, "")
     assert [path.name for path in tmp_path.iterdir()] == ["demo_gt.h5"]
 
 
@@ -262,7 +252,7 @@ def test_an_incomplete_release_gives_way_to_a_complete_npz(data, tmp_path):
 
 def test_nothing_found_lists_what_was_looked_for_and_the_demo(tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("3dhp", tmp_path, None, "univ", say=silent)
+        ensure_cache("3dhp", tmp_path, None, "univ")
     for part in (
         str(tmp_path), "3dhp_gt_univ.h5", "S1..S8/Seq1..Seq2/annot.mat", "TS1..TS6/annot_data.mat",
         "data_train_3dhp.npz and data_test_3dhp.npz", "https://", "--dataset demo",
@@ -274,49 +264,48 @@ def test_the_other_pair_is_pointed_out_not_used(tmp_path):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3", suffix="_ori")
     message = r"data_train_3dhp_ori\.npz exists; its name implies the annotation annot3\. Pass --annotation annot3"
     with pytest.raises(UserError, match=message):
-        ensure_cache("3dhp", tmp_path, None, "univ", say=silent)
-    path = ensure_cache("3dhp", tmp_path, None, "annot3", say=silent)
+        ensure_cache("3dhp", tmp_path, None, "univ")
+    path = ensure_cache("3dhp", tmp_path, None, "annot3")
     assert open_cache(path).annotation == "annot3"
 
 
-def test_training_prepares_once_and_says_so(pair):
-    said = []
-    path = ensure_cache("3dhp", pair, None, "univ", say=said.append)
+def test_training_prepares_once_and_says_so(pair, said):
+    path = ensure_cache("3dhp", pair, None, "univ")
     assert path == pair / "3dhp_gt_univ.h5"
     assert "3dhp_gt_univ.h5 does not exist yet: writing it" in said[0]
     said.clear()
     stamp = path.stat().st_mtime_ns
-    assert ensure_cache("3dhp", pair, None, "univ", say=said.append) == path
+    assert ensure_cache("3dhp", pair, None, "univ") == path
     assert path.stat().st_mtime_ns == stamp
     assert said == []
 
 
 def test_cache_dir_comes_first(pair, tmp_path):
     elsewhere = tmp_path / "cache"
-    path = ensure_cache("3dhp", pair, elsewhere, "univ", say=silent)
+    path = ensure_cache("3dhp", pair, elsewhere, "univ")
     assert path == elsewhere / "3dhp_gt_univ.h5"
     assert list(pair.glob("*.h5")) == []
     shutil.copy(path, pair)
-    assert ensure_cache("3dhp", pair, elsewhere, "univ", say=silent) == path
+    assert ensure_cache("3dhp", pair, elsewhere, "univ") == path
     path.unlink()
-    assert ensure_cache("3dhp", pair, elsewhere, "univ", say=silent) == pair / "3dhp_gt_univ.h5"
+    assert ensure_cache("3dhp", pair, elsewhere, "univ") == pair / "3dhp_gt_univ.h5"
 
 
 def test_demo_data_are_made(tmp_path):
-    path = ensure_cache("demo", tmp_path / "not" / "yet", None, "", say=silent)
+    path = ensure_cache("demo", tmp_path / "not" / "yet", None, "")
     assert path == tmp_path / "not" / "yet" / "demo_gt.h5"
     assert open_cache(path).dataset == "demo"
 
 
 def test_unknown_data_sets_and_2d_sources(tmp_path):
     with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, mocap, demo"):
-        ensure_cache("h37m", tmp_path, None, "univ", say=silent)
+        ensure_cache("h37m", tmp_path, None, "univ")
     with pytest.raises(UserError, match="invalid --keypoints cpn: must be one of gt for --dataset 3dhp"):
-        ensure_cache("3dhp", tmp_path, None, "univ", keypoints="cpn", say=silent)
+        ensure_cache("3dhp", tmp_path, None, "univ", keypoints="cpn")
 
 
 def test_the_table_has_one_row_per_take_and_a_total(release):
-    split = open_cache(prepare_3dhp(raw=release, say=silent)).train
+    split = open_cache(prepare_3dhp(raw=release)).train
     lines = summary_lines(split, {})
     assert len(lines) == 1 + 16 + 1
     assert len({len(line) for line in lines}) == 1
@@ -337,10 +326,10 @@ def test_the_table_has_one_row_per_take_and_a_total(release):
 def test_short_sequences_are_named(release, monkeypatch, short, words):
     for name, (frames, fps) in TRAIN_SEQUENCES.items():
         monkeypatch.setitem(TRAIN_SEQUENCES, name, (frames if name in short else FRAMES, fps))
-    assert words in short_sequences_line(open_cache(prepare_3dhp(raw=release, say=silent)).train)
+    assert words in short_sequences_line(open_cache(prepare_3dhp(raw=release)).train)
 
 
 def test_sequences_of_official_length_are_not_called_short(release, monkeypatch):
     for name, (_, fps) in TRAIN_SEQUENCES.items():
         monkeypatch.setitem(TRAIN_SEQUENCES, name, (FRAMES, fps))
-    assert short_sequences_line(open_cache(prepare_3dhp(raw=release, say=silent)).train) is None
+    assert short_sequences_line(open_cache(prepare_3dhp(raw=release)).train) is None

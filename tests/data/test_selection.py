@@ -18,13 +18,13 @@ ARRAYS = ("pixels", "millimetres", "valid")
 @pytest.fixture(scope="module")
 def h36m(tmp_path_factory):
     root = tiny_videopose3d.write_h36m(tmp_path_factory.mktemp("h36m"), ("gt",), frames=11, actions=ACTIONS)
-    return open_cache(prepare("h36m", PrepareFlags(npz=root), say=lambda text: None)[0])
+    return open_cache(prepare("h36m", PrepareFlags(npz=root))[0])
 
 
 @pytest.fixture(scope="module")
 def mpi(tmp_path_factory):
     root = tiny_3dhp.write_release(tmp_path_factory.mktemp("3dhp"), 7)
-    return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2)), say=lambda text: None)[0])
+    return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2)))[0])
 
 
 def frames_of(split, row):
@@ -164,7 +164,7 @@ def test_an_action_of_others_leaves_nothing(tmp_path):
     content = tiny_videopose3d.h36m_content(("gt",), frames=3)
     del content["3d"]["S9"]["Directions 1"]
     root = tiny_videopose3d.save(tmp_path, "h36m", content)
-    cache = open_cache(prepare("h36m", PrepareFlags(npz=root), say=lambda text: None)[0])
+    cache = open_cache(prepare("h36m", PrepareFlags(npz=root))[0])
     message = r"--actions Dir selects no test sequence; the test subjects \(S9\) have the actions Walking"
     with pytest.raises(UserError, match=message):
         select(cache, None, ("S9",), ("Dir",))

@@ -14,7 +14,6 @@ from glagcn.data.cache.writer import write_cache
 from glagcn.data.sequence import Sequence
 from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.by_action_report import ACTION_CSV
-from glagcn.runs.log import RunLog
 from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import load_data
 from tests.splits import make_split
@@ -98,13 +97,11 @@ def test_from_training_to_the_result(flags, train, tmp_path):
     assert "\nS11 " not in evaluated.out
 
 
-def test_by_subject_reaches_the_tables(flags, train, tmp_path, monkeypatch):
+def test_by_subject_reaches_the_tables(flags, train, said):
     assert train(f"{flags} --max_steps 1").code == 0
-    shown = []
-    monkeypatch.setattr(RunLog, "say", lambda self, text: shown.append(text))
     config, origin, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
     run_evaluation(config, origin, Ranks(config.run.workers))
-    text = "\n".join(shown)
+    text = "\n".join(said)
     assert "\nS9 " in text
     assert "\nS11 " in text
     assert "mean over subject x action" in text

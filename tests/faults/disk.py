@@ -93,7 +93,7 @@ def main() -> int:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "", say=lambda text: None)
+        ensure_cache("demo", root, None, "")
         references = {each: undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun")}
         for number in range(options.count):
             launcher = list(references)[number % 2]

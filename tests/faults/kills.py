@@ -87,7 +87,7 @@ def main() -> int:
              ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "", say=lambda text: None)
+        ensure_cache("demo", root, None, "")
         one, two = (undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun"))
         references = dict.fromkeys(LAUNCHERS, two) | {"python": one}
         for number in range(options.count):

@@ -158,7 +158,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name, hosts():
         root = Path(name)
-        ensure_cache("demo", root, None, "", say=lambda text: None)
+        ensure_cache("demo", root, None, "")
         for number in range(options.count):
             for seconds in (SHORT_CUT_S, LONG_CUT_S):
                 print(check(root, root / f"run{number}_{seconds}", seconds), flush=True)

@@ -87,7 +87,7 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        ensure_cache("demo", root, None, "", say=print)
+        ensure_cache("demo", root, None, "")
         for number, (name, attempt) in enumerate(attempts.items()):
             try:
                 print(attempt(root, root / f"run{number}"), flush=True)

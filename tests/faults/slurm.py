@@ -230,7 +230,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "", say=print)
+        ensure_cache("demo", root, None, "")
         for nodes in (1, 2):
             with slurm(root / f"slurm{nodes}", nodes):
                 print(check(root, root / f"nodes{nodes}", f"--nodes={nodes}" if nodes > 1 else ""), flush=True)

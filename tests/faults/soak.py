@@ -38,7 +38,7 @@ def main() -> int:
     rows: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "", say=lambda text: None)
+        ensure_cache("demo", root, None, "")
         run = start("torchrun", root, root / "run", f"{FLAGS} --max_steps {steps}")
         for number in range(1, SAMPLES):
             while last_step(run.folder) < number * steps // SAMPLES:

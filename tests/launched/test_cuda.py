@@ -24,6 +24,7 @@ from glagcn.training.hardware.speed import peak_flops
 from glagcn.training.optim.optimizers import build_optimizer, step_unless
 from glagcn.training.rehearsal import rehearse
 from glagcn.training.step import Stepper
+from tests.command_line import messages
 from tests.data.windows.test_camera_augmentation import walking_split
 from tests.data.windows.test_streamed import RandomSource, both_stores
 from tests.data.windows.test_windows import SKELETON, make_split
@@ -162,8 +163,9 @@ def cuda_stepper(*flags):
     stepper = Stepper(config.optim, ranks, model, frozenset({8}))
     draws = torch.Generator("cuda").manual_seed(0)
     parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
-    batch, said = Batch(*parts), []
-    rehearse(stepper, Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1), said.append)
+    batch = Batch(*parts)
+    with messages() as said:
+        rehearse(stepper, Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1))
     assert said == []
     stepper.statistics.set_momentum(0.1)
     return stepper, batch
@@ -202,14 +204,14 @@ def test_a_smaller_last_batch_and_schedules_recompile_nothing():
 def test_memory_that_runs_out_ends_in_advice():
     config, _, _ = parse_command_line(["-d", "demo", "--compile", "off"])
     model = LiftingNetwork(SKELETON, (3, 3), 64, sequence_layers=1, dropout=0.0)
-    stepper, said = Stepper(config.optim, Ranks(config.run.workers), model, frozenset({2048})), []
+    stepper = Stepper(config.optim, Ranks(config.run.workers), model, frozenset({2048}))
     batch = Batch(*(torch.zeros(2048, 9, 17, axes, device="cuda") for axes in (2, 3)))
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**28) / total)
     try:
         with pytest.raises(UserError, match=r"out of memory: a micro-batch of 2048 windows .* --micro_batch \d+"):
-            rehearse(stepper, batch, share(2048, 2048, 0, 1), said.append)
+            rehearse(stepper, batch, share(2048, 2048, 0, 1))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -31,7 +31,7 @@ NEAR = {"nose": ("head", (0, 4)), "eye": ("head", (2, 2)), "ear": ("head", (5, 1
 
 def motion(root: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [T,17,2] in an image of `written.SIZE`, and mm [T,17,3] relative to the root, of a test person."""
-    split = open_cache(ensure_cache("mocap", root, None, "", say=lambda text: None)).test
+    split = open_cache(ensure_cache("mocap", root, None, "")).test
     row = next(i for i, info in enumerate(split.sequences) if info.length >= FRAMES and info.width > info.height)
     info, start = split.sequences[row], int(split.starts[row])
     frames = slice(start, start + FRAMES)

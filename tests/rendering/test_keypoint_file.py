@@ -8,6 +8,7 @@ from glagcn.errors import UserError
 from glagcn.rendering.keypoint_file import keypoint_recording
 from glagcn.rendering.video_reader import Video
 from glagcn.skeleton import get_skeleton
+from tests.command_line import messages
 from tests.data.tiny_videopose3d import coco, world_motion
 
 POSES = np.random.default_rng(0).uniform(0, 400, (5, 17, 2))
@@ -24,8 +25,8 @@ def save(path: Path, *unnamed, **arrays) -> Path:
 
 
 def read(path, image_size=None, fps=None, video=None):
-    said = []
-    return keypoint_recording(path, SKELETON, None, image_size, fps, video, said.append), said
+    with messages() as said:
+        return keypoint_recording(path, SKELETON, None, image_size, fps, video), said
 
 
 def test_an_array_alone_needs_an_image_size(tmp_path):
@@ -104,7 +105,7 @@ def test_another_order_than_the_format_has_is_noticed_unless_it_is_stated(tmp_pa
     message = r"look like joints mpi3dhp17 .*for coco17 .*--viz-joints mpi3dhp17 or --viz-joints coco17"
     with pytest.raises(UserError, match=message):
         read(path, image_size=(640, 480))
-    subject = keypoint_recording(path, SKELETON, "mpi3dhp17", (640, 480), 25.0, None, print)
+    subject = keypoint_recording(path, SKELETON, "mpi3dhp17", (640, 480), 25.0, None)
     np.testing.assert_allclose(subject.pixels, people(10), atol=1e-3)
     array = save(tmp_path / "k.npy", coco(people(10)))
     with pytest.raises(UserError, match=r"k\.npy: the poses look like joints coco17 .*for mpi3dhp17"):

@@ -8,6 +8,7 @@ from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
 from glagcn.rendering.recording import cached_recording
 from glagcn.skeleton import get_skeleton
+from tests.command_line import messages
 
 TRAIN = ["S1/Walking 1/cam0", "S1/Walking 1/cam1", "S1/Walking/cam0", "S1/WalkingDog 1/cam0", "S1/WalkingDog 2/cam0"]
 TEST = ["S11/WalkingDog 1/cam0", "S11/Walking 2/cam0", "S11/Walking 1/cam0", "S11/Walking 1/cam3", "TS1"]
@@ -36,8 +37,8 @@ def cache(train=TRAIN, test=TEST, skeleton="h36m17") -> Cache:
 
 
 def find(subject, action=None, camera=0, where=None) -> tuple[str, list[str]]:
-    said = []
-    return cached_recording(where or cache(), subject, action, camera, said.append).name, said
+    with messages() as said:
+        return cached_recording(where or cache(), subject, action, camera).name, said
 
 
 @pytest.mark.parametrize(
@@ -66,7 +67,7 @@ def test_of_several_takes_the_first_is_taken_aloud():
 
 def test_its_frames_are_relative_to_the_root():
     whole = cache()
-    subject = cached_recording(whole, "S11", "Walking 1", 0, say=None)
+    subject = cached_recording(whole, "S11", "Walking 1", 0)
     assert (subject.image_size, subject.fps) == ((1000, 1002), 50.0)
     np.testing.assert_array_equal(subject.pixels[:, 0, 0], [5, 6, 7, 8])
     assert subject.target.shape == (4, 17, 3)
@@ -76,7 +77,7 @@ def test_its_frames_are_relative_to_the_root():
 
 
 def test_2d_may_have_other_joints_than_3d():
-    subject = cached_recording(cache(test=HUMANEVA, skeleton="humaneva15_coco17"), "Validate/S1", "Walking", 2, list)
+    subject = cached_recording(cache(test=HUMANEVA, skeleton="humaneva15_coco17"), "Validate/S1", "Walking", 2)
     assert (subject.pixels.shape, subject.target.shape) == ((2, 17, 2), (2, 15, 3))
 
 

@@ -49,17 +49,16 @@ def lock_of(folder):
 
 def refused(folder):
     try:
-        with RunLock(folder, lambda text: None) as lock:
+        with RunLock(folder) as lock:
             lock.take()
     except UserError:
         return True
     return False
 
 
-def test_a_second_process_waits_says_so_and_is_refused(folder, other):
-    said = []
+def test_a_second_process_waits_says_so_and_is_refused(folder, other, said):
     with pytest.raises(UserError, match=r"is using .*/r \(process 4711 on afar\); wait for it or stop it, .*--run NA"):
-        RunLock(folder, said.append).take()
+        RunLock(folder).take()
     assert len(said) == 1
     assert f"Another process is using {folder} (process 4711 on afar); waiting for it to end" in said[0]
     assert lock_of(folder).read_text() == "process 4711 on afar\n"
@@ -67,7 +66,8 @@ def test_a_second_process_waits_says_so_and_is_refused(folder, other):
 
 def test_it_goes_on_when_the_first_is_killed(folder, other, monkeypatch):
     monkeypatch.setattr(lock_module, "TIMEOUT_S", 60.0)
-    with RunLock(folder, lambda text: other.kill()) as lock:
+    monkeypatch.setattr(lock_module.logger, "info", lambda text: other.kill())
+    with RunLock(folder) as lock:
         lock.take()
         assert "4711" not in lock_of(folder).read_text()
         monkeypatch.setattr(lock_module, "TIMEOUT_S", 0.1)
@@ -76,7 +76,7 @@ def test_it_goes_on_when_the_first_is_killed(folder, other, monkeypatch):
 
 def test_the_folder_is_left_as_it_was_and_free(folder):
     for _ in range(2):
-        with RunLock(folder, pytest.fail) as lock:
+        with RunLock(folder) as lock:
             lock.take()
             lock.take()
             assert f"process {os.getpid()} on " in lock_of(folder).read_text()
@@ -86,21 +86,22 @@ def test_the_folder_is_left_as_it_was_and_free(folder):
         assert list(folder.parent.iterdir()) == [folder]
 
 
-def test_what_a_killed_process_left_does_no_harm(folder):
+def test_what_a_killed_process_left_does_no_harm(folder, said):
     lock_of(folder).write_text("process 1 on a machine of long ago\n")
-    with RunLock(folder, pytest.fail) as lock:
+    with RunLock(folder) as lock:
         lock.take()
+    assert said == []
 
 
 def test_a_copy_is_free(folder, tmp_path):
-    with RunLock(folder, pytest.fail) as lock:
+    with RunLock(folder) as lock:
         lock.take()
         shutil.copytree(folder, tmp_path / "copy")
         assert not refused(tmp_path / "copy")
 
 
 def test_a_folder_may_be_moved_aside_and_its_place_stays_taken(folder, tmp_path):
-    with RunLock(folder, pytest.fail) as lock:
+    with RunLock(folder) as lock:
         lock.take()
         folder.rename(tmp_path / "old")
         assert refused(folder)
@@ -118,19 +119,19 @@ def test_a_file_that_was_deleted_before_it_was_locked_does_not_count(folder, mon
         fcntl.flock(file, flags)
 
     monkeypatch.setattr(fcntl, "flock", delete_first)
-    with RunLock(folder, lambda text: None) as lock:
+    with RunLock(folder) as lock:
         lock.take()
         with lock_of(folder).open() as file, pytest.raises(BlockingIOError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_folder_that_cannot_be_written(folder):
+def test_a_folder_that_cannot_be_written(folder, said):
     lock_of(folder).mkdir()
     with pytest.raises(UserError, match=r"cannot write .*/\.r\.lock \(Is a directory\); .* -c DIR"):
-        RunLock(folder, pytest.fail).take()
+        RunLock(folder).take()
 
-
-# ---------------------------------------------------------------- runs
+    # ---------------------------------------------------------------- runs
+    assert said == []
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
@@ -146,7 +147,7 @@ def test_without_locks_there_is_one_warning(demo, tmp_path, monkeypatch, number)
 
 def test_training_and_starting_over_are_refused_and_evaluating_is_not(demo, tmp_path):
     assert demo("--run r --frames 9").code == 0
-    with RunLock(tmp_path / "runs/r", pytest.fail) as lock:
+    with RunLock(tmp_path / "runs/r") as lock:
         lock.take()
         before = listing(tmp_path)
         for flags in ("", "--max_steps 8", "--fresh"):

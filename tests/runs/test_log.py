@@ -1,4 +1,5 @@
 import json
+import logging
 import math
 import re
 import time
@@ -7,7 +8,11 @@ import pytest
 from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from glagcn.runs.log import RunLog
+from glagcn.progress import print_messages
+from glagcn.runs.log import LineFile, RunLog
+from tests.full_disk import files_limited_to
+
+program = logging.getLogger("glagcn.anything")
 
 
 @pytest.fixture
@@ -32,36 +37,58 @@ def curve(folder, name):
     return [(event.step, round(event.value, 3)) for event in events(folder).Scalars(name)]
 
 
-def test_what_is_said_is_printed_and_kept(log, tmp_path, capsys):
-    log.say("one")
-    log.say("two\nthree")
-    assert capsys.readouterr().out == "one\ntwo\nthree\n"
-    assert (tmp_path / "log.txt").read_text() == "one\ntwo\nthree\n"
+@pytest.fixture
+def printed():
+    with print_messages():
+        yield
 
 
-def test_without_a_folder_it_only_speaks(tmp_path, capsys, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    log = RunLog()
-    log.say("hello")
-    log.record("train", 1, {"mpjpe_mm": 1.0})
-    log.text("a", "b")
-    log.flush()
+def test_what_is_said_is_printed_and_kept(log, printed, tmp_path, capsys):
+    program.info("one")
+    program.info("two\nthree %")
+    program.warning("four")
+    program.debug("five")
+    assert capsys.readouterr().out == "one\ntwo\nthree %\nWARNING: four\n"
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\nthree %\nWARNING: four\n"
+
+
+def test_a_closed_log_keeps_nothing_more(log, printed, tmp_path):
+    program.info("one")
     log.close()
-    assert capsys.readouterr().out == "hello\n"
-    assert list(tmp_path.iterdir()) == []
+    program.info("two")
+    assert (tmp_path / "log.txt").read_text() == "one\n"
 
 
-def test_on_other_ranks_it_is_silent(tmp_path, capsys):
-    log = RunLog(tmp_path, silent=True)
-    log.say("hello")
-    log.record("train", 1, {"mpjpe_mm": 1.0})
-    log.start_progress(0, 10)
-    log.advance()
-    log.say_progress("text")
-    log.result({"mpjpe_mm": 1.0}, 1)
-    log.close()
+def test_on_other_ranks_it_is_silent(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    with print_messages(quiet=True):
+        log = RunLog(tmp_path)
+        program.warning("hello")
+        log.record("train", 1, {"mpjpe_mm": 1.0})
+        log.start_progress(0, 10)
+        log.advance()
+        log.show_progress("text")
+        log.result({"mpjpe_mm": 1.0}, 1)
+        log.close()
     assert capsys.readouterr() == ("", "")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_lines_that_cannot_be_written_are_written_later_and_warned_of_once(tmp_path, said):
+    (tmp_path / "log.txt").write_text("zero\n")
+    lines = LineFile(tmp_path / "log.txt")
+    with files_limited_to(11):
+        for line in ("one", "two", "\udcff"):  # the second is cut off in its middle
+            lines.add(line)
+        assert (tmp_path / "log.txt").read_text() == "zero\none\ntw"
+    lines.add("four")
+    assert (tmp_path / "log.txt").read_text() == "zero\none\ntwo\n\\udcff\nfour\n"
+    assert len(said) == 1
+    assert said[0].startswith(f"WARNING: cannot write {tmp_path / 'log.txt'}: File too large")
+    with files_limited_to(11):
+        lines.add("five")
+        lines.close()
+    assert len(said) == 2
 
 
 def test_records_are_lines_of_json_and_curves(log, tmp_path):
@@ -77,9 +104,9 @@ def test_records_are_lines_of_json_and_curves(log, tmp_path):
     assert curve(tmp_path, "error_mm/test") == [(10, 99.0)]
 
 
-def test_a_line_is_on_disk_as_soon_as_it_is_recorded(log, tmp_path):
+def test_a_line_is_on_disk_as_soon_as_it_is_recorded(log, printed, tmp_path):
     log.record("train", 5, {"mpjpe_mm": 1.0})
-    log.say("text")
+    program.info("text")
     assert len(records(tmp_path)) == 1
     assert (tmp_path / "log.txt").read_text() == "text\n"
 
@@ -92,18 +119,18 @@ def test_nan_is_null_in_json(log, tmp_path):
     json.loads((tmp_path / "metrics.jsonl").read_text(), parse_constant=pytest.fail)
 
 
-def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, monkeypatch):
+def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, monkeypatch, printed):
     first = RunLog(tmp_path)
     for step in (2, 4, 6, 8):
         first.record("train", step, {"mpjpe_mm": 100.0 + step})
-    first.say("before")
+    program.info("before")
     first.close()
     now = time.time()
     monkeypatch.setattr(time, "time", lambda: now + 60)  # TensorBoard orders files by the second they were made in
     second = RunLog(tmp_path, resumed_at=4)  # the last checkpoint: 6 and 8 will be trained again
     for step in (6, 8, 10):
         second.record("train", step, {"mpjpe_mm": 200.0 + step})
-    second.say("after")
+    program.info("after")
     second.close()
     assert curve(tmp_path, "error_mm/train") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
@@ -140,21 +167,21 @@ def test_figures_texts_and_the_result_are_in_tensorboard(tmp_path):
     assert found.Tags()["scalars"] == ["test/mpjpe_mm"]  # and there is none for every other result
 
 
-def test_progress_is_a_line_without_a_terminal(log, tmp_path, capsys):
+def test_progress_is_a_line_without_a_terminal(log, printed, tmp_path, capsys):
     log.start_progress(0, 10)
     log.advance()
-    log.say_progress("step 1/10: train MPJPE 50.0 mm")
+    log.show_progress("step 1/10: train MPJPE 50.0 mm")
     assert capsys.readouterr() == ("step 1/10: train MPJPE 50.0 mm\n", "")
     assert (tmp_path / "log.txt").read_text() == "step 1/10: train MPJPE 50.0 mm\n"
 
 
-def test_progress_is_a_bar_on_a_terminal(log, tmp_path, capsys, monkeypatch):
+def test_progress_is_a_bar_on_a_terminal(log, printed, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("sys.stderr.isatty", lambda: True)
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     log.start_progress(3, 10)
     log.advance()
-    log.say_progress("step 4/10: train MPJPE 50.0 mm")
-    log.say("above the bar")
+    log.show_progress("step 4/10: train MPJPE 50.0 mm")
+    program.info("above the bar")
     log.close()
     printed = capsys.readouterr()
     assert printed.out == "above the bar\n"

@@ -71,10 +71,10 @@ def test_only_sizes_that_come_all_the_time_are_compiled(monkeypatch):
     assert compiler.sizes == [3, 3, 3, 3, 3, 3, 3]
 
 
-def test_a_compiler_that_fails_is_one_warning_and_an_eager_run(monkeypatch):
+def test_a_compiler_that_fails_is_one_warning_and_an_eager_run(monkeypatch, said):
     Compiler(monkeypatch, RuntimeError("no C++ compiler\nand a long trace"))
-    ours, eager, said = stepper("--compile"), stepper(), []
-    rehearse(ours, batch(6), share(6, 3, 0, 1), said.append)
+    ours, eager = stepper("--compile"), stepper()
+    rehearse(ours, batch(6), share(6, 3, 0, 1))
     (warning,) = said
     assert warning.startswith("WARNING: torch.compile failed (RuntimeError: no C++ compiler)")
     assert "--compile off" in warning
@@ -88,14 +88,14 @@ def test_a_compiler_that_fails_is_one_warning_and_an_eager_run(monkeypatch):
 def test_memory_that_runs_out_is_no_failure_of_the_compiler(monkeypatch):
     Compiler(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(UserError, match=r"out of memory: a micro-batch of 3 windows .* give --micro_batch 1 "):
-        rehearse(stepper("--compile"), batch(6), share(6, 3, 0, 1), print)
+        rehearse(stepper("--compile"), batch(6), share(6, 3, 0, 1))
 
 
 def test_a_rehearsal_leaves_no_trace(monkeypatch):
     Compiler(monkeypatch)
     ours = stepper("--compile")
     before = {name: value.clone() for name, value in ours.model.state_dict().items()}
-    rehearse(ours, batch(6), share(6, 3, 0, 1), print)
+    rehearse(ours, batch(6), share(6, 3, 0, 1))
     assert not any(parameter.grad.any() for parameter in ours.model.parameters() if parameter.requires_grad)
     ours.statistics.update(torch.zeros(()))
     assert all(torch.equal(value, before[name]) for name, value in ours.model.state_dict().items())
@@ -115,7 +115,7 @@ def test_neither_schedules_nor_the_last_batch_recompile(monkeypatch):
     monkeypatch.setattr("glagcn.training.step.compiled", compiled)
     torch._dynamo.reset()
     ours = stepper("--compile")
-    rehearse(ours, batch(6), share(6, 3, 0, 1), print)
+    rehearse(ours, batch(6), share(6, 3, 0, 1))
     first = len(graphs)
     assert first == 1  # nothing in a step breaks the graph
     for epoch in range(10):

@@ -31,9 +31,8 @@ def test_a_duration_is_told_in_its_largest_units(seconds, words):
     assert duration(seconds) == words
 
 
-def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
-    said = []
-    told = Speed(0.0001, 50_000, said.append, now=lambda: NOON)
+def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left(said):
+    told = Speed(0.0001, 50_000, now=lambda: NOON)
     assert told.left(0) == ""
     told.update(2000.0, 10_000)
     assert said == [
@@ -47,10 +46,9 @@ def test_the_first_speed_is_said_once_and_the_newest_gives_the_time_left():
     assert len(said) == 1
 
 
-def test_the_end_is_a_date_where_there_is_one():
-    said = []
-    Speed(0.0001, 3 * 86_400, said.append, now=lambda: NOON).update(1.0, 86_400)
-    Speed(0.0001, 10**15, said.append, now=lambda: NOON).update(1.0, 0)
+def test_the_end_is_a_date_where_there_is_one(said):
+    Speed(0.0001, 3 * 86_400, now=lambda: NOON).update(1.0, 86_400)
+    Speed(0.0001, 10**15, now=lambda: NOON).update(1.0, 0)
     assert "ends in 2 d 0 h (about 2026-11-29 12:00), " in said[0]
     assert "0.0 % of" in said[0]
     assert "about" not in said[1]
@@ -79,12 +77,11 @@ def small(**options):
 
 
 @pytest.mark.parametrize("processes", [1, 4])
-def test_the_share_is_that_of_all_processes_at_their_peaks(monkeypatch, processes):
+def test_the_share_is_that_of_all_processes_at_their_peaks(monkeypatch, processes, said):
     monkeypatch.setattr(speed, "peak_flops", lambda device, precision: 1e9)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 8)
     plan = EpochPlan(np.arange(1000), 64, "none", seed=0)
-    said = []
-    run_speed(small(max_steps=16), ranks_of("cpu", world_size=processes), plan, model, said.append).update(100.0, 0)
+    run_speed(small(max_steps=16), ranks_of("cpu", world_size=processes), plan, model).update(100.0, 0)
     share = 100 * 3 * model.flops() / (1e9 * processes)
     assert f", {speed.percent(share)} of the peak arithmetic rate" in said[0]
     assert "ends in 10 s" in said[0]  # the last step is that of the epoch, and has what remains
@@ -94,7 +91,7 @@ def test_the_other_ranks_measure_nothing_and_wait(monkeypatch):
     ranks = ranks_of("cpu", rank=1, world_size=2)
     monkeypatch.setattr(speed, "peak_flops", None)
     plan = EpochPlan(np.arange(100), 64, "none", seed=0)
-    run_speed(small(), ranks, plan, None, print)
+    run_speed(small(), ranks, plan, None)
     assert ranks.met == [1]
 
 

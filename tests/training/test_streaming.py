@@ -101,7 +101,7 @@ def test_other_views_and_held_out_frames_are_those_of_resident_frames(demo_root,
         config, _, _ = parse_command_line(
             ["-d", "demo", "--root_path", str(demo_root), "--frames", "9", "--stream", flag]
         )
-        return load_data(config, Ranks(config.run.workers), open_cache(Path(prepare_cache(config.data, print))))
+        return load_data(config, Ranks(config.run.workers), open_cache(Path(prepare_cache(config.data))))
 
     streamed, resident = data("on"), data("off")
     assert streamed.is_streamed

@@ -1,5 +1,6 @@
 """Training speed as a share of the hardware's peak arithmetic rate, and the remaining time."""
 
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -13,12 +14,12 @@ from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 from glagcn.training.optim.schedule import last_step
 
+logger = logging.getLogger(__name__)
+
 WARM_UP_STEPS = 10  # compilation, first allocations, caches
 PEAK_SECONDS = 0.1  # per kind of product: long enough for a GPU to raise its clock
 TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
 YEAR = 365 * 24 * 3600
-
-Say = Callable[[str], None]
 
 
 class Speed:
@@ -26,14 +27,11 @@ class Speed:
 
     share_per_rate  share of the peak arithmetic rate of all processes, for each training window per second.
     windows         training windows of the whole run.
-    say             logs a line.
     now             returns the time of day.
     """
 
-    def __init__(
-        self, share_per_rate: float, windows: int, say: Say, now: Callable[[], datetime] = datetime.now
-    ) -> None:
-        self._share_per_rate, self._windows, self._say, self._now = share_per_rate, windows, say, now
+    def __init__(self, share_per_rate: float, windows: int, now: Callable[[], datetime] = datetime.now) -> None:
+        self._share_per_rate, self._windows, self._now = share_per_rate, windows, now
         self._rate: float | None = None
 
     def update(self, rate: float, done: int) -> None:
@@ -43,7 +41,7 @@ class Speed:
             return
         left = self._seconds_left(done)
         end = f" (about {self._now() + timedelta(seconds=left):%Y-%m-%d %H:%M})" if left < YEAR else ""
-        self._say(
+        logger.info(
             f"Speed: {rate:,.0f} windows/s, {percent(rate * self._share_per_rate)} of the peak arithmetic rate; "
             f"training ends in {duration(left)}{end}, evaluations not counted"
         )
@@ -56,7 +54,7 @@ class Speed:
         return (self._windows - done) / (self._rate or math.inf)
 
 
-def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: Say) -> Speed:
+def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model) -> Speed:
     """Make the Speed of a run that is about to start.  Rank 0 measures its hardware while the other ranks wait.
 
     Assumes that all processes have equal hardware.
@@ -66,7 +64,7 @@ def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model, say: 
         if ranks.is_main:
             peak = peak_flops(ranks.device, config.optim.precision) * ranks.world_size
             share_per_rate = TRAINING_PASSES * model.flops() / peak
-    return Speed(share_per_rate, plan.windows_until(last_step(config.optim, plan)), say)
+    return Speed(share_per_rate, plan.windows_until(last_step(config.optim, plan)))
 
 
 def peak_flops(device: torch.device, precision: str) -> float:

@@ -1,5 +1,6 @@
 """Loss sums, training time and log lines of a run."""
 
+import logging
 import time
 from collections.abc import Callable
 from functools import cache
@@ -20,6 +21,8 @@ from glagcn.training.hardware.memory import peak_memory
 from glagcn.training.hardware.speed import Speed, is_warm
 from glagcn.training.loss import Loss
 from glagcn.training.progress import Progress, Sums
+
+logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
 
@@ -110,7 +113,7 @@ class Accounts:
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
         self._log.record("train", step, values, **self.marks())
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
-            self._say_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
+            self._show_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
     def log_evaluation(self, evaluation: Evaluation, name: str, scheduled: bool, improved: bool) -> None:
         """Log an evaluation on the set `name`, and the mean training losses of the current epoch."""
@@ -124,7 +127,7 @@ class Accounts:
         log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
         log.figure(f"{name}/skeletons", lambda: skeleton_figure(evaluation), step)
         verdict = ", best so far" if improved else ""
-        log.say(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
+        logger.info(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
         log.flush()
         if self._config.run.export_training_curves:
             from glagcn.runs.curves import draw_training_curves
@@ -134,7 +137,7 @@ class Accounts:
             try:
                 draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())
             except WriteError as error:
-                log.say(f"WARNING: {error}. The run goes on")
+                logger.warning(f"{error}. The run goes on")
 
     def tick(self, rate: float, wait: Callable[[], object]) -> None:
         """Call after every step: logs a line if the last one is old.  Restarts the clock once the warm-up is over.
@@ -147,7 +150,7 @@ class Accounts:
             seconds = now - self._clock
             if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
                 self._update_speed(self._windows / seconds)
-            self._say_progress(f"lr {rate:.2e}")
+            self._show_progress(f"lr {rate:.2e}")
         if self._warms_up and (late or is_warm(self._first_step, self._progress.step, self._cadence.last_step)):
             wait()
             self.restart_clock()
@@ -183,8 +186,8 @@ class Accounts:
         if not self._warms_up:
             self._speed.update(windows_per_second, self._plan.windows_until(self._progress.step))
 
-    def _say_progress(self, text: str) -> None:
+    def _show_progress(self, text: str) -> None:
         self._line_at = time.monotonic()
         step = self._progress.step
         left = self._speed.left(self._plan.windows_until(step))
-        self._log.say_progress(f"{self.position(str(self._cadence.epoch_of(step)))}: {text}{left}")
+        self._log.show_progress(f"{self.position(str(self._cadence.epoch_of(step)))}: {text}{left}")

@@ -30,7 +30,7 @@ def gappy():
 
 def prepared(folder, **flags):
     flags = PrepareFlags(npz=folder, keypoints=CPN, **flags)
-    return open_cache(prepare("h36m", flags, say=lambda text: None)[0])
+    return open_cache(prepare("h36m", flags)[0])
 
 
 @pytest.mark.parametrize("mark", [(0, 0), (np.nan, np.nan)])
@@ -67,4 +67,4 @@ def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(gappy, tmp_path)
 def test_mpi_inf_3dhp_has_no_detections_to_mark(tmp_path):
     tiny_3dhp.write_release(tmp_path, 7)
     with pytest.raises(UserError, match="does not take --mark_missing"):
-        prepare("3dhp", PrepareFlags(raw=tmp_path, mark_missing=True), say=lambda text: None)
+        prepare("3dhp", PrepareFlags(raw=tmp_path, mark_missing=True))

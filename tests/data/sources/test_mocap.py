@@ -206,7 +206,7 @@ def small(monkeypatch_module, tmp_path_factory):
     kept = {name: trials()[name] for name in (WALK, "35_17", "08_01")}
     monkeypatch_module.setattr("glagcn.data.sources.mocap.source.trials", lambda: kept)
     root = tmp_path_factory.mktemp("mocap")
-    ensure_cache("mocap", root, None, "", "h36m17", say=lambda text: None)
+    ensure_cache("mocap", root, None, "", "h36m17")
     return root
 
 

@@ -37,13 +37,9 @@ def humaneva():
     return tiny_videopose3d.humaneva_content(frames=FRAMES)
 
 
-def silent(_):
-    pass
-
-
-def prepare_videopose3d(name, npz, keypoints=None, out=None, say=print):
+def prepare_videopose3d(name, npz, keypoints=None, out=None):
     """The path of the cache that `glagcn prepare NAME` writes."""
-    return prepare(name, PrepareFlags(npz=npz, keypoints=keypoints), out, say)[0]
+    return prepare(name, PrepareFlags(npz=npz, keypoints=keypoints), out)[0]
 
 
 def read_all(source):
@@ -378,10 +374,9 @@ def test_wrong_files_of_humaneva(change, edit, message, keypoints):
     [("h36m", "gt", 84, (17, 17)), ("h36m", CPN, 84, (17, 17)), ("humaneva15", "gt", 72, (15, 15)),
      ("humaneva15", COCO, 72, (17, 15))],
 )  # fmt: skip
-def test_the_cache_is_what_is_read(root, tmp_path, dataset, keypoints, sequences, joints):
-    said = []
+def test_the_cache_is_what_is_read(root, tmp_path, dataset, keypoints, sequences, joints, said):
     out = tmp_path / f"{dataset}_{keypoints}.h5"
-    assert prepare_videopose3d(dataset, root, keypoints, out, said.append) == out
+    assert prepare_videopose3d(dataset, root, keypoints, out) == out
     cache = open_cache(out)
     source = VideoPose3DFiles(root, dataset, keypoints)
     assert (cache.dataset, cache.keypoints, cache.annotation) == (dataset, keypoints, "")
@@ -399,9 +394,8 @@ def test_the_cache_is_what_is_read(root, tmp_path, dataset, keypoints, sequences
     assert all(f"note: {note}" in said for note in source.notes)
 
 
-def test_the_table_has_a_row_for_each_subject(root, tmp_path):
-    said = []
-    prepare_videopose3d("h36m", root, out=tmp_path / "a.h5", say=said.append)
+def test_the_table_has_a_row_for_each_subject(root, tmp_path, said):
+    prepare_videopose3d("h36m", root, out=tmp_path / "a.h5")
     rows = {line.split()[0]: line.split() for line in said}
     assert rows["subject"] == ["subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images"]
     assert rows["S11"] == ["S11", "2", "3", str(3 * FRAMES), "4", "3", "50", "1000x1002/1000x1000"]
@@ -413,21 +407,20 @@ def test_the_table_has_a_row_for_each_subject(root, tmp_path):
     assert said[-1].startswith(f"wrote {tmp_path / 'a.h5'}")
 
 
-def test_a_warning_is_said_as_one(change, tmp_path):
+def test_a_warning_is_said_as_one(change, tmp_path, said):
     change("h36m", exchange_cameras)
-    said = []
-    prepare_videopose3d("h36m", tmp_path, say=said.append)
+    prepare_videopose3d("h36m", tmp_path)
     assert any(line.startswith("warning: large reprojection error") for line in said)
 
 
 def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
     tiny_videopose3d.write_h36m(tmp_path / "data", frames=3)
     calls = []
-    path = ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, silent, lambda *infos: calls.append(infos))
+    path = ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, lambda *infos: calls.append(infos))
     assert path == tmp_path / "c" / f"h36m_{CPN}.h5"
     cache = open_cache(path)
     assert [tuple(infos) for infos in calls[0]] == [cache.train.sequences, cache.test.sequences]
-    assert ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, silent, lambda *_: calls.append(_)) == path
+    assert ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, lambda *_: calls.append(_)) == path
     assert len(calls) == 1
 
 
@@ -439,13 +432,13 @@ def test_a_check_that_fails_leaves_nothing(tmp_path):
         raise UserError("--actions Fly: no")
 
     with pytest.raises(UserError, match="--actions Fly"):
-        ensure_cache("humaneva15", tmp_path, tmp_path / "cache", "", "gt", silent, check)
+        ensure_cache("humaneva15", tmp_path, tmp_path / "cache", "", "gt", check)
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("h36m", root, None, "", "cpn_typo", silent)
+        ensure_cache("h36m", root, None, "", "cpn_typo")
     text = str(caught.value)
     assert f"{root / 'data_2d_h36m_cpn_typo.npz'} is missing; it is needed together with data_3d_h36m.npz" in text
     assert f"Available 2D sources: {CPN}, gt; select one with -k NAME" in text
@@ -459,7 +452,7 @@ def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
 
 def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("humaneva15", tmp_path, None, "", COCO, silent)
+        ensure_cache("humaneva15", tmp_path, None, "", COCO)
     for part in (
         "HumanEva-I", str(tmp_path), f"humaneva15_{COCO}.h5", "3d_humaneva15.npz", f"data_2d_humaneva15_{COCO}.npz",
         "DATASETS.md", "--dataset demo",

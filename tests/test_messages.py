@@ -1,3 +1,5 @@
+"""Messages on a terminal that goes away."""
+
 import subprocess
 import sys
 from pathlib import Path
@@ -5,17 +7,16 @@ from pathlib import Path
 import pytest
 
 PROGRAM = """
-import sys
-from tqdm import tqdm
-from glagcn.distributed.terminal import keep_streams
+import logging, sys
+from glagcn.distributed import launcher
+from glagcn.progress import flush_streams, print_messages
 
-keep_streams()
-keep_streams()
-for number in tqdm(range(3), mininterval=0):
-    print("line " * 5000, flush=True)
-    print("warning", file=sys.stderr, flush=True)
-tqdm.write("done")
-sys.exit(7 if sys.stdout.encoding == "utf-8" and not sys.stdout.isatty() else 1)
+with print_messages():
+    for number in range(3):
+        logging.getLogger("glagcn.anything").info("line " * 5000)
+        launcher.tell("warning")
+flush_streams()
+sys.exit(7)
 """
 
 
