@@ -1,5 +1,6 @@
 """The official benchmark of MPI-INF-3DHP: PCK, AUC, tables, protocols and files; the predicted root is set to zero."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +30,8 @@ class MpiInf3dhpBenchmark(Benchmark):
     def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
         """See Benchmark.  The tables and errors are those of `official_3dhp`."""
         poses = {"predicted": scored.by_sequence(scored.predicted), "target": scored.by_sequence(scored.target)}
-        named = protocols.protocols(**poses, annotation=scored.annotation)
+        names = [info.name for info in scored.sequences]
+        named = protocols.protocols(**poses, annotation=scored.annotation, names=names)
         protocol = next(iter(named))
         counts = np.diff(scored.bounds)
         metrics = {
@@ -38,13 +40,14 @@ class MpiInf3dhpBenchmark(Benchmark):
             "frames": len(scored.frames),
             "protocol": protocol,
             "protocols": named,
-            "scenes": protocols.scenes(**poses),
+            "scenes": protocols.scenes(**poses, annotation=scored.annotation, names=names),
             "sequences": {
                 info.name: {"frames": int(count)} for info, count in zip(scored.sequences, counts, strict=True)
             },
         }
         activity = None if scored.activity is None else scored.by_sequence(scored.activity)
-        return metrics, official_3dhp(**poses, activity=activity)
+        rows = [re.sub(r"^TS(?=\d+$)", "TestSeq", name) for name in names]  # as the official MATLAB script names them
+        return metrics, official_3dhp(**poses, activity=activity, names=rows)
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
         """See Benchmark.  All frames have the same weight."""

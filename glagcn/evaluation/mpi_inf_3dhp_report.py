@@ -87,16 +87,17 @@ def _write_csv(path: Path, column_name: str, tables: dict[str, Table]) -> Path:
         lines.append(["" if title == MPJPE.title else title, *next(iter(table.values()))])
         lines.extend([name, *(csv_number(value) for value in row.values())] for name, row in table.items())
     text = "".join(",".join(line + [""] * (CSV_COLUMNS - len(line))) + "\n" for line in lines)
-    return write_atomically(path, lambda file: file.write(text.encode("ascii")))
+    return write_atomically(path, lambda file: file.write(text.encode()))
 
 
 def _format_rows(kind: str, tables: dict[str, Table]) -> str:
-    header = f"{kind:<20}" + "".join(f"{title:>8}" for title in tables) + "  | PCK"
+    width = max(20, *(len(name) + 2 for name in tables[PCK.title]))
+    header = f"{kind:<{width}}" + "".join(f"{title:>8}" for title in tables) + "  | PCK"
     header += "".join(f"{group:>7}" for group in GROUPS)
     lines = [header, "-" * len(header)]
     for name, pck in tables[PCK.title].items():
         totals = "".join(f"{list(table[name].values())[-1]:8.2f}" for table in tables.values())  # Average or Total
-        lines.append(f"{name:<20}{totals}  |    " + "".join(f"{pck[group]:7.1f}" for group in GROUPS))
+        lines.append(f"{name:<{width}}{totals}  |    " + "".join(f"{pck[group]:7.1f}" for group in GROUPS))
     return "\n".join(lines)
 
 

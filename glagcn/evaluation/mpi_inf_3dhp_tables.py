@@ -32,20 +32,28 @@ def official_metrics() -> list[Metric]:
     return [MPJPE, *joint_metrics()]
 
 
-def official_3dhp(predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None) -> OfficialTables:
+def official_3dhp(
+    predicted: Sequence[Any],
+    target: Sequence[Any],
+    activity: Sequence[Any] | None,
+    names: Sequence[str] | None = None,
+) -> OfficialTables:
     """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
 
     predicted, target  any number of sequences [n,17,3], millimetres, relative to the root.  They are not aligned or
                        centred, and the root counts.
     activity           [n] numbers 1..7 for each sequence; None: no "activitywise" table.
+    names              the rows of the sequences; None: TestSeq1..N.
 
-    Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows TestSeq1..N, or the
+    Returns {"sequencewise"|"activitywise": {"MPJPE"|"PCK"|"AUC": {row: {column: value}}}}: rows the sequences, or the
     activities and All (every frame pooled); columns the 17 joints and Average, or the joint groups and Total.  A row
-    without frames is NaN.  Raises UserError for mismatched shapes or unknown activities.
+    without frames is NaN.  Raises UserError for mismatched shapes, missing or repeated names, or unknown activities.
     """
     errors = sequence_errors(predicted, target)
-    by_sequence = {f"TestSeq{number}": frames for number, frames in enumerate(errors, start=1)}
-    tables = {"sequencewise": _tables(by_sequence)}
+    rows = [f"TestSeq{number}" for number in range(1, len(errors) + 1)] if names is None else list(names)
+    if len(set(rows)) != len(rows) or len(rows) != len(errors):
+        raise UserError(f"names of the sequences are {', '.join(rows)}; expected {len(errors)} different names")
+    tables = {"sequencewise": _tables(dict(zip(rows, errors, strict=True)))}
     if activity is not None:
         pooled, numbers = np.concatenate(errors), _activities(activity, errors)
         by_activity = {name: pooled[numbers == number] for number, name in enumerate(ACTIVITIES, start=1)}

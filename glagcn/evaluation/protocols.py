@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.evaluation.metrics import MPJPE, joint_metrics, mean
 from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS, SCORED_JOINTS, sequence_errors
 
@@ -20,11 +21,14 @@ PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
 SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
 
 
-def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) -> dict[str, Scores]:
+def protocols(
+    predicted: Sequence[Any], target: Sequence[Any], annotation: str, names: Sequence[str]
+) -> dict[str, Scores]:
     """{protocol: {"mpjpe_mm", "pck", "auc"}} of predicted sequences [n,17,3], mm, relative to the root.
 
     annotation  annotation of the target: "univ", "annot3", or "" for neither.
-    Protocols for the other annotation are left out, and those for six sequences if there are not six.
+    names       names of the sequences.
+    Protocols for the other annotation are left out, and those for six sequences unless these are the test set.
 
     official-*   14 joints, all frames pooled (MATLAB's row All); named by the annotation
     pstmo-2929   univ: sequences weighted with the frame counts of the first release (P-STMO)
@@ -37,7 +41,7 @@ def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) 
     errors = sequence_errors(predicted, target)
     pooled = np.concatenate(errors)
     named = {f"official-{annotation}" if annotation else "official": joint_scores(pooled)}
-    if len(errors) == 6:
+    if _are_test_set(annotation, names):
         sequences = [joint_scores(frames) for frames in errors]
         if annotation == "univ":
             named["pstmo-2929"] = weighted(sequences, PSTMO_WEIGHTS)
@@ -48,14 +52,22 @@ def protocols(predicted: Sequence[Any], target: Sequence[Any], annotation: str) 
     return named
 
 
-def scenes(predicted: Sequence[Any], target: Sequence[Any]) -> dict[str, Scores]:
-    """{scene: {"mpjpe_mm", "pck", "auc"}} over the pooled frames of its sequences; empty unless there are six."""
+def scenes(predicted: Sequence[Any], target: Sequence[Any], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
+    """{scene: {"mpjpe_mm", "pck", "auc"}} over the pooled frames of its sequences; empty unless they are the test set.
+
+    Arguments and UserError as in `protocols`.
+    """
     errors = sequence_errors(predicted, target)
-    if len(errors) != 6:
+    if not _are_test_set(annotation, names):
         return {}
     return {
         name: joint_scores(np.concatenate([errors[number - 1] for number in pair])) for name, pair in SCENES.items()
     }
+
+
+def _are_test_set(annotation: str, names: Sequence[str]) -> bool:
+    """Whether the sequences are the test set of MPI-INF-3DHP.  Those of the demo have its names, but no annotation."""
+    return bool(annotation) and tuple(names) == TEST_SEQUENCES
 
 
 def joint_scores(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS)) -> Scores:

@@ -7,6 +7,7 @@ import torch
 
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
+from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
@@ -29,11 +30,12 @@ def ranks():
     return Ranks(workers=1)
 
 
-def make_cache(lengths, valid=None, activity=None):
-    """Test sequences of these lengths with random poses; `valid` all true where not given."""
+def make_cache(lengths, valid=None, activity=None, names=()):
+    """Test sequences of these lengths with random poses; `valid` all true, and named TS1, ..., where not given."""
     rng = np.random.default_rng(0)
     total = sum(lengths)
-    infos = tuple(SequenceInfo(f"TS{k + 1}", f"TS{k + 1}", -1, n, 25.0, 1000, 1000) for k, n in enumerate(lengths))
+    names = names or [f"TS{number}" for number in range(1, len(lengths) + 1)]
+    infos = tuple(SequenceInfo(name, name, -1, n, 25.0, 1000, 1000) for name, n in zip(names, lengths, strict=True))
     split = Split(
         sequences=infos,
         starts=np.cumsum([0, *lengths[:-1]]),
@@ -122,6 +124,35 @@ def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
     assert list(evaluation.tables["sequencewise"]["MPJPE"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
     assert evaluation.scalars["mpjpe_mm"] == 0
     assert write_results(evaluation, tmp_path, {})["sequences"]["TS2"] == {"frames": 0}
+
+
+def test_the_official_tables_name_the_sequences(tmp_path):
+    cache = make_cache([2, 3, 2], names=["TS5", "TS6", "S8/Seq1/cam0"])
+    frames = scored_frames(cache.test)
+    evaluation = summarise(BENCHMARK, cache.test, SKELETON, "univ", frames, true_poses(cache, frames))
+    for table in evaluation.tables["sequencewise"].values():
+        assert list(table) == ["TestSeq5", "TestSeq6", "S8/Seq1/cam0"]
+    write_results(evaluation, tmp_path, {})
+    lines = (tmp_path / "mpii_3dhp_evaluation_sequencewise.csv").read_text().splitlines()
+    assert [line.partition(",")[0] for line in lines[2:5]] == ["TestSeq5", "TestSeq6", "S8/Seq1/cam0"]
+
+
+@pytest.mark.parametrize(
+    ("names", "annotation", "is_test_set"),
+    [
+        (TEST_SEQUENCES, "univ", True),
+        (TEST_SEQUENCES, "", False),  # the demo
+        (TEST_SEQUENCES[::-1], "univ", False),
+        ([f"S8/Seq2/cam{camera}" for camera in range(6)], "univ", False),
+    ],
+)
+def test_only_the_six_test_sequences_have_their_weights_and_scenes(names, annotation, is_test_set):
+    cache = make_cache([2] * 6, names=names)
+    frames = scored_frames(cache.test)
+    metrics = summarise(BENCHMARK, cache.test, SKELETON, annotation, frames, true_poses(cache, frames)).metrics
+    assert ("pstmo-2929" in metrics["protocols"]) == is_test_set
+    assert (len(metrics["protocols"]) > 1) == is_test_set
+    assert bool(metrics["scenes"]) == is_test_set
 
 
 def test_the_protocol_is_named_by_the_annotation():

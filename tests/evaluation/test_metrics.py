@@ -246,6 +246,15 @@ def test_any_number_of_sequences_without_activities():
     assert list(tables) == ["sequencewise"]
 
 
+def test_names_of_sequences_are_the_rows():
+    sequences = [random_poses(), random_poses()]
+    tables = metrics.official_3dhp(sequences, sequences, None, names=["TestSeq5", "mine"])
+    assert list(tables["sequencewise"]["AUC"]) == ["TestSeq5", "mine"]
+    for names in (["TestSeq5"], ["mine", "mine"]):
+        with pytest.raises(UserError, match="expected 2 different names"):
+            metrics.official_3dhp(sequences, sequences, None, names=names)
+
+
 def test_an_activity_without_frames_is_nan():
     poses = random_poses()
     tables = metrics.official_3dhp([poses], [poses], [np.array([1, 1, 1, 4, 4, 4, 7])])["activitywise"]

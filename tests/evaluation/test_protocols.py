@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from glagcn import metrics
+from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS
 from glagcn.evaluation.protocols import PSTMO_WEIGHTS, protocols, scenes, weighted
 
@@ -52,7 +53,7 @@ def test_published_numbers_follow_from_their_weights(sequences, weights, expecte
 def test_protocols_against_the_official_tables(golden_input):
     predicted, target, activity = golden_input
     tables = metrics.official_3dhp(predicted, target, activity)
-    named = protocols(predicted, target, "univ")
+    named = protocols(predicted, target, "univ", TEST_SEQUENCES)
     assert list(named) == ["official-univ", "pstmo-2929", "mean-of-6", "hdformer"]
     columns = {"mpjpe_mm": ("MPJPE", "Average"), "pck": ("PCK", "Total"), "auc": ("AUC", "Total")}
     for name, (metric, column) in columns.items():
@@ -68,7 +69,7 @@ def test_mmpose_scores_all_joints():
     target = random_poses()
     predicted = target.copy()
     predicted[:, [14, 15, 16]] += 1000
-    named = protocols([predicted], [target], "annot3")
+    named = protocols([predicted], [target], "annot3", ["TS1"])
     assert list(named) == ["official-annot3", "mmpose17"]
     assert named["official-annot3"]["pck"] == 100
     assert named["mmpose17"]["pck"] == pytest.approx(1400 / 17)
@@ -76,14 +77,14 @@ def test_mmpose_scores_all_joints():
 
 def test_what_needs_six_sequences_is_left_out():
     poses = [random_poses()] * 5
-    assert list(protocols(poses, poses, "")) == ["official"]
-    assert scenes(poses, poses) == {}
+    assert list(protocols(poses, poses, "univ", TEST_SEQUENCES[:5])) == ["official-univ"]
+    assert scenes(poses, poses, "univ", TEST_SEQUENCES[:5]) == {}
 
 
 def test_scenes_weight_frames():
     target = [random_poses(frames) for frames in (1, 3, 2, 2, 2, 2)]
     predicted = [poses + np.array([offset, 0, 0]) for poses, offset in zip(target, (100, 200, 1, 3, 0, 0), strict=True)]
-    found = scenes(predicted, target)
+    found = scenes(predicted, target, "univ", TEST_SEQUENCES)
     assert found["studio green screen"]["mpjpe_mm"] == pytest.approx(175)
     assert found["studio green screen"]["pck"] == 25
     assert found["studio"]["mpjpe_mm"] == pytest.approx(2)
