@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from pathlib import Path
 from statistics import median
@@ -264,10 +265,15 @@ def interleaved(works: dict[str, Work], repeats: int, device: torch.device) -> d
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(warm_up + repeats):
         for name, work in works.items():
-            elapsed = seconds(lambda work=work: [work() for _ in range(in_a_row)], device) / in_a_row
+            elapsed = seconds(partial(_repeat, work, in_a_row), device) / in_a_row
             if number >= warm_up:
                 times[name].append(elapsed)
     return {name: median(values) for name, values in times.items()}
+
+
+def _repeat(work: Work, times: int) -> None:
+    for _ in range(times):
+        work()
 
 
 def _operators(work: Work, device: torch.device) -> str:
@@ -320,9 +326,9 @@ class RepeatedMotion:
     """
 
     dataset, keypoints, annotation, skeleton = "3dhp", "gt", "univ", "mpi3dhp17"
-    notes = ("one recorded motion repeated to the size of MPI-INF-3DHP: for measuring speed, nothing else",)
 
     def __init__(self) -> None:
+        self.notes = ["one recorded motion repeated to the size of MPI-INF-3DHP: for measuring speed, nothing else"]
         demo = next(demo_source().read("train"))
         there_and_back = np.concatenate([np.arange(demo.info.length), np.arange(demo.info.length)[::-1]])
         longest = max(*(length for length, _ in TRAIN_SEQUENCES.values()), *TEST_FRAMES.values())

@@ -37,9 +37,9 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     return path
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> Path:
     """`write_atomically` for text, as UTF-8; bytes of file names that are no text become escapes."""
-    write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
+    return write_atomically(path, lambda file: file.write(text.encode(errors="backslashreplace")))
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -46,3 +47,8 @@ class Table:
 def _aligned(line: list[str], widths: list[int], left: int) -> list[str]:
     cells = enumerate(zip(line, widths, strict=True))
     return [cell.ljust(width) if number < left else cell.rjust(width) for number, (cell, width) in cells]
+
+
+def csv_number(value: float) -> str:
+    """The value with 15 significant digits, or NaN, as MATLAB's writetable prints it."""
+    return "NaN" if math.isnan(value) else f"{value:.15g}"

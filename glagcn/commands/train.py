@@ -221,10 +221,6 @@ def _conclude(trainer: Trainer, target: Path) -> None:
         "mean_pose_mm": mean_pose,
         "place": asdict(comparison) if comparison else None,
         "parameters": sum(weights.numel() for weights in trainer.stepper.model.parameters()),
-        "reasons": {
-            "validation_mm": f"selection on: {select_on}; {path.name} is the state that was tested",
-            "place": "there is no reference run like this one",
-        },
     }
     result = write_results(evaluation, target, about)
     log.result(evaluation.scalars, progress.step)

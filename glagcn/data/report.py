@@ -3,11 +3,12 @@
 import numpy as np
 
 from glagcn.data.cache.reader import Split
+from glagcn.tables import Table
 
 
 def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
     """A table of the takes of a split, with a total.  The cameras of a take share a row."""
-    rows: list[tuple] = [("sequence", "frames", "cameras", "cut", "fps", "image", "valid")]
+    table = Table("sequence", "frames", "cameras", "cut", "fps", "image", "valid")
     takes: dict[str, list[int]] = {}
     for i, info in enumerate(split.sequences):
         takes.setdefault(info.name.partition("/cam")[0], []).append(i)
@@ -15,36 +16,29 @@ def summary_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
         info = split.sequences[members[0]]
         valid = sum(int(frames_of_sequence(split.valid, split, i).sum()) for i in members)
         image = f"{info.width}x{info.height}"
-        rows.append((name, info.length, len(members), cut_frames.get(name, 0), f"{info.fps:g}", image, valid))
-    rows.append(("all views", len(split.valid), "", "", "", "", int(split.valid.sum())))
-    return _aligned(rows)
+        table.add(name, info.length, len(members), cut_frames.get(name, 0), f"{info.fps:g}", image, valid)
+    table.add("all views", len(split.valid), "", "", "", "", int(split.valid.sum()))
+    return table.text().splitlines()
 
 
 def subject_lines(split: Split, cut_frames: dict[str, int]) -> list[str]:
     """A table of the subjects of a split, for data sets of many takes.  Frames are counted for one camera."""
-    rows: list[tuple] = [("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")]
+    table = Table("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")
     for subject in dict.fromkeys(info.subject for info in split.sequences):
         infos = [info for info in split.sequences if info.subject == subject]
         takes = {info.name.partition("/cam")[0]: info.length for info in infos}
-        rows.append(
-            (
-                subject,
-                len({info.kind_of_action for info in infos}),
-                len(takes),
-                sum(takes.values()),
-                len({info.camera for info in infos}),
-                sum(cut_frames.get(name, 0) for name in takes),
-                "/".join(dict.fromkeys(f"{info.fps:g}" for info in infos)),
-                "/".join(dict.fromkeys(f"{info.width}x{info.height}" for info in infos)),
-            )
+        table.add(
+            subject,
+            len({info.kind_of_action for info in infos}),
+            len(takes),
+            sum(takes.values()),
+            len({info.camera for info in infos}),
+            sum(cut_frames.get(name, 0) for name in takes),
+            "/".join(dict.fromkeys(f"{info.fps:g}" for info in infos)),
+            "/".join(dict.fromkeys(f"{info.width}x{info.height}" for info in infos)),
         )
-    rows.append(("all views", "", "", len(split.valid), "", "", "", ""))
-    return _aligned(rows)
-
-
-def _aligned(rows: list[tuple]) -> list[str]:
-    widths = [max(len(str(row[k])) for row in rows) for k in range(len(rows[0]))]
-    return ["  ".join(str(cell).rjust(width) for cell, width in zip(row, widths, strict=True)) for row in rows]
+    table.add("all views", "", "", len(split.valid), "", "", "", "")
+    return table.text().splitlines()
 
 
 def frames_of_sequence(values: np.ndarray, split: Split, i: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The interface of a benchmark: its metrics, tables and result files."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,35 +21,9 @@ Tables = dict[str, Any]
 BLOCK = 65_536
 
 
-def sequence_bounds(split: Split, frames: np.ndarray) -> np.ndarray:
-    """The first index of each sequence in the increasing frame numbers `frames` [n], followed by n: [S+1] int64."""
-    return np.append(np.searchsorted(frames, split.starts), len(frames))
-
-
-@dataclass(frozen=True)
-class ScoredFrames:
-    """The n scored frames of a split with their predictions, in the order of the S sequences.
-
-    sequences   the S sequences of the split, including those without scored frames.
-    bounds      [S+1]: sequence s has the entries bounds[s]:bounds[s+1] of the arrays below.
-    frames      [n] frame numbers in the split, increasing.
-    predicted   [n,V,3] mm, relative to the root.
-    target      [n,V,3] mm, relative to the root, which is zero.
-    activity    [n]; None if the data has no activities.
-    annotation  annotation of the target, such as "univ"; may be empty.
-    """
-
-    sequences: tuple[SequenceInfo, ...]
-    bounds: np.ndarray
-    frames: np.ndarray
-    predicted: np.ndarray
-    target: np.ndarray
-    activity: np.ndarray | None
-    annotation: str
-
-    def by_sequence(self, values: np.ndarray) -> Arrays:
-        """Split an array [n,...] into views of the S sequences."""
-        return np.split(values, self.bounds[1:-1])
+def by_sequence(split: Split, frames: np.ndarray, values: np.ndarray) -> Arrays:
+    """Split values [n,...] of the increasing frame numbers `frames` [n] into views, one for each sequence."""
+    return np.split(values, np.searchsorted(frames, split.starts[1:]))
 
 
 class Benchmark(ABC):
@@ -63,18 +37,15 @@ class Benchmark(ABC):
     files: ClassVar[str]
 
     @property
-    def root(self) -> str:
-        """The `root` entry of result.json: the treatment of the predicted root."""
-        return "zero" if self.zero_root else "as predicted"
-
-    @property
     @abstractmethod
     def scalars(self) -> tuple[Metric, ...]:
         """The metrics for curves, logs and the headline; they include MPJPE, which selects best.pt."""
 
     @abstractmethod
-    def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
+    def score(self, evaluation: "Evaluation") -> tuple[Metrics, Tables]:
         """The metrics for result.json (scalars, protocol, groups, sequences) and the tables for `show` and `write`.
+
+        `evaluation` has neither yet.
 
         Raises UserError if poses are not finite or have the wrong shape for the benchmark.
         """
@@ -111,26 +82,30 @@ class Benchmark(ABC):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The predictions and metrics of an evaluation.
+    """The scored frames of a split with their predictions, S sequences including those without scored frames.
 
-    names       names of the S test sequences, including those without scored frames.
+    benchmark   scores the predictions.
+    skeleton    joint set of the poses.
+    sequences   S descriptions.
+    frames      S arrays [n]: the scored frames, counted in the split, increasing.
     predicted   S arrays [n,V,3] mm, relative to the root.
     target      S arrays [n,V,3] mm, relative to the root, which is zero.
     activity    S arrays [n]; None if the data has no activities.
+    annotation  annotation of the target, such as "univ"; may be empty.
     metrics     content of result.json: scalars, protocol, groups, sequences.
     tables      tables of the benchmark, for its files and the terminal.
-    benchmark   the benchmark that scored the predictions.
-    skeleton    joint set of the poses.
     """
 
-    names: list[str]
-    predicted: Arrays
-    target: Arrays
-    activity: Arrays | None
-    metrics: Metrics
-    tables: Tables
     benchmark: Benchmark
     skeleton: Skeleton
+    sequences: tuple[SequenceInfo, ...]
+    frames: Arrays
+    predicted: Arrays
+    target: Arrays
+    activity: Arrays | None = None
+    annotation: str = ""
+    metrics: Metrics = field(default_factory=dict)
+    tables: Tables = field(default_factory=dict)
 
     @property
     def scalars(self) -> dict[str, float]:

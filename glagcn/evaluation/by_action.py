@@ -8,6 +8,7 @@ Source: the evaluation of VideoPose3D.  The target's root is zero, the predicted
 over all joints.
 """
 
+import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,12 +18,15 @@ import numpy as np
 
 from glagcn.data.cache.reader import Split
 from glagcn.data.sequence import SequenceInfo
-from glagcn.evaluation import by_action_report as report
-from glagcn.evaluation.benchmark import BLOCK, Benchmark, Evaluation, Metrics, ScoredFrames, Tables, sequence_bounds
-from glagcn.evaluation.by_action_report import ALL_SUBJECTS
+from glagcn.evaluation.benchmark import BLOCK, Benchmark, Evaluation, Metrics, Tables, by_sequence
 from glagcn.evaluation.metrics import MPJPE, FrameMetric, Metric, frame_metrics, mean, shown
+from glagcn.files import write_text
+from glagcn.tables import Table, csv_number
 
 CURVES = "test_mpjpe_by_action"
+ACTION_CSV = "evaluation_by_action.csv"
+ALL_SUBJECTS = "all"
+WIDTH = 98  # of the notes below the tables
 Total = tuple[float, float]  # the sum of a metric, and its weight
 
 
@@ -43,19 +47,18 @@ class ByActionBenchmark(Benchmark):
     """
 
     zero_root = False
-    files = report.ACTION_CSV
+    files = ACTION_CSV
 
     @property
     def scalars(self) -> tuple[Metric, ...]:
         """See Benchmark.  The metrics of frames, averaged over kinds of action."""
         return tuple(frame_metrics())
 
-    def score(self, scored: ScoredFrames) -> tuple[Metrics, Tables]:
+    def score(self, evaluation: Evaluation) -> tuple[Metrics, Tables]:
         """See Benchmark."""
-        parts = zip(
-            *(scored.by_sequence(values) for values in (scored.predicted, scored.target, scored.frames)), strict=True
-        )
-        sequences = list(zip(scored.sequences, (sequence_totals(*part) for part in parts), strict=True))
+        parts = zip(evaluation.predicted, evaluation.target, evaluation.frames, strict=True)
+        totals = (sequence_totals(*part) for part in parts)
+        sequences = list(zip(evaluation.sequences, totals, strict=True))
         names = list(dict.fromkeys(info.subject for info, _ in sequences))
         tables: Tables = {ALL_SUBJECTS: _table(sequences)}
         tables |= {name: _table([row for row in sequences if row[0].subject == name]) for name in names}
@@ -64,8 +67,8 @@ class ByActionBenchmark(Benchmark):
         tables["cell_mean"] = _mean_row(cells.values())
         metrics = {
             **_means(whole["mean"]),
-            "frames": len(scored.frames),
-            "protocol": f"mean-over-actions ({scored.target.shape[1]} joints, root {self.root})",
+            "frames": whole["frame_mean"]["frames"],
+            "protocol": f"mean-over-actions ({evaluation.skeleton.num_joints} joints, root as predicted)",
             "actions": whole["actions"],
             "frame_mean": _means(whole["frame_mean"]),
             "subjects": {
@@ -88,7 +91,7 @@ class ByActionBenchmark(Benchmark):
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
         """See Benchmark.  The mean over kinds of action."""
         by_kind: dict[str, list[Total]] = {}
-        for info, part in zip(split.sequences, np.split(errors, sequence_bounds(split, frames)[1:-1]), strict=True):
+        for info, part in zip(split.sequences, by_sequence(split, frames, errors), strict=True):
             by_kind.setdefault(_kind(info), []).append((part.sum(), part.size))
         return _mean(_divide(totals) for totals in by_kind.values())
 
@@ -107,12 +110,28 @@ class ByActionBenchmark(Benchmark):
         )
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:
-        """See Benchmark."""
-        return report.format_actions(evaluation.metrics, evaluation.tables, by_subject)
+        """See Benchmark.  The protocol, the table of all subjects and the notes."""
+        tables, titles = evaluation.tables, {ALL_SUBJECTS: "all subjects"}
+        groups = _groups(tables) if by_subject else [ALL_SUBJECTS]
+        blocks = [f"{evaluation.metrics['protocol']}\n{_legend()}"]
+        blocks += [_text(titles.get(name, name), _rows(tables[name])) for name in groups]
+        if by_subject:
+            blocks.append(_text("all subjects", [("mean over subject x action", tables["cell_mean"])]))
+        notes = evaluation.metrics["notes"]
+        blocks += [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in notes]
+        return "\n\n".join(blocks)
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
-        """See Benchmark."""
-        report.write_action_csv(evaluation.tables, folder)
+        """See Benchmark.  All subjects, then each: a line per action and two of means.
+
+        Numbers have 15 significant digits, in mm; NaN if there are no frames.
+        """
+        table = Table("subject", "action", "frames", *(metric.name for metric in frame_metrics()))
+        for subject in _groups(evaluation.tables):
+            for name, row in _rows(evaluation.tables[subject]):
+                values = (csv_number(row[metric.name]) for metric in frame_metrics())
+                table.add(subject, name, row["frames"], *values)
+        write_text(folder / ACTION_CSV, table.csv())
 
 
 def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> SequenceTotals:
@@ -187,3 +206,30 @@ def _notes(rows: dict[str, dict[str, float]], which: str) -> list[str]:
             left_out = f"left out of the mean {metric.title} {which}"
             notes.append(f"no two consecutive scored frames, {left_out}: {', '.join(still)}")
     return notes
+
+
+def _legend() -> str:
+    """A description of the columns, two per line."""
+    columns = [
+        f"{metric.column}: {metric.title}, {metric.about}" if metric.column else f"{metric.title}: {metric.about}"
+        for metric in frame_metrics()
+        if metric.about
+    ]
+    pairs = ["; ".join(columns[start : start + 2]) for start in range(0, len(columns), 2)]
+    return ";\n".join(pairs) + "; all in mm"
+
+
+def _groups(tables: Tables) -> list[str]:
+    """The names of the tables: all subjects together, then each subject."""
+    return [name for name in tables if name != "cell_mean"]
+
+
+def _rows(table: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
+    return [*table["actions"].items(), ("mean over actions", table["mean"]), ("all frames", table["frame_mean"])]
+
+
+def _text(title: str, rows: list[tuple[str, dict[str, float]]]) -> str:
+    table = Table(title, "frames", *(metric.heading for metric in frame_metrics()))
+    for name, row in rows:
+        table.add(name, f"{row['frames']:,}", *(shown(row[metric.name]) for metric in frame_metrics()))
+    return table.text(left=1)

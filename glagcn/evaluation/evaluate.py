@@ -7,7 +7,7 @@ small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames 
 The benchmark of the data set (benchmarks.py) defines the metrics, tables and result files.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from glagcn.data.validation import frames_of
 from glagcn.data.windows.store import FrameStore
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmark import Benchmark, Evaluation, ScoredFrames, sequence_bounds
+from glagcn.evaluation.benchmark import Benchmark, Evaluation, by_sequence
 from glagcn.evaluation.predict import predict_frames
 from glagcn.model.interface import Model
 from glagcn.skeleton import Skeleton
@@ -69,26 +69,19 @@ def summarise(
     """
     target = split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]
-    scored = ScoredFrames(
-        sequences=split.sequences,
-        bounds=sequence_bounds(split, frames),
-        frames=frames,
-        predicted=predicted,
-        target=target,
-        activity=None if split.activity is None else split.activity[frames],
-        annotation=annotation,
+    evaluation = Evaluation(
+        benchmark,
+        skeleton,
+        split.sequences,
+        by_sequence(split, frames, frames),
+        by_sequence(split, frames, predicted),
+        by_sequence(split, frames, target),
+        None if split.activity is None else by_sequence(split, frames, split.activity[frames]),
+        annotation,
     )
-    metrics, tables = benchmark.score(scored)
-    return Evaluation(
-        names=[info.name for info in split.sequences],
-        predicted=scored.by_sequence(predicted),
-        target=scored.by_sequence(target),
-        activity=None if scored.activity is None else scored.by_sequence(scored.activity),
-        metrics=metrics | {"root": benchmark.root},
-        tables=tables,
-        benchmark=benchmark,
-        skeleton=skeleton,
-    )
+    metrics, tables = benchmark.score(evaluation)
+    root = "zero" if benchmark.zero_root else "as predicted"
+    return replace(evaluation, metrics=metrics | {"root": root}, tables=tables)
 
 
 def evaluate(model: Model, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool) -> Evaluation | None:

@@ -9,8 +9,8 @@ from glagcn.errors import UserError
 from glagcn.evaluation.metrics import MPJPE, Metric, as_array, joint_errors, joint_metrics, mean
 from glagcn.skeleton import get_skeleton
 
-Table = dict[str, dict[str, float]]  # {row: {column: value}}
-OfficialTables = dict[str, dict[str, Table]]
+Rows = dict[str, dict[str, float]]  # {row: {column: value}}
+OfficialTables = dict[str, dict[str, Rows]]
 
 JOINTS = get_skeleton("mpi3dhp17").joints
 
@@ -76,7 +76,7 @@ def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.
     return errors
 
 
-def _tables(rows: dict[str, np.ndarray]) -> dict[str, Table]:
+def _tables(rows: dict[str, np.ndarray]) -> dict[str, Rows]:
     """A table for each metric, by title, from joint errors [n,17] for each row."""
     tables = {MPJPE.title: {name: _joint_row(errors) for name, errors in rows.items()}}
     for metric in joint_metrics():

@@ -34,7 +34,7 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
         middle = len(evaluation.predicted[number]) // 2
         predicted, target = evaluation.predicted[number][middle], evaluation.target[number][middle]
         error = np.linalg.norm(predicted - target, axis=-1).mean()
-        name = evaluation.names[number]
+        name = evaluation.sequences[number].name
         lines = f"{name}: {error:.0f} mm" if len(name) <= SHORT_NAME else f"{name}\n{error:.0f} mm"
         axes[0, column].set_title(lines, fontsize=11 if len(name) <= SHORT_NAME else 8)
         for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):

@@ -33,13 +33,6 @@ def result(folder) -> dict:
     return json.loads((folder / "result.json").read_text())
 
 
-def nulls(value, path="") -> set[str]:
-    """The paths of all nulls in nested dictionaries."""
-    if isinstance(value, dict):
-        return set().union(*(nulls(entry, f"{path}.{key}".lstrip(".")) for key, entry in value.items()))
-    return {path} if value is None else set()
-
-
 @pytest.fixture
 def release(tmp_path):
     """The official release, tiny, where the published command looks for it."""
@@ -175,7 +168,6 @@ def test_sequences_without_scored_frames_are_no_obstacle(demo, tmp_path):
     found = result(tmp_path / "runs/r")
     assert found["velocity_mm"] is None
     assert found["frames"] == 3
-    assert set(found["reasons"]) == nulls(found)
     assert found["program"]["glagcn"] == glagcn.__version__
     assert found["parameters"] > 0
 

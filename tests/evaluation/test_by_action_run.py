@@ -13,7 +13,7 @@ from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.sequence import Sequence
 from glagcn.distributed.ranks import Ranks
-from glagcn.evaluation.by_action_report import ACTION_CSV
+from glagcn.evaluation.by_action import ACTION_CSV
 from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import load_data
 from tests.splits import make_split

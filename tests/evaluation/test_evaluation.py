@@ -113,7 +113,6 @@ def test_without_neighbours_there_is_no_velocity(tmp_path):
     text = (tmp_path / "result.json").read_text()
     result = json.loads(text, parse_constant=pytest.fail)
     assert result["velocity_mm"] is None
-    assert result["reasons"]["velocity_mm"] == "no two consecutive frames were scored"
 
 
 def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
@@ -253,7 +252,7 @@ def test_the_benchmark_decides_whether_the_predicted_root_counts(ranks):
         evaluation = evaluate(Echo(), data, ranks, annotation="", flip=False)
         assert (evaluation.predicted[0][:, skeleton.root] != 0).any() == counts
         assert (evaluation.target[0][:, skeleton.root] == 0).all()
-        assert evaluation.metrics["root"] == evaluation.benchmark.root == ("as predicted" if counts else "zero")
+        assert evaluation.metrics["root"] == ("as predicted" if counts else "zero")
 
 
 def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
@@ -292,7 +291,7 @@ def test_evaluation_on_rank_0_has_poses_and_metrics(ranks):
     cache = make_cache([3, 3])
     data = EvaluationSet("test", cache.test, store_of(cache, ranks), np.arange(6), BENCHMARK)
     evaluation = evaluate(Echo(), data, ranks, annotation="", flip=True)
-    assert evaluation.names == ["TS1", "TS2"]
+    assert [info.name for info in evaluation.sequences] == ["TS1", "TS2"]
     assert evaluation.activity is None
     assert set(evaluation.scalars) == {"mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm", "pck", "auc"}
     distances = np.linalg.norm(np.subtract(evaluation.predicted, evaluation.target), axis=-1)

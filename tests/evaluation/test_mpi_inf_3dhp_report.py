@@ -5,7 +5,7 @@ import pytest
 from scipy.io import loadmat
 
 from glagcn.errors import UserError
-from glagcn.evaluation.mpi_inf_3dhp_report import format_tables, write_inference_mat, write_official_csv
+from glagcn.evaluation.mpi_inf_3dhp import format_tables, write_inference_mat, write_official_csv
 from glagcn.evaluation.mpi_inf_3dhp_tables import official_3dhp
 
 GOLDEN = Path(__file__).parents[1] / "golden"

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from glagcn.data.sequence import SequenceInfo
 from glagcn.evaluation.benchmarks import BENCHMARKS
 from glagcn.evaluation.evaluate import Evaluation
 from glagcn.rendering.figures import MOST_SEQUENCES, VIEWS, skeleton_figure
@@ -15,7 +16,11 @@ def evaluation(counts, error=30.0):
     target = [rng.uniform(-800, 800, (count, 17, 3)) for count in counts]
     names = [f"TS{number + 1}" for number in range(len(counts))]
     predicted = [poses + np.array([error, 0, 0]) for poses in target]
-    return Evaluation(names, predicted, target, None, {}, {}, BENCHMARKS["mpi_inf_3dhp"], SKELETON)
+    frames = [np.arange(count) for count in counts]
+    sequences = tuple(
+        SequenceInfo(name, name, 0, count, 25, 640, 480) for name, count in zip(names, counts, strict=True)
+    )
+    return Evaluation(BENCHMARKS["mpi_inf_3dhp"], SKELETON, sequences, frames, predicted, target)
 
 
 def test_titles_name_the_sequence_and_the_error_of_the_frame():
