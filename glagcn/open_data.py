@@ -1,14 +1,12 @@
 """Find or prepare, open and check the cache of a run."""
 
 import logging
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 from glagcn.config.options import DataConfig
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.datasets import get_dataset
-from glagcn.data.prepare import ensure_cache, existing_cache
+from glagcn.data.prepare import write_and_report
 from glagcn.data.selection import check_selection
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
@@ -38,32 +36,39 @@ def open_data(data: DataConfig, ranks: Ranks) -> Cache:
 
 
 def prepare_cache(data: DataConfig) -> Path:
-    """The path of the cache for the options; prepared if missing.  Raises UserError if that fails."""
-    return ensure_cache(
-        **_cache_options(data),
-        check=partial(
-            check_selection,
-            subjects_train=data.subjects_train,
-            subjects_test=data.subjects_test,
-            actions=data.actions,
-        ),
-    )
+    """The path of the cache for the options; written from the published files if missing.
+
+    Searches --cache_dir if given, then --root_path, and writes to the first of them.  Call it on one process while the
+    others wait.
+    Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or if the selection
+    of subjects and actions is empty.
+    """
+    if existing := _existing_cache(data):
+        return existing
+    dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
+    dataset.check(data.keypoints, data.annotation)
+    source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
+    train, test = source.infos("train"), source.infos("test")
+    check_selection(train, test, data.subjects_train, data.subjects_test, data.actions)
+    logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")
+    write_and_report(path, source)
+    return path
 
 
 def fingerprint_now(data: DataConfig) -> str | None:
     """The fingerprint of the cache for the options; None if there is no cache yet."""
-    path = existing_cache(**_cache_options(data))
+    path = _existing_cache(data)
     return open_cache(path, verify=False).fingerprint if path else None
 
 
-def _cache_options(data: DataConfig) -> dict[str, Any]:
-    return {
-        "name": data.dataset,
-        "root": Path(data.root_path),
-        "cache_dir": Path(data.cache_dir) if data.cache_dir else None,
-        "annotation": data.annotation,
-        "keypoints": data.keypoints,
-    }
+def _existing_cache(data: DataConfig) -> Path | None:
+    return next((place for place in _cache_places(data) if place.is_file()), None)
+
+
+def _cache_places(data: DataConfig) -> list[Path]:
+    """Where the cache may be, the preferred place first."""
+    file = get_dataset(data.dataset).cache_name(data.keypoints, data.annotation)
+    return [Path(folder) / file for folder in (data.cache_dir, data.root_path) if folder]
 
 
 def check_identity(cache: Cache, data: DataConfig) -> None:

@@ -11,9 +11,9 @@ import torch
 from glagcn import cli
 from glagcn.checkpoints.export_safetensors import export_safetensors
 from glagcn.checkpoints.find import SHIPPED
-from glagcn.data.prepare import ensure_cache
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import TINY, Ended, call, messages
+from tests.prepared import prepared
 
 
 def pytest_configure(config):
@@ -48,7 +48,7 @@ def said() -> Iterator[list[str]]:
 def demo_root(tmp_path_factory) -> Path:
     """A folder with the demo cache; not to be changed."""
     root = tmp_path_factory.mktemp("demo")
-    ensure_cache("demo", root, None, "")
+    prepared("demo", root)
     return root
 
 

@@ -1,24 +1,18 @@
-"""Write a cache from published files, for `glagcn prepare` and for training without a cache."""
+"""Write a cache from published files; `glagcn prepare`."""
 
 import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.dataset import DataSet, PrepareFlags
 from glagcn.data.datasets import get_dataset
-from glagcn.data.sequence import SequenceInfo
 from glagcn.data.sources.source import Source
 from glagcn.errors import UserError
 from glagcn.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-Check = Callable[[list[SequenceInfo], list[SequenceInfo]], None]
-"""Called with the train and test sequences before a cache is written; raises UserError to prevent the write."""
-
 
 # The flags of `glagcn prepare` in usage messages.
 USAGE = {
@@ -63,48 +57,6 @@ def _folder(dataset: DataSet, flags: PrepareFlags) -> Path:
     if folder is None or (flags.raw and flags.npz):
         raise UserError("pass either --raw DIR (the official release) or --npz DIR (npz files), not both")
     return folder
-
-
-def ensure_cache(
-    name: str,
-    root: Path,
-    cache_dir: Path | None,
-    annotation: str,
-    keypoints: str = "gt",
-    check: Check | None = None,
-) -> Path:
-    """The path of the cache for training on the data set `name`; written from the files below `root` if missing.
-
-    Searches `cache_dir` if given, then `root`.  A new cache is written to `cache_dir` if given, else to `root`.
-    Call it on one process while the others wait.
-
-    check  called before a new cache is written.
-    Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or from `check`.
-    """
-    if existing := existing_cache(name, root, cache_dir, annotation, keypoints):
-        return existing
-    dataset = get_dataset(name)
-    dataset.check(keypoints, annotation)
-    path = _places(name, root, cache_dir, annotation, keypoints)[0]
-    source = dataset.find(root, keypoints, annotation)
-    if check:
-        check(source.infos("train"), source.infos("test"))
-    logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")
-    write_and_report(path, source)
-    return path
-
-
-def existing_cache(
-    name: str, root: Path, cache_dir: Path | None, annotation: str, keypoints: str = "gt"
-) -> Path | None:
-    """The path of the cache that `ensure_cache` would return; None if it would have to write one."""
-    places = _places(name, root, cache_dir, annotation, keypoints)
-    return next((place for place in places if place.is_file()), None)
-
-
-def _places(name: str, root: Path, cache_dir: Path | None, annotation: str, keypoints: str) -> list[Path]:
-    file = get_dataset(name).cache_name(keypoints, annotation)
-    return [folder / file for folder in (cache_dir, root) if folder is not None]
 
 
 def write_and_report(path: Path, source: Source) -> None:

@@ -11,13 +11,14 @@ import pytest
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import get_dataset
-from glagcn.data.prepare import ensure_cache, prepare
+from glagcn.data.prepare import prepare
 from glagcn.data.report import summary_lines
 from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 from glagcn.data.sources.mpi_inf_3dhp.find import find_3dhp
 from glagcn.data.sources.mpi_inf_3dhp.report import short_sequences_line, valid_frames_line
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
+from tests.prepared import prepared
 
 FRAMES = 12
 
@@ -228,7 +229,7 @@ def test_the_next_preparation_removes_what_a_killed_one_left(tmp_path):
     killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "demo_gt.h5")])
     assert killed.returncode == -signal.SIGKILL
     assert len(list(tmp_path.glob(".demo_gt.h5.*.tmp"))) == 1
-    ensure_cache("demo", tmp_path, None, "")
+    prepared("demo", tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["demo_gt.h5"]
 
 
@@ -252,7 +253,7 @@ def test_an_incomplete_release_gives_way_to_a_complete_npz(data, tmp_path):
 
 def test_nothing_found_lists_what_was_looked_for_and_the_demo(tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("3dhp", tmp_path, None, "univ")
+        prepared("3dhp", tmp_path)
     for part in (
         str(tmp_path), "3dhp_gt_univ.h5", "S1..S8/Seq1..Seq2/annot.mat", "TS1..TS6/annot_data.mat",
         "data_train_3dhp.npz and data_test_3dhp.npz", "https://", "--dataset demo",
@@ -264,44 +265,44 @@ def test_the_other_pair_is_pointed_out_not_used(tmp_path):
     tiny_3dhp.write_npz(tmp_path, FRAMES, annotation="annot3", suffix="_ori")
     message = r"data_train_3dhp_ori\.npz exists; its name implies the annotation annot3\. Pass --annotation annot3"
     with pytest.raises(UserError, match=message):
-        ensure_cache("3dhp", tmp_path, None, "univ")
-    path = ensure_cache("3dhp", tmp_path, None, "annot3")
+        prepared("3dhp", tmp_path)
+    path = prepared("3dhp", tmp_path, annotation="annot3")
     assert open_cache(path).annotation == "annot3"
 
 
 def test_training_prepares_once_and_says_so(pair, said):
-    path = ensure_cache("3dhp", pair, None, "univ")
+    path = prepared("3dhp", pair)
     assert path == pair / "3dhp_gt_univ.h5"
     assert "3dhp_gt_univ.h5 does not exist yet: writing it" in said[0]
     said.clear()
     stamp = path.stat().st_mtime_ns
-    assert ensure_cache("3dhp", pair, None, "univ") == path
+    assert prepared("3dhp", pair) == path
     assert path.stat().st_mtime_ns == stamp
     assert said == []
 
 
 def test_cache_dir_comes_first(pair, tmp_path):
     elsewhere = tmp_path / "cache"
-    path = ensure_cache("3dhp", pair, elsewhere, "univ")
+    path = prepared("3dhp", pair, cache_dir=str(elsewhere))
     assert path == elsewhere / "3dhp_gt_univ.h5"
     assert list(pair.glob("*.h5")) == []
     shutil.copy(path, pair)
-    assert ensure_cache("3dhp", pair, elsewhere, "univ") == path
+    assert prepared("3dhp", pair, cache_dir=str(elsewhere)) == path
     path.unlink()
-    assert ensure_cache("3dhp", pair, elsewhere, "univ") == pair / "3dhp_gt_univ.h5"
+    assert prepared("3dhp", pair, cache_dir=str(elsewhere)) == pair / "3dhp_gt_univ.h5"
 
 
 def test_demo_data_are_made(tmp_path):
-    path = ensure_cache("demo", tmp_path / "not" / "yet", None, "")
+    path = prepared("demo", tmp_path / "not" / "yet")
     assert path == tmp_path / "not" / "yet" / "demo_gt.h5"
     assert open_cache(path).dataset == "demo"
 
 
 def test_unknown_data_sets_and_2d_sources(tmp_path):
     with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, mocap, demo"):
-        ensure_cache("h37m", tmp_path, None, "univ")
+        prepared("h37m", tmp_path)
     with pytest.raises(UserError, match="invalid --keypoints cpn: must be one of gt for --dataset 3dhp"):
-        ensure_cache("3dhp", tmp_path, None, "univ", keypoints="cpn")
+        prepared("3dhp", tmp_path, keypoints="cpn")
 
 
 def test_the_table_has_one_row_per_take_and_a_total(release):

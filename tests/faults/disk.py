@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from glagcn.data.prepare import ensure_cache
 from tests.faults.kills import FLAGS, STEPS, same, undisturbed
 from tests.faults.runs import start
+from tests.prepared import prepared
 
 SIZE = "6m"
 FULL_S = 3.0
@@ -93,7 +93,7 @@ def main() -> int:
     draw = random.Random(options.seed)
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         references = {each: undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun")}
         for number in range(options.count):
             launcher = list(references)[number % 2]

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import torch
 
-from glagcn.data.prepare import ensure_cache
 from tests.faults.runs import LAUNCHERS, Run, send, start
+from tests.prepared import prepared
 
 STEPS = 120
 FLAGS = f"--max_steps {STEPS} --save_steps 3"
@@ -87,7 +87,7 @@ def main() -> int:
              ]  # fmt: skip
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         one, two = (undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun"))
         references = dict.fromkeys(LAUNCHERS, two) | {"python": one}
         for number in range(options.count):

@@ -18,9 +18,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from glagcn.data.prepare import ensure_cache
 from tests.faults.kills import same, undisturbed
 from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, last_step
+from tests.prepared import prepared
 
 NAMES = ("glagcn0", "glagcn1")
 PORT = 29_500
@@ -158,7 +158,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name, hosts():
         root = Path(name)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         for number in range(options.count):
             for seconds in (SHORT_CUT_S, LONG_CUT_S):
                 print(check(root, root / f"run{number}_{seconds}", seconds), flush=True)

@@ -18,9 +18,9 @@ from pathlib import Path
 
 import torch
 
-from glagcn.data.prepare import ensure_cache
 from glagcn.distributed.stop import EXIT_CODE
 from tests.faults.runs import LAUNCHERS, last_step, send, start, take_signals
+from tests.prepared import prepared
 
 KINDS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 TARGETS = {name: ("launcher",) if name == "python" else ("launcher", "one", "all") for name in LAUNCHERS}
@@ -87,7 +87,7 @@ def main() -> int:
     failed = 0
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         for number, (name, attempt) in enumerate(attempts.items()):
             try:
                 print(attempt(root, root / f"run{number}"), flush=True)

@@ -20,9 +20,9 @@ from pathlib import Path
 
 import psutil
 
-from glagcn.data.prepare import ensure_cache
 from tests.faults.kills import same, undisturbed
 from tests.faults.runs import REPOSITORY, SMALL, last_step
+from tests.prepared import prepared
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 FLAGS = "--epochs 4000 --eval_epochs 20"  # longer than any test
@@ -230,7 +230,7 @@ def main() -> int:
         return 0
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         for nodes in (1, 2):
             with slurm(root / f"slurm{nodes}", nodes):
                 print(check(root, root / f"nodes{nodes}", f"--nodes={nodes}" if nodes > 1 else ""), flush=True)

@@ -9,8 +9,8 @@ import tempfile
 import time
 from pathlib import Path
 
-from glagcn.data.prepare import ensure_cache
 from tests.faults.runs import Run, last_step, start
+from tests.prepared import prepared
 
 SAMPLES = 20
 FLAGS = "--epochs 4000 --eval_epochs 10 --save_steps 100 --log_steps 50 --checkpoint_frequency 10 --keep 2"
@@ -38,7 +38,7 @@ def main() -> int:
     rows: list[dict[str, int]] = []
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        ensure_cache("demo", root, None, "")
+        prepared("demo", root)
         run = start("torchrun", root, root / "run", f"{FLAGS} --max_steps {steps}")
         for number in range(1, SAMPLES):
             while last_step(run.folder) < number * steps // SAMPLES:

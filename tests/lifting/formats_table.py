@@ -18,9 +18,9 @@ import glagcn
 from glagcn import cli
 from glagcn.conventions import CONVENTIONS
 from glagcn.data.cache.reader import open_cache
-from glagcn.data.prepare import ensure_cache
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS
+from tests.prepared import prepared
 
 FRAMES, SHARES = 150, (0.0, 0.1, 0.3)
 NEAR = {"nose": ("head", (0, 4)), "eye": ("head", (2, 2)), "ear": ("head", (5, 1)), "toe": ("ankle", (3, 6)),
@@ -31,7 +31,7 @@ NEAR = {"nose": ("head", (0, 4)), "eye": ("head", (2, 2)), "ear": ("head", (5, 1
 
 def motion(root: Path) -> tuple[np.ndarray, np.ndarray]:
     """Pixels [T,17,2] in an image of `written.SIZE`, and mm [T,17,3] relative to the root, of a test person."""
-    split = open_cache(ensure_cache("mocap", root, None, "")).test
+    split = open_cache(prepared("mocap", root)).test
     row = next(i for i, info in enumerate(split.sequences) if info.length >= FRAMES and info.width > info.height)
     info, start = split.sequences[row], int(split.starts[row])
     frames = slice(start, start + FRAMES)

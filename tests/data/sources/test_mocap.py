@@ -13,7 +13,6 @@ import pytest
 from glagcn.config.recipes import PRESETS
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.datasets import get_dataset
-from glagcn.data.prepare import ensure_cache
 from glagcn.data.sources.mocap import motion
 from glagcn.data.sources.mocap.cameras import SIZES, Lens, set_up
 from glagcn.data.sources.mocap.motion import JOINTS, joints_of, trials
@@ -21,6 +20,7 @@ from glagcn.data.sources.mocap.source import TEST_PEOPLE, demo_source, mocap_sou
 from glagcn.data.validation import hold_out
 from glagcn.errors import UserError
 from glagcn.skeleton import get_skeleton
+from tests.prepared import prepared
 
 REPOSITORY = Path(__file__).parents[3]
 WALK = "02_01"
@@ -206,7 +206,7 @@ def small(monkeypatch_module, tmp_path_factory):
     kept = {name: trials()[name] for name in (WALK, "35_17", "08_01")}
     monkeypatch_module.setattr("glagcn.data.sources.mocap.source.trials", lambda: kept)
     root = tmp_path_factory.mktemp("mocap")
-    ensure_cache("mocap", root, None, "", "h36m17")
+    prepared("mocap", root, keypoints="h36m17")
     return root
 
 

@@ -5,13 +5,14 @@ import pytest
 
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
-from glagcn.data.prepare import ensure_cache, prepare
+from glagcn.data.prepare import prepare
 from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_world
 from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
 from tests.data.tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
+from tests.prepared import prepared
 
 FRAMES = 24
 H36M_NAMES = ("Directions 1", "Walking", "Walking 1")
@@ -415,30 +416,25 @@ def test_a_warning_is_said_as_one(change, tmp_path, said):
 
 def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
     tiny_videopose3d.write_h36m(tmp_path / "data", frames=3)
-    calls = []
-    path = ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, lambda *infos: calls.append(infos))
+    where = {"cache_dir": str(tmp_path / "c"), "keypoints": CPN}
+    path = prepared("h36m", tmp_path / "data", **where)
     assert path == tmp_path / "c" / f"h36m_{CPN}.h5"
-    cache = open_cache(path)
-    assert [tuple(infos) for infos in calls[0]] == [cache.train.sequences, cache.test.sequences]
-    assert ensure_cache("h36m", tmp_path / "data", tmp_path / "c", "", CPN, lambda *_: calls.append(_)) == path
-    assert len(calls) == 1
+    stamp = path.stat().st_mtime_ns
+    assert prepared("h36m", tmp_path / "data", **where) == path
+    assert path.stat().st_mtime_ns == stamp
 
 
-def test_a_check_that_fails_leaves_nothing(tmp_path):
+def test_a_selection_that_is_empty_leaves_nothing(tmp_path):
     tiny_videopose3d.write_humaneva(tmp_path, frames=3)
     before = sorted(tmp_path.rglob("*"))
-
-    def check(train, test):
-        raise UserError("--actions Fly: no")
-
     with pytest.raises(UserError, match="--actions Fly"):
-        ensure_cache("humaneva15", tmp_path, tmp_path / "cache", "", "gt", check)
+        prepared("humaneva15", tmp_path, cache_dir=str(tmp_path / "cache"), actions=("Fly",))
     assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("h36m", root, None, "", "cpn_typo")
+        prepared("h36m", root, keypoints="cpn_typo")
     text = str(caught.value)
     assert f"{root / 'data_2d_h36m_cpn_typo.npz'} is missing; it is needed together with data_3d_h36m.npz" in text
     assert f"Available 2D sources: {CPN}, gt; select one with -k NAME" in text
@@ -452,7 +448,7 @@ def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
 
 def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
     with pytest.raises(UserError) as caught:
-        ensure_cache("humaneva15", tmp_path, None, "", COCO)
+        prepared("humaneva15", tmp_path, keypoints=COCO)
     for part in (
         "HumanEva-I", str(tmp_path), f"humaneva15_{COCO}.h5", "3d_humaneva15.npz", f"data_2d_humaneva15_{COCO}.npz",
         "DATASETS.md", "--dataset demo",
