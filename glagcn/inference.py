@@ -49,18 +49,18 @@ def predict(
     size = as_array(image_size, "image_size")
     check_size(size)
     poses_2d = complete_poses(model, as_array(pose_2d, "pose_2d"), size, joints, fps)
-    return lift_frames(model, poses_2d, size, flip, frame_numbers(frames, len(poses_2d)))
+    numbers = frame_numbers(frames, len(poses_2d))
+    return lift_frames(model, input_windows(model, poses_2d, size), flip, numbers)
 
 
 @torch.no_grad()
-def lift_frames(model: Model, poses_2d: np.ndarray, size: np.ndarray, flip: bool, numbers: Tensor) -> np.ndarray:
-    """The frames `numbers` [n] of complete poses [T,V,3] (see `complete_poses`) as [n,V,3] mm; see `predict`."""
+def lift_frames(model: Model, windows: Tensor, flip: bool, numbers: Tensor) -> np.ndarray:
+    """The frames `numbers` [n] of a sequence as [n,V,3] mm, of all its windows (see `input_windows`)."""
     if not len(numbers):
         return np.zeros((0, model.skeleton.num_joints, 3), np.float32)
     training = [module for module in model.modules() if module.training]
     model.eval()
     try:
-        windows = _windows(normalised(poses_2d, size, len(model.input)), model.frames, model.target_frame)
 
         def lifted(part: Tensor) -> Tensor:
             return lift(model, windows[part].to(model.device, model.dtype), flip)
@@ -130,11 +130,12 @@ def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
     return poses.float().cpu()
 
 
-def _windows(pose: Tensor, frames: int, target: int) -> Tensor:
-    """All windows [T,frames,V,C] of a sequence [T,V,C], as a view.
+def input_windows(model: Model, poses_2d: np.ndarray, size: np.ndarray) -> Tensor:
+    """All windows [T,frames,V,C] of complete poses [T,V,3] (see `complete_poses`), normalised, as a view.
 
-    Frame t of the sequence is frame `target` of window t; the first and last frame are repeated beyond the ends.
+    Frame t of the sequence is the target frame of window t; the first and last frame are repeated beyond the ends.
     """
+    pose, frames, target = normalised(poses_2d, size, len(model.input)), model.frames, model.target_frame
     before, after = pose[:1].expand(target, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
     padded = torch.cat([before, pose, after])
     return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
@@ -171,6 +172,7 @@ def complete_poses(
             f"pose_2d holds no joint in any of {shape[0]} frames: all are NaN, (0, 0) or without confidence"
         )
     check_pixels(keypoints[keypoints[..., 2] > 0, :2], image_size)
+    warn_if_swapped(keypoints[keypoints[..., 2] > 0, :2], image_size)
     keypoints = mark_missing(keypoints, (float(image_size[0]), float(image_size[1])))
     if convention:
         keypoints = convention.map_to(skeleton).apply(keypoints)
@@ -184,7 +186,7 @@ def complete_poses(
 
 
 def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
-    """Raise UserError if `pose_2d` [...,2] are not pixels of such an image; warn if width and height seem swapped."""
+    """Raise UserError if `pose_2d` [...,2] are not pixels of such an image."""
     width, height = image_size.tolist()
     if np.abs(pose_2d).max() <= 2 < max(width, height):
         raise UserError(
@@ -197,6 +199,11 @@ def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
             f"the median joint of pose_2d is at ({centre[0]:.0f}, {centre[1]:.0f}), far outside an image of "
             f"{width:g} x {height:g}; expected pixels, and image_size as (width, height)"
         )
+
+
+def warn_if_swapped(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
+    """Warn if `pose_2d` [...,2] are pixels of an image of `image_size` (width, height) with both swapped."""
+    width, height = image_size.tolist()
     if _share_outside(pose_2d, image_size) > 0.05 > _share_outside(pose_2d, image_size[::-1]):
         logger.warning("many joints are outside an image of %g x %g; are width and height swapped?", width, height)
 

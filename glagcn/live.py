@@ -13,7 +13,7 @@ from glagcn.conventions import get_convention
 from glagcn.data.sources.keypoints.detections import mark_missing, with_confidence
 from glagcn.data.windows.store import MM_PER_METRE, one_thread
 from glagcn.errors import UserError
-from glagcn.inference import as_array, check_pixels, check_size, lift, normalised
+from glagcn.inference import as_array, check_pixels, check_size, lift, normalised, warn_if_swapped
 from glagcn.model.interface import Model
 
 
@@ -109,6 +109,7 @@ class Lifter:
         poses = mark_missing(with_confidence(given))
         if self._window is None and poses[:, 2].any():  # once, since it may warn
             check_pixels(poses[poses[:, 2] > 0, :2], self._size)
+            warn_if_swapped(poses[poses[:, 2] > 0, :2], self._size)
         poses = mark_missing(poses, (float(self._size[0]), float(self._size[1])))
         if self._map:
             poses = self._map.apply(poses)

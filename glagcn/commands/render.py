@@ -20,7 +20,7 @@ from glagcn.distributed import precision
 from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
-from glagcn.inference import BATCH, complete_poses, lift_frames
+from glagcn.inference import BATCH, complete_poses, input_windows, lift_frames
 from glagcn.model.interface import Model
 from glagcn.open_data import open_data
 from glagcn.progress import with_progress
@@ -112,8 +112,9 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool) ->
             poses_2d = complete_poses(model, recording.pixels, size, joints, recording.fps)
             if recording.confidence is not None:
                 poses_2d[..., 2] = recording.confidence
+            windows = input_windows(model, poses_2d, size)
             poses = [
-                lift_frames(model, poses_2d, size, flip, torch.from_numpy(part))
+                lift_frames(model, windows, flip, torch.from_numpy(part))
                 for part in with_progress(parts, len(frames), "lifted", each=BATCH)
             ]
     except UserError as error:
@@ -155,5 +156,8 @@ def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None) 
         for index in with_progress(range(count), count, "drawn"):
             image = next(images, None)
             if video and image is None:
-                raise UserError(f"--viz-video {video.path} changed while it was read; wait until it is complete")
+                raise UserError(
+                    f"--viz-video {video.path} ended after {index} of {count} frames to show, though it has packets "
+                    f"for more; give a complete video, or show fewer frames with --viz-limit {index}"
+                )
             yield animation.draw(index, image)

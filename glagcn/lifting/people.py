@@ -10,7 +10,7 @@ from glagcn.conventions import CONVENTIONS, input_joints
 from glagcn.data.sources.keypoints.tracks import Counts, Track, fill_gaps, gap_frames
 from glagcn.distributed.precision import full_precision
 from glagcn.errors import UserError
-from glagcn.inference import check_pixels, lift_frames
+from glagcn.inference import check_pixels, input_windows, lift_frames, warn_if_swapped
 from glagcn.lifting.person import LiftedPerson
 from glagcn.lifting.recording import Recording
 from glagcn.model.interface import Model
@@ -39,15 +39,21 @@ def lift_people(model: Model, recording: Recording, flip: bool) -> list[LiftedPe
     there = [track for track in mapped if track.keypoints[..., 2].any()]
     if not there:
         raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
-    counts, parts, done = Counts(), [], 0
-    total = sum(len(track.keypoints) for track in there)
-    with Progress("lifted") as progress:
-        for track in there:
-            filled = fill_gaps(track.keypoints, gap_frames(recording.fps), counts)
-            frames = np.array_split(np.arange(len(filled)), -(-len(filled) // CHUNK))
+    counts, size = Counts(), np.array(recording.image_size)
+    filled = [fill_gaps(track.keypoints, gap_frames(recording.fps), counts) for track in there]
+    for track, keypoints in zip(there, filled, strict=True):
+        try:
+            check_pixels(keypoints[..., :2], size)
+        except UserError as error:
+            raise UserError(f"person {track.person}: {error}") from error
+    warn_if_swapped(np.concatenate([keypoints[..., :2] for keypoints in filled]), size)
+    parts, done, total = [], 0, sum(map(len, filled))
+    with Progress("lifted") as progress, full_precision():
+        for track, keypoints in zip(there, filled, strict=True):
+            windows = input_windows(model, keypoints, size)  # once: a track may have 100,000 frames
             poses = []
-            for chunk in frames:
-                poses.append(_lift(model, track, filled, recording, flip, chunk))
+            for chunk in torch.arange(len(keypoints)).split(CHUNK):
+                poses.append(lift_frames(model, windows, flip, chunk))
                 done += len(chunk)
                 progress(done, total)
             parts.append(_person(track, np.concatenate(poses), skeleton, recording))
@@ -57,18 +63,6 @@ def lift_people(model: Model, recording: Recording, flip: bool) -> list[LiftedPe
     for part in parts:
         people.setdefault(part.person, []).append(part)
     return [_joined(people[number]) for number in sorted(people)]
-
-
-def _lift(
-    model: Model, track: Track, filled: np.ndarray, recording: Recording, flip: bool, frames: np.ndarray
-) -> np.ndarray:
-    size = np.array(recording.image_size)
-    try:
-        check_pixels(filled[..., :2], size)
-        with full_precision():
-            return lift_frames(model, filled, size, flip, torch.from_numpy(frames))
-    except UserError as error:
-        raise UserError(f"person {track.person}: {error}") from error
 
 
 def _person(track: Track, poses: np.ndarray, skeleton: Skeleton, recording: Recording) -> LiftedPerson:

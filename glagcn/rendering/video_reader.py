@@ -47,9 +47,8 @@ class Video:
                 yield _picture(frame, size)
 
     def count(self, skip: int, step: int, most: int) -> int:
-        """The number of frames that `frames` yields, at most `most`."""
-        with closing(_decoded(self.path, self.flag)) as frames:
-            return sum(1 for _ in islice(frames, skip, skip + step * most, step))
+        """The number of frames that `frames` yields, at most `most`, if all that are stored can be decoded."""
+        return len(range(skip, min(self.stored(), skip + step * most), step))
 
     def stored(self) -> int:
         """The number of frames, counted without decoding: one for each packet.  Raises UserError if that fails."""

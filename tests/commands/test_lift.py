@@ -11,9 +11,14 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import glagcn
+import glagcn.inference
 from glagcn.conventions import CONVENTIONS, Convention
+from glagcn.data.sources.keypoints.tracks import Track
+from glagcn.lifting.people import lift_people
+from glagcn.lifting.recording import Recording
 from glagcn.rendering.people import COLOURS
 from glagcn.rendering.video_reader import open_video
+from tests.checkpoints.exported_models import a_model
 from tests.command_line import assert_refused
 from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
 from tests.data.sources.keypoints import written
@@ -109,8 +114,8 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
     """The root path and the floor, with the truth instead of the tiny model's guess."""
     true = [1000 * in_camera(number, 40) for number in range(2)]
 
-    def lift_frames(_, poses_2d, size, flip, frames):
-        pose = true[0] if poses_2d[0, 14, 0] < SIZE[0] / 2 else true[1]
+    def lift_frames(_, windows, flip, frames):
+        pose = true[0] if windows[0, 0, 14, 0] < 0 else true[1]
         return (pose - pose[:, 14:15]).astype(np.float32)[frames]
 
     monkeypatch.setattr("glagcn.lifting.people.lift_frames", lift_frames)
@@ -127,6 +132,22 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
     one = told["people"][0]
     heights = (np.array(one["poses"]) + np.array(one["root"])[:, None])[:, ankles, 2]
     assert -50 < np.median(heights.min(axis=1)) < 180
+
+
+def test_a_track_is_checked_and_normalised_once(monkeypatch, caplog):
+    """And not for each of the five parts that it is lifted in; what is unlikely is said once for all tracks."""
+    normalised, calls = glagcn.inference.normalised, []
+    monkeypatch.setattr("glagcn.lifting.people.CHUNK", 8)
+    monkeypatch.setattr("glagcn.inference.normalised", lambda *given: calls.append(1) or normalised(*given))
+    model, generator = a_model(), np.random.default_rng(0)
+    keypoints = np.dstack([generator.uniform((0, 0), (1920, 1080), (40, 17, 2)), np.ones((40, 17))])
+    tracks = [Track(person, 0, keypoints.astype(np.float32)) for person in (1, 2)]
+    people = lift_people(model, Recording("mpi3dhp17", tracks, (1080, 1920), FPS), False)
+    assert len(calls) == 2
+    assert caplog.text.count("are width and height swapped?") == 1
+    for person in people:
+        expected = glagcn.predict(model, keypoints, (1080, 1920), flip=False)
+        np.testing.assert_allclose(person.poses, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_one_frame_is_enough(lift, tmp_path):

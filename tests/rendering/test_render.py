@@ -9,6 +9,7 @@ from PIL import Image
 
 import glagcn
 import glagcn.errors
+import glagcn.inference
 import glagcn.rendering.video_reader
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
@@ -96,6 +97,29 @@ def test_the_flip_is_that_of_evaluation(render):
     for flags in ("--viz-export a.npz", "--viz-export b.npz --no-test_flip"):
         assert render(f"--viz-subject TS1 --viz-limit 2 {flags}").code == 0
     assert np.abs(load("a.npz")["predicted_mm"] - load("b.npz")["predicted_mm"]).max() > 0.1
+
+
+def test_long_work_is_done_once(render, monkeypatch):
+    """The whole sequence is normalised once, not for every batch, and the video is opened and then decoded once."""
+    calls = []
+    for module, name in ((glagcn.inference, "normalised"), (glagcn.rendering.video_reader, "_decoded")):
+        work = getattr(module, name)
+        spy = lambda *given, name=name, work=work: calls.append(name) or work(*given)  # noqa: E731
+        monkeypatch.setattr(module, name, spy)
+    film(Path("film.mp4"), 4)
+    ended = render("--viz-subject TS1 --viz-export a.npz --viz-limit 100")
+    assert ended.code == 0, ended.err
+    assert calls == ["normalised"]
+    ended = render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.gif --viz-size 2")
+    assert ended.code == 0, ended.err
+    assert calls[1:] == ["_decoded", "normalised", "_decoded"]
+
+
+def test_a_video_of_fewer_frames_than_packets_says_how_many_can_be_shown(render, monkeypatch):
+    film(Path("film.mp4"), 4)
+    monkeypatch.setattr(glagcn.rendering.video_reader.Video, "stored", lambda _: 6)
+    ended = render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.gif --viz-size 2")
+    assert_refused(ended, r"film\.mp4 ended after 4 of 6 frames to show, .* with --viz-limit 4")
 
 
 def test_the_video_is_behind_and_ends_the_animation(render):
