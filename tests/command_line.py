@@ -10,8 +10,11 @@ from pathlib import Path
 
 from glagcn.progress import PlainText
 
-# A run of about a second: few windows, steps and test frames, a model of a few thousand parameters.
-TINY = "--channel 4 --batch_size 64 --subset 0.02 --test_frames 40 --max_steps 6 --log_steps 2 --workers 1"
+# A run of about a second: few windows, steps and test frames, a model of a few thousand parameters, no pictures.
+TINY = (
+    "--channel 4 --batch_size 64 --subset 0.02 --test_frames 40 --max_steps 6 --log_steps 2 --workers 1 "
+    "--log_with none --no-export_training_curves"
+)
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,9 @@ def test_a_record_of_epochs_becomes_a_picture(tmp_path):
     assert shown == [True, True, False]  # training and test; no sequence head, no aligned error
 
 
-def test_a_run_draws_its_curves_unless_told_not_to(demo, trained, tmp_path):
-    assert (trained / "training_curves.png").stat().st_size > 5000
+def test_a_run_draws_its_curves_unless_told_not_to(demo, tmp_path):
+    assert demo("--run drawn --frames 9 --export_training_curves").code == 0
+    assert (tmp_path / "runs/drawn/training_curves.png").stat().st_size > 5000
     assert demo("--run plain --frames 9 --no-export-training-curves").code == 0
     assert not (tmp_path / "runs/plain/training_curves.png").exists()
 
@@ -34,7 +35,7 @@ def test_a_run_draws_its_curves_unless_told_not_to(demo, trained, tmp_path):
 def test_the_axis_is_what_sets_the_length_of_a_run(demo, monkeypatch, flags, against):
     drawn = []
     monkeypatch.setattr(curves, "draw_training_curves", lambda *arguments: drawn.append(arguments))
-    assert demo(f"--run r --frames 9 --eval_windows 128 {flags}").code == 0
+    assert demo(f"--run r --frames 9 --eval_windows 128 --export_training_curves {flags}").code == 0
     assert {axis for _, _, axis, *_ in drawn} == {against}
     assert {title for *_, title, _ in drawn} == {"r"}
     assert all(100 < baseline < 400 for *_, baseline in drawn)

@@ -194,7 +194,7 @@ def test_progress_is_a_bar_on_a_terminal(log, printed, tmp_path, capsys, monkeyp
                                                ("--select_on last", ["error_mm/train"]),
                                                ("--select_on test", ["error_mm/test", "error_mm/train"])])  # fmt: skip
 def test_tensorboard_lists_a_run_once_and_shows_its_errors_first(demo, tmp_path, flags, errors):
-    assert demo(f"--run r --frames 9 --log_steps 3 {flags}").code == 0
+    assert demo(f"--run r --frames 9 --log_steps 3 --log_with tensorboard {flags}").code == 0
     folder = tmp_path / "runs/r"
     assert all(path.is_file() for path in (folder / "tensorboard").iterdir())
     assert sorted(events(folder).Tags()["scalars"])[: len(errors)] == errors
