@@ -26,61 +26,38 @@ GRAPHS = ("h36m", "humaneva15_tree", "humaneva15", "humaneva15_coco17")
 
 @dataclass(frozen=True, kw_only=True)
 class Option:
-    """What the program knows about an option.
+    """What the program knows about an option.  For resumable, call and of_model, None means: as its group."""
 
-    On the command line:
-    help           text of `--help`;  common: listed by `--help`, while `--help-all` lists all flags.
-    key            name in config.json and presets; default: the name of the field.
-    flag           default: two dashes and the key;  flags: other spellings;  switches: {value: flags that set it}.
-    switch         a bool with --FLAG and --no-FLAG; a bool without it is off, and --FLAG turns it on.
-    off            the value that means None on the command line and in files of older versions.
-    least, above, most, below  limits of its value.
-    argparse       other arguments of add_argument.
-    Where it counts (None: as its group):
-    resumable      a run may be resumed with another value.
-    call           belongs to one call, so that another run does not take it from config.json.
-    of_model       read by models, not necessarily by all (model.registry).
-    instead_of     the option that it replaces.
-    schedules      the only values of --schedule that use it.
-    debug          the most under --debug.
-    names_preset   selects the preset, whose name states it.
-    older          value in a config.json that was written before the option existed, if not the preset's or default.
-    evaluate       flag of `glagcn evaluate`: "checkpoint" if it follows the checkpoint's data by default, else "flag".
-    bench          flag of `glagcn bench`.
-    not_in_study   why a study file must not set it.
-    same_in_study  errors can be compared only if it is equal: it determines the scored frames or the selection.
-    windows        training windows and their order depend on it: a study that compares it says so.
-    machine        depends on the machine; a run that differs in nothing else is the same.
-    Of the field: name, type, default.
-    """
-
+    # On the command line
     help: str
-    common: bool = False
-    key: str = ""
-    flag: str = ""
-    flags: tuple[str, ...] = ()
-    switches: Mapping[Any, tuple[str, ...]] = field(default_factory=dict)
-    switch: bool = False
-    off: Any = None
-    least: float | None = None
+    common: bool = False  # listed by `--help`; `--help-all` lists all flags
+    key: str = ""  # name in config.json and presets; default: the name of the field
+    flag: str = ""  # default: two dashes and the key
+    flags: tuple[str, ...] = ()  # other spellings
+    switches: Mapping[Any, tuple[str, ...]] = field(default_factory=dict)  # {value: flags that set it}
+    switch: bool = False  # a bool with --FLAG and --no-FLAG; a bool without it is off, and --FLAG turns it on
+    off: Any = None  # the value that means None on the command line and in files of older versions
+    least: float | None = None  # limits of the value: >= least, > above, <= most, < below
     above: float | None = None
     most: float | None = None
     below: float | None = None
-    argparse: Mapping[str, Any] = field(default_factory=dict)
-    resumable: bool | None = None
-    call: bool | None = None
-    of_model: bool | None = None
-    instead_of: str | None = None
-    schedules: tuple[str, ...] = ()
-    debug: int | None = None
-    names_preset: bool = False
-    older: Any = None
-    evaluate: str | None = None
-    bench: bool = False
-    not_in_study: str = ""
-    same_in_study: bool = False
-    windows: bool = False
-    machine: bool = False
+    argparse: Mapping[str, Any] = field(default_factory=dict)  # other arguments of add_argument
+    # Where it counts
+    resumable: bool | None = None  # a run may be resumed with another value
+    call: bool | None = None  # belongs to one call: another run does not take it from config.json
+    of_model: bool | None = None  # read by models, not necessarily by all (model.registry)
+    instead_of: str | None = None  # the option that it replaces
+    schedules: tuple[str, ...] = ()  # the only values of --schedule that use it
+    debug: int | None = None  # the most under --debug
+    names_preset: bool = False  # selects the preset, whose name states it
+    older: Any = None  # value for a config.json from before the option existed, if not the preset's or default
+    evaluate: str | None = None  # flag of `glagcn evaluate`; "checkpoint": by default that of the checkpoint's data
+    bench: bool = False  # flag of `glagcn bench`
+    not_in_study: str = ""  # why a study file must not set it
+    same_in_study: bool = False  # it determines the scored frames or the selection: errors are comparable only if equal
+    windows: bool = False  # training windows and their order depend on it: a study that compares it says so
+    machine: bool = False  # depends on the machine, and does not make another run
+    # Of the field
     name: str = ""
     type: Any = None
     default: Any = None

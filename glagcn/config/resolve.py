@@ -20,7 +20,7 @@ from glagcn.config.options import (
     filled,
     foreign_options,
     options_of,
-)  # fmt: skip
+)
 from glagcn.config.parse import (
     HELP_ALL,
     REFUSED,
@@ -30,7 +30,7 @@ from glagcn.config.parse import (
     combined,
     other_spellings,
     read_flags,
-)  # fmt: skip
+)
 from glagcn.config.recipes import preset, tuned_rate
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
