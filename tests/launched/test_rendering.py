@@ -5,9 +5,8 @@ import pytest
 pytestmark = pytest.mark.launched
 
 
-def test_one_rank_draws_and_a_failure_ends_both(run, tmp_path):
-    assert run("--max_steps 2 --run r").code == 0
-    flags = "--run r --render --viz-subject TS1 --viz-limit 2 --viz-size 1"
+def test_one_rank_draws_and_a_failure_ends_both(run, trained, tmp_path):
+    flags = f"--channel 4 --frames 9 --evaluate {trained}/best.pt --render --viz-subject TS1 --viz-limit 2 --viz-size 1"
     done = run(f"{flags} --viz-output {tmp_path}/a.gif", 2)
     assert done.code == 0, done.err
     assert done.out.count("Wrote ") == 1

@@ -42,17 +42,18 @@ def test_three_processes_stopped_and_resumed_are_bit_identical(run, tmp_path):
     assert results[0]["mpjpe_mm"] == results[1]["mpjpe_mm"]
 
 
-def test_a_run_says_nothing_that_is_not_its_own(run):
+def test_replicas_are_compared_and_a_run_says_nothing_that_is_not_its_own(run):
     """Libraries print their notices to stderr, each from every rank.  Warnings are as Python shows them by default."""
-    done = run("--max_steps 3 --run r", 2, PYTHONWARNINGS="")
+    done = run("--max_steps 4 --check_replicas 2 --run r", 2, PYTHONWARNINGS="")
     assert (done.code, done.err) == (0, "")
 
 
-def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
+def test_an_end_between_evaluations_leaves_no_trace(train, demo_root, tmp_path):
     # The run is evaluated at step 42, stopped at 50 (with an evaluation of its own), and goes on to 54.
+    common = f"{' '.join(SMALL)} --root_path {demo_root} -c {tmp_path}"
     for name, stops in (("whole", [54]), ("parts", [50, 54])):
         for stop in stops:
-            assert run(f"--max_steps {stop} --run {name}").code == 0
+            assert train(f"{common} --max_steps {stop} --run {name}").code == 0
     same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
     same_state(tmp_path / "whole/best.pt", tmp_path / "parts/best.pt")
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
@@ -60,45 +61,33 @@ def test_an_end_between_evaluations_leaves_no_trace(run, tmp_path):
     assert results[0]["step"] == results[1]["step"]
 
 
-def test_resumes_on_another_number_of_processes(run, tmp_path):
-    assert run("--max_steps 10 --run r").code == 0
+def test_resumed_and_evaluated_on_other_numbers_of_processes(run, train, demo_root, tmp_path):
+    common = f"{' '.join(SMALL)} --root_path {demo_root} -c {tmp_path}"
+    assert train(f"{common} --max_steps 10 --run r").code == 0
     done = run("--max_steps 20 --run r", 2)
     assert "resumed at step 10 of 20" in done.out
     assert json.loads((tmp_path / "r/result.json").read_text())["trained_steps"] == 20
+    assert train(f"{common} --run r --evaluate --output {tmp_path}/1").code == 0
+    done = run(f"--run r --evaluate --output {tmp_path}/3", 3)
+    assert done.code == 0, done.err
+    assert "TestSeq6" in done.out
+    assert (tmp_path / "3/inference_data.mat").exists()
+    assert (tmp_path / "3/mpii_3dhp_evaluation_sequencewise.csv").exists()
+    one, three = (json.loads((tmp_path / name / "result.json").read_text()) for name in "13")
+    for name in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc"):
+        assert three[name] == pytest.approx(one[name], abs=1e-4)
+    assert three["frames"] == one["frames"]
 
 
-def test_evaluation_is_the_same_on_any_number_of_processes(run, tmp_path):
-    assert run("--max_steps 10 --run r").code == 0
-    results = []
-    for processes in (1, 3):
-        done = run(f"--run r --evaluate --output {tmp_path}/{processes}", processes)
-        assert done.code == 0, done.err
-        assert "TestSeq6" in done.out
-        results.append(json.loads((tmp_path / str(processes) / "result.json").read_text()))
-        assert (tmp_path / str(processes) / "inference_data.mat").exists()
-        assert (tmp_path / str(processes) / "mpii_3dhp_evaluation_sequencewise.csv").exists()
-    for other in results[1:]:
-        for name in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc"):
-            assert other[name] == pytest.approx(results[0][name], abs=1e-4)
-        assert other["frames"] == results[0]["frames"]
+def test_a_fresh_run_keeps_the_old_one_beside_it(demo, tmp_path):
+    for flags in ("", "--fresh"):
+        assert demo(f"--frames 9 --max_steps 2 --run r {flags}").code == 0
+    assert (tmp_path / "runs/r.old1/last.pt").exists()
+    assert (tmp_path / "runs/r/last.pt").exists()
 
 
-def test_the_end_is_the_end(run, tmp_path):
-    first = run("--max_steps 5")
-    folder = next(tmp_path.glob("demo_gt_f27_c8_unshared1_tuned_seed0"))
-    assert first.code == 0
-    before = {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pt")}
-    again = run("--max_steps 5")
-    assert "is finished at step 5: MPJPE" in again.out
-    assert {path.name: path.stat().st_mtime_ns for path in folder.glob("*.pt")} == before
-    fresh = run("--max_steps 5 --fresh")
-    assert fresh.code == 0
-    assert (folder.with_name(folder.name + ".old1") / "last.pt").exists()
-    assert json.loads((folder / "config.json").read_text())["max_steps"] == 5
-
-
-def test_dry_run_stops_after_the_summary(run, tmp_path):
-    done = run("--dry_run")
+def test_dry_run_stops_after_the_summary(demo, tmp_path):
+    done = demo("--dry_run")
     assert done.code == 0
     for words in ("Processes: 1", "parameters", "GFLOP per window", "steps in all", "* channels", "Dry run"):
         assert words in done.out
@@ -130,20 +119,12 @@ def test_a_step_that_is_not_finite_is_refused_on_every_rank(run, tmp_path):
     assert "r/last.pt holds no failed step" in other.err
 
 
-def test_replicas_are_compared_on_real_ranks(run):
-    done = run("--max_steps 4 --check_replicas 2", 2)
-    assert done.code == 0, done.err
-
-
 def test_one_message_from_many_ranks(run, tmp_path):
     done = run("--batch_size 1", 2)
     assert done.code != 0
     assert done.messages.count("--batch_size 1 is smaller than the 2 processes") == 1
     assert_is_last(done.err, "error: --batch_size 1 is smaller than the 2 processes; .*, or start fewer processes")
     assert 'main_sagcn_gpus.py", line' not in done.err  # torchrun prints a traceback of its own
-    done = run("--frames 80", 2)
-    assert done.messages.count("--frames 80") == 1
-    assert_is_last(done.err, "error: invalid --frames 80: .*")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -153,6 +134,7 @@ def test_a_missing_file_is_the_last_word_of_accelerate_launch(demo_root, tmp_pat
     flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--evaluate", "nowhere.pt"]
     done = launch(["accelerate", "launch", "--config_file", str(config), script, *flags], tmp_path)
     assert done.code != 0
+    assert done.messages.count("error: --evaluate nowhere.pt") == 1  # of two processes
     assert_is_last(done.err, "error: .*nowhere.pt.*")
 
 
@@ -161,12 +143,3 @@ def assert_is_last(printed: str, message: str) -> None:
     *_, message_line, border = printed.strip().splitlines()
     assert set(border) == {"="}
     assert re.fullmatch(f"  traceback : {message}", message_line), message_line
-
-
-def test_accelerate_launch_starts_two_processes_on_a_cpu(demo_root, tmp_path):
-    config = REPOSITORY / "launch/accelerate/cpu_debug.yaml"
-    script = str(REPOSITORY / "main_sagcn_gpus.py")
-    flags = [*SMALL, "--root_path", str(demo_root), "-c", str(tmp_path), "--dry_run"]
-    done = launch(["accelerate", "launch", "--config_file", str(config), script, *flags], tmp_path)
-    assert done.code == 0, done.err
-    assert "Processes: 2" in done.out
