@@ -38,8 +38,7 @@ from glagcn.runs.curves import draw_training_curves
 from glagcn.runs.folder import RunFolder
 from glagcn.skeleton import get_skeleton
 from glagcn.study.file import read_study
-from glagcn.study.results import read_run
-from glagcn.study.tables import evaluations_csv
+from glagcn.study.results import evaluations_csv, read_run
 from glagcn.training.optim.optimizers import build_optimizer
 from glagcn.training.progress import Progress
 from tests.data import tiny_3dhp, tiny_videopose3d

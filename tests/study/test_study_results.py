@@ -8,10 +8,21 @@ import pytest
 
 from glagcn.errors import UserError
 from glagcn.study.file import read_study
-from glagcn.study.plots import curves_figure, draw_curves
-from glagcn.study.results import EvaluationPoint, Run, common_budgets, mean_curve, read_run, statistics_of
+from glagcn.study.results import (
+    EvaluationPoint,
+    Run,
+    common_budgets,
+    curves_figure,
+    draw_curves,
+    evaluations_csv,
+    mean_curve,
+    read_run,
+    rows_of,
+    statistics_of,
+    summary_csv,
+    summary_md,
+)
 from glagcn.study.run import _notes
-from glagcn.study.tables import evaluations_csv, rows_of, summary_csv, summary_md
 
 
 def run(name, seed, windows, errors, *, rate=100.0, test=50.0):
