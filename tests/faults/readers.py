@@ -226,7 +226,7 @@ def _config(folder: Path) -> Config:
 
 def _resume(path: Path) -> None:
     config = _config(path.parents[1])
-    RunFolder(path.parent).resume(config, 100, "0123456789abcdef", lambda text: None, lambda path, content: None)
+    RunFolder(path.parent).resume(config, 100, "0123456789abcdef", lambda path, content: None)
 
 
 def _read_study_run(path: Path) -> None:
