@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
+from glagcn import dist, precision
 from glagcn.config.options import Config
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
@@ -37,13 +38,11 @@ from glagcn.data.sources.mpi_inf_3dhp.facts import (
 )
 from glagcn.data.sources.source import Source, SplitName
 from glagcn.data.windows.plan import share
-from glagcn.distributed import launcher, precision, tuning
-from glagcn.distributed.machine import describe
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.evaluation.predict import predict_frames
 from glagcn.files import write_text
+from glagcn.machine import describe
 from glagcn.model.interface import Model
 from glagcn.tables import Table
 from glagcn.training.hardware.memory import peak_memory
@@ -74,7 +73,6 @@ class Setting:
 
     config: Config
     repeats: int
-    ranks: Ranks
     data: RunData
     model: Model
     reference: Any
@@ -100,7 +98,7 @@ class Part:
 
 def input_part(setting: Setting) -> Part:
     """Make training batches on the device."""
-    plan, store, device = setting.data.plan, setting.data.train, setting.ranks.device
+    plan, store, device = setting.data.plan, setting.data.train, dist.device()
     windows = min(plan.batch_size, plan.num_windows)
     fewer = min(REFERENCE_WINDOWS, windows)
     room = store.allocate(windows)
@@ -126,7 +124,7 @@ def step_part(setting: Setting) -> Part:
     batch = setting.data.train.windows(plan.batch(0, 0))
     windows = len(batch.inputs)
     mine = share(windows, micro_batch(optim, plan.batch_size), 0, 1)
-    stepper = Stepper(optim, setting.ranks, copy.deepcopy(model), step_sizes(optim, plan))
+    stepper = Stepper(optim, copy.deepcopy(model), step_sizes(optim, plan))
     if problem := stepper.rehearse(batch, mine):
         raise UserError(f"torch.compile failed ({problem}); --compile off measures without it")
 
@@ -157,7 +155,7 @@ def evaluation_part(setting: Setting) -> Part:
 
     def evaluate() -> None:
         with precision.full_precision():
-            predicted = predict_frames(model, data.store, frames, setting.ranks, flip=True, zero_root=True)
+            predicted = predict_frames(model, data.store, frames, flip=True, zero_root=True)
         found["mpjpe_mm"] = float(joint_errors(predicted, target).mean())
 
     reference = None
@@ -189,7 +187,7 @@ def run_bench(
     reference  also measure the plain implementation of this repository's tests.
     Raises UserError for invalid options or a file that cannot be written.
     """
-    if launcher.world_size() > 1:
+    if dist.world_size() > 1:
         raise UserError("glagcn bench measures one process; call it without torchrun or accelerate launch")
     if repeats < 1:
         raise UserError(f"invalid --repeats {repeats}: must be at least 1")
@@ -198,23 +196,23 @@ def run_bench(
     if reference and config.model.head == "mixed":
         raise UserError("invalid --head mixed: the reference has shared and unshared heads only")
     module = _reference_module() if reference else None
-    tuning.keep_memory()  # as training does
-    ranks = Ranks(config.run.workers)
-    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
-    peak = peak_flops(ranks.device, config.optim.precision)
+    dist.keep_memory()  # as training does
+    dist.start(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, dist.device()))
+    peak = peak_flops(dist.device(), config.optim.precision)
     text = ""
     with _data_set(config.data.dataset) as cache:
-        data = load_data(config, ranks, cache)
-        model = build_model(config, data).to(ranks.device)
-        setting = Setting(config, repeats, ranks, data, model, module)
+        data = load_data(config, cache)
+        model = build_model(config, data).to(dist.device())
+        setting = Setting(config, repeats, data, model, module)
         results = {}
         for name in PARTS if part == "all" else (part,):
             work = PARTS[name](setting)
             results[name] = _measure(work, setting, peak)
             if profiled:
-                text = "\n\n" + _operators(work.ours, ranks.device)
+                text = "\n\n" + _operators(work.ours, dist.device())
     report = {
-        "machine": describe(ranks.device),
+        "machine": describe(dist.device()),
         "peak_flops_per_second": peak,
         "options": {name: to_dict(config)[name] for name in REPORTED}
         | {"dataset_scale": config.data.dataset, "repeats": repeats},
@@ -237,14 +235,14 @@ def _reference_module() -> Any:
 def _measure(part: Part, setting: Setting, peak: float) -> dict[str, Any]:
     """An entry of the report: the rates in windows/s, the time of a call, and the share of the peak arithmetic rate."""
     works = {"ours": part.ours} | ({"reference": part.reference} if part.reference else {})
-    times = interleaved(works, setting.repeats, setting.ranks.device)
+    times = interleaved(works, setting.repeats, dist.device())
     elapsed = times["ours"]
     result = {
         "ours": part.windows / elapsed,
         "unit": "windows/s",
         "ms": 1000 * elapsed,
         "windows": part.windows,
-        "peak_memory_bytes": peak_memory(setting.ranks.device),
+        "peak_memory_bytes": peak_memory(dist.device()),
         **part.found,
     }
     if part.flops:

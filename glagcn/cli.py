@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from glagcn import __version__
+from glagcn import __version__, dist, signals
 from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
@@ -17,7 +17,6 @@ from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig
 from glagcn.config.parse import Parser, add_options, comma_separated
 from glagcn.config.recipes import BENCH
 from glagcn.config.resolve import from_dict, parse_command_line, plain_values, resolve
-from glagcn.distributed import environment, launcher, stop, tuning
 from glagcn.errors import UserError
 from glagcn.progress import flush_streams, print_messages
 
@@ -63,27 +62,26 @@ def _run_command(work: Callable[[], None]) -> int:
 
     A UserError is printed once for all ranks.
     """
-    tuning.spin_briefly()
     try:
-        environment.prepare()
+        dist.prepare()
     except UserError as error:  # ranks and their number are not known
-        launcher.fail(f"error: {error}")
+        dist.fail(f"error: {error}")
         return 2
-    stop.die_with_launcher()
-    stop.print_stacks_on_signal()
-    code, one_of_many = 0, launcher.world_size() > 1
+    signals.die_with_launcher()
+    signals.print_stacks_on_signal()
+    code, one_of_many = 0, dist.world_size() > 1
     try:
-        with print_messages(quiet=launcher.rank() != 0), stop.REQUEST.watch():
+        with print_messages(quiet=dist.rank() != 0), signals.REQUEST.watch():
             work()
     except UserError as error:
-        launcher.report(error)
+        dist.report(error)
         code = 2
-    except stop.Stopped as request:
-        if launcher.rank() == 0:
-            launcher.tell(str(request))
+    except signals.Stopped as request:
+        if dist.rank() == 0:
+            dist.tell(str(request))
         if request.agreed:
-            stop.keep_launcher_from_restarting()
-        code = stop.EXIT_CODE
+            signals.keep_launcher_from_restarting()
+        code = signals.EXIT_CODE
     except Exception as error:
         if not one_of_many:
             raise
@@ -91,44 +89,42 @@ def _run_command(work: Callable[[], None]) -> int:
     finally:
         flush_streams()
     if one_of_many:
-        launcher.leave(code)
+        dist.leave(code)
     return code
 
 
 def _report_failure(error: Exception) -> int:
     """Print the error that ended this process, one of several.  Returns its exit code."""
-    if not launcher.is_lost_connection(error):
-        launcher.tell(traceback.format_exc().rstrip())
-        launcher.record(f"{type(error).__name__}: {error}")
+    if not dist.is_lost_connection(error):
+        dist.tell(traceback.format_exc().rstrip())
+        dist.record(f"{type(error).__name__}: {error}")
         return 1
     reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the C++ location
-    launcher.report(
+    dist.report(
         f"the connection to another process is lost ({reason[:200]}); see the log of that process. The same command "
         "resumes from the last checkpoint"
     )
-    return launcher.LOST_RANK_CODE
+    return dist.LOST_RANK_CODE
 
 
 def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
-    from glagcn.distributed.ranks import Ranks
-
-    tuning.keep_memory()
-    if (ignored := environment.ignored_requests()) and launcher.rank() == 0:
-        launcher.tell(f"WARNING: {ignored}")
-    ranks = Ranks(config.run.workers, timedelta(minutes=config.run.timeout))
+    dist.keep_memory()
+    if (ignored := dist.ignored_requests()) and dist.rank() == 0:
+        dist.tell(f"WARNING: {ignored}")
+    dist.start(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:
         from glagcn.commands.render import render
 
-        render(config, drawing, origin, ranks)
+        render(config, drawing, origin)
     elif config.run.evaluate:
         from glagcn.commands.evaluate import run_evaluation
 
-        run_evaluation(config, origin, ranks)
+        run_evaluation(config, origin)
     else:
         from glagcn.commands.train import train
 
-        train(config, origin, ranks)
-    ranks.close()  # only now: it waits for every rank, and after an error some may never come
+        train(config, origin)
+    dist.finish()  # only now: it waits for every rank, and after an error some may never come
 
 
 def _parser() -> Parser:

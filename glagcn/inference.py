@@ -9,10 +9,10 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.conventions import check_input, get_convention, input_joints
+from glagcn.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.data.sources.keypoints.detections import mark_missing, with_confidence
 from glagcn.data.sources.keypoints.tracks import Counts, fill_gaps, gap_frames
 from glagcn.data.windows.store import MM_PER_METRE, mirror, normalise
-from glagcn.distributed.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 

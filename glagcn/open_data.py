@@ -3,31 +3,31 @@
 import logging
 from pathlib import Path
 
+from glagcn import dist
 from glagcn.config.options import DataConfig
 from glagcn.data.cache.reader import Cache, cache_name, open_cache
 from glagcn.data.datasets import get_dataset
 from glagcn.data.prepare import write_and_report
 from glagcn.data.selection import check_selection
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 
-def open_data(data: DataConfig, ranks: Ranks) -> Cache:
+def open_data(data: DataConfig) -> Cache:
     """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
 
     Raises UserError on all ranks if it cannot be prepared or opened.
     """
     path = None
-    with ranks.agree(), ranks.waiting_for_main():
-        if ranks.is_main:
+    with dist.agree(), dist.waiting_for_main():
+        if dist.is_main():
             path = prepare_cache(data)
-    path = ranks.from_main(path)
-    with ranks.agree():
+    path = dist.from_main(path)
+    with dist.agree():
         if not path.exists():
-            raise UserError(f"rank {ranks.rank} cannot find {path}; put --cache_dir on a file system of all nodes")
-        cache = open_cache(path, verify=ranks.local_rank == 0)
+            raise UserError(f"rank {dist.rank()} cannot find {path}; put --cache_dir on a file system of all nodes")
+        cache = open_cache(path, verify=dist.local_rank() == 0)
         check_identity(cache, data)
     warning = get_dataset(cache.dataset).warning(cache)
     if warning:

@@ -96,8 +96,8 @@ def test_a_file_that_cannot_be_written_is_refused(verb, tmp_path):
 
 
 def test_a_launcher_is_refused(verb, monkeypatch):
-    monkeypatch.setattr("glagcn.distributed.launcher.world_size", lambda: 2)
-    monkeypatch.setattr("glagcn.distributed.launcher.leave", lambda code: None)
+    monkeypatch.setattr("glagcn.dist.world_size", lambda: 2)
+    monkeypatch.setattr("glagcn.dist.leave", lambda code: None)
     assert_refused(verb(f"bench input {TINY}"), "without torchrun")
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import glagcn
+from glagcn.cores import on_every_core
 from glagcn.data.windows.store import one_thread
-from glagcn.distributed.cores import on_every_core
 from glagcn.errors import UserError
 from glagcn.inference import normalised
 from glagcn.live import Lifter

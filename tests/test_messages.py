@@ -8,13 +8,13 @@ import pytest
 
 PROGRAM = """
 import logging, sys
-from glagcn.distributed import launcher
+from glagcn import dist
 from glagcn.progress import flush_streams, print_messages
 
 with print_messages():
     for number in range(3):
         logging.getLogger("glagcn.anything").info("line " * 5000)
-        launcher.tell("warning")
+        dist.tell("warning")
 flush_streams()
 sys.exit(7)
 """

@@ -15,7 +15,6 @@ from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.windows.plan import EpochPlan, WindowIds, share
 from glagcn.data.windows.store import FrameStore
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import scored_frames
 from glagcn.evaluation.metrics import joint_errors
 from glagcn.evaluation.predict import predict_frames
@@ -78,7 +77,7 @@ def test_a_step_moves_the_weights_as_ours_does(cache):
     batch = FrameStore(cache.train, SKELETON, 9, CPU).windows(EpochPlan(np.arange(400), 16, "copy", 0).batch(0, 0))
     model = network()
     plain = ReferenceStepper(reference_of(model), config.optim.lr, config.optim.sequence_weight, model.target_frame)
-    stepper = Stepper(config.optim, Ranks(config.run.workers), copy.deepcopy(model))
+    stepper = Stepper(config.optim, copy.deepcopy(model))
     stepper.model.train()
     for _ in range(3):
         loss = plain.step(batch)
@@ -88,11 +87,10 @@ def test_a_step_moves_the_weights_as_ours_does(cache):
 
 
 def test_evaluation_gives_our_figure(cache):
-    config, _, _ = parse_command_line(["--dataset", "demo", "--frames", "9", "--workers", "1"])
     model = network()
     frames = scored_frames(cache.test, 40)
     store = FrameStore(cache.test, SKELETON, 9, CPU)
-    predicted = predict_frames(model, store, frames, Ranks(config.run.workers), flip=True, zero_root=True)
+    predicted = predict_frames(model, store, frames, flip=True, zero_root=True)
     target = cache.test.millimetres[frames].astype(np.float64)
     target -= target[:, SKELETON.root : SKELETON.root + 1]
     loader = ReferenceLoader(cache.test, SKELETON, 9)

@@ -27,13 +27,14 @@ ROOMS = (
     "evaluation live",
     "checkpoints",
     "inference open_data",
-    "distributed",
+    "cores machine precision",
     "config",
     "model",
     "data",
     "conventions",
+    "dist",
     "skeleton widths files progress tables",
-    "errors __init__",
+    "errors signals __init__",
 )
 LAYER = {room: number for number, rooms in enumerate(ROOMS) for room in rooms.split()}
 # Nothing of these needs torch: their names are known before it is imported.
@@ -41,7 +42,7 @@ WITHOUT_TORCH = (
     "glagcn",
     "glagcn.cli",
     "glagcn.config.resolve",
-    "glagcn.distributed.launcher",
+    "glagcn.dist",
     "glagcn.metrics",
     "glagcn.data.sources.keypoints.read",
     "glagcn.data.sources.keypoints.tracks",

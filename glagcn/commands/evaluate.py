@@ -3,6 +3,7 @@
 import logging
 from pathlib import Path
 
+from glagcn import dist, precision
 from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.options import Config
@@ -10,8 +11,6 @@ from glagcn.config.resolve import to_dict
 from glagcn.data.selection import select_test
 from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import FrameStore
-from glagcn.distributed import precision
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate, scored_frames
 from glagcn.evaluation.results import about_evaluation, write_results
@@ -24,46 +23,46 @@ from glagcn.skeleton import get_skeleton
 logger = logging.getLogger(__name__)
 
 
-def run_evaluation(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
+def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
     check_tracker(config.run.log_with)
-    precision.set_up(config.optim, ranks.device)
-    with ranks.agree():  # before the cache is written
+    precision.set_up(config.optim, dist.device())
+    with dist.agree():  # before the cache is written
         loaded = load_for_test(config, origin)
     for assumption in loaded.assumed:
         logger.info(f"note: {assumption}")
-    cache = open_data(config.data, ranks)
+    cache = open_data(config.data)
     skeleton = get_skeleton(cache.skeleton)
     folder = results_folder(config, loaded)
-    with ranks.agree():
+    with dist.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
         split = with_detections(split, skeleton, config.selection.test_detections)
         frames = scored_frames(split, config.selection.test_frames)
-        if ranks.is_main and not config.run.dry_run:  # before the evaluation, not after it
+        if dist.is_main() and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"
             make_folder(folder, name, "give a writable folder with --output")
-    model = loaded.model.to(ranks.device)
+    model = loaded.model.to(dist.device())
     warnings = differences(loaded, cache)
     for warning in warnings:
         logger.warning(warning)
     level = config.selection.test_detections
     simulated = f" with simulated detections ({level})" if level else ""
     logger.info(
-        f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {ranks.world_size} process(es), "
-        f"{ranks.device.type}"
+        f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {dist.world_size()} process(es), "
+        f"{dist.device().type}"
     )
     if config.run.dry_run:
         logger.info(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return
     channels = len(model.input)
-    store = FrameStore(split, skeleton, model.frames, ranks.device, channels=channels, causal=model.causal)
+    store = FrameStore(split, skeleton, model.frames, dist.device(), channels=channels, causal=model.causal)
     with precision.full_precision():
         data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
-        evaluation = evaluate(model, data, ranks, annotation=cache.annotation, flip=config.data.test_flip)
-    with ranks.agree():
+        evaluation = evaluate(model, data, annotation=cache.annotation, flip=config.data.test_flip)
+    with dist.agree():
         if evaluation:
-            about = about_evaluation(config, cache, loaded.path, ranks) | {"warnings": warnings}
+            about = about_evaluation(config, cache, loaded.path) | {"warnings": warnings}
             write_results(evaluation, folder, about)
             text = evaluation.benchmark.show(evaluation, config.run.by_subject)
             _report(

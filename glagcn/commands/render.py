@@ -11,13 +11,12 @@ from typing import cast
 import numpy as np
 import torch
 
+from glagcn import dist, precision
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
 from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
 from glagcn.conventions import input_name
 from glagcn.data.cache.reader import Cache
-from glagcn.distributed import precision
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.inference import BATCH, complete_poses, input_windows, lift_frames
@@ -39,27 +38,27 @@ DEFAULT_CHECKPOINT = "best.pt"
 Pictures = Generator[np.ndarray, None, None]
 
 
-def render(config: Config, drawing: RenderConfig, origin: dict[str, str], ranks: Ranks) -> None:
+def render(config: Config, drawing: RenderConfig, origin: dict[str, str]) -> None:
     """Render the sequence of the --viz-* flags with the checkpoint of --evaluate, else best.pt of the run.
 
     Only rank 0 lifts, draws and writes.  Raises UserError on all ranks for invalid flags or files.
     """
     config = changed(config, evaluate=config.run.evaluate or DEFAULT_CHECKPOINT)
-    precision.set_up(config.optim, ranks.device)
-    with ranks.agree():
+    precision.set_up(config.optim, dist.device())
+    with dist.agree():
         check_options(drawing)
         loaded = load_for_test(config, origin, own_poses=drawing.keypoints is not None)
     for assumption in loaded.assumed:
         logger.info(f"note: {assumption}")
-    cache = None if drawing.keypoints else open_data(config.data, ranks)
-    with ranks.agree():
+    cache = None if drawing.keypoints else open_data(config.data)
+    with dist.agree():
         if cache is not None:
             check_skeleton(loaded, get_skeleton(cache.skeleton), str(cache.path))
             for warning in differences(loaded, cache):
                 logger.warning(warning)
-        if ranks.is_main:
-            logger.info(f"Rendering with {loaded.path}, {ranks.device.type}")
-            _render(config, drawing, loaded.model.to(ranks.device), cache)
+        if dist.is_main():
+            logger.info(f"Rendering with {loaded.path}, {dist.device().type}")
+            _render(config, drawing, loaded.model.to(dist.device()), cache)
 
 
 def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | None) -> None:

@@ -6,12 +6,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from glagcn import dist, precision, signals
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
-from glagcn.distributed import precision, stop
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.results import about_evaluation, write_results
@@ -34,47 +33,47 @@ from glagcn.training.warm_start import Start, start_from
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config, origin: dict[str, str], ranks: Ranks) -> None:
+def train(config: Config, origin: dict[str, str]) -> None:
     """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
     check_tracker(config.run.log_with)
-    check_processes(config, ranks)
+    check_processes(config)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
-    chosen = precision.set_up(config.optim, ranks.device)
-    cache = open_data(config.data, ranks)
-    selection = select_data(config, ranks, cache)
-    earlier = ranks.from_main(folder.options() if ranks.is_main and not config.run.fresh else {})
+    chosen = precision.set_up(config.optim, dist.device())
+    cache = open_data(config.data)
+    selection = select_data(config, cache)
+    earlier = dist.from_main(folder.options() if dist.is_main() and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
-    data = load_data(config, ranks, cache, selection)
-    check_batch(data.plan.batch_size, ranks.world_size)
+    data = load_data(config, cache, selection)
+    check_batch(data.plan.batch_size, dist.world_size())
     model = build_model(config, data)
-    summary = summary_text(config, origin, data, model, ranks) if ranks.is_main else ""
+    summary = summary_text(config, origin, data, model) if dist.is_main() else ""
     if config.run.dry_run:
         logger.info(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
     with RunLock(folder.path) as lock:
-        with ranks.agree(), ranks.waiting_for_main():
-            if ranks.is_main and folder.path.is_dir():
+        with dist.agree(), dist.waiting_for_main():
+            if dist.is_main() and folder.path.is_dir():
                 lock.take()  # before reading the folder
-        content, start = _open_folder(config, ranks, folder, lock, data, model)
+        content, start = _open_folder(config, folder, lock, data, model)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
             logger.info(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
             return
-        log = _open_log(config, ranks, folder, content)
+        log = _open_log(config, folder, content)
         logger.info(summary)
         logger.info(_start_text(config, folder, content, end))
         if start:
             logger.info(start.note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
-            trainer = Trainer(config, ranks, data, model, folder, log, content or (start.content if start else None))
+            trainer = Trainer(config, data, model, folder, log, content or (start.content if start else None))
             trainer.rehearse()
-            with stop.REQUEST.deferred():
+            with signals.REQUEST.deferred():
                 trainer.run()
                 _conclude(trainer, _output_folder(config, folder))
-        except stop.Stopped as request:
-            if ranks.is_main:
+        except signals.Stopped as request:
+            if dist.is_main():
                 folder.mark_stopped(request.signal, trainer.progress.step)
             raise
         finally:
@@ -108,12 +107,12 @@ def _output_folder(config: Config, folder: RunFolder) -> Path:
     return Path(config.run.output) if config.run.output else folder.path
 
 
-def check_processes(config: Config, ranks: Ranks) -> None:
+def check_processes(config: Config) -> None:
     """Raise UserError if the batch is smaller than the number of processes."""
-    if config.optim.batch_size is not None and config.optim.batch_size < ranks.world_size:
+    if config.optim.batch_size is not None and config.optim.batch_size < dist.world_size():
         raise UserError(
-            f"--batch_size {config.optim.batch_size} is smaller than the {ranks.world_size} processes; "
-            f"expected at least {ranks.world_size} windows, or start fewer processes"
+            f"--batch_size {config.optim.batch_size} is smaller than the {dist.world_size()} processes; "
+            f"expected at least {dist.world_size()} windows, or start fewer processes"
         )
 
 
@@ -136,7 +135,6 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
 
 def _open_folder(
     config: Config,
-    ranks: Ranks,
     folder: RunFolder,
     lock: RunLock,
     data: RunData,
@@ -144,32 +142,32 @@ def _open_folder(
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder."""
     start = None
-    with ranks.agree():  # raise errors before anything is written
+    with dist.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
         fits = partial(check_state, model=model, optim=config.optim)
         content = None if config.run.fresh else folder.resume(config, *now, fits=fits)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             start = start_from(path, config, model, *now)
-    steps = ranks.gather_objects(content["progress"]["step"] if content else None)
+    steps = dist.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
         raise UserError(
             f"the processes see different states in {folder.last} (steps {steps}, by rank); "
             "use -c DIR on a file system that all nodes share"
         )
-    with ranks.agree():
-        if ranks.is_main and config.run.output:
+    with dist.agree():
+        if dist.is_main() and config.run.output:
             make_folder(Path(config.run.output), "--output")
-        if ranks.is_main:
+        if dist.is_main():
             folder.create(config, lock, fresh=config.run.fresh, begins=content is None)
     return content, start
 
 
-def _open_log(config: Config, ranks: Ranks, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
+def _open_log(config: Config, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
     """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
     progress = content["progress"] if content else asdict(Progress())
-    with ranks.agree():
-        if ranks.is_main:
+    with dist.agree():
+        if dist.is_main():
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
         form: dict[str, Any] = {"log_with": config.run.log_with, "options": to_dict(config)}
         log = RunLog(folder.path, resumed_at=progress["step"], **form)
@@ -179,16 +177,16 @@ def _open_log(config: Config, ranks: Ranks, folder: RunFolder, content: dict[str
 def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     """Path and content of best.pt, or of last.pt if best.pt is damaged.  Raises UserError on all ranks."""
     problem = None
-    if trainer.ranks.is_main:
+    if dist.is_main():
         try:
             check_best(trainer.folder.best, checkpoint.load(trainer.folder.best), trainer.stepper.model)
         except UserError as error:
             problem = str(error)
-    problem = trainer.ranks.from_main(problem)
+    problem = dist.from_main(problem)
     path = trainer.folder.last if problem else trainer.folder.best
     if problem:
         logger.warning(f"{problem}; evaluating {path} instead")
-    with trainer.ranks.agree():
+    with dist.agree():
         content = checkpoint.load(path)
     return path, content
 
@@ -210,7 +208,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     # last.pt may be tested instead of best.pt; the lowest validation error is then that of another state.
     is_validated = select_on == "validation" and 0 < best["progress"]["best_step"] == best["progress"]["step"]
     comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
-    about = about_evaluation(config, data.cache, path, trainer.ranks) | {
+    about = about_evaluation(config, data.cache, path) | {
         "step": best["progress"]["step"],
         "trained_steps": progress.step,
         "selected_on": select_on,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from glagcn import dist
 from glagcn.data.cache.reader import Split
 from glagcn.data.validation import frames_of
 from glagcn.data.windows.store import FrameStore
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.benchmark import Benchmark, Evaluation, by_sequence
 from glagcn.evaluation.predict import predict_frames
@@ -84,13 +84,13 @@ def summarise(
     return replace(evaluation, metrics=metrics | {"root": root}, tables=tables)
 
 
-def evaluate(model: Model, data: EvaluationSet, ranks: Ranks, *, annotation: str, flip: bool) -> Evaluation | None:
+def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) -> Evaluation | None:
     """Predict on all ranks and score on rank 0.  Returns the evaluation on rank 0, None on other ranks."""
     skeleton = data.store.skeleton
     zero_root = data.benchmark.zero_root
-    predicted = predict_frames(model, data.store, data.frames, ranks, flip=flip, zero_root=zero_root)
+    predicted = predict_frames(model, data.store, data.frames, flip=flip, zero_root=zero_root)
     evaluation = None
-    with ranks.agree():
-        if ranks.is_main:
+    with dist.agree():
+        if dist.is_main():
             evaluation = summarise(data.benchmark, data.split, skeleton, annotation, data.frames, predicted)
     return evaluation

@@ -8,10 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from glagcn import dist
+from glagcn.cores import LEAST_WINDOWS, cpu_batch, on_every_core
 from glagcn.data.windows.plan import WindowIds, share_bounds
 from glagcn.data.windows.store import MM_PER_METRE, FrameStore, mirror
-from glagcn.distributed.cores import LEAST_WINDOWS, cpu_batch, on_every_core
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 
 GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
@@ -23,7 +23,6 @@ def predict_frames(
     model: Model,
     store: FrameStore,
     frames: np.ndarray,
-    ranks: Ranks,
     *,
     flip: bool,
     zero_root: bool,
@@ -37,11 +36,11 @@ def predict_frames(
     """
     batch_size = batch_size or _frames_at_once(model, store, flip)
     model = model.for_prediction()
-    order = torch.tensor(store.skeleton.mirror, device=ranks.device)
-    begin, end = share_bounds(len(frames), ranks.rank, ranks.world_size)
+    order = torch.tensor(store.skeleton.mirror, device=dist.device())
+    begin, end = share_bounds(len(frames), dist.rank(), dist.world_size())
     batches = _batches(frames[begin:end], batch_size, flip)
     # All ranks gather the same shape: that of rank 0, which has the largest share.
-    poses = torch.zeros(share_bounds(len(frames), 0, ranks.world_size)[1], *_pose_shape(store), device=ranks.device)
+    poses = torch.zeros(share_bounds(len(frames), 0, dist.world_size())[1], *_pose_shape(store), device=dist.device())
 
     def lift(inputs: Tensor) -> Tensor:
         predicted = model(inputs).center[:, 0].float()  # [n or 2n,V,3]
@@ -61,10 +60,10 @@ def predict_frames(
                 poses[done : done + len(predicted)] = predicted
                 done += len(predicted)
             if number % BATCHES_BETWEEN_CHECKS == 0:
-                ranks.check_stop()
+                dist.check_stop()
     if zero_root:
         poses[:, store.skeleton.root] = 0
-    return _of_all_ranks(poses, len(frames), ranks)
+    return _of_all_ranks(poses, len(frames))
 
 
 def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
@@ -75,10 +74,10 @@ def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[Window
         yield WindowIds(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
 
 
-def _of_all_ranks(poses: Tensor, count: int, ranks: Ranks) -> np.ndarray:
+def _of_all_ranks(poses: Tensor, count: int) -> np.ndarray:
     """The poses [count,V,3] mm of all ranks, from the share of each in metres, padded to the size of rank 0's."""
-    bounds = [share_bounds(count, rank, ranks.world_size) for rank in range(ranks.world_size)]
-    parts = zip(ranks.gather(poses), bounds, strict=True)
+    bounds = [share_bounds(count, rank, dist.world_size()) for rank in range(dist.world_size())]
+    parts = zip(dist.gather(poses), bounds, strict=True)
     millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()
     millimetres *= MM_PER_METRE
     return millimetres

@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
+from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.data.cache.reader import Cache
-from glagcn.distributed.machine import describe, program
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmark import Evaluation
 from glagcn.files import write_text
+from glagcn.machine import describe, program
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
@@ -26,7 +26,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     return result
 
 
-def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> dict[str, Any]:
+def about_evaluation(config: Config, cache: Cache, path: Path) -> dict[str, Any]:
     """The entries of result.json that describe the checkpoint at `path`, the data and the settings."""
     return {
         "checkpoint": str(path),
@@ -38,9 +38,9 @@ def about_evaluation(config: Config, cache: Cache, path: Path, ranks: Ranks) -> 
         "flip": config.data.test_flip,
         "all_frames": config.selection.test_frames is None,
         "simulated_detections": config.selection.test_detections or "none",
-        "processes": ranks.world_size,
+        "processes": dist.world_size(),
         "program": program(),
-        "machine": describe(ranks.device),
+        "machine": describe(dist.device()),
         "warnings": [],
     }
 

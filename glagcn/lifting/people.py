@@ -8,12 +8,12 @@ import torch
 
 from glagcn.conventions import CONVENTIONS, input_joints
 from glagcn.data.sources.keypoints.tracks import Counts, Track, fill_gaps, gap_frames
-from glagcn.distributed.precision import full_precision
 from glagcn.errors import UserError
 from glagcn.inference import check_pixels, input_windows, lift_frames, warn_if_swapped
 from glagcn.lifting.person import LiftedPerson
 from glagcn.lifting.recording import Recording
 from glagcn.model.interface import Model
+from glagcn.precision import full_precision
 from glagcn.progress import Progress
 from glagcn.skeleton import Skeleton
 

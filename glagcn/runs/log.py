@@ -12,7 +12,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from glagcn.distributed import launcher
+from glagcn import dist
 from glagcn.errors import first_line
 from glagcn.progress import PlainText
 from glagcn.runs.board import TensorBoard, tag_of
@@ -92,7 +92,7 @@ class RunLog:
         self._records: LineFile | None = None
         self._board: TensorBoard | Tracker | None = None
         self._options, self._log_with = options or {}, log_with
-        self._writes = launcher.rank() == 0
+        self._writes = dist.rank() == 0
         if not self._writes:
             return
         if log_with == "tensorboard":

@@ -15,10 +15,10 @@ from typing import Any
 
 import torch
 
+from glagcn import dist
 from glagcn.checkpoints import checkpoint
 from glagcn.config.options import OPTIONS, Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
-from glagcn.distributed import launcher
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
 from glagcn.open_data import fingerprint_now, prepare_cache
@@ -119,7 +119,7 @@ def run_study(
     only       names of the configurations to run; None: all.
     Raises UserError for an invalid file or option before anything runs, and at the end if runs failed or were stopped.
     """
-    if launcher.world_size() > 1:
+    if dist.world_size() > 1:
         raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
     study = read_study(path)
     _check_names(study, only, path)
@@ -281,7 +281,7 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
 
 
 def _start(job: Job, device: str | None) -> Process:
-    environment = {name: value for name, value in os.environ.items() if name not in launcher.VARIABLES}
+    environment = {name: value for name, value in os.environ.items() if name not in dist.VARIABLES}
     environment["WORLD_SIZE"] = "1"  # a job is one process, whatever started the study
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device

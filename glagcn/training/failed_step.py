@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glagcn import dist, precision
 from glagcn.checkpoints import checkpoint
 from glagcn.data.cache.reader import Split
 from glagcn.data.windows.plan import EpochPlan, Share
 from glagcn.data.windows.store import Batch
-from glagcn.distributed import precision
 from glagcn.files import WriteError
 from glagcn.training.optim.schedule import dropout_seed
 from glagcn.training.step import Stepper
@@ -66,7 +66,7 @@ def explain(stepper: Stepper, batch: Batch, share: Share, counters: tuple[int, .
         joints = skeleton.joints if skeleton.joint_map is None else ()
         lines += _bad_poses("2D input", part.inputs, some, joints)
         lines += _bad_poses("3D target", part.targets, some, skeleton.joints)
-        with _watched(model) as bad, precision.autocast(stepper.optim.precision, stepper.ranks.device):
+        with _watched(model) as bad, precision.autocast(stepper.optim.precision, dist.device()):
             prediction = model(part.inputs)
         lines += [f"{name}: the output is not finite" for name in bad[:1]]
         frame = model.target_frame

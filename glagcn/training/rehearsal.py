@@ -6,10 +6,10 @@ from contextlib import contextmanager
 
 import torch
 
+from glagcn import dist
 from glagcn.config.options import OptimConfig
 from glagcn.data.windows.plan import Share, micro_batches, share_bounds
 from glagcn.data.windows.store import Batch
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.training.optim.schedule import micro_batch
 from glagcn.training.step import Stepper
@@ -50,9 +50,9 @@ def memory_advice(size: int) -> str:
     )
 
 
-def spread_text(optim: OptimConfig, batch_size: int, ranks: Ranks) -> str:
+def spread_text(optim: OptimConfig, batch_size: int) -> str:
     """How the global batch is split over processes, with a warning if some are idle in part of every step."""
-    most, processes = micro_batch(optim, batch_size), ranks.world_size
+    most, processes = micro_batch(optim, batch_size), dist.world_size()
     parts = micro_batches(batch_size, most)
     begin, end = share_bounds(batch_size, 0, parts)
     text = f"global batch {batch_size} in {parts} micro-batch{'es' if parts > 1 else ''} of {end - begin} windows"

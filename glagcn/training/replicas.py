@@ -2,12 +2,12 @@
 
 import torch
 
-from glagcn.distributed.ranks import Ranks
+from glagcn import dist
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 
 
-def check_replicas(model: Model, ranks: Ranks, step: int) -> None:
+def check_replicas(model: Model, step: int) -> None:
     """Compare the weights and buffers of all ranks bit for bit, by checksums.  Every rank must call it after `step`.
 
     Raises UserError, on all ranks, naming a tensor and the ranks where it differs from that of rank 0.
@@ -15,7 +15,7 @@ def check_replicas(model: Model, ranks: Ranks, step: int) -> None:
     state = {name: tensor for name, tensor in model.state_dict().items() if tensor.numel()}
     bits = [tensor.flatten().view(torch.int32) for tensor in state.values()]
     sums = torch.stack([part.sum(dtype=torch.int64) for part in bits])  # [tensors]
-    rows = ranks.gather(sums)  # [W, tensors]
+    rows = dist.gather(sums)  # [W, tensors]
     differs = (rows != rows[0]).nonzero().tolist()
     if differs:
         name = list(state)[differs[0][1]]

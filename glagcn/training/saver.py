@@ -6,10 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from glagcn import dist, signals
 from glagcn.checkpoints import checkpoint
 from glagcn.config.options import RunConfig
-from glagcn.distributed import stop
-from glagcn.distributed.ranks import Ranks
 from glagcn.files import WriteError
 from glagcn.runs.folder import RunFolder
 
@@ -31,13 +30,12 @@ class Saver:
     def __init__(
         self,
         config: RunConfig,
-        ranks: Ranks,
         folder: RunFolder,
         drain: Callable[[], None],
         state: Callable[[], dict[str, Any]],
         step: int,
     ) -> None:
-        self._config, self._ranks, self._folder = config, ranks, folder
+        self._config, self._folder = config, folder
         self._drain, self._state = drain, state
         self._failures = 0  # in a row
         self._checked_at = now = time.monotonic()
@@ -53,12 +51,12 @@ class Saver:
         now = time.monotonic()
         is_due = bool(self._config.save_minutes) and now >= self._due_at
         each = (now - self._checked_at) / (step - self._checked_step)
-        number, due, pace = self._ranks.largest([stop.REQUEST.number, is_due, each])
+        number, due, pace = dist.largest([signals.REQUEST.number, is_due, each])
         if number:
-            raise stop.Stopped(int(number), agreed=True)
+            raise signals.Stopped(int(number), agreed=True)
         if due:
             self.save()
-        steps = round(SECONDS_BETWEEN_CHECKS / max(pace, 1e-6)) if self._ranks.world_size > 1 else 1
+        steps = round(SECONDS_BETWEEN_CHECKS / max(pace, 1e-6)) if dist.world_size() > 1 else 1
         self._checked_at, self._checked_step = time.monotonic(), step
         self._next_check = step + min(max(steps, 1), MOST_STEPS_BETWEEN_CHECKS)
 
@@ -75,8 +73,8 @@ class Saver:
         """Write the state to `path`, after calling `prepare` on rank 0.  Returns on every rank whether it succeeded."""
         self._drain()
         written = True
-        with self._ranks.agree():
-            if self._ranks.is_main:
+        with dist.agree():
+            if dist.is_main():
                 state = self._state()
                 try:
                     if prepare:
@@ -86,12 +84,12 @@ class Saver:
                 except WriteError as error:
                     written = False
                     self._count(error, now_or_never)
-        return self._ranks.from_main(written)
+        return dist.from_main(written)
 
     def keep_epoch(self, number: int) -> None:
         """Write the state as that after epoch `number`, and delete older ones beyond --keep."""
         self.keep(self._folder.epoch(number))
-        if self._config.keep and self._ranks.is_main:
+        if self._config.keep and dist.is_main():
             self._folder.prune_epochs(self._config.keep)
 
     def _count(self, error: WriteError, now_or_never: bool) -> None:

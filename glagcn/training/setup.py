@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from glagcn import dist
 from glagcn.config.options import Config, DataConfig
 from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Cache, Split
@@ -22,7 +23,6 @@ from glagcn.data.windows.plan import EpochPlan, select_centers, windows_in_epoch
 from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import FrameStore, fits_device, mean_pose
 from glagcn.data.windows.streamed_store import StreamedStore
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
 from glagcn.model.interface import Model
@@ -67,10 +67,10 @@ class RunData:
         return isinstance(self.train, StreamedStore)
 
 
-def select_data(config: Config, ranks: Ranks, cache: Cache) -> Selection:
+def select_data(config: Config, cache: Cache) -> Selection:
     """Select subjects, actions, held-out sequences and windows.  Raises UserError on all ranks if nothing is left."""
-    data, streamed = config.data, is_streamed(config.data, ranks, cache)
-    with ranks.agree():
+    data, streamed = config.data, is_streamed(config.data, cache)
+    with dist.agree():
         select = select_in_file if streamed else select_train
         train = select(cache, data.subjects_train, data.actions, data.downsample)
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
@@ -118,26 +118,26 @@ def settle(
     )
 
 
-def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection | None = None) -> RunData:
+def load_data(config: Config, cache: Cache, selection: Selection | None = None) -> RunData:
     """Make the epoch plan and load the frames of both splits onto the device, unless the training frames are streamed.
 
     config  must have a batch size, which `settle` fills in.
     """
-    selection = selection or select_data(config, ranks, cache)
+    selection = selection or select_data(config, cache)
     data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
     camera_range = CameraRange(data.turn, data.tilt, data.roll, data.distance)
     form: dict[str, Any] = {
-        "skeleton": skeleton, "num_frames": config.model.frames, "device": ranks.device,
+        "skeleton": skeleton, "num_frames": config.model.frames, "device": dist.device(),
         "channels": len(config.model.input), "causal": config.model.causal,
     }  # fmt: skip
     make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
     detections = None
     if data.detections:
-        detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, ranks.device)
+        detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, dist.device())
     augmentations: dict[str, Any] = {"camera_range": camera_range, "detections": detections}
     benchmark = benchmark_of(cache.dataset)
     make_plan = BlockPlan if selection.streamed else EpochPlan
-    with ranks.agree():  # fitting cameras for the augmentation may fail
+    with dist.agree():  # fitting cameras for the augmentation may fail
         test = EvaluationSet(
             "test",
             selection.test,
@@ -169,17 +169,17 @@ def load_data(config: Config, ranks: Ranks, cache: Cache, selection: Selection |
     return RunData(cache, plan, train, selection.train, test, validation)
 
 
-def is_streamed(data: DataConfig, ranks: Ranks, cache: Cache) -> bool:
+def is_streamed(data: DataConfig, cache: Cache) -> bool:
     """Whether training frames are streamed from the cache.
 
     "auto" streams if they fit neither device memory nor half of the available host memory; rank 0 decides for all.
     """
     if data.stream != "auto":
         return data.stream == "on"
-    with ranks.agree():
+    with dist.agree():
         nbytes = training_bytes(cache, data.subjects_train, data.actions, data.downsample)
-    on_device = ranks.device.type != "cpu" and fits_device(nbytes, ranks.device)
-    return ranks.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
+    on_device = dist.device().type != "cpu" and fits_device(nbytes, dist.device())
+    return dist.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
 def build_model(config: Config, data: RunData) -> Model:

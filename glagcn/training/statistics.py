@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from glagcn.distributed.ranks import Ranks
+from glagcn import dist
 from glagcn.model.norm import BatchNorm
 
 
@@ -14,10 +14,9 @@ class RunningStatistics:
     `update`.
     """
 
-    def __init__(self, model: nn.Module, ranks: Ranks) -> None:
+    def __init__(self, model: nn.Module) -> None:
         norms = [module for module in model.modules() if isinstance(module, BatchNorm)]
-        self._ranks = ranks
-        self._share = torch.zeros((), device=ranks.device)
+        self._share = torch.zeros((), device=dist.device())
         for norm in norms:
             norm.accumulate(self._share)
         self._running = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
@@ -37,7 +36,7 @@ class RunningStatistics:
     def exchange(self) -> None:
         """Sum the statistics of the step over all ranks."""
         if self._batches:  # a model may have no BatchNorm
-            self._ranks.add_up(self._batches)
+            dist.add_up(self._batches)
 
     def update(self, taken: Tensor) -> None:
         """Update the running statistics from those of the step, then clear the latter.

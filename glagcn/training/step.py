@@ -7,11 +7,10 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
+from glagcn import dist, precision
 from glagcn.config.options import OptimConfig
 from glagcn.data.windows.plan import Share
 from glagcn.data.windows.store import Batch
-from glagcn.distributed import precision
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 from glagcn.training.hardware.compiling import compiled, is_compiled, rehearsed
 from glagcn.training.loss import Loss
@@ -26,25 +25,25 @@ class Stepper:
            smaller last batch of an epoch, run eagerly.
     """
 
-    def __init__(self, optim: OptimConfig, ranks: Ranks, model: Model, sizes: frozenset[int] = frozenset()) -> None:
-        self.optim, self.ranks, self.model = optim, ranks, model.to(ranks.device)
+    def __init__(self, optim: OptimConfig, model: Model, sizes: frozenset[int] = frozenset()) -> None:
+        self.optim, self.model = optim, model.to(dist.device())
         self.optimizer = build_optimizer(optim, self.model)
-        self.statistics = RunningStatistics(self.model, ranks)
+        self.statistics = RunningStatistics(self.model)
         self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         for parameter in self._trained:
             # Gradients accumulate in place: a CUDA graph needs the same memory in every step.
             parameter.grad = torch.zeros_like(parameter)
         self.loss = Loss(self.model)
         weights = self.loss.weights(optim)
-        self._weights = torch.tensor(weights, dtype=self._trained[0].dtype, device=ranks.device)
-        self._exchanging: Any = ranks.exchanging(self.loss)
-        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, ranks.device)
-        self._compiled = compiled(self._exchanging, optim, ranks.device) if self._compiles else self._exchanging
-        self._rate = torch.zeros((), device=ranks.device)
-        self._norm = torch.zeros((), device=ranks.device)
-        self._stopped = torch.zeros((), device=ranks.device)  # 1 from the first gradient that is not finite
-        self._taken = torch.zeros((), dtype=torch.float64, device=ranks.device)
-        self._captures = self._compiles and ranks.device.type == "cuda" and is_capturable(self.optimizer)
+        self._weights = torch.tensor(weights, dtype=self._trained[0].dtype, device=dist.device())
+        self._exchanging: Any = dist.exchanging(self.loss)
+        self._sizes, self._compiles = sizes, bool(sizes) and is_compiled(optim, dist.device())
+        self._compiled = compiled(self._exchanging, optim, dist.device()) if self._compiles else self._exchanging
+        self._rate = torch.zeros((), device=dist.device())
+        self._norm = torch.zeros((), device=dist.device())
+        self._stopped = torch.zeros((), device=dist.device())  # 1 from the first gradient that is not finite
+        self._taken = torch.zeros((), dtype=torch.float64, device=dist.device())
+        self._captures = self._compiles and dist.device().type == "cuda" and is_capturable(self.optimizer)
         self._graph: torch.cuda.CUDAGraph | None = None
         self._warm = False
 
@@ -54,13 +53,13 @@ class Stepper:
         batch  the windows of `share`.
         seed   the dropout seed of a micro-batch, from its number in the global batch; None leaves the seed alone.
         """
-        sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=self.ranks.device)
+        sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=dist.device())
         begin = 0
         for number, size in enumerate(share.sizes):
             if seed:
                 torch.manual_seed(seed(share.first + number))
             last = number == len(share.sizes) - 1
-            with nullcontext() if last or self.ranks.world_size == 1 else self._exchanging.no_sync():
+            with nullcontext() if last or dist.world_size() == 1 else self._exchanging.no_sync():
                 part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
                 sums += self._micro_batch(part, share.count, share.counted)
             begin += size
@@ -73,12 +72,12 @@ class Stepper:
         loss = self._exchanging
         if self._compiles and size in self._sizes:
             loss = self._compiled
-            if self.ranks.device.type == "cuda":
+            if dist.device().type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()
-        with precision.autocast(self.optim.precision, self.ranks.device):
+        with precision.autocast(self.optim.precision, dist.device()):
             sums = loss(*batch)
         # DDP averages over ranks; this factor makes the result the mean over the global batch.
-        mean = (sums * self._weights).sum() * (self.ranks.world_size * counted / count)
+        mean = (sums * self._weights).sum() * (dist.world_size() * counted / count)
         # An infinite loss may have finite gradients; this factor is then NaN, which reaches all ranks.
         (mean * (1 + 0 * mean.detach())).backward()
         return sums.detach() * counted
@@ -91,7 +90,7 @@ class Stepper:
         """
         self.statistics.exchange()
         self._rate.fill_(rate)
-        on_device = self.ranks.device.type == "cuda" and is_capturable(self.optimizer)
+        on_device = dist.device().type == "cuda" and is_capturable(self.optimizer)
         for group in self.optimizer.param_groups:
             group["lr"] = self._rate if on_device else rate
         if self._captures and self._warm and self._graph is None:
@@ -134,11 +133,11 @@ class Stepper:
         """
         self.model.train()
         problem = None
-        if self._compiles or self.ranks.device.type == "cuda":
-            problem = rehearsed(lambda: self._rehearse_sizes(batch), self.ranks)
+        if self._compiles or dist.device().type == "cuda":
+            problem = rehearsed(lambda: self._rehearse_sizes(batch))
         if problem:
             self._compiles = self._captures = False
-        if self.ranks.world_size > 1:
+        if dist.world_size() > 1:
             self.gradient(batch, share)
         self._forget()
         return problem
@@ -146,9 +145,9 @@ class Stepper:
     def _rehearse_sizes(self, batch: Batch) -> None:
         """Run a micro-batch of every compiled size, made by repeating the windows of `batch`."""
         for size in sorted(self._sizes):
-            rows = torch.arange(size, device=self.ranks.device) % len(batch.inputs)
+            rows = torch.arange(size, device=dist.device()) % len(batch.inputs)
             part = Batch(batch.inputs[rows], batch.targets[rows])
-            with nullcontext() if self.ranks.world_size == 1 else self._exchanging.no_sync():
+            with nullcontext() if dist.world_size() == 1 else self._exchanging.no_sync():
                 self._micro_batch(part, size, counted=True)
 
     def _forget(self) -> None:

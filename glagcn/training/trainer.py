@@ -9,10 +9,9 @@ from typing import Any, NoReturn
 
 import torch
 
+from glagcn import dist, precision, signals
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
-from glagcn.distributed import precision, stop
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate
 from glagcn.model.interface import Model
@@ -42,29 +41,28 @@ class Trainer:
     def __init__(
         self,
         config: Config,
-        ranks: Ranks,
         data: RunData,
         model: Model,
         folder: RunFolder,
         log: RunLog,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.ranks, self.data, self.folder, self.log = config, ranks, data, folder, log
-        self.stepper = Stepper(config.optim, ranks, model, step_sizes(config.optim, data.plan))
+        self.config, self.data, self.folder, self.log = config, data, folder, log
+        self.stepper = Stepper(config.optim, model, step_sizes(config.optim, data.plan))
         self.progress = Progress.of(state["progress"]) if state else Progress()
         if state:
             self.stepper.model.load_state_dict(state["model"])
             restore_optimizer(self.stepper.optimizer, state["optimizer"])
-        self.cadence = Cadence(config, data.plan, ranks.rank, ranks.world_size)
+        self.cadence = Cadence(config, data.plan, dist.rank(), dist.world_size())
         # The set that selects best.pt; None: the last state is the result.
         sets = {"validation": data.validation, "test": data.test, "last": None}
         self.selection_set = sets[config.selection.select_on]
-        speed = run_speed(config, ranks, data.plan, self.stepper.model)
+        speed = run_speed(config, data.plan, self.stepper.model)
         baseline = partial(mean_pose_error, data, self.selection_set or data.test)
         loss = self.stepper.loss
-        self.accounts = Accounts(config, ranks, self.cadence, loss, self.progress, folder, log, speed, baseline)
+        self.accounts = Accounts(config, self.cadence, loss, self.progress, folder, log, speed, baseline)
         self._first_step = self.progress.step
-        self.saver = Saver(config.run, ranks, folder, self._drain, self.state, self.progress.step)
+        self.saver = Saver(config.run, folder, self._drain, self.state, self.progress.step)
 
     def rehearse(self) -> None:
         """Run a trial step; it may be interrupted without losing work."""
@@ -78,7 +76,7 @@ class Trainer:
         self.log.start_progress(self.progress.step, self.cadence.last_step)
         try:
             self._train()
-        except stop.Stopped as request:
+        except signals.Stopped as request:
             self.saver.save(now_or_never=True)
             logger.info(
                 f"Stopped by {request.signal} at step {self.progress.step} of {self.cadence.last_step}; the state is "
@@ -121,9 +119,9 @@ class Trainer:
         if self.progress.step % self.config.run.log_steps == 0:
             self._drain()
             self.accounts.log_interval(rate, float(norm))
-        self.ranks.report_step(self.progress.step)
+        dist.report_step(self.progress.step)
         if self.cadence.checks_replicas(self.progress.step):
-            check_replicas(self.stepper.model, self.ranks, self.progress.step)
+            check_replicas(self.stepper.model, self.progress.step)
         self.log.advance()
         self.accounts.tick(rate, self.stepper.steps_taken)
         self.saver.after_step(self.progress.step)
@@ -139,7 +137,7 @@ class Trainer:
         """Raise UserError; rank 0 first saves the failed `step`, since the state is still that before it."""
         last = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
         advice = "Lower --lr, set --clip, or look for bad values in the data"
-        if step and self.ranks.is_main:
+        if step and dist.is_main():
             advice += save_failed_step(self.folder.failed_step, self.state(), self.data.plan, step)
         raise UserError(f"{problem}; {last}. {advice}")
 
@@ -161,7 +159,7 @@ class Trainer:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with precision.full_precision():
             annotation, flip = self.data.cache.annotation, self.config.data.test_flip
-            return evaluate(self.stepper.model, data, self.ranks, annotation=annotation, flip=flip)
+            return evaluate(self.stepper.model, data, annotation=annotation, flip=flip)
 
     def _evaluate(self) -> None:
         """Evaluate, log, update best.pt and save.
@@ -177,7 +175,7 @@ class Trainer:
         evaluation = None if self.selection_set is None else self.evaluate(self.selection_set)
         self.progress.evaluated_step = self.progress.step  # not before: a stopped evaluation is repeated
         if self.selection_set is not None:
-            error = self.ranks.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
+            error = dist.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < self.progress.best_mm
             if evaluation:
                 self.accounts.log_evaluation(evaluation, self.selection_set.name, scheduled, improved)
@@ -192,5 +190,5 @@ class Trainer:
         self.progress.best_mm, self.progress.best_step = error, self.progress.step
         if not self.saver.keep(self.folder.best, None if scheduled else self.folder.back_up_best):
             self.progress.best_mm, self.progress.best_step = before
-            if self.ranks.is_main and not scheduled:
+            if dist.is_main() and not scheduled:
                 self.folder.restore_best()

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from glagcn.distributed.environment import REQUESTS, TASKS
-from glagcn.distributed.launcher import VARIABLES
+from glagcn.dist import REQUESTS, TASKS, VARIABLES
 
 REPOSITORY = Path(__file__).parents[2]
 TRAINER = [sys.executable, str(REPOSITORY / "main_sagcn_gpus.py")]
@@ -112,5 +111,5 @@ def test_an_account_without_name_and_home_is_enough(tmp_path):
     without = ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME", "MPLCONFIGDIR")
     done = start([*nobody, *TRAINER, *DRY], tmp_path, without, TMPDIR=str(tmp_path))
     assert (done.returncode, done.stderr) == (0, "")
-    code = "from glagcn.distributed import environment; environment.prepare(); import getpass; print(getpass.getuser())"
+    code = "from glagcn import dist; dist.prepare(); import getpass; print(getpass.getuser())"
     assert start([*nobody, sys.executable, "-c", code], tmp_path, without).stdout == "12345\n"

@@ -3,10 +3,10 @@
 import time
 
 import pytest
-import torch.distributed as dist
+import torch.distributed as td
 
-from glagcn.distributed import heartbeat
-from glagcn.distributed.heartbeat import LATE_S, Heartbeat
+from glagcn import dist
+from glagcn.dist import LATE_S, Heartbeat
 
 TIMEOUT_S = 300.0
 
@@ -18,19 +18,25 @@ def ranks(monkeypatch):
     def leave(code):
         raise SystemExit(code)
 
-    monkeypatch.setattr(heartbeat.launcher, "leave", leave)
-    monkeypatch.setattr(heartbeat.threading.Thread, "start", lambda self: None)
-    store, made = dist.HashStore(), []
-    for rank in range(3):
-        said = []
-        made.append((Heartbeat(store, "node0:29500", rank, 3, TIMEOUT_S, said.append), said))
+    monkeypatch.setattr(dist, "leave", leave)
+    monkeypatch.setattr(dist.threading.Thread, "start", lambda self: None)
+    store = td.HashStore()
+    made = [(Heartbeat(store, "node0:29500", rank, 3, TIMEOUT_S), []) for rank in range(3)]
+    look = Heartbeat._look
+
+    def look_and_listen(self, now):
+        said = next(said for beat, said in made if beat is self)
+        monkeypatch.setattr(dist, "tell", said.append)
+        look(self, now)
+
+    monkeypatch.setattr(Heartbeat, "_look", look_and_listen)
     for beat, _ in made:
         beat.start()
     return made
 
 
 def silence(beat, rank, seconds):
-    beat._peers[rank].heard_at = time.monotonic() - seconds
+    beat._heard_at[rank] = time.monotonic() - seconds
 
 
 def test_the_first_living_rank_names_the_missing_one_once(ranks):

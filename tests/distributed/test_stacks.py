@@ -6,13 +6,13 @@ import sys
 
 PROGRAM = """
 import sys, time
-from glagcn.distributed import stop
+from glagcn import signals
 
 def somewhere():
     print("ready", flush=True)
     sys.stdin.read()
 
-stop.print_stacks_on_signal()
+signals.print_stacks_on_signal()
 somewhere()
 print("went on")
 """

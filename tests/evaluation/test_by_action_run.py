@@ -12,7 +12,6 @@ from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.sequence import Sequence
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.by_action import ACTION_CSV
 from glagcn.training.reporting.baselines import mean_pose_error
 from glagcn.training.setup import load_data
@@ -100,7 +99,7 @@ def test_from_training_to_the_result(flags, train, tmp_path):
 def test_by_subject_reaches_the_tables(flags, train, said):
     assert train(f"{flags} --max_steps 1").code == 0
     config, origin, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
-    run_evaluation(config, origin, Ranks(config.run.workers))
+    run_evaluation(config, origin)
     text = "\n".join(said)
     assert "\nS9 " in text
     assert "\nS11 " in text
@@ -110,7 +109,7 @@ def test_by_subject_reaches_the_tables(flags, train, said):
 def test_the_mean_pose_is_scored_like_the_model(flags, root):
     """The mean over actions of the error of one pose, against a way by hand."""
     config, _, _ = parse_command_line(flags.split())
-    data = load_data(config, Ranks(config.run.workers), open_cache(root / "h36m_gt.h5"))
+    data = load_data(config, open_cache(root / "h36m_gt.h5"))
     poses, pose = data.test.split.millimetres.astype(float), data.cache.train.millimetres.astype(float)
     poses, pose = (values - values[:, :1] for values in (poses, pose))
     mirrored = pose[:, [0, 4, 5, 6, 1, 2, 3, 7, 8, 9, 10, 14, 15, 16, 11, 12, 13]] * [-1, 1, 1]

@@ -5,11 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from glagcn import dist
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.data.windows.store import FrameStore
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames, summarise
@@ -23,11 +23,6 @@ from tests.splits import make_split
 SKELETON = get_skeleton("mpi3dhp17")
 ROOT = SKELETON.root
 BENCHMARK = benchmark_of("demo")
-
-
-@pytest.fixture(scope="module")
-def ranks():
-    return Ranks(workers=1)
 
 
 def make_cache(lengths, valid=None, activity=None, names=()):
@@ -180,21 +175,21 @@ class Echo(torch.nn.Module):
         return Prediction(torch.cat([centre, depth], dim=-1)[:, None], None)
 
 
-def store_of(cache, ranks, frames=3):
-    return FrameStore(cache.test, SKELETON, frames, ranks.device)
+def store_of(cache, frames=3):
+    return FrameStore(cache.test, SKELETON, frames, dist.device())
 
 
-def test_every_frame_is_predicted_in_order_in_mm_with_the_root_at_zero(ranks):
+def test_every_frame_is_predicted_in_order_in_mm_with_the_root_at_zero():
     cache = make_cache([5, 4])
     frames = np.array([0, 2, 3, 7, 8])
-    predicted = predict_frames(Echo(), store_of(cache, ranks), frames, ranks, flip=False, zero_root=True, batch_size=2)
+    predicted = predict_frames(Echo(), store_of(cache), frames, flip=False, zero_root=True, batch_size=2)
     expected = (cache.test.pixels[frames].astype(np.float64) / 500 - 1) * 1000
     expected[:, ROOT] = 0
     np.testing.assert_allclose(predicted[..., :2], expected, atol=1e-2)
     assert predicted.dtype == np.float64
 
 
-def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
+def test_a_batch_is_as_large_as_its_feature_maps_allow(monkeypatch):
     """Of 3 frames, 17 joints and 2 channels a window holds 102 numbers; flipping takes two windows a frame."""
     seen = []
 
@@ -203,59 +198,59 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(ranks, monkeypatch):
             seen.append(len(x))
             return super().forward(x)
 
-    monkeypatch.setattr("glagcn.distributed.cores.CPU_FLOATS", 24 * 102 + 1)
+    monkeypatch.setattr("glagcn.cores.CPU_FLOATS", 24 * 102 + 1)
     cache = make_cache([30])
     model = Counting()
     for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
-        predict_frames(model, store_of(cache, ranks), np.arange(30), ranks, flip=flip, zero_root=True)
+        predict_frames(model, store_of(cache), np.arange(30), flip=flip, zero_root=True)
         assert seen == sizes
         seen.clear()
     model.map_size = 51_000
     for flip, sizes in ((False, [16, 1]), (True, [16, 16, 2])):
-        predict_frames(model, store_of(cache, ranks), np.arange(17), ranks, flip=flip, zero_root=True)
+        predict_frames(model, store_of(cache), np.arange(17), flip=flip, zero_root=True)
         assert seen == sizes
         seen.clear()
 
 
-def test_threads_share_the_batches_and_not_the_result(ranks):
+def test_threads_share_the_batches_and_not_the_result():
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3,), 4, sequence_layers=1)
     cache = make_cache([20, 21])
-    store, frames = store_of(cache, ranks), np.arange(41)
+    store, frames = store_of(cache), np.arange(41)
     alone, shared = [], []
     for threads, found in ((1, alone), (3, shared)):
         torch.set_num_threads(threads)
-        found.append(predict_frames(model, store, frames, ranks, flip=True, zero_root=True, batch_size=4))
+        found.append(predict_frames(model, store, frames, flip=True, zero_root=True, batch_size=4))
         assert torch.get_num_threads() == threads
     np.testing.assert_array_equal(shared[0], alone[0])
 
 
-def test_the_root_stays_as_predicted_where_it_is_to_count(ranks):
+def test_the_root_stays_as_predicted_where_it_is_to_count():
     cache = make_cache([4])
-    store, frames = store_of(cache, ranks), np.arange(4)
-    kept = predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=False)
-    zeroed = predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=True)
+    store, frames = store_of(cache), np.arange(4)
+    kept = predict_frames(Echo(), store, frames, flip=True, zero_root=False)
+    zeroed = predict_frames(Echo(), store, frames, flip=True, zero_root=True)
     others = np.arange(17) != ROOT
     np.testing.assert_array_equal(kept[:, others], zeroed[:, others])
     np.testing.assert_allclose(kept[:, ROOT, :2], (cache.test.pixels[:, ROOT] / 500 - 1) * 1000, atol=1e-2)
     assert (kept[:, ROOT, :2] != 0).all()
 
 
-def test_the_benchmark_decides_whether_the_predicted_root_counts(ranks):
+def test_the_benchmark_decides_whether_the_predicted_root_counts():
     for name, dataset, counts in (
         ("mpi3dhp17", "3dhp", False), ("h36m17", "h36m", True), ("humaneva15", "humaneva15", True),
     ):  # fmt: skip
         skeleton = get_skeleton(name)
         split = make_split({"S9/Posing/cam0": 4}, name)
-        store = FrameStore(split, skeleton, 3, ranks.device)
+        store = FrameStore(split, skeleton, 3, dist.device())
         data = EvaluationSet("test", split, store, np.arange(4), benchmark_of(dataset))
-        evaluation = evaluate(Echo(), data, ranks, annotation="", flip=False)
+        evaluation = evaluate(Echo(), data, annotation="", flip=False)
         assert (evaluation.predicted[0][:, skeleton.root] != 0).any() == counts
         assert (evaluation.target[0][:, skeleton.root] == 0).all()
         assert evaluation.metrics["root"] == ("as predicted" if counts else "zero")
 
 
-def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
+def test_flipping_averages_with_the_mirrored_back_mirror_image():
     """Echo mirrors exactly, so the average is the prediction; a model that shifts everything right is corrected."""
 
     class Shifted(Echo):
@@ -265,32 +260,30 @@ def test_flipping_averages_with_the_mirrored_back_mirror_image(ranks):
 
     cache = make_cache([6])
     frames = np.arange(6)
-    store = store_of(cache, ranks)
-    plain = predict_frames(Echo(), store, frames, ranks, flip=False, zero_root=True)
-    np.testing.assert_allclose(
-        predict_frames(Echo(), store, frames, ranks, flip=True, zero_root=True), plain, atol=1e-3
-    )
-    shift = predict_frames(Shifted(), store, frames, ranks, flip=True, zero_root=True) - plain
+    store = store_of(cache)
+    plain = predict_frames(Echo(), store, frames, flip=False, zero_root=True)
+    np.testing.assert_allclose(predict_frames(Echo(), store, frames, flip=True, zero_root=True), plain, atol=1e-3)
+    shift = predict_frames(Shifted(), store, frames, flip=True, zero_root=True) - plain
     others = np.arange(17) != ROOT
     np.testing.assert_allclose(shift[:, others], np.broadcast_to([0, 500, 0], (6, 16, 3)), atol=1e-3)
 
 
 @pytest.mark.parametrize("flip", [False, True])
-def test_it_agrees_with_predict_on_the_same_pixels(ranks, flip):
+def test_it_agrees_with_predict_on_the_same_pixels(flip):
     """The two ways to poses, a test set's and a user's array, are the same where every frame is scored."""
     from glagcn.inference import predict
 
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3,), 4, sequence_layers=1)
     cache = make_cache([7])
-    ours = predict_frames(model, store_of(cache, ranks), np.arange(7), ranks, flip=flip, zero_root=True)
+    ours = predict_frames(model, store_of(cache), np.arange(7), flip=flip, zero_root=True)
     np.testing.assert_allclose(ours, predict(model, cache.test.pixels, (1000, 1000), flip=flip), atol=1e-2)
 
 
-def test_evaluation_on_rank_0_has_poses_and_metrics(ranks):
+def test_evaluation_on_rank_0_has_poses_and_metrics():
     cache = make_cache([3, 3])
-    data = EvaluationSet("test", cache.test, store_of(cache, ranks), np.arange(6), BENCHMARK)
-    evaluation = evaluate(Echo(), data, ranks, annotation="", flip=True)
+    data = EvaluationSet("test", cache.test, store_of(cache), np.arange(6), BENCHMARK)
+    evaluation = evaluate(Echo(), data, annotation="", flip=True)
     assert [info.name for info in evaluation.sequences] == ["TS1", "TS2"]
     assert evaluation.activity is None
     assert set(evaluation.scalars) == {"mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "velocity_mm", "pck", "auc"}

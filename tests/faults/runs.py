@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 
-from glagcn.distributed.stop import SIGNALS
+from glagcn.signals import SIGNALS
 
 REPOSITORY = Path(__file__).parents[2]
 SCRIPT = str(REPOSITORY / "main_sagcn_gpus.py")

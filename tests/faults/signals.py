@@ -18,7 +18,7 @@ from pathlib import Path
 
 import torch
 
-from glagcn.distributed.stop import EXIT_CODE
+from glagcn.signals import EXIT_CODE
 from tests.faults.runs import LAUNCHERS, last_step, send, start, take_signals
 from tests.prepared import prepared
 

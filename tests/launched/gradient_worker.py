@@ -8,11 +8,10 @@ import sys
 import numpy as np
 import torch
 
+from glagcn import dist
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
-from glagcn.distributed import launcher
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
 from glagcn.training.step import Stepper
@@ -22,15 +21,15 @@ def main() -> None:
     target, count, most, *flags = sys.argv[1:]
     count, most = int(count), int(most)
     config, _, _ = parse_command_line(["-d", "demo", *flags])
-    ranks = Ranks(config.run.workers)
+    dist.start(config.run.workers)
     torch.manual_seed(0)
     # Compiled, dropout draws other numbers.
     kind, dropout = (torch.float32, 0.0) if "--compile" in flags else (torch.float64, 0.2)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3, 3), 8, sequence_layers=1, dropout=dropout).to(kind)
-    stepper = Stepper(config.optim, ranks, model, frozenset({most}))
+    stepper = Stepper(config.optim, model, frozenset({most}))
     draw = np.random.default_rng(0)
     batch = Batch(*(torch.from_numpy(draw.normal(size=(count, 9, 17, axes))).to(kind) for axes in (2, 3)))
-    mine = share(count, most, ranks.rank, ranks.world_size)
+    mine = share(count, most, dist.rank(), dist.world_size())
     batch = Batch(*(part[mine.begin : mine.end] for part in batch))
     problem = stepper.rehearse(batch, mine)
     assert problem is None, problem
@@ -39,10 +38,10 @@ def main() -> None:
     found = {f"gradient of {name}": p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
     stepper.apply(0.01)
     found |= {name: value for name, value in model.state_dict().items() if "running" in name}
-    if ranks.is_main:
+    if dist.is_main():
         torch.save(found, target)
-    ranks.close()
-    launcher.leave(0)
+    dist.finish()
+    dist.leave(0)
 
 
 if __name__ == "__main__":

@@ -6,18 +6,17 @@ import sys
 import time
 from datetime import timedelta
 
-from glagcn.distributed import heartbeat, launcher, process_group
-from glagcn.distributed.ranks import Ranks
+from glagcn import dist
 
-heartbeat.BEAT_S, heartbeat.LATE_S, process_group.BACKSTOP = 0.1, 1.0, timedelta(seconds=1)
-ranks = Ranks(workers=1, timeout=timedelta(seconds=2))
+dist.BEAT_S, dist.LATE_S, dist.BACKSTOP = 0.1, 1.0, timedelta(seconds=1)
+dist.start(workers=1, timeout=timedelta(seconds=2))
 if sys.argv[1] == "wait":
-    with ranks.agree(), ranks.waiting_for_main():
-        if ranks.is_main:
+    with dist.agree(), dist.waiting_for_main():
+        if dist.is_main():
             time.sleep(5)
-    assert ranks.from_main(ranks.rank) == 0
-    ranks.close()
-    launcher.leave(0)
-if not ranks.is_main:
+    assert dist.from_main(dist.rank()) == 0
+    dist.finish()
+    dist.leave(0)
+if not dist.is_main():
     os.kill(os.getpid(), signal.SIGSTOP)
 time.sleep(60)

@@ -5,11 +5,10 @@ import weakref
 from pathlib import Path
 
 import torch
-import torch.distributed as dist
+import torch.distributed as td
 
+from glagcn import dist
 from glagcn.data.windows.store import FrameStore
-from glagcn.distributed import launcher
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames
 from glagcn.evaluation.results import write_results
@@ -19,24 +18,23 @@ from tests.splits import make_split
 
 
 def main() -> None:
-    ranks = Ranks(workers=1)
+    dist.start(workers=1)
     skeleton = get_skeleton("h36m17")
     split = make_split({"S9/Walking/cam0": 11, "S9/WalkDog/cam1": 7, "S11/Walking 1/cam0": 13})
     torch.manual_seed(0)
     model = LiftingNetwork(skeleton, (3, 3), 8, sequence_layers=1)
-    store = FrameStore(split, skeleton, model.frames, ranks.device)
+    store = FrameStore(split, skeleton, model.frames, dist.device())
     data = EvaluationSet("test", split, store, scored_frames(split), benchmark_of("h36m"))
-    evaluation = evaluate(model, data, ranks, annotation="", flip=True)
-    assert (evaluation is not None) == ranks.is_main
+    evaluation = evaluate(model, data, annotation="", flip=True)
+    assert (evaluation is not None) == dist.is_main()
     if evaluation:
         write_results(evaluation, Path(sys.argv[1]), {})
-    group = weakref.ref(dist.group.WORLD) if ranks.world_size > 1 else None
-    ranks.close()
-    del ranks
+    group = weakref.ref(td.group.WORLD) if dist.world_size() > 1 else None
+    dist.finish()
     if group:
-        assert not dist.is_initialized()
+        assert not td.is_initialized()
         assert group()  # freeing it may wait for ever before PyTorch 2.8
-    launcher.leave(0)
+    dist.leave(0)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from glagcn import dist, precision
 from glagcn.config.resolve import changed, parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
@@ -16,8 +17,6 @@ from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import WindowIds, share
 from glagcn.data.windows.simulated_detections import with_detections
 from glagcn.data.windows.store import Batch, FrameStore
-from glagcn.distributed import precision
-from glagcn.distributed.ranks import Ranks
 from glagcn.errors import UserError
 from glagcn.model.network import LiftingNetwork
 from glagcn.training.hardware.speed import peak_flops
@@ -156,11 +155,11 @@ def test_steps_of_a_graph_are_those_without(name):
 def cuda_stepper(*flags):
     """-> a stepper that has rehearsed, and 20 store."""
     config, _, _ = parse_command_line(["-d", "demo", *flags])
-    ranks = Ranks(config.run.workers)
-    config = changed(config, precision=precision.set_up(config.optim, ranks.device))
+    dist.start(config.run.workers)
+    config = changed(config, precision=precision.set_up(config.optim, dist.device()))
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3, 3), 16, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config.optim, ranks, model, frozenset({8}))
+    stepper = Stepper(config.optim, model, frozenset({8}))
     draws = torch.Generator("cuda").manual_seed(0)
     parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
     batch = Batch(*parts)
@@ -204,7 +203,7 @@ def test_a_smaller_last_batch_and_schedules_recompile_nothing():
 def test_memory_that_runs_out_ends_in_advice():
     config, _, _ = parse_command_line(["-d", "demo", "--compile", "off"])
     model = LiftingNetwork(SKELETON, (3, 3), 64, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config.optim, Ranks(config.run.workers), model, frozenset({2048}))
+    stepper = Stepper(config.optim, model, frozenset({2048}))
     batch = Batch(*(torch.zeros(2048, 9, 17, axes, device="cuda") for axes in (2, 3)))
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()

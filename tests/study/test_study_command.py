@@ -203,8 +203,8 @@ def test_bad_flags_are_refused_before_anything_is_written(study, tmp_path, flags
 
 def test_among_ranks_it_is_refused(study, tmp_path, monkeypatch):
     write(tmp_path, {"a": ""})
-    monkeypatch.setattr("glagcn.distributed.launcher.world_size", lambda: 2)
-    monkeypatch.setattr("glagcn.distributed.launcher.leave", lambda code: None)
+    monkeypatch.setattr("glagcn.dist.world_size", lambda: 2)
+    monkeypatch.setattr("glagcn.dist.leave", lambda code: None)
     assert_refused(study(), "without torchrun or accelerate launch")
 
 

@@ -8,7 +8,6 @@ all code but streams, pinned memory and autocast.
 from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from glagcn import dist, precision
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.windows.camera_augmentation import CameraRange
@@ -23,7 +23,6 @@ from glagcn.data.windows.detection_augmentation import DetectionAugmentation
 from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import WindowIds, share
 from glagcn.data.windows.store import Batch, FrameStore
-from glagcn.distributed import precision
 from glagcn.evaluation import predict
 from glagcn.model.gla_gcn.fold_batchnorm import folded
 from glagcn.model.network import LiftingNetwork
@@ -33,16 +32,12 @@ from glagcn.training.step import Stepper
 
 SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
 DEVICE = torch.device("meta")
-RANKS = SimpleNamespace(
-    device=DEVICE,
-    rank=0,
-    world_size=1,
-    exchanging=lambda module: module,
-    add_up=lambda tensors: None,
-    gather=lambda rows: rows[None],
-    check_stop=lambda: None,
-)
 FORMS = {"full": {"sequence_layers": 3}, "public": {"sequence_layers": 0, "head": "shared"}}
+
+
+@pytest.fixture(autouse=True)
+def device(monkeypatch):
+    monkeypatch.setattr(dist, "device", lambda: DEVICE)
 
 
 @pytest.fixture
@@ -142,8 +137,8 @@ def test_steps_wait_for_nothing(fake, monkeypatch, form):
     config, _, _ = parse_command_line(["--dataset", "demo", "--clip", "1", "--micro_batch", "3"])
     model = model_of(form)
     with fake:
-        stepper = Stepper(config.optim, RANKS, model)
-        meter = Meter(RANKS, capacity=2, names=stepper.loss.names)
+        stepper = Stepper(config.optim, model)
+        meter = Meter(capacity=2, names=stepper.loss.names)
         batch = Batch(*(torch.zeros(6, FRAMES, 17, axes, device=DEVICE) for axes in (2, 3)))
         for _ in range(2):
             meter.add(stepper.gradient(batch, share(6, 3, 0, 1)))
@@ -163,4 +158,4 @@ def test_frames_are_lifted_without_waiting_until_all_are_read_back(fake, monkeyp
     with fake, torch.no_grad():
         store = FrameStore(split, SKELETON, FRAMES, DEVICE)
         with pytest.raises(RuntimeError, match=r"\.numpy\(\) is not supported"):
-            lift(model, store, np.arange(20), RANKS, flip=True, zero_root=True, batch_size=8)
+            lift(model, store, np.arange(20), flip=True, zero_root=True, batch_size=8)

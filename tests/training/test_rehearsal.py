@@ -1,9 +1,8 @@
 """What is said of micro-batches."""
 
-from types import SimpleNamespace
-
 import pytest
 
+from glagcn import dist
 from glagcn.config.resolve import parse_command_line
 from glagcn.training.rehearsal import memory_advice, spread_text
 
@@ -26,8 +25,9 @@ def test_the_advice_names_half_the_size(size, expected):
         ("--micro_batch 999", 100, 1, ["1 micro-batch of 100 windows"]),
     ],
 )
-def test_a_run_says_where_processes_are_idle(flags, batch_size, processes, expected):
+def test_a_run_says_where_processes_are_idle(monkeypatch, flags, batch_size, processes, expected):
     config, _, _ = parse_command_line(["--dataset", "demo", *flags.split()])
-    text = spread_text(config.optim, batch_size, SimpleNamespace(world_size=processes))
+    monkeypatch.setattr(dist, "world_size", lambda: processes)
+    text = spread_text(config.optim, batch_size)
     assert all(part in text for part in expected), text
     assert ("WARNING" in text) == any("processes" in part or "of 16" in part for part in expected)

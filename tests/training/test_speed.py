@@ -3,12 +3,12 @@
 import re
 from contextlib import contextmanager
 from datetime import datetime
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from glagcn import dist
 from glagcn.config.resolve import resolve
 from glagcn.data.windows.plan import EpochPlan
 from glagcn.model.network import LiftingNetwork
@@ -59,7 +59,8 @@ def test_ten_steps_warm_up_and_half_of_a_short_run():
     assert [is_warm(4, step, 10) for step in (5, 6, 7)] == [False, False, True]
 
 
-def ranks_of(device, rank=0, world_size=1):
+def pretend_ranks(monkeypatch, rank, world_size):
+    """Be one rank of several that agree; returns the ranks that came to agree."""
     met = []
 
     @contextmanager
@@ -67,8 +68,9 @@ def ranks_of(device, rank=0, world_size=1):
         yield
         met.append(rank)
 
-    device = torch.device(device)
-    return SimpleNamespace(device=device, rank=rank, is_main=rank == 0, world_size=world_size, agree=agree, met=met)
+    for name, value in {"rank": lambda: rank, "world_size": lambda: world_size, "agree": agree}.items():
+        monkeypatch.setattr(dist, name, value)
+    return met
 
 
 def small(**options):
@@ -81,18 +83,19 @@ def test_the_share_is_that_of_all_processes_at_their_peaks(monkeypatch, processe
     monkeypatch.setattr(speed, "peak_flops", lambda device, precision: 1e9)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 8)
     plan = EpochPlan(np.arange(1000), 64, "none", seed=0)
-    run_speed(small(max_steps=16), ranks_of("cpu", world_size=processes), plan, model).update(100.0, 0)
+    pretend_ranks(monkeypatch, 0, processes)
+    run_speed(small(max_steps=16), plan, model).update(100.0, 0)
     share = 100 * 3 * model.flops() / (1e9 * processes)
     assert f", {speed.percent(share)} of the peak arithmetic rate" in said[0]
     assert "ends in 10 s" in said[0]  # the last step is that of the epoch, and has what remains
 
 
 def test_the_other_ranks_measure_nothing_and_wait(monkeypatch):
-    ranks = ranks_of("cpu", rank=1, world_size=2)
+    met = pretend_ranks(monkeypatch, 1, 2)
     monkeypatch.setattr(speed, "peak_flops", None)
     plan = EpochPlan(np.arange(100), 64, "none", seed=0)
-    run_speed(small(), ranks, plan, None)
-    assert ranks.met == [1]
+    run_speed(small(), plan, None)
+    assert met == [1]
 
 
 def test_a_run_tells_its_speed_once_and_what_is_left_after_it(demo):

@@ -7,7 +7,6 @@ import torch
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.windows.plan import share
 from glagcn.data.windows.store import Batch
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Prediction
 from glagcn.model.network import LiftingNetwork
 from glagcn.skeleton import get_skeleton
@@ -19,7 +18,7 @@ def stepper(*flags):
     config, _, _ = parse_command_line(["--dataset", "demo", "--dropout", "0", "--workers", "1", *flags])
     torch.manual_seed(0)
     model = LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 4, sequence_layers=1, dropout=0.0)
-    stepper = Stepper(config.optim, Ranks(config.run.workers), model)
+    stepper = Stepper(config.optim, model)
     stepper.model.eval()  # batch statistics would differ between a batch and its parts
     return stepper
 

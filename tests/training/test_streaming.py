@@ -11,7 +11,6 @@ from glagcn.config.resolve import from_dict, parse_command_line, to_dict
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.windows.block_plan import BlockPlan
 from glagcn.data.windows.plan import WindowIds
-from glagcn.distributed.ranks import Ranks
 from glagcn.open_data import prepare_cache
 from glagcn.training.setup import load_data
 from tests.command_line import assert_refused
@@ -101,7 +100,7 @@ def test_other_views_and_held_out_frames_are_those_of_resident_frames(demo_root,
         config, _, _ = parse_command_line(
             ["-d", "demo", "--root_path", str(demo_root), "--frames", "9", "--stream", flag]
         )
-        return load_data(config, Ranks(config.run.workers), open_cache(Path(prepare_cache(config.data))))
+        return load_data(config, open_cache(Path(prepare_cache(config.data))))
 
     streamed, resident = data("on"), data("off")
     assert streamed.is_streamed

@@ -5,8 +5,8 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
+from glagcn import dist
 from glagcn.config.options import OptimConfig
-from glagcn.distributed.ranks import Ranks
 
 TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
 
@@ -27,7 +27,7 @@ def compiled(module: nn.Module, optim: OptimConfig, device: torch.device) -> Cal
     return torch.compile(module, dynamic=False, mode="reduce-overhead" if device.type == "cuda" else "default")
 
 
-def rehearsed(run: Callable[[], None], ranks: Ranks) -> str | None:
+def rehearsed(run: Callable[[], None]) -> str | None:
     """Call `run`, which may compile.  Returns why it failed on any rank, else None.
 
     `run` must not wait for other ranks.  A compiler may raise any exception.  Raises torch.OutOfMemoryError on all
@@ -43,7 +43,7 @@ def rehearsed(run: Callable[[], None], ranks: Ranks) -> str | None:
         problem = (
             f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
         )
-    found = ranks.gather_objects((full, problem))
+    found = dist.gather_objects((full, problem))
     if any(full for full, _ in found):
         raise torch.OutOfMemoryError
     return next((problem for _, problem in found if problem), None)

@@ -8,9 +8,9 @@ from datetime import datetime, timedelta
 
 import torch
 
+from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.data.windows.plan import EpochPlan
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 from glagcn.training.optim.schedule import last_step
 
@@ -54,15 +54,15 @@ class Speed:
         return (self._windows - done) / (self._rate or math.inf)
 
 
-def run_speed(config: Config, ranks: Ranks, plan: EpochPlan, model: Model) -> Speed:
+def run_speed(config: Config, plan: EpochPlan, model: Model) -> Speed:
     """Make the Speed of a run that is about to start.  Rank 0 measures its hardware while the other ranks wait.
 
     Assumes that all processes have equal hardware.
     """
     share_per_rate = 0.0
-    with ranks.agree():
-        if ranks.is_main:
-            peak = peak_flops(ranks.device, config.optim.precision) * ranks.world_size
+    with dist.agree():
+        if dist.is_main():
+            peak = peak_flops(dist.device(), config.optim.precision) * dist.world_size()
             share_per_rate = TRAINING_PASSES * model.flops() / peak
     return Speed(share_per_rate, plan.windows_until(last_step(config.optim, plan)))
 

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.data.windows.plan import EpochPlan
-from glagcn.distributed.ranks import Ranks
 from glagcn.evaluation.evaluate import Evaluation
 from glagcn.files import WriteError
 from glagcn.runs.folder import RunFolder
@@ -34,9 +34,9 @@ class Meter:
     bit-identical whether or not a run was stopped in between.
     """
 
-    def __init__(self, ranks: Ranks, capacity: int, names: tuple[str, ...]) -> None:
-        self._ranks, self._names = ranks, names
-        self._rows = torch.zeros(capacity, len(names), dtype=torch.float64, device=ranks.device)
+    def __init__(self, capacity: int, names: tuple[str, ...]) -> None:
+        self._names = names
+        self._rows = torch.zeros(capacity, len(names), dtype=torch.float64, device=dist.device())
         self._count = 0
 
     def add(self, sums: Tensor) -> None:
@@ -46,7 +46,7 @@ class Meter:
 
     def drain(self) -> list[dict[str, float]]:
         """Per step, the terms summed over all ranks, by name.  All ranks must call it at the same step."""
-        first, *others = self._ranks.gather(self._rows[: self._count])
+        first, *others = dist.gather(self._rows[: self._count])
         # A loop over ranks: torch.sum adds in an order that depends on the number of rows.
         total = first.clone()
         for rows in others:
@@ -64,7 +64,6 @@ class Accounts:
     def __init__(
         self,
         config: Config,
-        ranks: Ranks,
         cadence: Cadence,
         loss: Loss,
         progress: Progress,
@@ -74,10 +73,10 @@ class Accounts:
         baseline: Callable[[], float],
     ) -> None:
         self._folder, self._baseline = folder, cache(baseline)
-        self._config, self._ranks, self._cadence, self._loss = config, ranks, cadence, loss
+        self._config, self._cadence, self._loss = config, cadence, loss
         self._progress, self._log, self._speed = progress, log, speed
         self._plan: EpochPlan = cadence.plan
-        self._meter = Meter(ranks, min(config.run.log_steps, cadence.last_step), loss.names)
+        self._meter = Meter(min(config.run.log_steps, cadence.last_step), loss.names)
         self._line_at = self._clock = time.monotonic()
         self._windows = 0  # since the clock started
         self._first_step = progress.step
@@ -108,7 +107,7 @@ class Accounts:
         self._progress.interval = Sums()
         speed = self.restart_clock()
         self._update_speed(speed)
-        step, memory = self._progress.step, peak_memory(self._ranks.device) / 1e9
+        step, memory = self._progress.step, peak_memory(dist.device()) / 1e9
         measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
         self._log.record("train", step, values, **self.marks())

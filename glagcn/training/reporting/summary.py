@@ -3,9 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+from glagcn import dist
 from glagcn.config.options import OPTIONS, Config, foreign_options
 from glagcn.config.resolve import plain_values
-from glagcn.distributed.ranks import Ranks
 from glagcn.model.interface import Model
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.rehearsal import spread_text
@@ -21,11 +21,11 @@ SELECTED = {
 MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
 
 
-def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model, ranks: Ranks) -> str:
+def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model) -> str:
     """The whole summary.  The processes come first, because a launcher may start fewer than requested."""
     processes = (
-        f"Processes: {ranks.world_size}, on {ranks.device.type}, {config.optim.precision}; "
-        f"{spread_text(config.optim, data.plan.batch_size, ranks)}"
+        f"Processes: {dist.world_size()}, on {dist.device().type}, {config.optim.precision}; "
+        f"{spread_text(config.optim, data.plan.batch_size)}"
     )
     options = options_text(config, origin, all_options=config.run.dry_run)
     return "\n".join([processes, options, run_text(config, data, model)])

@@ -15,8 +15,6 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from glagcn.distributed import launcher
-
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 # The launcher and SLURM may both forward the same signal: a second SIGINT within this time does not count.
@@ -114,7 +112,7 @@ def keep_launcher_from_restarting() -> None:
     Only for an agreed stop: to restart, a launcher sends SIGTERM to the ranks that outlive a killed one.
     """
     left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) - int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
-    if left > 0 and launcher.local_rank() == 0:
+    if left > 0 and os.environ.get("LOCAL_RANK", "0") == "0":
         os.kill(os.getppid(), signal.SIGTERM)
 
 

@@ -1,1 +1,0 @@
-"""Processes and devices of a run: launcher, ranks, stop signals, precision, memory."""
