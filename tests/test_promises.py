@@ -90,7 +90,7 @@ def test_flags_in_the_documentation_exist():
         "--raw", "--npz", "--mark_missing", "--subjects",
         "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
-        "--gpus", "--device", "--fp16", "--wandb", "--num_workers",
+        "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":
