@@ -50,7 +50,6 @@ class Option:
     schedules: tuple[str, ...] = ()  # the only values of --schedule that use it
     debug: int | None = None  # the most under --debug
     names_preset: bool = False  # selects the preset, whose name states it
-    older: Any = None  # value for a config.json from before the option existed, if not the preset's or default
     evaluate: str | None = None  # flag of `glagcn evaluate`; "checkpoint": by default that of the checkpoint's data
     bench: bool = False  # flag of `glagcn bench`
     not_in_study: str = ""  # why a study file must not set it
@@ -166,9 +165,6 @@ class DataConfig(Group):
     test_flip: bool = option(switch=True, common=True,
         flags=("-tta", "--test_augmentation", "--test_time_augmentation"), evaluate="flag",
         help="average the predictions of a window and its mirror image in evaluation")
-    stream: str = option("auto", choices=("auto", "on", "off"), older="off",
-        help="read training frames from the cache during training, in shuffled blocks; auto: if they fit neither "
-        "device nor host memory")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -232,8 +232,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     Ignores unknown options.  Options that an older version did not have get the values that match its behaviour.
     """
     known = {key: tuple(value) if isinstance(value, list) else value for key, value in _renewed(values).items()}
-    older = {key: option.older for key, option in OPTIONS.items() if option.older is not None}
-    return from_values(older | _preset(known) | known)
+    return from_values(_preset(known) | known)
 
 
 def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
@@ -287,6 +286,8 @@ def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, A
 def listed_differences(config: Config, content: dict[str, Any]) -> str:
     """The options that affect training and differ from those of a checkpoint, as text."""
     differences = training_differences(config, from_dict(content["config"]))
+    if content["config"].get("stream") == "on":  # an option of an earlier version, with another order of the windows
+        differences.append(("--stream", "not supported any more", "on"))
     return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
 
 

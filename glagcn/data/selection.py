@@ -5,7 +5,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from glagcn.data.cache.file_rows import FileRows
 from glagcn.data.cache.reader import Cache, Split
 from glagcn.data.sequence import SequenceInfo
 from glagcn.errors import UserError
@@ -15,31 +14,21 @@ SequenceRow = tuple[str, int]
 """A sequence of a cache: its split, "train" or "test", and its row in that split."""
 
 
-def select(
-    cache: Cache, subjects_train: Names = None, subjects_test: Names = None, actions: Names = None, downsample: int = 1
-) -> tuple[Split, Split]:
-    """The selected train and test splits.
+def select_train(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
+    """The training sequences of these subjects and actions.
 
-    subjects_train, subjects_test  subjects from either split of the cache; None: the subjects of that split.
-    actions     prefixes of action names, for both splits: "Walk" selects "Walking 1" and "WalkDog".  None or ("*",):
-                all.  Sequences without an action (TS1 of MPI-INF-3DHP) are always selected.
+    subjects    subjects from either split of the cache; None: those of its train split.
+    actions     prefixes of action names: "Walk" selects "Walking 1" and "WalkDog".  None or ("*",): all.  Sequences
+                without an action (TS1 of MPI-INF-3DHP) are always selected.
     downsample  n keeps every n-th frame of each sequence, starting with the first, and divides the frame rate by n.
     A split that is selected whole is returned as it is, memory-mapped; otherwise its arrays are copied.
     Raises UserError that names the flag, the unknown value and the known ones.
     """
-    return (
-        select_train(cache, subjects_train, actions, downsample),
-        select_test(cache, subjects_test, actions, downsample),
-    )
-
-
-def select_train(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """The train split of `select` alone."""
     return _gather(cache, "train", _choose(_sequences(cache), "train", subjects, actions), downsample)
 
 
 def select_test(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """The test split of `select` alone."""
+    """The test sequences, as in `select_train`.  Raises UserError also if none of their frames is scored."""
     split = _gather(cache, "test", _choose(_sequences(cache), "test", subjects, actions), downsample)
     if not split.valid.any():
         raise UserError(
@@ -49,44 +38,6 @@ def select_test(cache: Cache, subjects: Names = None, actions: Names = None, dow
     return split
 
 
-def select_in_file(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """As `select_train`, but without reading frames: `pixels` and `millimetres` are FileRows of the whole training
-    split, and `starts` are row numbers in them.
-
-    Raises UserError for --downsample and for subjects of the test split, which need copies, and for marked joints.
-    """
-    rows = _choose(_sequences(cache), "train", subjects, actions)
-    train = cache.train
-    foreign = [cache.test.sequences[row].subject for split, row in rows if split == "test"]
-    if downsample > 1 or foreign:
-        flag = f"--downsample {downsample}" if downsample > 1 else f"--subjects-train {','.join(_unique(foreign))}"
-        reads = "every frame" if downsample > 1 else "only the training sequences"
-        raise UserError(
-            f"{flag} needs the frames in memory, but streaming (--stream) reads {reads} of the cache file; leave the "
-            "flag out, or give --stream off if the selected frames fit in memory"
-        )
-    if train.confidence is not None:
-        raise UserError(
-            f"{cache.path} marks missing joints, and streaming (--stream) does not read the marks; give --stream off "
-            "if the frames fit in memory"
-        )
-    numbers = [row for _, row in rows]
-    return replace(
-        train,
-        sequences=tuple(train.sequences[number] for number in numbers),
-        starts=train.starts[numbers],
-        pixels=FileRows(train.pixels),  # type: ignore[arg-type]  # rows of a file, which StreamedStore reads
-        millimetres=FileRows(train.millimetres),  # type: ignore[arg-type]
-    )
-
-
-def training_bytes(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> int:
-    """Size in bytes of the pixels and millimetres that `select_train` returns."""
-    rows = _choose(_sequences(cache), "train", subjects, actions)
-    frames = sum(-(-_sequences(cache)[split][row].length // downsample) for split, row in rows)
-    return frames * (cache.train.pixels[0].nbytes + cache.train.millimetres[0].nbytes)
-
-
 def check_selection(
     train_infos: Iterable[SequenceInfo],
     test_infos: Iterable[SequenceInfo],
@@ -94,7 +45,10 @@ def check_selection(
     subjects_test: Names = None,
     actions: Names = None,
 ) -> None:
-    """Raise the UserError that `select` would raise for a cache of these sequences.  Called before it is written."""
+    """Raise the UserError that `select_train` or `select_test` would raise for a cache of these sequences.
+
+    Called before it is written.
+    """
     infos = {"train": tuple(train_infos), "test": tuple(test_infos)}
     for own, subjects in (("train", subjects_train), ("test", subjects_test)):
         _choose(infos, own, subjects, actions)

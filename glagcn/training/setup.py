@@ -1,7 +1,7 @@
 """Builds the parts of a run from its options: data selection, epoch plan, frame stores and model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -9,28 +9,23 @@ import numpy as np
 import torch
 
 from glagcn import dist
-from glagcn.config.options import Config, DataConfig
+from glagcn.config.options import Config
 from glagcn.config.resolve import changed
 from glagcn.data.cache.reader import Cache, Split
-from glagcn.data.host_memory import available_memory
-from glagcn.data.selection import select_in_file, select_test, select_train, training_bytes
+from glagcn.data.selection import select_test, select_train
 from glagcn.data.validation import hold_out
-from glagcn.data.windows.block_plan import BlockPlan
 from glagcn.data.windows.camera_augmentation import CameraRange
 from glagcn.data.windows.detection_augmentation import NUM_DRAWS, DetectionAugmentation
 from glagcn.data.windows.detection_levels import LEVELS
 from glagcn.data.windows.plan import EpochPlan, select_centers, windows_in_epoch
 from glagcn.data.windows.simulated_detections import with_detections
-from glagcn.data.windows.store import FrameStore, fits_device, mean_pose
-from glagcn.data.windows.streamed_store import StreamedStore
+from glagcn.data.windows.store import FrameStore, mean_pose
 from glagcn.evaluation.benchmarks import benchmark_of
 from glagcn.evaluation.evaluate import EvaluationSet, scored_frames
 from glagcn.model.interface import Model
 from glagcn.model.registry import get_kind
 from glagcn.skeleton import get_skeleton
 from glagcn.training.optim.schedule import WARMUP_STEPS, curve_windows, fitting_batch
-
-HOST_SHARE = 0.5  # the largest share of the available host memory that training frames may use
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,6 @@ class Selection:
     scored    frames of an evaluation that selects the best state; 0 if none does.
     """
 
-    streamed: bool
     train: Split
     test: Split
     held_out: Split | None
@@ -61,18 +55,12 @@ class RunData:
     test: EvaluationSet
     validation: EvaluationSet | None  # the held-out training sequences, with --select_on validation
 
-    @property
-    def is_streamed(self) -> bool:
-        """Whether training frames are read from the cache during training."""
-        return isinstance(self.train, StreamedStore)
-
 
 def select_data(config: Config, cache: Cache) -> Selection:
     """Select subjects, actions, held-out sequences and windows.  Raises UserError on all ranks if nothing is left."""
-    data, streamed = config.data, is_streamed(config.data, cache)
+    data = config.data
     with dist.agree():
-        select = select_in_file if streamed else select_train
-        train = select(cache, data.subjects_train, data.actions, data.downsample)
+        train = select_train(cache, data.subjects_train, data.actions, data.downsample)
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
         test = with_detections(test, get_skeleton(cache.skeleton), config.selection.test_detections)
         trained, held_out, scored = None, None, 0
@@ -82,7 +70,7 @@ def select_data(config: Config, cache: Cache) -> Selection:
         elif config.selection.select_on == "test":
             scored = len(scored_frames(test, config.selection.test_frames))
         centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
-    return Selection(streamed, train, test, held_out, centers, scored)
+    return Selection(train, test, held_out, centers, scored)
 
 
 def settle(
@@ -114,12 +102,11 @@ def settle(
         batch_size=batch_size,
         eval_windows=eval_windows,
         warmup=WARMUP_STEPS * batch_size if warmup is None else warmup,
-        stream="on" if selection.streamed else "off",
     )
 
 
 def load_data(config: Config, cache: Cache, selection: Selection | None = None) -> RunData:
-    """Make the epoch plan and load the frames of both splits onto the device, unless the training frames are streamed.
+    """Make the epoch plan and the frame stores of both splits.
 
     config  must have a batch size, which `settle` fills in.
     """
@@ -136,7 +123,6 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
         detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, dist.device())
     augmentations: dict[str, Any] = {"camera_range": camera_range, "detections": detections}
     benchmark = benchmark_of(cache.dataset)
-    make_plan = BlockPlan if selection.streamed else EpochPlan
     with dist.agree():  # fitting cameras for the augmentation may fail
         test = EvaluationSet(
             "test",
@@ -145,7 +131,7 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
             scored_frames(selection.test, config.selection.test_frames),
             benchmark,
         )
-        plan = make_plan(
+        plan = EpochPlan(
             selection.centers,
             optim.batch_size or 0,
             data.flip,
@@ -154,32 +140,12 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
             camera_range.num_draws,
             NUM_DRAWS if detections else 0,
         )
-        if isinstance(plan, BlockPlan):
-            train: FrameStore = StreamedStore(selection.train, plan=plan, **augmentations, **form)
-        else:
-            train = make_store(selection.train, **augmentations)
+        train = make_store(selection.train, **augmentations)
         validation, held_out = None, selection.held_out
         if held_out is not None:
-            scored, store = scored_frames(held_out, config.selection.validation_frames), train
-            if selection.streamed:
-                # Evaluation reads frames in order from the memory-mapped file, whose pages the system can reclaim.
-                held_out = replace(held_out, pixels=cache.train.pixels, millimetres=cache.train.millimetres)
-                store = make_store(held_out)
-            validation = EvaluationSet("validation", held_out, store, scored, benchmark)
+            scored = scored_frames(held_out, config.selection.validation_frames)
+            validation = EvaluationSet("validation", held_out, train, scored, benchmark)
     return RunData(cache, plan, train, selection.train, test, validation)
-
-
-def is_streamed(data: DataConfig, cache: Cache) -> bool:
-    """Whether training frames are streamed from the cache.
-
-    "auto" streams if they fit neither device memory nor half of the available host memory; rank 0 decides for all.
-    """
-    if data.stream != "auto":
-        return data.stream == "on"
-    with dist.agree():
-        nbytes = training_bytes(cache, data.subjects_train, data.actions, data.downsample)
-    on_device = dist.device().type != "cpu" and fits_device(nbytes, dist.device())
-    return dist.from_main(not on_device and nbytes > HOST_SHARE * available_memory())
 
 
 def build_model(config: Config, data: RunData) -> Model:

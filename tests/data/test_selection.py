@@ -6,7 +6,7 @@ import pytest
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
-from glagcn.data.selection import check_selection, select
+from glagcn.data.selection import check_selection, select_test, select_train
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp, tiny_videopose3d
 
@@ -25,6 +25,14 @@ def h36m(tmp_path_factory):
 def mpi(tmp_path_factory):
     root = tiny_3dhp.write_release(tmp_path_factory.mktemp("3dhp"), 7)
     return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2)))[0])
+
+
+def select(cache, subjects_train=None, subjects_test=None, actions=None, downsample=1):
+    """The selected train and test splits."""
+    return (
+        select_train(cache, subjects_train, actions, downsample),
+        select_test(cache, subjects_test, actions, downsample),
+    )
 
 
 def frames_of(split, row):

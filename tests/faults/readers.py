@@ -22,7 +22,7 @@ from glagcn.config.resolve import parse_command_line, resolve, to_dict
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.cache.writer import write_cache
 from glagcn.data.datasets import get_dataset
-from glagcn.data.selection import select
+from glagcn.data.selection import select_test, select_train
 from glagcn.data.sources.keypoints.read import read_keypoints
 from glagcn.data.sources.mpi_inf_3dhp import npz as npz_3dhp
 from glagcn.data.sources.mpi_inf_3dhp import release
@@ -78,7 +78,7 @@ def _cached(source: Source, folder: Path) -> None:
 def _use_cache(path: Path) -> None:
     cache = open_cache(path)
     get_dataset(cache.dataset).warning(cache)
-    for split in select(cache):
+    for split in (select_train(cache), select_test(cache)):
         plan = EpochPlan(select_centers(split), 4, "none", 0)
         FrameStore(split, get_skeleton(cache.skeleton), 3, torch.device("cpu")).windows(plan.batch(0, 0))
 

@@ -8,8 +8,6 @@ import torch
 
 from glagcn import dist, precision
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.cache.writer import write_cache
 from glagcn.data.windows import store as store_module
 from glagcn.data.windows.camera_augmentation import CameraRange
 from glagcn.data.windows.detection_augmentation import DetectionAugmentation
@@ -25,7 +23,6 @@ from glagcn.training.rehearsal import rehearse
 from glagcn.training.step import Stepper
 from tests.command_line import messages
 from tests.data.windows.test_camera_augmentation import walking_split
-from tests.data.windows.test_streamed import RandomSource, both_stores
 from tests.data.windows.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
 
@@ -97,17 +94,6 @@ def test_batches_travel_from_pinned_memory(monkeypatch, fits):
     copies = [event.name for event in profile.events() if event.name.startswith("Memcpy HtoD")]
     assert len(copies) == len(MOVED) * (2 if fits else 4)
     assert set(copies) == {"Memcpy HtoD (Pinned -> Device)"}
-
-
-def test_streamed_batches_on_the_device_equal_resident_ones_on_the_host(tmp_path):
-    write_cache(tmp_path / "cache.h5", RandomSource())
-    cache = open_cache(tmp_path / "cache.h5")
-    plan, store, host = both_stores(cache, device=torch.device("cuda"))
-    ids = [plan.batch(epoch, index) for epoch in range(20) for index in range(plan.steps_per_epoch)]
-    for item, batch in zip(ids, store.stream(iter(ids), reuse=True), strict=True):
-        for part, expected in zip(batch, host.windows(item), strict=True):
-            assert part.device.type == "cuda"
-            torch.testing.assert_close(part.cpu(), expected, rtol=1e-6, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", ["muon", "adam"])

@@ -29,11 +29,10 @@ def records(folder):
 
 
 def test_three_processes_stopped_and_resumed_are_bit_identical(run, tmp_path):
-    """From streamed frames; runs on resident ones are killed and resumed in tests/faults."""
     # 294 windows in batches of 7: 42 steps an epoch; both ends lie in the middle of one.
-    assert run("--stream on --max_steps 54 --run whole", 3).code == 0
-    assert run("--stream on --max_steps 22 --run parts", 3).code == 0
-    done = run("--stream on --max_steps 54 --run parts", 3)
+    assert run("--max_steps 54 --run whole", 3).code == 0
+    assert run("--max_steps 22 --run parts", 3).code == 0
+    done = run("--max_steps 54 --run parts", 3)
     assert "resumed at step 22 of 54" in done.out
     assert done.out.count("Speed: ") == 1  # of all processes
     same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")

@@ -25,7 +25,7 @@ def config(line):
 
 
 def settled(line, centers=1000, scored=0, **earlier):
-    selection = Selection(False, None, None, None, np.arange(centers), scored)
+    selection = Selection(None, None, None, np.arange(centers), scored)
     config, origin, _ = parse_command_line(line.split())
     return settle(config, selection, "fp32", earlier, None, origin)
 
@@ -77,7 +77,7 @@ def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
         run = settled("-d 3dhp --schedule exponential --lr 1 --lr_final 1", batch_size=plan.batch_size)
         assert [learning_rate(run.optim, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
     run = settled("-d 3dhp --warmup 5", batch_size=70, warmup=9)
-    assert (run.optim.warmup, run.optim.batch_size, run.optim.precision, run.data.stream) == (5, 70, "fp32", "off")
+    assert (run.optim.warmup, run.optim.batch_size, run.optim.precision) == (5, 70, "fp32")
     assert settled("-d 3dhp --windows 300000").optim.batch_size == 300
 
 

@@ -56,8 +56,8 @@ class Split:
     activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
     confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.
 
-    pixels and millimetres are copy-on-write memory maps: the processes of a node share their pages, and a write changes
-    neither the file nor other processes.
+    pixels and millimetres are read-only memory maps: the processes of a node share their pages, and the system may drop
+    pages at any time, so that a cache may be larger than the memory.
     """
 
     sequences: tuple[SequenceInfo, ...]
@@ -208,7 +208,7 @@ def _map(path: Path, group: h5py.Group, name: str, dtype: str, shape: tuple[int,
     if dataset.shape != shape or dataset.dtype != np.dtype(dtype) or offset is None:
         found = f"{dataset.dtype} {dataset.shape}" + ("" if offset is not None else ", not contiguous")
         raise damaged(path, f"{dataset.name} is {found}; expected contiguous {np.dtype(dtype)} {shape}")
-    return np.memmap(path, dtype, mode="c", offset=offset, shape=shape)
+    return np.memmap(path, dtype, mode="r", offset=offset, shape=shape)
 
 
 def _checksum(path: Path, dataset: h5py.Dataset) -> int:

@@ -19,7 +19,7 @@ from glagcn.data.windows.target_distortions import DISTORTIONS
 from glagcn.errors import UserError
 
 # Purposes of random numbers, part of their seeds.
-ORDER, BLOCK_ORDER, GROUP_ORDER, FLIP, DISTORTION, CAMERA, DETECTION = range(7)
+ORDER, FLIP, DISTORTION, CAMERA, DETECTION = 0, 3, 4, 5, 6
 
 
 class WindowIds(NamedTuple):
@@ -29,7 +29,6 @@ class WindowIds(NamedTuple):
     flips            [n] bool, whether the window is mirrored.
     distortions      [n] int64, number of the target distortion (see `distortions`).
     camera_draws     [n,4] float32 in [-1, 1], for CameraAugmentation.
-    groups           [n] int64, group of blocks of the window, for streaming (see block_plan.py).
     detection_draws  [n,2] float32 in [0, 1), for DetectionAugmentation.
     """
 
@@ -37,7 +36,6 @@ class WindowIds(NamedTuple):
     flips: np.ndarray
     distortions: np.ndarray | None = None
     camera_draws: np.ndarray | None = None
-    groups: np.ndarray | None = None
     detection_draws: np.ndarray | None = None
 
     def part(self, begin: int, end: int) -> "WindowIds":
@@ -127,7 +125,8 @@ class EpochPlan:
     def batch(self, epoch: int, index: int) -> WindowIds:
         """Global batch `index` of `epoch`, both counted from 0."""
         begin = index * self.batch_size
-        ids = self._ids(epoch, begin, min(begin + self.batch_size, self.num_windows))
+        # Window w has centre w mod W; windows from W on are the mirrored copies.
+        ids = self._order(epoch)[begin : begin + self.batch_size]
         flips, distortions, camera_draws, detection_draws = ids >= len(self.centers), None, None, None
         if self.flip == "random":
             flips = self._draws(epoch, FLIP, index).integers(2, size=len(ids)) == 1
@@ -140,17 +139,10 @@ class EpochPlan:
             shape = len(ids), self.detection_draws
             detection_draws = self._draws(epoch, DETECTION, index).random(shape, np.float32)
         frames = self.centers[ids % len(self.centers)]
-        return WindowIds(frames, flips, distortions, camera_draws, detection_draws=detection_draws)
-
-    def _ids(self, epoch: int, begin: int, end: int) -> np.ndarray:
-        """The windows [n] at positions `begin` to `end` (excluded) in the order of the epoch.
-
-        Window w has centre w mod W; windows from W on are the mirrored copies.
-        """
-        return self._order(epoch)[begin:end]
+        return WindowIds(frames, flips, distortions, camera_draws, detection_draws)
 
     def _draws(self, epoch: int, purpose: int, number: int = 0) -> np.random.Generator:
-        """The random generator for a purpose and a batch or group of an epoch."""
+        """The random generator for a purpose and a batch of an epoch."""
         return np.random.default_rng((self.seed, epoch, purpose, number))
 
 

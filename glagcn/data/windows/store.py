@@ -1,6 +1,7 @@
 """Make batches of windows on a device.  plan.py chooses the windows and their order."""
 
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, nullcontext
@@ -32,10 +33,11 @@ class Batch(NamedTuple):
 
 
 class FrameStore:
-    """The frames of a split in memory, and the windows gathered from them.
+    """The frames of a split, and the windows gathered from them.
 
-    The frames are in device memory if they fit in a quarter of its free part.  Otherwise they stay on the host, in the
-    memory map of the cache, whose pages all processes of a node share; batches are then copied to the device.
+    The frames are in device memory if they fit in a quarter of its free part.  Otherwise they stay in the memory map of
+    the cache, which may be larger than the host's memory: the processes of a node share its pages, and the system drops
+    pages when it needs the memory.  Batches are then gathered on the host and copied to the device.
 
     skeleton      joint set of the data; with a joint map, inputs and targets have different joints.
     num_frames    T, the frames of a window.
@@ -89,8 +91,8 @@ class FrameStore:
         nbytes = split.pixels.nbytes + split.millimetres.nbytes
         self.frame_device = self.device if fits_device(nbytes, self.device) else torch.device("cpu")
         with torch.no_grad():
-            self._pixels = torch.from_numpy(split.pixels).to(self.frame_device).flatten(1)
-            self._millimetres = torch.from_numpy(split.millimetres).to(self.frame_device).flatten(1)
+            self._pixels = _view(split.pixels).to(self.frame_device).flatten(1)
+            self._millimetres = _view(split.millimetres).to(self.frame_device).flatten(1)
             if split.confidence is not None and self.channels == 3:
                 self._confidence = torch.from_numpy(split.confidence).to(self.frame_device)
 
@@ -158,7 +160,7 @@ class FrameStore:
 
     def _host_tables(self, ids: WindowIds) -> HostTables:
         sequence = np.searchsorted(self._first, ids.frames, side="right") - 1
-        rows = np.stack([ids.frames, self._first[sequence], self._last[sequence]]) + self._shift(ids.frames)
+        rows = ids.frames, self._first[sequence], self._last[sequence]
         columns = [*rows, 2 * sequence + ids.flips, ids.flips, *([] if ids.distortions is None else [ids.distortions])]
         cameras = None
         if ids.camera_draws is not None and self._augmentation is not None:
@@ -246,9 +248,12 @@ class FrameStore:
             parts.append(part.view(*rows.shape, -1))
         return parts
 
-    def _shift(self, frames: np.ndarray) -> np.ndarray | int:  # noqa: ARG002
-        """Offset from frames [n] of the split to their rows in the tables: one number, or [n]."""
-        return 0
+
+def _view(array: np.ndarray) -> Tensor:
+    """A tensor that shares the memory of an array, of which nothing is written: it may be a read-only memory map."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable")
+        return torch.from_numpy(array)
 
 
 def _window_rows(index: Tensor, offsets: Tensor) -> Tensor:

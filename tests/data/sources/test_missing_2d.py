@@ -6,7 +6,7 @@ import pytest
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
-from glagcn.data.selection import select, select_in_file
+from glagcn.data.selection import select_train
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp, tiny_videopose3d
 
@@ -57,11 +57,9 @@ def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(gappy, tmp_path)
     np.testing.assert_allclose(pixels[5:8, 3], line, rtol=1e-5)
     np.testing.assert_array_equal(pixels[confidence > 0], whole[confidence > 0])
     assert (cache.test.confidence == 1).all()
-    part, _ = select(cache, subjects_train=("S1",), downsample=2)
+    part = select_train(cache, subjects=("S1",), downsample=2)
     assert part.confidence.shape == part.pixels.shape[:2]
     assert (part.confidence == 0).sum() == 1  # of the frames 5 to 7, every second
-    with pytest.raises(UserError, match="streaming .* does not read the marks"):
-        select_in_file(cache)
 
 
 def test_mpi_inf_3dhp_has_no_detections_to_mark(tmp_path):
