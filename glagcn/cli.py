@@ -158,11 +158,6 @@ def _parser() -> Parser:
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     export_parser.set_defaults(verb=export)
-    replay = verbs.add_parser("replay", help="repeat a training step whose loss was not finite, and show where")
-    replay.add_argument("file", type=Path, metavar="FILE", help="failed_step.pt of a run folder")
-    replay.add_argument("--root_path", "--root-path", metavar="DIR", help="where the data is, if it was moved")
-    replay.add_argument("--cache_dir", "--cache-dir", metavar="DIR", help="folder of the cache, likewise")
-    replay.set_defaults(verb=_replay)
     _add_bench(verbs)
     _add_study(verbs)
     return parser
@@ -217,12 +212,6 @@ def _evaluate(options: dict) -> None:
             followed = [key for key, option in OPTIONS.items() if option.evaluate == "checkpoint"]
             options = {key: values[key] for key in followed} | options
     _run(*resolve(options))
-
-
-def _replay(options: dict) -> None:
-    from glagcn.commands.replay import replay
-
-    replay(options)
 
 
 def _bench(options: dict) -> None:

@@ -227,7 +227,6 @@ def read_flags(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise UserError(f"invalid --config {path}: holds a {type(content).__name__}, must hold flags with their values")
     if path.suffix == ".json":
-        content.pop("stream", None)  # an option of an earlier version
         content = _for_another_run(content)
     words = [word for key, value in _flat(content) for word in _words(path, key, value)]
     try:

@@ -67,11 +67,6 @@ class RunFolder:
         """A file that exists while the run is stopped by a signal, with its state saved."""
         return self.path / "stopped.json"
 
-    @property
-    def failed_step(self) -> Path:
-        """The newest step whose loss or gradient was not finite, for `glagcn replay`."""
-        return self.path / "failed_step.pt"
-
     def epoch(self, number: int) -> Path:
         """The checkpoint after epoch `number`, counted from 1."""
         return self.path / f"epoch_{number}.pt"

@@ -19,7 +19,6 @@ from glagcn.model.registry import model_config
 from glagcn.runs.folder import RunFolder
 from glagcn.runs.log import RunLog
 from glagcn.training.cadence import Cadence
-from glagcn.training.failed_step import save_failed_step
 from glagcn.training.hardware.speed import run_speed
 from glagcn.training.optim.restore import restore_optimizer
 from glagcn.training.optim.schedule import bn_momentum, dropout_seed, learning_rate, step_sizes
@@ -130,16 +129,20 @@ class Trainer:
         """Update the sums of `progress`.  Raises UserError if a step was skipped because it was not finite."""
         taken = self._first_step + self.stepper.steps_taken()
         if taken < self.progress.step:
-            self._fail(f"the loss or gradient of step {taken + 1} is not finite, so the step was not taken", taken + 1)
+            epoch, index = divmod(taken, self.data.plan.steps_per_epoch)
+            self._fail(
+                f"the loss or gradient of step {taken + 1} (batch {index + 1} of epoch {epoch + 1}) is not finite, so "
+                "the step was not taken"
+            )
         self.accounts.drain()
 
-    def _fail(self, problem: str, step: int | None = None) -> NoReturn:
-        """Raise UserError; rank 0 first saves the failed `step`, since the state is still that before it."""
+    def _fail(self, problem: str) -> NoReturn:
+        """Raise UserError, with the last good checkpoint and what to do."""
         last = f"the last good checkpoint is {self.folder.last}" if self.folder.last.exists() else "no checkpoint yet"
-        advice = "Lower --lr, set --clip, or look for bad values in the data"
-        if step and dist.is_main():
-            advice += save_failed_step(self.folder.failed_step, self.state(), self.data.plan, step)
-        raise UserError(f"{problem}; {last}. {advice}")
+        raise UserError(
+            f"{problem}; {last}. The same command resumes there and comes to the same step. Lower --lr, set --clip, or "
+            "look for bad values in the data; torch.autograd.set_detect_anomaly(True) names the operation"
+        )
 
     def state(self) -> dict[str, Any]:
         """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
