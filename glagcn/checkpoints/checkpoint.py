@@ -8,17 +8,16 @@ optimizer           optimiser state; absent from exported weights
 progress            step, best error, sums since the last log line (training.progress.Progress)
 num_windows         windows per epoch, to detect other data
 data_fingerprint    fingerprint of the cache (data.cache.reader.Cache), to detect other data
-digest              SHA-256 of all other entries
+
+The zip archive of torch.save has a checksum of every entry, which `reader.read` compares.
 """
 
-import hashlib
 import io
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from glagcn.checkpoints.content import check_content
 from glagcn.checkpoints.reader import read
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
@@ -30,43 +29,11 @@ STATE = ("optimizer", "progress", "num_windows")  # needed for resuming, in addi
 
 
 def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically (see files.write_atomically), with format, version and digest."""
-    whole = {"format": FORMAT, "version": VERSION} | content
-    whole["digest"] = digest(whole)
-    write(path, whole)
-
-
-def write(path: Path, content: dict[str, Any]) -> None:
-    """`torch.save` to a file, atomically.
-
-    In memory first: into a file, torch.save would raise a RuntimeError without a reason where the disk is full.
-    """
+    """Write a checkpoint atomically (see files.write_atomically), with format and version."""
+    # In memory first: into a file, torch.save would raise a RuntimeError without a reason where the disk is full.
     buffer = io.BytesIO()
-    torch.save(content, buffer)
+    torch.save({"format": FORMAT, "version": VERSION} | content, buffer)
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def digest(content: dict[str, Any]) -> str:
-    """SHA-256 of the content of a checkpoint without its digest: names, plain values and the bytes of all tensors."""
-    sha = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, torch.Tensor):
-            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-        elif isinstance(value, dict):
-            for name, part in value.items():
-                sha.update(f"{name!r}:".encode())
-                add(part)
-        elif isinstance(value, list | tuple):
-            sha.update(f"[{len(value)}]".encode())
-            for part in value:
-                add(part)
-        else:
-            sha.update(repr(value).encode())
-
-    add({name: part for name, part in content.items() if name != "digest"})
-    return sha.hexdigest()
 
 
 def load_ours(path: Path) -> dict[str, Any] | None:
@@ -92,7 +59,7 @@ def must_be_ours(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
 def ours(content: Any, path: Path) -> dict[str, Any] | None:
     """`content`, read from `path`, if it is one of our checkpoints, else None.
 
-    Raises UserError if it is damaged, incomplete or of a newer version.
+    Raises UserError if it is incomplete or of a newer version.
     """
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         return None
@@ -104,9 +71,6 @@ def ours(content: Any, path: Path) -> dict[str, Any] | None:
     lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
     if lacking:
         raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
-    check_content(path, content)
-    if content.get("digest", expected := digest(content)) != expected:
-        raise UserError(f"{path} is damaged: its content does not match its digest; use another checkpoint")
     return content
 
 

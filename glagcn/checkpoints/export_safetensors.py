@@ -10,7 +10,7 @@ from torch import Tensor
 from glagcn.checkpoints import checkpoint
 from glagcn.checkpoints.describe import description
 from glagcn.checkpoints.load import Loaded, load
-from glagcn.checkpoints.read_safetensors import assemble
+from glagcn.checkpoints.read_safetensors import assemble, digest
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 
@@ -39,7 +39,7 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
         "config": json.dumps(content["config"]),
         "model_config": json.dumps(content["model_config"]),
     }
-    told["digest"] = checkpoint.digest(assemble(told, weights))
+    told["digest"] = digest(assemble(told, weights))
     write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, told)))
 
 

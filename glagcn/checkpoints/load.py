@@ -73,11 +73,9 @@ def load(
     assumed: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):  # building a model draws random weights; keep the caller's random state
         if ours:
-            model, keypoints = _build(ours["model_config"], weights, path), ours["config"].get("keypoints")
+            model, keypoints = _build(ours["model_config"], path), ours["config"].get("keypoints")
         else:
             form = recognise(path, weights, hints)
-            if not hints.channels and _seems_too_large(form.channels, len(form.widths), weights):
-                raise UserError(f"{path} has too few numbers for {form.channels} channels; use another file")
             model, keypoints, assumed = form.build(), form.keypoints, form.assumed
     loaded = Loaded(into or model.eval(), path, ours, keypoints, assumed)
     if agrees:
@@ -182,25 +180,12 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
     ]
 
 
-def _build(config: Mapping[str, Any], weights: Mapping[str, Tensor], path: Path) -> Model:
+def _build(config: Mapping[str, Any], path: Path) -> Model:
     """Build the model of one of our checkpoints.  Raises UserError that names the file."""
     try:
-        layers, widths = config.get("sequence_layers", 0), config.get("widths", ())
-        if isinstance(widths, list) and _seems_too_large(config.get("channels"), layers, weights, len(widths)):
-            with torch.device("meta"):  # without memory, but the first such model takes seconds
-                check_weights(path, weights, from_config(config))
         return from_config(config)
     except UserError as error:
         raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-
-
-def _seems_too_large(channels: Any, layers: Any, weights: Mapping[str, Tensor], strided: int = 0) -> bool:
-    """Whether `weights` are fewer than usual for a model of so many channels and layers.
-
-    A layer between two feature maps usually has at least channels^2 weights.
-    """
-    numbers = sum(tensor.numel() for tensor in weights.values())
-    return isinstance(channels, int) and isinstance(layers, int) and channels**2 * (layers + strided) > numbers
 
 
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:

@@ -1,5 +1,6 @@
 """Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as metadata."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,6 +27,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
         lacking = [name for name in PARTS if name not in told]
         content = {} if lacking else assemble(told, weights)
+        if content and digest(content) != told["digest"]:
+            raise ValueError("its content does not match its digest")  # noqa: TRY301
     except Exception as error:  # what is damaged can be anything  # noqa: BLE001
         reason = first_line(error)
         raise UserError(
@@ -49,5 +52,27 @@ def assemble(told: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str
             for name in sorted(weights)
         },
         "description": {name: told[name] for name in sorted(told) if name not in PARTS},
-        "digest": told.get("digest"),
     }
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of the content of such a file: names, plain values and the bytes of all tensors."""
+    sha = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                sha.update(f"{name!r}:".encode())
+                add(part)
+        elif isinstance(value, list | tuple):
+            sha.update(f"[{len(value)}]".encode())
+            for part in value:
+                add(part)
+        else:
+            sha.update(repr(value).encode())
+
+    add(content)
+    return sha.hexdigest()

@@ -21,7 +21,7 @@ from glagcn.runs.folder import RunFolder, finished_result
 from glagcn.runs.lock import RunLock
 from glagcn.runs.log import RunLog
 from glagcn.runs.tracker import check_tracker
-from glagcn.training.optim.restore import check_best, check_state
+from glagcn.training.optim.restore import check_state
 from glagcn.training.optim.schedule import last_step
 from glagcn.training.progress import Progress
 from glagcn.training.reporting.baselines import compare_with_reference, mean_pose_error
@@ -144,7 +144,7 @@ def _open_folder(
     start = None
     with dist.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        fits = partial(check_state, model=model, optim=config.optim)
+        fits = partial(check_state, model=model)
         content = None if config.run.fresh else folder.resume(config, *now, fits=fits)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
@@ -179,7 +179,7 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem = None
     if dist.is_main():
         try:
-            check_best(trainer.folder.best, checkpoint.load(trainer.folder.best), trainer.stepper.model)
+            check_state(trainer.folder.best, checkpoint.load(trainer.folder.best), trainer.stepper.model)
         except UserError as error:
             problem = str(error)
     problem = dist.from_main(problem)

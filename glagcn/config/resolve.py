@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from re import fullmatch
 from sys import getfilesystemencoding
-from types import NoneType, UnionType
-from typing import Any, NamedTuple, get_args, get_origin
+from typing import Any, NamedTuple
 
 from glagcn.config.options import (
     GROUPS,
@@ -243,34 +242,6 @@ def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
     if renewed.get("accumulate") == 1:
         renewed["accumulate"] = None
     return renewed
-
-
-def check_stored(values: Mapping[str, Any]) -> None:
-    """Raise UserError unless every known option that a checkpoint or config.json holds, by key, has a type and value
-    that its flag may have.
-
-    Unknown keys are those of other versions, and pass.
-    """
-    for key, value in _renewed(values).items():
-        option = OPTIONS.get(key)
-        if option is None or (option.off is not None and value == option.off):
-            continue
-        if not _fits(value, option.type):
-            raise UserError(f"the option {key} is {value!r:.80}; expected a value of {option.flag}")
-        _check_limits(option, value)
-
-
-def _fits(value: Any, kind: Any) -> bool:
-    """Whether a value read from a file is of a type such as `float | None` or `tuple[int, ...]`."""
-    if isinstance(kind, UnionType):
-        return any(_fits(value, part) for part in get_args(kind))
-    if get_origin(kind) is tuple:
-        return isinstance(value, list | tuple) and all(_fits(part, get_args(kind)[0]) for part in value)
-    if kind is float and isinstance(value, float):
-        return not math.isnan(value)
-    if kind in (int, float):
-        return isinstance(value, int) and not isinstance(value, bool) and abs(value) < LARGEST
-    return value is None if kind is NoneType else isinstance(value, kind)
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:

@@ -26,7 +26,7 @@ from typing import Any
 
 from glagcn.checkpoints import checkpoint
 from glagcn.config.options import Config
-from glagcn.config.resolve import check_stored, data_folders, listed_differences, to_dict
+from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
 from glagcn.runs.lock import OTHER_FOLDER, RunLock
@@ -153,7 +153,6 @@ class RunFolder:
             with contextlib.suppress(UserError):
                 options = read()
                 if isinstance(options, dict):
-                    check_stored(options)
                     return options
         return {}
 

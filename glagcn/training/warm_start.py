@@ -49,7 +49,7 @@ def start_from(path: Path, config: Config, model: Model, num_windows: int, finge
     obstacle = _obstacle(content, config, num_windows, fingerprint)
     if obstacle:
         return Start(None, f"Started from the weights of {path}; {FRESH}, because {obstacle}")
-    check_state(path, content, model, config.optim)
+    check_state(path, content, model)
     # best.pt of that run is in another folder, so the next evaluation here is the best so far.
     progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
     return Start(content | {"progress": progress}, f"Started from the state of {path}, step {progress['step']}")

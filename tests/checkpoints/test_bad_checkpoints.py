@@ -94,12 +94,10 @@ def test_weights_without_progress_cannot_be_resumed(demo, trained, tmp_path, mis
         (lambda weights: weights["head.unshared.bias"].fill_(float("nan")), "not finite"),
         (lambda weights: weights.pop("head.unshared.bias"), "head.unshared.bias.*found nothing"),
         (lambda weights: weights.update(more=torch.zeros(2)), r"more.*found \[2\], expected nothing"),
-        (lambda weights: weights.update(more=torch.zeros(2, device="meta")), "more.*not a plain tensor"),
     ],
 )
 def test_weights_that_cannot_be_are_refused_by_every_way_in(demo, verb, trained, tmp_path, spoil, message, way):
     content = torch.load(trained / "best.pt", weights_only=True)
-    content.pop("digest")
     spoil(content["model"])
     path = tmp_path / "spoilt.pt"
     torch.save(content, path)

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from glagcn.checkpoints.reader import check_tensors
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, StridedModule
 from glagcn.model.network import LiftingNetwork
@@ -29,7 +28,11 @@ def published_state(content: Any, path: Path) -> dict[str, Tensor]:
     state = content.get("model_pos", content) if isinstance(content, Mapping) else None
     if not state or not isinstance(state, Mapping):
         raise UserError(f"{path}: no weights found; must be a state dict, or a dict with one under 'model_pos'")
-    check_tensors(path, state)
+    for name, tensor in state.items():
+        if not isinstance(name, str) or not isinstance(tensor, Tensor):
+            raise UserError(f"{path}: not a state dict: the entry {name!r} is not a named tensor")
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
+            raise UserError(f"{path}: the weights {name!r} are not a plain tensor of real numbers; use another file")
     return {name.removeprefix("module."): tensor for name, tensor in state.items()}
 
 
