@@ -1,11 +1,11 @@
 """Pickles made to harm, in the files of VideoPose3D: each is refused by name, and nothing in it is executed."""
 
 import copyreg
+import importlib
 import io
 import os
 import pickle
 import pickletools
-import resource
 import zipfile
 
 import numpy as np
@@ -118,6 +118,9 @@ ATTACKS = {
     "extension, unknown": lambda w: b"\x80\x02\x82\x4d" + STOP,
     "a structured dtype": lambda w: np.zeros(3, dtype=[("S1", "f8"), ("x", "O")]),
     "fields through the state": lambda w: array(dtype_state=(3, "|", None, ("a",), {"a": ("O", 0)}, 8, 1, 16)),
+    "a buffer that is an array of objects": lambda w: Call(
+        importlib.import_module("numpy._core.numeric")._frombuffer, objects(1, 2), Call(np.dtype, "u8"), (2,), "C"
+    ),
     "objects of raw bytes": lambda w: array(code="O8", dtype_state=(3, "|", None, None, None, -1, -1, 63)),
     "a dtype with metadata": lambda w: np.zeros(3, np.dtype("f8", metadata={"x": 1})),
     "a sub-array dtype": lambda w: array(code="(2,3)f8"),
@@ -168,22 +171,23 @@ def read_with(root, content, member, pickled):
 def test_hostile_files_are_refused_and_nothing_is_executed(tmp_path, witness, content, attack, member):
     made = ATTACKS[attack](witness)
     pickled = made if isinstance(made, bytes) else pickle.dumps(made, 4)
-    before = vars(safe_pickle._Scalar).copy(), dict(copyreg._extension_registry)
+    before = vars(safe_pickle._Values).copy(), dict(copyreg._extension_registry)
     path, message = read_with(tmp_path / "data", content, member, pickled)
     assert path.name in message
     assert not witness.exists()
-    assert (vars(safe_pickle._Scalar), copyreg._extension_registry) == before
+    assert (vars(safe_pickle._Values), copyreg._extension_registry) == before
 
 
 @pytest.mark.parametrize(
     "attack",
     ["a structured dtype", "fields through the state", "objects of raw bytes", "a dtype with metadata", "a void dtype",
+     "a buffer that is an array of objects",
      "a sub-array dtype", "a date", "a shape beyond the bytes", "a shape that overflows", "a negative shape"],
 )  # fmt: skip
 def test_forged_arrays_are_refused_while_the_pickle_is_read(tmp_path, witness, content, attack):
     """Not later, for being in a place where no array belongs."""
     _, message = read_with(tmp_path, content, "positions_3d", pickle.dumps(ATTACKS[attack](witness), 4))
-    assert "the pickle in 'positions_3d' is damaged" in message
+    assert "'positions_3d' is damaged" in message
 
 
 @pytest.mark.parametrize(
@@ -194,28 +198,6 @@ def test_the_attacks_are_real(witness, attack):
     made = next(make for title, make in ATTACKS.items() if attack in title)(witness)
     pickle.loads(made if isinstance(made, bytes) else pickle.dumps(made, 4))
     assert witness.exists()
-
-
-def test_a_registered_extension_is_not_looked_up(tmp_path, witness, content):
-    """A name that the process knows by number, and has used before, must not come past the list of allowed names."""
-    copyreg.add_extension("os", "system", 200)
-    attack = b"\x80\x02\x82\xc8" + MARK + text(shell(witness)) + TUPLE + REDUCE + STOP
-    try:
-        pickle._Unpickler(io.BytesIO(attack)).load()
-        assert witness.exists()
-        witness.unlink()
-        path, message = read_with(tmp_path / "data", content, "positions_3d", attack)
-    finally:
-        copyreg.remove_extension("os", "system", 200)
-        copyreg.clear_extension_cache()
-    assert f"{path}: the pickle inside asks for extension 200" in message
-    assert not witness.exists()
-
-
-def test_a_huge_memo_number_costs_no_memory(tmp_path, content):
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    read_with(tmp_path, content, "positions_3d", b"K\x01r" + (2**31 - 1).to_bytes(4, "little") + STOP)
-    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000  # KB
 
 
 # ---------------------------------------------------------------- harmless ones that must be read
