@@ -150,10 +150,9 @@ def _parser() -> Parser:
     export_parser.add_argument("checkpoint", metavar="CHECKPOINT")
     export_parser.add_argument(
         "--layout",
-        choices=("ours", "onnx", "safetensors", "published"),
+        choices=("ours", "onnx", "safetensors"),
         default="ours",
-        help="onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too; "
-        "published: for the published code (FILE.bin with model_pos, or FILE.pth)",
+        help="onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too",
     )
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")

@@ -87,12 +87,3 @@ def same_data(content: dict[str, Any], fingerprint: str) -> bool:
 def export(content: dict[str, Any], target: Path) -> None:
     """Write the weights of `content`, one of our checkpoints, without optimiser and progress, for sharing."""
     save(target, {name: content[name] for name in WEIGHTS})
-
-
-def epochs_done(content: dict[str, Any]) -> int:
-    """The number of complete epochs of a checkpoint; 0 if unknown, as for an exported file."""
-    batch_size = content["config"].get("batch_size")
-    if "progress" not in content or "num_windows" not in content or batch_size is None:
-        return 0
-    per_epoch = -(-content["num_windows"] // batch_size)
-    return content["progress"]["step"] // per_epoch

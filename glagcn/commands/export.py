@@ -14,11 +14,7 @@ def export(options: dict) -> None:
     source = model_path(source)
     if half and layout != "safetensors":
         raise UserError(f"invalid --half with --layout {layout}: only --layout safetensors has half precision")
-    if layout == "published":
-        from glagcn.checkpoints.published.export import export_published
-
-        export_published(source, target)
-    elif layout == "onnx":
+    if layout == "onnx":
         from glagcn.checkpoints.export_onnx import export_onnx
 
         export_onnx(source, target)

@@ -144,17 +144,6 @@ def test_the_full_model_trains_here_too(start, tmp_path, flags):
         assert results(tmp_path / "again")["mpjpe_mm"] == result["mpjpe_mm"]
 
 
-def test_our_checkpoint_there_and_back_scores_the_same(start, verb, tmp_path):
-    assert start(f"{SMALL} -d humaneva15 --graph humaneva15 --run r").code == 0
-    assert verb(f"export {tmp_path}/r/best.pt --layout published --out {tmp_path}/8_gt_27_supervised.bin").code == 0
-    ended = start("-d humaneva15 --test_frames 30 --evaluate 8_gt_27_supervised.bin")  # found in the -c folder
-    assert ended.code == 0, ended.err
-    ours, theirs = results(tmp_path / "r"), results(tmp_path / "8_gt_27_supervised")
-    assert ours["actions"] == theirs["actions"]
-    board = list((tmp_path / "8_gt_27_supervised/tensorboard").iterdir())
-    assert len(board) == 1
-
-
 @pytest.mark.parametrize(
     ("flags", "parts"),
     [

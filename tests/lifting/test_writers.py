@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.lifting.writers.table import WRITERS, check_output, write_people
+from glagcn.lifting.writers.table import WRITERS, write_people
 from glagcn.skeleton import get_skeleton
 from tests.lifting.people import person, random_poses
 
@@ -102,17 +102,6 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path, suffix, monkeypatch):
         write_people(path, two()[:1])
     assert [found.name for found in tmp_path.iterdir()] == [path.name]
     assert path.read_text() == "old"
-
-
-def test_outputs_are_checked_by_name(tmp_path):
-    for suffix in (*WRITERS, ".BVH"):
-        check_output(tmp_path / f"a{suffix}", "--out")
-    for name in ("a.mat", "a"):
-        with pytest.raises(UserError, match=r"--out .*expected one of \.npz, \.json, \.csv, \.bvh"):
-            check_output(tmp_path / name, "--out")
-    (tmp_path / "folder.csv").mkdir()
-    with pytest.raises(UserError, match="--out .* is a folder"):
-        check_output(tmp_path / "folder.csv", "--out")
 
 
 def test_nobody_is_not_written(tmp_path):

@@ -19,14 +19,6 @@ WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
 }
 
 
-def check_output(path: Path, flag: str) -> None:
-    """Raise UserError, naming `flag`, unless there is a writer for the suffix of `path`."""
-    if path.suffix.lower() not in WRITERS:
-        raise UserError(f"{flag} {path} ends in {path.suffix or 'nothing'!r}; expected one of {', '.join(WRITERS)}")
-    if path.is_dir():
-        raise UserError(f"{flag} {path} is a folder; give the name of a file")
-
-
 def write_people(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
     """Write the people of a video in the format of the suffix of `path`; returns the paths written.
 

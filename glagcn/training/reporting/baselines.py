@@ -74,7 +74,7 @@ def compare_with_reference(config: Config, windows: int, error: float, mean_pose
         or config.optim.max_steps
     ):
         return None
-    if not table or windows < max(curve[0][0] for curve in table.values()):
+    if windows < max(curve[0][0] for curve in table.values()):
         return None
     shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
     return Comparison(config.optim.recipe, windows, error / mean_pose_error, **shares)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sources.videopose3d.cameras import Camera, cameras_of, project, to_camera, to_world
+from glagcn.data.sources.videopose3d.cameras import Camera, axes_of, cameras_of, project, to_camera
 
 H36M = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
 EVERY = [camera for s in H36M for camera in cameras_of("h36m", s)]
@@ -37,6 +37,11 @@ def test_which_cameras_there_are():
 )  # fmt: skip
 def test_subjects_without_cameras(dataset, subject):
     assert cameras_of(dataset, subject) == ()
+
+
+def to_world(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """The world points [...,3] of camera coordinates [...,3], both in millimetres."""
+    return np.asarray(points, np.float64) @ axes_of(camera).T + camera.translation
 
 
 def test_a_camera_stands_where_it_stands():

@@ -6,11 +6,12 @@ import pytest
 from glagcn.data.cache.reader import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
-from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_world
+from glagcn.data.sources.videopose3d.cameras import cameras_of, project
 from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
 from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
+from tests.data.sources.test_cameras import to_world
 from tests.data.tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
 from tests.prepared import prepared
 

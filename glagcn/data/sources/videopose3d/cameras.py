@@ -68,11 +68,6 @@ def to_camera(points: np.ndarray, camera: Camera) -> np.ndarray:
     return (np.asarray(points, np.float64) - camera.translation) @ axes_of(camera)
 
 
-def to_world(points: np.ndarray, camera: Camera) -> np.ndarray:
-    """The world points [...,3] of camera coordinates [...,3], both in millimetres; the inverse of `to_camera`."""
-    return np.asarray(points, np.float64) @ axes_of(camera).T + camera.translation
-
-
 def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     """The pixels [...,2] of points [...,3] in camera coordinates, any unit.  Raises ValueError without intrinsics.
 
