@@ -38,7 +38,6 @@ from glagcn.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
 DEFAULT_DATASET = "h36m"
-LARGEST = 2**63  # of a whole number in a file
 
 
 class Command(NamedTuple):
