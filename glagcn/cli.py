@@ -71,13 +71,13 @@ def _run_command(work: Callable[[], None]) -> int:
     signals.print_stacks_on_signal()
     code, one_of_many = 0, dist.world_size() > 1
     try:
-        with print_messages(quiet=dist.rank() != 0), signals.REQUEST.watch():
+        with print_messages(quiet=not dist.is_main()), signals.REQUEST.watch():
             work()
     except UserError as error:
         dist.report(error)
         code = 2
     except signals.Stopped as request:
-        if dist.rank() == 0:
+        if dist.is_main():
             dist.tell(str(request))
         if request.agreed:
             signals.keep_launcher_from_restarting()
@@ -109,7 +109,7 @@ def _report_failure(error: Exception) -> int:
 
 def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
     dist.keep_memory()
-    if (ignored := dist.ignored_requests()) and dist.rank() == 0:
+    if (ignored := dist.ignored_requests()) and dist.is_main():
         dist.tell(f"WARNING: {ignored}")
     dist.start(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:

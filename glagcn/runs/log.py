@@ -92,7 +92,7 @@ class RunLog:
         self._records: LineFile | None = None
         self._board: TensorBoard | Tracker | None = None
         self._options, self._log_with = options or {}, log_with
-        self._writes = dist.rank() == 0
+        self._writes = dist.is_main()
         if not self._writes:
             return
         if log_with == "tensorboard":
