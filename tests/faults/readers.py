@@ -189,7 +189,7 @@ def _layout(layout: str) -> Reader:
 
 
 def _read_own_keypoints(path: Path) -> object:
-    return keypoint_recording(path, get_skeleton("h36m17"), None, None, None, None, lambda text: None)
+    return keypoint_recording(path, get_skeleton("h36m17"), None, None, None, None)
 
 
 def _own_keypoints(folder: Path) -> Path:
