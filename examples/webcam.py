@@ -16,7 +16,7 @@ import numpy as np
 from ultralytics import YOLO
 
 import glagcn
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 SIDE, REACH_MM = 480, 1200  # of the window, pixels; half of what it shows

@@ -20,9 +20,9 @@ def __getattr__(name: str) -> Any:
     if name == "load_model":
         return import_module("glagcn.checkpoints.load").load_model
     if name == "predict":
-        return import_module("glagcn.inference").predict
+        return import_module("glagcn.poses.lift").predict
     if name == "Lifter":
-        return import_module("glagcn.live").Lifter
+        return import_module("glagcn.poses.live").Lifter
     if name == "UserError":
         return import_module("glagcn.errors").UserError
     raise AttributeError(f"module 'glagcn' has no attribute {name!r}")

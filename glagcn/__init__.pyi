@@ -2,8 +2,8 @@
 from glagcn import metrics as metrics
 from glagcn.checkpoints.load import load_model as load_model
 from glagcn.errors import UserError as UserError
-from glagcn.inference import predict as predict
-from glagcn.live import Lifter as Lifter
+from glagcn.poses.lift import predict as predict
+from glagcn.poses.live import Lifter as Lifter
 
 __version__: str
 __all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]

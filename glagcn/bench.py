@@ -22,34 +22,33 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from glagcn import dist, precision
+from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.config.resolve import changed, to_dict
-from glagcn.data.cache.reader import Cache, cache_name, open_cache
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.sources.mocap.source import demo_source
-from glagcn.data.sources.mpi_inf_3dhp.facts import (
+from glagcn.data.cache import Cache, cache_name, open_cache, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo, Source, SplitName
+from glagcn.data.mocap.motion import demo_source
+from glagcn.data.mpi_inf_3dhp.dataset import (
     DEFAULT_CAMERAS,
     TEST_FPS,
     TEST_IMAGE_SIZES,
     TRAIN_IMAGE_SIZE,
     TRAIN_SEQUENCES,
 )
-from glagcn.data.sources.source import Source, SplitName
-from glagcn.data.windows.plan import share
+from glagcn.data.plan import share
 from glagcn.errors import UserError
-from glagcn.evaluation.metrics import joint_errors
-from glagcn.evaluation.predict import predict_frames
+from glagcn.evaluate.evaluate import predict_frames
+from glagcn.evaluate.metrics import joint_errors
 from glagcn.files import write_text
 from glagcn.machine import describe
+from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
 from glagcn.tables import Table
-from glagcn.training.hardware.memory import peak_memory
-from glagcn.training.hardware.speed import TRAINING_PASSES, peak_flops, percent, seconds
-from glagcn.training.optim.schedule import micro_batch, step_sizes
-from glagcn.training.setup import RunData, build_model, load_data
-from glagcn.training.step import Stepper
+from glagcn.train import hardware as precision
+from glagcn.train.hardware import TRAINING_PASSES, peak_flops, peak_memory, percent, seconds
+from glagcn.train.optim import micro_batch, step_sizes
+from glagcn.train.setup import RunData, build_model, load_data
+from glagcn.train.step import Stepper
 
 REPORTED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 EVALUATED_FRAMES = 512
@@ -138,7 +137,7 @@ def step_part(setting: Setting) -> Part:
         plain = setting.reference.ReferenceStepper(network, optim.lr, optim.sequence_weight, model.target_frame)
 
         def reference() -> None:
-            with precision.full_precision():
+            with full_precision():
                 plain.step(batch)
 
     return Part(step, reference, windows, TRAINING_PASSES * model.flops() * windows, windows, {})
@@ -154,7 +153,7 @@ def evaluation_part(setting: Setting) -> Part:
     found: dict[str, float] = {}
 
     def evaluate() -> None:
-        with precision.full_precision():
+        with full_precision():
             predicted = predict_frames(model, data.store, frames, flip=True, zero_root=True)
         found["mpjpe_mm"] = float(joint_errors(predicted, target).mean())
 
@@ -165,7 +164,7 @@ def evaluation_part(setting: Setting) -> Part:
         how = {"frame": model.target_frame, "batch_size": setting.data.plan.batch_size}
 
         def reference() -> None:
-            with precision.full_precision():
+            with full_precision():
                 error = setting.reference.reference_mpjpe(plain, loader, skeleton, frames, **how)
             found["reference_mpjpe_mm"] = error
 

@@ -201,7 +201,7 @@ def _add_study(verbs: Any) -> None:
 
 
 def _evaluate(options: dict) -> None:
-    from glagcn.checkpoints import checkpoint
+    from glagcn.checkpoints import ours as checkpoint
     from glagcn.checkpoints.find import model_path
 
     if content := checkpoint.load_ours(model_path(options["evaluate"])):  # a bad path is the first thing to say

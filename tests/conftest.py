@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glagcn import cli
-from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints.exports import export_safetensors
 from glagcn.checkpoints.find import SHIPPED
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import TINY, Ended, call, messages

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from glagcn.config.open_data import prepare_cache
 from glagcn.config.resolve import resolve
-from glagcn.open_data import prepare_cache
 
 
 def prepared(dataset: str, root: Path, **options) -> Path:

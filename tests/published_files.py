@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glagcn.checkpoints.published.layout import INPUT_NORM, published_weights
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.checkpoints.published import INPUT_NORM, published_weights
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 from tests.data import tiny_videopose3d
 
 CHECKPOINTS = {

@@ -16,14 +16,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glagcn.checkpoints.published.layout import published_weights
-from glagcn.data.cache.reader import Split
-from glagcn.data.windows.plan import WindowIds
-from glagcn.data.windows.store import MM_PER_METRE, Batch, mirror
+from glagcn.checkpoints.published import published_weights
+from glagcn.data.cache import Split
+from glagcn.data.plan import WindowIds
+from glagcn.data.windows import Batch
 from glagcn.model.gla_gcn.blocks import AGCN
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.poses.normalise import MM_PER_METRE, mirror
+from glagcn.skeletons import Skeleton, get_skeleton
 
 NUM_SUBSETS = 3
 KERNEL = 9
@@ -124,7 +125,7 @@ class ReferenceModel(nn.Module):
     """S-AGCN as published (sequence_layers 0, head "shared"), or with the sequence stage and an unshared head.
 
     skeleton, graph, widths, channels, sequence_layers, head, dropout, causal, input_norm as in
-    `glagcn.model.network.LiftingNetwork`; "mixed" heads are left out.  Raises ValueError for another head.
+    `glagcn.model.gla_gcn.network.LiftingNetwork`; "mixed" heads are left out.  Raises ValueError for another head.
     """
 
     def __init__(

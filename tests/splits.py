@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from glagcn.data.cache.reader import Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.skeleton import get_skeleton
+from glagcn.data.cache import Split
+from glagcn.data.dataset import SequenceInfo
+from glagcn.skeletons import get_skeleton
 
 
 def make_split(lengths, skeleton="h36m17", valid=None, seed=0):

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from glagcn import bench
-from glagcn.data.sources.mpi_inf_3dhp.facts import TRAIN_SEQUENCES
-from glagcn.training.hardware.memory import peak_memory
+from glagcn.data.mpi_inf_3dhp.dataset import TRAIN_SEQUENCES
+from glagcn.train.hardware import peak_memory
 from tests.command_line import assert_refused
 
 CPU = torch.device("cpu")
@@ -113,9 +113,7 @@ def test_the_large_data_set_has_the_official_size():
 def test_the_memory_of_a_process_is_its_own():
     """A process that is started by a large one is not large."""
     large = np.ones(600 * 2**20, dtype=np.uint8)
-    code = (
-        "import torch; from glagcn.training.hardware.memory import peak_memory; print(peak_memory(torch.device('cpu')))"
-    )
+    code = "import torch; from glagcn.train.hardware import peak_memory; print(peak_memory(torch.device('cpu')))"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
     assert int(ended.stdout) < large.nbytes < peak_memory(CPU)

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from glagcn.conventions import (
+from glagcn.errors import UserError
+from glagcn.poses.joints import (
     CONVENTIONS,
     INPUTS,
     check_convention,
@@ -10,8 +11,7 @@ from glagcn.conventions import (
     guess_convention,
     input_convention,
 )
-from glagcn.errors import UserError
-from glagcn.skeleton import COCO_TO_HUMANEVA, SKELETONS, Skeleton, get_skeleton, tree_links  # fmt: skip
+from glagcn.skeletons import COCO_TO_HUMANEVA, SKELETONS, Skeleton, get_skeleton, tree_links
 from tests.data.tiny_videopose3d import TO_H36M, coco, world_motion
 
 RNG = np.random.default_rng(0)

@@ -8,16 +8,15 @@ import pytest
 import torch
 
 import glagcn
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load, load_model
-from glagcn.checkpoints.published.layout import published_state, published_weights
-from glagcn.checkpoints.published.recognise import Hints
-from glagcn.checkpoints.reader import read
+from glagcn.checkpoints.ours import read
+from glagcn.checkpoints.published import Hints, published_state, published_weights
 from glagcn.errors import UserError
-from glagcn.inference import BATCH, predict
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.lift import BATCH, predict
+from glagcn.skeletons import get_skeleton
 from tests.data.tiny_videopose3d import TO_H36M, world_motion
 
 GOLDEN = Path(__file__).parent / "golden"

@@ -9,11 +9,10 @@ import pytest
 import torch
 
 import glagcn
-from glagcn.cores import on_every_core
-from glagcn.data.windows.store import one_thread
 from glagcn.errors import UserError
-from glagcn.inference import normalised
-from glagcn.live import Lifter
+from glagcn.model.cores import on_every_core, one_thread
+from glagcn.poses.lift import normalised
+from glagcn.poses.live import Lifter
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 
 SIZE, FPS = (1920, 1080), 25
@@ -194,7 +193,9 @@ def test_coordinates_that_are_no_pixels_are_refused():
 
 def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):
     seen = []
-    monkeypatch.setattr("glagcn.live.lift", lambda *_: seen.append(torch.get_num_threads()) or torch.ones(1, 17, 3))
+    monkeypatch.setattr(
+        "glagcn.poses.live.lift", lambda *_: seen.append(torch.get_num_threads()) or torch.ones(1, 17, 3)
+    )
     torch.set_num_threads(3)
     model = a_model(causal=True).train()
     Lifter(model, SIZE).push(pixels(1)[0])

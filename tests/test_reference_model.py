@@ -9,18 +9,17 @@ import pytest
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.checkpoints.published.layout import published_state, published_weights
-from glagcn.checkpoints.reader import read
+from glagcn.checkpoints.ours import read
+from glagcn.checkpoints.published import published_state, published_weights
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.windows.plan import EpochPlan, WindowIds, share
-from glagcn.data.windows.store import FrameStore
-from glagcn.evaluation.evaluate import scored_frames
-from glagcn.evaluation.metrics import joint_errors
-from glagcn.evaluation.predict import predict_frames
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.step import Stepper
+from glagcn.data.cache import open_cache
+from glagcn.data.plan import EpochPlan, WindowIds, share
+from glagcn.data.windows import FrameStore
+from glagcn.evaluate.evaluate import predict_frames, scored_frames
+from glagcn.evaluate.metrics import joint_errors
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train.step import Stepper
 from tests.data.windows.test_windows import golden_split
 from tests.model.gla_gcn import reference
 from tests.reference_model import ReferenceLoader, ReferenceModel, ReferenceStepper, reference_mpjpe, reference_of

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.skeleton import SKELETONS, Skeleton, get_skeleton
+from glagcn.skeletons import SKELETONS, Skeleton, get_skeleton
 
 
 @pytest.mark.parametrize("skeleton", SKELETONS.values(), ids=lambda s: s.name)

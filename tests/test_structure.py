@@ -15,26 +15,18 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # The rooms from top to bottom.  A file imports from its own room and from rooms in lines below.
 ROOMS = (
-    "metrics",  # the public name of what lies in evaluation
+    "metrics",  # the public name of what is in evaluate
     "__main__",
     "cli",
-    "bench commands",
-    "study",
-    "training",
-    "rendering",
-    "lifting",
-    "runs",
-    "evaluation live",
-    "checkpoints",
-    "inference open_data",
-    "cores machine precision",
+    "bench commands study",
+    "train",
+    "evaluate checkpoints",
     "config",
-    "model",
     "data",
-    "conventions",
-    "dist",
-    "skeleton widths files progress tables",
-    "errors signals __init__",
+    "poses",
+    "model",
+    "dist files machine safe_pickle skeletons",
+    "errors progress signals tables __init__",
 )
 LAYER = {room: number for number, rooms in enumerate(ROOMS) for room in rooms.split()}
 # Nothing of these needs torch: their names are known before it is imported.
@@ -44,10 +36,10 @@ WITHOUT_TORCH = (
     "glagcn.config.resolve",
     "glagcn.dist",
     "glagcn.metrics",
-    "glagcn.data.sources.keypoints.read",
-    "glagcn.data.sources.keypoints.tracks",
-    "glagcn.lifting.recording",
-    "glagcn.rendering.video_reader",
+    "glagcn.poses.keypoints.read",
+    "glagcn.poses.keypoints.tracks",
+    "glagcn.poses.recording",
+    "glagcn.poses.draw.video",
 )
 
 

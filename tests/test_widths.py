@@ -3,7 +3,7 @@ from math import prod
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.widths import check_widths, widths_for
+from glagcn.model.widths import check_widths, widths_for
 
 
 @pytest.mark.parametrize(

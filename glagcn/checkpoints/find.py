@@ -1,4 +1,4 @@
-"""Find the checkpoint that a flag names, also one of the models that come with the program."""
+"""Find model files: paths of users, and the names of the models that come with the program."""
 
 from pathlib import Path
 
@@ -6,7 +6,11 @@ from glagcn.config.options import Config
 from glagcn.errors import UserError
 
 MODELS = Path(__file__).parents[1] / "models"
+
+
 SHIPPED = ("centred", "causal")  # made by launch/pretrain.sh
+
+
 OR_SHIPPED = f"or the name of a model of this program: {', '.join(SHIPPED)}"
 
 

@@ -13,20 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.find import find_checkpoint, model_path
-from glagcn.checkpoints.published.layout import load_published_weights, published_state
-from glagcn.checkpoints.published.recognise import NO_HINTS, Hints, recognise
-from glagcn.checkpoints.reader import read
+from glagcn.checkpoints.ours import read
+from glagcn.checkpoints.published import NO_HINTS, Hints, load_published_weights, published_state, recognise
 from glagcn.config.options import Config, foreign_options
 from glagcn.config.resolve import value_of
-from glagcn.data.cache.reader import Cache
+from glagcn.data.cache import Cache
 from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
-from glagcn.model.network import LiftingNetwork
 from glagcn.model.registry import from_config, name_of
-from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.skeletons import Skeleton, get_skeleton
 
 logger = logging.getLogger(__name__)
 

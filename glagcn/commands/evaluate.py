@@ -3,22 +3,22 @@
 import logging
 from pathlib import Path
 
-from glagcn import dist, precision
-from glagcn.checkpoints import find
+from glagcn import dist
+from glagcn.checkpoints import ours as find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
+from glagcn.config.open_data import open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
+from glagcn.data.detector_noise import with_detections
 from glagcn.data.selection import select_test
-from glagcn.data.windows.simulated_detections import with_detections
-from glagcn.data.windows.store import FrameStore
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.evaluate import Evaluation, EvaluationSet, evaluate, scored_frames
-from glagcn.evaluation.results import about_evaluation, write_results
+from glagcn.data.windows import FrameStore
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, about_evaluation, evaluate, scored_frames, write_results
 from glagcn.files import make_folder
-from glagcn.open_data import open_data
-from glagcn.runs.log import RunLog
-from glagcn.runs.tracker import check_tracker
-from glagcn.skeleton import get_skeleton
+from glagcn.model.cores import full_precision
+from glagcn.skeletons import get_skeleton
+from glagcn.train import hardware as precision
+from glagcn.train.log import RunLog, check_tracker
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
         return
     channels = len(model.input)
     store = FrameStore(split, skeleton, model.frames, dist.device(), channels=channels, causal=model.causal)
-    with precision.full_precision():
+    with full_precision():
         data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, annotation=cache.annotation, flip=config.data.test_flip)
     with dist.agree():
@@ -92,7 +92,7 @@ def _report(config: Config, evaluation: Evaluation, folder: Path, text: str) -> 
     if (folder / "config.json").exists():
         logger.info(text)
         return
-    from glagcn.rendering.figures import skeleton_figure  # which needs matplotlib: only one rank draws
+    from glagcn.evaluate.figures import skeleton_figure
 
     folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
     logger.info(text)

@@ -15,15 +15,15 @@ def export(options: dict) -> None:
     if half and layout != "safetensors":
         raise UserError(f"invalid --half with --layout {layout}: only --layout safetensors has half precision")
     if layout == "onnx":
-        from glagcn.checkpoints.export_onnx import export_onnx
+        from glagcn.checkpoints.exports import export_onnx
 
         export_onnx(source, target)
     elif layout == "safetensors":
-        from glagcn.checkpoints.export_safetensors import export_safetensors
+        from glagcn.checkpoints.exports import export_safetensors
 
         export_safetensors(source, target, half)
     else:
-        from glagcn.checkpoints import checkpoint
+        from glagcn.checkpoints import ours as checkpoint
         from glagcn.checkpoints.load import load
 
         checkpoint.export(checkpoint.must_be_ours(load(source).content, source), target)

@@ -13,11 +13,11 @@ from glagcn.config.parse import comma_separated
 if TYPE_CHECKING:
     import numpy as np
 
-    from glagcn.lifting.options import LiftOptions
-    from glagcn.lifting.person import LiftedPerson
-    from glagcn.lifting.recording import Recording
-    from glagcn.rendering.people import PeopleAnimation
-    from glagcn.rendering.video_reader import Video
+    from glagcn.poses.draw.people import PeopleAnimation
+    from glagcn.poses.draw.video import Video
+    from glagcn.poses.options import LiftOptions
+    from glagcn.poses.people import LiftedPerson
+    from glagcn.poses.recording import Recording
 
 logger = logging.getLogger(__name__)
 
@@ -74,12 +74,11 @@ def lift(options: dict[str, Any]) -> None:
     """
     from glagcn.checkpoints.find import find_model
     from glagcn.files import make_folder
-    from glagcn.lifting.options import LiftOptions, check_options
-    from glagcn.lifting.recording import Film, read_recording
-    from glagcn.lifting.smoothing import check_cutoff
-    from glagcn.lifting.writers.table import WRITERS
-    from glagcn.rendering.video_reader import open_video
-    from glagcn.rendering.video_writer import SUFFIXES
+    from glagcn.poses.draw.video import SUFFIXES, open_video
+    from glagcn.poses.options import LiftOptions, check_options
+    from glagcn.poses.recording import Film, read_recording
+    from glagcn.poses.root_path import check_cutoff
+    from glagcn.poses.writers.tables import WRITERS
 
     choices = LiftOptions(**options)
     check_options(choices, (*WRITERS, *SUFFIXES))
@@ -101,7 +100,7 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
     import torch
 
     from glagcn.checkpoints.load import load
-    from glagcn.lifting.people import lift_people
+    from glagcn.poses.people import lift_people
 
     loaded = load(path)
     for assumption in loaded.assumed:
@@ -114,9 +113,8 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
 
 def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[LiftedPerson]":
     """The people with their root paths, smoothed and on the floor where that is asked for."""
-    from glagcn.lifting.floor import find_floor, on_floor
-    from glagcn.lifting.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, usual_focal, with_root
-    from glagcn.lifting.smoothing import smoothed
+    from glagcn.poses.ground import find_floor, on_floor
+    from glagcn.poses.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, smoothed, usual_focal, with_root
 
     focal = options.focal or usual_focal(people[0].image_size)
     if options.focal is None:
@@ -143,9 +141,9 @@ def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[Lif
 
 def _write(path: Path, people: "list[LiftedPerson]", video: "Video | None", frames: int) -> None:
     """Write one file of --out; `frames` is the length of the video."""
-    from glagcn.lifting.writers.table import WRITERS, write_people
-    from glagcn.rendering.people import PeopleAnimation
-    from glagcn.rendering.video_writer import GIF_MAX_FPS, write_animation
+    from glagcn.poses.draw.people import PeopleAnimation
+    from glagcn.poses.draw.video import GIF_MAX_FPS, write_animation
+    from glagcn.poses.writers.tables import WRITERS, write_people
 
     if path.suffix.lower() in WRITERS:
         for written in write_people(path, people):

@@ -11,26 +11,25 @@ from typing import cast
 import numpy as np
 import torch
 
-from glagcn import dist, precision
+from glagcn import dist
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
+from glagcn.commands.recording import Recording, cached_recording, keypoint_recording, write_poses
+from glagcn.commands.render_options import check_options, chosen_frames, speed_warning
+from glagcn.config.open_data import open_data
 from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
-from glagcn.conventions import input_name
-from glagcn.data.cache.reader import Cache
+from glagcn.data.cache import Cache
 from glagcn.errors import UserError
 from glagcn.files import make_folder
-from glagcn.inference import BATCH, complete_poses, input_windows, lift_frames
+from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
-from glagcn.open_data import open_data
+from glagcn.poses.draw.animation import Animation, Clip
+from glagcn.poses.draw.video import GIF_MAX_FPS, Video, open_video, write_animation
+from glagcn.poses.joints import input_name
+from glagcn.poses.lift import BATCH, complete_poses, input_windows, lift_frames
 from glagcn.progress import with_progress
-from glagcn.rendering.animation import Animation, Clip
-from glagcn.rendering.keypoint_file import keypoint_recording
-from glagcn.rendering.options import check_options, chosen_frames, speed_warning
-from glagcn.rendering.pose_export import write_poses
-from glagcn.rendering.recording import Recording, cached_recording
-from glagcn.rendering.video_reader import Video, open_video
-from glagcn.rendering.video_writer import GIF_MAX_FPS, write_animation
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
+from glagcn.train import hardware as precision
 
 logger = logging.getLogger(__name__)
 
@@ -104,7 +103,7 @@ def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool) ->
     """Predict the frames shown, each from its window in the whole sequence."""
     parts = [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
     try:
-        with precision.full_precision():
+        with full_precision():
             # Their order is known, so it is stated, not compared with the poses.
             joints = input_name(model.skeleton)
             size = np.array(recording.image_size)

@@ -6,29 +6,26 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from glagcn import dist, precision, signals
-from glagcn.checkpoints import checkpoint
+from glagcn import dist, signals
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
+from glagcn.config.open_data import open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.results import about_evaluation, write_results
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import about_evaluation, write_results
 from glagcn.files import make_folder
 from glagcn.model.interface import Model
-from glagcn.open_data import open_data
-from glagcn.runs.folder import RunFolder, finished_result
-from glagcn.runs.lock import RunLock
-from glagcn.runs.log import RunLog
-from glagcn.runs.tracker import check_tracker
-from glagcn.training.optim.restore import check_state
-from glagcn.training.optim.schedule import last_step
-from glagcn.training.progress import Progress
-from glagcn.training.reporting.baselines import compare_with_reference, mean_pose_error
-from glagcn.training.reporting.summary import end_text, summary_text
-from glagcn.training.setup import RunData, build_model, load_data, select_data, settle
-from glagcn.training.trainer import Trainer
-from glagcn.training.warm_start import Start, start_from
+from glagcn.train import hardware as precision
+from glagcn.train.log import RunLog, check_tracker
+from glagcn.train.loop import Trainer
+from glagcn.train.optim import last_step
+from glagcn.train.progress import Progress
+from glagcn.train.reports import compare_with_reference, end_text, mean_pose_error, summary_text
+from glagcn.train.resume import Start, check_state, start_from
+from glagcn.train.run_folder import RunFolder, RunLock, finished_result
+from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
 logger = logging.getLogger(__name__)
 

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, TypeVar
 
 from glagcn.config.recipes import RECIPES
 from glagcn.data.datasets import DATASETS
-from glagcn.data.windows.detection_levels import LEVELS
+from glagcn.data.noise_levels import LEVELS
 from glagcn.model.registry import INPUTS, MODELS, get_kind
-from glagcn.widths import widths_for
+from glagcn.model.widths import widths_for
 
 REQUIRED: Any = MISSING  # always set by a preset
 SHARED = ("resumable", "call", "of_model")  # attributes of a group that its options may override

@@ -34,7 +34,7 @@ from glagcn.config.recipes import preset, tuned_rate
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.model.registry import get_kind
-from glagcn.widths import check_widths
+from glagcn.model.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
 DEFAULT_DATASET = "h36m"

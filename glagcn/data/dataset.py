@@ -1,19 +1,133 @@
 """The interface of a data set.  Each folder in sources/ defines its DataSet values; datasets.py lists them."""
 
+import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, Protocol
+
+import numpy as np
 
 from glagcn.errors import UserError
+
+# ---- A sequence: the frames of one person from one camera.
+
+
+@dataclass(frozen=True)
+class SequenceInfo:
+    """Metadata of a sequence: a row of the cache's sequence table.
+
+    name     unique within its split: subject/action/cam<camera>, such as "S1/Seq1/cam0" or "Train/S1/Jog 1/cam2"; only
+             the subject if it has one sequence, such as "TS1".
+    subject  such as "S1" or "Train/S1"; "TS1" is its own subject.
+    camera   number of the camera in its data set; -1 if there is only one.
+    length   T, frames.
+    fps      frames per second.
+    width, height  of the image, pixels.
+    """
+
+    name: str
+    subject: str
+    camera: int
+    length: int
+    fps: float
+    width: int
+    height: int
+
+    @property
+    def action(self) -> str:
+        """The action with the number of the take: "Walking 1"; empty if the subject has one sequence."""
+        return self.name.removeprefix(self.subject).partition("/cam")[0].removeprefix("/")
+
+    @property
+    def kind_of_action(self) -> str:
+        """The action without the number of the take: "Walking".  Results are grouped by it."""
+        return self.action.partition(" ")[0]
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """The frames of one sequence: raw values, not normalised, centred or flipped.
+
+    pixels       [T,V,2] float32, image coordinates; V is the skeleton's number of input joints.
+    millimetres  [T,V,3] float32, camera coordinates (x right, y down, z forward), absolute.
+    valid        [T] bool: True for scored frames; the others are context only.
+    activity     [T] uint8, 1..7; None if the source has no activities.
+    confidence   [T,V] float32 of the 2D, 0 where a joint was missing; None if the source marks no missing joints.
+    """
+
+    info: SequenceInfo
+    pixels: np.ndarray
+    millimetres: np.ndarray
+    valid: np.ndarray
+    activity: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+
+
+# ---- Records of source files for the provenance of a cache.
+
+
+def file_record(path: Path, root: Path) -> dict:
+    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError if it cannot be read.
+
+    Call it just before the file is parsed: the parser then reads from the page cache, not from the disk.
+    """
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
+
+
+# ---- The interface of the readers of published files.
+
+
+DEMO_HINT = "To try the program without data: python main_sagcn_gpus.py --dataset demo"
+SplitName = Literal["train", "test"]
+
+
+class Source(Protocol):
+    """A reader of a data set in one published format, one sequence at a time.
+
+    dataset, keypoints, annotation, skeleton  as stored in the cache, e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+    notes  remarks for the user, which are logged and stored in the cache.  Reading can add notes.
+    """
+
+    dataset: str
+    keypoints: str
+    annotation: str
+    notes: list[str]
+
+    @property
+    def skeleton(self) -> str:
+        """The name of the joint set."""
+        ...
+
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """The sequences of a split, in the order of `read`.  Raises UserError for an invalid file."""
+        ...
+
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """Yield the checked sequences of a split.  Raises UserError that names the file and the sequence."""
+        ...
+
+    def provenance(self) -> dict:
+        """Kind, root, and files with sizes and sha256, JSON-serialisable.  Complete after both splits are read."""
+        ...
+
+
+# ---- The interface of a data set. Each folder in sources/ defines its DataSet values; datasets.py lists them.
+
 
 if TYPE_CHECKING:  # the command line imports this module, and `--help` must not wait for NumPy, HDF5 and SciPy
     import numpy as np
 
-    from glagcn.data.cache.reader import Cache
-    from glagcn.data.sequence import SequenceInfo
-    from glagcn.data.sources.source import Source
+    from glagcn.data.cache import Cache
+
+    pass
+    pass
 
 
 @dataclass(frozen=True)
@@ -86,7 +200,7 @@ class DataSet(ABC):
 
     def cache_name(self, keypoints: str, annotation: str) -> str:
         """The file name of the cache that training looks for; it names the annotation if there are several."""
-        from glagcn.data.cache.reader import cache_name
+        from glagcn.data.cache import cache_name
 
         return cache_name(self.name, keypoints, annotation if self.annotations else "")
 

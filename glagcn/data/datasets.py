@@ -1,9 +1,9 @@
 """All data sets.  To add one, define a DataSet in a folder of sources/ and list it here."""
 
 from glagcn.data.dataset import DataSet
-from glagcn.data.sources.mocap.dataset import DEMO, MOCAP
-from glagcn.data.sources.mpi_inf_3dhp.dataset import MPI_INF_3DHP
-from glagcn.data.sources.videopose3d.dataset import H36M, HUMANEVA
+from glagcn.data.mocap.dataset import DEMO, MOCAP
+from glagcn.data.mpi_inf_3dhp.dataset import MPI_INF_3DHP
+from glagcn.data.videopose3d.dataset import H36M, HUMANEVA
 from glagcn.errors import UserError
 
 DATASETS: dict[str, DataSet] = {dataset.name: dataset for dataset in (H36M, HUMANEVA, MPI_INF_3DHP, MOCAP, DEMO)}

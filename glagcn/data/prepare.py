@@ -4,11 +4,9 @@ import logging
 import time
 from pathlib import Path
 
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.dataset import DataSet, PrepareFlags
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import DataSet, PrepareFlags, Source
 from glagcn.data.datasets import get_dataset
-from glagcn.data.sources.source import Source
 from glagcn.errors import UserError
 from glagcn.progress import Progress
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from glagcn.data.cache.reader import Split
+from glagcn.data.cache import Split
 from glagcn.tables import Table
 
 

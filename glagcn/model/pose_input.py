@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from glagcn.errors import UserError
 from glagcn.model.registry import INPUTS
-from glagcn.skeleton import Skeleton
+from glagcn.skeletons import Skeleton
 
 
 class PoseInput(nn.Module):

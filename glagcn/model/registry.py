@@ -8,7 +8,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from glagcn.errors import UserError
-from glagcn.widths import check_widths
+from glagcn.model.widths import check_widths
 
 if TYPE_CHECKING:  # it needs torch
     from glagcn.model.interface import Model
@@ -53,7 +53,7 @@ INPUTS = ("xy", "xyc")  # a letter for each input channel: x, y and the confiden
 # fmt: off
 MODELS: dict[str, ModelKind] = {
     "gla_gcn": ModelKind(
-        "GLA-GCN", "glagcn.model.network:LiftingNetwork", None,
+        "GLA-GCN", "glagcn.model.gla_gcn.network:LiftingNetwork", None,
         label=lambda options: f"{options.head}{options.sequence_layers}", check=check_strides,
     ),
     "temporal_conv": ModelKind(

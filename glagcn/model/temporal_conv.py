@@ -11,11 +11,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
-from glagcn.model.norm import BatchNorm
+from glagcn.model.interface import BatchNorm, Model, Prediction, check_mean_pose, check_size
 from glagcn.model.pose_input import PoseInput, full_precision
-from glagcn.skeleton import Skeleton
-from glagcn.widths import check_widths
+from glagcn.model.widths import check_widths
+from glagcn.skeletons import Skeleton
 
 ALIGNED = 8  # numbers: tensor cores need bfloat16 rows of a multiple of 16 bytes
 OUTPUT_SCALE = 0.1  # factor on the output layer's weights in the tuned initialisation

@@ -14,9 +14,9 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from glagcn.errors import UserError
 from glagcn.files import is_number, read_json, write_atomically
-from glagcn.runs.records import count_lines, read_records
 from glagcn.study.file import Study
 from glagcn.tables import Table
+from glagcn.train.run_folder import count_lines, read_records
 
 SPLITS = ("validation", "test")
 NEEDED = ("windows", "seconds", "mpjpe_mm")  # of a line of metrics.jsonl

@@ -16,16 +16,15 @@ from typing import Any
 import torch
 
 from glagcn import dist
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.config.open_data import fingerprint_now, prepare_cache
 from glagcn.config.options import OPTIONS, Config
 from glagcn.config.resolve import data_folders, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
-from glagcn.open_data import fingerprint_now, prepare_cache
-from glagcn.runs.folder import OTHER_FOLDER_OR_FRESH, RunFolder
-from glagcn.runs.lock import OTHER_FOLDER
 from glagcn.study.file import Configuration, Study, read_study
 from glagcn.study.results import AXES, Run, draw_curves, evaluations_csv, read_run, rows_of, summary_csv, summary_md
+from glagcn.train.run_folder import OTHER_FOLDER, OTHER_FOLDER_OR_FRESH, RunFolder
 
 logger = logging.getLogger(__name__)
 

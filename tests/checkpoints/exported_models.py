@@ -4,10 +4,10 @@ from pathlib import Path
 
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.model.interface import Model
 from glagcn.model.registry import MODELS, model_config
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 
 def a_model(kind: str = "gla_gcn", skeleton: str = "mpi3dhp17", **form) -> Model:

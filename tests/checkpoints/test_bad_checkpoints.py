@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
 from tests.command_line import assert_refused, listing

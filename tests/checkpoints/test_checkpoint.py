@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.errors import UserError
 from glagcn.files import WriteError
 from tests.full_disk import files_limited_to

@@ -9,11 +9,11 @@ import pytest
 import torch
 
 import glagcn
-from glagcn.checkpoints import export_onnx as exporting
-from glagcn.checkpoints.describe import NORMALISATION
-from glagcn.checkpoints.export_onnx import export_onnx
-from glagcn.data.windows.store import normalise
+from glagcn.checkpoints import exports as exporting
+from glagcn.checkpoints.exports import export_onnx
+from glagcn.checkpoints.ours import NORMALISATION
 from glagcn.errors import UserError
+from glagcn.poses.normalise import normalise
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import assert_refused
 

@@ -6,8 +6,8 @@ import torch
 from safetensors import safe_open
 
 import glagcn
-from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.checkpoints.exports import export_safetensors
 from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
 from tests.checkpoints.exported_models import a_checkpoint, a_model

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.checkpoints.published.layout import published_state
-from glagcn.checkpoints.reader import Dropped, read
+from glagcn.checkpoints.ours import Dropped, read
+from glagcn.checkpoints.published import published_state
 from glagcn.errors import UserError
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "h36m_27f.bin"

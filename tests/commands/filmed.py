@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.rendering.video_writer import write_animation
+from glagcn.poses.draw.video import write_animation
 from tests.data.tiny_videopose3d import coco, world_motion
 
 SIZE, FPS, FOCAL = (640, 480), 25.0, 600.0

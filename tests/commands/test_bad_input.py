@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pytest
 
-from glagcn.data.cache.seal import MAGIC
+from glagcn.data.cache import MAGIC
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from tests.command_line import TINY, assert_refused, listing

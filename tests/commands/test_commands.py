@@ -10,15 +10,15 @@ import pytest
 import torch
 
 import glagcn
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.commands.train import check_batch
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
-from glagcn.skeleton import get_skeleton
-from glagcn.training.optim import schedule
+from glagcn.skeletons import get_skeleton
+from glagcn.train import optim as schedule
 from tests.data import tiny_3dhp
 
 PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load_model
-from glagcn.data.cache.reader import open_cache
-from glagcn.evaluation.metrics import mpjpe, p_mpjpe
-from glagcn.inference import predict
+from glagcn.data.cache import open_cache
+from glagcn.evaluate.metrics import mpjpe, p_mpjpe
+from glagcn.poses.lift import predict
 from tests.command_line import Ended, assert_refused, listing
 from tests.published_files import write_folder, write_published
 

@@ -11,13 +11,13 @@ import pytest
 from matplotlib.colors import to_rgb
 
 import glagcn
-import glagcn.inference
-from glagcn.conventions import CONVENTIONS, Convention
-from glagcn.data.sources.keypoints.tracks import Track
-from glagcn.lifting.people import lift_people
-from glagcn.lifting.recording import Recording
-from glagcn.rendering.people import COLOURS
-from glagcn.rendering.video_reader import open_video
+import glagcn.poses.lift
+from glagcn.poses.draw.people import COLOURS
+from glagcn.poses.draw.video import open_video
+from glagcn.poses.joints import CONVENTIONS, Convention
+from glagcn.poses.keypoints.tracks import Track
+from glagcn.poses.people import lift_people
+from glagcn.poses.recording import Recording
 from tests.checkpoints.exported_models import a_model
 from tests.command_line import assert_refused
 from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
@@ -118,7 +118,7 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
         pose = true[0] if windows[0, 0, 14, 0] < 0 else true[1]
         return (pose - pose[:, 14:15]).astype(np.float32)[frames]
 
-    monkeypatch.setattr("glagcn.lifting.people.lift_frames", lift_frames)
+    monkeypatch.setattr("glagcn.poses.people.lift_frames", lift_frames)
     flags = f"{detected} --image_size 640,480 --focal {FOCAL} --person all"
     assert lift(f"{flags} --out p.npz").code == 0
     people = arrays("p.npz")
@@ -136,9 +136,9 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
 
 def test_a_track_is_checked_and_normalised_once(monkeypatch, caplog):
     """And not for each of the five parts that it is lifted in; what is unlikely is said once for all tracks."""
-    normalised, calls = glagcn.inference.normalised, []
-    monkeypatch.setattr("glagcn.lifting.people.CHUNK", 8)
-    monkeypatch.setattr("glagcn.inference.normalised", lambda *given: calls.append(1) or normalised(*given))
+    normalised, calls = glagcn.poses.lift.normalised, []
+    monkeypatch.setattr("glagcn.poses.people.CHUNK", 8)
+    monkeypatch.setattr("glagcn.poses.lift.normalised", lambda *given: calls.append(1) or normalised(*given))
     model, generator = a_model(), np.random.default_rng(0)
     keypoints = np.dstack([generator.uniform((0, 0), (1920, 1080), (40, 17, 2)), np.ones((40, 17))])
     tracks = [Track(person, 0, keypoints.astype(np.float32)) for person in (1, 2)]

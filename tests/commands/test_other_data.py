@@ -6,10 +6,9 @@ import shutil
 
 import pytest
 
-from glagcn.checkpoints import checkpoint
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.mocap.source import demo_source
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.mocap.motion import demo_source
 from tests.command_line import TINY, assert_refused, listing
 
 

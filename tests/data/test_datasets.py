@@ -8,13 +8,12 @@ import numpy as np
 import pytest
 
 from glagcn.config.recipes import PRESETS, Preset
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.dataset import DataSet
+from glagcn.data.cache import open_cache
+from glagcn.data.dataset import DataSet, Sequence, SequenceInfo
 from glagcn.data.datasets import DATASETS, get_dataset
-from glagcn.data.sequence import Sequence, SequenceInfo
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmarks import BENCHMARKS, benchmark_of
-from glagcn.skeleton import SKELETONS
+from glagcn.evaluate.benchmarks import BENCHMARKS, benchmark_of
+from glagcn.skeletons import SKELETONS
 from tests.command_line import assert_refused
 
 FRAMES = 20

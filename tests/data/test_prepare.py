@@ -8,14 +8,19 @@ import sys
 import numpy as np
 import pytest
 
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import get_dataset
+from glagcn.data.mpi_inf_3dhp.dataset import (
+    DEFAULT_CAMERAS,
+    KNOWN_VALID_FRAMES,
+    TRAIN_SEQUENCES,
+    short_sequences_line,
+    valid_frames_line,
+)
+from glagcn.data.mpi_inf_3dhp.release import find_3dhp
 from glagcn.data.prepare import prepare
 from glagcn.data.report import summary_lines
-from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
-from glagcn.data.sources.mpi_inf_3dhp.find import find_3dhp
-from glagcn.data.sources.mpi_inf_3dhp.report import short_sequences_line, valid_frames_line
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
 from tests.prepared import prepared
@@ -219,8 +224,8 @@ def test_a_damaged_file_leaves_nothing_behind(release):
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.mocap.source import demo_source
+from glagcn.data.cache import write_cache
+from glagcn.data.mocap.motion import demo_source
 write_cache(Path(sys.argv[1]), demo_source(), lambda *_: os.kill(os.getpid(), signal.SIGKILL))
 """
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from glagcn.data.selection import check_selection, select_test, select_train

@@ -1,6 +1,6 @@
 import pytest
 
-from glagcn.data.sequence import SequenceInfo
+from glagcn.data.dataset import SequenceInfo
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.data.validation import frames_of, hold_out
-from glagcn.data.windows.plan import select_centers
+from glagcn.data.cache import Split
+from glagcn.data.dataset import SequenceInfo
+from glagcn.data.plan import select_centers
+from glagcn.data.selection import frames_of, hold_out
 from glagcn.errors import UserError
 
 NAMES = ("S1/Seq1/cam0", "S1/Seq1/cam1", "S1/Seq2/cam0", "S10/Seq1/cam0", "S8/Jog 1/cam0", "S8/Jogging/cam0")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.data.sources.mocap.motion import joints_of
-from glagcn.data.sources.videopose3d.cameras import cameras_of, project, to_camera
+from glagcn.data.mocap.motion import joints_of
+from glagcn.data.videopose3d.cameras import cameras_of, project, to_camera
 
 H36M_SUBJECTS = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
 H36M_ACTIONS = ("Directions 1", "Walking", "Walking 1")

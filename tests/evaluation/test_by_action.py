@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.evaluation import by_action, metrics
-from glagcn.evaluation.benchmarks import BENCHMARKS, benchmark_of
-from glagcn.evaluation.evaluate import scored_frames, summarise
-from glagcn.skeleton import get_skeleton
+from glagcn.evaluate import benchmarks as by_action
+from glagcn.evaluate import metrics
+from glagcn.evaluate.benchmarks import BENCHMARKS, benchmark_of
+from glagcn.evaluate.evaluate import scored_frames, summarise
+from glagcn.skeletons import get_skeleton
 from tests.splits import make_split, true_poses
 
 BY_ACTION, MPI_INF_3DHP = BENCHMARKS["by_action"], BENCHMARKS["mpi_inf_3dhp"]

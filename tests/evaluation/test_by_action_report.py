@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.by_action import ACTION_CSV
-from glagcn.evaluation.evaluate import scored_frames, summarise
-from glagcn.evaluation.results import write_results
-from glagcn.skeleton import get_skeleton
+from glagcn.evaluate.benchmarks import ACTION_CSV, benchmark_of
+from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
+from glagcn.skeletons import get_skeleton
 from tests.splits import make_split, true_poses
 
 BY_ACTION = benchmark_of("h36m")

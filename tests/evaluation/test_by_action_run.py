@@ -9,12 +9,11 @@ import pytest
 
 from glagcn.commands.evaluate import run_evaluation
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sequence import Sequence
-from glagcn.evaluation.by_action import ACTION_CSV
-from glagcn.training.reporting.baselines import mean_pose_error
-from glagcn.training.setup import load_data
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import Sequence
+from glagcn.evaluate.benchmarks import ACTION_CSV
+from glagcn.train.reports import mean_pose_error
+from glagcn.train.setup import load_data
 from tests.splits import make_split
 
 TRAIN = {"S1/Eating/cam0": 30, "S1/Posing 1/cam1": 40}

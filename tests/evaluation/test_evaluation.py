@@ -6,18 +6,16 @@ import pytest
 import torch
 
 from glagcn import dist
-from glagcn.data.cache.reader import Cache, Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
-from glagcn.data.windows.store import FrameStore
+from glagcn.data.cache import Cache, Split
+from glagcn.data.dataset import SequenceInfo
+from glagcn.data.mpi_inf_3dhp.dataset import TEST_SEQUENCES
+from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames, summarise
-from glagcn.evaluation.predict import predict_frames
-from glagcn.evaluation.results import write_results
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import EvaluationSet, evaluate, predict_frames, scored_frames, summarise, write_results
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Prediction
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 from tests.splits import make_split
 
 SKELETON = get_skeleton("mpi3dhp17")
@@ -198,7 +196,7 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(monkeypatch):
             seen.append(len(x))
             return super().forward(x)
 
-    monkeypatch.setattr("glagcn.cores.CPU_FLOATS", 24 * 102 + 1)
+    monkeypatch.setattr("glagcn.model.cores.CPU_FLOATS", 24 * 102 + 1)
     cache = make_cache([30])
     model = Counting()
     for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
@@ -271,7 +269,7 @@ def test_flipping_averages_with_the_mirrored_back_mirror_image():
 @pytest.mark.parametrize("flip", [False, True])
 def test_it_agrees_with_predict_on_the_same_pixels(flip):
     """The two ways to poses, a test set's and a user's array, are the same where every frame is scored."""
-    from glagcn.inference import predict
+    from glagcn.poses.lift import predict
 
     torch.manual_seed(0)
     model = LiftingNetwork(SKELETON, (3,), 4, sequence_layers=1)

@@ -7,7 +7,7 @@ import torch
 
 from glagcn import metrics
 from glagcn.errors import UserError
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 JOINT = {name: number for number, name in enumerate(get_skeleton("mpi3dhp17").joints)}

@@ -5,8 +5,8 @@ import pytest
 from scipy.io import loadmat
 
 from glagcn.errors import UserError
-from glagcn.evaluation.mpi_inf_3dhp import format_tables, write_inference_mat, write_official_csv
-from glagcn.evaluation.mpi_inf_3dhp_tables import official_3dhp
+from glagcn.evaluate.benchmarks import format_tables, write_inference_mat, write_official_csv
+from glagcn.evaluate.protocols import official_3dhp
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SEQUENCE_CSV, ACTIVITY_CSV = (f"mpii_3dhp_evaluation_{kind}.csv" for kind in ("sequencewise", "activitywise"))

@@ -6,12 +6,11 @@ import json
 import numpy as np
 import pytest
 
-from glagcn.evaluation import metrics
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.evaluate import scored_frames, summarise
-from glagcn.evaluation.results import write_results
-from glagcn.runs.curves import curves
-from glagcn.skeleton import get_skeleton
+from glagcn.evaluate import metrics
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
+from glagcn.skeletons import get_skeleton
+from glagcn.train.log import curves
 from tests.splits import make_split, true_poses
 
 LENGTHS = {"S9/Eating/cam0": 3, "S9/Posing/cam0": 2}

@@ -4,9 +4,8 @@ import numpy as np
 import pytest
 
 from glagcn import metrics
-from glagcn.data.sources.mpi_inf_3dhp.facts import TEST_SEQUENCES
-from glagcn.evaluation.mpi_inf_3dhp_tables import GROUPS
-from glagcn.evaluation.protocols import PSTMO_WEIGHTS, protocols, scenes, weighted
+from glagcn.data.mpi_inf_3dhp.dataset import TEST_SEQUENCES
+from glagcn.evaluate.protocols import GROUPS, PSTMO_WEIGHTS, protocols, scenes, weighted
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

@@ -14,33 +14,32 @@ import numpy as np
 import scipy.io
 import torch
 
-from glagcn.checkpoints import checkpoint
-from glagcn.checkpoints.export_safetensors import export_safetensors
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.checkpoints.exports import export_safetensors
 from glagcn.checkpoints.load import load
+from glagcn.commands.recording import keypoint_recording
 from glagcn.config.options import Config
 from glagcn.config.resolve import parse_command_line, resolve, to_dict
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.cache.writer import write_cache
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import Source
 from glagcn.data.datasets import get_dataset
+from glagcn.data.mpi_inf_3dhp import npz as npz_3dhp
+from glagcn.data.mpi_inf_3dhp import release
+from glagcn.data.mpi_inf_3dhp.npz import NpzPair
+from glagcn.data.mpi_inf_3dhp.release import RawRelease
+from glagcn.data.plan import EpochPlan, select_centers
 from glagcn.data.selection import select_test, select_train
-from glagcn.data.sources.keypoints.read import read_keypoints
-from glagcn.data.sources.mpi_inf_3dhp import npz as npz_3dhp
-from glagcn.data.sources.mpi_inf_3dhp import release
-from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
-from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
-from glagcn.data.sources.source import Source
-from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
-from glagcn.data.windows.plan import EpochPlan, select_centers
-from glagcn.data.windows.store import FrameStore
+from glagcn.data.videopose3d.files import VideoPose3DFiles
+from glagcn.data.windows import FrameStore
 from glagcn.model.registry import get_kind, model_config
-from glagcn.rendering.keypoint_file import keypoint_recording
-from glagcn.runs.curves import draw_training_curves
-from glagcn.runs.folder import RunFolder
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.keypoints.read import read_keypoints
+from glagcn.skeletons import get_skeleton
 from glagcn.study.file import read_study
 from glagcn.study.results import evaluations_csv, read_run
-from glagcn.training.optim.optimizers import build_optimizer
-from glagcn.training.progress import Progress
+from glagcn.train.log import draw_training_curves
+from glagcn.train.optim import build_optimizer
+from glagcn.train.progress import Progress
+from glagcn.train.run_folder import RunFolder
 from tests.data import tiny_3dhp, tiny_videopose3d
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS

@@ -10,11 +10,11 @@ import torch
 
 from glagcn import dist
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.windows.plan import share
-from glagcn.data.windows.store import Batch
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.step import Stepper
+from glagcn.data.plan import share
+from glagcn.data.windows import Batch
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train.step import Stepper
 
 
 def main() -> None:

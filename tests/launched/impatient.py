@@ -3,7 +3,7 @@
 import sys
 
 from glagcn import cli
-from glagcn.runs import lock
+from glagcn.train import run_folder as lock
 
 lock.TIMEOUT_S = 1.0
 sys.exit(cli.train_main())

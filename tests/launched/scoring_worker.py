@@ -8,12 +8,11 @@ import torch
 import torch.distributed as td
 
 from glagcn import dist
-from glagcn.data.windows.store import FrameStore
-from glagcn.evaluation.benchmarks import benchmark_of
-from glagcn.evaluation.evaluate import EvaluationSet, evaluate, scored_frames
-from glagcn.evaluation.results import write_results
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.data.windows import FrameStore
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import EvaluationSet, evaluate, scored_frames, write_results
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 from tests.splits import make_split
 
 

@@ -6,21 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn import dist, precision
+from glagcn import dist
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.data.windows import store as store_module
-from glagcn.data.windows.camera_augmentation import CameraRange
-from glagcn.data.windows.detection_augmentation import DetectionAugmentation
-from glagcn.data.windows.detection_levels import LEVELS
-from glagcn.data.windows.plan import WindowIds, share
-from glagcn.data.windows.simulated_detections import with_detections
-from glagcn.data.windows.store import Batch, FrameStore
+from glagcn.data import windows as store_module
+from glagcn.data.camera_augmentation import CameraRange
+from glagcn.data.detector_noise import DetectionAugmentation, with_detections
+from glagcn.data.noise_levels import LEVELS
+from glagcn.data.plan import WindowIds, share
+from glagcn.data.windows import Batch, FrameStore
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
-from glagcn.training.hardware.speed import peak_flops
-from glagcn.training.optim.optimizers import build_optimizer, step_unless
-from glagcn.training.rehearsal import rehearse
-from glagcn.training.step import Stepper
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.train import hardware as precision
+from glagcn.train.hardware import peak_flops
+from glagcn.train.optim import build_optimizer, step_unless
+from glagcn.train.rehearsal import rehearse
+from glagcn.train.step import Stepper
 from tests.command_line import messages
 from tests.data.windows.test_camera_augmentation import walking_split
 from tests.data.windows.test_windows import SKELETON, make_split

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
 import glagcn
-from glagcn.rendering.animation import Animation, Clip
+from glagcn.poses.draw.animation import Animation, Clip
 from tests.lifting.formats_table import motion
 
 SIZE, FOCAL, DISTANCE_MM = (1000, 1000), 2000.0, 4500.0

@@ -16,8 +16,8 @@ import numpy as np
 
 import glagcn
 from glagcn import cli
-from glagcn.conventions import CONVENTIONS
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
+from glagcn.poses.joints import CONVENTIONS
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS
 from tests.prepared import prepared

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from glagcn.lifting.person import LiftedPerson
-from glagcn.skeleton import Skeleton, get_skeleton
+from glagcn.poses.people import LiftedPerson
+from glagcn.skeletons import Skeleton, get_skeleton
 
 
 def order(skeleton: Skeleton) -> list[int]:

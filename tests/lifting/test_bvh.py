@@ -2,11 +2,10 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from glagcn.lifting.person import Z_UP
-from glagcn.lifting.writers.bvh import TO_Y_UP, bvh_text
-from glagcn.lifting.writers.rig import rest_direction
-from glagcn.lifting.writers.table import write_people
-from glagcn.skeleton import SKELETONS, get_skeleton
+from glagcn.poses.people import Z_UP
+from glagcn.poses.writers.bvh import TO_Y_UP, bvh_text, rest_direction
+from glagcn.poses.writers.tables import write_people
+from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.lifting.people import about, from_directions, person, random_poses, read_bvh
 
 WITHIN_CM = 1e-3

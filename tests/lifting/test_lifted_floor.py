@@ -1,13 +1,12 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sources.mocap.motion import joints_of
-from glagcn.lifting.floor import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
-from glagcn.lifting.person import Z_UP
-from glagcn.lifting.root_path import with_root
-from glagcn.lifting.smoothing import smoothed
-from glagcn.lifting.writers.bvh import bvh_text
-from glagcn.skeleton import get_skeleton
+from glagcn.data.mocap.motion import joints_of
+from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
+from glagcn.poses.people import Z_UP
+from glagcn.poses.root_path import smoothed, with_root
+from glagcn.poses.writers.bvh import bvh_text
+from glagcn.skeletons import get_skeleton
 from tests.lifting.people import about, person, project, read_bvh
 
 CAMERA_HEIGHT_MM = 1900.0

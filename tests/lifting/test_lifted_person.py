@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from glagcn.lifting.person import filled
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.people import filled
+from glagcn.skeletons import get_skeleton
 from tests.lifting.people import person, random_poses
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from glagcn.lifting.floor import find_floor, on_floor
-from glagcn.lifting.root_path import LEAST_JOINTS, usual_focal, with_root
-from glagcn.skeleton import SKELETONS, get_skeleton
+from glagcn.poses.ground import find_floor, on_floor
+from glagcn.poses.root_path import LEAST_JOINTS, usual_focal, with_root
+from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.lifting.people import person, project, random_poses
 
 SIZE, FOCAL = (1920, 1080), 1400.0

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.lifting.smoothing import smoothed
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.root_path import smoothed
+from glagcn.skeletons import get_skeleton
 from tests.lifting.people import person, random_poses
 
 FPS = 50.0

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.lifting.writers.table import WRITERS, write_people
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.writers.tables import WRITERS, write_people
+from glagcn.skeletons import get_skeleton
 from tests.lifting.people import person, random_poses
 
 SKELETON = get_skeleton("h36m17")

@@ -6,7 +6,7 @@ import torch
 from glagcn.config.resolve import parse_command_line
 from glagcn.errors import UserError
 from glagcn.model.registry import MODELS, from_config, get_kind, model_config, name_of
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 
 def built(name, *flags):

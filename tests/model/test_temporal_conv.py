@@ -8,7 +8,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from glagcn.config.resolve import parse_command_line
 from glagcn.errors import UserError
 from glagcn.model.temporal_conv import Layer, TemporalConv
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 from tests.model.gla_gcn.test_operators import ROW, Recorder, large_products, row, tensors
 
 H36M = get_skeleton("h36m17")

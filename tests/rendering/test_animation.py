@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from glagcn.rendering.animation import TITLES, Animation, Clip
-from glagcn.rendering.figures import PREDICTED
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.draw.animation import TITLES, Animation, Clip
+from glagcn.poses.draw.projection import PREDICTED
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 SIZE = (1000, 800)

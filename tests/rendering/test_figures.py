@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sequence import SequenceInfo
-from glagcn.evaluation.benchmarks import BENCHMARKS
-from glagcn.evaluation.evaluate import Evaluation
-from glagcn.rendering.figures import MOST_SEQUENCES, VIEWS, skeleton_figure
-from glagcn.skeleton import get_skeleton
+from glagcn.data.dataset import SequenceInfo
+from glagcn.evaluate.benchmarks import BENCHMARKS
+from glagcn.evaluate.evaluate import Evaluation
+from glagcn.evaluate.figures import MOST_SEQUENCES, VIEWS, skeleton_figure
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 

@@ -4,10 +4,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from glagcn.commands.recording import keypoint_recording
 from glagcn.errors import UserError
-from glagcn.rendering.keypoint_file import keypoint_recording
-from glagcn.rendering.video_reader import Video
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.draw.video import Video
+from glagcn.skeletons import get_skeleton
 from tests.command_line import messages
 from tests.data.tiny_videopose3d import coco, world_motion
 

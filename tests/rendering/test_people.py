@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from glagcn.lifting.person import Z_UP, LiftedPerson
-from glagcn.rendering.figures import PREDICTED
-from glagcn.rendering.people import COLOURS, PeopleAnimation
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.draw.people import COLOURS, PeopleAnimation
+from glagcn.poses.draw.projection import PREDICTED
+from glagcn.poses.people import Z_UP, LiftedPerson
+from glagcn.skeletons import get_skeleton
 from tests.lifting.people import project
 from tests.rendering.test_animation import standing
 

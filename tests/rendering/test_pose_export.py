@@ -3,10 +3,10 @@ import csv
 import numpy as np
 import pytest
 
+from glagcn.commands.recording import check_export, write_poses
 from glagcn.errors import UserError
-from glagcn.rendering.animation import Clip
-from glagcn.rendering.pose_export import check_export, write_poses
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.draw.animation import Clip
+from glagcn.skeletons import get_skeleton
 
 
 def clip(name="humaneva15_coco17", target=True) -> Clip:

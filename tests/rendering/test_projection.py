@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.rendering.projection import floor_lines, frame_box, screen_matrix, upright_matrix
+from glagcn.poses.draw.projection import floor_lines, frame_box, screen_matrix, upright_matrix
 
 RIGHT, DOWN, FORWARD = np.eye(3)
 

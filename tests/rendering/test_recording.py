@@ -3,11 +3,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glagcn.data.cache.reader import Cache, Split
-from glagcn.data.sequence import SequenceInfo
+from glagcn.commands.recording import cached_recording
+from glagcn.data.cache import Cache, Split
+from glagcn.data.dataset import SequenceInfo
 from glagcn.errors import UserError
-from glagcn.rendering.recording import cached_recording
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 from tests.command_line import messages
 
 TRAIN = ["S1/Walking 1/cam0", "S1/Walking 1/cam1", "S1/Walking/cam0", "S1/WalkingDog 1/cam0", "S1/WalkingDog 2/cam0"]

@@ -9,12 +9,11 @@ from PIL import Image
 
 import glagcn
 import glagcn.errors
-import glagcn.inference
-import glagcn.rendering.video_reader
+import glagcn.poses.draw.video
+import glagcn.poses.lift
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import open_cache
-from glagcn.rendering.video_reader import open_video
-from glagcn.rendering.video_writer import write_animation
+from glagcn.data.cache import open_cache
+from glagcn.poses.draw.video import open_video, write_animation
 from tests.command_line import assert_refused, listing
 from tests.rendering.open_files import open_files
 
@@ -102,7 +101,7 @@ def test_the_flip_is_that_of_evaluation(render):
 def test_long_work_is_done_once(render, monkeypatch):
     """The whole sequence is normalised once, not for every batch, and the video is opened and then decoded once."""
     calls = []
-    for module, name in ((glagcn.inference, "normalised"), (glagcn.rendering.video_reader, "_decoded")):
+    for module, name in ((glagcn.poses.lift, "normalised"), (glagcn.poses.draw.video, "_decoded")):
         work = getattr(module, name)
         spy = lambda *given, name=name, work=work: calls.append(name) or work(*given)  # noqa: E731
         monkeypatch.setattr(module, name, spy)
@@ -117,7 +116,7 @@ def test_long_work_is_done_once(render, monkeypatch):
 
 def test_a_video_of_fewer_frames_than_packets_says_how_many_can_be_shown(render, monkeypatch):
     film(Path("film.mp4"), 4)
-    monkeypatch.setattr(glagcn.rendering.video_reader.Video, "stored", lambda _: 6)
+    monkeypatch.setattr(glagcn.poses.draw.video.Video, "stored", lambda _: 6)
     ended = render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.gif --viz-size 2")
     assert_refused(ended, r"film\.mp4 ended after 4 of 6 frames to show, .* with --viz-limit 4")
 
@@ -247,7 +246,7 @@ def test_a_failure_while_writing_ends_the_reading_too(render, monkeypatch):
     """The encoder's failure must not leave a video half read behind."""
     film(Path("film.mp4"), 40, size=(800, 800))
     ended = []
-    real = glagcn.rendering.video_reader._decoded
+    real = glagcn.poses.draw.video._decoded
 
     def decoded(path, flag):
         try:
@@ -259,7 +258,7 @@ def test_a_failure_while_writing_ends_the_reading_too(render, monkeypatch):
         next(pictures)
         raise glagcn.errors.UserError("cannot write: the disk is full")
 
-    monkeypatch.setattr("glagcn.rendering.video_reader._decoded", decoded)
+    monkeypatch.setattr("glagcn.poses.draw.video._decoded", decoded)
     monkeypatch.setattr("glagcn.commands.render.write_animation", write)
     assert_refused(render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.mp4"), "the disk is full")
     assert len(ended) == 3  # the first frame, the count, and the drawing
@@ -273,7 +272,7 @@ def test_a_failure_while_drawing_leaves_no_file_and_nothing_open(render, monkeyp
         opened.extend(open_files(Path()))
         raise MemoryError("no room")
 
-    monkeypatch.setattr("glagcn.rendering.animation.Animation.draw", draw)
+    monkeypatch.setattr("glagcn.poses.draw.animation.Animation.draw", draw)
     with pytest.raises(MemoryError):
         render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.mp4")
     assert sorted(listing(Path())) == ["film.mp4"]

@@ -15,8 +15,7 @@ from av.stream import Disposition
 from PIL import Image
 
 from glagcn.errors import UserError
-from glagcn.rendering.video_reader import open_video
-from glagcn.rendering.video_writer import check_output, write_animation
+from glagcn.poses.draw.video import check_output, open_video, write_animation
 from tests.rendering.open_files import open_files
 
 SIZE = (64, 48)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from glagcn.runs import curves
-from glagcn.runs.curves import draw_training_curves
+from glagcn.train import log as curves
+from glagcn.train.log import draw_training_curves
 
 
 def test_a_record_of_epochs_becomes_a_picture(tmp_path):

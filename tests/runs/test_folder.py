@@ -3,11 +3,10 @@ import json
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.resolve import changed, from_dict, parse_command_line, to_dict
 from glagcn.errors import UserError
-from glagcn.runs.folder import OTHER_FOLDER_OR_FRESH, RunFolder, finished_result
-from glagcn.runs.lock import RunLock
+from glagcn.train.run_folder import OTHER_FOLDER_OR_FRESH, RunFolder, RunLock, finished_result
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.runs import lock as lock_module
-from glagcn.runs.lock import RunLock
+from glagcn.train import run_folder as lock_module
+from glagcn.train.run_folder import RunLock
 from tests.command_line import assert_refused, listing
 
 HOLD = (
@@ -158,7 +158,7 @@ def test_training_and_starting_over_are_refused_and_evaluating_is_not(demo, tmp_
 
 
 def test_a_run_holds_it_to_its_end(demo, tmp_path, monkeypatch):
-    from glagcn.training.trainer import Trainer
+    from glagcn.train.loop import Trainer
 
     found, run = [], Trainer.run
     (tmp_path / "runs/r").mkdir(parents=True)

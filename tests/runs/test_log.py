@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from glagcn.progress import print_messages
-from glagcn.runs.log import LineFile, RunLog
+from glagcn.train.log import LineFile, RunLog
 from tests.full_disk import files_limited_to
 
 program = logging.getLogger("glagcn.anything")
@@ -138,7 +138,7 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
 
 def test_no_figure_is_drawn_without_a_board(demo, tmp_path, monkeypatch):
     drawn = []
-    monkeypatch.setattr("glagcn.rendering.figures.skeleton_figure", drawn.append)
+    monkeypatch.setattr("glagcn.evaluate.figures.skeleton_figure", drawn.append)
     assert demo("--run r --frames 9 --max_steps 2 --log_with none").code == 0
     assert demo(f"--evaluate {tmp_path}/runs/r/best.pt --log_with none --output {tmp_path}/results").code == 0
     assert drawn == []

@@ -109,7 +109,7 @@ def test_a_service_that_cannot_start_is_one_message(service, demo, monkeypatch):
 @pytest.mark.parametrize("name", ["wandb", "mlflow"])
 def test_a_missing_package_is_said_before_the_data_are_read(name, train, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("glagcn.runs.tracker.find_spec", lambda package: None)
+    monkeypatch.setattr("glagcn.train.log.find_spec", lambda package: None)
     ended = train(f"--dataset 3dhp --root_path {tmp_path}/nowhere --log_with {name}")
     assert_refused(ended, f"--log_with {name} needs a package that is not installed: pip install {name}")
     assert list(tmp_path.iterdir()) == []

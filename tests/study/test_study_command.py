@@ -14,8 +14,8 @@ import pytest
 import torch
 
 from glagcn import cli
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sources.mocap.source import demo_source
+from glagcn.data.cache import write_cache
+from glagcn.data.mocap.motion import demo_source
 from glagcn.study import run as study_run
 from tests.command_line import TINY, assert_refused, listing
 

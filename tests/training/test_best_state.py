@@ -5,11 +5,11 @@ import json
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from glagcn.commands import train as commands_train
-from glagcn.evaluation.metrics import MPJPE
+from glagcn.evaluate.metrics import MPJPE
 from glagcn.files import WriteError
-from glagcn.training.trainer import Trainer
+from glagcn.train.loop import Trainer
 
 
 @pytest.fixture

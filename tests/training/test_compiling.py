@@ -5,14 +5,14 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.windows.plan import share
-from glagcn.data.windows.store import Batch
+from glagcn.data.plan import share
+from glagcn.data.windows import Batch
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.hardware.compiling import is_compiled
-from glagcn.training.rehearsal import rehearse
-from glagcn.training.step import Stepper
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train.hardware import is_compiled
+from glagcn.train.rehearsal import rehearse
+from glagcn.train.step import Stepper
 
 SIZES = frozenset({3})
 
@@ -34,7 +34,7 @@ class Compiler:
 
     def __init__(self, monkeypatch, failure: Exception | None = None) -> None:
         self.sizes, self.failure = [], failure
-        monkeypatch.setattr("glagcn.training.step.compiled", lambda module, config, device: self.around(module))
+        monkeypatch.setattr("glagcn.train.step.compiled", lambda module, config, device: self.around(module))
 
     def around(self, module):
         def call(inputs, targets):
@@ -111,7 +111,7 @@ def test_neither_schedules_nor_the_last_batch_recompile(monkeypatch):
     def compiled(module, optim, device):
         return torch.compile(module, dynamic=False, backend=backend)
 
-    monkeypatch.setattr("glagcn.training.step.compiled", compiled)
+    monkeypatch.setattr("glagcn.train.step.compiled", compiled)
     torch._dynamo.reset()
     ours = stepper("--compile")
     rehearse(ours, batch(6), share(6, 3, 0, 1))

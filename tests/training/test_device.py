@@ -15,20 +15,21 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from glagcn import dist, precision
+from glagcn import dist
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache.reader import open_cache
-from glagcn.data.windows.camera_augmentation import CameraRange
-from glagcn.data.windows.detection_augmentation import DetectionAugmentation
-from glagcn.data.windows.detection_levels import LEVELS
-from glagcn.data.windows.plan import WindowIds, share
-from glagcn.data.windows.store import Batch, FrameStore
-from glagcn.evaluation import predict
-from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.reporting.accounts import Meter
-from glagcn.training.step import Stepper
+from glagcn.data.cache import open_cache
+from glagcn.data.camera_augmentation import CameraRange
+from glagcn.data.detector_noise import DetectionAugmentation
+from glagcn.data.noise_levels import LEVELS
+from glagcn.data.plan import WindowIds, share
+from glagcn.data.windows import Batch, FrameStore
+from glagcn.evaluate import evaluate as predict
+from glagcn.model.gla_gcn.blocks import folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train import hardware as precision
+from glagcn.train.reports import Meter
+from glagcn.train.step import Stepper
 
 SKELETON, FRAMES = get_skeleton("mpi3dhp17"), 3
 DEVICE = torch.device("meta")
@@ -85,7 +86,7 @@ def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split
 
 @pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
 def test_detections_are_made_on_the_device_and_wait_for_nothing(fake, monkeypatch, split, fits):
-    monkeypatch.setattr("glagcn.data.windows.store.fits_device", lambda nbytes, device: fits)
+    monkeypatch.setattr("glagcn.data.windows.fits_device", lambda nbytes, device: fits)
     monkeypatch.setattr(torch, "empty", partial(without_pinning, torch.empty))
     frames = np.array([0, 30, 79, 40])
     ids = WindowIds(frames, frames > 30, detection_draws=np.full((4, 2), 0.5, np.float32))

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training import loss
-from glagcn.training.loss import TERMS, Loss, Term
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train import loss
+from glagcn.train.loss import TERMS, Loss, Term
 
 
 def network(sequence_layers):

@@ -8,10 +8,10 @@ from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.optim import muon
-from glagcn.training.optim.muon import Muon, orthogonal, split
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train import optim as muon
+from glagcn.train.optim import Muon, orthogonal, split
 
 SHAPES = [(8, 8), (48, 32), (32, 96), (6, 54), (8, 8)]
 

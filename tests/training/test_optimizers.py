@@ -3,7 +3,7 @@ import torch
 
 from glagcn.checkpoints.load import load_model
 from glagcn.config.resolve import parse_command_line
-from glagcn.training.optim.optimizers import build_optimizer, is_capturable
+from glagcn.train.optim import build_optimizer, is_capturable
 from tests.model.gla_gcn import reference
 
 

@@ -5,7 +5,7 @@ from dataclasses import asdict
 import pytest
 import torch
 
-from glagcn.training.progress import Progress, Sums
+from glagcn.train.progress import Progress, Sums
 
 
 def test_it_comes_back_from_a_checkpoint(tmp_path):

@@ -4,7 +4,7 @@ import pytest
 
 from glagcn import dist
 from glagcn.config.resolve import parse_command_line
-from glagcn.training.rehearsal import memory_advice, spread_text
+from glagcn.train.rehearsal import memory_advice, spread_text
 
 
 @pytest.mark.parametrize(

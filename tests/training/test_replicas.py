@@ -6,10 +6,10 @@ import torch
 from glagcn import dist
 from glagcn.config.resolve import resolve
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.replicas import check_replicas
-from glagcn.training.step import Stepper
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train.replicas import check_replicas
+from glagcn.train.step import Stepper
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import shutil
 import pytest
 import torch
 
-from glagcn.checkpoints import checkpoint
-from glagcn.training.optim.restore import restore_optimizer
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.train.resume import restore_optimizer
 from tests.command_line import assert_refused
 
 

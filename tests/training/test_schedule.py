@@ -3,18 +3,11 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.windows.plan import EpochPlan
+from glagcn.data.plan import EpochPlan
 from glagcn.errors import UserError
-from glagcn.training.cadence import Cadence
-from glagcn.training.optim.schedule import (
-    bn_momentum,
-    fitting_batch,
-    learning_rate,
-    planned_epochs,
-    planned_steps,
-    planned_windows,
-)
-from glagcn.training.setup import Selection, settle
+from glagcn.train.cadence import Cadence
+from glagcn.train.optim import bn_momentum, fitting_batch, learning_rate, planned_epochs, planned_steps, planned_windows
+from glagcn.train.setup import Selection, settle
 
 PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
 UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of 10 windows

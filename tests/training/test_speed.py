@@ -10,12 +10,12 @@ import torch
 
 from glagcn import dist
 from glagcn.config.resolve import resolve
-from glagcn.data.windows.plan import EpochPlan
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.hardware import speed
-from glagcn.training.hardware.speed import Speed, duration, is_warm, run_speed
-from glagcn.training.reporting import accounts
+from glagcn.data.plan import EpochPlan
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
+from glagcn.train import hardware as speed
+from glagcn.train import reports as accounts
+from glagcn.train.hardware import Speed, duration, is_warm, run_speed
 
 NOON = datetime(2026, 11, 27, 12)
 

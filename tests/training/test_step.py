@@ -5,13 +5,13 @@ import pytest
 import torch
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.windows.plan import share
-from glagcn.data.windows.store import Batch
+from glagcn.data.plan import share
+from glagcn.data.windows import Batch
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Prediction
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
-from glagcn.training.loss import center_error, sequence_error
-from glagcn.training.step import Stepper
+from glagcn.skeletons import get_skeleton
+from glagcn.train.loss import center_error, sequence_error
+from glagcn.train.step import Stepper
 
 
 def stepper(*flags):

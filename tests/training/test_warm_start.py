@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from glagcn import cli
-from glagcn.checkpoints import checkpoint
+from glagcn.checkpoints import ours as checkpoint
 from tests.command_line import TINY, assert_refused, listing
 from tests.data.tiny_videopose3d import write_h36m
 

@@ -13,10 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from glagcn.data.cache.reader import CACHE_VERSION, cache_name, open_cache
-from glagcn.data.cache.seal import USER_BLOCK, seal
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sequence import Sequence, SequenceInfo
+from glagcn.data.cache import CACHE_VERSION, USER_BLOCK, cache_name, open_cache, seal, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo
 from glagcn.errors import UserError
 
 
@@ -249,7 +247,7 @@ def test_another_version_says_both(path):
 
 @pytest.mark.parametrize("name", ["pixels", "millimetres", "valid", "activity"])
 def test_one_changed_bit_in_an_array(path, name, monkeypatch):
-    monkeypatch.setattr("glagcn.data.cache.reader.CHECKED_AT_ONCE", 7)  # so that it is not in the first piece
+    monkeypatch.setattr("glagcn.data.cache.CHECKED_AT_ONCE", 7)  # so that it is not in the first piece
     with h5py.File(path, "r") as file:
         dataset = file["test"][name]
         position = dataset.id.get_offset() + dataset.nbytes // 2
@@ -295,7 +293,7 @@ def test_another_skeleton(tmp_path):
 
 
 def test_the_joints_of_a_skeleton_changed(path, monkeypatch):
-    from glagcn import skeleton
+    from glagcn import skeletons as skeleton
 
     other = skeleton.SKELETONS["h36m17"]
     monkeypatch.setitem(skeleton.SKELETONS, "mpi3dhp17", other)
@@ -320,7 +318,7 @@ def test_damage_anywhere_is_an_error(path):
 FULL_DISK = """
 import resource, signal, sys
 from pathlib import Path
-from glagcn.data.cache.writer import write_cache
+from glagcn.data.cache import write_cache
 from glagcn.errors import UserError
 from tests.data.cache.test_cache import TinySource
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sources.videopose3d.cameras import Camera, axes_of, cameras_of, project, to_camera
+from glagcn.data.videopose3d.cameras import Camera, axes_of, cameras_of, project, to_camera
 
 H36M = ("S1", "S5", "S6", "S7", "S8", "S9", "S11")
 EVERY = [camera for s in H36M for camera in cameras_of("h36m", s)]

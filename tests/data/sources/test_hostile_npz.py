@@ -11,8 +11,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from glagcn.data.sources import safe_pickle
-from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
+from glagcn import safe_pickle
+from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
 

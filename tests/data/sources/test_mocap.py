@@ -11,15 +11,23 @@ import numpy as np
 import pytest
 
 from glagcn.config.recipes import PRESETS
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
 from glagcn.data.datasets import get_dataset
-from glagcn.data.sources.mocap import motion
-from glagcn.data.sources.mocap.cameras import SIZES, Lens, set_up
-from glagcn.data.sources.mocap.motion import JOINTS, joints_of, trials
-from glagcn.data.sources.mocap.source import TEST_PEOPLE, demo_source, mocap_source
-from glagcn.data.validation import hold_out
+from glagcn.data.mocap import motion
+from glagcn.data.mocap.motion import (
+    JOINTS,
+    SIZES,
+    TEST_PEOPLE,
+    Lens,
+    demo_source,
+    joints_of,
+    mocap_source,
+    set_up,
+    trials,
+)
+from glagcn.data.selection import hold_out
 from glagcn.errors import UserError
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 from tests.prepared import prepared
 
 REPOSITORY = Path(__file__).parents[3]
@@ -204,7 +212,7 @@ def test_people_are_apart():
 def small(monkeypatch_module, tmp_path_factory):
     """A cache of three trials with the joints of Human3.6M."""
     kept = {name: trials()[name] for name in (WALK, "35_17", "08_01")}
-    monkeypatch_module.setattr("glagcn.data.sources.mocap.source.trials", lambda: kept)
+    monkeypatch_module.setattr("glagcn.data.mocap.motion.trials", lambda: kept)
     root = tmp_path_factory.mktemp("mocap")
     prepared("mocap", root, keypoints="h36m17")
     return root
@@ -236,6 +244,6 @@ def test_an_installed_wheel_has_the_motion(tmp_path):
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     with zipfile.ZipFile(wheel) as file:
-        held = file.read("glagcn/data/sources/mocap/cmu_motion.npz")
-        assert b"NSF EIA-0196217" in file.read("glagcn/data/sources/mocap/README.md")
+        held = file.read("glagcn/data/mocap/cmu_motion.npz")
+        assert b"NSF EIA-0196217" in file.read("glagcn/data/mocap/README.md")
     assert held == motion.MOTION.read_bytes()

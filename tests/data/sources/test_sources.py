@@ -8,12 +8,11 @@ import numpy as np
 import pytest
 import scipy.io
 
-from glagcn.data.sources import safe_pickle
-from glagcn.data.sources.mpi_inf_3dhp import facts
-from glagcn.data.sources.mpi_inf_3dhp.annotation_check import guess_annotation, projection_error
-from glagcn.data.sources.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
-from glagcn.data.sources.mpi_inf_3dhp.npz import NpzPair
-from glagcn.data.sources.mpi_inf_3dhp.release import RawRelease
+from glagcn import safe_pickle
+from glagcn.data.mpi_inf_3dhp import dataset as facts
+from glagcn.data.mpi_inf_3dhp.dataset import DEFAULT_CAMERAS, TRAIN_SEQUENCES
+from glagcn.data.mpi_inf_3dhp.npz import NpzPair, guess_annotation, projection_error
+from glagcn.data.mpi_inf_3dhp.release import RawRelease
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
 
@@ -49,7 +48,7 @@ def read_all(source):
 @pytest.fixture
 def one_train(tmp_path, monkeypatch):
     """A function that writes a release of one training sequence with changes, and reads it."""
-    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
 
     def read(edit=None, **changes):
         views = tiny_3dhp.take("S1/Seq1", FRAMES, 0)
@@ -66,7 +65,7 @@ def one_train(tmp_path, monkeypatch):
 @pytest.fixture
 def one_test(tmp_path, monkeypatch):
     """The same for one test sequence."""
-    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TEST_SEQUENCES", ("TS6",))
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TEST_SEQUENCES", ("TS6",))
 
     def read(frames=FRAMES, **changes):
         tiny_3dhp.write_test_mat(tmp_path / "TS6/annot_data.mat", tiny_3dhp.scene("TS6", frames, 0), **changes)
@@ -190,7 +189,7 @@ def test_frames_beyond_the_official_length_are_cut_and_counted(one_train, pair, 
     source, sequences = one_train()
     assert {s.info.length for s in sequences} == {len(s.pixels) for s in sequences} == {10}
     assert source.provenance()["cut_frames"] == {"S1/Seq1": 2}
-    monkeypatch.setattr("glagcn.data.sources.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (FRAMES, 25)})
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (FRAMES, 25)})
     assert_first_frames(sequences, one_train()[1])
     whole = [s for s in npz(pair).read("train") if s.info.name.startswith("S8/Seq2")]
     monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))

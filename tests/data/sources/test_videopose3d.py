@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from glagcn.data.cache.reader import open_cache
+from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
-from glagcn.data.sources.videopose3d.cameras import cameras_of, project
-from glagcn.data.sources.videopose3d.facts import FACTS, skeleton_name
-from glagcn.data.sources.videopose3d.files import VideoPose3DFiles
+from glagcn.data.videopose3d.cameras import cameras_of, project
+from glagcn.data.videopose3d.dataset import FACTS, skeleton_name
+from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
 from tests.data.sources.test_cameras import to_world

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache.reader import Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.data.windows.camera_augmentation import CameraAugmentation, CameraRange, find_cameras, rotations
-from glagcn.data.windows.plan import EpochPlan, WindowIds
-from glagcn.data.windows.store import FrameStore
+from glagcn.data.cache import Split
+from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, find_cameras, rotations
+from glagcn.data.dataset import SequenceInfo
+from glagcn.data.plan import EpochPlan, WindowIds
+from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 ROOT = SKELETON.root

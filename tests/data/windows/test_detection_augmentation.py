@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.sources.keypoints.tracks import fill_gaps
-from glagcn.data.windows.detection_augmentation import (
+from glagcn.data.detector_noise import (
     LOWEST_CONFIDENCE,
     NUM_DRAWS,
     OUTLIER_REACH,
@@ -14,12 +13,13 @@ from glagcn.data.windows.detection_augmentation import (
     filled,
     frame_rates,
     table_starts,
+    with_detections,
 )
-from glagcn.data.windows.detection_levels import LEVELS, DetectionLevel
-from glagcn.data.windows.plan import EpochPlan, WindowIds
-from glagcn.data.windows.simulated_detections import with_detections
-from glagcn.data.windows.store import FrameStore
-from glagcn.skeleton import get_skeleton
+from glagcn.data.noise_levels import LEVELS, DetectionLevel
+from glagcn.data.plan import EpochPlan, WindowIds
+from glagcn.data.windows import FrameStore
+from glagcn.poses.keypoints.tracks import fill_gaps
+from glagcn.skeletons import get_skeleton
 from tests.data.windows.test_windows import make_split
 
 SKELETON = get_skeleton("mpi3dhp17")

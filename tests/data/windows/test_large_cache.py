@@ -10,12 +10,11 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache.reader import Split, open_cache
-from glagcn.data.cache.writer import write_cache
-from glagcn.data.sequence import Sequence, SequenceInfo
-from glagcn.data.windows.plan import EpochPlan, select_centers
-from glagcn.data.windows.store import FrameStore
-from glagcn.skeleton import get_skeleton
+from glagcn.data.cache import Split, open_cache, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo
+from glagcn.data.plan import EpochPlan, select_centers
+from glagcn.data.windows import FrameStore
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 CPU = torch.device("cpu")

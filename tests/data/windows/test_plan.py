@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from glagcn.data.windows.plan import EpochPlan
+from glagcn.data.plan import EpochPlan
 
 
 def order(count, seed, epoch=0, batch_size=None):

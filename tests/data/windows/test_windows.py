@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache.reader import Split
-from glagcn.data.sequence import SequenceInfo
-from glagcn.data.windows.plan import EpochPlan, WindowIds, select_centers, share_bounds
-from glagcn.data.windows.store import FrameStore, _ahead, mean_pose, mirror
-from glagcn.data.windows.target_distortions import distortions
+from glagcn.data.cache import Split
+from glagcn.data.dataset import SequenceInfo
+from glagcn.data.plan import EpochPlan, WindowIds, distortions, select_centers, share_bounds
+from glagcn.data.windows import FrameStore, _ahead, mean_pose
 from glagcn.errors import UserError
-from glagcn.skeleton import get_skeleton
+from glagcn.poses.normalise import mirror
+from glagcn.skeletons import get_skeleton
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "windows_3dhp_27f.npz"
 SKELETON = get_skeleton("mpi3dhp17")
@@ -272,7 +272,7 @@ class TestRoom:
         store = store_of(make_split([60, 40]))
         ids = WindowIds(np.arange(100), np.arange(100) % 3 == 0, np.arange(100) % 9)
         whole = store.windows(ids)
-        monkeypatch.setattr("glagcn.data.windows.store.PART_FRAMES", 7 * 27)
+        monkeypatch.setattr("glagcn.data.windows.PART_FRAMES", 7 * 27)
         for part, other in zip(store.windows(ids), whole, strict=True):
             assert torch.equal(part, other)
 

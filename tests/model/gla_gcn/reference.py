@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
 
 FOLDER = Path(__file__).parents[2] / "golden"
 NAMES = ("h36m_27f", "h36m_243f", "humaneva15_gt_27f", "humaneva15_coco17_27f")

@@ -2,9 +2,9 @@ import pytest
 import torch
 from torch import nn
 
-from glagcn.model.dropout import Dropout
 from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv, StridedModule
-from glagcn.skeleton import get_skeleton
+from glagcn.model.interface import Dropout
+from glagcn.skeletons import get_skeleton
 
 ADJACENCY = torch.from_numpy(get_skeleton("mpi3dhp17").adjacency())
 

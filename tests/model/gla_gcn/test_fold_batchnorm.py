@@ -5,10 +5,10 @@ import reference
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.network import LiftingNetwork
-from glagcn.model.norm import BatchNorm
-from glagcn.skeleton import get_skeleton
+from glagcn.model.gla_gcn.blocks import folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.interface import BatchNorm
+from glagcn.skeletons import get_skeleton
 
 
 def trained_model(widths=(3, 3), channels=8, **options) -> LiftingNetwork:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from glagcn.model.gla_gcn.heads import JointHead, SequenceHead
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 
 @pytest.fixture

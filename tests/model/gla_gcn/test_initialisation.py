@@ -3,9 +3,9 @@ import math
 import pytest
 import torch
 
-from glagcn.model.gla_gcn.initialisation import init_tuned
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.model.gla_gcn.heads import init_tuned
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 
 MPI3DHP = get_skeleton("mpi3dhp17")
 

@@ -5,9 +5,9 @@ from reference import mean_distance
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, matching, split
 from glagcn.model.gla_gcn.heads import HEADS
-from glagcn.model.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import from_config, model_config
-from glagcn.skeleton import get_skeleton
+from glagcn.skeletons import get_skeleton
 
 MPI3DHP, H36M = get_skeleton("mpi3dhp17"), get_skeleton("h36m17")
 

@@ -11,9 +11,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.model.gla_gcn import blocks
-from glagcn.model.gla_gcn.fold_batchnorm import folded
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.model.gla_gcn.blocks import folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
 WINDOWS, FRAMES, BLOCKS = 150, 81, 13  # of the model below

@@ -5,16 +5,11 @@ import reference
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.checkpoints.published.layout import (
-    load_published_weights,
-    published_places,
-    published_state,
-    published_weights,
-)
-from glagcn.checkpoints.reader import read
+from glagcn.checkpoints.ours import read
+from glagcn.checkpoints.published import load_published_weights, published_places, published_state, published_weights
 from glagcn.errors import UserError
-from glagcn.model.network import LiftingNetwork
-from glagcn.skeleton import get_skeleton
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 
 
 @pytest.mark.parametrize("name", reference.NAMES)

@@ -6,10 +6,10 @@ import torch
 
 from glagcn import dist
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.windows.plan import EpochPlan
-from glagcn.training.cadence import Cadence
-from glagcn.training.progress import Progress, Sums
-from glagcn.training.reporting.accounts import Accounts, Meter
+from glagcn.data.plan import EpochPlan
+from glagcn.train.cadence import Cadence
+from glagcn.train.progress import Progress, Sums
+from glagcn.train.reports import Accounts, Meter
 
 
 @pytest.fixture

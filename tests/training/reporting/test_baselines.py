@@ -6,7 +6,7 @@ import pytest
 
 from glagcn.config.recipes import REFERENCE
 from glagcn.config.resolve import changed, parse_command_line
-from glagcn.training.reporting.baselines import Comparison, compare_with_reference
+from glagcn.train.reports import Comparison, compare_with_reference
 
 TABLE = {
     "tuned": ((1_000, 0.8), (10_000, 0.4), (100_000, 0.2)),

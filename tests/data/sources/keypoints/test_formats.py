@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glagcn.data.sources.keypoints.read import FORMATS, read_keypoints
 from glagcn.errors import UserError
+from glagcn.poses.keypoints.read import FORMATS, read_keypoints
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.written import ABSENT, FRAMES, SIZE, expected, people
 
@@ -235,7 +235,7 @@ def test_a_content_that_does_not_fit_its_name_is_refused(tmp_path):
 
 
 def test_a_file_too_large_to_read_is_refused_by_its_size(tmp_path, monkeypatch):
-    monkeypatch.setattr("glagcn.data.sources.keypoints.json_file.MOST_BYTES", 1000)
+    monkeypatch.setattr("glagcn.poses.keypoints.content.MOST_BYTES", 1000)
     with pytest.raises(UserError, match=r"k\.json has 0 MB; expected at most 0 MB. Write one file for each video"):
         read_json(tmp_path, [row(pose())] * 20)
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glagcn.data.sources.keypoints.read import read_keypoints
 from glagcn.errors import UserError
+from glagcn.poses.keypoints.read import read_keypoints
 from tests.data.sources.keypoints import written
 from tests.data.sources.keypoints.test_formats import LAYOUTS
 from tests.data.sources.keypoints.written import SIZE
@@ -94,7 +94,7 @@ def check(found) -> None:
 
 def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
     np.savez_compressed(tmp_path / "k.npz", keypoints=np.zeros((1000, 17, 2)))
-    monkeypatch.setattr("glagcn.data.sources.keypoints.content.MOST_UNPACKED", 100_000)
+    monkeypatch.setattr("glagcn.poses.keypoints.content.MOST_UNPACKED", 100_000)
     with pytest.raises(UserError, match=r"k\.npz unpacks to 0\.0 GB; expected at most 0 GB"):
         read_keypoints(tmp_path / "k.npz")
 

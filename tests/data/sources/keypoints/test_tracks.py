@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from glagcn.data.sources.keypoints.detections import Detections
-from glagcn.data.sources.keypoints.tracks import Counts, fill_gaps, gap_frames, select, tracks
 from glagcn.errors import UserError
+from glagcn.poses.keypoints.tracks import Counts, Detections, fill_gaps, gap_frames, select, tracks
 
 
 def moving(frames, left: float, speed: float, size: float = 50.0, joints: int = 4) -> np.ndarray:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.conventions import MEDIAPIPE33
+from glagcn.poses.joints import MEDIAPIPE33
 
 SIZE = (640, 480)
 FRAMES, PEOPLE = 6, 2

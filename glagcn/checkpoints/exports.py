@@ -1,0 +1,158 @@
+"""Write a model as an ONNX file, for programs that run it without PyTorch."""
+
+import json
+import logging
+import tempfile
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.checkpoints.load import Loaded, load
+from glagcn.checkpoints.ours import assemble, description, digest
+from glagcn.errors import UserError
+from glagcn.files import write_atomically
+from glagcn.model.interface import Model
+
+# ---- Write a checkpoint's weights as a safetensors file, which many programs read and which can run nothing.
+
+
+def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
+    """Write the weights of `source`, a checkpoint of ours, as `target`, which load reads like a checkpoint.
+
+    The options and the form of the model are in the metadata as JSON, and the model's description beside them.
+    half  weights in half precision; statistics of BatchNorm and the graph stay as they are.
+    Raises UserError where the name does not end in .safetensors or a weight is too large for half precision.
+    """
+    if target.suffix != ".safetensors":
+        raise UserError(f"--out {target}: expected a name that ends in .safetensors")
+    loaded = load(source)
+    content = checkpoint.must_be_ours(loaded.content, source)
+    weights = {
+        # A tensor of its own, whose numbers lie in order.
+        name: tensor.clone(memory_format=torch.contiguous_format)
+        for name, tensor in content["model"].items()
+    }
+    if half:
+        weights |= _halves(loaded)
+    told = description(loaded.model) | {
+        "format": checkpoint.FORMAT,
+        "version": json.dumps(checkpoint.VERSION),
+        "config": json.dumps(content["config"]),
+        "model_config": json.dumps(content["model_config"]),
+    }
+    told["digest"] = digest(assemble(told, weights))
+    write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, told)))
+
+
+def _halves(loaded: Loaded) -> dict[str, Tensor]:
+    """The parameters of a model in half precision."""
+    halves = {name: parameter.detach().half() for name, parameter in loaded.model.named_parameters()}
+    for name, tensor in halves.items():
+        if not tensor.isfinite().all():
+            raise UserError(
+                f"--half: {loaded.path} has weights {name!r} beyond {torch.finfo(torch.float16).max:g}, the largest "
+                "number in half precision; export without --half"
+            )
+    return halves
+
+
+# ---- Write a model as an ONNX file, for programs that run it without PyTorch.
+
+
+logger = logging.getLogger(__name__)
+
+OPSET = 17
+TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed
+LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
+
+
+class Lifted(nn.Module):
+    """The model as exported: normalised keypoints [N,T,input joints,C] to poses [N,V,3] in metres, the root at 0."""
+
+    others: Tensor
+
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        self.model = model.for_prediction()
+        others = torch.arange(model.skeleton.num_joints) != model.skeleton.root
+        self.register_buffer("others", others.float().unsqueeze(1))
+
+    def forward(self, keypoints: Tensor) -> Tensor:
+        """The pose of the target frame of each window."""
+        return self.model(keypoints).center[:, 0] * self.others
+
+
+def export_onnx(source: Path, target: Path) -> None:
+    """Write the model of `source`, a checkpoint of ours or a published one, as the ONNX file `target`.
+
+    The file has one input, `keypoints`, and one output, `poses` (see Lifted), for any N, and says what they are in its
+    metadata (checkpoints.describe).  It is run and compared with the model before it is written.
+    Raises UserError where the name does not end in .onnx, a package is missing, or the outputs differ.
+    """
+    if target.suffix != ".onnx":
+        raise UserError(f"--out {target}: expected a name that ends in .onnx")
+    onnx, onnxruntime = _package("onnx"), _package("onnxruntime")
+    loaded = load(source)
+    for assumption in loaded.assumed:
+        logger.warning(assumption)
+    lifted = Lifted(loaded.model).eval()
+    graph = onnx.load_model_from_string(_traced(lifted))
+    onnx.helper.set_model_props(graph, description(loaded.model))
+    onnx.checker.check_model(graph)
+    content = graph.SerializeToString()
+    _check_same(lifted, content, onnxruntime, source)
+    write_atomically(target, lambda file: file.write(content))
+
+
+def _package(name: str) -> Any:
+    try:
+        return import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"--layout onnx needs the package {name}, which cannot be imported ({error}); pip install glagcn[onnx]"
+        ) from None
+
+
+def _windows(model: Model, count: int) -> Tensor:
+    """Made-up windows [count,T,input joints,C] of a model; the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(count, *model.window_shape, generator=generator) * 2 - 1
+
+
+@torch.no_grad()
+def _traced(lifted: Lifted) -> bytes:
+    """The operations of a model for one window after another, as ONNX."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "model.onnx"
+        # It warns that this exporter is the older one, and of every comparison of a shape that it does not trace.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            lifted, (_windows(lifted.model, TRACED),), file,
+            dynamo=False, opset_version=OPSET, input_names=["keypoints"], output_names=["poses"],
+            dynamic_axes={"keypoints": {0: "N"}, "poses": {0: "N"}},
+        )  # fmt: skip
+        return file.read_bytes()
+
+
+@torch.no_grad()
+def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) -> None:
+    """Raise UserError where the ONNX file `content` does not give the poses of the model, for another N too."""
+    windows = _windows(lifted.model, TRIED)
+    expected = lifted(windows).numpy()
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1  # the threads that it takes otherwise wait without sleeping
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"keypoints": windows.numpy()})
+    difference = np.abs(found - expected).max() / np.abs(expected).max()
+    if not difference <= LARGEST_DIFFERENCE:
+        raise UserError(
+            f"{source}: as ONNX it gives other poses than in PyTorch, by {difference:.1g} of the largest coordinate "
+            f"(at most {LARGEST_DIFFERENCE:g} is rounding); nothing was written"
+        )

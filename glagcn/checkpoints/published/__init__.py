@@ -1,1 +1,0 @@
-"""Checkpoints of the published code: read, recognise and write them."""

@@ -1,0 +1,82 @@
+"""Find or prepare, open and check the cache of a run."""
+
+import logging
+from pathlib import Path
+
+from glagcn import dist
+from glagcn.config.options import DataConfig
+from glagcn.data.cache import Cache, cache_name, open_cache
+from glagcn.data.datasets import get_dataset
+from glagcn.data.prepare import write_and_report
+from glagcn.data.selection import check_selection
+from glagcn.errors import UserError
+
+logger = logging.getLogger(__name__)
+
+
+def open_data(data: DataConfig) -> Cache:
+    """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
+
+    Raises UserError on all ranks if it cannot be prepared or opened.
+    """
+    path = None
+    with dist.agree(), dist.waiting_for_main():
+        if dist.is_main():
+            path = prepare_cache(data)
+    path = dist.from_main(path)
+    with dist.agree():
+        if not path.exists():
+            raise UserError(f"rank {dist.rank()} cannot find {path}; put --cache_dir on a file system of all nodes")
+        cache = open_cache(path, verify=dist.local_rank() == 0)
+        check_identity(cache, data)
+    warning = get_dataset(cache.dataset).warning(cache)
+    if warning:
+        logger.warning(warning)
+    return cache
+
+
+def prepare_cache(data: DataConfig) -> Path:
+    """The path of the cache for the options; written from the published files if missing.
+
+    Searches --cache_dir if given, then --root_path, and writes to the first of them.  Call it on one process while the
+    others wait.
+    Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or if the selection
+    of subjects and actions is empty.
+    """
+    if existing := _existing_cache(data):
+        return existing
+    dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
+    dataset.check(data.keypoints, data.annotation)
+    source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
+    train, test = source.infos("train"), source.infos("test")
+    check_selection(train, test, data.subjects_train, data.subjects_test, data.actions)
+    logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")
+    write_and_report(path, source)
+    return path
+
+
+def fingerprint_now(data: DataConfig) -> str | None:
+    """The fingerprint of the cache for the options; None if there is no cache yet."""
+    path = _existing_cache(data)
+    return open_cache(path, verify=False).fingerprint if path else None
+
+
+def _existing_cache(data: DataConfig) -> Path | None:
+    return next((place for place in _cache_places(data) if place.is_file()), None)
+
+
+def _cache_places(data: DataConfig) -> list[Path]:
+    """Where the cache may be, the preferred place first."""
+    file = get_dataset(data.dataset).cache_name(data.keypoints, data.annotation)
+    return [Path(folder) / file for folder in (data.cache_dir, data.root_path) if folder]
+
+
+def check_identity(cache: Cache, data: DataConfig) -> None:
+    """Raise UserError if the cache contains other data than its file name says."""
+    found = cache_name(cache.dataset, cache.keypoints, cache.annotation)
+    wanted = cache_name(data.dataset, data.keypoints, data.annotation)
+    if found != wanted:
+        raise UserError(
+            f"{cache.path} contains the data of {found}, but {wanted} is needed; rename the file to {found}, and the "
+            "next training prepares the right cache"
+        )

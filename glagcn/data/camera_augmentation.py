@@ -1,0 +1,194 @@
+"""Camera augmentation: rotate the person, tilt, roll and move the camera, and re-project the 2D of training windows.
+
+The camera of each sequence is fitted to its own 2D and 3D, so no calibration file is needed.  Scaled 3D poses do not
+project onto their 2D (univ_annot3 of MPI-INF-3DHP scales poses about the pelvis), so a scale is fitted too and undone
+for the projection only.  The difference between given and projected 2D, from joint definitions or a detector, is added
+to the re-projected 2D.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from glagcn.data.cache import Split
+from glagcn.errors import UserError
+from glagcn.skeletons import Skeleton
+
+FITTED_FRAMES = 60  # frames of each sequence to fit, evenly spaced
+MAX_ERROR = 0.02  # largest accepted reprojection error, as a fraction of the image width
+MIN_DEPTH_MM = 500.0  # smallest depth of a joint in front of a moved camera
+
+
+@dataclass(frozen=True)
+class CameraRange:
+    """The ranges of the random camera changes, symmetric about zero.
+
+    turn        degrees about the person's vertical axis, through the root of the target frame.
+    tilt, roll  degrees about the camera's x and z axes, through the same point.
+    distance    natural logarithm of the factor on the camera distance (0.2: 0.82 to 1.22).
+    """
+
+    turn: float = 0.0
+    tilt: float = 0.0
+    roll: float = 0.0
+    distance: float = 0.0
+
+    @property
+    def num_draws(self) -> int:
+        """Random numbers per window: 4, or 0 if all ranges are zero."""
+        ranges = (self.turn, self.tilt, self.roll, self.distance)
+        return len(ranges) if any(ranges) else 0
+
+
+@dataclass(frozen=True)
+class SequenceCameras:
+    """The pinhole cameras of S sequences, float64.
+
+    focal, centre       [S,2], pixels.
+    scale               [S], the factor on poses about their root that makes them project onto their 2D.
+    up                  [S,3], the mean direction from the root to the joints on the body's midline, camera coordinates.
+    reprojection_error  [S], the median distance between projected 3D and 2D, pixels.
+    """
+
+    focal: np.ndarray
+    centre: np.ndarray
+    scale: np.ndarray
+    up: np.ndarray
+    reprojection_error: np.ndarray
+
+
+def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
+    """Fit the camera of every sequence of a split.
+
+    Raises UserError if 2D and 3D have different joints, or if the 3D does not project onto the 2D.
+    """
+    if skeleton.joint_map is not None:
+        raise UserError(
+            "--turn, --tilt, --roll and --distance need 2D and 3D with the same joints; "
+            f"{skeleton.name} maps other 2D joints. Leave these flags out."
+        )
+    found = []
+    middle = [joint for joint, other in enumerate(skeleton.mirror) if joint == other and joint != skeleton.root]
+    for info, start in zip(split.sequences, split.starts, strict=True):
+        frames = int(start) + np.unique(np.linspace(0, info.length - 1, FITTED_FRAMES).astype(int))
+        pixels, poses = (split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64))
+        root = poses[:, skeleton.root, None]
+        scale, focal, centre, error = _fit(pixels, root, poses - root)
+        if not error < MAX_ERROR * info.width:
+            raise UserError(
+                f"the best-fitting camera of {info.name} has a reprojection error of {error:.0f} px; --turn, --tilt, "
+                "--roll and --distance need matching 2D and 3D. Leave these flags out for this data."
+            )
+        directions = (poses - root)[:, middle].mean(axis=1)
+        up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
+        found.append((focal, centre, scale, up / np.linalg.norm(up), error))
+    return SequenceCameras(*(np.array(column) for column in zip(*found, strict=True)))
+
+
+def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
+    """Fit a scale s and a pinhole by Gauss-Newton: pixels = centre + focal (X, Y) / Z, (X, Y, Z) = root + s offsets.
+
+    pixels [n,V,2], root [n,1,3], offsets [n,V,3].
+    Returns scale, focal [2], centre [2] and the median reprojection error in pixels, infinite if the fit diverges.
+    """
+    scale, focal, centre = 1.0, np.ones(2), np.zeros(2)
+    with np.errstate(all="ignore"):
+        for round_number in range(10):
+            points = root + scale * offsets
+            rays = points[..., :2] / points[..., 2:]
+            residuals = pixels - centre - focal * rays
+            by_scale = focal * (offsets[..., :2] - rays * offsets[..., 2:]) / points[..., 2:]
+            columns = np.zeros((*residuals.shape, 5))
+            columns[..., 0] = by_scale
+            for axis in (0, 1):
+                columns[..., axis, 1 + axis] = rays[..., axis]
+                columns[..., axis, 3 + axis] = 1
+            flat = columns.reshape(-1, 5)
+            if not np.isfinite(flat).all():
+                return 1.0, focal, centre, np.inf
+            if round_number == 0:  # keep the scale first: the other parameters are then a linear problem
+                flat[:, 0] = 0
+            change = np.linalg.lstsq(flat, residuals.ravel(), rcond=None)[0]
+            scale, focal, centre = scale + change[0], focal + change[1:3], centre + change[3:5]
+    points = root + scale * offsets
+    distances = np.linalg.norm(pixels - centre - focal * points[..., :2] / points[..., 2:], axis=-1)
+    return float(scale), focal, centre, float(np.median(distances))
+
+
+class CameraAugmentation:
+    """Applies random camera changes to windows of a split.
+
+    target  the target frame of a window; the rotation axes pass through its root.
+    """
+
+    def __init__(self, ranges: CameraRange, split: Split, skeleton: Skeleton, target: int) -> None:
+        cameras = find_cameras(split, skeleton)
+        self._root, self._target = skeleton.root, target
+        largest = [np.deg2rad(ranges.turn), np.deg2rad(ranges.tilt), np.deg2rad(ranges.roll), ranges.distance]
+        self._largest = torch.tensor(largest, dtype=torch.float32)
+        columns = np.concatenate([cameras.focal, cameras.centre, cameras.scale[:, None]], axis=1)
+        self._cameras = torch.tensor(columns, dtype=torch.float32)  # [S,5]
+        axes = np.stack([cameras.up, *np.broadcast_to(np.eye(3)[[0, 2], None], (2, *cameras.up.shape))], axis=1)
+        self._axes = torch.tensor(axes, dtype=torch.float32)  # [S,3,3]: axes of turn, tilt and roll
+
+    def parameters(self, sequence: np.ndarray, draws: np.ndarray) -> Tensor:
+        """The parameters of `apply` for n windows: [n,15] float32 on the host, which is faster here than a GPU.
+
+        sequence  [n] row of each window's sequence.
+        draws     [n,4] float32 in [-1, 1] for turn, tilt, roll and distance.
+        """
+        amounts, number = torch.from_numpy(draws) * self._largest, torch.from_numpy(sequence)
+        axes = self._axes.index_select(0, number)
+        turn, tilt, roll = rotations(axes.flatten(0, 1), amounts[:, :3].flatten()).unflatten(0, (-1, 3)).unbind(1)
+        rotation = product(product(roll, tilt), turn)
+        return torch.cat([self._cameras.index_select(0, number), amounts[:, 3:].exp(), rotation.flatten(1)], dim=1)
+
+    def apply(self, pixels: Tensor, millimetres: Tensor, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """The augmented windows: pixels [n,T,V,2] and camera-space millimetres [n,T,V,3].
+
+        parameters  [n,15] from the method `parameters`, on the device of the windows.
+        """
+        focal, centre, scale, factor, rotation = parameters[:, None, None].split([2, 2, 1, 1, 9], dim=3)
+
+        def project(root: Tensor, offsets: Tensor) -> Tensor:
+            points = root + scale * offsets
+            return torch.addcdiv(centre, focal * points[..., :2], points[..., 2:].clamp_min(MIN_DEPTH_MM))
+
+        root_slice = slice(self._root, self._root + 1)
+        root = millimetres[:, :, root_slice]
+        offsets = millimetres - root
+        residual = pixels - project(root, offsets)
+        pivot = root[:, self._target, None]
+        # The root's offset is zero; its slot holds the root's path during the rotation.
+        torch.sub(root, pivot, out=offsets[:, :, root_slice])
+        offsets = rotated(offsets, rotation.view(-1, 3, 3))
+        moved_root = offsets[:, :, root_slice] + pivot * factor
+        offsets[:, :, root_slice].zero_()
+        return project(moved_root, offsets).add_(residual), moved_root + offsets
+
+
+def rotations(axes: Tensor, angles: Tensor) -> Tensor:
+    """The rotations [n,3,3] by `angles` [n] in radians about unit vectors [n,3] (Rodrigues' formula)."""
+    x, y, z = axes.unbind(1)
+    zero = torch.zeros_like(x)
+    cross = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], dim=1).view(-1, 3, 3)
+    sine, cosine = angles.sin().view(-1, 1, 1), angles.cos().view(-1, 1, 1)
+    return torch.eye(3, device=axes.device) + sine * cross + (1 - cosine) * product(cross, cross)
+
+
+# The products below are sums, which stay float32.  A GPU may compute matrix products in TF32, which moves a joint at
+# one metre from the root by half a millimetre.
+
+
+def rotated(poses: Tensor, matrices: Tensor) -> Tensor:
+    """The poses [n,T,V,3] of each window multiplied by its matrix of [n,3,3]."""
+    x, y, z = poses.split(1, dim=-1)
+    first, second, third = matrices[:, None, None].unbind(-1)
+    return (first * x).add_(second * y).add_(third * z)
+
+
+def product(left: Tensor, right: Tensor) -> Tensor:
+    """The matrix products [n,3,3] of [n,3,3] and [n,3,3]."""
+    return (left[:, :, :, None] * right[:, None]).sum(dim=2)

@@ -1,0 +1,1 @@
+"""Recorded human motion before made-up cameras, which comes with the program."""

@@ -1,0 +1,71 @@
+"""Recorded people before made-up cameras, as two data sets: all of the recordings, and a demo of minutes."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from glagcn.data.dataset import DataSet
+
+if TYPE_CHECKING:
+    from glagcn.data.cache import Cache
+    from glagcn.data.dataset import Source
+
+
+class DemoDataSet(DataSet):
+    """A few minutes' worth, made on the spot from motion that comes with the program."""
+
+    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+        """See DataSet."""
+        from glagcn.data.mocap.motion import demo_source
+
+        del root, keypoints, annotation
+        return demo_source()
+
+    def warning(self, cache: "Cache") -> str | None:
+        """See DataSet: a cache that another version of the program has left."""
+        from glagcn.data.mocap.motion import VERSION
+
+        found = cache.provenance
+        if (found.get("kind"), found.get("version")) == ("mocap", VERSION):
+            return None
+        return (
+            f"{cache.path} was written by another version of the program, which made other people or cameras; results "
+            "will not be comparable. Remove the file: the next training prepares it again"
+        )
+
+
+class MocapDataSet(DemoDataSet):
+    """All of it.  The 2D source names the joints."""
+
+    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+        """See DataSet."""
+        from glagcn.data.mocap.motion import mocap_source
+
+        del root, annotation
+        return mocap_source(keypoints)
+
+    def skeleton_name(self, keypoints: str) -> str | None:
+        """See DataSet."""
+        return self.skeletons[0] if keypoints == "gt" else keypoints
+
+    def summary(self, cache: "Cache") -> Iterable[str]:
+        """See DataSet: by subject, for there are many takes."""
+        from glagcn.data.report import subject_lines
+
+        return [*subject_lines(cache.train, {}), *subject_lines(cache.test, {})]
+
+
+MOCAP = MocapDataSet(
+    name="mocap",
+    title="recorded people (CMU) before made-up cameras",
+    skeletons=("mpi3dhp17", "h36m17", "humaneva15"),
+    keypoints=("gt", "h36m17", "humaneva15"),
+    # Not that of MPI-INF-3DHP, which knows one joint set only.
+    benchmark="by_action",
+)
+DEMO = DemoDataSet(
+    name="demo",
+    title="a part of mocap",
+    skeletons=("mpi3dhp17",),
+    benchmark="mpi_inf_3dhp",
+)

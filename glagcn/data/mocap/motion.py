@@ -1,0 +1,330 @@
+"""Recorded people before drawn cameras: sequences made on the spot."""
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from glagcn.data.dataset import Sequence, SequenceInfo, SplitName, file_record
+from glagcn.errors import UserError
+from glagcn.skeletons import get_skeleton
+
+# ---- The recorded motion: trials of cmu_motion.npz (see README.md here) as joints of the program's skeletons.
+#
+# World axes: x to the left of a person who faces z, y up, the floor at y = 0; metres.
+
+
+MOTION = Path(__file__).with_name("cmu_motion.npz")
+FPS = 30.0  # every second recorded frame
+
+# The activities 1 to 7 of MPI-INF-3DHP, as words of names.
+ACTIVITIES = ("StandingWalking", "Exercising", "Sitting", "Reaching", "Floor", "Sports", "Miscellaneous")
+
+# Recorded joints, whose mean a joint is.  Limbs have the same joints everywhere; heads and necks do not.
+_LIMBS = {
+    f"{side}_{joint}": (f"{side[0]}_{joint}",)
+    for side in ("left", "right")
+    for joint in ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
+}
+_COMMON = _LIMBS | {"pelvis": ("l_hip", "r_hip"), "spine": ("spine",), "thorax": ("neck_base",)}
+JOINTS = {
+    "mpi3dhp17": _COMMON | {"neck": ("neck_base",), "head": ("neck_mid",), "head_top": ("head_end",)},
+    "h36m17": _COMMON | {"neck": ("neck_mid",), "head": ("head_end",)},
+    "humaneva15": _COMMON | {"head": ("head_end",)},
+}
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A recording: its name in the database such as "02_06", the person, and the activity, 1 to 7."""
+
+    name: str
+    person: str
+    activity: int
+
+    @property
+    def number(self) -> str:
+        """What tells it from the other trials of the person."""
+        return self.name.removeprefix(f"{self.person}_").removeprefix("file")
+
+
+@cache
+def trials() -> dict[str, Trial]:
+    """All trials by name, in the order of the file.  Raises UserError where the file cannot be read."""
+    table = _read("clips")
+    column = {name: number for number, name in enumerate(_read("clip_columns").tolist())}
+    rows = [[str(row[column[name]]) for name in ("trial", "subject", "activity")] for row in table]
+    return {name: Trial(name, person, int(activity)) for name, person, activity in rows}
+
+
+def joints_of(trial: str, skeleton: str) -> np.ndarray:
+    """A trial as joints [T,V,3] of a skeleton.  Raises UserError where the file cannot be read.
+
+    The file holds the differences between frames, in units of `quantum` metres.
+    """
+    steps = _read(f"clip_{trial}").astype(np.int64)
+    recorded = (np.cumsum(steps, axis=0) * float(_read("quantum")))[:: round(float(_read("fps")) / FPS)]
+    number = {name: place for place, name in enumerate(_read("joints").tolist())}
+    table = JOINTS[skeleton]
+    columns = [
+        recorded[:, [number[name] for name in table[joint]]].mean(axis=1) for joint in get_skeleton(skeleton).joints
+    ]
+    return np.stack(columns, axis=1)
+
+
+@cache
+def _read(name: str) -> np.ndarray:
+    try:
+        with np.load(MOTION, allow_pickle=False) as file:
+            return file[name]
+    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise UserError(f"{MOTION} cannot be read: {error}. It is part of the program; install that again") from error
+
+
+# ---- Cameras as people set them up: on a tripod, or a phone that is held by hand and follows the person.
+#
+# A camera looks from a direction at a target, from so far away that the person stays in the picture.
+
+
+SIZES = ((1920, 1080), (1280, 720), (640, 480), (2048, 2048), (1080, 1920), (720, 1280))  # width, height
+FOCAL = (0.65, 1.4)  # of the longer side: from a phone's wide lens to a portrait lens
+ELEVATION = (-3.0, 25.0)  # degrees above the target, mostly low
+HELD = 0.2  # of those that are not upright; upright pictures are from a phone in a hand
+FILLED = {False: 0.92, True: 0.8}  # of the picture at most, by whether the camera is held
+FARTHER = (1.0, 1.5)  # than what would fill that
+
+# Of a held camera, as (seconds, size): a wave of about so many seconds, with this standard deviation.
+FOLLOWING_SECONDS = 0.7  # how late it follows
+WALK = (2.0, 8.0)  # degrees around the person
+SWAY = (0.5, 0.03)  # metres
+DRIFT, TREMBLE = (0.5, 0.8), (0.06, 0.15)  # degrees about each of its axes
+
+
+@dataclass(frozen=True)
+class Pinhole:
+    """A pinhole without distortion, which may move: F is the number of frames, or 1.
+
+    rotation [F,3,3] and translation [F,3], metres: world to camera (x right, y down, z forward).
+    focal, centre [2], pixels.
+    """
+
+    rotation: np.ndarray
+    translation: np.ndarray
+    focal: np.ndarray
+    centre: np.ndarray
+
+    def view(self, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World points [T,V,3] in metres: their pixels [T,V,2] and camera coordinates [T,V,3] in millimetres."""
+        seen = world @ self.rotation.swapaxes(1, 2) + self.translation[:, None]
+        return seen[..., :2] / seen[..., 2:] * self.focal + self.centre, seen * 1000
+
+
+@dataclass(frozen=True)
+class Lens:
+    """The camera before it is set up: size of the image, focal length and centre [2] in pixels; held: by hand."""
+
+    width: int
+    height: int
+    focal: np.ndarray
+    centre: np.ndarray
+    held: bool
+
+
+def draw_lens(rng: np.random.Generator) -> Lens:
+    """Some camera that people have."""
+    width, height = SIZES[rng.integers(len(SIZES))]
+    focal = max(width, height) * np.exp(rng.uniform(*np.log(FOCAL))) * rng.uniform(0.995, 1.005, size=2)
+    centre = np.array([width, height]) * (0.5 + rng.uniform(-0.01, 0.01, size=2))
+    return Lens(width, height, focal, centre, held=bool(rng.random() < HELD) or height > width)
+
+
+def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: float, root: int, fps: float) -> Pinhole:
+    """The camera that films joints [T,V,3], metres, from a direction about the vertical.
+
+    A tripod looks at the middle of all that happens; a held camera follows the joint `root`, and shakes.
+    """
+    low, high = ELEVATION
+    direction = np.array([azimuth])
+    elevation = np.radians(low + (high - low) * rng.random() ** 2)
+    angles = np.radians(rng.normal(0, [[0, 0, 1.5]]))
+    target = ((world.min(axis=(0, 1)) + world.max(axis=(0, 1))) / 2)[None]
+    sway = np.zeros((1, 3))
+    if lens.held:
+        frames = len(world)
+        followed = gaussian_filter1d(world[:, root], FOLLOWING_SECONDS * fps, axis=0, mode="nearest")
+        followed[:, 1] = target[:, 1]
+        target, sway = followed, _wave(rng, frames, 3, fps, *SWAY)
+        direction = azimuth + np.radians(_wave(rng, frames, 1, fps, *WALK)[:, 0])
+        angles = angles + np.radians(_wave(rng, frames, 3, fps, *DRIFT) + _wave(rng, frames, 3, fps, *TREMBLE))
+    rotation = _looking(direction, elevation)
+    farther = rng.uniform(*FARTHER)
+    distance = farther * _least_distance(lens, (world - target[:, None]) @ rotation.swapaxes(1, 2))
+    position = target - distance * rotation[:, 2] + sway
+    rotation = _turn(angles) @ rotation
+    return Pinhole(rotation, -(rotation @ position[..., None])[..., 0], lens.focal, lens.centre)
+
+
+def _least_distance(lens: Lens, seen: np.ndarray) -> float:
+    """How far from the target a camera must stand for all points [T,V,3], camera axes from the target, to be seen.
+
+    |x| focal / (distance + z) is to be at most half of the filled part of the picture.
+    """
+    slope = np.array([lens.width, lens.height]) / 2 * FILLED[lens.held] / lens.focal
+    return float((np.abs(seen[..., :2]) / slope - seen[..., 2:]).max())
+
+
+def _looking(direction: np.ndarray, elevation: float) -> np.ndarray:
+    """World to camera [F,3,3] of cameras that look at the target from these directions [F], in radians."""
+    flat, height = np.cos(elevation), np.full(len(direction), np.sin(elevation))
+    forward = -np.stack([flat * np.sin(direction), height, flat * np.cos(direction)], axis=-1)
+    right = np.cross(forward, [0.0, 1.0, 0.0])
+    right /= np.linalg.norm(right, axis=-1, keepdims=True)
+    return np.stack([right, np.cross(forward, right), forward], axis=1)
+
+
+def _turn(angles: np.ndarray) -> np.ndarray:
+    """Rotations [F,3,3] by angles [F,3] about x, then y, then z."""
+    product = np.eye(3)[None]
+    for axis, (first, second) in enumerate(((1, 2), (2, 0), (0, 1))):
+        matrices = np.tile(np.eye(3), (len(angles), 1, 1))
+        matrices[:, first, first] = matrices[:, second, second] = np.cos(angles[:, axis])
+        matrices[:, second, first] = np.sin(angles[:, axis])
+        matrices[:, first, second] = -np.sin(angles[:, axis])
+        product = matrices @ product
+    return product
+
+
+def _wave(rng: np.random.Generator, frames: int, columns: int, fps: float, seconds: float, size: float) -> np.ndarray:
+    """[T,columns]: smooth noise of standard deviation `size`, which changes within about `seconds`."""
+    width = seconds * fps / 2
+    smooth = gaussian_filter1d(rng.normal(size=(frames, columns)), width, axis=0)
+    return smooth * size * np.sqrt(2 * width * np.sqrt(np.pi))
+
+
+# ---- Recorded people before drawn cameras: sequences made on the spot.
+
+
+VERSION = 1  # to be raised when the same seed gives other people or cameras
+SKELETONS = {"gt": "mpi3dhp17", "h36m17": "h36m17", "humaneva15": "humaneva15"}  # by 2D source
+SPLITS: tuple[SplitName, ...] = ("train", "test")
+TEST_PEOPLE = ("01", "08", "10", "14", "94")
+
+# The demo: two trials of each of eight people, six of three others.
+DEMO_TRAIN = (
+    ("02_06", "02_10"), ("05_12", "05_18"), ("06_10", "06_12"), ("13_10", "13_30"), ("49_02", "49_21"),
+    ("60_01", "60_11"), ("88_04", "88_11"), ("135_file03", "135_file06"),
+)  # fmt: skip
+DEMO_TEST = ("14_05", "14_27", "94_04", "10_01", "01_01", "14_12")
+DEMO_FRAMES = {"train": 250, "test": 150}
+
+
+@dataclass(frozen=True)
+class Take:
+    """A trial, or `frames` from its middle, under a name such as "S1/Seq1"."""
+
+    name: str
+    subject: str
+    trial: str
+    frames: int | None = None
+
+
+@dataclass(frozen=True)
+class Selection:
+    """What a data set is made of: the takes of each split, and how many cameras film each of them."""
+
+    takes: Mapping[SplitName, tuple[Take, ...]]
+    cameras: Mapping[SplitName, int]
+
+
+def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
+    """Every trial.  Raises UserError where the motion cannot be read."""
+    takes: dict[SplitName, tuple[Take, ...]] = {}
+    for split in SPLITS:
+        own = [trial for trial in trials().values() if (trial.person in TEST_PEOPLE) == (split == "test")]
+        takes[split] = tuple(
+            Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {trial.number}", f"S{trial.person}", trial.name)
+            for trial in own
+        )
+    return MocapSource("mocap", Selection(takes, {"train": 8, "test": 2}), keypoints, seed)
+
+
+def demo_source(seed: int = 0) -> "MocapSource":
+    """A small part, with the names of MPI-INF-3DHP."""
+    train = [
+        Take(f"S{person}/Seq{number}", f"S{person}", trial, DEMO_FRAMES["train"])
+        for person, pair in enumerate(DEMO_TRAIN, start=1)
+        for number, trial in enumerate(pair, start=1)
+    ]
+    test = [Take(f"TS{k}", f"TS{k}", trial, DEMO_FRAMES["test"]) for k, trial in enumerate(DEMO_TEST, start=1)]
+    selection = Selection({"train": tuple(train), "test": tuple(test)}, {"train": 4, "test": 1})
+    return MocapSource("demo", selection, "gt", seed)
+
+
+class MocapSource:
+    """Trials as each of their cameras sees them, determined by the seed; a source for `glagcn.data.cache`.
+
+    keypoints  a name of SKELETONS.
+    """
+
+    annotation = ""
+
+    def __init__(self, dataset: str, selection: Selection, keypoints: str, seed: int) -> None:
+        self.dataset, self.selection, self.keypoints, self.seed = dataset, selection, keypoints, seed
+        self.skeleton = SKELETONS[keypoints]
+        self.notes = [
+            "recorded people before made-up cameras; motion from mocap.cs.cmu.edu, created with funding from NSF "
+            "EIA-0196217"
+        ]
+
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """The sequences of "train" or "test", in the order of `read`."""
+        lengths = {take: len(self._world(take)) for take in self.selection.takes[split]}
+        return [
+            self._info(split, take, camera, length, self._lens(split, number, camera)[0])
+            for number, (take, length) in enumerate(lengths.items())
+            for camera in range(self.selection.cameras[split])
+        ]
+
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """The sequences of a split, one in memory at a time; every frame is scored, those of tests have activities."""
+        cameras = self.selection.cameras[split]
+        for number, take in enumerate(self.selection.takes[split]):
+            world = self._world(take)
+            activity = np.full(len(world), trials()[take.trial].activity, np.uint8) if split == "test" else None
+            begin = self._rng(split, number).uniform(0, 2 * np.pi)
+            for camera in range(cameras):
+                lens, rng = self._lens(split, number, camera)
+                azimuth = begin + 2 * np.pi * (camera + rng.uniform(-0.4, 0.4)) / cameras
+                root = get_skeleton(self.skeleton).root
+                pixels, millimetres = set_up(lens, rng, world, azimuth, root, FPS).view(world)
+                info = self._info(split, take, camera, len(world), lens)
+                valid = np.ones(len(world), dtype=bool)
+                yield Sequence(info, pixels.astype(np.float32), millimetres.astype(np.float32), valid, activity)
+
+    def provenance(self) -> dict:
+        """What determines the data."""
+        files = [file_record(MOTION, MOTION.parent)]
+        return {"kind": "mocap", "version": VERSION, "seed": self.seed, "files": files}
+
+    def _world(self, take: Take) -> np.ndarray:
+        joints = joints_of(take.trial, self.skeleton)
+        frames = len(joints) if take.frames is None else take.frames
+        begin = (len(joints) - frames) // 2
+        return joints[begin : begin + frames]
+
+    def _lens(self, split: SplitName, take: int, camera: int) -> tuple[Lens, np.random.Generator]:
+        """The camera of a take, and the stream from which it is set up."""
+        rng = self._rng(split, take, camera)
+        return draw_lens(rng), rng
+
+    def _rng(self, split: SplitName, *numbers: int) -> np.random.Generator:
+        return np.random.default_rng([self.seed, SPLITS.index(split), *numbers])
+
+    def _info(self, split: SplitName, take: Take, camera: int, length: int, lens: Lens) -> SequenceInfo:
+        single = self.selection.cameras[split] == 1
+        name = take.name if single else f"{take.name}/cam{camera}"
+        return SequenceInfo(name, take.subject, -1 if single else camera, length, FPS, lens.width, lens.height)

@@ -1,1 +1,0 @@
-"""2D keypoints that people have: what detectors write, and arrays."""

@@ -1,1 +1,0 @@
-"""MPI-INF-3DHP: the official release, and npz files converted from it."""

@@ -1,0 +1,149 @@
+"""Check that 2D and 3D files match: project the 3D with the known cameras and compare it with the 2D."""
+
+import hashlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from glagcn.data.videopose3d.dataset import FACTS
+from glagcn.errors import UserError
+
+# ---- The calibrated cameras of Human3.6M and HumanEva-I, and their projections.
+#
+# cameras.json has the calibrations of both data sets, in the camera order of VideoPose3D's files. Camera coordinates
+# are x right, y down, z forward.
+
+
+CALIBRATION = Path(__file__).with_name("cameras.json")
+CALIBRATION_SHA256 = "b1d3c0312ec3eaaabbe5ec194129d97106aacac787736be25573062c342240e6"
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera during the recordings of one subject.
+
+    id             name in the data set, such as "54138969" or "C1".
+    width, height  of the image, pixels.
+    orientation    quaternion (w, x, y, z) from camera to world axes.
+    translation    camera position in the world, millimetres.
+    focal, centre  (x, y), pixels.
+    radial         distortion coefficients (k1, k2, k3).
+    tangential     distortion coefficients (p1, p2).
+    The intrinsics (the last four) are None for HumanEva-I.
+    """
+
+    id: str
+    width: int
+    height: int
+    orientation: tuple[float, float, float, float]
+    translation: tuple[float, float, float]
+    focal: tuple[float, float] | None = None
+    centre: tuple[float, float] | None = None
+    radial: tuple[float, float, float] | None = None
+    tangential: tuple[float, float] | None = None
+
+
+@cache
+def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
+    """The cameras of a subject of "h36m" or "humaneva15", in the order of the files; empty if not calibrated.
+
+    "Train/S1" and "Validate/S1" of HumanEva-I are the same person and the same cameras.
+    """
+    calibration = _calibration()[dataset]
+    prefix, _, person = subject.rpartition("/")
+    if prefix not in {name.rpartition("/")[0] for names in FACTS[dataset].subjects.values() for name in names}:
+        return ()
+    placed = calibration["placed"].get(person, [])
+    cameras = []
+    for lens, place in zip(calibration["cameras"], placed, strict=False):
+        values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in (lens | place).items()}
+        cameras.append(Camera(**values))
+    return tuple(cameras)
+
+
+def to_camera(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """The camera coordinates [...,3] of world points [...,3], both in millimetres."""
+    return (np.asarray(points, np.float64) - camera.translation) @ axes_of(camera)
+
+
+def project(points: np.ndarray, camera: Camera) -> np.ndarray:
+    """The pixels [...,2] of points [...,3] in camera coordinates, any unit.  Raises ValueError without intrinsics.
+
+    The camera model of Human3.6M: with x = (X / Z, Y / Z) and r2 = |x|^2, the pixel is
+    focal * (x (1 + k1 r2 + k2 r2^2 + k3 r2^3 + p1 x_2 + p2 x_1) + (p2, p1) r2) + centre.
+    VideoPose3D's converter does not swap p1 and p2; the difference is less than a pixel.
+    """
+    if camera.focal is None or camera.centre is None:
+        raise ValueError(f"camera {camera.id} has no intrinsics")
+    points = np.asarray(points, np.float64)
+    plane = points[..., :2] / points[..., 2:]
+    r2 = (plane**2).sum(axis=-1, keepdims=True)
+    k1, k2, k3 = camera.radial or (0.0, 0.0, 0.0)
+    p1, p2 = camera.tangential or (0.0, 0.0)
+    radial = 1 + r2 * (k1 + r2 * (k2 + r2 * k3))
+    tangential = plane @ [[p2], [p1]]
+    distorted = plane * (radial + tangential) + r2 * np.array([p2, p1])
+    return distorted * camera.focal + camera.centre
+
+
+@cache
+def _calibration() -> dict:
+    content = CALIBRATION.read_bytes()
+    if hashlib.sha256(content).hexdigest() != CALIBRATION_SHA256:
+        raise UserError(f"{CALIBRATION} is damaged; install the program again")
+    return json.loads(content)
+
+
+def axes_of(camera: Camera) -> np.ndarray:
+    """The rotation [3,3] from camera to world coordinates (z up); its columns are the camera axes in the world."""
+    w, x, y, z = np.array(camera.orientation) / np.linalg.norm(camera.orientation)
+    return np.array(
+        [
+            [1 - 2 * (y * y + z * z), 2 * (x * y - w * z), 2 * (x * z + w * y)],
+            [2 * (x * y + w * z), 1 - 2 * (x * x + z * z), 2 * (y * z - w * x)],
+            [2 * (x * z - w * y), 2 * (y * z + w * x), 1 - 2 * (x * x + y * y)],
+        ]
+    )
+
+
+# ---- Check that 2D and 3D files match: project the 3D with the known cameras and compare it with the 2D.
+
+
+FRAMES_OF_A_TAKE = 8
+# The error of ground-truth 2D is below a pixel, of detectors about ten pixels, of swapped cameras hundreds of pixels.
+MAX_GROUND_TRUTH_PX = 5.0
+MAX_DETECTED_PX = 40.0
+
+
+def thinned(frames: int) -> np.ndarray:
+    """A few frame numbers, evenly spaced over a take."""
+    return np.unique(np.linspace(0, frames - 1, FRAMES_OF_A_TAKE).astype(int))
+
+
+def distance(camera: Camera, millimetres: np.ndarray, pixels: np.ndarray) -> float:
+    """The median distance in pixels between pixels [T,V,2] and projected camera-space millimetres [T,V,3].
+
+    Ignores values that are not finite, which are checked elsewhere; NaN if there are no others.
+    """
+    with np.errstate(all="ignore"):
+        distances = np.linalg.norm(project(millimetres, camera) - pixels, axis=-1)
+    finite = distances[np.isfinite(distances)]
+    return float(np.median(finite)) if len(finite) else np.nan
+
+
+def reprojection_warning(keypoints: str, distances: Iterable[tuple[str, float]]) -> str | None:
+    """A warning that lists the (view, pixels) with too large a reprojection error for the 2D source, else None."""
+    bound = MAX_GROUND_TRUTH_PX if keypoints == "gt" else MAX_DETECTED_PX
+    far = [(view, found) for view, found in distances if not found <= bound]
+    if not far:
+        return None
+    listed = ", ".join(f"{view} {found:.0f} px" for view, found in far[:8]) + (", ..." if len(far) > 8 else "")
+    return (
+        f"warning: large reprojection error in {len(far)} views (median: {listed}; expected below {bound:g} px): "
+        "the cameras are in another order, or the 2D and 3D files are of different versions. Results are meaningless"
+    )

@@ -1,1 +1,0 @@
-"""Windows of frames: the epoch plan, and batches on the device."""

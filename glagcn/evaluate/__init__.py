@@ -1,0 +1,1 @@
+"""Predict every frame once, and score the poses."""

@@ -1,1 +1,0 @@
-"""From predictions to metrics, tables and result files."""

@@ -1,1 +1,0 @@
-"""Output files of lifted people, one format per file; table.py maps suffixes to writers."""

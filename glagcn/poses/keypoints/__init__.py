@@ -1,0 +1,1 @@
+"""Keypoint files: formats, and who is where in which frames."""

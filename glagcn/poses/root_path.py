@@ -1,0 +1,119 @@
+"""Zero-phase low-pass filter against jitter of lifted poses."""
+
+from dataclasses import replace
+
+import numpy as np
+from scipy.signal import butter, sosfiltfilt
+
+from glagcn.errors import UserError
+from glagcn.poses.people import CAMERA, LiftedPerson, filled, interpolated
+
+# ---- The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose.
+
+
+# The field of view of a 35 mm lens along the longer side of a 36 x 24 mm sensor (54.4 degrees, rounded).  Human3.6M's
+# cameras have 47 degrees, MPI-INF-3DHP's 69, phones about 65.  The estimated depth is proportional to the focal length.
+USUAL_VIEW_DEGREES = 55.0
+# Two joints determine the three unknowns, but then the depth depends on the distance of two joints only.
+LEAST_JOINTS = 4
+# Standard deviation of the joints' rays, in radians.  A person below this is hundreds of metres away.
+LEAST_SPREAD = 1e-3
+
+
+def usual_focal(image_size: tuple[int, int]) -> float:
+    """A default focal length in pixels for an image of (width, height): USUAL_VIEW_DEGREES along the longer side."""
+    return max(image_size) / 2 / np.tan(np.radians(USUAL_VIEW_DEGREES) / 2)
+
+
+def with_root(person: LiftedPerson, focal: float) -> tuple[LiftedPerson, np.ndarray]:
+    """The person with its root path, and a mask [T] bool of the frames in which it was estimated.
+
+    focal  length in pixels, equal along both axes; the principal point is the image centre.
+
+    In the other frames the path is interpolated.  These are frames with fewer than LEAST_JOINTS joints of confidence
+    above 0, with all joints at one point of the image, or with a joint behind the camera.  If no frame could be
+    estimated, the root is None.
+    Raises ValueError if the person is not in camera axes.
+    """
+    if person.axes != CAMERA:
+        raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
+    rays = (person.pixels - np.asarray(person.image_size) / 2) / focal
+    poses = person.poses.astype(np.float64)
+    root, found = find_root(poses, rays, person.confidence)
+    if not found.any():
+        return replace(person, root=None), found
+    root = interpolated(person.frames[found], root[found], person.frames)
+    return replace(person, root=root), found
+
+
+def find_root(poses: np.ndarray, rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Estimate the root positions [T,3], in the unit of the poses, and the mask [T] of valid ones.
+
+    poses  [T,V,3] relative to the root;  rays  [T,V,2] the 2D joints as (x / z, y / z);  confidence  [T,V] weights.
+
+    Linear least squares of the pinhole equations t_x - ray_x t_z = ray_x z - x, and the same for y.  Subtracting the
+    weighted means eliminates t_x and t_y from the 3 x 3 normal equations, so that t_z has a closed form.
+    """
+    usable = np.isfinite(rays).all(axis=-1) & (confidence > 0)
+    weights = np.where(usable, confidence, 0.0)[..., None].astype(np.float64)
+    rays = np.where(usable[..., None], rays, 0.0)
+    sides = rays * poses[..., 2:] - poses[..., :2]
+    with np.errstate(divide="ignore", invalid="ignore"):  # frames without joints, excluded by `good`
+        mean_ray, mean_side = ((weights * values).sum(axis=1) / weights.sum(axis=1) for values in (rays, sides))
+        apart = rays - mean_ray[:, None]
+        spread = (weights * apart**2).sum(axis=(1, 2))
+        depth = -(weights * apart * sides).sum(axis=(1, 2)) / spread
+        good = (usable.sum(axis=1) >= LEAST_JOINTS) & (spread > LEAST_SPREAD**2 * weights.sum(axis=(1, 2)))
+        good &= depth + poses[..., 2].min(axis=1) > 0
+        root = np.column_stack([mean_side + mean_ray * depth[:, None], depth])
+    return root, good
+
+
+# ---- Zero-phase low-pass filter against jitter of lifted poses.
+
+
+# A second-order Butterworth filter, applied forward and backward: the usual filter for human motion (Winter,
+# Biomechanics and Motor Control of Human Movement).  Both passes together halve the power at the cut-off if the cut-off
+# of each pass is higher by this factor.
+ORDER, PASSES = 2, 2
+EACH_PASS_HIGHER = (2 ** (1 / PASSES) - 1) ** (-1 / (2 * ORDER))
+LEAST_CUTOFF = 0.1  # Hz; lower ones are not useful and need a long extension
+EXTENSION = 3.0  # at both ends, in periods of the cut-off: the filter settles there
+
+
+def check_cutoff(cutoff: float, fps: float) -> None:
+    """Raise UserError unless --smooth `cutoff`, in Hz, is at least LEAST_CUTOFF and below half of `fps`."""
+    if not LEAST_CUTOFF <= cutoff < fps / 2:
+        raise UserError(
+            f"invalid --smooth {cutoff:g}: must be a frequency in Hz, at least {LEAST_CUTOFF:g} and below {fps / 2:g}, "
+            f"half of the video's {fps:g} frames per second"
+        )
+
+
+def smoothed(person: LiftedPerson, cutoff: float) -> LiftedPerson:
+    """The person with low-pass filtered poses and root, in the same frames and without delay.
+
+    cutoff  in Hz, the frequency that keeps half of its power.
+
+    Missing frames are interpolated before filtering.  Short tracks are extended, so any number of frames is allowed.
+    Raises UserError if the cut-off is out of range.
+    """
+    check_cutoff(cutoff, person.fps)
+    whole = filled(person, int(person.frames[0]), int(person.frames[-1]))
+    kept = person.frames - person.frames[0]
+    # The bilinear transform maps frequencies to tangents; the factor is exact after this mapping.
+    each = np.arctan(np.tan(np.pi * cutoff / person.fps) * EACH_PASS_HIGHER) / np.pi
+    sections = butter(ORDER, each, output="sos", fs=1.0)
+    ends = int(np.ceil(EXTENSION * person.fps / cutoff))
+
+    def smooth(values: np.ndarray) -> np.ndarray:
+        # Repeated odd reflection.  The padding of sosfiltfilt cannot be longer than the track.
+        around = [(ends, ends)] + [(0, 0)] * (values.ndim - 1)
+        longer = np.pad(values.astype(np.float64), around, mode="reflect", reflect_type="odd")
+        return sosfiltfilt(sections, longer, axis=0, padlen=0)[ends + kept]
+
+    return replace(
+        person,
+        poses=smooth(whole.poses).astype(np.float32),
+        root=None if whole.root is None else smooth(whole.root),
+    )

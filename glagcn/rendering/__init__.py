@@ -1,1 +1,0 @@
-"""Figures and animations of poses, keypoint files, video input and output."""

@@ -1,1 +1,0 @@
-"""The run folder: files, lock, log and training curves."""

@@ -1,0 +1,378 @@
+"""Run logger: log.txt, metrics.jsonl and what --log_with names, such as TensorBoard."""
+
+import contextlib
+import json
+import logging
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from tqdm import tqdm
+
+from glagcn import dist
+from glagcn.errors import UserError, first_line
+from glagcn.evaluate.metrics import MPJPE, frame_metrics
+from glagcn.files import is_number, write_atomically, write_text
+from glagcn.progress import PlainText
+from glagcn.train.run_folder import read_records
+
+# ---- TensorBoard's view of a run: one run in its list, with the errors first.
+
+
+ERRORS = "error_mm"  # TensorBoard sorts by name, and this group comes first
+TEST = "test"
+
+
+def tag_of(kind: str, name: str) -> str:
+    """The name of a curve: "error_mm/train" and "error_mm/validation" for the MPJPE, else "kind/name"."""
+    return f"{ERRORS}/{kind}" if name == MPJPE.name and kind in ("train", "validation", TEST) else f"{kind}/{name}"
+
+
+class TensorBoard:
+    """Writes to the folder `tensorboard` of a run.
+
+    resumed_at  the step at which a resumed run starts; TensorBoard drops later points.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Add a point to each curve, {its name: value}."""
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
+
+    def text(self, name: str, text: str) -> None:
+        """Add a text."""
+        self._writer.add_text(name, text)
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        """Add a matplotlib figure."""
+        self._writer.add_figure(name, figure, step)
+
+    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:
+        """Add the test metrics as one table, and the options with the MPJPE to the table of hyperparameters."""
+        from torch.utils.tensorboard.summary import hparams
+
+        rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
+        self._writer.add_text(TEST, f"| metric | value |\n|---|---|\n{rows}", step)
+        known = {key: value for key, value in options.items() if value is not None}
+        plain = {
+            key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in known.items()
+        }
+        tag = f"{TEST}/{MPJPE.name}"
+        self._writer.add_scalar(tag, scalars[MPJPE.name], step)  # the column of the hyperparameters needs a curve
+        # SummaryWriter.add_hparams would list the run twice, and add a curve for every result.
+        for summary in hparams(plain, {tag: scalars[MPJPE.name]}):
+            self._writer._get_file_writer().add_summary(summary)
+
+    def flush(self) -> None:
+        """Write everything to disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """End writing."""
+        self._writer.close()
+
+
+# ---- training_curves.png: training and evaluation errors over epochs or training windows, without TensorBoard.
+
+
+LARGEST = 1e12  # matplotlib cannot draw numbers near the largest float
+TRAINING = {
+    ("train", "mpjpe_mm"): "training",
+    ("train", "sequence_mpjpe_mm"): "training, sequence head",
+}
+AXES = {"epoch": "epoch", "windows": "training windows"}
+
+
+def curves() -> dict[tuple[str, str], str]:
+    """The curves in the order of the legend: {(kind, name) of the records: label}."""
+    drawn = [metric for metric in frame_metrics() if metric.drawn]
+    evaluated = {
+        (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
+        for kind in ("validation", "test")
+        for metric in drawn
+    }
+    return TRAINING | evaluated
+
+
+def draw_training_curves(
+    records: Path, target: Path, against: str = "epoch", title: str = "", baseline: float | None = None
+) -> None:
+    """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
+
+    against   the horizontal axis, "epoch" or "windows".
+    baseline  the error in mm of the mean training pose, drawn as a line.
+    Raises UserError if `target` cannot be written.
+    """
+    lines = [line for line in read_records(records) if _is_drawable(line.get(against))]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (kind, name), label in curves().items():
+        points = [
+            (line[against], line[name]) for line in lines if line["kind"] == kind and _is_drawable(line.get(name))
+        ]
+        if points:
+            style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
+            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
+    if baseline is not None:
+        axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+def _is_drawable(value: Any) -> bool:
+    return is_number(value) and abs(value) < LARGEST
+
+
+# ---- Weights & Biases and MLflow, through accelerate's trackers (--log_with).
+
+
+TRACKERS = ("wandb", "mlflow")
+PROJECT = "glagcn"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
+OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=sqlite:///FILE.db"}
+
+
+def check_tracker(log_with: str) -> None:
+    """Raise UserError if the package of --log_with is not installed."""
+    found = find_spec(log_with) if log_with in TRACKERS else None
+    installed = found is not None and found.origin is not None  # a folder wandb/ of offline runs has no origin
+    if log_with in TRACKERS and not installed:
+        raise UserError(f"--log_with {log_with} needs a package that is not installed: pip install {log_with}")
+
+
+class Tracker:
+    """One run of Weights & Biases or MLflow, with the curves of TensorBoard.
+
+    The file wandb.id or mlflow.id in the run folder lets a resumed run go on in it.  A failure while it starts raises
+    UserError; later, the errors of the packages pass through.
+    """
+
+    def __init__(self, name: str, folder: Path, options: dict[str, Any]) -> None:
+        self._name = name
+        file = folder / f"{name}.id"
+        known = file.read_text(encoding="utf-8").strip() if file.exists() else None
+        try:
+            self._tracker: Any = _start(name, folder, known)
+            if known is None:  # MLflow refuses to change a parameter
+                self._tracker.store_init_configuration({key: str(value) for key, value in options.items()})
+            run = self._tracker.tracker
+            identity = run.id if name == "wandb" else run.info.run_id
+        except Exception as error:  # noqa: BLE001  # of a service, of any kind
+            raise UserError(
+                f"--log_with {name} cannot start: {first_line(error)[:200]}; log in, or set {OFFLINE[name]} to work "
+                "offline"
+            ) from None
+        write_text(file, f"{identity}\n")
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Add a point to each curve, {its name: value}."""
+        self._tracker.log(values, step=step)
+
+    def text(self, name: str, text: str) -> None:
+        """Nothing: the options are parameters of the run already."""
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        """Add a matplotlib figure."""
+        if self._name == "mlflow":
+            self._tracker.log_figure(figure, f"{name}_{step}.png")
+            return
+        figure.canvas.draw()
+        picture = np.asarray(figure.canvas.buffer_rgba())
+        self._tracker.log_images({name: [picture]}, step=step)
+
+    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:  # noqa: ARG002
+        """Add the test metrics."""
+        self.scalars({f"test/{name}": value for name, value in scalars.items()}, step)
+
+    def flush(self) -> None:
+        """Nothing: the packages send what they have by themselves."""
+
+    def close(self) -> None:
+        """End the run; a resumed one opens it again."""
+        self._tracker.finish()
+
+
+def _start(name: str, folder: Path, known: str | None) -> Any:
+    """Start or go on with a run, named as its folder; -> accelerate's tracker.
+
+    known  the id of the run to go on with, else None.
+    """
+    from accelerate.tracking import MLflowTracker, WandBTracker
+
+    tracker: Any
+    if name == "wandb":
+        project = os.environ.get("WANDB_PROJECT", PROJECT)
+        tracker = WandBTracker(project, name=folder.name, dir=str(folder), id=known, resume="allow")
+    else:
+        tracker = MLflowTracker(PROJECT, run_id=known, run_name=folder.name)
+    if hasattr(tracker, "start"):  # older releases start by themselves
+        tracker.start()
+    return tracker
+
+
+# ---- Run logger: log.txt, metrics.jsonl and what --log_with names, such as TensorBoard.
+
+
+logger = logging.getLogger(__name__)
+
+
+class LineFile(logging.Handler):
+    """Appends lines to a file; as a handler, the messages of the program.
+
+    A full disk does not end the run: lines that cannot be written stay in the buffer of the file and are written with
+    later ones.  A warning says so once.
+    """
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.setFormatter(PlainText())
+        self._path, self._fails = path, False
+        # Bytes of file names that are no text become escapes.
+        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Append a message."""
+        self.add(self.format(record))
+
+    def add(self, text: str) -> None:
+        """Append a line, or several."""
+        with self._warning():
+            self._file.write(f"{text}\n")
+            self._file.flush()
+
+    def close(self) -> None:
+        """End writing."""
+        with self._warning():
+            self._file.close()
+        super().close()
+
+    @contextlib.contextmanager
+    def _warning(self) -> Iterator[None]:
+        """Warn of the first failure to write."""
+        try:
+            yield
+            self._fails = False
+        except OSError as error:
+            if not self._fails:
+                self._fails = True
+                logger.warning(
+                    f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon "
+                    "as that is possible"
+                )
+
+
+class RunLog:
+    """Logger of a run: log.txt, metrics.jsonl, and TensorBoard or another board.  It writes on rank 0 only.
+
+    While it is open, all messages of the program are appended to log.txt.
+
+    folder      the run folder.
+    resumed_at  the step at which a resumed run starts; TensorBoard drops later points of its curves.
+    log_with    the board: "tensorboard", "wandb", "mlflow" or "none".
+    options     of the run, by key, for the board.
+
+    Raises UserError if the board cannot start.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        resumed_at: int = 0,
+        log_with: str = "tensorboard",
+        options: dict[str, Any] | None = None,
+    ) -> None:
+        self._bar: tqdm | None = None
+        self._text: LineFile | None = None
+        self._records: LineFile | None = None
+        self._board: TensorBoard | Tracker | None = None
+        self._options, self._log_with = options or {}, log_with
+        self._writes = dist.is_main()
+        if not self._writes:
+            return
+        if log_with == "tensorboard":
+            self._board = TensorBoard(folder, resumed_at)
+        elif log_with != "none":
+            self._board = Tracker(log_with, folder, self._options)
+        self._text, self._records = (LineFile(folder / name) for name in ("log.txt", "metrics.jsonl"))
+        logging.getLogger("glagcn").addHandler(self._text)
+
+    def record(self, kind: str, step: int, values: dict[str, float], *, drawn: bool = True, **marks: Any) -> None:
+        """Write a line of metrics.jsonl and, if `drawn`, a point of a curve for each value."""
+        if self._records is not None:
+            known = {name: None if math.isnan(value) else value for name, value in values.items()}  # JSON has no NaN
+            line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
+            self._records.add(json.dumps(line))
+        if drawn:
+            points = {tag_of(kind, name): value for name, value in values.items()}
+            self._show(lambda board: board.scalars(points, step))
+
+    def text(self, name: str, text: str) -> None:
+        """Add a text to the board."""
+        self._show(lambda board: board.text(name, text))
+
+    def figure(self, name: str, draw: Callable[[], Any], step: int) -> None:
+        """Add the matplotlib figure that `draw` returns to the board.  Without a board, nothing is drawn."""
+        self._show(lambda board: board.figure(name, draw(), step))
+
+    def result(self, scalars: dict[str, float], step: int) -> None:
+        """Add the test metrics of the finished run to the board; TensorBoard also gets its options then."""
+        self._show(lambda board: board.result(self._options, scalars, step))
+
+    def start_progress(self, done: int, total: int) -> None:
+        """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""
+        if sys.stderr.isatty() and sys.stdout.isatty() and self._writes:
+            self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
+
+    def advance(self) -> None:
+        """Advance the progress bar by one optimiser step."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def show_progress(self, text: str) -> None:
+        """Show the progress beside the progress bar if there is one, else as a line.  Append it to log.txt."""
+        if self._bar is None:
+            logger.info(text)
+            return
+        self._bar.set_postfix_str(text.partition(": ")[2])
+        if self._text is not None:
+            self._text.add(text)
+
+    def flush(self) -> None:
+        """Let the board write what it has."""
+        self._show(lambda board: board.flush())
+
+    def close(self) -> None:
+        """Close the progress bar and all files."""
+        self._show(lambda board: board.close())
+        if self._text is not None:
+            logging.getLogger("glagcn").removeHandler(self._text)
+        for part in (self._bar, self._text, self._records):
+            if part is not None:
+                part.close()
+        self._text = self._records = self._board = self._bar = None
+
+    def _show(self, work: Callable[[Any], object]) -> None:
+        """Hand something to the board.  If that fails, as on a full disk, the run goes on without the board."""
+        if self._board is None:
+            return
+        try:
+            work(self._board)
+        except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
+            self._board = None
+            logger.warning(f"{self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")

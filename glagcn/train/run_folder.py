@@ -1,0 +1,402 @@
+"""The run folder: its files, resuming from them, and starting over.
+
+config.json     the resolved options
+log.txt         the printed lines
+metrics.jsonl   one line per log interval and per evaluation
+tensorboard/    the same as curves; training_curves.png: training and evaluation errors
+last.pt best.pt checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency
+wandb.id mlflow.id  the run there, with --log_with
+stopped.json    present while the run is stopped by a signal
+result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
+                inference_data.mat
+
+.<name>.lock beside the folder lets only one process train in it (lock.py).
+"""
+
+import contextlib
+import errno
+import json
+import logging
+import os
+import shutil
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.config.options import Config
+from glagcn.config.resolve import data_folders, listed_differences, to_dict
+from glagcn.errors import UserError
+from glagcn.files import read_json, replacement, write_text
+
+# ---- The lock of a run folder: only one process at a time trains in it.
+#
+# Two processes would overwrite each other's checkpoints and metrics, for example a requeued job whose first process
+# is still alive. The operating system releases the lock (flock) when its process dies. The lock file is beside the
+# folder, because --fresh renames the folder. The existence and content of the file do not mean that the lock is held.
+
+
+logger = logging.getLogger(__name__)
+
+TIMEOUT_S = 120.0  # the earlier process may be exiting, and NFS keeps the lock of a dead node for 90 s
+POLL_INTERVAL_S = 0.5
+OTHER_FOLDER = "--run NAME for another folder"  # advice; a study replaces it by its own
+UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
+
+
+class RunLock:
+    """The lock of a run folder, held from the first `take` to the end of the `with` block."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder.with_name(f".{folder.name}.lock")
+        self._folder = folder
+        self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
+        self._taken = False
+
+    def __enter__(self) -> "RunLock":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._lock.is_locked:
+            with contextlib.suppress(OSError):
+                self.path.unlink()  # while the lock is held: a waiting process notices and makes a new file
+        self._lock.release()
+        self._taken = False
+
+    def take(self) -> None:
+        """Acquire the lock, unless this process already holds it.  The parent of the folder must exist.
+
+        Raises UserError if another process holds it for longer than TIMEOUT_S, or if the lock file cannot be written.
+        """
+        if self._taken:
+            return
+        try:
+            self._acquire()
+            self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        except Timeout:
+            raise UserError(
+                f"another process is using {self._folder} ({self._holder()}); "
+                f"wait for it or stop it, or give {OTHER_FOLDER}"
+            ) from None
+        except OSError as error:
+            if error.errno not in UNSUPPORTED:
+                raise UserError(
+                    f"cannot write {self.path} ({error.strerror or error}); give another parent with -c DIR"
+                ) from None
+            logger.warning(
+                f"the file system of {self._folder} has no locks ({error.strerror}); "
+                "make sure that only one process trains in this folder"
+            )
+        self._taken = True
+
+    def _acquire(self) -> None:
+        try:
+            self._lock.acquire(timeout=0)
+        except Timeout:
+            logger.info(
+                f"Another process is using {self._folder} ({self._holder()}); "
+                f"waiting for it to end, at most {TIMEOUT_S:.0f} s"
+            )
+            self._lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
+
+    def _holder(self) -> str:
+        try:
+            return self.path.read_text(encoding="utf-8", errors="replace").strip()[:200] or "unknown process"
+        except OSError:
+            return "unknown process"
+
+
+# ---- Reads metrics.jsonl. Damaged lines are skipped: the file holds curves, not state.
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The valid records of a metrics.jsonl, in order; empty if the file does not exist."""
+    return [record for _, record in read_lines(path)]
+
+
+def count_lines(path: Path) -> int:
+    """The number of lines of a metrics.jsonl, damaged ones included."""
+    return len(_lines(path))
+
+
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The valid lines as (text, record).  A record is a dictionary with at least `kind` and `step`."""
+    return [(line, record) for line in _lines(path) if (record := _record(line)) is not None]
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file; none if it does not exist.  Raises UserError if it cannot be read."""
+    if not path.exists():
+        return []
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; restore or remove it") from None
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    step = record.get("step")
+    return record if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+
+
+# ---- The run folder: its files, resuming from them, and starting over.
+#
+# config.json the resolved options log.txt the printed lines metrics.jsonl one line per log interval and per
+# evaluation tensorboard/ the same as curves; training_curves.png: training and evaluation errors last.pt best.pt
+# checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency wandb.id mlflow.id the
+# run there, with --log_with stopped.json present while the run is stopped by a signal result.json the final
+# evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also inference_data.mat
+#
+# .<name>.lock beside the folder lets only one process train in it (lock.py).
+
+
+# The advice in every message about a folder that a run cannot resume from; a study replaces it by its own advice.
+OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
+
+
+Fits = Callable[[Path, dict[str, Any]], None]
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """The paths of one run."""
+
+    path: Path
+
+    @property
+    def last(self) -> Path:
+        """The newest checkpoint, from which a run resumes."""
+        return self.path / "last.pt"
+
+    @property
+    def best(self) -> Path:
+        """The checkpoint with the lowest MPJPE on the selection set."""
+        return self.path / "best.pt"
+
+    @property
+    def previous(self) -> Path:
+        """The previous last.pt, in case the newest one is damaged."""
+        return self.path / "last.pt.1"
+
+    @property
+    def stopped(self) -> Path:
+        """A file that exists while the run is stopped by a signal, with its state saved."""
+        return self.path / "stopped.json"
+
+    def epoch(self, number: int) -> Path:
+        """The checkpoint after epoch `number`, counted from 1."""
+        return self.path / f"epoch_{number}.pt"
+
+    @property
+    def best_backup(self) -> Path:
+        """Backup of best.pt, made before an off-schedule evaluation (forced by --max_steps) overwrote it."""
+        return self.path / "best_before_end.pt"
+
+    @property
+    def metrics(self) -> Path:
+        """The logged values, one JSON object per line."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def curves(self) -> Path:
+        """The picture of the errors."""
+        return self.path / "training_curves.png"
+
+    def keep_previous(self) -> None:
+        """Link last.pt to last.pt.1, so that the next last.pt does not delete it."""
+        if not self.last.exists():
+            return
+        temporary = self.path / f".{self.previous.name}.{os.getpid()}.tmp"
+        try:
+            temporary.unlink(missing_ok=True)
+            temporary.hardlink_to(self.last)
+            temporary.replace(self.previous)
+        except OSError:  # a file system without hard links
+            with replacement(self.previous) as temporary:
+                shutil.copyfile(self.last, temporary)
+
+    def back_up_best(self) -> None:
+        """Move best.pt to `best_backup`, before the result of an off-schedule evaluation replaces it."""
+        if self.best.exists():
+            self.best.replace(self.best_backup)
+
+    def restore_best(self) -> None:
+        """Undo `back_up_best`, if it was called."""
+        if self.best_backup.exists():
+            self.best_backup.replace(self.best)
+
+    def prune_epochs(self, count: int) -> None:
+        """Delete all epoch_<number>.pt but the newest `count`."""
+        numbers = [path.stem.removeprefix("epoch_") for path in self.path.glob("epoch_*.pt")]
+        for number in sorted(int(number) for number in numbers if number.isdecimal())[:-count]:
+            self.epoch(number).unlink(missing_ok=True)
+
+    def mark_stopped(self, signal: str, step: int) -> None:
+        """Write `stopped`, for scripts: launchers do not pass on the exit code of a process."""
+        write_text(self.stopped, json.dumps({"signal": signal, "step": step}) + "\n")
+
+    def create(self, config: Config, lock: RunLock, *, fresh: bool, begins: bool) -> None:
+        """Make the folder and write config.json.  With `fresh`, rename an existing folder first.
+
+        lock    of the folder; it is taken before anything is moved or written.
+        begins  whether the run starts from scratch in this folder instead of resuming.
+        Raises UserError if the folder cannot be written, or another process has just started a run in it.
+        """
+        try:
+            existed = self.path.exists()
+            self.path.mkdir(parents=True, exist_ok=True)
+            lock.take()
+            if fresh and existed:
+                self.path.rename(self._free_name())
+                self.path.mkdir()
+            if begins and self.last.exists():
+                raise UserError(f"another process has just started a run in {self.path}; the same command resumes it")
+            self.stopped.unlink(missing_ok=True)
+            text = json.dumps(to_dict(config), indent=2) + "\n"
+            write_text(self.path / "config.json", text)
+        except OSError as error:
+            raise UserError(
+                f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
+            ) from None
+
+    def options(self) -> dict[str, Any]:
+        """The options of a run with a checkpoint here: from config.json, else from the newest readable checkpoint, else
+        none.
+        """
+        readers: list[Callable[[], Any]] = [partial(read_json, self.path / "config.json")]
+        readers += [lambda path=path: checkpoint.load(path)["config"] for path in self.states()]  # type: ignore[misc]
+        for read in readers if self.states() else ():
+            with contextlib.suppress(UserError):
+                options = read()
+                if isinstance(options, dict):
+                    return options
+        return {}
+
+    def states(self) -> list[Path]:
+        """The existing checkpoints that a run can resume from, the newest first."""
+        return [path for path in (self.last, self.previous, self.best) if path.exists()]
+
+    def resume(
+        self,
+        config: Config,
+        num_windows: int,
+        fingerprint: str,
+        fits: Fits = lambda path, content: None,  # noqa: ARG005
+    ) -> dict[str, Any] | None:
+        """The content of the newest readable checkpoint; None at the start of a run.
+
+        num_windows, fingerprint  windows per epoch, and the fingerprint, of the current data.
+        fits                      raises UserError for a checkpoint of the same options that the run cannot go on from.
+
+        Raises UserError if no checkpoint can be read, or if the data, or options that affect training, differ.
+        """
+        content = self._load_newest(config, fits)
+        if content is None:
+            return None
+        if config.run.resume and config.run.resume != content["config"].get("resume"):
+            raise UserError(
+                f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
+                f"{config.run.resume}; leave --resume out to continue it, give {OTHER_FOLDER_OR_FRESH} from that file"
+            )
+        if not checkpoint.same_data(content, fingerprint):
+            raise UserError(
+                f"{self.path} holds a run that was trained on other data than that in {data_folders(config.data)} "
+                f"(fingerprint {fingerprint}, the run's is {content['data_fingerprint']}); "
+                f"give the old --root_path to resume, {OTHER_FOLDER_OR_FRESH}"
+            )
+        differences = listed_differences(config, content)
+        if differences:
+            raise UserError(
+                f"{self.path} holds a run trained with other options: {differences}. "
+                f"Give the old values to resume, {OTHER_FOLDER_OR_FRESH}"
+            )
+        if content["num_windows"] != num_windows:
+            raise UserError(
+                f"{self.path} holds a run with {content['num_windows']} windows per epoch, and the data now has "
+                f"{num_windows}; restore the data, or give {OTHER_FOLDER_OR_FRESH}"
+            )
+        return content
+
+    def rewind(self, step: int, evaluated_step: int, best_step: int) -> None:
+        """Undo everything written after last.pt, since the resumed run repeats it.
+
+        Removes later lines of metrics.jsonl, lines of an off-schedule evaluation, an incomplete line, and temporary
+        files of a killed process.  Restores the best.pt that an off-schedule evaluation replaced.
+        """
+        for leftover in self.path.glob(".*.tmp"):
+            leftover.unlink(missing_ok=True)
+        if best_step == 0 and not self.best_backup.exists():
+            self.best.unlink(missing_ok=True)
+        self.restore_best()
+        if self.metrics.exists():
+            kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
+            write_text(self.metrics, "".join(line + "\n" for line in kept))
+
+    def _load_newest(self, config: Config, fits: Fits) -> dict[str, Any] | None:
+        """The content of the first readable checkpoint of `states`; None in a new folder.
+
+        Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
+        """
+        problems = []
+        for path in self.states():
+            try:
+                content = _load_state(path)
+                if not listed_differences(config, content):
+                    fits(path, content)
+            except UserError as error:
+                problems.append(str(error))
+                continue
+            if path != self.last:
+                reason = "; ".join(problems) or f"{self.last} is missing"
+                logger.warning(f"{reason}; resuming from {path} (step {content['progress']['step']}) instead")
+            return content
+        if problems:
+            raise UserError(f"{'; '.join(problems)}; give {OTHER_FOLDER_OR_FRESH}")
+        if read_lines(self.metrics):
+            raise UserError(
+                f"{self.path} holds the metrics of a run but no checkpoint to resume from; give {OTHER_FOLDER_OR_FRESH}"
+            )
+        return None
+
+    def _free_name(self) -> Path:
+        number = 1
+        while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
+            number += 1
+        return candidate
+
+
+def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
+    """The content of result.json in `folder` if it belongs to a run that ended at `step`, else None."""
+    try:
+        result = read_json(folder / "result.json")
+    except UserError:
+        return None
+    return result if isinstance(result, dict) and result.get("trained_steps") == step else None
+
+
+def _load_state(path: Path) -> dict[str, Any]:
+    """The content of a checkpoint that a run can resume from.  Raises UserError for any other file."""
+    content = checkpoint.load(path)
+    lacking = checkpoint.lacking_state(content)
+    if lacking:
+        raise UserError(
+            f"{path} holds weights without {', '.join(lacking)}, like an exported file, so the run cannot resume from "
+            "it; restore the last.pt or best.pt of the run"
+        )
+    return content
+
+
+def _belongs(record: dict[str, Any], step: int, evaluated_step: int) -> bool:
+    reached = step if record["kind"] == "train" else evaluated_step
+    return record["step"] <= reached and not record.get("unscheduled")

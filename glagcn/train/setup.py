@@ -1,0 +1,155 @@
+"""Builds the parts of a run from its options: data selection, epoch plan, frame stores and model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+
+from glagcn import dist
+from glagcn.config.options import Config
+from glagcn.config.resolve import changed
+from glagcn.data.cache import Cache, Split
+from glagcn.data.camera_augmentation import CameraRange
+from glagcn.data.detector_noise import NUM_DRAWS, DetectionAugmentation, with_detections
+from glagcn.data.noise_levels import LEVELS
+from glagcn.data.plan import EpochPlan, select_centers, windows_in_epoch
+from glagcn.data.selection import hold_out, select_test, select_train
+from glagcn.data.windows import FrameStore, mean_pose
+from glagcn.evaluate.benchmarks import benchmark_of
+from glagcn.evaluate.evaluate import EvaluationSet, scored_frames
+from glagcn.model.interface import Model
+from glagcn.model.registry import get_kind
+from glagcn.skeletons import get_skeleton
+from glagcn.train.optim import WARMUP_STEPS, curve_windows, fitting_batch
+
+
+@dataclass(frozen=True)
+class Selection:
+    """The frames and windows selected by the options, before any frames are loaded.
+
+    centers   centre frames of the training windows, as frame numbers of `train`.
+    held_out  the validation sequences; None without validation.
+    scored    frames of an evaluation that selects the best state; 0 if none does.
+    """
+
+    train: Split
+    test: Split
+    held_out: Split | None
+    centers: np.ndarray
+    scored: int = 0
+
+
+@dataclass(frozen=True)
+class RunData:
+    """The data of a run: cache, epoch plan, frame stores and evaluation sets."""
+
+    cache: Cache
+    plan: EpochPlan
+    train: FrameStore
+    train_split: Split  # the frames behind `train`; `plan` refers to their numbers
+    test: EvaluationSet
+    validation: EvaluationSet | None  # the held-out training sequences, with --select_on validation
+
+
+def select_data(config: Config, cache: Cache) -> Selection:
+    """Select subjects, actions, held-out sequences and windows.  Raises UserError on all ranks if nothing is left."""
+    data = config.data
+    with dist.agree():
+        train = select_train(cache, data.subjects_train, data.actions, data.downsample)
+        test = select_test(cache, data.subjects_test, data.actions, data.downsample)
+        test = with_detections(test, get_skeleton(cache.skeleton), config.selection.test_detections)
+        trained, held_out, scored = None, None, 0
+        if config.selection.select_on == "validation":
+            trained, held_out = hold_out(train, config.selection.validation or ())
+            scored = len(scored_frames(held_out, config.selection.validation_frames))
+        elif config.selection.select_on == "test":
+            scored = len(scored_frames(test, config.selection.test_frames))
+        centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
+    return Selection(train, test, held_out, centers, scored)
+
+
+def settle(
+    config: Config,
+    selection: Selection,
+    precision: str,
+    earlier: Mapping[str, Any],
+    resume: str | None,
+    origin: Mapping[str, str],
+) -> Config:
+    """Fill in the options that depend on the device, the data or the run being resumed.  The result is final.
+
+    precision  the resolved --precision.
+    earlier    the options of the run being resumed, else empty: a prolonged run keeps its batch size and warm-up.
+    resume     the checkpoint of --resume; None if that is the run's own last.pt.
+    origin     the source of each value: a short run is evaluated more often unless --eval_epochs is given.
+    """
+    optim, eval_windows = config.optim, config.selection.eval_windows
+    epoch = windows_in_epoch(selection.centers, config.data.flip)
+    windows = optim.windows or optim.epochs * epoch
+    if eval_windows is None and selection.scored and origin.get("eval_epochs") == "default":
+        eval_windows = curve_windows(windows, windows / max(epoch, 1), selection.scored, config.data.test_flip)
+    batch_size = optim.batch_size or earlier.get("batch_size") or fitting_batch(windows)
+    warmup = earlier.get("warmup") if optim.warmup is None else optim.warmup
+    return changed(
+        config,
+        precision=precision,
+        resume=resume,
+        batch_size=batch_size,
+        eval_windows=eval_windows,
+        warmup=WARMUP_STEPS * batch_size if warmup is None else warmup,
+    )
+
+
+def load_data(config: Config, cache: Cache, selection: Selection | None = None) -> RunData:
+    """Make the epoch plan and the frame stores of both splits.
+
+    config  must have a batch size, which `settle` fills in.
+    """
+    selection = selection or select_data(config, cache)
+    data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
+    camera_range = CameraRange(data.turn, data.tilt, data.roll, data.distance)
+    form: dict[str, Any] = {
+        "skeleton": skeleton, "num_frames": config.model.frames, "device": dist.device(),
+        "channels": len(config.model.input), "causal": config.model.causal,
+    }  # fmt: skip
+    make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
+    detections = None
+    if data.detections:
+        detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, dist.device())
+    augmentations: dict[str, Any] = {"camera_range": camera_range, "detections": detections}
+    benchmark = benchmark_of(cache.dataset)
+    with dist.agree():  # fitting cameras for the augmentation may fail
+        test = EvaluationSet(
+            "test",
+            selection.test,
+            make_store(selection.test),
+            scored_frames(selection.test, config.selection.test_frames),
+            benchmark,
+        )
+        plan = EpochPlan(
+            selection.centers,
+            optim.batch_size or 0,
+            data.flip,
+            optim.seed,
+            data.distort_targets,
+            camera_range.num_draws,
+            NUM_DRAWS if detections else 0,
+        )
+        train = make_store(selection.train, **augmentations)
+        validation, held_out = None, selection.held_out
+        if held_out is not None:
+            scored = scored_frames(held_out, config.selection.validation_frames)
+            validation = EvaluationSet("validation", held_out, train, scored, benchmark)
+    return RunData(cache, plan, train, selection.train, test, validation)
+
+
+def build_model(config: Config, data: RunData) -> Model:
+    """Build the model of the options, with the recipe's initial weights, which depend on the seed only."""
+    skeleton = get_skeleton(data.cache.skeleton)
+    torch.manual_seed(config.optim.seed)
+    model = get_kind(config.model.kind).load().build(skeleton, config.model)
+    model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.centers, skeleton))
+    return model

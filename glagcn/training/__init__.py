@@ -1,1 +1,0 @@
-"""The training loop, its loss, optimisers and checkpoints."""

@@ -1,1 +1,0 @@
-"""Hardware-dependent parts: compilation, memory, peak rates, speed."""
