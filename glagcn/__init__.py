@@ -6,7 +6,8 @@ The public names are resolved when they are first used, so that `glagcn --help` 
 from importlib import import_module
 from typing import Any
 
-__version__ = "0.1.0"
+from glagcn.version import __version__
+
 __all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
 
 

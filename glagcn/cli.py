@@ -9,7 +9,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from glagcn import __version__, dist, signals
+from glagcn import dist, signals
 from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
@@ -19,6 +19,7 @@ from glagcn.config.recipes import BENCH
 from glagcn.config.resolve import from_dict, parse_command_line, plain_values, resolve
 from glagcn.errors import UserError
 from glagcn.progress import flush_streams, print_messages
+from glagcn.version import __version__
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from glagcn import __version__
+from glagcn.version import __version__
 
 
 def describe(device: torch.device) -> dict[str, Any]:
@@ -34,7 +34,7 @@ def describe(device: torch.device) -> dict[str, Any]:
 
 def program() -> dict[str, Any]:
     """The version of this program, and the commit it runs from; "commit" is "not from a git checkout" elsewhere."""
-    folder = Path(__file__).parents[2]
+    folder = Path(__file__).parents[1]
     commit = ""
     if (folder / ".git").exists():
         with suppress(OSError):

@@ -13,12 +13,12 @@ from safetensors import safe_open
 from torch import Tensor
 from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 
-from glagcn import __version__
 from glagcn.checkpoints.find import OR_SHIPPED
 from glagcn.errors import UserError, first_line
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
+from glagcn.version import __version__
 
 # ---- Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as metadata.
 
