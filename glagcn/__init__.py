@@ -8,7 +8,14 @@ from typing import Any
 
 from glagcn.version import __version__
 
-__all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
+MODULES = {
+    "Lifter": "glagcn.poses.live",
+    "Poses": "glagcn.poses.result",
+    "UserError": "glagcn.errors",
+    "load_model": "glagcn.checkpoints.load",
+    "predict": "glagcn.poses.lift",
+}
+__all__ = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
 
 
 def __dir__() -> list[str]:
@@ -18,12 +25,6 @@ def __dir__() -> list[str]:
 def __getattr__(name: str) -> Any:
     if name == "metrics":
         return import_module("glagcn.metrics")
-    if name == "load_model":
-        return import_module("glagcn.checkpoints.load").load_model
-    if name == "predict":
-        return import_module("glagcn.poses.lift").predict
-    if name == "Lifter":
-        return import_module("glagcn.poses.live").Lifter
-    if name == "UserError":
-        return import_module("glagcn.errors").UserError
+    if name in MODULES:
+        return getattr(import_module(MODULES[name]), name)
     raise AttributeError(f"module 'glagcn' has no attribute {name!r}")

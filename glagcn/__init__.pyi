@@ -4,6 +4,7 @@ from glagcn.checkpoints.load import load_model as load_model
 from glagcn.errors import UserError as UserError
 from glagcn.poses.lift import predict as predict
 from glagcn.poses.live import Lifter as Lifter
+from glagcn.poses.result import Poses as Poses
 
 __version__: str
-__all__ = ["Lifter", "UserError", "__version__", "load_model", "metrics", "predict"]
+__all__ = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]

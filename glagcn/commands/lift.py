@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from glagcn.poses.draw.people import PeopleAnimation
     from glagcn.poses.draw.video import Video
     from glagcn.poses.options import LiftOptions
-    from glagcn.poses.people import LiftedPerson
     from glagcn.poses.recording import Recording
+    from glagcn.poses.result import Poses
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +95,7 @@ def lift(options: dict[str, Any]) -> None:
         _write(out, people, video, film.frames if film else 0)
 
 
-def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list[LiftedPerson]":
+def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list[Poses]":
     """The people in camera axes, by the model of a checkpoint."""
     import torch
 
@@ -111,7 +111,7 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
     return lift_people(model, recording, options.flip)
 
 
-def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[LiftedPerson]":
+def _in_space(people: "list[Poses]", options: "LiftOptions") -> "list[Poses]":
     """The people with their root paths, smoothed and on the floor where that is asked for."""
     from glagcn.poses.ground import find_floor, on_floor
     from glagcn.poses.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, smoothed, usual_focal, with_root
@@ -139,7 +139,7 @@ def _in_space(people: "list[LiftedPerson]", options: "LiftOptions") -> "list[Lif
     return [on_floor(person, floor) for person in placed]
 
 
-def _write(path: Path, people: "list[LiftedPerson]", video: "Video | None", frames: int) -> None:
+def _write(path: Path, people: "list[Poses]", video: "Video | None", frames: int) -> None:
     """Write one file of --out; `frames` is the length of the video."""
     from glagcn.poses.draw.people import PeopleAnimation
     from glagcn.poses.draw.video import GIF_MAX_FPS, write_animation
@@ -159,7 +159,7 @@ def _write(path: Path, people: "list[LiftedPerson]", video: "Video | None", fram
     logger.info(f"Wrote {path}: {len(numbers)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
 
 
-def _all_frames(people: "Sequence[LiftedPerson]") -> range:
+def _all_frames(people: "Sequence[Poses]") -> range:
     """From the first frame of anybody to the last."""
     first = min(int(person.frames[0]) for person in people)
     return range(first, max(int(person.frames[-1]) for person in people) + 1)

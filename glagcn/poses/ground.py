@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy.optimize import least_squares
 
-from glagcn.poses.people import CAMERA, Z_UP, LiftedPerson
+from glagcn.poses.result import CAMERA, Z_UP, Poses
 
 CAMERA_UP = np.array([0.0, -1, 0])
 # Height of the ankle above the sole: 0.039 of the body height (Drillis and Contini, 1966), for 1.75 m.
@@ -40,7 +40,7 @@ class Floor:
         return np.stack([np.cross(away, self.up), away, self.up])
 
 
-def find_floor(people: Sequence[LiftedPerson]) -> Floor:
+def find_floor(people: Sequence[Poses]) -> Floor:
     """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people.
 
     The camera is assumed to be level, with the reason in `doubt`, if no person has a root path, if the ankles cover
@@ -63,7 +63,7 @@ def find_floor(people: Sequence[LiftedPerson]) -> Floor:
     return Floor(up, float(np.median(lower @ up)) - ANKLE_HEIGHT_MM, None)
 
 
-def on_floor(person: LiftedPerson, floor: Floor) -> LiftedPerson:
+def on_floor(person: Poses, floor: Floor) -> Poses:
     """The person in z-up axes; the origin is the point of the floor below the camera.
 
     Raises ValueError if the person is not in camera axes.
@@ -72,15 +72,15 @@ def on_floor(person: LiftedPerson, floor: Floor) -> LiftedPerson:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     turn = floor.rotation.T
     root = None if person.root is None else person.root @ turn - [0, 0, floor.height]
-    return replace(person, poses=(person.poses @ turn).astype(np.float32), root=root, axes=Z_UP)
+    return replace(person, xyz=(person.xyz @ turn).astype(np.float32), root=root, axes=Z_UP)
 
 
-def _ankles(person: LiftedPerson) -> np.ndarray:
+def _ankles(person: Poses) -> np.ndarray:
     """[T,2,3] both ankles in camera space, in millimetres."""
     if person.axes != CAMERA or person.root is None:
         raise ValueError(f"person {person.person} must have a root, in {CAMERA} axes")
     joints = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
-    return person.poses[:, joints] + person.root[:, None]
+    return person.xyz[:, joints] + person.root[:, None]
 
 
 def _lower(points: np.ndarray, up: np.ndarray) -> np.ndarray:

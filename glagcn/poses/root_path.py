@@ -6,7 +6,7 @@ import numpy as np
 from scipy.signal import butter, sosfiltfilt
 
 from glagcn.errors import UserError
-from glagcn.poses.people import CAMERA, LiftedPerson, filled, interpolated
+from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 
 # ---- The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose.
 
@@ -25,7 +25,7 @@ def usual_focal(image_size: tuple[int, int]) -> float:
     return max(image_size) / 2 / np.tan(np.radians(USUAL_VIEW_DEGREES) / 2)
 
 
-def with_root(person: LiftedPerson, focal: float) -> tuple[LiftedPerson, np.ndarray]:
+def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
     """The person with its root path, and a mask [T] bool of the frames in which it was estimated.
 
     focal  length in pixels, equal along both axes; the principal point is the image centre.
@@ -38,7 +38,7 @@ def with_root(person: LiftedPerson, focal: float) -> tuple[LiftedPerson, np.ndar
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     rays = (person.pixels - np.asarray(person.image_size) / 2) / focal
-    poses = person.poses.astype(np.float64)
+    poses = person.xyz.astype(np.float64)
     root, found = find_root(poses, rays, person.confidence)
     if not found.any():
         return replace(person, root=None), found
@@ -90,7 +90,7 @@ def check_cutoff(cutoff: float, fps: float) -> None:
         )
 
 
-def smoothed(person: LiftedPerson, cutoff: float) -> LiftedPerson:
+def smoothed(person: Poses, cutoff: float) -> Poses:
     """The person with low-pass filtered poses and root, in the same frames and without delay.
 
     cutoff  in Hz, the frequency that keeps half of its power.
@@ -114,6 +114,6 @@ def smoothed(person: LiftedPerson, cutoff: float) -> LiftedPerson:
 
     return replace(
         person,
-        poses=smooth(whole.poses).astype(np.float32),
+        xyz=smooth(whole.xyz).astype(np.float32),
         root=None if whole.root is None else smooth(whole.root),
     )

@@ -22,7 +22,7 @@ from tests.checkpoints.exported_models import a_model
 from tests.command_line import assert_refused
 from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
 from tests.data.sources.keypoints import written
-from tests.lifting.people import read_bvh
+from tests.poses.people import read_bvh
 
 
 @pytest.fixture
@@ -147,7 +147,7 @@ def test_a_track_is_checked_and_normalised_once(monkeypatch, caplog):
     assert caplog.text.count("are width and height swapped?") == 1
     for person in people:
         expected = glagcn.predict(model, keypoints, (1080, 1920), flip=False)
-        np.testing.assert_allclose(person.poses, expected, atol=1e-3 * np.abs(expected).max())
+        np.testing.assert_allclose(person.xyz, expected, atol=1e-3 * np.abs(expected).max())
 
 
 def test_one_frame_is_enough(lift, tmp_path):

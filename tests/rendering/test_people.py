@@ -6,26 +6,26 @@ from matplotlib.colors import to_rgb
 
 from glagcn.poses.draw.people import COLOURS, PeopleAnimation
 from glagcn.poses.draw.projection import PREDICTED
-from glagcn.poses.people import Z_UP, LiftedPerson
+from glagcn.poses.result import Z_UP, Poses
 from glagcn.skeletons import get_skeleton
-from tests.lifting.people import project
+from tests.poses.people import project
 from tests.rendering.test_animation import standing
 
 SKELETON, SIZE, FOCAL = get_skeleton("mpi3dhp17"), (1280, 720), 1000.0
 
 
-def person(number: int, place: tuple[float, float], frames=(0, 1, 2)) -> LiftedPerson:
+def person(number: int, place: tuple[float, float], frames=(0, 1, 2)) -> Poses:
     """Somebody who stands and faces the camera, `place` millimetres to its right and before it."""
     poses = np.repeat(standing()[None], len(frames), axis=0)
     root = np.tile([place[0], 0.0, place[1]], (len(frames), 1))
-    return LiftedPerson(
-        person=number, skeleton=SKELETON, frames=np.array(frames), fps=25.0, poses=poses.astype(np.float32),
+    return Poses(
+        person=number, skeleton=SKELETON, frames=np.array(frames), fps=25.0, xyz=poses.astype(np.float32),
         confidence=np.ones(poses.shape[:2], np.float32), pixels=project(poses + root[:, None], FOCAL, SIZE),
         image_size=SIZE, root=root,
     )  # fmt: skip
 
 
-def two(**changes) -> list[LiftedPerson]:
+def two(**changes) -> list[Poses]:
     return [person(4, (-1000, 5000)), replace(person(7, (1000, 6000), (1, 5)), **changes)]
 
 
@@ -110,8 +110,8 @@ def test_images_of_any_shape_have_room(size):
 
 def test_the_floor_is_under_the_feet_and_at_zero_in_z_up_coordinates():
     up = person(0, (0, 5000))
-    turned = up.poses @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]).T
-    high = replace(up, poses=turned.astype(np.float32), root=np.tile([0.0, 5000, 1500], (3, 1)), axes=Z_UP)
+    turned = up.xyz @ np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]).T
+    high = replace(up, xyz=turned.astype(np.float32), root=np.tile([0.0, 5000, 1500], (3, 1)), axes=Z_UP)
     assert PeopleAnimation([up], 3).level == pytest.approx(-900)
     assert PeopleAnimation([high], 3).level == 0
     far = [replace(person(0, (0, 5000)), root=None), person(1, (0, 90_000))]

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from glagcn.poses.draw.animation import BACKGROUND, CAPTION, DPI, EDGE, FLOOR
 from glagcn.poses.draw.projection import CAMERA_TO_UPRIGHT, PREDICTED, frame_box, screen_matrix, side_of
-from glagcn.poses.people import CAMERA, LiftedPerson
+from glagcn.poses.result import CAMERA, Poses
 
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#c51b8a", "#8c6bb1", "#b8860b", "#17a2b8", "#7f7f7f")
 SHADES = {"left": 1.0, "middle": 0.8, "right": 0.55}  # of a person's colour
@@ -33,7 +33,7 @@ class PeopleAnimation:
     level    height of the floor that is drawn, mm: 0 in z-up axes, else that of the lowest joints.
     """
 
-    def __init__(self, people: Sequence[LiftedPerson], size: float) -> None:
+    def __init__(self, people: Sequence[Poses], size: float) -> None:
         self.people = people
         self._unit = size  # line widths and font sizes scale with the picture
         side = max(2, round(size * DPI / 2) * 2)
@@ -159,7 +159,7 @@ class PeopleAnimation:
             self._figure.text(x, 0.03, text, ha="center", va="center", fontsize=2.0 * self._unit, color=colour)
 
 
-def _bone_table(person: LiftedPerson, number: int, count: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
+def _bone_table(person: Poses, number: int, count: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
     """The children and parents [B] of the bones, and their colours, of person `number` of `count`."""
     skeleton = person.skeleton
     children = np.array([joint for joint in range(skeleton.num_joints) if joint != skeleton.root])
@@ -169,12 +169,12 @@ def _bone_table(person: LiftedPerson, number: int, count: int) -> tuple[np.ndarr
     return children, np.array(skeleton.parents)[children], shades
 
 
-def _upright(people: Sequence[LiftedPerson]) -> list[np.ndarray]:
+def _upright(people: Sequence[Poses]) -> list[np.ndarray]:
     """[T,V,3] of each person: x right, y away from the camera, z up, in mm, at the root position."""
     roots = [person.root for person in people if person.root is not None]
     middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
     turn = CAMERA_TO_UPRIGHT.T if people[0].axes == CAMERA else np.eye(3)
-    return [(p.poses + (middle if p.root is None else p.root[:, None])) @ turn for p in people]
+    return [(p.xyz + (middle if p.root is None else p.root[:, None])) @ turn for p in people]
 
 
 def _floor_lines(low: np.ndarray, high: np.ndarray, level: float) -> np.ndarray:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from glagcn.files import write_text
-from glagcn.poses.people import CAMERA, Z_UP, LiftedPerson, filled
+from glagcn.poses.result import CAMERA, Z_UP, Poses, filled
 from glagcn.skeletons import Skeleton
 
 # ---- A rig with constant bone lengths for a skeleton, and the joint rotations that reproduce poses.
@@ -169,7 +169,7 @@ ROOT_CHANNELS = "Xposition Yposition Zposition"
 CHANNELS = " ".join(f"{axis}rotation" for axis in ORDER)
 
 
-def write_bvh(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+def write_bvh(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write one BVH file per person: `path` for one person, else NAME_personN.bvh, where N is the person's number.
 
     Units and axes: centimetres and degrees; x right, y up, z towards the camera.  A root path that is unknown is 0.
@@ -190,14 +190,14 @@ def write_bvh(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
     return paths
 
 
-def bvh_text(person: LiftedPerson, first: int, last: int) -> str:
+def bvh_text(person: Poses, first: int, last: int) -> str:
     """The content of the BVH file of one person, for the frames `first`..`last` of the video (both included)."""
     turn = TO_Y_UP[person.axes].T / MM_PER_UNIT
     # Bone lengths come from the person's own frames: interpolated poses have shorter bones.
-    rig = rig_for(person.skeleton, person.poses.astype(np.float64) / MM_PER_UNIT)
+    rig = rig_for(person.skeleton, person.xyz.astype(np.float64) / MM_PER_UNIT)
     whole = filled(person, first, last)
     root = np.zeros((len(whole.frames), 3)) if whole.root is None else whole.root @ turn
-    angles = euler_angles(turns(rig, whole.poses.astype(np.float64) @ turn))
+    angles = euler_angles(turns(rig, whole.xyz.astype(np.float64) @ turn))
     rows = np.concatenate([root, angles.reshape(len(angles), -1)], axis=1)
     lines = ["HIERARCHY", *_hierarchy(rig, 0, "")]
     lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / person.fps:.8f}"]

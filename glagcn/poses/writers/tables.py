@@ -12,7 +12,7 @@ import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.files import write_atomically, write_text
-from glagcn.poses.people import AXES, LiftedPerson
+from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
 
 # ---- Lifted people as a table (.csv).
@@ -25,7 +25,7 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def write_csv(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+def write_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
 
     person, frame      numbers; frame is the frame number in the video
@@ -40,7 +40,7 @@ def write_csv(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
     return [write_atomically(path, lambda file: _write(file, people))]
 
 
-def _write(file: BinaryIO, people: Sequence[LiftedPerson]) -> None:
+def _write(file: BinaryIO, people: Sequence[Poses]) -> None:
     text = io.TextIOWrapper(file, encoding="utf-8", newline="")
     table = csv.writer(text, lineterminator="\n")
     table.writerow(COLUMNS)
@@ -49,7 +49,7 @@ def _write(file: BinaryIO, people: Sequence[LiftedPerson]) -> None:
         parents = [joints[parent] for parent in person.skeleton.parents]
         about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
         roots = np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
-        numbers = (person.frames, roots, person.poses, person.confidence[..., None], person.pixels)
+        numbers = (person.frames, roots, person.xyz, person.confidence[..., None], person.pixels)
         for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
             for joint, parent, place, sure, pixel in zip(joints, parents, pose, confidence, pixels, strict=True):
                 cells = _cells([*place, *root, *sure, *pixel])
@@ -69,7 +69,7 @@ def _cells(values: list[float]) -> list[str]:
 DECIMALS = 3  # of millimetres and pixels
 
 
-def write_json(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+def write_json(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write a JSON file with one object.
 
     skeleton    {"name", "joints": V names, "parents": V joint numbers; the root is its own parent}
@@ -98,11 +98,11 @@ def write_json(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
     return [path]
 
 
-def _person(person: LiftedPerson) -> dict[str, Any]:
+def _person(person: Poses) -> dict[str, Any]:
     return {
         "person": int(person.person),
         "frames": person.frames.tolist(),
-        "poses": _numbers(person.poses),
+        "poses": _numbers(person.xyz),
         "root": None if person.root is None else _numbers(person.root),
         "confidence": _numbers(person.confidence),
         "pixels": _numbers(person.pixels),
@@ -126,7 +126,7 @@ ABOUT = (
 )
 
 
-def write_npz(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+def write_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write an .npz file with n rows, one per person and frame, sorted by person.
 
     person [n], frame [n] int64; poses_mm [n,V,3], root_mm [n,3] (NaN if unknown), confidence [n,V], pixels [n,V,2]
@@ -139,7 +139,7 @@ def write_npz(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
     arrays: dict[str, Any] = {
         "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
         "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
-        "poses_mm": np.concatenate([p.poses for p in people]).astype(np.float32),
+        "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
         "root_mm": np.concatenate(roots).astype(np.float32),
         "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
         "pixels": np.concatenate([p.pixels for p in people]).astype(np.float32),
@@ -158,7 +158,7 @@ def write_npz(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
 
 
 # A writer takes the path and the people, and returns the paths of the files that it wrote.
-WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
+WRITERS: dict[str, Callable[[Path, Sequence[Poses]], list[Path]]] = {
     ".npz": write_npz,
     ".json": write_json,
     ".csv": write_csv,
@@ -166,7 +166,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[LiftedPerson]], list[Path]]] = {
 }
 
 
-def write_people(path: Path, people: Sequence[LiftedPerson]) -> list[Path]:
+def write_people(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write the people of a video in the format of the suffix of `path`; returns the paths written.
 
     Each file is written atomically.  Raises UserError if there are no people or a file cannot be written, ValueError if

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from glagcn.poses.people import filled
+from glagcn.poses.result import filled
 from glagcn.skeletons import get_skeleton
-from tests.lifting.people import person, random_poses
+from tests.poses.people import person, random_poses
 
 
 def test_missing_frames_lie_between_their_neighbours():
@@ -13,8 +13,8 @@ def test_missing_frames_lie_between_their_neighbours():
     whole = filled(gaps, 3, 9)
     np.testing.assert_array_equal(whole.frames, np.arange(3, 10))
     np.testing.assert_allclose(whole.root[:, 0], [0, 0, 100, 200, 300, 400, 400])
-    np.testing.assert_allclose(whole.poses[[1, 2, 5]], gaps.poses, rtol=1e-6)
-    np.testing.assert_allclose(whole.poses[3], (2 * poses[1] + poses[2]) / 3, rtol=1e-4, atol=1e-3)
+    np.testing.assert_allclose(whole.xyz[[1, 2, 5]], gaps.xyz, rtol=1e-6)
+    np.testing.assert_allclose(whole.xyz[3], (2 * poses[1] + poses[2]) / 3, rtol=1e-4, atol=1e-3)
     there = [1, 2, 5]
     np.testing.assert_array_equal(whole.confidence[there], gaps.confidence)
     np.testing.assert_array_equal(whole.pixels[there], gaps.pixels)
@@ -25,14 +25,14 @@ def test_missing_frames_lie_between_their_neighbours():
 def test_a_part_can_be_taken():
     poses = random_poses(get_skeleton("h36m17"), 5)
     part = filled(person(poses), 1, 2)
-    np.testing.assert_array_equal(part.poses, poses[1:3].astype(np.float32))
+    np.testing.assert_array_equal(part.xyz, poses[1:3].astype(np.float32))
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"frames": np.array([0, 2, 2])}, "ascend"),
-        ({"frames": np.arange(2)}, "poses"),
+        ({"frames": np.arange(2)}, "xyz"),
         ({"root": np.zeros((3, 2))}, "root"),
         ({"root": np.full((3, 3), np.nan)}, "finite"),
         ({"pixels": np.zeros((3, 16, 2))}, "pixels"),

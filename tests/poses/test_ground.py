@@ -3,11 +3,11 @@ import pytest
 
 from glagcn.data.mocap.motion import joints_of
 from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
-from glagcn.poses.people import Z_UP
+from glagcn.poses.result import Z_UP
 from glagcn.poses.root_path import smoothed, with_root
 from glagcn.poses.writers.bvh import bvh_text
 from glagcn.skeletons import get_skeleton
-from tests.lifting.people import about, person, project, read_bvh
+from tests.poses.people import about, person, project, read_bvh
 
 CAMERA_HEIGHT_MM = 1900.0
 SKELETON = get_skeleton("mpi3dhp17")
@@ -43,7 +43,7 @@ def test_people_who_walk_about_tell_the_floor(pitch, roll):
 
 def test_noise_and_lifted_feet_do_little():
     people, up, _ = walkers(20, 5, noise=15)
-    poses = people[0].poses.copy()
+    poses = people[0].xyz.copy()
     poses[:100] += 400 * up.astype(np.float32)  # onto a table
     people[0] = person(poses, SKELETON.name, root=people[0].root)
     floor = find_floor(people)
@@ -56,7 +56,7 @@ def test_coordinates_have_the_floor_at_zero():
     floor = find_floor(people)
     moved = on_floor(people[0], floor)
     assert moved.axes == Z_UP
-    places = moved.poses + moved.root[:, None]
+    places = moved.xyz + moved.root[:, None]
     ankles = places[:, [10, 13], 2].min(axis=1)
     assert np.median(ankles) == pytest.approx(ANKLE_HEIGHT_MM, abs=25)
     assert (places[:, SKELETON.joints.index("neck"), 2] > ankles).all()
@@ -71,15 +71,15 @@ def test_coordinates_have_the_floor_at_zero():
 def test_a_level_camera_is_taken_where_the_feet_tell_nothing():
     people, _, _ = walkers(20, 0)
     one = people[0]
-    still = person(one.poses[:1].repeat(50, axis=0), SKELETON.name, root=one.root[:1].repeat(50, axis=0))
-    lonely = person(one.poses[:1], SKELETON.name, root=one.root[:1])
+    still = person(one.xyz[:1].repeat(50, axis=0), SKELETON.name, root=one.root[:1].repeat(50, axis=0))
+    lonely = person(one.xyz[:1], SKELETON.name, root=one.root[:1])
     rng = np.random.default_rng(3)
-    floating = person(one.poses, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
+    floating = person(one.xyz, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
     for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "from a plane")):
         floor = find_floor([someone])
         np.testing.assert_array_equal(floor.up, CAMERA_UP)
         assert words in floor.doubt
-        ankles = on_floor(someone, floor).poses[:, [10, 13], 2] + on_floor(someone, floor).root[:, None, 2]
+        ankles = on_floor(someone, floor).xyz[:, [10, 13], 2] + on_floor(someone, floor).root[:, None, 2]
         assert np.percentile(ankles.min(axis=1), 5) == pytest.approx(ANKLE_HEIGHT_MM, abs=1e-2)
 
 
@@ -90,12 +90,12 @@ def test_a_wall_is_no_floor():
 
 def test_without_a_path_the_camera_is_level():
     people, _, _ = walkers(0, 0, frames=5)
-    nowhere = person(people[0].poses, SKELETON.name)
+    nowhere = person(people[0].xyz, SKELETON.name)
     floor = find_floor([nowhere])
     assert floor.doubt == "no person has a root path"
     moved = on_floor(nowhere, floor)
     assert moved.root is None
-    np.testing.assert_allclose(moved.poses, nowhere.poses[..., [0, 2, 1]] * [1, 1, -1])
+    np.testing.assert_allclose(moved.xyz, nowhere.xyz[..., [0, 2, 1]] * [1, 1, -1])
 
 
 def test_from_2d_to_a_file_step_by_step():
@@ -104,13 +104,13 @@ def test_from_2d_to_a_file_step_by_step():
     people, up, clearance = walkers(20, 5)
     size, focal, lifted = (1280, 720), 1000.0, []
     for someone in people:
-        pixels = project(someone.poses + someone.root[:, None], focal, size)
-        unplaced = person(someone.poses, SKELETON.name, pixels=pixels, image_size=size)
+        pixels = project(someone.xyz + someone.root[:, None], focal, size)
+        unplaced = person(someone.xyz, SKELETON.name, pixels=pixels, image_size=size)
         lifted.append(smoothed(with_root(unplaced, focal)[0], 6.0))
     floor = find_floor(lifted)
     for someone, found in zip(people, lifted, strict=True):
         _, places, _ = read_bvh(bvh_text(on_floor(found, floor), 0, len(found.frames) - 1))
-        expected = (someone.poses + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
+        expected = (someone.xyz + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
         expected += ANKLE_HEIGHT_MM - clearance
         heights = np.stack([10 * places[joint][:, 1] for joint in SKELETON.joints], axis=1)
         assert np.abs(heights - expected).mean() < 25

@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-from glagcn.poses.people import Z_UP
+from glagcn.poses.result import Z_UP
 from glagcn.poses.writers.bvh import TO_Y_UP, bvh_text, rest_direction
 from glagcn.poses.writers.tables import write_people
 from glagcn.skeletons import SKELETONS, get_skeleton
-from tests.lifting.people import about, from_directions, person, random_poses, read_bvh
+from tests.poses.people import about, from_directions, person, random_poses, read_bvh
 
 WITHIN_CM = 1e-3
 Y_DOWN = np.diag([1.0, -1, -1])  # camera axes from those of BVH, and back
@@ -36,7 +36,7 @@ def motion(written):
 def assert_reads_back(poses, name, root=None):
     """Poses in camera axes, with or without a path."""
     written = person(poses, name, root=root)
-    expected = written.poses + (0 if root is None else root[:, None])
+    expected = written.xyz + (0 if root is None else root[:, None])
     found = joints_cm(text_of(written), written.skeleton)
     np.testing.assert_allclose(found, expected @ Y_DOWN / 10, atol=WITHIN_CM)
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from glagcn.poses.people import LiftedPerson
+from glagcn.poses.result import Poses
 from glagcn.skeletons import Skeleton, get_skeleton
 
 
@@ -30,15 +30,15 @@ def random_poses(skeleton: Skeleton, frames: int, seed: int = 0) -> np.ndarray:
     return from_directions(skeleton, rng.normal(size=(frames, skeleton.num_joints, 3)), lengths)
 
 
-def person(poses: np.ndarray, name: str = "h36m17", **changes) -> LiftedPerson:
+def person(poses: np.ndarray, name: str = "h36m17", **changes) -> Poses:
     count, joints = poses.shape[:2]
     rng = np.random.default_rng(1)
     values = {
         "person": 0, "skeleton": get_skeleton(name), "frames": np.arange(count), "fps": 25.0,
-        "poses": poses.astype(np.float32), "confidence": rng.uniform(0.3, 1, (count, joints)).astype(np.float32),
+        "xyz": poses.astype(np.float32), "confidence": rng.uniform(0.3, 1, (count, joints)).astype(np.float32),
         "pixels": rng.uniform(0, 500, (count, joints, 2)), "image_size": (640, 480),
     }  # fmt: skip
-    return LiftedPerson(**{**values, **changes})
+    return Poses(**{**values, **changes})
 
 
 def project(points: np.ndarray, focal: float, image_size: tuple[int, int]) -> np.ndarray:

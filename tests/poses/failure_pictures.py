@@ -1,6 +1,6 @@
 """The picture of failure cases in docs/lift.md: recorded motion of a test person, seen or found in ways that go wrong.
 
-python -m tests.lifting.failure_pictures OUT.png [MODEL]     # centred without MODEL
+python -m tests.poses.failure_pictures OUT.png [MODEL]     # centred without MODEL
 """
 
 import sys
@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 
 import glagcn
 from glagcn.poses.draw.animation import Animation, Clip
-from tests.lifting.formats_table import motion
+from tests.poses.formats_table import motion
 
 SIZE, FOCAL, DISTANCE_MM = (1000, 1000), 2000.0, 4500.0
 SHOWN = 75  # the frame

@@ -4,7 +4,7 @@ import pytest
 from glagcn.errors import UserError
 from glagcn.poses.root_path import smoothed
 from glagcn.skeletons import get_skeleton
-from tests.lifting.people import person, random_poses
+from tests.poses.people import person, random_poses
 
 FPS = 50.0
 
@@ -21,7 +21,7 @@ def swinging(hertz, frames, root=False):
 def test_the_cutoff_halves_the_power_without_delay(hertz, share, root):
     someone, wave = swinging(hertz, np.arange(400), root)
     found = smoothed(someone, 6.0)
-    values = found.root if root else found.poses[:, 3]
+    values = found.root if root else found.xyz[:, 3]
     middle = slice(100, 300)  # away from the ends
     np.testing.assert_allclose(values[middle, 1], share * wave[middle], atol=1.0)
 
@@ -33,15 +33,15 @@ def test_short_tracks_are_smoothed_as_far_as_they_reach(count):
     path = np.arange(count)[:, None] * [10.0, 0, 5] + [0, 0, 3000]
     someone = person(np.repeat(still, count, axis=0), fps=FPS, root=path)
     found = smoothed(someone, 2.0)
-    np.testing.assert_allclose(found.poses, someone.poses, atol=1e-3)
+    np.testing.assert_allclose(found.xyz, someone.xyz, atol=1e-3)
     np.testing.assert_allclose(found.root, path, atol=1e-6)
-    assert found.poses.dtype == np.float32
+    assert found.xyz.dtype == np.float32
 
 
 def test_jitter_gets_less():
     rng = np.random.default_rng(0)
     someone = person(rng.normal(0, 30, (200, 17, 3)), fps=FPS)
-    assert smoothed(someone, 4.0).poses.std() < 15
+    assert smoothed(someone, 4.0).xyz.std() < 15
 
 
 def test_missing_frames_pass_as_time():
@@ -50,7 +50,7 @@ def test_missing_frames_pass_as_time():
     someone, wave = swinging(1.0, frames)
     found = smoothed(someone, 8.0)
     np.testing.assert_array_equal(found.frames, frames)
-    np.testing.assert_allclose(found.poses[50:-50, 0, 0], wave[50:-50], atol=2.0)
+    np.testing.assert_allclose(found.xyz[50:-50, 0, 0], wave[50:-50], atol=2.0)
 
 
 @pytest.mark.parametrize("cutoff", [0.0, -1.0, 0.05, 25.0, 80.0, float("nan")])

@@ -4,7 +4,7 @@ import pytest
 from glagcn.poses.ground import find_floor, on_floor
 from glagcn.poses.root_path import LEAST_JOINTS, usual_focal, with_root
 from glagcn.skeletons import SKELETONS, get_skeleton
-from tests.lifting.people import person, project, random_poses
+from tests.poses.people import person, project, random_poses
 
 SIZE, FOCAL = (1920, 1080), 1400.0
 
@@ -32,7 +32,7 @@ def test_joints_that_were_not_seen_do_not_count():
     wrong[:, 2:6] += 300
     confidence[:, 2:6] = 0
     wrong[:, 7] = np.nan
-    found, good = with_root(person(someone.poses, pixels=wrong, confidence=confidence, image_size=SIZE), FOCAL)
+    found, good = with_root(person(someone.xyz, pixels=wrong, confidence=confidence, image_size=SIZE), FOCAL)
     assert good.all()
     np.testing.assert_allclose(found.root, root, atol=1e-3)
 
@@ -41,8 +41,8 @@ def test_confidence_decides_between_joints():
     """The solution is that of the normal equations, solved by numpy, with the same weights."""
     someone, _ = seen(frames=4)
     noisy = someone.pixels + np.random.default_rng(6).normal(0, 10, someone.pixels.shape)
-    found, _ = with_root(person(someone.poses, pixels=noisy, image_size=SIZE), FOCAL)
-    for index, pose in enumerate(someone.poses.astype(np.float64)):
+    found, _ = with_root(person(someone.xyz, pixels=noisy, image_size=SIZE), FOCAL)
+    for index, pose in enumerate(someone.xyz.astype(np.float64)):
         rays = (noisy[index] - np.array(SIZE) / 2) / FOCAL
         rows = np.concatenate([np.c_[np.eye(2)[[axis] * 17], -rays[:, axis]] for axis in (0, 1)])
         sides = np.concatenate([rays[:, axis] * pose[:, 2] - pose[:, axis] for axis in (0, 1)])
@@ -59,7 +59,7 @@ def test_frames_with_too_few_joints_are_interpolated():
     confidence[5] = 0
     frames = np.array([0, 1, 2, 5, 9, 10])
     found, good = with_root(
-        person(someone.poses, frames=frames, pixels=someone.pixels, confidence=confidence, image_size=SIZE), FOCAL
+        person(someone.xyz, frames=frames, pixels=someone.pixels, confidence=confidence, image_size=SIZE), FOCAL
     )
     np.testing.assert_array_equal(good, [True, True, False, False, True, False])
     np.testing.assert_allclose(found.root[[0, 1, 4, 5]], root[[0, 1, 4, 4]], atol=1e-3)
@@ -72,7 +72,7 @@ def test_nobody_is_behind_the_camera():
     pixels = someone.pixels.copy()
     pixels[1::2] = np.array(SIZE) - pixels[1::2]
     pixels[20:] = np.random.default_rng(7).uniform(0, 1000, pixels[20:].shape)
-    found, good = with_root(person(someone.poses, pixels=pixels, image_size=SIZE), FOCAL)
+    found, good = with_root(person(someone.xyz, pixels=pixels, image_size=SIZE), FOCAL)
     assert good[:20:2].all()
     assert not good[1:20:2].any()
     assert (found.root[:, 2] > 0).all()
@@ -81,7 +81,7 @@ def test_nobody_is_behind_the_camera():
 def test_no_good_frame_is_no_path():
     someone, _ = seen(frames=3)
     for pixels in (np.full_like(someone.pixels, np.nan), np.full_like(someone.pixels, 7.0)):
-        found, good = with_root(person(someone.poses, pixels=pixels, image_size=SIZE), FOCAL)
+        found, good = with_root(person(someone.xyz, pixels=pixels, image_size=SIZE), FOCAL)
         assert found.root is None
         assert not good.any()
 

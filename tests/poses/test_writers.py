@@ -8,7 +8,7 @@ import pytest
 from glagcn.errors import UserError
 from glagcn.poses.writers.tables import WRITERS, write_people
 from glagcn.skeletons import get_skeleton
-from tests.lifting.people import person, random_poses
+from tests.poses.people import person, random_poses
 
 SKELETON = get_skeleton("h36m17")
 
@@ -33,7 +33,7 @@ def test_npz_holds_everything(tmp_path, root):
         held = {name: content[name] for name in content.files}
     np.testing.assert_array_equal(held["person"], [3, 3, 3, 9, 9])
     np.testing.assert_array_equal(held["frame"], [4, 5, 8, 0, 2])
-    for name, field in (("poses_mm", "poses"), ("confidence", "confidence"), ("pixels", "pixels")):
+    for name, field in (("poses_mm", "xyz"), ("confidence", "confidence"), ("pixels", "pixels")):
         expected = np.concatenate([getattr(someone, field) for someone in people]).astype(np.float32)
         np.testing.assert_array_equal(held[name], expected)
     expected = np.concatenate([someone.root for someone in people]).astype(np.float32) if root else np.nan
@@ -56,7 +56,7 @@ def test_json_holds_everything(tmp_path, root):
     assert "millimetres" in held["units"]["poses"]
     for someone, row in zip(people, held["people"], strict=True):
         assert (row["person"], row["frames"]) == (someone.person, someone.frames.tolist())
-        np.testing.assert_allclose(row["poses"], someone.poses, atol=6e-4)
+        np.testing.assert_allclose(row["poses"], someone.xyz, atol=6e-4)
         np.testing.assert_allclose(row["confidence"], someone.confidence, atol=6e-4)
         np.testing.assert_allclose(np.array(row["pixels"], dtype=float), someone.pixels, atol=6e-4)
         assert row["pixels"][1][6] == [None, None]
@@ -79,7 +79,7 @@ def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
         same = tuple(row[name] for name in ("skeleton", "axes", "fps", "image_width", "image_height"))
         assert same == ("h36m17", "camera", "29.97", "640", "480")
         numbers = {
-            "x_mm y_mm z_mm": someone.poses[index, joint],
+            "x_mm y_mm z_mm": someone.xyz[index, joint],
             "root_x_mm root_y_mm root_z_mm": someone.root[index] if root else np.full(3, np.nan),
             "u_px v_px": someone.pixels[index, joint],
             "confidence": [someone.confidence[index, joint]],
@@ -122,4 +122,4 @@ def test_one_person_may_have_no_path(tmp_path):
 def test_people_of_one_file_share_a_video(tmp_path):
     one, other = two()
     with pytest.raises(ValueError, match="the same skeleton"):
-        write_people(tmp_path / "a.npz", [one, person(other.poses, fps=25.0, root=other.root)])
+        write_people(tmp_path / "a.npz", [one, person(other.xyz, fps=25.0, root=other.root)])

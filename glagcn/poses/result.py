@@ -1,0 +1,100 @@
+"""Poses: the 3D poses of one person, with the 2D poses that they were lifted from.  What every writer takes."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from glagcn.skeletons import Skeleton
+
+CAMERA, Z_UP = "camera", "z_up"
+AXES = {
+    CAMERA: "x right, y down, z forward; the camera is the origin",
+    Z_UP: "x right, y away from the camera, z up; the origin is the floor below the camera",
+}
+
+
+@dataclass(frozen=True)
+class Poses:
+    """T frames of one person.
+
+    person      number of the person in the video.
+    skeleton    of the 3D poses, V joints.
+    frames      [T] int64, ascending frame numbers of the video; there may be gaps.
+    fps         of the video: frame n is n / fps seconds after the start.
+    xyz         [T,V,3] float32, millimetres relative to the root joint.
+    confidence  [T,V] float32, of the 2D joints; 0 where a joint was not seen.
+    pixels      [T,V,2] the 2D position of each 3D joint, after the skeleton's joint map; NaN if unknown.
+    image_size  (width, height) in pixels.
+    root        [T,3] position of the root joint in millimetres; None if unknown.
+    axes        coordinate axes of xyz and root, a key of AXES.
+
+    Raises ValueError if shapes do not match, frames do not ascend, or xyz or root are not finite.
+    """
+
+    person: int
+    skeleton: Skeleton
+    frames: np.ndarray
+    fps: float
+    xyz: np.ndarray
+    confidence: np.ndarray
+    pixels: np.ndarray
+    image_size: tuple[int, int]
+    root: np.ndarray | None = None
+    axes: str = CAMERA
+
+    def __post_init__(self) -> None:
+        count, joints = len(self.frames), self.skeleton.num_joints
+        shapes = {"xyz": (count, joints, 3), "confidence": (count, joints), "pixels": (count, joints, 2)}
+        if self.root is not None:
+            shapes["root"] = (count, 3)
+        for name, shape in shapes.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} of person {self.person} is {getattr(self, name).shape}; expected {shape}")
+        if count == 0 or (np.diff(self.frames) <= 0).any():
+            raise ValueError(f"frames of person {self.person} must ascend, and there must be at least one")
+        if not np.isfinite(self.xyz).all() or (self.root is not None and not np.isfinite(self.root).all()):
+            raise ValueError(f"xyz and root of person {self.person} must be finite")
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """The names of the V joints."""
+        return self.skeleton.joints
+
+    @property
+    def parents(self) -> tuple[int, ...]:
+        """The parent of each of the V joints; the root is its own parent."""
+        return self.skeleton.parents
+
+    @property
+    def times(self) -> np.ndarray:
+        """[T] seconds after the start of the video."""
+        return self.frames / self.fps
+
+
+def filled(poses: Poses, first: int, last: int) -> Poses:
+    """The person in all frames `first`..`last` (both included), without gaps.
+
+    xyz and root of missing frames are interpolated linearly; before the first and after the last frame they are
+    constant.  In missing frames confidence is 0 and pixels are NaN.
+    """
+    frames = np.arange(first, last + 1)
+    seen = np.isin(poses.frames, frames)
+    rows = poses.frames[seen] - first
+    confidence = np.zeros((len(frames), *poses.confidence.shape[1:]), dtype=np.float32)
+    pixels = np.full((len(frames), *poses.pixels.shape[1:]), np.nan, dtype=poses.pixels.dtype)
+    confidence[rows], pixels[rows] = poses.confidence[seen], poses.pixels[seen]
+    return replace(
+        poses,
+        frames=frames,
+        xyz=interpolated(poses.frames, poses.xyz, frames).astype(np.float32),
+        confidence=confidence,
+        pixels=pixels,
+        root=None if poses.root is None else interpolated(poses.frames, poses.root, frames),
+    )
+
+
+def interpolated(frames: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Interpolate values [T,...] of ascending `frames` [T] linearly at `wanted` [n]; constant beyond both ends."""
+    columns = values.reshape(len(values), -1).T
+    found = np.stack([np.interp(wanted, frames, column) for column in columns], axis=-1)
+    return found.reshape(len(wanted), *values.shape[1:])
