@@ -164,7 +164,7 @@ def test_ours_and_the_plain_model_agree(form, training):
     assert plain.training == training
     center, sequence = plain(windows())
     expected = ours(windows())
-    torch.testing.assert_close(center, expected.center, rtol=0, atol=1e-5)
+    torch.testing.assert_close(center, expected.target, rtol=0, atol=1e-5)
     assert (sequence is None) == (expected.sequence is None)
     if sequence is not None:
         torch.testing.assert_close(sequence, expected.sequence, rtol=0, atol=1e-5)
@@ -174,7 +174,7 @@ def test_the_public_form_loads_by_its_published_names():
     ours = small(sequence_layers=0, head="shared").eval()
     plain = ReferenceModel(ours.skeleton, ours.widths, ours.channels, sequence_layers=0, head="shared").eval()
     plain.load_published(published_weights(ours))
-    torch.testing.assert_close(plain(windows())[0], ours(windows()).center, rtol=0, atol=1e-5)
+    torch.testing.assert_close(plain(windows())[0], ours(windows()).target, rtol=0, atol=1e-5)
 
 
 def test_every_weight_of_ours_reaches_the_plain_model():

@@ -86,7 +86,7 @@ class Lifted(nn.Module):
 
     def forward(self, keypoints: Tensor) -> Tensor:
         """The pose of the target frame of each window."""
-        return self.model(keypoints).center[:, 0] * self.others
+        return self.model(keypoints).target[:, 0] * self.others
 
 
 def export_onnx(source: Path, target: Path) -> None:

@@ -4,7 +4,7 @@ import logging
 from pathlib import Path
 
 from glagcn import dist
-from glagcn.checkpoints import ours as find
+from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
 from glagcn.config.open_data import open_data
 from glagcn.config.options import Config

@@ -59,7 +59,7 @@ def predict_frames(
     poses = torch.zeros(share_bounds(len(frames), 0, dist.world_size())[1], *_pose_shape(store), device=dist.device())
 
     def lift(inputs: Tensor) -> Tensor:
-        predicted = model(inputs).center[:, 0].float()  # [n or 2n,V,3]
+        predicted = model(inputs).target[:, 0].float()  # [n or 2n,V,3]
         if not flip:
             return predicted
         straight, mirrored = predicted.chunk(2)

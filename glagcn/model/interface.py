@@ -124,7 +124,7 @@ MAX_CHANNELS, MAX_FRAMES = 1 << 14, 3**8  # a checkpoint with more is damaged
 class Prediction(NamedTuple):
     """The output of a model, in metres relative to the root."""
 
-    center: Tensor  # [N,1,V,3], the target frame: the centre frame, or the last frame of a causal model
+    target: Tensor  # [N,1,V,3], the target frame: the centre frame, or the last frame of a causal model
     sequence: Tensor | None  # [N,T,V,3], all frames of the window; None if the model predicts the target frame only
 
 
@@ -213,7 +213,7 @@ class Model(nn.Module, ABC):
         return False
 
     def for_prediction(self) -> "Model":
-        """A copy in eval mode with the same `center` up to rounding; a subclass may make it faster."""
+        """A copy in eval mode with the same `target` up to rounding; a subclass may make it faster."""
         return copy.deepcopy(self).eval()
 
     @property

@@ -107,8 +107,8 @@ class TemporalConv(Model):
             x = block(x)
         x = x[:, 0].to(self.dtype)
         with full_precision(x):  # bfloat16 would round one metre to steps of 4 mm
-            center = self.shrink(x)
-        return Prediction(center.view(n, 1, self.skeleton.num_joints, 3), None)
+            pose = self.shrink(x)
+        return Prediction(pose.view(n, 1, self.skeleton.num_joints, 3), None)
 
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:

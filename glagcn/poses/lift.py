@@ -120,12 +120,12 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
 
 def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
     """The poses [N,V,3] of the target frames of normalised windows [N,T,V,C], in metres, on the CPU."""
-    poses = model(windows).center[:, 0]
+    poses = model(windows).target[:, 0]
     if flip:
         input_order, order = (
             torch.tensor(order, device=windows.device) for order in (model.skeleton.input_mirror, model.skeleton.mirror)
         )
-        poses = (poses + mirror(model(mirror(windows, input_order)).center[:, 0], order)) / 2
+        poses = (poses + mirror(model(mirror(windows, input_order)).target[:, 0], order)) / 2
     return poses.float().cpu()
 
 

@@ -16,7 +16,7 @@ def center_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:
 
     targets  [N,T,V,3] metres;  frame  the target frame in T.
     """
-    return _distances(prediction.center, targets[:, frame : frame + 1])
+    return _distances(prediction.target, targets[:, frame : frame + 1])
 
 
 def sequence_error(prediction: Prediction, targets: Tensor, frame: int) -> Tensor:  # noqa: ARG001

@@ -45,7 +45,7 @@ def test_onnx_runtime_gives_the_poses_of_the_model(exported, kind, skeleton, cau
     for count in (1, 3):
         x = torch.randn(count, 9, model.skeleton.num_input_joints, 2)
         with torch.no_grad():
-            expected = model(x).center[:, 0].numpy()
+            expected = model(x).target[:, 0].numpy()
         root = model.skeleton.root
         assert np.abs(expected[:, root]).max() > 0.001  # so that the zero below is not the model's
         expected[:, root] = 0
@@ -94,7 +94,7 @@ def test_a_trace_that_holds_for_one_batch_size_is_not_written(tmp_path, monkeypa
     """As that of a model that asks for len(x), which is a number to the trace."""
     source = a_checkpoint(tmp_path / "best.pt", a_model("temporal_conv"))
     monkeypatch.setattr(
-        exporting.Lifted, "forward", lambda self, x: self.model(x).center[:, 0] * self.others * (len(x) - 1)
+        exporting.Lifted, "forward", lambda self, x: self.model(x).target[:, 0] * self.others * (len(x) - 1)
     )
     with pytest.raises(UserError, match=r"best\.pt: as ONNX it gives other poses than in PyTorch, by 0\.5"):
         export_onnx(source, tmp_path / "model.onnx")

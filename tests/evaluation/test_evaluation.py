@@ -253,8 +253,8 @@ def test_flipping_averages_with_the_mirrored_back_mirror_image():
 
     class Shifted(Echo):
         def forward(self, x):
-            center, _ = super().forward(x)
-            return Prediction(center + torch.tensor([0.25, 0.5, 0.0]), None)
+            target, _ = super().forward(x)
+            return Prediction(target + torch.tensor([0.25, 0.5, 0.0]), None)
 
     cache = make_cache([6])
     frames = np.arange(6)

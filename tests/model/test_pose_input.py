@@ -34,7 +34,7 @@ def test_a_mapped_joint_has_the_mean_confidence_of_its_sources():
 def test_the_confidence_of_every_joint_and_frame_reaches_the_pose(kind):
     model = a_model(kind, input="xyc")
     x = torch.rand(1, *model.window_shape, requires_grad=True)
-    (model(x).center ** 2).sum().backward()
+    (model(x).target ** 2).sum().backward()
     assert model.window_shape == (9, 17, 3)
     assert (x.grad[..., 2].abs().sum(dim=2) > 0).all()
     assert (x.grad[..., 2].abs().sum(dim=1) > 0).all()
@@ -63,7 +63,7 @@ def test_constant_confidences_do_not_trouble_training(kind):
     """In data without confidences all are 1, and have no variance."""
     model = a_model(kind, input="xyc").train()
     x = torch.cat([torch.rand(4, 9, 17, 2), torch.ones(4, 9, 17, 1)], dim=3)
-    model(x).center.sum().backward()
+    model(x).target.sum().backward()
     assert all(torch.isfinite(p.grad).all() for p in model.parameters() if p.grad is not None)
     assert all(torch.isfinite(buffer).all() for buffer in model.buffers())
 

@@ -22,7 +22,7 @@ def test_a_model_is_built_again_from_what_a_checkpoint_keeps_of_it(name):
     again = from_config(kept).eval()
     again.load_state_dict(model.state_dict())
     x = torch.randn(2, 9, 17, 2)
-    assert torch.equal(again(x).center, model(x).center)
+    assert torch.equal(again(x).target, model(x).target)
     assert model_config(again) == kept
 
 
@@ -30,13 +30,13 @@ def test_a_model_is_built_again_from_what_a_checkpoint_keeps_of_it(name):
 def test_every_model_keeps_the_interface(name):
     model = built(name)
     prediction = model(torch.randn(3, 9, 17, 2))
-    assert prediction.center.shape == (3, 1, 17, 3)
+    assert prediction.target.shape == (3, 1, 17, 3)
     assert (prediction.sequence is not None) == model.predicts_sequence
     assert model.options()["frames"] == 9
     assert "9 frames" in model.describe()
     assert 0 < model.for_prediction().flops() <= model.flops()
     torch.testing.assert_close(
-        model.for_prediction()(x := torch.randn(3, 9, 17, 2)).center, model.eval()(x).center, rtol=1e-3, atol=1e-4
+        model.for_prediction()(x := torch.randn(3, 9, 17, 2)).target, model.eval()(x).target, rtol=1e-3, atol=1e-4
     )
     with pytest.raises(UserError, match=r"reads windows of shape \[N, 9, 17, 2\]"):
         model(torch.randn(3, 8, 17, 2))

@@ -37,7 +37,7 @@ def test_the_paper_s_model_of_27_frames_has_8_56_million_parameters():
 def test_every_frame_of_the_window_reaches_the_pose(widths, frames, causal):
     model = network(widths, 64, causal=causal)
     x = torch.randn(1, frames, 17, 2, requires_grad=True)
-    model(x).center.sum().backward()
+    model(x).target.sum().backward()
     assert (x.grad.abs().sum(dim=(0, 2, 3)) > 0).all()
     assert model.target_frame == (frames - 1 if causal else frames // 2)
 
@@ -63,13 +63,13 @@ def test_strides_compute_what_the_dilated_network_does(causal):
         dilation *= 3
     poses = model.shrink(x.transpose(1, 2)).view(-1, 17, 3)  # of every window of 27 frames
     windows = sequence[0].unfold(0, 27, 1).permute(0, 3, 1, 2)
-    torch.testing.assert_close(model(windows).center[:, 0], poses, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(model(windows).target[:, 0], poses, rtol=1e-4, atol=1e-5)
 
 
 def test_the_tuned_start_predicts_about_the_mean_pose():
     model, mean = network(), torch.randn(17, 3)
     model.initialise("tuned", mean)
-    assert (model(torch.randn(20, 9, 17, 2)).center[:, 0] - mean).abs().max() < 0.5
+    assert (model(torch.randn(20, 9, 17, 2)).target[:, 0] - mean).abs().max() < 0.5
 
 
 def test_only_the_last_layer_gives_coordinates():
@@ -88,7 +88,7 @@ def test_on_a_gpu_every_row_of_a_large_bfloat16_product_is_aligned():
     model = TemporalConv(H36M, (3, 3, 3), 256, dropout=0.0).train()
     with FakeTensorMode(allow_non_fake_inputs=True), Recorder() as recorder:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            center = model(torch.empty(150, 27, 17, 2)).center
+            center = model(torch.empty(150, 27, 17, 2)).target
         center.sum().backward()
     assert center.dtype == torch.float32
     read = [tensors([*arguments, result]) for _, arguments, result in large_products(recorder.calls)]

@@ -114,7 +114,7 @@ def test_missing_joints_stay_where_they_were_without_confidence(input):
     found = [lifter.push(frame) for frame in pushed]
     assert found[:4] == [None] * 4
     windows = normalised(held[[0, 0, 0, 0, 0, 1, 2, 3, 4]], np.array(SIZE), len(input))
-    expected = model(windows[None]).center[0, 0].detach().numpy() * 1000
+    expected = model(windows[None]).target[0, 0].detach().numpy() * 1000
     expected[model.skeleton.root] = 0
     assert_same(found[4], expected)
 

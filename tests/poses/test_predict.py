@@ -47,7 +47,7 @@ def test_our_checkpoint_comes_back_as_it_was(tmp_path, model):
     x = torch.randn(2, 9, 17, 2)
     assert not loaded.training
     assert loaded.skeleton is model.skeleton
-    assert torch.equal(loaded(x).center, model(x).center)
+    assert torch.equal(loaded(x).target, model(x).target)
 
 
 def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_path, model):
@@ -191,7 +191,7 @@ def test_a_bare_published_state_dict_is_read(tmp_path):
     public = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, sequence_layers=0, head="shared").eval()
     torch.save({f"module.{name}": tensor for name, tensor in published_weights(public).items()}, tmp_path / "a.pth")
     x = torch.randn(2, 9, 17, 2)
-    assert torch.equal(load_model(tmp_path / "a.pth")(x).center, public(x).center)
+    assert torch.equal(load_model(tmp_path / "a.pth")(x).target, public(x).target)
 
 
 # ---- predict
@@ -203,7 +203,7 @@ def test_each_frame_is_the_centre_of_its_window_with_repeated_ends(model):
     normalised = torch.from_numpy(pose_2d * 2 / 1920 - (1, 1080 / 1920)).float()
     for frame in range(5):
         window = normalised[np.clip(np.arange(frame - 4, frame + 5), 0, 4)]
-        expected = model(window[None]).center[0, 0].detach().numpy() * 1000
+        expected = model(window[None]).target[0, 0].detach().numpy() * 1000
         expected[14] = 0
         np.testing.assert_allclose(pose_3d[frame], expected, atol=1e-2)
 
@@ -239,7 +239,7 @@ def test_a_model_with_confidences_reads_them_and_the_places_that_were_filled_in(
     filled[4, 3] = (filled[3, 3] + filled[5, 3]) / 2
     filled[4, 3, 2] = 0
     filled[..., 2].clamp_(max=1)
-    expected = model(filled[None]).center[0, 0].detach().numpy() * 1000
+    expected = model(filled[None]).target[0, 0].detach().numpy() * 1000
     expected[model.skeleton.root] = 0
     found = predict(model, given, SIZE, flip=False, frames=[4])[0]
     np.testing.assert_allclose(found, expected, atol=1e-5 * np.abs(expected).max())

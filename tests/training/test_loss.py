@@ -32,7 +32,7 @@ def test_means_are_per_window_in_mm_and_the_loss_in_metres():
 
 def test_a_further_term_is_one_line_of_the_table(monkeypatch):
     def largest(prediction, targets, frame):
-        return torch.linalg.vector_norm(prediction.center - targets[:, frame, None], dim=-1).amax(dim=(1, 2)).sum()
+        return torch.linalg.vector_norm(prediction.target - targets[:, frame, None], dim=-1).amax(dim=(1, 2)).sum()
 
     term = Term("worst_joint", largest, lambda optim: 0.25)
     monkeypatch.setattr(loss, "TERMS", (*TERMS, term))
@@ -40,7 +40,7 @@ def test_a_further_term_is_one_line_of_the_table(monkeypatch):
     inputs, targets = torch.randn(5, 3, 17, 2), torch.randn(5, 3, 17, 3)
     sums = ours(inputs, targets)
     assert sums.shape == (3,)
-    distances = torch.linalg.vector_norm(ours.model(inputs).center[:, 0] - targets[:, 1], dim=-1)
+    distances = torch.linalg.vector_norm(ours.model(inputs).target[:, 0] - targets[:, 1], dim=-1)
     torch.testing.assert_close(sums[2], distances.amax(dim=1).sum())
     assert ours.weights(optim()) == [1.0, 1.0, 0.25]
     assert ours.means(dict(zip(ours.names, sums.tolist(), strict=True)), 5, optim()).keys() == {

@@ -61,7 +61,7 @@ def test_the_gradient_is_that_of_the_mean_loss():
     expected = copy.deepcopy(ours.model)
     expected.zero_grad()
     prediction = expected(data.inputs)
-    single = (prediction.center - data.targets[:, 1:2]).norm(dim=-1).mean()
+    single = (prediction.target - data.targets[:, 1:2]).norm(dim=-1).mean()
     sequence = (prediction.sequence - data.targets).norm(dim=-1).mean()
     (single + 0.5 * sequence).backward()
     wanted = [parameter for parameter in expected.parameters() if parameter.requires_grad]

@@ -34,7 +34,7 @@ class Conv(nn.Conv2d):
     bias: nn.Parameter
 
 
-class SubsetMix(nn.Module):
+class GraphLinear(nn.Module):
     """W_k and b_k of Eq. 2 for the three subsets.  Only the sum of the biases is used."""
 
     maps_features = True  # optimisers treat its weight as a matrix, like that of a PyTorch layer
@@ -81,7 +81,7 @@ class AdaptiveGraphConv(nn.Module):
         self.mixes_first = out_channels < in_channels
         self.free_graph = nn.Parameter(torch.full((NUM_SUBSETS, num_joints, num_joints), 1e-6))
         self.embed = Conv(in_channels, 2 * NUM_SUBSETS * self.embed_channels, 1)
-        self.mix = SubsetMix(in_channels, out_channels)
+        self.mix = GraphLinear(in_channels, out_channels)
         self.bn: BatchNorm | Folded = BatchNorm(out_channels)
         self.dropout = Dropout(dropout)
         self.skip = nn.Identity() if in_channels == out_channels else ConvNorm(in_channels, out_channels)
@@ -308,7 +308,7 @@ Network = TypeVar("Network", bound=nn.Module)
 
 @torch.no_grad()
 def folded(model: Network) -> Network:
-    """A faster copy of `model` in eval mode that predicts the same center up to rounding; `model` is not changed.
+    """A faster copy of `model` in eval mode that predicts the same target frame up to rounding; `model` is not changed.
 
     It has no sequence head, whose output only the loss uses.  Weights are folded in float64 and rounded once.
     """
@@ -327,8 +327,8 @@ def folded(model: Network) -> Network:
     return result
 
 
-def _fold(layer: Conv | SubsetMix, norm: nn.Module) -> None:
-    """Fold the scale and shift of `norm` into `layer`; a SubsetMix has three biases, of which the sum counts."""
+def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:
+    """Fold the scale and shift of `norm` into `layer`; a GraphLinear has three biases, of which the sum counts."""
     assert isinstance(norm, BatchNorm), "a model is folded once"
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale

@@ -6,7 +6,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, SubsetMix
+from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, GraphLinear
 from glagcn.model.interface import BatchNorm, check_mean_pose
 from glagcn.model.pose_input import full_precision
 from glagcn.skeletons import Skeleton
@@ -108,7 +108,7 @@ def init_published(model: nn.Module) -> None:
         if isinstance(module, Conv):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(module.bias)
-        elif isinstance(module, SubsetMix):
+        elif isinstance(module, GraphLinear):
             out_channels, in_channels = module.weight.shape[:2]
             nn.init.normal_(module.weight, std=math.sqrt(2 / (out_channels * in_channels * NUM_SUBSETS)))
             nn.init.zeros_(module.bias)

@@ -29,7 +29,7 @@ def test_it_predicts_the_same_center_and_no_sequence(options):
     model = trained_model(**options).eval().double()
     x = torch.randn(5, 9, 17, 2, dtype=torch.float64)
     expected, found = model(x), folded(model)(x)
-    torch.testing.assert_close(found.center, expected.center, rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(found.target, expected.target, rtol=1e-9, atol=1e-9)
     assert found.sequence is None
 
 
@@ -37,7 +37,7 @@ def test_a_block_that_mixes_before_it_aggregates_keeps_its_bias():
     model = trained_model((3,), 1, sequence_layers=0, head="shared").eval()  # 2 input channels to 1
     assert any(getattr(module, "mixes_first", False) for module in model.modules())
     x = torch.randn(5, 3, 17, 2)
-    torch.testing.assert_close(folded(model)(x).center, model(x).center, rtol=0, atol=1e-5)
+    torch.testing.assert_close(folded(model)(x).target, model(x).target, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", reference.NAMES)
@@ -47,7 +47,7 @@ def test_the_error_of_a_published_model_stays_within_a_ten_thousandth_of_a_milli
     model, x = load_model(reference.checkpoint(name)), torch.from_numpy(results["input_2d"])
     target = torch.from_numpy(results["target_3d"])
     plain, found = (
-        reference.mean_distance(each(x).center.double(), target).item() * 1000 for each in (model, folded(model))
+        reference.mean_distance(each(x).target.double(), target).item() * 1000 for each in (model, folded(model))
     )
     assert found == pytest.approx(plain, rel=1e-4 / 50)  # as if the error were 50 mm; targets are random
 

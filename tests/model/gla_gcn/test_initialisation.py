@@ -38,14 +38,14 @@ def test_the_tuned_start_predicts_nearly_the_mean_pose(head):
     init_tuned(model, model.skeleton, mean_pose)
     assert (model.sequence[0].graph_conv.bn.weight == 1).all()
     out = model(torch.randn(16, 9, 17, 2))
-    for pose in (out.center, out.sequence):
+    for pose in (out.target, out.sequence):
         assert (pose - mean_pose).abs().mean() < 0.3
     with torch.no_grad():
         for output in (model.head, model.sequence_head.output):
             for layer in (output.unshared, output.shared):
                 if layer is not None:
                     layer.weight.zero_()
-    torch.testing.assert_close(model(torch.randn(2, 9, 17, 2)).center, mean_pose.expand(2, 1, 17, 3))
+    torch.testing.assert_close(model(torch.randn(2, 9, 17, 2)).target, mean_pose.expand(2, 1, 17, 3))
 
 
 def test_a_shared_head_starts_at_the_mean_joint():

@@ -22,7 +22,7 @@ def test_every_parameter_gets_a_gradient(head, sequence_layers):
     torch.manual_seed(0)
     model = small(head=head, sequence_layers=sequence_layers)
     out = model(torch.randn(4, 9, 17, 2))
-    loss = mean_distance(out.center, torch.randn(4, 1, 17, 3))
+    loss = mean_distance(out.target, torch.randn(4, 1, 17, 3))
     if out.sequence is not None:
         loss = loss + mean_distance(out.sequence, torch.randn(4, 9, 17, 3))
     loss.backward()
@@ -57,16 +57,16 @@ def test_the_full_model_has_the_predicted_size(channels, stages, layers, predict
 def test_a_batch_of_one_works(mode):
     model = small().train(mode == "train")
     out = model(torch.randn(1, 9, 17, 2))
-    assert out.center.shape == (1, 1, 17, 3)
+    assert out.target.shape == (1, 1, 17, 3)
     assert out.sequence.shape == (1, 9, 17, 3)
-    assert torch.isfinite(out.center).all()
+    assert torch.isfinite(out.target).all()
 
 
 def test_windows_do_not_see_each_other_in_eval_mode():
     torch.manual_seed(0)
     model = small().eval()
     x = torch.randn(3, 9, 17, 2)
-    torch.testing.assert_close(model(x).center[1:2], model(x[1:2]).center)
+    torch.testing.assert_close(model(x).target[1:2], model(x[1:2]).target)
 
 
 def test_the_sequence_head_can_output_negative_coordinates():
@@ -91,7 +91,7 @@ def test_a_joint_map_averages_the_input_and_leaves_it_as_it_was():
 def test_the_input_norm_is_over_the_mapped_joints():
     model = LiftingNetwork(get_skeleton("humaneva15_coco17"), (3,), 8, sequence_layers=0, head="shared")
     assert model.input_norm.num_features == 2 * 15
-    assert model(torch.randn(2, 3, 17, 2)).center.shape == (2, 1, 15, 3)
+    assert model(torch.randn(2, 3, 17, 2)).target.shape == (2, 1, 15, 3)
 
 
 @pytest.mark.parametrize("causal", [False, True])
@@ -108,7 +108,7 @@ def test_the_outer_residual_carries_the_target_frame(causal):
     for module in model.strided:
         module.reduce.activation = False
     expected = model.head(features[:, :, None])
-    torch.testing.assert_close(model(x).center, expected)
+    torch.testing.assert_close(model(x).target, expected)
 
 
 @pytest.mark.parametrize("shape", [(2, 27, 17, 2), (2, 9, 16, 2), (2, 9, 17, 3), (9, 17, 2)])
@@ -144,7 +144,7 @@ def test_a_model_is_built_again_from_its_configuration():
     copy.load_state_dict(model.state_dict())
     x = torch.randn(2, 9, 17, 2)
     assert model_config(copy) == model_config(model)
-    assert torch.equal(copy(x).center, model(x).center)
+    assert torch.equal(copy(x).target, model(x).target)
 
 
 def test_a_configuration_with_an_unknown_entry_is_refused():
@@ -168,8 +168,8 @@ def test_under_autocast_coordinates_are_read_and_positions_written_beyond_bfloat
     exact = model(x)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = model(x)
-    assert out.center.dtype == out.sequence.dtype == torch.float32
-    assert (out.center - exact.center).abs().max() < 0.05 * exact.center.abs().max()
+    assert out.target.dtype == out.sequence.dtype == torch.float32
+    assert (out.target - exact.target).abs().max() < 0.05 * exact.target.abs().max()
 
 
 @pytest.mark.parametrize("training", [False, True])

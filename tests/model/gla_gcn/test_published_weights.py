@@ -16,7 +16,7 @@ from glagcn.skeletons import get_skeleton
 def test_published_weights_give_the_published_output(name):
     results = reference.results(name)
     with torch.no_grad():
-        center = load_model(reference.checkpoint(name))(torch.from_numpy(results["input_2d"])).center
+        center = load_model(reference.checkpoint(name))(torch.from_numpy(results["input_2d"])).target
     expected = torch.from_numpy(results["output_3d_eval"])
     torch.testing.assert_close(center, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
@@ -34,7 +34,7 @@ def check_loss_and_gradients(name: str, model: LiftingNetwork, tolerance: float)
     """The model gives the published training results, the gradients to `tolerance`."""
     results = reference.results(name)
     dtype = model.adjacency.dtype
-    center = model(torch.from_numpy(results["input_2d"]).to(dtype)).center
+    center = model(torch.from_numpy(results["input_2d"]).to(dtype)).target
     expected = torch.from_numpy(results["output_3d_train"]).to(dtype)
     torch.testing.assert_close(center, expected, rtol=0, atol=1e-5 * expected.abs().max().item())
 
