@@ -308,6 +308,6 @@ def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch)
     monkeypatch.setitem(sys.modules, "cv2", cv2)
     monkeypatch.setitem(sys.modules, "ultralytics", detector)
     monkeypatch.setattr(sys, "argv", ["webcam.py"])
-    runpy.run_path(str(Path(__file__).parents[1] / "examples/webcam.py"), run_name="__main__")
+    runpy.run_path(str(Path(__file__).parents[2] / "examples/webcam.py"), run_name="__main__")
     assert shown.count("camera") == 3
     assert shown.count("3D, from the side") == 2

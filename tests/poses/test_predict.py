@@ -19,7 +19,7 @@ from glagcn.poses.lift import BATCH, predict
 from glagcn.skeletons import get_skeleton
 from tests.data.tiny_videopose3d import TO_H36M, world_motion
 
-GOLDEN = Path(__file__).parent / "golden"
+GOLDEN = Path(__file__).parents[1] / "golden"
 SIZE = (1920, 1080)
 
 
