@@ -1,36 +1,32 @@
-"""The results of a study's runs: read them, and write tables and figures of mean and deviation over seeds."""
+"""The results of a study: the finished runs, and the tables and figures of their mean and deviation over seeds."""
 
-import statistics
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from statistics import fmean, stdev
+from typing import Any, NamedTuple
 
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from glagcn.errors import UserError
-from glagcn.files import is_number, read_json, write_atomically
-from glagcn.study.file import Study
+from glagcn.files import is_number, read_json, write_atomically, write_text
 from glagcn.tables import Table
 from glagcn.train.run_folder import count_lines, read_records
 
-SPLITS = ("validation", "test")
 NEEDED = ("windows", "seconds", "mpjpe_mm")  # of a line of metrics.jsonl
 MOST_BUDGETS = 5
 NEAR = 0.03  # relative tolerance for the same number of windows: evaluations come after whole batches
-
 AXES = {"windows": "training windows", "seconds": "seconds of training"}
 WIDE = {"x": 10, "y": 3}  # an axis is logarithmic if max / min is above this
 STYLES = ("-", "--", ":", "-.")  # the next style when the ten colours are used up
 COLOURS = 10
 
 
-@dataclass(frozen=True)
-class EvaluationPoint:
+class Evaluation(NamedTuple):
     """One evaluation during training: training windows and seconds so far, split, and error in mm."""
 
     windows: int
@@ -41,94 +37,106 @@ class EvaluationPoint:
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run.
-
-    evaluations  all evaluations, in order.
-    test_mm      the test error of the selected checkpoint.
-    """
+    """A finished run: all its evaluations, in order, and the test error of the selected checkpoint in mm."""
 
     configuration: str
     seed: int
-    evaluations: tuple[EvaluationPoint, ...]
+    evaluations: tuple[Evaluation, ...]
     test_mm: float
 
     @property
-    def split(self) -> str:
-        """The split of its curve: "validation" if there are such evaluations, else "test"."""
-        return "validation" if any(point.split == "validation" for point in self.evaluations) else "test"
+    def curve(self) -> list[Evaluation]:
+        """The evaluations on held-out training sequences if there are such, else those on the test set."""
+        validated = [point for point in self.evaluations if point.split == "validation"]
+        return validated or list(self.evaluations)
 
-    @property
-    def curve(self) -> list[EvaluationPoint]:
-        """The evaluations on `split`."""
-        return [point for point in self.evaluations if point.split == self.split]
-
-    def at(self, windows: int) -> EvaluationPoint | None:
+    def at(self, windows: int) -> Evaluation | None:
         """The evaluation of the curve after about `windows` windows; None if there is none."""
         nearest = min(self.curve, key=lambda point: abs(point.windows - windows))
         return nearest if abs(nearest.windows - windows) <= NEAR * windows else None
 
 
-@dataclass(frozen=True)
-class Statistics:
-    """A value over n seeds: mean, and sample standard deviation (None for one seed)."""
-
-    n: int
-    mean: float
-    deviation: float | None
-
-
-@dataclass(frozen=True)
-class CurvePoint:
-    """The error in mm over seeds after `windows` windows: mean, lowest, highest; `seconds` is the mean."""
-
-    windows: int
-    seconds: float
-    mean: float
-    low: float
-    high: float
-
-
-def statistics_of(values: Iterable[float]) -> Statistics:
-    """The statistics of at least one value."""
-    found = list(values)
-    return Statistics(len(found), statistics.fmean(found), statistics.stdev(found) if len(found) > 1 else None)
-
-
 def read_run(folder: Path, configuration: str, seed: int) -> Run:
     """Read a finished run from metrics.jsonl and result.json.  Raises UserError naming an incomplete file."""
-    records, result = folder / "metrics.jsonl", folder / "result.json"
-    try:
-        found = read_json(result)
-        test_mm: Any = found.get("mpjpe_mm") if isinstance(found, dict) else None
-        if not is_number(test_mm):
-            raise UserError(f"{result} has the mpjpe_mm {test_mm!r:.80}")  # noqa: TRY301
-        lines = read_records(records)
-        if len(lines) != count_lines(records):
-            raise UserError(f"{records} has damaged lines")  # noqa: TRY301
-    except UserError as error:
-        raise UserError(f"cannot read the result of {folder} ({error}); remove that folder to run it again") from None
-    evaluations = tuple(_evaluation(records, line) for line in lines if line["kind"] in SPLITS)
-    if not evaluations:
-        raise UserError(f"{records} holds no evaluation; remove {folder} to run it again")
-    return Run(configuration, seed, evaluations, test_mm)
+    records, advice = folder / "metrics.jsonl", f"remove {folder} to run it again"
+    result = read_json(folder / "result.json")
+    test_mm: Any = result.get("mpjpe_mm") if isinstance(result, dict) else None
+    if not is_number(test_mm):
+        raise UserError(f"{folder}/result.json has the mpjpe_mm {test_mm!r:.80}; {advice}")
+    lines = read_records(records)
+    if len(lines) != count_lines(records):
+        raise UserError(f"{records} has damaged lines; {advice}")
+    lines = [line for line in lines if line["kind"] in ("validation", "test")]
+    for line in lines:
+        numbers: list[Any] = [line.get(name) for name in NEEDED]
+        if not all(is_number(number) and number >= 0 for number in numbers) or not isinstance(numbers[0], int):
+            raise UserError(f"{records}: the {', '.join(NEEDED)} of an evaluation are {numbers!r:.80}; {advice}")
+    if not lines:
+        raise UserError(f"{records} holds no evaluation; {advice}")
+    found = (Evaluation(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"]) for line in lines)
+    return Run(configuration, seed, tuple(found), test_mm)
 
 
-def _evaluation(records: Path, line: dict[str, Any]) -> EvaluationPoint:
-    lacking = [name for name in NEEDED if line.get(name) is None]
-    if lacking:
-        raise UserError(
-            f"{records}: an evaluation lacks {', '.join(lacking)}, as in runs of older versions; "
-            f"remove {records.parent} to run it again"
-        )
-    if not isinstance(line["windows"], int) or not all(is_number(line[name]) and line[name] >= 0 for name in NEEDED):
-        raise UserError(f"{records}: an evaluation has impossible numbers; remove {records.parent} to run it again")
-    return EvaluationPoint(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"])
+def write_report(
+    folder: Path, title: str, split: str, names: Sequence[str], runs: list[Run], notes: Sequence[str]
+) -> str:
+    """Write study.csv, summary.csv, summary.md and the figures into `folder`.  Returns the summary.
+
+    split  of the curves.
+    names  the configurations, in the order of the rows; those without a finished run are left out.
+    Raises UserError if a file cannot be written.
+    """
+    evaluations = Table("configuration", "seed", "windows", "seconds", "split", "mpjpe_mm")
+    for run in runs:
+        for point in run.evaluations:
+            evaluations.add(run.configuration, run.seed, *point)
+    full, short = summaries(names, runs)
+    about = (
+        f"MPJPE in mm over n seeds, mean ± sample standard deviation: {split} error after a number of training "
+        "windows and at the end, then the test error of the selected checkpoint. Seconds exclude evaluations."
+    )
+    summary = "\n\n".join([f"# {title}", about, *notes, short.markdown()]) + "\n"
+    for name, text in (("study.csv", evaluations.csv()), ("summary.csv", full.csv()), ("summary.md", summary)):
+        write_text(folder / name, text)
+    for against in AXES:
+        target = folder / f"error_by_{against}.png"
+        if figure := curves_figure(title, split, names, runs, against):
+            write_atomically(target, partial(figure.savefig, dpi=120, format="png"))
+        else:
+            target.unlink(missing_ok=True)
+    return summary
+
+
+def summaries(names: Sequence[str], runs: list[Run]) -> tuple[Table, Table]:
+    """A row for each configuration with a finished run, for programs and for readers.
+
+    Mean and sample standard deviation over seeds; the deviation is empty for one seed.  All errors in mm.
+    """
+    budgets = common_budgets(runs)
+    keys = [*(f"at_{budget}_windows" for budget in budgets), "at_end", "test"]
+    columns = [column for key in keys for column in (f"{key}_mm", f"{key}_mm_deviation")]
+    full = Table("configuration", "n", *columns, "windows", "seconds", "windows_per_second")
+    headings = [*(f"{budget:,} windows" for budget in budgets), "end", "test"]
+    short = Table("configuration", "n", *headings, "windows/s", "seconds")
+    for name, own in _by_name(names, runs).items():
+        ends = [run.curve[-1] for run in own]
+        errors = [[point.mpjpe_mm for run in own if (point := run.at(budget))] for budget in budgets]
+        errors += [[point.mpjpe_mm for point in ends], [run.test_mm for run in own]]
+        windows, seconds = fmean(point.windows for point in ends), fmean(point.seconds for point in ends)
+        speed = windows / max(seconds, 1e-9)
+        cells = [cell for found in errors for cell in (f"{fmean(found):.4f}", _deviation(found, "{:.4f}"))]
+        full.add(name, len(own), *cells, round(windows), f"{seconds:.1f}", f"{speed:.1f}")
+        cells = [f"{fmean(found):.2f}" + _deviation(found, " ± {:.2f}") for found in errors]
+        short.add(name, len(own), *cells, f"{speed:,.0f}", f"{seconds:,.0f}")
+    return full, short
 
 
 def common_budgets(runs: list[Run]) -> list[int]:
     """At most five numbers of windows after which every run was evaluated: all of them, or a subset in which each is
     about twice the previous one.  Excludes the end of the runs if it is the same for all.
     """
+    if not runs:
+        return []
     sparsest = min(runs, key=lambda run: len(run.curve))
     common = [point.windows for point in sparsest.curve if all(run.at(point.windows) for run in runs)]
     if common and all(run.at(common[-1]) == run.curve[-1] for run in runs):
@@ -139,163 +147,74 @@ def common_budgets(runs: list[Run]) -> list[int]:
     return [common[position - 1] for position in sorted(positions)]
 
 
-def mean_curve(runs: list[Run]) -> list[CurvePoint]:
-    """The error of one configuration over its seeds, at all numbers of windows at which every seed was evaluated."""
-    by_windows = [{point.windows: point for point in run.curve} for run in runs]
-    points = []
-    for windows in sorted(set.intersection(*(set(found) for found in by_windows))):
-        here = [found[windows] for found in by_windows]
-        errors = [point.mpjpe_mm for point in here]
-        seconds = statistics.fmean(point.seconds for point in here)
-        points.append(CurvePoint(windows, seconds, statistics.fmean(errors), min(errors), max(errors)))
-    return points
-
-
-@dataclass(frozen=True)
-class Row:
-    """One configuration over its finished seeds.  All errors in mm.
-
-    budgets  {windows: error after this number of training windows}, on the split of the curves.
-    end      error at the end of training, on the split of the curves.
-    test     test error of the selected checkpoint.
-    windows  mean training windows at the end;  seconds  mean training seconds.
-    """
-
-    configuration: str
-    budgets: dict[int, Statistics]
-    end: Statistics
-    test: Statistics
-    windows: float
-    seconds: float
-
-    @property
-    def errors(self) -> list[Statistics]:
-        """All errors, in the order of the columns."""
-        return [*self.budgets.values(), self.end, self.test]
-
-    @property
-    def windows_per_second(self) -> float:
-        """Training speed, without evaluations."""
-        return self.windows / max(self.seconds, 1e-9)
-
-
-def rows_of(study: Study, runs: list[Run]) -> list[Row]:
-    """One row for each configuration with a finished run, in the order of the study file."""
-    budgets = common_budgets(runs) if runs else []
-    rows = []
-    for configuration in study.configurations:
-        own = [run for run in runs if run.configuration == configuration.name]
-        if own:
-            rows.append(_row(configuration.name, own, budgets))
-    return rows
-
-
-def _row(name: str, runs: list[Run], budgets: list[int]) -> Row:
-    ends = [run.curve[-1] for run in runs]
-    return Row(
-        name,
-        {budget: statistics_of(at.mpjpe_mm for run in runs if (at := run.at(budget))) for budget in budgets},
-        statistics_of(point.mpjpe_mm for point in ends),
-        statistics_of(run.test_mm for run in runs),
-        statistics.fmean(point.windows for point in ends),
-        statistics.fmean(point.seconds for point in ends),
-    )
-
-
-def evaluations_csv(runs: list[Run]) -> str:
-    """study.csv: every evaluation of every finished run."""
-    table = Table("configuration", "seed", "windows", "seconds", "split", "mpjpe_mm")
-    for run in runs:
-        for point in run.evaluations:
-            table.add(run.configuration, run.seed, point.windows, point.seconds, point.split, point.mpjpe_mm)
-    return table.csv()
-
-
-def summary_csv(rows: list[Row]) -> str:
-    """summary.csv: mean and sample standard deviation over seeds; the deviation is empty for one seed."""
-    names = [*(f"at_{budget}_windows" for budget in (rows[0].budgets if rows else ())), "at_end", "test"]
-    errors = [column for name in names for column in (f"{name}_mm", f"{name}_mm_deviation")]
-    table = Table("configuration", "n", *errors, "windows", "seconds", "windows_per_second")
-    for row in rows:
-        cells = [cell for found in row.errors for cell in (f"{found.mean:.4f}", _deviation(found, "", 4))]
-        times = (round(row.windows), f"{row.seconds:.1f}", f"{row.windows_per_second:.1f}")
-        table.add(row.configuration, row.end.n, *cells, *times)
-    return table.csv()
-
-
-def summary_md(study: Study, rows: list[Row], notes: list[str]) -> str:
-    """summary.md: title, notes (a paragraph each) and a Markdown table of the summary."""
-    budgets = [f"{budget:,} windows" for budget in (rows[0].budgets if rows else ())]
-    table = Table("configuration", "n", *budgets, "end", "test", "windows/s", "seconds")
-    for row in rows:
-        cells = [f"{found.mean:.2f}" + _deviation(found, " ± ", 2) for found in row.errors]
-        table.add(row.configuration, row.end.n, *cells, f"{row.windows_per_second:,.0f}", f"{row.seconds:,.0f}")
-    about = (
-        f"MPJPE in mm over n seeds, mean ± sample standard deviation: {study.split} error after a number of training "
-        "windows and at the end, then the test error of the selected checkpoint. Seconds exclude evaluations."
-    )
-    return "\n\n".join([f"# {study.title}", about, *notes, table.markdown()]) + "\n"
-
-
-def _deviation(found: Statistics, sign: str, digits: int) -> str:
-    return "" if found.deviation is None else f"{sign}{found.deviation:.{digits}f}"
-
-
-def draw_curves(study: Study, runs: list[Run], against: str, target: Path) -> None:
-    """Draw the mean error over seeds of each configuration, with its range shaded, to the PNG file `target`.
-
-    Removes an old `target` if there is no curve to draw.
-    against  the horizontal axis, "windows" or "seconds".
-    Raises UserError if it cannot be written.
-    """
-    figure = curves_figure(study, runs, against)
-    if figure is None:
-        target.unlink(missing_ok=True)
-        return
-    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
-
-
 @rc_context({"text.parse_math": False})  # show a $ in a name as it is
-def curves_figure(study: Study, runs: list[Run], against: str) -> Figure | None:
-    """The figure of `draw_curves`; None if there is no curve."""
+def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run], against: str) -> Figure | None:
+    """The mean error over seeds of each configuration, with its range shaded; None if there is no curve.
+
+    against  the horizontal axis, "windows" or "seconds".
+    """
     figure = Figure(figsize=(8, 5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     values: dict[str, list[float]] = {"x": [], "y": []}
     lines, labels = [], []
-    for number, configuration in enumerate(study.configurations):
-        own = [run for run in runs if run.configuration == configuration.name]
-        if own and (points := mean_curve(own)):
-            lines.append(_draw_line(axes, points, against, number))
-            labels.append(f"{configuration.name} (n={len(own)})")
-            values["x"] += [getattr(point, against) for point in points]
-            values["y"] += [point.mean for point in points]
+    numbers = {name: number for number, name in enumerate(names)}
+    for name, own in _by_name(names, runs).items():
+        points = mean_curve(own)
+        if not points:
+            continue
+        where = [getattr(point, against) for point in points]
+        round_, colour = divmod(numbers[name], COLOURS)
+        style: dict[str, Any] = {"color": f"C{colour}", "linestyle": STYLES[round_ % len(STYLES)]}
+        lines += axes.plot(where, [point.mean for point in points], marker="." if len(points) < 30 else None, **style)
+        low, high = [point.low for point in points], [point.high for point in points]
+        axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        labels.append(f"{name} (n={len(own)})")
+        values["x"] += where
+        values["y"] += [point.mean for point in points]
     if not lines:
         return None
-    for name, found in values.items():
-        if min(found) > 0 and max(found) > WIDE[name] * min(found):
-            _make_logarithmic(axes, name)
-    axes.set(xlabel=AXES[against], ylabel=f"{study.split} MPJPE, mm", title=study.title)
+    for letter, found in values.items():
+        if min(found) > 0 and max(found) > WIDE[letter] * min(found):
+            axes.set(**{f"{letter}scale": "log"})
+            axis = getattr(axes, f"{letter}axis")
+            axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+            axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
+            axis.set_minor_formatter(NullFormatter())
+    axes.set(xlabel=AXES[against], ylabel=f"{split} MPJPE, mm", title=title)
     axes.grid(alpha=0.3)
     # Explicit lines and labels: an automatic legend skips labels that start with _.
     figure.legend(lines, labels, loc="outside lower center", ncols=3)
     return figure
 
 
-def _make_logarithmic(axes, name: str) -> None:
-    """Make an axis, "x" or "y", logarithmic, with plain numbers as tick labels."""
-    axes.set(**{f"{name}scale": "log"})
-    axis = getattr(axes, f"{name}axis")
-    axis.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
-    axis.set_major_formatter(StrMethodFormatter("{x:,g}"))
-    axis.set_minor_formatter(NullFormatter())
+class CurvePoint(NamedTuple):
+    """The error in mm over seeds after `windows` windows: mean, lowest, highest; `seconds` is the mean."""
+
+    windows: int
+    seconds: float
+    mean: float
+    low: float
+    high: float
 
 
-def _draw_line(axes, points: list[CurvePoint], against: str, number: int) -> Line2D:
-    where = [getattr(point, against) for point in points]
-    style = {"color": f"C{number % COLOURS}", "linestyle": STYLES[number // COLOURS % len(STYLES)]}
-    marker = "." if len(points) < 30 else None
-    (line,) = axes.plot(where, [point.mean for point in points], marker=marker, **style)
-    low, high = [point.low for point in points], [point.high for point in points]
-    axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    return line
+def mean_curve(runs: list[Run]) -> list[CurvePoint]:
+    """The error of one configuration over its seeds, at all numbers of windows at which every seed was evaluated."""
+    by_windows = [{point.windows: point for point in run.curve} for run in runs]
+    points = []
+    for windows in sorted(set.intersection(*map(set, by_windows))):
+        here = [found[windows] for found in by_windows]
+        errors = [point.mpjpe_mm for point in here]
+        points.append(
+            CurvePoint(windows, fmean(point.seconds for point in here), fmean(errors), min(errors), max(errors))
+        )
+    return points
+
+
+def _by_name(names: Sequence[str], runs: list[Run]) -> dict[str, list[Run]]:
+    found = {name: [run for run in runs if run.configuration == name] for name in names}
+    return {name: own for name, own in found.items() if own}
+
+
+def _deviation(values: list[float], form: str) -> str:
+    return form.format(stdev(values)) if len(values) > 1 else ""

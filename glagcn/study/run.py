@@ -1,14 +1,29 @@
-"""`glagcn study`: run the unfinished runs of a study, each in a process of its own, and report the finished ones."""
+"""`glagcn study FILE`: train several configurations with the same seeds, and compare them.
+
+    title = "Where the weights start"
+    seeds = [0, 1, 2]
+    common = "--dataset demo --epochs 2"
+
+    [configurations]
+    published = "--recipe published"
+    "no dropout" = "--dropout 0"
+
+The values are flags of main_sagcn_gpus.py.  The flags of a configuration override the common flags.  Every run is a
+process of its own.  The same command starts what is not finished, and reports what is.
+"""
 
 import contextlib
 import json
 import logging
 import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,20 +33,136 @@ import torch
 from glagcn import dist
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.open_data import fingerprint_now, prepare_cache
-from glagcn.config.options import OPTIONS, Config
-from glagcn.config.resolve import data_folders, resolve, to_dict
+from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig, options_of
+from glagcn.config.parse import parse_flags
+from glagcn.config.resolve import data_folders, plain_values, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
-from glagcn.study.file import Configuration, Study, read_study
-from glagcn.study.results import AXES, Run, draw_curves, evaluations_csv, read_run, rows_of, summary_csv, summary_md
-from glagcn.train.run_folder import OTHER_FOLDER, OTHER_FOLDER_OR_FRESH, RunFolder
+from glagcn.study.results import read_run, write_report
+from glagcn.train.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
+KEYS = ("title", "seeds", "common", "configurations")
+NAME = re.compile(r"(?=.*\w)[^,\s]([^,]{0,98}[^,\s])?")
 TRAINER = (sys.executable, "-c", "import sys; from glagcn.cli import train_main; sys.exit(train_main())")
 POLL_INTERVAL_S = 0.1
 TERMINATE_TIMEOUT_S = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """A row of the table: its flags, the common ones first, and the values of these flags, by option."""
+
+    name: str
+    arguments: tuple[str, ...]
+    given: dict[str, Any]
+
+    @property
+    def folder(self) -> str:
+        """The start of the names of its run folders."""
+        return re.sub(r"[^\w.-]+", "_", self.name).strip("_.")
+
+
+@dataclass(frozen=True)
+class Study:
+    """A valid study file.
+
+    select_on      --select_on of all configurations.
+    other_windows  the flags in which configurations differ that the training windows depend on; usually empty.
+    """
+
+    title: str
+    seeds: tuple[int, ...]
+    configurations: tuple[Configuration, ...]
+    select_on: str
+    other_windows: tuple[str, ...]
+
+
+def read_study(path: Path) -> Study:
+    """Read and check a study file.  Raises UserError naming file, key and what to do."""
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; give a study file (TOML)") from None
+    except (ValueError, RecursionError) as error:  # from TOML or UTF-8
+        advice = "put names with spaces, and all flags, in quotes, and use every name once"
+        raise UserError(f"{path} is not TOML: {error}; {advice}") from None
+    if unknown := content.keys() - set(KEYS):
+        raise UserError(f"{path}: unknown key {min(unknown)}: must be one of {', '.join(KEYS)}")
+    try:
+        return _study(path, content)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def _study(path: Path, content: dict[str, Any]) -> Study:
+    title, seeds = content.get("title", path.stem), content.get("seeds", [0])
+    if not isinstance(title, str):
+        raise UserError(f'invalid title {title!r}: must be text, such as title = "Weight initialisation"')
+    integers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
+    if not integers or not seeds or len(set(seeds)) < len(seeds):
+        raise UserError(f"invalid seeds {seeds!r}: must be different integers from 0 up, such as [0, 1, 2]")
+    common, given = _flags("common", content.get("common", ""))
+    table = content.get("configurations")
+    if not isinstance(table, dict) or not table:
+        raise UserError('no configurations; add [configurations] and below it lines NAME = "FLAGS"')
+    configurations: list[Configuration] = []
+    resolved: list[Config] = []
+    for name, text in table.items():
+        if not NAME.fullmatch(name):
+            raise UserError(
+                f"invalid configurations.{name!r}: must be a name of 1 to 100 letters or digits, without commas and "
+                "without spaces around it, so that --only NAME,... can select it"
+            )
+        own, values = _flags(f"configurations.{name}", text)
+        found = Configuration(name, common + own, given | values)
+        for other in configurations:
+            if other.folder.lower() == found.folder.lower():  # also on file systems that ignore case
+                raise UserError(f"{other.name!r} and {name!r} would share a run folder; rename one of them")
+        configurations.append(found)
+        try:
+            resolved.append(resolve(found.given | {"seed": max(seeds)})[0])
+        except UserError as error:
+            raise UserError(f"configurations.{name} (after common): {error}") from None
+    windows = _differences(resolved)
+    return Study(title, tuple(seeds), tuple(configurations), resolved[0].selection.select_on, windows)
+
+
+def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
+    """The flags in a line of text, and their values by option."""
+    if not isinstance(text, str):
+        raise UserError(f'invalid {key} {text!r}: must be flags of main_sagcn_gpus.py in quotes, or ""')
+    try:
+        words = tuple(shlex.split(text))
+        given = parse_flags(words, *GROUPS.values(), RenderConfig)
+    except ValueError as error:
+        raise UserError(f"{key} = {text!r} does not parse ({error}); close every quotation mark") from None
+    except UserError as error:
+        raise UserError(f"{key}: {error}") from None
+    for option in options_of(*GROUPS.values(), RenderConfig):
+        if option.key in given and option.not_in_study:
+            raise UserError(
+                f"{key} has {option.flag}, which is not allowed in a study: {option.not_in_study}. Leave it out"
+            )
+    return words, given
+
+
+def _differences(resolved: list[Config]) -> tuple[str, ...]:
+    """Study.other_windows.  Raises UserError if the errors of the configurations cannot be compared."""
+    windows = []
+    values = [plain_values(config) for config in resolved]
+    for key, option in OPTIONS.items():
+        found = list(dict.fromkeys(value[key] for value in values))
+        if len(found) > 1 and option.same_in_study:
+            raise UserError(
+                f"configurations: {option.flag} is {found[0]} in one and {found[1]} in another, so their errors cannot "
+                "be compared; give it once, in common"
+            )
+        if len(found) > 1 and option.windows:
+            windows.append(option.flag)
+    return tuple(windows)
 
 
 @dataclass(frozen=True)
@@ -49,28 +180,34 @@ class Job:
     config: Config
 
     @property
-    def name(self) -> str:
-        """The name of the run folder."""
-        return self.config.run_name
-
-    @property
     def run_folder(self) -> Path:
         """The run folder."""
-        return self.folder / self.name
+        return self.folder / self.config.run_name
 
     @property
     def log(self) -> Path:
         """The file with the output of its process."""
-        return self.folder / f"{self.name}.log"
+        return self.folder / f"{self.config.run_name}.log"
+
+    @property
+    def mark(self) -> Path:
+        """The file that says that it has finished, with which options: result.json may be of a shorter run."""
+        return self.folder / f"{self.config.run_name}.finished.json"
+
+    def options(self) -> dict[str, Any]:
+        """The options that make it this run; not those that the study sets, or that depend on the machine."""
+        ignored = {key for key, option in OPTIONS.items() if option.not_in_study or option.machine}
+        return {key: value for key, value in to_dict(self.config).items() if key not in ignored}
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has finished successfully with these options and the current data, now or in an earlier call."""
+        """Whether it has finished with these options and the current data, now or in an earlier call."""
         try:
-            options, result = read_json(self._mark), read_json(self.run_folder / "result.json")
+            marked, result = read_json(self.mark), read_json(self.run_folder / "result.json")
         except UserError:
             return False
-        same = self._options(options) == self._options(to_dict(self.config))
+        options = self.options()
+        same = isinstance(marked, dict) and {key: marked.get(key) for key in options} == options
         return same and isinstance(result, dict) and self._has_current_data(result)
 
     @property
@@ -89,23 +226,6 @@ class Job:
         now = fingerprint_now(self.config.data)
         return now is None or checkpoint.same_data(content, now)
 
-    def mark_finished(self) -> None:
-        """Record that it finished successfully.  Raises UserError if that cannot be written."""
-        text = json.dumps(self._options(to_dict(self.config)), indent=2) + "\n"
-        write_text(self._mark, text)
-
-    @property
-    def _mark(self) -> Path:
-        return self.folder / f"{self.name}.finished.json"
-
-    @staticmethod
-    def _options(values: Any) -> dict[str, Any] | None:
-        """The options that a study file gives; not those that the study sets, or that depend on the machine."""
-        if not isinstance(values, dict):
-            return None
-        ignored = {key for key, option in OPTIONS.items() if option.not_in_study or option.machine}
-        return {key: value for key, value in values.items() if key not in ignored}
-
 
 def run_study(
     path: Path, out: Path | None, at_once: int | None, root_path: str | None, only: tuple[str, ...] | None
@@ -121,36 +241,41 @@ def run_study(
     if dist.world_size() > 1:
         raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
     study = read_study(path)
-    _check_names(study, only, path)
+    names = [configuration.name for configuration in study.configurations]
+    for name in only or ():
+        if name not in names:
+            raise UserError(
+                f"invalid --only {name!r}: must be among the configurations of {path}: {', '.join(map(repr, names))}"
+            )
     devices = _devices(at_once)
     out = out or Path("study") / path.stem
-    workers = max(1, len(os.sched_getaffinity(0)) // len(devices))  # CPU threads of each process
     pairs = [(configuration, seed) for seed in study.seeds for configuration in study.configurations]
-    jobs = [_job(configuration, seed, out / "runs", root_path, workers) for configuration, seed in pairs]
+    jobs = [_job(configuration, seed, out / "runs", root_path, len(devices)) for configuration, seed in pairs]
     make_folder(out / "runs", "--out")
     chosen = [job for job in jobs if only is None or job.configuration.name in only]
-    _prepare_data(jobs, chosen)
+    for job in jobs:  # make the caches before runs start in parallel
+        if job.is_finished:
+            with contextlib.suppress(UserError):  # a finished study does not need its data
+                prepare_cache(job.config.data)
+        elif job in chosen:
+            prepare_cache(job.config.data)
     if other := [job for job in jobs if job.is_of_other_data]:
         raise UserError(
-            f"{out} holds runs that were trained on other data than that in "
-            f"{data_folders(other[0].config.data)}: {', '.join(job.name for job in other)}; give the old --root_path, "
-            "or --out DIR for another study"
+            f"{out} holds runs that were trained on other data than that in {data_folders(other[0].config.data)}: "
+            f"{', '.join(job.config.run_name for job in other)}; give the old --root_path, or --out DIR for another "
+            "study"
         )
     missing = [job for job in chosen if not job.is_finished]
     logger.info(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
-
     failures: list[str] = []
 
     def ended(job: Job, error: str | None) -> None:
-        """Report a run that has ended.  Replaces the advice in its error by advice for a study."""
+        """Report a run that has ended."""
         if error is None:
-            job.mark_finished()
-            logger.info(f"{job.name}: done")
+            write_text(job.mark, json.dumps(job.options(), indent=2) + "\n")
+            logger.info(f"{job.config.run_name}: done")
             _report(study, jobs, failures, out)
         else:
-            advice = f"--out DIR for another folder, or delete {job.run_folder} to start over"
-            error = error.replace(OTHER_FOLDER_OR_FRESH, advice)
-            error = error.replace(OTHER_FOLDER, "--out DIR for another folder")
             failures.append(f"{job.configuration.name}, seed {job.seed}: {error} (log: {job.log})")
             logger.info(f"FAILED: {failures[-1]}")
 
@@ -160,16 +285,9 @@ def run_study(
         raise UserError("the study was stopped; the same command resumes its runs from their last checkpoints")
     if failures:
         raise UserError(
-            f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries again"
+            f"{len(failures)} of {len(missing)} runs failed:\n" + "\n".join(failures) + "\nThe same command tries "
+            f"again. To start a run over, remove its folder in {out}/runs; --out DIR keeps the old ones"
         )
-
-
-def _check_names(study: Study, only: tuple[str, ...] | None, path: Path) -> None:
-    names = [configuration.name for configuration in study.configurations]
-    for name in only or ():
-        if name not in names:
-            known = ", ".join(map(repr, names))
-            raise UserError(f"invalid --only {name!r}: must be among the configurations of {path}: {known}")
 
 
 def _devices(at_once: int | None) -> list[str | None]:
@@ -184,34 +302,20 @@ def _devices(at_once: int | None) -> list[str | None]:
     return [names[number % count] for number in range(at_once or count)]
 
 
-def _prepare_data(jobs: list[Job], chosen: list[Job]) -> None:
-    """Make the caches of the runs before they start in parallel.
-
-    Also tries to make those of finished runs, to compare the data; a finished study does not need its data.  Raises
-    UserError if the cache of an unfinished run cannot be made.
-    """
-    for job in jobs:
-        if job.is_finished:
-            with contextlib.suppress(UserError):
-                prepare_cache(job.config.data)
-        elif job in chosen:
-            prepare_cache(job.config.data)
+def _job(configuration: Configuration, seed: int, folder: Path, root_path: str | None, at_once: int) -> Job:
+    added: dict[str, Any] = {"seed": seed, "checkpoint": str(folder), "run": f"{configuration.folder}_seed{seed}"}
+    if root_path is not None:
+        added["root_path"] = root_path
+    if "workers" not in configuration.given:
+        added["workers"] = max(1, len(os.sched_getaffinity(0)) // at_once)
+    config, _ = resolve(configuration.given | added)
+    flags = [f"--{name}={value}" for name, value in added.items()]
+    return Job(configuration, seed, folder, (*configuration.arguments, *flags), config)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
     """Write the tables and figures of the finished runs.  Returns the summary."""
     runs = [read_run(job.run_folder, job.configuration.name, job.seed) for job in jobs if job.is_finished]
-    rows = rows_of(study, runs)
-    summary = summary_md(study, rows, _notes(study, jobs, runs, failures))
-    texts = {"study.csv": evaluations_csv(runs), "summary.csv": summary_csv(rows), "summary.md": summary}
-    for name, text in texts.items():
-        write_text(out / name, text)
-    for against in AXES:
-        draw_curves(study, runs, against, out / f"error_by_{against}.png")
-    return summary
-
-
-def _notes(study: Study, jobs: list[Job], runs: list[Run], failures: list[str]) -> list[str]:
     notes = []
     if study.other_windows:
         notes.append(f"NOT THE SAME WINDOWS: the configurations differ in {', '.join(study.other_windows)}.")
@@ -222,94 +326,63 @@ def _notes(study: Study, jobs: list[Job], runs: list[Run], failures: list[str]) 
         )
     if len(runs) < len(jobs):
         notes.append(f"{len(runs)} of {len(jobs)} runs have finished.")
-    return notes + [f"Failed: {failure}" for failure in failures]
-
-
-def _job(configuration: Configuration, seed: int, folder: Path, root_path: str | None, workers: int) -> Job:
-    """A run; `workers` counts unless the study file sets it."""
-    added: dict[str, Any] = {"seed": seed, "checkpoint": str(folder), "run": f"{configuration.slug}_seed{seed}"}
-    if root_path is not None:
-        added["root_path"] = root_path
-    if "workers" not in configuration.given:
-        added["workers"] = workers
-    config, _ = resolve(configuration.given | added)
-    flags = [f"--{name}={value}" for name, value in added.items()]
-    return Job(configuration, seed, folder, (*configuration.arguments, *flags), config)
-
-
-@dataclass(frozen=True)
-class Process:
-    """A running job; `begin` is the offset of its output in its log, which earlier calls may have written to."""
-
-    job: Job
-    device: str | None
-    popen: subprocess.Popen
-    begin: int
-
-    def error_message(self) -> str:
-        """The error message of a failed run, or the last line of its output."""
-        with self.job.log.open("rb") as file:
-            file.seek(self.begin)
-            lines = file.read().decode(errors="replace").strip().splitlines() or ["no output"]
-        message = next((number for number, line in enumerate(lines) if line.startswith("error: ")), len(lines) - 1)
-        return "\n".join(lines[message:]).removeprefix("error: ")
+    notes += [f"Failed: {failure}" for failure in failures]
+    split = "validation" if study.select_on == "validation" else "test"
+    names = [configuration.name for configuration in study.configurations]
+    return write_report(out, study.title, split, names, runs, notes)
 
 
 def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, str | None], None]) -> bool:
-    """Run jobs in order, one per device at a time.  Returns whether a signal stopped them.
+    """Run jobs in order, one per device at a time.  Returns whether SIGINT or SIGTERM stopped them.
 
     devices  CUDA_VISIBLE_DEVICES of each parallel process; None leaves it unchanged.
     ended    called for every job that has ended, with its error message or None.
     All processes have ended when it returns or raises.  Raises UserError if a log cannot be written.
     """
     waiting, free = list(jobs), list(devices)
-    running: list[Process] = []
-    with _signals() as received:
-        try:
-            while (waiting or running) and not received:
-                while waiting and free:
-                    running.append(_start(waiting.pop(0), free.pop(0)))
-                for process in [process for process in running if process.popen.poll() is not None]:
-                    running.remove(process)
-                    free.append(process.device)
-                    ended(process.job, process.error_message() if process.popen.returncode else None)
-                time.sleep(POLL_INTERVAL_S)
-        finally:
-            _end(running)
+    running: dict[subprocess.Popen, tuple[Job, str | None, int]] = {}
+    received: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
+    try:
+        while (waiting or running) and not received:
+            while waiting and free:
+                job, device = waiting.pop(0), free.pop(0)
+                process, begin = _start(job, device)
+                running[process] = job, device, begin
+            for process in [process for process in running if process.poll() is not None]:
+                job, device, begin = running.pop(process)
+                free.append(device)
+                ended(job, _error_message(job, begin) if process.returncode else None)
+            time.sleep(POLL_INTERVAL_S)
+    finally:
+        for process in running:
+            process.terminate()
+        for process in running:
+            try:
+                process.wait(TERMINATE_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for number, handler in before.items():
+            signal.signal(number, handler)
     return bool(received)
 
 
-def _start(job: Job, device: str | None) -> Process:
+def _start(job: Job, device: str | None) -> tuple[subprocess.Popen, int]:
+    """Start a run.  Returns its process and where its output begins in its log, which earlier calls may have written
+    to."""
     environment = {name: value for name, value in os.environ.items() if name not in dist.VARIABLES}
     environment["WORLD_SIZE"] = "1"  # a job is one process, whatever started the study
     if device is not None:
         environment["CUDA_VISIBLE_DEVICES"] = device
     with write_errors(job.log, "give another folder with --out DIR"), job.log.open("ab") as file:
         begin = file.tell()
-        popen = subprocess.Popen(
-            [*TRAINER, *job.arguments], stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment
-        )
-    return Process(job, device, popen, begin)
+        command = [*TRAINER, *job.arguments]
+        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment), begin
 
 
-def _end(processes: list[Process]) -> None:
-    for process in processes:
-        process.popen.terminate()
-    for process in processes:
-        try:
-            process.popen.wait(TERMINATE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            process.popen.kill()
-            process.popen.wait()
-
-
-@contextlib.contextmanager
-def _signals() -> Iterator[list[int]]:
-    """A list that receives SIGINT and SIGTERM, which then do not end this process."""
-    received: list[int] = []
-    before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
-    try:
-        yield received
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+def _error_message(job: Job, begin: int) -> str:
+    """The error message of a failed run, or the last line of its output."""
+    lines = job.log.read_bytes()[begin:].decode(errors="replace").strip().splitlines() or ["no output"]
+    message = next((number for number, line in enumerate(lines) if line.startswith("error: ")), len(lines) - 1)
+    return "\n".join(lines[message:]).removeprefix("error: ")

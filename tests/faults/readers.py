@@ -34,8 +34,8 @@ from glagcn.data.windows import FrameStore
 from glagcn.model.registry import get_kind, model_config
 from glagcn.poses.keypoints.read import read_keypoints
 from glagcn.skeletons import get_skeleton
-from glagcn.study.file import read_study
-from glagcn.study.results import evaluations_csv, read_run
+from glagcn.study.run import read_study
+from glagcn.study.results import read_run
 from glagcn.train.log import draw_training_curves
 from glagcn.train.optim import build_optimizer
 from glagcn.train.progress import Progress
@@ -231,7 +231,7 @@ def _resume(path: Path) -> None:
 def _read_study_run(path: Path) -> None:
     RunFolder(path.parent).rewind(3, 3, 1)
     draw_training_curves(path.with_name("metrics.jsonl"), path.with_name("curves.png"))
-    evaluations_csv([read_run(path.parent, "plain", 0)])
+    read_run(path.parent, "plain", 0)
 
 
 def _published(folder: Path) -> Path:

@@ -1,4 +1,4 @@
-"""`glagcn study` from start to end, with runs of seconds: as processes where that matters, else in this process."""
+"""`glagcn study`: its file, and studies with runs of seconds, as processes where that matters, else in this process."""
 
 import csv
 import json
@@ -14,13 +14,132 @@ import pytest
 import torch
 
 from glagcn import cli
+from glagcn.config.resolve import resolve
 from glagcn.data.cache import write_cache
 from glagcn.data.mocap.motion import demo_source
+from glagcn.errors import UserError
 from glagcn.study import run as study_run
+from glagcn.study.run import read_study
 from tests.command_line import TINY, assert_refused, listing
 
 REPOSITORY = Path(__file__).parents[2]
+LAUNCH = REPOSITORY / "launch"
 FILES = {"study.csv", "summary.csv", "summary.md", "error_by_windows.png", "error_by_seconds.png", "runs"}
+GOOD = """
+title = "Start"
+seeds = [2, 0]
+common = "--dataset demo --select_on test"
+[configurations]
+published = "--recipe published"
+"no dropout/1" = "--dropout 0 --batch_size 32"
+"""
+
+
+def read(tmp_path, text):
+    path = tmp_path / "study.toml"
+    path.write_text(text)
+    return read_study(path)
+
+
+def one(flags, common="--dataset demo"):
+    return f"common = '{common}'\n[configurations]\na = '{flags}'\nb = ''"
+
+
+def test_a_study_is_read(tmp_path):
+    study = read(tmp_path, GOOD)
+    assert (study.title, study.seeds, study.other_windows) == ("Start", (2, 0), ())
+    names = [(configuration.name, configuration.folder) for configuration in study.configurations]
+    assert names == [("published", "published"), ("no dropout/1", "no_dropout_1")]
+    second = study.configurations[1]
+    assert second.arguments == ("--dataset", "demo", "--select_on", "test", "--dropout", "0", "--batch_size", "32")
+    assert second.given == {"dataset": "demo", "select_on": "test", "dropout": 0.0, "batch_size": 32}
+
+    (tmp_path / "other").mkdir()
+    path = tmp_path / "other/study.toml"
+    path.write_bytes(b"\xef\xbb\xbf" + GOOD.replace("\n", "\r\n").encode())  # of another editor
+    assert read_study(path) == study
+
+
+def test_what_may_be_left_out_and_overridden(tmp_path):
+    study = read(tmp_path, one("--dropout 0.5 --stride 3 --flip none", common="--dataset demo --dropout 0.2"))
+    assert (study.title, study.seeds, study.other_windows) == ("study", (0,), ("--stride", "--flip"))
+    assert [configuration.given["dropout"] for configuration in study.configurations] == [0.5, 0.2]
+
+
+@pytest.mark.parametrize(
+    ("text", "parts"),
+    [
+        ("seeds = [", ["is not TOML", "line 1|end of document"]),
+        ("[configurations]\na = ''\na = ''\n", ["line 3", "use every name once"]),
+        ("seed = [1]", ["unknown key seed", "title, seeds, common, configurations"]),
+        ("title = 3", ["invalid title 3"]),
+        ("seeds = []", ["invalid seeds \\[\\]", "such as"]),
+        ("seeds = [0, 0]", ["invalid seeds \\[0, 0\\]"]),
+        ("seeds = [true]", ["invalid seeds \\[True\\]"]),
+        ("seeds = [-1]", ["invalid seeds \\[-1\\]"]),
+        ("seeds = 1", ["invalid seeds 1"]),
+        ("common = 3", ["invalid common 3"]),
+        ("seeds = [0]", ["no configurations", "\\[configurations\\]"]),
+        ("[configurations]", ["no configurations"]),
+        ("[configurations]\na = ['--lr']", ["invalid configurations.a \\['--lr'\\]"]),
+        ("[configurations]\n'' = ''", ["configurations.''", "1 to 100"]),
+        ("[configurations]\n'9 frames, wide' = ''", ["configurations.'9 frames, wide'", "without commas"]),
+        ("[configurations]\n' a' = ''", ["configurations.' a'", "without spaces around it"]),
+        (one('"'), ["configurations.a", "close every quotation mark"]),
+        (one("--lrr 1"), ["configurations.a", "--lrr"]),
+        (one("--help"), ["configurations.a", "--help"]),
+        (one("--dense"), ["configurations.a", "--dense has no meaning here"]),
+        (one("--lr -1"), ["configurations.a", "invalid --lr -1.0: must be above 0"]),
+        (one("", common="--lr fast"), ["common", "fast"]),
+        (one("--seed 1"), ["configurations.a has --seed", "list the seeds"]),
+        (one("--run_name x"), ["configurations.a has --run"]),
+        (one("-c x"), ["has --checkpoint", "--out"]),
+        (one("--output x"), ["has --output"]),
+        (one("--evaluate"), ["has --evaluate"]),
+        (one("--render"), ["has --render"]),
+        (one("", common="--fresh"), ["common has --fresh"]),
+        (one("--dry-run"), ["has --dry_run"]),
+        ("[configurations]\n'a b' = '-d demo'\n'a_b' = '-d demo'", ["'a b' and 'a_b' would share"]),
+        ("[configurations]\nA = '-d demo'\na = '-d demo'", ["'A' and 'a' would share"]),
+        (one("--test_frames 5"), ["--test_frames is 5 in one and None in another", "in common"]),
+        (one("--recipe published"), ["--select_on is test in one and validation in another"]),
+    ],
+)
+def test_what_cannot_be_a_study_is_refused(tmp_path, text, parts):
+    with pytest.raises(UserError, match=r"study\.toml") as refused:
+        read(tmp_path, text)
+    for part in parts:
+        assert refused.match(part)
+
+    with pytest.raises(UserError, match=r"cannot read .*none\.toml: No such file"):
+        read_study(tmp_path / "none.toml")
+
+
+def test_the_example_is_a_study_and_the_one_of_the_readme():
+    path = LAUNCH / "study.toml"
+    assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
+    assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "docs/training.md").read_text()
+
+
+@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.toml")), ids=lambda path: path.name)
+def test_every_study_that_comes_along_can_be_run(path):
+    for configuration in read_study(path).configurations:
+        config, _ = resolve(configuration.given)
+        assert config.optim.windows
+
+
+def test_the_study_of_the_recipe_compares_published_and_tuned_on_the_same_frames():
+    study = read_study(LAUNCH / "recipe_study.toml")
+    configs = {one.name: resolve(one.given)[0] for one in study.configurations}
+    assert (configs["published"].optim.recipe, configs["tuned"].optim.recipe) == ("published", "tuned")
+    assert {config.optim.windows for config in configs.values()} == {50000}
+    assert {(config.selection.select_on, config.selection.validation) for config in configs.values()} == {
+        ("validation", ("S4/Seq1", "S8/Seq2"))
+    }
+    assert study.other_windows == ()
+
+
+# ---------------------------------------------------------------- running
 
 
 def write(tmp_path, configurations, *, seeds="[0]", flags=""):
@@ -82,7 +201,9 @@ def test_a_study_is_run_reported_and_not_run_again(processes, tmp_path):
 def test_the_first_seed_of_all_comes_first_and_only_some_may_run(processes, tmp_path, monkeypatch):
     write(tmp_path, {"a": "", "b": "--stride 2", "c": ""}, seeds="[0, 1]")
     started = []
-    monkeypatch.setattr("glagcn.study.run.run_jobs", lambda jobs, *_: started.extend(job.name for job in jobs))
+    monkeypatch.setattr(
+        "glagcn.study.run.run_jobs", lambda jobs, *_: started.extend(job.config.run_name for job in jobs)
+    )
     ended = processes("--only b,a")
     assert ended.code == 0, ended.err
     assert started == ["a_seed0", "b_seed0", "a_seed1", "b_seed1"]
@@ -106,11 +227,8 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     assert study().code == 0
     write(tmp_path, {"a": "--lr 0.5"})
     ended = study()
-    folder = tmp_path / "out/runs/a_seed0"
-    advice = f"Give the old values to resume, --out DIR for another folder, or delete {folder} to start over"
+    advice = f"To start a run over, remove its folder in {tmp_path}/out/runs; --out DIR keeps the old ones"
     assert_refused(ended, "a, seed 0: .*other options: --lr is 0.5 now", advice)
-    assert "--run" not in ended.err
-    assert "--fresh" not in ended.err
     write(tmp_path, {"a": "--lr 0.25"})
     ended = study()
     assert_refused(ended, "a, seed 0: .*other options: --lr is 0.25 now")
@@ -221,3 +339,11 @@ def test_every_process_has_a_device(monkeypatch, count, visible, at_once, expect
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert study_run._devices(at_once) == expected
+
+
+@pytest.mark.parametrize(("select_on", "split"), [("validation", "validation"), ("test", "test"), ("last", "test")])
+def test_the_summary_says_what_its_errors_are_and_where_states_were_chosen_on_the_test_set(tmp_path, select_on, split):
+    found = read(tmp_path, one("", common=f"-d demo --select_on {select_on}"))
+    text = study_run._report(found, [], [], tmp_path)
+    assert f": {split} error after" in text
+    assert ("SELECTED ON THE TEST SET" in text) == (select_on == "test")

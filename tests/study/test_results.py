@@ -1,0 +1,122 @@
+"""Results of runs: reading them, and the statistics, on numbers that can be checked by hand."""
+
+import json
+
+import pytest
+
+from glagcn.errors import UserError
+from glagcn.study.results import (
+    Evaluation,
+    Run,
+    common_budgets,
+    curves_figure,
+    mean_curve,
+    read_run,
+    summaries,
+    write_report,
+)  # fmt: skip
+
+NAMES = ("b", "a|c", "late")
+
+
+def run(name, seed, windows, errors, *, rate=100.0, test=50.0):
+    points = zip(windows, errors, strict=True)
+    return Run(name, seed, tuple(Evaluation(w, w / rate, "validation", e) for w, e in points), test)
+
+
+def write_run(folder, lines, result='{"mpjpe_mm": 48.5}'):
+    folder.mkdir(parents=True)
+    (folder / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (folder / "result.json").write_text(result)
+    return folder
+
+
+def line(kind, windows, error):
+    return {"kind": kind, "step": 1, "windows": windows, "seconds": windows / 10, "mpjpe_mm": error}
+
+
+@pytest.fixture
+def runs():
+    return [
+        run("b", 0, [100, 200, 300], [90.0, 80.0, 70.0], test=60.0),
+        run("a|c", 0, [102, 204, 300], [50.0, 40.0, 30.0], test=20.0),
+        run("b", 1, [100, 200, 300], [92.0, 84.0, 76.0], test=64.0),
+    ]
+
+
+def test_a_run_is_read(tmp_path):
+    lines = [{"kind": "train", "step": 1, "mpjpe_mm": 3}, line("validation", 10, 70.0), line("test", 10, 48.5)]
+    found = read_run(write_run(tmp_path / "r", lines), "a", 3)
+    assert found == Run("a", 3, (Evaluation(10, 1.0, "validation", 70.0), Evaluation(10, 1.0, "test", 48.5)), 48.5)
+    assert [point.mpjpe_mm for point in found.curve] == [70.0]
+    tested = read_run(write_run(tmp_path / "t", [line("test", 10, 70.0), line("test", 20, 60.0)]), "a", 0)
+    assert len(tested.curve) == 2
+
+
+@pytest.mark.parametrize(
+    ("lines", "result", "message"),
+    [
+        ([line("test", 1, 1.0)], "{}", "result.json has the mpjpe_mm None; remove"),
+        ([line("test", 1, 1.0)], "[", "result.json is not valid JSON"),
+        ([line("test", 1, 1.0) | {"windows": None}], '{"mpjpe_mm": 1}', r"of an evaluation are \[None, 0.1, 1.0\]"),
+        ([line("test", 1, -1.0)], '{"mpjpe_mm": 1}', r"of an evaluation are \[1, 0.1, -1.0\]; remove"),
+        ([{"step": 1}], '{"mpjpe_mm": 1}', "has damaged lines; remove"),
+        ([], '{"mpjpe_mm": 1}', "holds no evaluation"),
+    ],
+)
+def test_what_a_run_lacks_is_named(tmp_path, lines, result, message):
+    with pytest.raises(UserError, match=message):
+        read_run(write_run(tmp_path / "r", lines, result), "a", 0)
+
+
+def test_budgets_are_common_halve_and_leave_the_end_out():
+    thousand = list(range(100, 4001, 100))
+    long = run("a", 0, thousand, [1.0] * 40)
+    assert common_budgets([long]) == [200, 400, 900, 1900, 3900]
+    odd = run("b", 0, thousand[1::2], [1.0] * 20)
+    assert common_budgets([long, odd]) == [200, 400, 800, 1800, 3800]
+    assert common_budgets([run("c", 0, [150], [1.0]), odd]) == []
+    assert common_budgets([run("a", 0, [10, 20, 40], [1.0] * 3), run("b", 0, [10, 20], [1.0] * 2)]) == [10, 20]
+
+
+def test_the_curve_has_mean_and_range(runs):
+    (first, *_, last) = mean_curve([runs[0], runs[2]])
+    assert first == (100, 1.0, 91.0, 90.0, 92.0)
+    assert (last.mean, last.low, last.high) == (73.0, 70.0, 76.0)
+
+
+def test_the_tables(runs):
+    full, short = summaries(NAMES, runs)
+    lines = full.csv().splitlines()
+    assert lines[0].startswith("configuration,n,at_100_windows_mm,at_100_windows_mm_deviation,at_200_windows_mm,")
+    assert lines[1:] == [  # in the order of the names; "late" has no run yet
+        "b,2,91.0000,1.4142,82.0000,2.8284,73.0000,4.2426,62.0000,2.8284,300,3.0,100.0",
+        "a|c,1,50.0000,,40.0000,,30.0000,,20.0000,,300,3.0,100.0",
+    ]
+    assert short.columns == ("configuration", "n", "100 windows", "200 windows", "end", "test", "windows/s", "seconds")
+    assert short.rows[0] == ("b", 2, "91.00 ± 1.41", "82.00 ± 2.83", "73.00 ± 4.24", "62.00 ± 2.83", "100", "3")
+
+
+def test_the_report(runs, tmp_path):
+    text = write_report(tmp_path, "T", "validation", NAMES, runs, ["Mind this."])
+    assert text.startswith("# T\n\nMPJPE in mm over n seeds, mean ± sample standard deviation: validation error after")
+    assert "\n\nMind this.\n\n| configuration " in text
+    assert (tmp_path / "summary.md").read_text() == text
+    lines = (tmp_path / "study.csv").read_text().splitlines()
+    assert (lines[0], len(lines)) == ("configuration,seed,windows,seconds,split,mpjpe_mm", 10)
+    assert lines[-1] == "b,1,300,3.0,validation,76.0"
+    pictures = [tmp_path / f"error_by_{axis}.png" for axis in ("windows", "seconds")]
+    assert [picture.read_bytes()[:4] for picture in pictures] == [b"\x89PNG"] * 2
+    for given in ([run("b", 0, [100], [90.0]), run("b", 1, [200], [90.0])], []):  # no common evaluation, no run
+        write_report(tmp_path, "T", "validation", NAMES, given, [])
+        assert not any(picture.exists() for picture in pictures)
+
+
+@pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $", "_x"])
+def test_pictures_show_names_and_titles_as_they_are(name, tmp_path):
+    runs = [run(name, 0, [100, 200], [90.0, 80.0])]
+    figure = curves_figure(name, "test", [name], runs, "windows")
+    figure.savefig(tmp_path / "a.png")
+    shown = [figure.axes[0].title, *figure.legends[0].texts]
+    assert [(text.get_text(), text.get_parse_math()) for text in shown] == [(name, False), (f"{name} (n=1)", False)]
+    assert figure.axes[0].get_ylabel() == "test MPJPE, mm"
