@@ -1,4 +1,4 @@
-"""Work on all CPU cores without threads that wait for each other."""
+"""How models compute: on all CPU cores without threads that wait for each other, and in full precision."""
 
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
@@ -10,7 +10,42 @@ import torch
 
 from glagcn.model.interface import Model
 
-# ---- model_cores
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+CPU_FLOATS = 1 << 19  # what one feature map of a batch may hold, to stay in the cache
+LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
+MOST_FLOATS = 1 << 26  # what the feature maps of all threads may hold together, of one layer: about 2 GB for all layers
+
+
+def cpu_batch(model: Model, windows: int | None = None) -> int:
+    """The number of windows that a thread lifts fastest at once; of `windows` in all, so that each thread has some."""
+    share = CPU_FLOATS if windows is None else -(-windows // torch.get_num_threads())
+    return max(LEAST_WINDOWS, min(CPU_FLOATS // model.map_size, share))
+
+
+def batches_in_memory(model: Model) -> int:
+    """The number of such batches that may be worked on at the same time."""
+    return max(1, MOST_FLOATS // (cpu_batch(model) * model.map_size))
+
+
+def on_every_core(
+    work: Callable[[Item], Result], items: Iterable[Item], most: int | None = None
+) -> Generator[Result, None, None]:
+    """map(work, items) on a CPU, in inference mode, in as many threads as PyTorch computes in, each of which computes
+    alone: threads that share every operation wait for each other at its end, and where another process holds a core
+    they wait ten times as long as they compute.
+
+    most  threads; None: any number.
+    """
+    threads = min(torch.get_num_threads(), most or torch.get_num_threads())
+    work = torch.inference_mode()(work)
+    with one_thread():
+        if threads == 1:
+            yield from map(work, items)
+            return
+        with ThreadPoolExecutor(threads, initializer=keep_one_thread) as pool:
+            yield from pool.map(work, items)
 
 
 class _Blocks(threading.local):
@@ -21,14 +56,8 @@ class _Blocks(threading.local):
 
 
 _blocks = _Blocks()
-
-
 _lock = threading.Lock()
-
-
 _users = 0  # Python threads in a block
-
-
 _usual = 1  # the number of threads before the first of them came
 
 
@@ -74,54 +103,14 @@ def keep_one_thread() -> None:
 def full_precision() -> Iterator[None]:
     """Disable TF32 in this context: metrics must not depend on the precision of training."""
     before = torch.backends.cudnn.allow_tf32
-    _allow_tf32(False)
+    allow_tf32(False)
     try:
         yield
     finally:
-        _allow_tf32(before)
+        allow_tf32(before)
 
 
-def _allow_tf32(allowed: bool) -> None:
+def allow_tf32(allowed: bool) -> None:
+    """Whether a GPU may round the factors of float32 products to 10 bits (TF32)."""
     torch.backends.cuda.matmul.allow_tf32 = allowed
     torch.backends.cudnn.allow_tf32 = allowed
-
-
-# ---- Work on all CPU cores without threads that wait for each other.
-
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
-
-CPU_FLOATS = 1 << 19  # what one feature map of a batch may hold, to stay in the cache
-LEAST_WINDOWS = 16  # in a batch: for fewer, one thread computes 1x1 convolutions by PyTorch's slow way
-MOST_FLOATS = 1 << 26  # what the feature maps of all threads may hold together, of one layer: about 2 GB for all layers
-
-
-def cpu_batch(model: Model, windows: int | None = None) -> int:
-    """The number of windows that a thread lifts fastest at once; of `windows` in all, so that each thread has some."""
-    share = CPU_FLOATS if windows is None else -(-windows // torch.get_num_threads())
-    return max(LEAST_WINDOWS, min(CPU_FLOATS // model.map_size, share))
-
-
-def batches_in_memory(model: Model) -> int:
-    """The number of such batches that may be worked on at the same time."""
-    return max(1, MOST_FLOATS // (cpu_batch(model) * model.map_size))
-
-
-def on_every_core(
-    work: Callable[[Item], Result], items: Iterable[Item], most: int | None = None
-) -> Generator[Result, None, None]:
-    """map(work, items) on a CPU, in inference mode, in as many threads as PyTorch computes in, each of which computes
-    alone: threads that share every operation wait for each other at its end, and where another process holds a core
-    they wait ten times as long as they compute.
-
-    most  threads; None: any number.
-    """
-    threads = min(torch.get_num_threads(), most or torch.get_num_threads())
-    work = torch.inference_mode()(work)
-    with one_thread():
-        if threads == 1:
-            yield from map(work, items)
-            return
-        with ThreadPoolExecutor(threads, initializer=keep_one_thread) as pool:
-            yield from pool.map(work, items)

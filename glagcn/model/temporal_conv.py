@@ -11,8 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glagcn.model.interface import BatchNorm, Model, Prediction, check_mean_pose, check_size
-from glagcn.model.pose_input import PoseInput, full_precision
+from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
+from glagcn.model.layers import BatchNorm, PoseInput, without_autocast
 from glagcn.model.widths import check_widths
 from glagcn.skeletons import Skeleton
 
@@ -106,7 +106,7 @@ class TemporalConv(Model):
         for block in self.blocks:
             x = block(x)
         x = x[:, 0].to(self.dtype)
-        with full_precision(x):  # bfloat16 would round one metre to steps of 4 mm
+        with without_autocast(x):  # bfloat16 would round one metre to steps of 4 mm
             pose = self.shrink(x)
         return Prediction(pose.view(n, 1, self.skeleton.num_joints, 3), None)
 

@@ -17,7 +17,7 @@ from glagcn import dist
 from glagcn.config.options import Config, OptimConfig
 from glagcn.data.plan import EpochPlan
 from glagcn.errors import UserError
-from glagcn.model.cores import _allow_tf32
+from glagcn.model.cores import allow_tf32
 from glagcn.model.interface import Model
 from glagcn.train.optim import last_step
 
@@ -30,7 +30,7 @@ def set_up(optim: OptimConfig, device: torch.device) -> str:
     Raises UserError if the device does not support it.
     """
     precision = _precision(optim.precision, device)
-    _allow_tf32(precision != "fp32")
+    allow_tf32(precision != "fp32")
     if optim.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for reproducible cuBLAS results
         torch.use_deterministic_algorithms(True)

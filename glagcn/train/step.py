@@ -11,7 +11,8 @@ from glagcn import dist
 from glagcn.config.options import OptimConfig
 from glagcn.data.plan import Share
 from glagcn.data.windows import Batch
-from glagcn.model.interface import BatchNorm, Model
+from glagcn.model.interface import Model
+from glagcn.model.layers import BatchNorm
 from glagcn.train import hardware as precision
 from glagcn.train.hardware import compiled, is_compiled, rehearsed
 from glagcn.train.loss import Loss

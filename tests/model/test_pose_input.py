@@ -5,7 +5,7 @@ import torch
 
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import matching, split
-from glagcn.model.pose_input import PoseInput
+from glagcn.model.layers import PoseInput
 from glagcn.model.registry import MODELS, from_config, model_config
 from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_model

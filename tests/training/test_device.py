@@ -24,8 +24,7 @@ from glagcn.data.noise_levels import LEVELS
 from glagcn.data.plan import WindowIds, share
 from glagcn.data.windows import Batch, FrameStore
 from glagcn.evaluate import evaluate as predict
-from glagcn.model.gla_gcn.blocks import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork, folded
 from glagcn.skeletons import get_skeleton
 from glagcn.train import hardware as precision
 from glagcn.train.reports import Meter

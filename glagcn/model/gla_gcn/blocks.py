@@ -1,28 +1,26 @@
-"""Make a network faster for prediction: drop the sequence head, and fold BatchNorm into convolutions."""
+"""The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module.
 
-import copy
-from typing import Any, TypeVar, cast
+Feature maps are [N,C,T,V] (batch, channels, frames, joints), stored channels-last, in the order N,T,V,C.  Every
+operation is then one aligned matrix product or one regular convolution, without reordering a map:
+
+theta, phi   rows [R,C] times the poses of a window, [C, T*V]: stored as [R, T*V], so that their product sums over rows
+             and frames together
+aggregation  three graphs [3*V, V] times every pose [V,C]: stored as [V, 3*C]
+mix          [T*V, 3*C] times [3*C, C']
+
+On a GPU, bfloat16 products are fast if all rows that they read or write are multiples of 16 bytes.  Joints are
+therefore padded with zeros to a multiple of 8 if a product sums over them (`padded`).
+"""
+
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from glagcn.model.interface import BatchNorm, Dropout, Folded
+from glagcn.model.layers import BatchNorm, Dropout, Folded
 from glagcn.model.widths import TEMPORAL_KERNEL
-
-# ---- The blocks of GLA-GCN: adaptive graph convolution, AGCN block, strided module.
-#
-# Feature maps are [N,C,T,V] (batch, channels, frames, joints), stored channels-last, in the order N,T,V,C. Every
-# operation is then one aligned matrix product or one regular convolution, without reordering a map:
-#
-# theta, phi rows [R,C] times the poses of a window, [C, T*V]: stored as [R, T*V], so that their product sums over
-# rows and frames together aggregation three graphs [3*V, V] times every pose [V,C]: stored as [V, 3*C] mix [T*V, 3*C]
-# times [3*C, C']
-#
-# On a GPU, bfloat16 products are fast if all rows that they read or write are multiples of 16 bytes. Joints are
-# therefore padded with zeros to a multiple of 8 if a product sums over them (`padded`).
-
 
 NUM_SUBSETS = 3  # K of Eq. 2: the joint itself, inward neighbours, outward neighbours
 ALIGNMENT = 8  # numbers of bfloat16 in 16 bytes
@@ -298,46 +296,3 @@ def matching(weight: Tensor, x: Tensor) -> Tensor:
 def _is_plain(x: Tensor) -> bool:
     """Whether products of x need no alignment: float32 on a CPU."""
     return x.device.type in ("cpu", "meta") and x.dtype != torch.bfloat16
-
-
-# ---- Make a network faster for prediction: drop the sequence head, and fold BatchNorm into convolutions.
-
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@torch.no_grad()
-def folded(model: Network) -> Network:
-    """A faster copy of `model` in eval mode that predicts the same target frame up to rounding; `model` is not changed.
-
-    It has no sequence head, whose output only the loss uses.  Weights are folded in float64 and rounded once.
-    """
-    result = copy.deepcopy(model).eval()
-    result.sequence_head = None  # type: ignore[assignment]
-    for module in result.modules():
-        if isinstance(module, AdaptiveGraphConv):
-            _fold(module.mix, module.bn)
-            module.bn = Folded()
-        elif isinstance(module, AGCN):
-            _fold(module.temporal, module.bn)
-            module.bn = Folded()
-        elif isinstance(module, ConvNorm):
-            _fold(module.conv, module[1])
-            module[1] = Folded()
-    return result
-
-
-def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:
-    """Fold the scale and shift of `norm` into `layer`; a GraphLinear has three biases, of which the sum counts."""
-    assert isinstance(norm, BatchNorm), "a model is folded once"
-    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
-    shift = norm.bias.double() - norm.running_mean.double() * scale
-    bias = layer.bias.double() * scale
-    first = bias[0] if bias.dim() == 2 else bias
-    first += shift
-    _set(layer.weight, layer.weight.double() * scale.view(-1, 1, 1, 1))
-    _set(layer.bias, bias)
-
-
-def _set(parameter: Tensor, value: Tensor) -> None:
-    parameter.copy_(value.to(parameter.dtype))

@@ -1,21 +1,24 @@
 """GLA-GCN: lifts a window of 2D poses to the 3D pose of its centre frame, or of its last frame (causal)."""
 
+import copy
+import math
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Self
+from typing import Any, Self, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.blocks import AGCN, StridedModule, folded
-from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, init_published, init_tuned
-from glagcn.model.interface import BatchNorm, Model, Prediction, check_size
-from glagcn.model.pose_input import PoseInput
+from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, ConvNorm, GraphLinear, StridedModule
+from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
+from glagcn.model.layers import BatchNorm, Folded, PoseInput
 from glagcn.model.widths import check_widths
 from glagcn.skeletons import Skeleton, get_skeleton, graph_flag, graph_skeleton
 
 MAX_LAYERS = 100  # layers of the sequence stage; a checkpoint with more is damaged
+OUTPUT_SCALE = 0.1  # factor on the output layers' weights in the tuned initialisation
 
 
 class LiftingNetwork(Model):
@@ -159,7 +162,7 @@ class LiftingNetwork(Model):
         }
 
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
-        """See Model, and model.gla_gcn.initialisation."""
+        """See Model."""
         if recipe == "tuned":
             init_tuned(self, self.skeleton, mean_pose)
         else:
@@ -194,3 +197,100 @@ def _check_arguments(
             f"invalid --graph {graph.name}: it has {graph.num_joints} joints, but {skeleton.name} has "
             f"{skeleton.num_joints}; give a graph with the same number of joints"
         )
+
+
+@torch.no_grad()
+def init_published(model: nn.Module) -> None:
+    """Initialise as the published code does.
+
+    2D convolutions: Kaiming normal over the fan-out, bias 0.  W_k: normal with variance 2 / (C' * C * 3), bias 0.
+    B: 1e-6.  BatchNorm: gamma 1 (in graph convolutions 1e-6), beta 0.  Output layers: PyTorch's default.
+    """
+    for module in model.modules():
+        if isinstance(module, Conv):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, GraphLinear):
+            out_channels, in_channels = module.weight.shape[:2]
+            nn.init.normal_(module.weight, std=math.sqrt(2 / (out_channels * in_channels * NUM_SUBSETS)))
+            nn.init.zeros_(module.bias)
+        elif isinstance(module, BatchNorm | UnsharedLinear | nn.Linear):
+            module.reset_parameters()
+    for module in model.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            # The published code has six convolutions, each with a sixth of the fan-out of the fused one.
+            nn.init.normal_(module.embed.weight, std=math.sqrt(2 / module.embed_channels))
+            nn.init.constant_(module.free_graph, 1e-6)
+            nn.init.constant_(cast(BatchNorm, module.bn).weight, 1e-6)
+
+
+@torch.no_grad()
+def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
+    """Initialise as published, but with active graph convolutions and an output near the mean training pose.
+
+    mean_pose  [V,3] metres relative to the root, the mean over the training frames.
+
+    The BatchNorm of graph convolutions has gamma 1.  The weights of output layers are multiplied by 0.1, and their bias
+    is the mean pose; a shared layer has one bias for all joints, the mean over joints.
+    Raises ValueError if mean_pose has another shape.
+    """
+    check_mean_pose(skeleton, mean_pose)
+    init_published(model)
+    for module in model.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            nn.init.ones_(cast(BatchNorm, module.bn).weight)
+        elif isinstance(module, JointHead):
+            _start_at(module, mean_pose)
+
+
+def _start_at(head: JointHead, mean_pose: Tensor) -> None:
+    """Make a head predict about `mean_pose` [V,3] for any input."""
+    layers = [layer for layer in (head.unshared, head.shared) if layer is not None]
+    for layer in layers:
+        layer.weight.mul_(OUTPUT_SCALE)
+    if head.shared is not None:
+        head.shared.bias.copy_(mean_pose.mean(dim=0))
+    if head.unshared is not None:
+        # In a mixed head, the unshared bias adds the part that the shared bias cannot represent.
+        rest = mean_pose if head.shared is None else mean_pose - (1 - head.mix) * mean_pose.mean(dim=0)
+        head.unshared.bias.copy_(rest / head.mix)
+
+
+Network = TypeVar("Network", bound=nn.Module)
+
+
+@torch.no_grad()
+def folded(model: Network) -> Network:
+    """A faster copy of `model` in eval mode that predicts the same target frame up to rounding; `model` is not changed.
+
+    It has no sequence head, whose output only the loss uses.  Weights are folded in float64 and rounded once.
+    """
+    result = copy.deepcopy(model).eval()
+    result.sequence_head = None  # type: ignore[assignment]
+    for module in result.modules():
+        if isinstance(module, AdaptiveGraphConv):
+            _fold(module.mix, module.bn)
+            module.bn = Folded()
+        elif isinstance(module, AGCN):
+            _fold(module.temporal, module.bn)
+            module.bn = Folded()
+        elif isinstance(module, ConvNorm):
+            _fold(module.conv, module[1])
+            module[1] = Folded()
+    return result
+
+
+def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:
+    """Fold the scale and shift of `norm` into `layer`; a GraphLinear has three biases, of which the sum counts."""
+    assert isinstance(norm, BatchNorm), "a model is folded once"
+    scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
+    shift = norm.bias.double() - norm.running_mean.double() * scale
+    bias = layer.bias.double() * scale
+    first = bias[0] if bias.dim() == 2 else bias
+    first += shift
+    _set(layer.weight, layer.weight.double() * scale.view(-1, 1, 1, 1))
+    _set(layer.bias, bias)
+
+
+def _set(parameter: Tensor, value: Tensor) -> None:
+    parameter.copy_(value.to(parameter.dtype))

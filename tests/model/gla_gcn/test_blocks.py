@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv, StridedModule
-from glagcn.model.interface import Dropout
+from glagcn.model.layers import Dropout
 from glagcn.skeletons import get_skeleton
 
 ADJACENCY = torch.from_numpy(get_skeleton("mpi3dhp17").adjacency())

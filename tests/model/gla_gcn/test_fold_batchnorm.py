@@ -5,9 +5,8 @@ import reference
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.model.gla_gcn.blocks import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
-from glagcn.model.interface import BatchNorm
+from glagcn.model.gla_gcn.network import LiftingNetwork, folded
+from glagcn.model.layers import BatchNorm
 from glagcn.skeletons import get_skeleton
 
 

@@ -3,8 +3,7 @@ import math
 import pytest
 import torch
 
-from glagcn.model.gla_gcn.heads import init_tuned
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork, init_tuned
 from glagcn.skeletons import get_skeleton
 
 MPI3DHP = get_skeleton("mpi3dhp17")

@@ -11,8 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.model.gla_gcn import blocks
-from glagcn.model.gla_gcn.blocks import folded
-from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.model.gla_gcn.network import LiftingNetwork, folded
 from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")

@@ -50,7 +50,7 @@ def test_windows_are_ours(cache, frames):
 
 
 def test_windows_are_the_published_ones():
-    arrays = dict(np.load(Path(__file__).parent / "golden" / "windows_3dhp_27f.npz"))
+    arrays = dict(np.load(Path(__file__).parents[2] / "golden" / "windows_3dhp_27f.npz"))
     picks = json.loads(str(arrays["picks"]))
     split, first = golden_split(arrays, picks)
     loader = ReferenceLoader(split, SKELETON, 27)
