@@ -16,9 +16,10 @@ from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.poses.draw.animation import Clip
 from glagcn.poses.draw.video import Video
+from glagcn.poses.gaps import USUAL_FPS, Counts, fill_gaps, gap_frames
 from glagcn.poses.joints import CONVENTIONS, check_convention, check_input, input_joints
 from glagcn.poses.keypoints.read import read_keypoints
-from glagcn.poses.keypoints.tracks import Counts, Detections, fill_gaps, gap_frames, select, tracks
+from glagcn.poses.keypoints.tracks import Detections, select, tracks
 from glagcn.skeletons import Skeleton, get_skeleton
 
 # ---- The sequence to render: 2D poses, and true 3D poses if the data set has them.
@@ -136,7 +137,6 @@ def _listed(names: list[str]) -> str:
 
 
 FLAG, JOINTS_FLAG = "--viz-keypoints", "--viz-joints "
-DEFAULT_FPS = 25.0
 
 
 def keypoint_recording(
@@ -167,9 +167,9 @@ def keypoint_recording(
         )
     fps = fps or held.fps or (video.fps if video else None)
     if not fps:
-        fps = DEFAULT_FPS
+        fps = USUAL_FPS
         logger.info(
-            f"{path} does not state the frame rate: assuming {DEFAULT_FPS:g} frames per second; --viz-fps sets it"
+            f"{path} does not state the frame rate: assuming {USUAL_FPS:g} frames per second; --viz-fps sets it"
         )
     filled = _of_one_person(path, held, fps, skeleton)
     return Recording(str(path), filled[..., :2], None, held.image_size, fps, confidence=filled[..., 2])

@@ -10,11 +10,11 @@ from glagcn.commands.recording import check_export
 from glagcn.config.options import RenderConfig
 from glagcn.errors import UserError
 from glagcn.poses.draw.video import Video, check_output
+from glagcn.poses.gaps import FASTEST_FPS
 
 logger = logging.getLogger(__name__)
 
 MAX_INCHES = 40.0
-MAX_FPS = 1000.0
 MAX_KBPS = 1_000_000  # encoders store bits per second in 32 bits
 
 
@@ -27,7 +27,7 @@ def check_options(drawing: RenderConfig) -> None:
         ("downsample", drawing.downsample >= 1, "at least 1"),
         ("size", 1 <= drawing.size <= MAX_INCHES, f"from 1 to {MAX_INCHES:g} inches"),
         ("bitrate", 1 <= drawing.bitrate <= MAX_KBPS, f"from 1 to {MAX_KBPS} kbit/s"),
-        ("fps", drawing.fps is None or 0 < drawing.fps <= MAX_FPS, f"above 0, at most {MAX_FPS:g}"),
+        ("fps", drawing.fps is None or 0 < drawing.fps <= FASTEST_FPS, f"above 0, at most {FASTEST_FPS:g}"),
         ("image_size", size is None or (len(size) == 2 and min(size) > 0), "width and height, such as 1920,1080"),
     ):
         if not valid:

@@ -3,7 +3,7 @@
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.keypoints.tracks import fill_gaps, gap_frames, mark_missing, with_confidence
+from glagcn.poses.gaps import fill_gaps, gap_frames, mark_missing, with_confidence
 
 # ---- Checks of arrays from published files before they are written to a cache.
 

@@ -120,7 +120,7 @@ def frame_rates(draws: np.ndarray) -> np.ndarray:
 
 
 def filled(poses: Tensor, longest: Tensor) -> Tensor:
-    """Windows [n,T,V,3] with a place for every joint, as `glagcn.poses.keypoints.tracks.fill_gaps` gives.
+    """Windows [n,T,V,3] with a place for every joint, as `glagcn.poses.gaps.fill_gaps` gives.
 
     longest  [n] frames: longer gaps are not interpolated, but have the nearest place.
     A joint that is missing throughout a window lies in the middle of the others; without others, at (0, 0).

@@ -11,8 +11,8 @@ from torch import Tensor
 from glagcn.errors import UserError
 from glagcn.model.cores import batches_in_memory, cpu_batch, on_every_core
 from glagcn.model.interface import Model
+from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, mark_missing, with_confidence
 from glagcn.poses.joints import check_input, get_convention, input_joints
-from glagcn.poses.keypoints.tracks import Counts, fill_gaps, gap_frames, mark_missing, with_confidence
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
 
 logger = logging.getLogger(__name__)

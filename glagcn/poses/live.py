@@ -12,8 +12,8 @@ from glagcn.checkpoints.load import load_model
 from glagcn.errors import UserError
 from glagcn.model.cores import one_thread
 from glagcn.model.interface import Model
+from glagcn.poses.gaps import mark_missing, with_confidence
 from glagcn.poses.joints import get_convention
-from glagcn.poses.keypoints.tracks import mark_missing, with_confidence
 from glagcn.poses.lift import as_array, check_pixels, check_size, lift, normalised, warn_if_swapped
 from glagcn.poses.normalise import MM_PER_METRE
 

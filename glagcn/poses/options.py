@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import FASTEST_FPS
 from glagcn.poses.joints import get_convention
 
-FASTEST_FPS = 1000.0
 LARGEST_SIDE = 100_000
 LONGEST_FOCAL = 1e6
 CHOICES = ("largest", "longest", "all")

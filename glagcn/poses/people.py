@@ -9,8 +9,9 @@ import torch
 from glagcn.errors import UserError
 from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
+from glagcn.poses.gaps import Counts, fill_gaps, gap_frames
 from glagcn.poses.joints import CONVENTIONS, input_joints
-from glagcn.poses.keypoints.tracks import Counts, Track, fill_gaps, gap_frames
+from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.lift import check_pixels, input_windows, lift_frames, warn_if_swapped
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import USUAL_FPS
 from glagcn.poses.joints import CONVENTIONS, check_convention, conventions_of, guess_convention
 from glagcn.poses.keypoints.read import read_keypoints
 from glagcn.poses.keypoints.tracks import Detections, Track, select, tracks
@@ -14,7 +15,6 @@ from glagcn.poses.options import LiftOptions
 
 logger = logging.getLogger(__name__)
 
-USUAL_FPS = 25.0
 SAME = 0.01  # relative difference of aspect ratios or frame rates that count as equal
 SURE = 0.5  # confidence from which a joint outside the image is no guess of the detector
 MOST_OUTSIDE = 0.05  # of the joints, in a video that is not turned
@@ -81,12 +81,12 @@ def read_recording(options: LiftOptions, film: Film | None) -> Recording:
     if film and last + 1 < film.frames:
         logger.info(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
     fps = _frames_per_second(options, found, film)
-    everybody, counts = tracks(found, fps)
+    everybody, splits = tracks(found, fps)
     chosen = select(everybody, options.person)
     if (found.persons < 0).any() and len({track.person for track in everybody}) > 1:
         logger.info("not every pose has the id of a person: people are followed by the overlap of their boxes")
-    if counts.splits:
-        logger.info(f"gaps of more than half a second, in which somebody is not lifted: {counts.splits}")
+    if splits:
+        logger.info(f"gaps of more than half a second, in which somebody is not lifted: {splits}")
     _say_people(everybody, chosen, options.person)
     return Recording(convention, chosen, found.image_size, fps)
 

@@ -8,13 +8,13 @@ name of their convention) and "confidence" [T,V].
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import FASTEST_FPS, with_confidence
 from glagcn.poses.joints import CONVENTIONS
 from glagcn.poses.keypoints.content import Content, Format
-from glagcn.poses.keypoints.tracks import Detections, with_confidence
+from glagcn.poses.keypoints.tracks import Detections
 
 KEY = "keypoints"
 DESCRIBING = ("image_size", "fps", "joints", "confidence", "scores", "keypoint_scores")
-FASTEST_FPS = 1000.0
 LARGEST_SIDE = 100_000
 
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import LEAST_CONFIDENCE, with_confidence
 from glagcn.poses.joints import Convention
-from glagcn.poses.keypoints.tracks import LEAST_CONFIDENCE, Detections, Poses, counts_of, with_confidence
+from glagcn.poses.keypoints.tracks import Detections, Poses, counts_of
 from glagcn.safe_pickle import ZIP_ERRORS
 
 # ---- The content of a keypoint file before its format is known, and what a format is.

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import FASTEST_FPS
 from glagcn.poses.joints import MEDIAPIPE33
 from glagcn.poses.keypoints.content import Content, Format, as_numbers, as_whole
 from glagcn.poses.keypoints.tracks import Detections, to_pixels
@@ -123,7 +124,7 @@ def _described(content: Content) -> tuple[tuple[int, int] | None, float | None]:
     numbers = {key: v for key, v in facts.items() if isinstance(v, int | float) and 0 < v < 1e5 and v is not True}
     size = [int(numbers[key]) for key in ("width", "height") if key in numbers]
     fps = numbers.get("fps")
-    return (size[0], size[1]) if len(size) == 2 and min(size) else None, fps if fps and fps <= 1000 else None
+    return (size[0], size[1]) if len(size) == 2 and min(size) else None, fps if fps and fps <= FASTEST_FPS else None
 
 
 def _objects(facts: dict[str, Any]) -> Iterator[dict[str, Any]]:

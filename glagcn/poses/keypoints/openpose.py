@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import mark_missing
 from glagcn.poses.keypoints.content import Content, Format, as_pose, person_of, shown
-from glagcn.poses.keypoints.tracks import Detections, Poses, mark_missing, to_pixels
+from glagcn.poses.keypoints.tracks import Detections, Poses, to_pixels
 
 SUFFIX = "_keypoints"
 KEYS = ("pose_keypoints_2d", "pose_keypoints")

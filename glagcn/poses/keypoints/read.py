@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import LEAST_CONFIDENCE
 from glagcn.poses.joints import get_convention
 from glagcn.poses.keypoints.alphapose import ALPHAPOSE
 from glagcn.poses.keypoints.arrays import ARRAYS
@@ -13,7 +14,7 @@ from glagcn.poses.keypoints.landmark_table import LANDMARK_TABLE
 from glagcn.poses.keypoints.mediapipe import MEDIAPIPE
 from glagcn.poses.keypoints.mmpose import MMPOSE
 from glagcn.poses.keypoints.openpose import OPENPOSE
-from glagcn.poses.keypoints.tracks import LEAST_CONFIDENCE, Detections
+from glagcn.poses.keypoints.tracks import Detections
 from glagcn.poses.keypoints.ultralytics import LABELS, ULTRALYTICS
 from glagcn.poses.keypoints.videopose3d import CUSTOM, DETECTOR
 

@@ -1,23 +1,20 @@
-"""Follows people through the frames of a keypoint file, and fills what is missing in between."""
+"""Follows people through the frames of a keypoint file."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import FAR, GAP_SECONDS, LEAST_CONFIDENCE, gap_frames, mark_missing
 from glagcn.poses.joints import CONVENTIONS, Convention, conventions_of, get_convention
 from glagcn.skeletons import SKELETONS, Skeleton
 
 # ---- What a keypoint file holds: poses, each of a frame, and what the file says about them.
 
 
-# A joint less sure than this is not where it is said to be; detectors write such joints rather than none.
-LEAST_CONFIDENCE = 0.05
 MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
 NO_ID = -1
-FAR = 1e7  # beyond any image and any confidence
 
 
 @dataclass(frozen=True)
@@ -137,31 +134,6 @@ class Poses:
             )
 
 
-def mark_missing(
-    keypoints: np.ndarray, image_size: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
-) -> np.ndarray:
-    """[...,3] float32 with (0, 0, 0) for every joint of [...,3] that is not really there.
-
-    Missing is: not finite, (0, 0) and (-1, -1), a confidence below `least_confidence`, or a place more than one image
-    size beyond the image.
-    """
-    xy, confidence = keypoints[..., :2], keypoints[..., 2]
-    seen = np.isfinite(keypoints).all(axis=-1) & (np.abs(keypoints) < FAR).all(axis=-1)
-    seen &= ~((xy == 0).all(axis=-1) | (xy == -1).all(axis=-1)) & (confidence >= max(least_confidence, 1e-12))
-    if image_size is not None:
-        size = np.array(image_size)
-        seen &= ((xy >= -size) & (xy <= 2 * size)).all(axis=-1)
-    return np.where(seen[..., None], keypoints, 0).astype(np.float32)
-
-
-def with_confidence(points: np.ndarray) -> np.ndarray:
-    """[...,2] or [...,3] as [...,3] float64, with a confidence of 1 where there was none; masked values are NaN."""
-    points = np.ma.filled(np.ma.asarray(points).astype(np.float64), np.nan)
-    if points.shape[-1] == 3:
-        return points
-    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
-
-
 def to_pixels(where: str, keypoints: np.ndarray, image_size: tuple[int, int] | None) -> np.ndarray:
     """Keypoints [...,3] in parts of the image (0 to 1) in pixels.  Raises UserError where no image size is known."""
     if image_size is None:
@@ -176,11 +148,9 @@ def counts_of(convention: Convention | None) -> set[int]:
     return {len(c.joints) for c in ([convention] if convention else CONVENTIONS.values())}
 
 
-# ---- Follows people through the frames of a keypoint file, and fills what is missing in between.
+# ---- Follows people through the frames of a keypoint file.
 
 
-GAP_SECONDS = 0.5
-USUAL_FPS = 25.0
 LEAST_OVERLAP = 0.1  # of two boxes, intersection over union; people move less than their own width between frames
 
 
@@ -190,7 +160,7 @@ class Track:
 
     person     the file's id, else the number of the track, from 0.
     start      the first frame.
-    keypoints  [T,J,3] float32, every joint somewhere; confidence 0 where its place was filled in.
+    keypoints  [T,J,3] float32; (0, 0, 0) where a joint is missing, or the person in a gap.
     """
 
     person: int
@@ -198,48 +168,8 @@ class Track:
     keypoints: np.ndarray
 
 
-@dataclass
-class Counts:
-    """What had to be filled, for the user.
-
-    missing  joints that were missing, of those
-    filled   in gaps short enough to be interpolated,
-    held     in longer ones and at the ends, where the nearest place was taken, and
-    unseen   of joints never seen in their track, which lie in the middle of the pose.
-    splits   gaps that were too long, so that a track ends and another begins.
-    """
-
-    missing: int = 0
-    filled: int = 0
-    held: int = 0
-    unseen: int = 0
-    splits: int = 0
-    lost: list[int] = field(default_factory=list)  # the joints never seen
-
-    def words(self, names: Sequence[str] = ()) -> str:
-        """What to say, with the names of the joints; "" where nothing was missing."""
-        if not self.missing:
-            return ""
-        lost = [names[joint] if names else f"joint {joint}" for joint in sorted(set(self.lost))]
-        parts = [
-            f"{count} {what}"
-            for count, what in (
-                (self.filled, "interpolated"),
-                (self.held, "held at their nearest place"),
-                (self.unseen, f"never seen ({', '.join(lost)})"),
-            )
-            if count
-        ]
-        return f"{self.missing} missing joints: {', '.join(parts)}"
-
-
-def gap_frames(fps: float | None, seconds: float = GAP_SECONDS) -> int:
-    """The longest gap that is filled, in frames: half a second, and 12 frames where the rate is not known."""
-    return max(1, int(seconds * (fps or USUAL_FPS)))
-
-
-def tracks(detections: Detections, fps: float | None = None, gap: float = GAP_SECONDS) -> tuple[list[Track], Counts]:
-    """The people of a file and what was filled, by their first frames.
+def tracks(detections: Detections, fps: float | None = None, gap: float = GAP_SECONDS) -> tuple[list[Track], int]:
+    """The people of a file, by their first frames, and how many gaps were so long that a track ends and another begins.
 
     With ids, a track is a person; without, who overlaps most with whom in the frame before (or before a gap) is the
     same.  Nobody for more than `gap` seconds ends a track.
@@ -247,17 +177,17 @@ def tracks(detections: Detections, fps: float | None = None, gap: float = GAP_SE
     longest = gap_frames(fps or detections.fps, gap)
     labels = _follow(detections, longest) if (detections.persons == NO_ID).any() else detections.persons
     found: list[Track] = []
-    counts = Counts()
+    splits = 0
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
         parts = np.split(rows, np.flatnonzero(np.diff(detections.frames[rows]) > longest + 1) + 1)
-        counts.splits += len(parts) - 1
+        splits += len(parts) - 1
         for part in parts:
             frames = detections.frames[part]
             keypoints = np.zeros((frames[-1] - frames[0] + 1, *detections.keypoints.shape[1:]), np.float32)
             keypoints[frames - frames[0]] = detections.keypoints[part]
-            found.append(Track(int(label), int(frames[0]), fill_gaps(keypoints, longest, counts)))
-    return sorted(found, key=lambda track: (track.start, track.person)), counts
+            found.append(Track(int(label), int(frames[0]), keypoints))
+    return sorted(found, key=lambda track: (track.start, track.person)), splits
 
 
 def select(found: list[Track], person: str | int = "largest") -> list[Track]:
@@ -281,41 +211,6 @@ def select(found: list[Track], person: str | int = "largest") -> list[Track]:
         ids = ", ".join(map(str, sorted(people)[:20])) + (", ..." if len(people) > 20 else "")
         raise UserError(f"there is no person {person}; expected largest, longest, all or one of the ids {ids}")
     return chosen
-
-
-def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None) -> np.ndarray:
-    """[T,J,3] with every joint somewhere: what has confidence 0 keeps it, and gets a place.
-
-    Gaps of up to `longest` frames are interpolated; in longer ones and at the ends the nearest place is held; a joint
-    that is never seen lies in the middle of those that are.  Raises UserError where there is no joint at all.
-    """
-    counts = Counts() if counts is None else counts
-    seen = keypoints[..., 2] > 0
-    if seen.all():
-        return keypoints
-    if not seen.any():
-        raise UserError("every joint is missing in every frame; expected at least one")
-    filled, frames = keypoints.copy(), np.arange(len(keypoints))
-    never = ~seen.any(axis=0)
-    counts.missing += int((~seen).sum())
-    counts.unseen += int(never.sum()) * len(keypoints)
-    counts.lost += np.flatnonzero(never).tolist()
-    for joint in np.flatnonzero(~never & ~seen.all(axis=0)):
-        known = np.flatnonzero(seen[:, joint])
-        after = np.searchsorted(known, frames).clip(0, len(known) - 1)
-        before = (np.searchsorted(known, frames, side="right") - 1).clip(0)
-        nearest = np.where(known[after] - frames < frames - known[before], known[after], known[before])
-        nearest = np.where(frames < known[0], known[0], np.where(frames > known[-1], known[-1], nearest))
-        short = (known[after] - known[before] - 1 <= longest) & (frames > known[0]) & (frames < known[-1])
-        missing = ~seen[:, joint]
-        for axis in (0, 1):
-            places = np.interp(frames, known, keypoints[known, joint, axis])
-            held = keypoints[nearest, joint, axis]
-            filled[missing, joint, axis] = np.where(short, places, held)[missing]
-        counts.filled += int((missing & short).sum())
-        counts.held += int((missing & ~short).sum())
-    filled[:, never, :2] = filled[:, ~never, :2].mean(axis=1, keepdims=True)
-    return filled
 
 
 def _follow(detections: Detections, longest: int) -> np.ndarray:

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import with_confidence
 from glagcn.poses.keypoints.content import (
     Content,
     Format,
@@ -25,7 +26,7 @@ from glagcn.poses.keypoints.content import (
     score_of,
     shown,
 )
-from glagcn.poses.keypoints.tracks import Detections, Poses, counts_of, to_pixels, with_confidence
+from glagcn.poses.keypoints.tracks import Detections, Poses, counts_of, to_pixels
 
 NORMALISED = 1.5  # to_json(normalize=True) writes parts of the image
 BOX = 5  # class x y w h

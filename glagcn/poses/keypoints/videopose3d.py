@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import with_confidence
 from glagcn.poses.keypoints.arrays import described
 from glagcn.poses.keypoints.content import Content, Format
-from glagcn.poses.keypoints.tracks import Detections, with_confidence
+from glagcn.poses.keypoints.tracks import Detections
 from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 LAYOUTS = {"coco": "coco17", "h36m": "h36m17", "humaneva15": "humaneva15"}

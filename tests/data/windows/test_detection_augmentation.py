@@ -18,7 +18,7 @@ from glagcn.data.detector_noise import (
 from glagcn.data.noise_levels import LEVELS, DetectionLevel
 from glagcn.data.plan import EpochPlan, WindowIds
 from glagcn.data.windows import FrameStore
-from glagcn.poses.keypoints.tracks import fill_gaps
+from glagcn.poses.gaps import fill_gaps
 from glagcn.skeletons import get_skeleton
 from tests.data.windows.test_windows import make_split
 

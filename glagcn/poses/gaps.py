@@ -1,0 +1,116 @@
+"""Missing joints of 2D poses: which are missing, and what takes their places.
+
+Every way in uses these functions: keypoint files, arrays, streams and data sets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from glagcn.errors import UserError
+
+# A joint less sure than this is not where it is said to be; detectors write such joints rather than none.
+LEAST_CONFIDENCE = 0.05
+FAR = 1e7  # beyond any image and any confidence
+GAP_SECONDS = 0.5  # the longest gap that is interpolated
+USUAL_FPS = 25.0  # where nothing states the frames per second
+FASTEST_FPS = 1000.0
+
+
+def with_confidence(points: np.ndarray) -> np.ndarray:
+    """[...,2] or [...,3] as [...,3] float64, with a confidence of 1 where there was none; masked values are NaN."""
+    points = np.ma.filled(np.ma.asarray(points).astype(np.float64), np.nan)
+    if points.shape[-1] == 3:
+        return points
+    return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
+
+
+def mark_missing(
+    keypoints: np.ndarray, image_size: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
+) -> np.ndarray:
+    """[...,3] float32 with (0, 0, 0) for every missing joint of [...,3].
+
+    Missing is: not finite, (0, 0) and (-1, -1), a confidence below `least_confidence`, or a place more than one image
+    size beyond the image.
+    """
+    xy, confidence = keypoints[..., :2], keypoints[..., 2]
+    seen = np.isfinite(keypoints).all(axis=-1) & (np.abs(keypoints) < FAR).all(axis=-1)
+    seen &= ~((xy == 0).all(axis=-1) | (xy == -1).all(axis=-1)) & (confidence >= max(least_confidence, 1e-12))
+    if image_size is not None:
+        size = np.array(image_size)
+        seen &= ((xy >= -size) & (xy <= 2 * size)).all(axis=-1)
+    return np.where(seen[..., None], keypoints, 0).astype(np.float32)
+
+
+def gap_frames(fps: float | None, seconds: float = GAP_SECONDS) -> int:
+    """The longest gap that is filled, in frames: half a second, and 12 frames where the rate is not known."""
+    return max(1, int(seconds * (fps or USUAL_FPS)))
+
+
+@dataclass
+class Counts:
+    """What had to be filled, for the user.
+
+    missing  joints that were missing, of those
+    filled   in gaps short enough to be interpolated,
+    held     in longer ones and at the ends, where the nearest place was taken, and
+    unseen   of joints never seen, which lie in the middle of the pose.
+    """
+
+    missing: int = 0
+    filled: int = 0
+    held: int = 0
+    unseen: int = 0
+    lost: list[int] = field(default_factory=list)  # the joints never seen
+
+    def words(self, names: Sequence[str] = ()) -> str:
+        """What to say, with the names of the joints; "" where nothing was missing."""
+        if not self.missing:
+            return ""
+        lost = [names[joint] if names else f"joint {joint}" for joint in sorted(set(self.lost))]
+        parts = [
+            f"{count} {what}"
+            for count, what in (
+                (self.filled, "interpolated"),
+                (self.held, "held at their nearest place"),
+                (self.unseen, f"never seen ({', '.join(lost)})"),
+            )
+            if count
+        ]
+        return f"{self.missing} missing joints: {', '.join(parts)}"
+
+
+def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None) -> np.ndarray:
+    """[T,J,3] with every joint somewhere: what has confidence 0 keeps it, and gets a place.
+
+    Gaps of up to `longest` frames are interpolated; in longer ones and at the ends the nearest place is held; a joint
+    that is never seen lies in the middle of those that are.  Raises UserError where there is no joint at all.
+    """
+    counts = Counts() if counts is None else counts
+    seen = keypoints[..., 2] > 0
+    if seen.all():
+        return keypoints
+    if not seen.any():
+        raise UserError("every joint is missing in every frame; expected at least one")
+    filled, frames = keypoints.copy(), np.arange(len(keypoints))
+    never = ~seen.any(axis=0)
+    counts.missing += int((~seen).sum())
+    counts.unseen += int(never.sum()) * len(keypoints)
+    counts.lost += np.flatnonzero(never).tolist()
+    for joint in np.flatnonzero(~never & ~seen.all(axis=0)):
+        known = np.flatnonzero(seen[:, joint])
+        after = np.searchsorted(known, frames).clip(0, len(known) - 1)
+        before = (np.searchsorted(known, frames, side="right") - 1).clip(0)
+        nearest = np.where(known[after] - frames < frames - known[before], known[after], known[before])
+        nearest = np.where(frames < known[0], known[0], np.where(frames > known[-1], known[-1], nearest))
+        short = (known[after] - known[before] - 1 <= longest) & (frames > known[0]) & (frames < known[-1])
+        missing = ~seen[:, joint]
+        for axis in (0, 1):
+            places = np.interp(frames, known, keypoints[known, joint, axis])
+            held = keypoints[nearest, joint, axis]
+            filled[missing, joint, axis] = np.where(short, places, held)[missing]
+        counts.filled += int((missing & short).sum())
+        counts.held += int((missing & ~short).sum())
+    filled[:, never, :2] = filled[:, ~never, :2].mean(axis=1, keepdims=True)
+    return filled
