@@ -205,7 +205,7 @@ def _evaluate(options: dict) -> None:
     from glagcn.checkpoints import ours as checkpoint
     from glagcn.checkpoints.find import model_path
 
-    if content := checkpoint.load_ours(model_path(options["evaluate"])):  # a bad path is the first thing to say
+    if content := checkpoint.load_glagcn(model_path(options["evaluate"])):  # a bad path is the first thing to say
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             values = plain_values(from_dict(trained))

@@ -1,4 +1,4 @@
-"""Write a model as an ONNX file, for programs that run it without PyTorch."""
+"""Models for other programs: as safetensors, which hold only tensors and text, and as ONNX, which needs no PyTorch."""
 
 import json
 import logging
@@ -13,18 +13,25 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from glagcn import __version__
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import Loaded, load
-from glagcn.checkpoints.ours import assemble, description, digest
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
+from glagcn.model.registry import model_config, name_of
 
-# ---- Write a checkpoint's weights as a safetensors file, which many programs read and which can run nothing.
+logger = logging.getLogger(__name__)
+
+# The formula of poses.normalise.
+NORMALISATION = "x = 2 * pixel_x / width - 1; y = (2 * pixel_y - height) / width"
+OPSET = 17
+TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed
+LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
 
 
 def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
-    """Write the weights of `source`, a checkpoint of ours, as `target`, which load reads like a checkpoint.
+    """Write the weights of `source`, a checkpoint of this program, as `target`, which load reads like a checkpoint.
 
     The options and the form of the model are in the metadata as JSON, and the model's description beside them.
     half  weights in half precision; statistics of BatchNorm and the graph stay as they are.
@@ -33,7 +40,7 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     if target.suffix != ".safetensors":
         raise UserError(f"--out {target}: expected a name that ends in .safetensors")
     loaded = load(source)
-    content = checkpoint.must_be_ours(loaded.content, source)
+    content = checkpoint.require_glagcn(loaded.content, source)
     weights = {
         # A tensor of its own, whose numbers lie in order.
         name: tensor.clone(memory_format=torch.contiguous_format)
@@ -41,14 +48,14 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     }
     if half:
         weights |= _halves(loaded)
-    told = description(loaded.model) | {
+    metadata = description(loaded.model) | {
         "format": checkpoint.FORMAT,
         "version": json.dumps(checkpoint.VERSION),
         "config": json.dumps(content["config"]),
         "model_config": json.dumps(content["model_config"]),
     }
-    told["digest"] = digest(assemble(told, weights))
-    write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, told)))
+    metadata["digest"] = checkpoint.digest(checkpoint.assemble(metadata, weights))
+    write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, metadata)))
 
 
 def _halves(loaded: Loaded) -> dict[str, Tensor]:
@@ -63,37 +70,33 @@ def _halves(loaded: Loaded) -> dict[str, Tensor]:
     return halves
 
 
-# ---- Write a model as an ONNX file, for programs that run it without PyTorch.
-
-
-logger = logging.getLogger(__name__)
-
-OPSET = 17
-TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed
-LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
-
-
 class Lifted(nn.Module):
     """The model as exported: normalised keypoints [N,T,input joints,C] to poses [N,V,3] in metres, the root at 0."""
 
     others: Tensor
+    blank: Tensor
 
     def __init__(self, model: Model) -> None:
         super().__init__()
         self.model = model.for_prediction()
+        self.pose_shape = model.skeleton.num_joints, 3
         others = torch.arange(model.skeleton.num_joints) != model.skeleton.root
         self.register_buffer("others", others.float().unsqueeze(1))
+        self.register_buffer("blank", torch.zeros(1, *model.window_shape))
 
     def forward(self, keypoints: Tensor) -> Tensor:
         """The pose of the target frame of each window."""
-        return self.model(keypoints).target[:, 0] * self.others
+        # ONNX Runtime cannot reshape maps of no windows, so that for N = 0 the model gets one, whose pose is cut off.
+        count = keypoints.shape[0]
+        windows = torch.cat([keypoints, self.blank])[: torch.as_tensor(count).clamp(min=1)]
+        return self.model(windows).target[:count, 0] * self.others
 
 
 def export_onnx(source: Path, target: Path) -> None:
-    """Write the model of `source`, a checkpoint of ours or a published one, as the ONNX file `target`.
+    """Write the model of `source`, a checkpoint of this program or a published one, as the ONNX file `target`.
 
-    The file has one input, `keypoints`, and one output, `poses` (see Lifted), for any N, and says what they are in its
-    metadata (checkpoints.describe).  It is run and compared with the model before it is written.
+    The file has one input, `keypoints`, and one output, `poses` (see Lifted), for any N from 0, and says what they are
+    in its metadata (`description`).  It is run and compared with the model before it is written.
     Raises UserError where the name does not end in .onnx, a package is missing, or the outputs differ.
     """
     if target.suffix != ".onnx":
@@ -104,6 +107,9 @@ def export_onnx(source: Path, target: Path) -> None:
         logger.warning(assumption)
     lifted = Lifted(loaded.model).eval()
     graph = onnx.load_model_from_string(_traced(lifted))
+    # The trace names the sizes of its output; programs that plan memory ahead need numbers.
+    for size, value in zip(graph.graph.output[0].type.tensor_type.shape.dim[1:], lifted.pose_shape, strict=True):
+        size.dim_value = value
     onnx.helper.set_model_props(graph, description(loaded.model))
     onnx.checker.check_model(graph)
     content = graph.SerializeToString()
@@ -156,3 +162,29 @@ def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) 
             f"{source}: as ONNX it gives other poses than in PyTorch, by {difference:.1g} of the largest coordinate "
             f"(at most {LARGEST_DIFFERENCE:g} is rounding); nothing was written"
         )
+
+
+def description(model: Model) -> dict[str, str]:
+    """Entries for the metadata of a file, text or JSON; docs/export.md says what each means."""
+    skeleton = model.skeleton
+    values = {
+        "model_config": model_config(model),
+        "joints": skeleton.joints,
+        "parents": skeleton.parents,
+        "root": skeleton.root,
+        "mirror": skeleton.mirror,
+        "input_channels": list(model.input),
+        "input_joints": skeleton.num_input_joints,
+        "input_mirror": skeleton.input_mirror,
+        "joint_map": skeleton.joint_map,
+        "frames": model.frames,
+        "target_frame": model.target_frame,
+        "causal": model.causal,
+    }
+    return {
+        "glagcn_version": __version__,
+        "model_kind": name_of(model),
+        "skeleton": skeleton.name,
+        "normalisation": NORMALISATION,
+        "units": "metres relative to the root",
+    } | {name: json.dumps(value) for name, value in values.items()}

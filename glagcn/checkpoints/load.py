@@ -1,6 +1,6 @@
-"""Load a model from a checkpoint, ours or a published one, and check it against flags and data.
+"""Load a model from a checkpoint, of this program or a published one, and check it against flags and data.
 
-All entry points make the same checks in the same order: readable file (reader), ours or published, agreement with the
+All entry points make the same checks in the same order: readable file, whose it is, agreement with the
 flags, names and shapes of tensors, finite values, skeleton of the data.
 """
 
@@ -13,10 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.find import find_checkpoint, model_path
-from glagcn.checkpoints.ours import read
-from glagcn.checkpoints.published import NO_HINTS, Hints, load_published_weights, published_state, recognise
+from glagcn.checkpoints.ours import as_glagcn, read
+from glagcn.checkpoints.published import (
+    NO_HINTS,
+    Hints,
+    build_published,
+    load_published_weights,
+    published_state,
+    without_prefixes,
+)
 from glagcn.config.options import Config, foreign_options
 from glagcn.config.resolve import value_of
 from glagcn.data.cache import Cache
@@ -29,6 +35,8 @@ from glagcn.skeletons import Skeleton, get_skeleton
 
 logger = logging.getLogger(__name__)
 
+HALF_PRECISION = 0.005  # what float16 or bfloat16 may round off a number, as a part of it
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -36,7 +44,7 @@ class Loaded:
 
     model      the model, on the CPU, in eval mode.
     path       path of the checkpoint.
-    content    content of our checkpoint (checkpoints.checkpoint); None for a published file.
+    content    content of a checkpoint of this program (checkpoints.ours); None for a published file.
     keypoints  2D source of the training data; None if unknown.
     assumed    notes on assumptions about a published file.
     """
@@ -59,29 +67,29 @@ def load(
     agrees: Callable[[Loaded], None] | None = None,
     into: Model | None = None,
 ) -> Loaded:
-    """Load the model of one of our checkpoints or a published one, without executing pickled code.
+    """Load the model of a checkpoint of this program or a published one, without executing pickled code.
 
     hints   facts about a published file that the file does not contain.
     agrees  called with the model before its weights are loaded; raises UserError if another model is expected.
     into    load the weights into this model and keep its mode; None: build the model described by the file.
     Raises UserError that names the file if it cannot be read, is not a checkpoint, or its weights do not match.
     """
-    content = read(path)
-    ours = checkpoint.ours(content, path)
-    weights = ours["model"] if ours else published_state(content, path)
+    file = read(path)
+    content = as_glagcn(file, path)
     assumed: tuple[str, ...] = ()
     with torch.random.fork_rng(devices=[]):  # building a model draws random weights; keep the caller's random state
-        if ours:
-            model, keypoints = _build(ours["model_config"], path), ours["config"].get("keypoints")
+        if content:
+            weights = content["model"]
+            model, keypoints = _build(content["model_config"], path), content["config"].get("keypoints")
         else:
-            form = recognise(path, weights, hints)
-            model, keypoints, assumed = form.build(), form.keypoints, form.assumed
-    loaded = Loaded(into or model.eval(), path, ours, keypoints, assumed)
+            weights = published_state(file, path)
+            model, keypoints, assumed = build_published(path, weights, hints)
+    loaded = Loaded(into or model.eval(), path, content, keypoints, assumed)
     if agrees:
         agrees(replace(loaded, model=model))
-    if ours:
-        check_weights(path, weights, loaded.model)
-        loaded.model.load_state_dict(weights)
+    if content:
+        content["model"] = check_weights(path, weights, loaded.model)
+        loaded.model.load_state_dict(content["model"])
     else:
         assert isinstance(loaded.model, LiftingNetwork), "a published file holds a GLA-GCN, which `agrees` has seen"
         load_published_weights(loaded.model, weights, str(path))
@@ -90,12 +98,12 @@ def load(
 
 
 def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None) -> Model:
-    """Load the model of one of our checkpoints or a published one (.bin, .pth), on the CPU in eval mode.
+    """Load the model of a checkpoint of this program or a published one (.bin, .pth), on the CPU in eval mode.
 
     path      of the file, or "centred" or "causal", the models that come with the program ("./centred" is a path).
-    skeleton  "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from our checkpoint, or for a published file from
+    skeleton  "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from the checkpoint, or for a published file from
               its number of joints and its name.
-    widths    filter widths; None: from our checkpoint, or for a published file 3 for each stage.
+    widths    filter widths; None: from the checkpoint, or for a published file 3 for each stage.
     Assumptions about a published file are warnings of the logger "glagcn".  Pickled code is not executed.
     Raises UserError that names the file if it is not a checkpoint or contradicts `skeleton` or `widths`.
     """
@@ -170,17 +178,17 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
                 f"{cache.keypoints}: errors will be larger than published (use -k {loaded.keypoints})"
             ]
         return []
-    held = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
+    data = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
     return [
         f"{path} was trained with {name} {loaded.options.get(name) or 'none'} and is evaluated with {name} "
         f"{value or 'none'}"
-        for name, value in held.items()
+        for name, value in data.items()
         if loaded.options.get(name) != value
     ]
 
 
 def _build(config: Mapping[str, Any], path: Path) -> Model:
-    """Build the model of one of our checkpoints.  Raises UserError that names the file."""
+    """Build the model of a checkpoint of this program.  Raises UserError that names the file."""
     try:
         return from_config(config)
     except UserError as error:
@@ -188,7 +196,7 @@ def _build(config: Mapping[str, Any], path: Path) -> Model:
 
 
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:
-    """Raise UserError if arguments of load_model contradict one of our checkpoints."""
+    """Raise UserError if arguments of load_model contradict a checkpoint of this program."""
     if loaded.content is None:
         return  # a published file was recognised with these arguments
     model = loaded.model
@@ -196,10 +204,11 @@ def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence
         raise UserError(
             f"{loaded.path}: trained with skeleton {model.skeleton.name!r}, not {skeleton.name!r}; leave it out"
         )
-    held = model.options().get("architecture")
-    if widths is not None and tuple(widths) != held:
-        trained = list(held) if held else "none"
-        raise UserError(f"{loaded.path}: trained with widths {trained}, not {list(widths)}; leave them out")
+    trained = model.options().get("architecture")
+    if widths is not None and tuple(widths) != trained:
+        raise UserError(
+            f"{loaded.path}: trained with widths {list(trained or ()) or 'none'}, not {list(widths)}; leave them out"
+        )
 
 
 def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None:
@@ -209,8 +218,7 @@ def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None
     for name in sorted(foreign_options(kind)):
         if origin[name] == "flag" and value_of(config, name) is not None:
             raise UserError(f"{loaded.path} contains a model of kind {kind}, which has no {name}; leave the flag out")
-    held = {"model": kind} | dict(model.options())
-    for name, value in held.items():
+    for name, value in ({"model": kind} | dict(model.options())).items():
         given = value_of(config, name)
         if origin[name] == "flag" and given is not None and given != value:
             raise UserError(
@@ -219,9 +227,13 @@ def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None
             )
 
 
-def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> None:
-    """Raise UserError unless `state`, read from `path`, has exactly the tensors and the graph of the model."""
+def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict[str, Tensor]:
+    """The weights `state`, read from `path`, as the model loads them: without prefixes of wrappers, and with its graph.
+
+    Raises UserError unless they have exactly the tensors and the graph of the model.
+    """
     expected = model.state_dict()
+    state = dict(state) if state.keys() == expected.keys() else without_prefixes(state)
     for name in sorted(expected.keys() | state.keys()):
         found, wanted = (list(d[name].shape) if name in d else "nothing" for d in (state, expected))
         if found != wanted:
@@ -229,11 +241,14 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> None
                 f"{path}: weights {name!r}: found {found}, expected {wanted} from the file's own model_config"
             )
     for name in model.constant:
-        if not torch.equal(state[name].to(expected[name].dtype), expected[name].cpu()):
+        own = expected[name].cpu()
+        if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):
             raise UserError(
                 f"{path}: its {name} differs from the one of this program; "
                 "evaluate it with the version of glagcn that trained it"
             )
+        state[name] = own
+    return state
 
 
 def _check_finite(model: Model, path: Path) -> None:

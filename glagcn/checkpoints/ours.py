@@ -1,4 +1,16 @@
-"""The description of a model in the metadata of exported files, for programs without glagcn."""
+"""The checkpoints of this program: one dictionary of tensors and plain values, written atomically.
+
+format, version   identify the file format
+config            all options of the run
+model_config      what builds the network (model.registry.model_config)
+model             weights and buffers of rank 0, without prefixes of wrappers
+optimizer         optimiser state; absent from exported weights
+progress          step, best error, sums since the last log line
+num_windows       windows per epoch, to detect other data
+data_fingerprint  fingerprint of the cache, to detect other data
+
+`read` also reads published files and the safetensors that `glagcn export` writes.  No pickled code is executed.
+"""
 
 import hashlib
 import io
@@ -16,83 +28,72 @@ from torch.serialization import get_unsafe_globals_in_checkpoint, safe_globals
 from glagcn.checkpoints.find import OR_SHIPPED
 from glagcn.errors import UserError, first_line
 from glagcn.files import write_atomically
-from glagcn.model.interface import Model
-from glagcn.model.registry import model_config, name_of
-from glagcn.version import __version__
 
-# ---- Read the files of `glagcn export --layout safetensors`: weights, and the rest of a checkpoint as metadata.
-
-
-IN_JSON = ("version", "config", "model_config")  # entries of a checkpoint that are JSON in the metadata
-PARTS = ("format", *IN_JSON, "digest")
+FORMAT = "glagcn-checkpoint"
+VERSION = 1
+WEIGHTS = ("config", "model_config", "model")
+STATE = ("optimizer", "progress", "num_windows")  # needed for resuming, in addition to WEIGHTS
 
 
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """The content of such a file as that of one of our checkpoints; half precision is converted to float32.
+def save(path: Path, content: dict[str, Any]) -> None:
+    """Write a checkpoint atomically (see files.write_atomically), with format and version."""
+    # In memory first: into a file, torch.save would raise a RuntimeError without a reason where the disk is full.
+    buffer = io.BytesIO()
+    torch.save({"format": FORMAT, "version": VERSION} | content, buffer)
+    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
-    Raises UserError that names the file if it is damaged or was not written by this program.
+
+def export(content: dict[str, Any], target: Path) -> None:
+    """Write the weights of `content`, a checkpoint of this program, without optimiser and progress, for sharing."""
+    save(target, {name: content[name] for name in WEIGHTS})
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Read a checkpoint of this program onto the CPU.
+
+    Raises UserError if the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
-    try:
-        with safe_open(path, "pt") as file:
-            told = file.metadata() or {}
-            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
-        lacking = [name for name in PARTS if name not in told]
-        content = {} if lacking else assemble(told, weights)
-        if content and digest(content) != told["digest"]:
-            raise ValueError("its content does not match its digest")  # noqa: TRY301
-    except Exception as error:  # what is damaged can be anything  # noqa: BLE001
-        reason = first_line(error)
-        raise UserError(
-            f"{path} cannot be read as a safetensors file ({reason}); is it complete? Copy it again or use another"
-        ) from None
-    if lacking:
-        raise UserError(
-            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export --layout safetensors "
-            "has written"
-        )
+    return require_glagcn(load_glagcn(path), path)
+
+
+def load_glagcn(path: Path) -> dict[str, Any] | None:
+    """As `load`, but returns None for a file that is not a checkpoint of this program, such as a published file."""
+    return as_glagcn(read(path), path)
+
+
+def require_glagcn(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
+    """`content` from `load_glagcn`.  Raises UserError if it is None."""
+    if content is None:
+        raise UserError(f"{path} is not a checkpoint of this program; give a last.pt, best.pt or exported file")
     return content
 
 
-def assemble(told: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, Any]:
-    """The checkpoint content from metadata and weights; both sorted by name, because the file keeps no order."""
-    return {
-        "format": told["format"],
-        **{name: json.loads(told[name]) for name in IN_JSON},
-        "model": {
-            name: weights[name].float() if weights[name].dtype == torch.float16 else weights[name]
-            for name in sorted(weights)
-        },
-        "description": {name: told[name] for name in sorted(told) if name not in PARTS},
-    }
+def as_glagcn(content: Any, path: Path) -> dict[str, Any] | None:
+    """`content`, read from `path`, if it is a checkpoint of this program, else None.
+
+    Raises UserError if it is incomplete or of a newer version.
+    """
+    if not isinstance(content, dict) or content.get("format") != FORMAT:
+        return None
+    version = content.get("version")
+    if not isinstance(version, int) or version > VERSION:
+        raise UserError(
+            f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update the program."
+        )
+    lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
+    if lacking:
+        raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
+    return content
 
 
-def digest(content: dict[str, Any]) -> str:
-    """SHA-256 of the content of such a file: names, plain values and the bytes of all tensors."""
-    sha = hashlib.sha256()
-
-    def add(value: Any) -> None:
-        if isinstance(value, Tensor):
-            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
-            sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
-        elif isinstance(value, dict):
-            for name, part in value.items():
-                sha.update(f"{name!r}:".encode())
-                add(part)
-        elif isinstance(value, list | tuple):
-            sha.update(f"[{len(value)}]".encode())
-            for part in value:
-                add(part)
-        else:
-            sha.update(repr(value).encode())
-
-    add(content)
-    return sha.hexdigest()
+def lacking_state(content: dict[str, Any]) -> list[str]:
+    """The entries for resuming that a checkpoint lacks, as exported files do; empty if a run can resume from it."""
+    return [name for name in STATE if name not in content]
 
 
-# ---- Find the checkpoint that a flag names, also one of the models that come with the program.
-
-
-# ---- Read checkpoints of torch.save and safetensors, ours and published ones, without executing pickled code.
+def same_data(content: dict[str, Any], fingerprint: str) -> bool:
+    """Whether a checkpoint or result has this data fingerprint; True if it has none (earlier versions)."""
+    return content.get("data_fingerprint", fingerprint) == fingerprint
 
 
 class Dropped:
@@ -170,112 +171,67 @@ def _check_is_there(path: Path) -> None:
         raise UserError(f"{path}: the file is empty; expected a checkpoint")
 
 
-# ---- Checkpoint files: one dictionary of tensors and plain values, written atomically.
-#
-# format, version identify the file format config all options of the run (config.resolve.to_dict) model_config the
-# configuration that builds the network (model.registry.model_config) model weights and buffers of rank 0, without
-# prefixes of wrappers optimizer optimiser state; absent from exported weights progress step, best error, sums since
-# the last log line (training.progress.Progress) num_windows windows per epoch, to detect other data data_fingerprint
-# fingerprint of the cache (data.cache.reader.Cache), to detect other data
-#
-# The zip archive of torch.save has a checksum of every entry, which `reader.read` compares.
+IN_JSON = ("version", "config", "model_config")  # entries of a checkpoint that are JSON in the metadata
+PARTS = ("format", *IN_JSON, "digest")
 
 
-FORMAT = "glagcn-checkpoint"
-VERSION = 1
-WEIGHTS = ("config", "model_config", "model")
-STATE = ("optimizer", "progress", "num_windows")  # needed for resuming, in addition to WEIGHTS
+def read_safetensors(path: Path) -> dict[str, Any]:
+    """The content of such a file as that of a checkpoint of this program; half precision is converted to float32.
 
-
-def save(path: Path, content: dict[str, Any]) -> None:
-    """Write a checkpoint atomically (see files.write_atomically), with format and version."""
-    # In memory first: into a file, torch.save would raise a RuntimeError without a reason where the disk is full.
-    buffer = io.BytesIO()
-    torch.save({"format": FORMAT, "version": VERSION} | content, buffer)
-    write_atomically(path, lambda file: file.write(buffer.getbuffer()))
-
-
-def load_ours(path: Path) -> dict[str, Any] | None:
-    """As `load`, but returns None for a file that is not one of our checkpoints, such as a published file."""
-    return ours(read(path), path)
-
-
-def load(path: Path) -> dict[str, Any]:
-    """Read one of our checkpoints onto the CPU, without executing pickled code.
-
-    Raises UserError if the file is missing, damaged, incomplete, of another kind or of a newer version.
+    Raises UserError that names the file if it is damaged or was not written by this program.
     """
-    return must_be_ours(load_ours(path), path)
-
-
-def must_be_ours(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
-    """`content` from load_ours.  Raises UserError if it is None."""
-    if content is None:
-        raise UserError(f"{path} is not a checkpoint of this program; give a last.pt, best.pt or exported file")
-    return content
-
-
-def ours(content: Any, path: Path) -> dict[str, Any] | None:
-    """`content`, read from `path`, if it is one of our checkpoints, else None.
-
-    Raises UserError if it is incomplete or of a newer version.
-    """
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        return None
-    version = content.get("version")
-    if not isinstance(version, int) or version > VERSION:
+    try:
+        with safe_open(path, "pt") as file:
+            metadata = file.metadata() or {}
+            weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
+        lacking = [name for name in PARTS if name not in metadata]
+        content = {} if lacking else assemble(metadata, weights)
+        if content and digest(content) != metadata["digest"]:
+            raise ValueError("its content does not match its digest")  # noqa: TRY301
+    except Exception as error:  # what is damaged can be anything  # noqa: BLE001
+        reason = first_line(error)
         raise UserError(
-            f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update the program."
-        )
-    lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
+            f"{path} cannot be read as a safetensors file ({reason}); is it complete? Copy it again or use another"
+        ) from None
     if lacking:
-        raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
+        raise UserError(
+            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export --layout safetensors "
+            "has written"
+        )
     return content
 
 
-def lacking_state(content: dict[str, Any]) -> list[str]:
-    """The entries for resuming that a checkpoint lacks, as exported files do; empty if a run can resume from it."""
-    return [name for name in STATE if name not in content]
-
-
-def same_data(content: dict[str, Any], fingerprint: str) -> bool:
-    """Whether a checkpoint or result has this data fingerprint; True if it has none (earlier versions)."""
-    return content.get("data_fingerprint", fingerprint) == fingerprint
-
-
-def export(content: dict[str, Any], target: Path) -> None:
-    """Write the weights of `content`, one of our checkpoints, without optimiser and progress, for sharing."""
-    save(target, {name: content[name] for name in WEIGHTS})
-
-
-# ---- The description of a model in the metadata of exported files, for programs without glagcn.
-
-
-# The formula of data.windows.store.normalise.
-NORMALISATION = "x = 2 * pixel_x / width - 1; y = (2 * pixel_y - height) / width"
-
-
-def description(model: Model) -> dict[str, str]:
-    """Entries for the metadata of a file, text or JSON; docs/export.md says what each means."""
-    skeleton = model.skeleton
-    values = {
-        "model_config": model_config(model),
-        "joints": skeleton.joints,
-        "parents": skeleton.parents,
-        "root": skeleton.root,
-        "mirror": skeleton.mirror,
-        "input_channels": list(model.input),
-        "input_joints": skeleton.num_input_joints,
-        "input_mirror": skeleton.input_mirror,
-        "joint_map": skeleton.joint_map,
-        "frames": model.frames,
-        "target_frame": model.target_frame,
-        "causal": model.causal,
-    }
+def assemble(metadata: Mapping[str, str], weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The checkpoint content from metadata and weights; both sorted by name, because the file keeps no order."""
     return {
-        "glagcn_version": __version__,
-        "model_kind": name_of(model),
-        "skeleton": skeleton.name,
-        "normalisation": NORMALISATION,
-        "units": "metres relative to the root",
-    } | {name: json.dumps(value) for name, value in values.items()}
+        "format": metadata["format"],
+        **{name: json.loads(metadata[name]) for name in IN_JSON},
+        "model": {
+            name: weights[name].float() if weights[name].dtype == torch.float16 else weights[name]
+            for name in sorted(weights)
+        },
+        "description": {name: metadata[name] for name in sorted(metadata) if name not in PARTS},
+    }
+
+
+def digest(content: dict[str, Any]) -> str:
+    """SHA-256 of the content of such a file: names, plain values and the bytes of all tensors."""
+    sha = hashlib.sha256()
+
+    def add(value: Any) -> None:
+        if isinstance(value, Tensor):
+            sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
+            sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())
+        elif isinstance(value, dict):
+            for name, part in value.items():
+                sha.update(f"{name!r}:".encode())
+                add(part)
+        elif isinstance(value, list | tuple):
+            sha.update(f"[{len(value)}]".encode())
+            for part in value:
+                add(part)
+        else:
+            sha.update(repr(value).encode())
+
+    add(content)
+    return sha.hexdigest()

@@ -1,4 +1,8 @@
-"""Recognise the network of a published checkpoint from its tensors, its file name and flags."""
+"""The checkpoints of the published code: which network they contain, and where its weights are in ours.
+
+The published S-AGCN has one module per subset and factor; ours stores them in one tensor.  Each published tensor is
+therefore a slice of one of ours, and both contain the same numbers.
+"""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,31 +19,126 @@ from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, St
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import Skeleton, get_skeleton
 
-# ---- The names and shapes of the weights of the published code, and their places in our weights.
-#
-# The published S-AGCN has one module per subset and factor; ours stores them in one tensor. Each published tensor is
-# therefore a slice of one of ours, and both forms contain the same numbers.
-
-
+WIDTH = 3  # filter width of all stages of all published models
+SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
+NAME = re.compile(r"\d+_(?P<keypoints>\w+)_(?P<frames>\d+)_supervised")
 BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
 CONVOLUTION = ("weight", "bias")
 INPUT_NORM = "data_bn."
+ALONE = (
+    "weights of a model of this program are not enough without its configuration: give best.pt or last.pt of its run, "
+    "or a file that glagcn export wrote"
+)
 
 
 def published_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in the `content` of a published file: a state dict, or one under "model_pos"; without "module.".
+    """The weights in the `content` of a published file: a state dict, or one under "model_pos"; without prefixes.
 
     Raises UserError that names `path` if there are none.
     """
     state = content.get("model_pos", content) if isinstance(content, Mapping) else None
     if not state or not isinstance(state, Mapping):
-        raise UserError(f"{path}: no weights found; must be a state dict, or a dict with one under 'model_pos'")
+        raise UserError(
+            f"{path}: no weights found; must be a state dict, or a dict with one under 'model_pos'; {ALONE}"
+        )
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
-            raise UserError(f"{path}: not a state dict: the entry {name!r} is not a named tensor")
+            raise UserError(f"{path}: not a state dict: the entry {name!r} is not a named tensor; {ALONE}")
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.is_complex() or tensor.is_meta:
             raise UserError(f"{path}: the weights {name!r} are not a plain tensor of real numbers; use another file")
-    return {name.removeprefix("module."): tensor for name, tensor in state.items()}
+    return without_prefixes(state)
+
+
+def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """A state dict without the prefixes that DDP and torch.compile give to all names."""
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
+
+
+@dataclass(frozen=True)
+class Hints:
+    """Facts about a published file that the caller knows.
+
+    skeleton       None: from the number of joints and the file name.
+    widths         None: from the number of stages and the file name.
+    channels       None: from the tensors.
+    data_skeleton  joint set of the data, used if neither tensors nor file name determine the skeleton.
+    """
+
+    skeleton: Skeleton | None = None
+    widths: Sequence[int] | None = None
+    channels: int | None = None
+    data_skeleton: Skeleton | None = None
+
+
+NO_HINTS = Hints()
+
+
+def build_published(
+    path: Path, weights: Mapping[str, Tensor], hints: Hints = NO_HINTS
+) -> tuple[LiftingNetwork, str | None, tuple[str, ...]]:
+    """The network, with fresh weights, of the published `weights` (from `published_state`) of the file `path`.
+
+    Returns also the 2D source that the file name states, or None, and notes on assumptions.
+    Raises UserError if they contradict the hints, or if the skeleton is unknown.
+    """
+    skeleton, widths = hints.skeleton, hints.widths
+    try:
+        joints, channels = weights["expand_gcn.gcn1.PA"].shape[-1], weights["fc.weight"].shape[1]
+    except (KeyError, IndexError) as error:
+        raise UserError(f"{path}: not the weights of a published S-AGCN (no usable {error}); {ALONE}") from error
+    named = NAME.search(path.name)
+    assumed = []
+    if skeleton is None:
+        skeleton, reason = _guess_skeleton(path, joints, hints.data_skeleton)
+        assumed.append(
+            f"{path.name} does not name its skeleton: assumed {skeleton.name}, {reason}; for another one, give -d and "
+            "-k (skeleton=)"
+        )
+    if skeleton.num_joints != joints:
+        raise UserError(
+            f"{path}: weights for {joints} joints, but skeleton {skeleton.name!r} has {skeleton.num_joints}"
+        )
+    if skeleton.name not in SKELETONS:
+        assumed.append(
+            f"{path.name}: assumed the graph of {skeleton.name} and metres; no published file is known to have this "
+            "skeleton"
+        )
+    if widths is None:
+        widths = (WIDTH,) * count_widths(weights)
+        if named and int(named["frames"]) != prod(widths):
+            raise UserError(
+                f"{path}: its name says {named['frames']} frames, but {len(widths)} stages of width {WIDTH} make "
+                f"{prod(widths)}; give the filter widths with -arc (widths=)"
+            )
+        assumed.append(
+            f"{path.name} does not name its filter widths: assumed {widths}; for others, give -arc (widths=)"
+        )
+    elif named and int(named["frames"]) != prod(widths):
+        assumed.append(
+            f"{path.name}: its name says {named['frames']} frames, but the given filter widths {tuple(widths)} make "
+            f"{prod(widths)}; poses are wrong unless it was trained with these widths"
+        )
+    model = LiftingNetwork(
+        skeleton, widths, hints.channels or channels, sequence_layers=0, head="shared",
+        input_norm=skeleton.joint_map is None,  # the published model for COCO input never applies its own
+    )  # fmt: skip
+    return model, named["keypoints"] if named else None, tuple(assumed)
+
+
+def _guess_skeleton(path: Path, joints: int, data_skeleton: Skeleton | None) -> tuple[Skeleton, str]:
+    """The skeleton of a published file, from its number of joints and name, else that of the data; and the reason."""
+    if joints == 17:
+        return get_skeleton("h36m17"), "the only published one with 17 joints"
+    if joints == 15 and "_coco" in path.name:
+        return get_skeleton("humaneva15_coco17"), "from its name"
+    if joints == 15 and "_gt" in path.name:
+        return get_skeleton("humaneva15"), "from its name"
+    if data_skeleton is not None and data_skeleton.num_joints == joints:
+        return data_skeleton, "from the data"
+    raise UserError(
+        f"{path}: weights for {joints} joints, but neither they nor the file name determine the skeleton; "
+        "give skeleton='h36m17' (17 joints), 'humaneva15' or 'humaneva15_coco17' (15 joints)"
+    )
 
 
 class Place(NamedTuple):
@@ -173,120 +272,3 @@ def _subsets(conv: AdaptiveGraphConv, ours: str) -> Iterator[tuple[str, Place]]:
 
 def _swap(shape: tuple[int, ...]) -> tuple[int, ...]:
     return (*shape[:2], shape[3], shape[2])
-
-
-# ---- Recognise the network of a published checkpoint from its tensors, its file name and flags.
-
-
-WIDTH = 3  # filter width of all stages of all published models
-SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
-NAME = re.compile(r"\d+_(?P<keypoints>\w+)_(?P<frames>\d+)_supervised")
-
-
-@dataclass(frozen=True)
-class Hints:
-    """Facts about a published file that the caller knows.
-
-    skeleton       None: from the number of joints and the file name.
-    widths         None: from the number of stages and the file name.
-    channels       None: from the tensors.
-    data_skeleton  joint set of the data, used if neither tensors nor file name determine the skeleton.
-    """
-
-    skeleton: Skeleton | None = None
-    widths: Sequence[int] | None = None
-    channels: int | None = None
-    data_skeleton: Skeleton | None = None
-
-
-NO_HINTS = Hints()
-
-
-@dataclass(frozen=True)
-class PublishedForm:
-    """The network of some published weights.
-
-    keypoints  2D source from the file name; None if unknown.
-    assumed    notes on assumptions.
-    """
-
-    skeleton: Skeleton
-    widths: tuple[int, ...]
-    channels: int
-    keypoints: str | None
-    assumed: tuple[str, ...]
-
-    def build(self) -> LiftingNetwork:
-        """Build the network with fresh weights.  With COCO input, the published one never applies its input norm."""
-        return LiftingNetwork(
-            self.skeleton, self.widths, self.channels, sequence_layers=0, head="shared",
-            input_norm=self.skeleton.joint_map is None,
-        )  # fmt: skip
-
-
-def recognise(path: Path, weights: Mapping[str, Tensor], hints: Hints = NO_HINTS) -> PublishedForm:
-    """The form of published `weights` (names without "module.") read from `path`.
-
-    Raises UserError if they contradict the hints, or if the skeleton is unknown.
-    """
-    skeleton, widths = hints.skeleton, hints.widths
-    try:
-        joints, channels = weights["expand_gcn.gcn1.PA"].shape[-1], weights["fc.weight"].shape[1]
-    except (KeyError, IndexError) as error:
-        raise UserError(f"{path}: not the weights of a published S-AGCN (no usable {error})") from error
-    named = NAME.search(path.name)
-    assumed = []
-    if skeleton is None:
-        skeleton, reason = _guess_skeleton(path, joints, hints.data_skeleton)
-        assumed.append(
-            f"{path.name} does not name its skeleton: assumed {skeleton.name}, {reason}; for another one, give -d and "
-            "-k (skeleton=)"
-        )
-    if skeleton.num_joints != joints:
-        raise UserError(
-            f"{path}: weights for {joints} joints, but skeleton {skeleton.name!r} has {skeleton.num_joints}"
-        )
-    if skeleton.name not in SKELETONS:
-        assumed.append(
-            f"{path.name}: assumed the graph of {skeleton.name} and metres; no published file is known to have this "
-            "skeleton"
-        )
-    if widths is None:
-        widths = (WIDTH,) * count_widths(weights)
-        _check_frames(path, named, widths)
-        assumed.append(
-            f"{path.name} does not name its filter widths: assumed {widths}; for others, give -arc (widths=)"
-        )
-    elif named and int(named["frames"]) != prod(widths):
-        assumed.append(
-            f"{path.name}: its name says {named['frames']} frames, but the given filter widths {tuple(widths)} make "
-            f"{prod(widths)}; poses are wrong unless it was trained with these widths"
-        )
-    return PublishedForm(
-        skeleton, tuple(widths), hints.channels or channels, named["keypoints"] if named else None, tuple(assumed)
-    )
-
-
-def _guess_skeleton(path: Path, joints: int, data_skeleton: Skeleton | None) -> tuple[Skeleton, str]:
-    """The skeleton of a published file, from its number of joints and name, else that of the data; and the reason."""
-    if joints == 17:
-        return get_skeleton("h36m17"), "the only published one with 17 joints"
-    if joints == 15 and "_coco" in path.name:
-        return get_skeleton("humaneva15_coco17"), "from its name"
-    if joints == 15 and "_gt" in path.name:
-        return get_skeleton("humaneva15"), "from its name"
-    if data_skeleton is not None and data_skeleton.num_joints == joints:
-        return data_skeleton, "from the data"
-    raise UserError(
-        f"{path}: weights for {joints} joints, but neither they nor the file name determine the skeleton; "
-        "give skeleton='h36m17' (17 joints), 'humaneva15' or 'humaneva15_coco17' (15 joints)"
-    )
-
-
-def _check_frames(path: Path, named: re.Match | None, widths: tuple[int, ...]) -> None:
-    frames = WIDTH ** len(widths)
-    if named and int(named["frames"]) != frames:
-        raise UserError(
-            f"{path}: its name says {named['frames']} frames, but {len(widths)} stages of width {WIDTH} make {frames}; "
-            "give the filter widths with -arc (widths=)"
-        )

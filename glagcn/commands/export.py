@@ -26,5 +26,5 @@ def export(options: dict) -> None:
         from glagcn.checkpoints import ours as checkpoint
         from glagcn.checkpoints.load import load
 
-        checkpoint.export(checkpoint.must_be_ours(load(source).content, source), target)
+        checkpoint.export(checkpoint.require_glagcn(load(source).content, source), target)
     logger.info(f"{target}: the weights of {source}, for sharing")

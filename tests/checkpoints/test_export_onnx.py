@@ -10,8 +10,7 @@ import torch
 
 import glagcn
 from glagcn.checkpoints import exports as exporting
-from glagcn.checkpoints.exports import export_onnx
-from glagcn.checkpoints.ours import NORMALISATION
+from glagcn.checkpoints.exports import NORMALISATION, export_onnx
 from glagcn.errors import UserError
 from glagcn.poses.normalise import normalise
 from tests.checkpoints.exported_models import a_checkpoint, a_model
@@ -43,7 +42,7 @@ def test_onnx_runtime_gives_the_poses_of_the_model(exported, kind, skeleton, cau
     model = a_model(kind, skeleton, causal=causal)
     runtime = exported(model)
     for count in (1, 3):
-        x = torch.randn(count, 9, model.skeleton.num_input_joints, 2)
+        x = torch.randn(count, *model.window_shape)
         with torch.no_grad():
             expected = model(x).target[:, 0].numpy()
         root = model.skeleton.root
@@ -53,6 +52,8 @@ def test_onnx_runtime_gives_the_poses_of_the_model(exported, kind, skeleton, cau
         assert found.dtype == np.float32
         assert not found[:, root].any()
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
+    (found,) = runtime.run(["poses"], {"keypoints": np.zeros((0, *model.window_shape), np.float32)})
+    assert found.shape == (0, model.skeleton.num_joints, 3)
 
 
 def test_the_file_says_what_it_reads_and_gives(exported):

@@ -1,5 +1,3 @@
-import logging
-import shutil
 import threading
 from pathlib import Path
 
@@ -9,9 +7,7 @@ import torch
 
 import glagcn
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.checkpoints.load import load, load_model
-from glagcn.checkpoints.ours import read
-from glagcn.checkpoints.published import Hints, published_state, published_weights
+from glagcn.checkpoints.load import load_model
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
@@ -37,161 +33,6 @@ def write(path: Path, model: LiftingNetwork, /, **changes) -> Path:
     content = {"config": {}, "model_config": model_config(model), "model": model.state_dict()}
     checkpoint.save(path, content | changes)
     return path
-
-
-# ---- load_model: our checkpoints
-
-
-def test_our_checkpoint_comes_back_as_it_was(tmp_path, model):
-    loaded = load_model(write(tmp_path / "best.pt", model))
-    x = torch.randn(2, 9, 17, 2)
-    assert not loaded.training
-    assert loaded.skeleton is model.skeleton
-    assert torch.equal(loaded(x).target, model(x).target)
-
-
-def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_path, model):
-    path = write(tmp_path / "best.pt", model)
-    with pytest.raises(UserError, match=r"best\.pt: trained with skeleton 'mpi3dhp17', not 'h36m17'"):
-        load_model(path, skeleton="h36m17")
-    with pytest.raises(UserError, match=r"trained with widths \[3, 3\], not \[3, 3, 3\]"):
-        load_model(path, widths=(3, 3, 3))
-
-
-def test_a_changed_graph_is_refused(tmp_path, model):
-    state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
-    with pytest.raises(UserError, match="its adjacency differs from the one of this program"):
-        load_model(write(tmp_path / "best.pt", model, model=state))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        (lambda m: {"model_config": {}}, "missing or unknown entry"),
-        (lambda m: {"model_config": None}, "has no dictionary"),
-    ],
-)
-def test_our_checkpoint_with_other_contents_is_refused(tmp_path, model, changes, message):
-    with pytest.raises(UserError, match=message):
-        load_model(write(tmp_path / "best.pt", model, **changes(model)))
-
-
-# ---- load_model: published checkpoints
-
-
-@pytest.mark.parametrize(
-    ("name", "skeleton"),
-    [("h36m_27f", "h36m17"), ("humaneva15_gt_27f", "humaneva15"), ("humaneva15_coco17_27f", "humaneva15_coco17")],
-)
-def test_what_a_published_file_does_not_say_is_assumed_aloud(name, skeleton, caplog):
-    with caplog.at_level(logging.WARNING, logger="glagcn"):
-        loaded = load_model(GOLDEN / f"{name}.bin")
-    assert loaded.skeleton.name == skeleton
-    assert loaded.widths == (3, 3, 3)
-    assert f"assumed {skeleton}" in caplog.text
-    assert "assumed (3, 3, 3)" in caplog.text
-
-
-def test_what_is_given_is_not_assumed(caplog):
-    loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="h36m17", widths=(3, 3, 3))
-    assert loaded.skeleton.name == "h36m17"
-    assert caplog.text == ""
-    loaded = glagcn.load_model(GOLDEN / "h36m_27f.bin", skeleton="mpi3dhp17", widths=(3, 3, 3))
-    assert loaded.skeleton.name == "mpi3dhp17"
-    assert "the graph of mpi3dhp17 and metres" in caplog.text
-
-
-def test_a_published_file_whose_name_does_not_tell_its_skeleton_needs_one(tmp_path):
-    shutil.copy(GOLDEN / "humaneva15_gt_27f.bin", tmp_path / "best.bin")
-    with pytest.raises(UserError, match=r"weights for 15 joints.*skeleton='h36m17'"):
-        load_model(tmp_path / "best.bin")
-    assert load_model(tmp_path / "best.bin", skeleton="humaneva15").skeleton.name == "humaneva15"
-
-
-def test_the_data_at_hand_decide_where_the_name_does_not_tell(tmp_path):
-    shutil.copy(GOLDEN / "humaneva15_coco17_27f.bin", tmp_path / "best.bin")
-    loaded = load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("humaneva15_coco17")))
-    assert loaded.model.skeleton.name == "humaneva15_coco17"
-    assert "assumed humaneva15_coco17, from the data" in loaded.assumed[0]
-    with pytest.raises(UserError, match="neither they nor the file name determine the skeleton"):
-        load(tmp_path / "best.bin", Hints(data_skeleton=get_skeleton("h36m17")))
-
-
-def test_a_published_name_tells_the_2d_source_and_the_frames(tmp_path):
-    names = {
-        "96_cpn_ft_h36m_dbb_27_supervised.bin": "cpn_ft_h36m_dbb",
-        "96_gt_27_supervised_epoch_819.bin": "gt",
-        "96_cpn_ft_h36m_dbb_243_supervised.bin": "its name says 243 frames, but 3 stages of width 3 make 27",
-    }
-    for name, told in names.items():
-        shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / name)
-        if "frames" in told:
-            with pytest.raises(UserError, match=told):
-                load(tmp_path / name)
-        else:
-            assert load(tmp_path / name).keypoints == told
-    assert load(GOLDEN / "h36m_27f.bin").keypoints is None
-
-
-def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_path):
-    file = shutil.copy(GOLDEN / "h36m_27f.bin", tmp_path / "96_gt_27_supervised.bin")
-    loaded = load(file, Hints(widths=(3, 3, 9)))
-    assert loaded.model.frames == 81
-    assert "its name says 27 frames, but the given filter widths (3, 3, 9) make 81" in loaded.assumed[-1]
-    assert not any("its name says" in words for words in load(file, Hints(widths=(3, 3, 3))).assumed)
-
-
-def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
-    with pytest.raises(
-        UserError, match=r"'[\w.]+' have shape \[16.*\], expected \[32.*\]; the file has .*--channel 16"
-    ):
-        load(GOLDEN / "h36m_27f.bin", Hints(channels=32))
-    with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
-        load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
-
-
-@pytest.mark.parametrize(
-    ("spoil", "problem"),
-    [
-        (lambda weights: weights.pop("fc.bias"), r"'fc.bias' \[3\] are missing"),
-        (lambda weights: weights.update(more=torch.ones(2)), r"unexpected weights 'more' \[2\]"),
-    ],
-)
-def test_where_no_flag_would_help_none_is_named(tmp_path, spoil, problem):
-    weights = published_state(read(GOLDEN / "h36m_27f.bin"), GOLDEN / "h36m_27f.bin")
-    spoil(weights)
-    torch.save(weights, tmp_path / "spoilt.pth")
-    with pytest.raises(UserError, match=f"{problem}; no flag helps: the file is incomplete"):
-        load(tmp_path / "spoilt.pth")
-
-
-def test_a_published_file_refuses_other_joints_or_widths():
-    with pytest.raises(UserError, match="weights for 17 joints, but skeleton 'humaneva15' has 15"):
-        load_model(GOLDEN / "h36m_27f.bin", skeleton="humaneva15")
-    for widths in ((3, 3), (3, 3, 3, 3)):
-        with pytest.raises(UserError, match=r"layers_tcngcn.*-arc"):
-            load_model(GOLDEN / "h36m_27f.bin", widths=widths)
-
-
-def test_loading_leaves_the_random_draws_of_the_caller_as_they_are():
-    torch.manual_seed(3)
-    expected = torch.rand(2)
-    torch.manual_seed(3)
-    load_model(GOLDEN / "h36m_27f.bin")
-    assert torch.equal(torch.rand(2), expected)
-
-
-def test_a_state_dict_of_something_else_is_refused(tmp_path):
-    torch.save(torch.nn.Linear(2, 2).state_dict(), tmp_path / "linear.pth")
-    with pytest.raises(UserError, match=r"linear\.pth: not the weights of a published S-AGCN"):
-        load_model(tmp_path / "linear.pth")
-
-
-def test_a_bare_published_state_dict_is_read(tmp_path):
-    public = LiftingNetwork(get_skeleton("h36m17"), (3, 3), 8, sequence_layers=0, head="shared").eval()
-    torch.save({f"module.{name}": tensor for name, tensor in published_weights(public).items()}, tmp_path / "a.pth")
-    x = torch.randn(2, 9, 17, 2)
-    assert torch.equal(load_model(tmp_path / "a.pth")(x).target, public(x).target)
 
 
 # ---- predict
