@@ -18,8 +18,8 @@ from glagcn.poses.draw.animation import Clip
 from glagcn.poses.draw.video import Video
 from glagcn.poses.gaps import USUAL_FPS, Counts, fill_gaps, gap_frames
 from glagcn.poses.joints import CONVENTIONS, check_convention, check_input, input_joints
-from glagcn.poses.keypoints.read import read_keypoints
-from glagcn.poses.keypoints.tracks import Detections, select, tracks
+from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
+from glagcn.poses.keypoints.tracks import select, tracks
 from glagcn.skeletons import Skeleton, get_skeleton
 
 # ---- The sequence to render: 2D poses, and true 3D poses if the data set has them.
@@ -175,7 +175,7 @@ def keypoint_recording(
     return Recording(str(path), filled[..., :2], None, held.image_size, fps, confidence=filled[..., 2])
 
 
-def _in_input_joints(path: Path, held: Detections, skeleton: Skeleton, stated: bool) -> Detections:
+def _in_input_joints(path: Path, held: KeypointFile, skeleton: Skeleton, stated: bool) -> KeypointFile:
     """The poses in the joints that the model reads; an order that nobody stated is compared with the poses."""
     if held.convention is None:
         count = held.keypoints.shape[1]
@@ -194,15 +194,14 @@ def _in_input_joints(path: Path, held: Detections, skeleton: Skeleton, stated: b
     return held.mapped_to(skeleton)
 
 
-def _of_one_person(path: Path, held: Detections, fps: float, skeleton: Skeleton) -> np.ndarray:
+def _of_one_person(path: Path, held: KeypointFile, fps: float, skeleton: Skeleton) -> np.ndarray:
     """[T,V,3] of the largest person, from frame 0 to the last, with every gap filled (see `fill_gaps`)."""
-    everybody, _ = tracks(held, fps)
+    everybody = tracks(held, fps)
     chosen = select(everybody, "largest")
     others = len({track.person for track in everybody}) - 1
     if others:
         logger.info(f"{path}: {others} other people are left out; the largest, in {len(chosen)} stretches, is shown")
-    length = max(held.length or 0, int(held.frames[-1]) + 1)
-    keypoints = np.zeros((length, *held.keypoints.shape[1:]), np.float32)
+    keypoints = np.zeros((held.length, *held.keypoints.shape[1:]), np.float32)
     for track in chosen:
         keypoints[track.start : track.start + len(track.keypoints)] = track.keypoints
     counts = Counts()

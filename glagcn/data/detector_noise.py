@@ -24,8 +24,8 @@ from torch import Tensor
 
 from glagcn.data.cache import Split
 from glagcn.data.noise_levels import FASTEST_FPS, LEVELS, SLOWEST_FPS, DetectionLevel
+from glagcn.poses.gaps import GAP_SECONDS
 from glagcn.poses.joints import ARM, CONVENTIONS, LEG, input_convention
-from glagcn.poses.keypoints.tracks import GAP_SECONDS
 from glagcn.skeletons import Skeleton
 
 # ---- Simulated detections of a whole split, to evaluate models on what a detector would have found.

@@ -9,8 +9,8 @@ import numpy as np
 from glagcn.errors import UserError
 from glagcn.poses.gaps import USUAL_FPS
 from glagcn.poses.joints import CONVENTIONS, check_convention, conventions_of, guess_convention
-from glagcn.poses.keypoints.read import read_keypoints
-from glagcn.poses.keypoints.tracks import Detections, Track, select, tracks
+from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
+from glagcn.poses.keypoints.tracks import Track, select, tracks
 from glagcn.poses.options import LiftOptions
 
 logger = logging.getLogger(__name__)
@@ -81,17 +81,17 @@ def read_recording(options: LiftOptions, film: Film | None) -> Recording:
     if film and last + 1 < film.frames:
         logger.info(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
     fps = _frames_per_second(options, found, film)
-    everybody, splits = tracks(found, fps)
+    everybody = tracks(found, fps)
     chosen = select(everybody, options.person)
     if (found.persons < 0).any() and len({track.person for track in everybody}) > 1:
         logger.info("not every pose has the id of a person: people are followed by the overlap of their boxes")
-    if splits:
-        logger.info(f"gaps of more than half a second, in which somebody is not lifted: {splits}")
+    if gaps := len(everybody) - len({track.person for track in everybody}):
+        logger.info(f"gaps of more than half a second, in which somebody is not lifted: {gaps}")
     _say_people(everybody, chosen, options.person)
     return Recording(convention, chosen, found.image_size, fps)
 
 
-def check_film(path: Path, found: Detections, film: Film) -> None:
+def check_film(path: Path, found: KeypointFile, film: Film) -> None:
     """Raise UserError where the keypoints of a file cannot be those of a video: its length, shape or rotation."""
     if found.frames[-1] >= film.frames:
         raise UserError(
@@ -118,7 +118,7 @@ def _alike(one: float, other: float) -> bool:
     return abs(one / other - 1) < SAME
 
 
-def _fits_turned(found: Detections, size: tuple[int, int]) -> bool:
+def _fits_turned(found: KeypointFile, size: tuple[int, int]) -> bool:
     """Whether the joints leave an image of this size, and not one on its side."""
     sure = found.keypoints[found.keypoints[..., 2] >= SURE][:, :2]
     if found.image_size != size or not len(sure):
@@ -127,7 +127,7 @@ def _fits_turned(found: Detections, size: tuple[int, int]) -> bool:
     return outside > MOST_OUTSIDE > turned
 
 
-def _convention(options: LiftOptions, found: Detections) -> str:
+def _convention(options: LiftOptions, found: KeypointFile) -> str:
     """The name of the joints; an order that nobody states is compared with the poses."""
     path, count = options.file, found.keypoints.shape[1]
     if found.convention is None:
@@ -144,7 +144,7 @@ def _convention(options: LiftOptions, found: Detections) -> str:
     return found.convention
 
 
-def _frames_per_second(options: LiftOptions, found: Detections, film: Film | None) -> float:
+def _frames_per_second(options: LiftOptions, found: KeypointFile, film: Film | None) -> float:
     """From the flag, the file or the video, in this order."""
     fps = options.fps or found.fps or (film.fps if film else None)
     if not fps:

@@ -18,7 +18,7 @@ from glagcn.errors import UserError
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import assert_refused
 from tests.commands.filmed import SIZE, keypoints
-from tests.data.sources.keypoints import written
+from tests.poses.keypoints import written
 
 REPOSITORY = Path(__file__).parents[2]
 FILES = [MODELS / f"{name}.safetensors" for name in SHIPPED]

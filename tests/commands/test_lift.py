@@ -21,7 +21,7 @@ from glagcn.poses.recording import Recording
 from tests.checkpoints.exported_models import a_model
 from tests.command_line import assert_refused
 from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
-from tests.data.sources.keypoints import written
+from tests.poses.keypoints import written
 from tests.poses.people import read_bvh
 
 

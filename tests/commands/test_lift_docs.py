@@ -12,7 +12,7 @@ import pytest
 import glagcn.cli
 from tests.commands.filmed import SIZE, film, keypoints
 from tests.commands.test_lift import arrays, mediapipe
-from tests.data.sources.keypoints import written
+from tests.poses.keypoints import written
 
 TEXT = (Path(__file__).parents[2] / "docs/lift.md").read_text(encoding="utf-8")
 FRAMES = 12

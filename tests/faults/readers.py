@@ -34,16 +34,16 @@ from glagcn.data.windows import FrameStore
 from glagcn.model.registry import get_kind, model_config
 from glagcn.poses.keypoints.read import read_keypoints
 from glagcn.skeletons import get_skeleton
-from glagcn.study.run import read_study
 from glagcn.study.results import read_run
+from glagcn.study.run import read_study
 from glagcn.train.log import draw_training_curves
 from glagcn.train.optim import build_optimizer
 from glagcn.train.progress import Progress
 from glagcn.train.run_folder import RunFolder
 from tests.data import tiny_3dhp, tiny_videopose3d
-from tests.data.sources.keypoints import written
-from tests.data.sources.keypoints.test_formats import LAYOUTS
 from tests.faults.mutations import spoil_array, spoil_hdf5, spoil_json, spoil_value
+from tests.poses.keypoints import written
+from tests.poses.keypoints.test_formats import LAYOUTS
 from tests.published_files import write_published
 
 FRAMES = 5

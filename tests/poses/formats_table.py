@@ -18,8 +18,8 @@ import glagcn
 from glagcn import cli
 from glagcn.data.cache import open_cache
 from glagcn.poses.joints import CONVENTIONS
-from tests.data.sources.keypoints import written
-from tests.data.sources.keypoints.test_formats import LAYOUTS
+from tests.poses.keypoints import written
+from tests.poses.keypoints.test_formats import LAYOUTS
 from tests.prepared import prepared
 
 FRAMES, SHARES = 150, (0.0, 0.1, 0.3)

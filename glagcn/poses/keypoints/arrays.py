@@ -1,24 +1,46 @@
-"""Arrays: .npy and .npz of pixels [T,V,2], or [T,V,3] with a confidence; of one person or several.
+"""Arrays, and VideoPose3D's files of them.
 
-[1,T,V,2 or 3] is one person, [T,P,V,2 or 3] up to P people in each frame, whose places are no ids.  An .npz holds one
-such array, under "keypoints" where it holds others, and may hold "image_size" (width, height), "fps", "joints" (the
-name of their convention) and "confidence" [T,V].
+    .npy, .npz        pixels [T,V,2], or [T,V,3] with a confidence; [1,T,V,2 or 3] of one person; [T,P,V,2 or 3] of up
+                      to P people in each frame, whose places are no ids.  An .npz holds one such array, under
+                      "keypoints" where it holds others, and may hold "image_size" (width, height), "fps", "joints"
+                      (the name of their convention) and "confidence" [T,V].
+    a detector's npz  boxes [T,2] and keypoints [T,2] of objects: [[], [P,5]] and [[], [P,4,17]] (x, y, a number, a heat
+                      map's peak) a frame: what VideoPose3D's script for Detectron writes.
+    its custom npz    positions_2d {video: {"custom": [[T,17,2]]}}, metadata {"layout_name": "coco", "video_metadata":
+                      {video: {"w": ..., "h": ...}}}: data_2d_custom_*.npz, made of several of these.
+
+The last two are pickled: no object but containers of arrays is made of them (see safe_pickle).  The peak of a heat map
+is no confidence between 0 and 1, so all joints of a person count as seen.
 """
+
+import zipfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.poses.gaps import FASTEST_FPS, with_confidence
 from glagcn.poses.joints import CONVENTIONS
-from glagcn.poses.keypoints.content import Content, Format
-from glagcn.poses.keypoints.tracks import Detections
+from glagcn.poses.keypoints.content import Content, Format, Found
+from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
-KEY = "keypoints"
-DESCRIBING = ("image_size", "fps", "joints", "confidence", "scores", "keypoint_scores")
+KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
+DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE)
 LARGEST_SIDE = 100_000
 
 
-def load_arrays(content: Content) -> dict[str, np.ndarray]:
+def _read(content: Content) -> Iterator[Found]:
+    arrays = _load(content)
+    points = _points(content, arrays)
+    _describe(content, arrays)
+    for frame, people in enumerate(with_confidence(points if points.ndim == 4 else points[:, None])):
+        yield frame, None, None
+        yield from ((frame, keypoints, None) for keypoints in people)
+
+
+def _load(content: Content) -> dict[str, np.ndarray]:
     """The arrays of a file by name; that of an .npy is "keypoints".  Raises UserError; nothing pickled is read."""
     try:
         with content.path.open("rb") as file:  # NumPy leaves it open where it finds no archive in it
@@ -32,18 +54,6 @@ def load_arrays(content: Content) -> dict[str, np.ndarray]:
             f"{content.path} cannot be read ({error}); expected an array of numbers saved with numpy.save, or several "
             "with numpy.savez; pickled objects are refused"
         ) from error
-
-
-def _read(content: Content) -> Detections:
-    arrays = load_arrays(content)
-    points = _points(content, arrays)
-    image_size, fps, joints = described(content, arrays)
-    poses = content.poses() if content.joints or not joints else Content(content.path, "", None, joints).poses()
-    keypoints = with_confidence(points if points.ndim == 4 else points[:, None])
-    seen = np.isfinite(keypoints[..., :2]).all(axis=-1) & (keypoints[..., :2] != 0).any(axis=-1)
-    for frame, place in np.argwhere(seen.any(axis=2)):
-        poses.add(int(frame), keypoints[frame, place])
-    return content.detections(poses, usual=False, image_size=image_size, fps=fps, length=len(points))
 
 
 def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -60,7 +70,7 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             f"{content.path} holds {points.dtype} {shape}; expected pixels [T,V,2], or [T,V,3] with a confidence, of "
             "at least one frame"
         )
-    confidence = next((arrays[name] for name in DESCRIBING[3:] if name in arrays), None)
+    confidence = next((arrays[name] for name in CONFIDENCE if name in arrays), None)
     if confidence is not None and shape[-1] == 2:
         if confidence.shape != points.shape[:-1] or confidence.dtype.kind not in "fiu":
             raise UserError(
@@ -71,29 +81,124 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
     return points[0] if points.ndim == 4 and len(points) == 1 else points
 
 
-def described(
-    content: Content, arrays: dict[str, np.ndarray]
-) -> tuple[tuple[int, int] | None, float | None, str | None]:
-    """The image size, the frames per second and the joints that a file tells.  Raises UserError for nonsense."""
-    image_size, fps, joints = None, None, None
+def _describe(content: Content, arrays: Mapping[str, Any]) -> None:
+    """Take the image size, frames per second and joints that a file states.  Raises UserError for nonsense."""
     if (found := arrays.get("image_size")) is not None:
-        _expect(content, "image_size", found, 2, LARGEST_SIDE, "width and height, in pixels, each 1 or more")
-        width, height = found.ravel()
-        image_size = int(width), int(height)
+        expected = "width and height, in pixels, each 1 or more"
+        width, height = _values(content, "image_size", found, (1, LARGEST_SIDE), 2, expected)
+        content.image_size = int(width), int(height)
     if (found := arrays.get("fps")) is not None:
-        _expect(content, "fps", found, 1, FASTEST_FPS, f"one number, above 0 and up to {FASTEST_FPS:g}")
-        fps = float(found.ravel()[0])
+        expected = f"one number, above 0 and up to {FASTEST_FPS:g}"
+        content.fps = float(_values(content, "fps", found, (1e-3, FASTEST_FPS), 1, expected)[0])
     if (found := arrays.get("joints")) is not None:
         joints = str(found)[:40]
         if joints not in CONVENTIONS:
             raise UserError(f"{content.path}: unknown joints {joints!r}; must be one of {', '.join(CONVENTIONS)}")
-    return image_size, fps, joints
+        content.joints = content.joints or joints
 
 
-def _expect(content: Content, name: str, values: np.ndarray, count: int, most: float, expected: str) -> None:
-    least = 1 if count == 2 else 1e-3
-    if values.dtype.kind not in "fiu" or values.size != count or not ((values >= least) & (values <= most)).all():
-        raise UserError(f"{content.path}: {name} is {str(values.tolist())[:60]}; expected {expected}")
+def _values(
+    content: Content, name: str, value: Any, limits: tuple[float, float], count: int, expected: str
+) -> np.ndarray:
+    try:
+        values = np.asarray(value)
+    except ValueError:  # lists of several lengths
+        values = np.array(str(value))
+    if values.dtype.kind in "fiu" and values.size == count and ((values >= limits[0]) & (values <= limits[1])).all():
+        return values.ravel()
+    raise UserError(f"{content.path}: {name} is {str(values.tolist())[:60]}; expected {expected}")
 
 
-ARRAYS = Format("arrays", "an array of keypoints", ("npy", "npz"), lambda _: True, _read)
+# ---- VideoPose3D
+
+LAYOUTS = {"coco": "coco17", "h36m": "h36m17", "humaneva15": "humaneva15"}
+HINT = "expected positions_2d {video: {'custom': [[T,V,2]]}}"
+HINT_OF_FRAME = "expected boxes and keypoints of one entry [[], [P,4,17]] for each frame"
+
+
+def _members(content: Content) -> set[str]:
+    try:
+        with zipfile.ZipFile(content.path) as archive:
+            return {name.removesuffix(".npy") for name in archive.namelist()}
+    except ZIP_ERRORS:
+        return set()
+
+
+def _metadata(content: Content, hint: str) -> dict:
+    found = load_object(content.path, "metadata", hint) if "metadata" in _members(content) else {}
+    return found if isinstance(found, dict) else {}
+
+
+def _describe_video(content: Content, facts: Any) -> None:
+    """Take what {"w": ..., "h": ..., "fps": ...} states."""
+    facts = facts if isinstance(facts, dict) else {}
+    sides = facts.get("w"), facts.get("h")
+    _describe(content, {"fps": facts.get("fps"), "image_size": None if None in sides else sides})
+
+
+def _read_custom(content: Content) -> Iterator[Found]:
+    path = content.path
+    videos = load_object(path, "positions_2d", HINT)
+    views = _views(videos)
+    if len(views) != 1:
+        names = ", ".join(name[:40] for name in list(views)[:4])
+        raise UserError(
+            f"{path}: positions_2d holds {len(views)} sequences ({names}{', ...' if len(views) > 4 else ''}); expected "
+            "one. Save the array of one video [T,V,2] with numpy.save and give that"
+        )
+    ((name, view),) = views.items()
+    numbers = isinstance(view, np.ndarray) and view.dtype.kind in "fiu"
+    if not numbers or view.ndim != 3 or view.shape[2] not in (2, 3) or not len(view):
+        raise UserError(f"{path}: positions_2d of {name[:60]} is no array [T,V,2] of numbers; {HINT}")
+    metadata = _metadata(content, HINT)
+    every = metadata.get("video_metadata")
+    _describe_video(content, every.get(next(iter(videos))) if isinstance(every, dict) else None)  # type: ignore[call-overload]
+    layout = metadata.get("layout_name")
+    content.joints = content.joints or (LAYOUTS.get(layout) if isinstance(layout, str) else None)
+    yield from ((frame, keypoints, None) for frame, keypoints in enumerate(with_confidence(view)))
+
+
+def _views(videos: Any) -> dict[str, Any]:
+    """{name: poses} of all that there is; nothing of another nesting."""
+    found = {}
+    for video, actions in videos.items() if isinstance(videos, dict) else ():
+        for action, views in actions.items() if isinstance(actions, dict) else ():
+            many = isinstance(views, list | tuple) or (isinstance(views, np.ndarray) and views.ndim > 3)
+            for number, view in enumerate(views if many else [views]):
+                found[f"{video}/{action}" + (f"/{number}" if number else "")] = view
+    return found
+
+
+def _read_detector(content: Content) -> Iterator[Found]:
+    path = content.path
+    keypoints, boxes = (load_object(path, key, HINT_OF_FRAME, many=True) for key in ("keypoints", "boxes"))
+    if not isinstance(keypoints, np.ndarray) or not isinstance(boxes, np.ndarray) or len(keypoints) != len(boxes):
+        raise UserError(f"{path}: boxes and keypoints are no arrays of equally many frames; {HINT_OF_FRAME}")
+    _describe_video(content, _metadata(content, HINT_OF_FRAME))
+    for frame, found in enumerate(keypoints):
+        people = _people(path, frame, found)
+        yield frame, None, None
+        yield from ((frame, with_confidence(person[:2].T), None) for person in people)
+
+
+def _people(path: Path, frame: int, found: Any) -> np.ndarray:
+    """[P,4,17] of a frame's entry, [of no class, of persons]."""
+    try:
+        people = np.asarray(found[1])
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise UserError(f"{path}: frame {frame} holds no entry of persons; {HINT_OF_FRAME}") from None
+    if not people.size:
+        return np.empty((0, 4, 17))
+    if people.dtype.kind not in "fiu":
+        raise UserError(f"{path}: frame {frame} holds {people.dtype} of persons; {HINT_OF_FRAME}")
+    if people.ndim != 3 or people.shape[1] not in (2, 3, 4):
+        raise UserError(f"{path}: frame {frame}: keypoints of shape {list(people.shape)}; {HINT_OF_FRAME}")
+    return people.astype(np.float64)
+
+
+ARRAYS = (
+    Format("videopose3d", "VideoPose3D's custom npz", ("npz",), lambda c: "positions_2d" in _members(c), _read_custom,
+           usual=False),
+    Format("detectron", "a detector's npz", ("npz",), lambda c: {"boxes", "keypoints"} <= _members(c), _read_detector),
+    Format("arrays", "an array of keypoints", ("npy", "npz"), lambda _: True, _read, usual=False),
+)  # fmt: skip

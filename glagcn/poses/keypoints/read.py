@@ -1,30 +1,59 @@
-"""Reads a keypoint file of any known format."""
+"""Reads a keypoint file of any known format, and checks once what it holds."""
 
-from dataclasses import replace
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from glagcn.errors import UserError
-from glagcn.poses.gaps import LEAST_CONFIDENCE
-from glagcn.poses.joints import get_convention
-from glagcn.poses.keypoints.alphapose import ALPHAPOSE
+from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
+from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
-from glagcn.poses.keypoints.coco import COCO
-from glagcn.poses.keypoints.content import Content, load_content, shown
-from glagcn.poses.keypoints.landmark_table import LANDMARK_TABLE
-from glagcn.poses.keypoints.mediapipe import MEDIAPIPE
-from glagcn.poses.keypoints.mmpose import MMPOSE
-from glagcn.poses.keypoints.openpose import OPENPOSE
-from glagcn.poses.keypoints.tracks import Detections
-from glagcn.poses.keypoints.ultralytics import LABELS, ULTRALYTICS
-from glagcn.poses.keypoints.videopose3d import CUSTOM, DETECTOR
+from glagcn.poses.keypoints.content import Content, Format, Found, load_content, shown
+from glagcn.poses.keypoints.detectors import DETECTORS
+from glagcn.poses.keypoints.landmarks import LANDMARKS
+from glagcn.skeletons import SKELETONS, Skeleton
 
 # The first that fits is taken; those that say most of themselves come first.
-FORMATS = {
-    format.name: format
-    for format in (
-        ALPHAPOSE, COCO, MMPOSE, ULTRALYTICS, OPENPOSE, MEDIAPIPE, LABELS, LANDMARK_TABLE, CUSTOM, DETECTOR, ARRAYS
-    )
-}  # fmt: skip
+FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
+MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
+NO_ID = -1
+# Coordinates up to this are parts of the image, 0 to 1 within it: people may be partly outside, and no person is so
+# small in pixels.  Where so many of them are below LOWEST, (0, 0) is not the corner of the image.
+PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
+
+
+@dataclass(frozen=True)
+class KeypointFile:
+    """D poses of J joints, in the order of their frames.
+
+    convention  the name of the joints (see glagcn.poses.joints); None where nothing says it.
+    frames      [D] int64, the frame of each pose, from 0.
+    keypoints   [D,J,3] float32: x, y in pixels and a confidence above 0; (0, 0, 0) where a joint is missing.
+    persons     [D] int64, whose pose it is; -1 everywhere where the file has no ids.
+    image_size  (width, height) in pixels, and
+    fps         frames per second: None where the file does not say.
+    length      the number of frames up to the last that the file knows of, with those without a person.
+    format      the title of the file's format; "" where these are not read from a file.
+    """
+
+    convention: str | None
+    frames: np.ndarray
+    keypoints: np.ndarray
+    persons: np.ndarray
+    image_size: tuple[int, int] | None = None
+    fps: float | None = None
+    length: int = 0
+    format: str = ""
+
+    def mapped_to(self, skeleton: Skeleton) -> "KeypointFile":
+        """The same poses in the input joints of a skeleton.  Raises UserError where the convention is not known."""
+        if self.convention is None:
+            raise UserError(f"the order of these {self.keypoints.shape[1]} joints is not known; say joints=")
+        joints = CONVENTIONS[self.convention].map_to(skeleton)
+        return replace(self, convention=None, keypoints=joints.apply(self.keypoints))
 
 
 def read_keypoints(
@@ -34,7 +63,7 @@ def read_keypoints(
     image_size: tuple[int, int] | None = None,
     least_confidence: float = LEAST_CONFIDENCE,
     other_size: tuple[int, int] | None = None,
-) -> Detections:
+) -> KeypointFile:
     """The poses of a keypoint file, or of a folder of them.
 
     format            a name of FORMATS; None: recognised from the content.
@@ -49,29 +78,116 @@ def read_keypoints(
         raise UserError(f"unknown format {format!r}; must be one of {', '.join(FORMATS)}")
     if joints is not None:
         get_convention(joints)
-    content = replace(
-        load_content(path),
-        joints=joints,
-        image_size=image_size,
-        least_confidence=least_confidence,
-        other_size=other_size,
-    )
-    fitting = [known for known in FORMATS.values() if content.kind in known.kinds and known.fits(content)]
-    if format is not None:
-        if FORMATS[format] not in fitting:
-            found = fitting[0].title if fitting else _looks(content)
-            raise UserError(
-                f"{path} is not {FORMATS[format].title}: found {found}; leave the format out, or name that one"
-            )
-        fitting = [FORMATS[format]]
+    content = load_content(path, joints)
+    known = _format(content, format)
+    try:
+        poses, length = _collect(content, known.read(content))
+    except UserError:
+        raise
+    except ValueError as error:
+        raise UserError(f"{path}: {error}") from None
+    frames, keypoints, persons = (np.array(column) for column in zip(*poses, strict=True))
+    size = image_size or content.image_size or other_size
+    keypoints = mark_missing(_in_pixels(path, keypoints, size, least_confidence), size, least_confidence)
+    seen = np.asarray((keypoints[..., 2] > 0).any(axis=1))
+    if not seen.any():
+        raise UserError(
+            f"{path}: every joint of its {len(seen)} poses is missing: zero, not finite, of a confidence "
+            f"below {least_confidence:g}, or far outside the image; expected at least one"
+        )
+    order = np.flatnonzero(seen)
+    order = order[np.argsort(frames[order], kind="stable")]
+    frames, keypoints, persons = frames[order], keypoints[order], persons[order]
+    if (persons == NO_ID).any():
+        persons = np.full_like(persons, NO_ID)  # ids of some poses alone follow nobody
+    else:
+        _check_ids(path, frames, persons)
+    convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
+    return KeypointFile(convention, frames, keypoints, persons, size, content.fps, length, known.title)
+
+
+def _format(content: Content, stated: str | None) -> Format:
+    """The format of a content.  Raises UserError where it is none, or not the one that is stated."""
+    kinds = [known for known in FORMATS.values() if content.kind in known.kinds]
+    fitting = [known for known in kinds if known.fits(content)]
+    looks = {
+        "folder": "JSON files of no known layout", "labels": "text that is no labels", "csv": "an empty table"
+    }.get(content.kind, f"JSON of {shown(content.value)}")  # fmt: skip
+    if stated is not None and FORMATS[stated] not in fitting:
+        found = fitting[0].title if fitting else looks
+        raise UserError(
+            f"{content.path} is not {FORMATS[stated].title}: found {found}; leave the format out, or name that one"
+        )
     if not fitting:
-        known = ", ".join(f.title for f in FORMATS.values() if content.kind in f.kinds)
-        raise UserError(f"{path} holds {_looks(content)}; expected {known}")
-    return replace(fitting[0].read(content), format=fitting[0].title)
+        raise UserError(f"{content.path} holds {looks}; expected {', '.join(known.title for known in kinds)}")
+    return FORMATS[stated] if stated else fitting[0]
 
 
-def _looks(content: Content) -> str:
-    if content.kind == "json":
-        return f"JSON of {shown(content.value)}"
-    named = {"folder": "JSON files of no known layout", "labels": "text that is no labels", "csv": "an empty table"}
-    return named.get(content.kind, f"an .{content.kind} of other arrays")
+def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, np.ndarray, int]], int]:
+    """(frame, keypoints, id or NO_ID) of all poses, and the number of frames.
+
+    Raises UserError where there are none, or where one is no pose, has other joints than the others, or a frame number
+    that is none.
+    """
+    path, poses, last = content.path, [], -1
+    for frame, pose, person in found:
+        if not 0 <= frame < MOST_FRAMES:
+            raise UserError(f"{path}: frame number {frame}; expected 0 to {MOST_FRAMES - 1}")
+        if isinstance(pose, ValueError):
+            raise UserError(f"{path}: frame {frame}: {pose}")
+        last = max(last, frame)
+        if pose is not None:
+            poses.append((frame, pose, NO_ID if person is None else person))
+    if not poses:
+        raise UserError(f"{path} holds no person in any frame; expected at least one pose")
+    ((usual, _),) = Counter(len(pose) for _, pose, _ in poses).most_common(1)
+    expected, why = usual, "as the other poses have"
+    if content.joints:
+        convention = CONVENTIONS[content.joints]
+        expected, why = len(convention.joints), f"as {convention.name} ({convention.title}) has"
+    for frame, pose, _ in poses:
+        if len(pose) != expected:
+            raise UserError(f"{path}: frame {frame}: {len(pose)} joints; expected {expected}, {why}")
+    return poses, last + 1
+
+
+def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:
+    """Keypoints [D,J,3] in pixels, also where they are given in parts of the image.
+
+    Raises UserError where the size of the image is needed and not known, or (0, 0) is not its corner.
+    """
+    marked = mark_missing(keypoints, None, least_confidence)
+    given = marked[marked[..., 2] > 0][:, :2]
+    if not len(given) or np.abs(given).max() > PARTS:
+        return keypoints
+    if (given < LOWEST).mean() > MOST_NEGATIVE:
+        frame, joint = np.argwhere((marked[..., :2] < LOWEST).any(axis=-1))[0]
+        raise UserError(
+            f"{path}: pose {frame}: a joint is at {marked[frame, joint, :2].min():.3g}, where coordinates are parts of "
+            "the image: they seem to be -1 to 1, or metres; expected pixels or parts from 0 to 1; write them with "
+            "OpenPose's --keypoint_scale 0 or 3"
+        )
+    if size is None:
+        raise UserError(
+            f"{path} holds normalised coordinates, and does not say how large the image is; give the image size"
+        )
+    return keypoints * [*size, 1]
+
+
+def _check_ids(path: Path, frames: np.ndarray, persons: np.ndarray) -> None:
+    """Raise UserError where a person is twice in a frame."""
+    found, count = np.unique(np.stack([frames, persons], axis=1), axis=0, return_counts=True)
+    if (count > 1).any():
+        frame, person = found[count > 1][0]
+        raise UserError(
+            f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of "
+            "several videos, or without a tracker, cannot be followed by their ids; remove the ids"
+        )
+
+
+def _usual_joints(path: Path, count: int, known: Format) -> str | None:
+    """The convention that poses of so many joints usually have in a format; None where it may be several."""
+    fitting = [c.name for c in conventions_of(count) if known.usual or c.name not in SKELETONS]
+    if not fitting and known.usual:
+        raise UserError(f"{path} holds poses of {count} joints; expected those of {', '.join(CONVENTIONS)}")
+    return fitting[0] if fitting and (known.usual or count != 17) else None

@@ -1,0 +1,247 @@
+"""What detectors write of people: AlphaPose, COCO results, MMPose, OpenPose and Ultralytics.
+
+They differ in what a person is, and in what people lie in:
+
+    alphapose    {"image_id": "12.jpg", "keypoints": [x, y, c, ...], "score": 2.9, "box": [...], "idx": 1}, all in a
+                 list; {"12.jpg": {"bodies": [{"joints": [x, y, c, ...]}]}} (--format cmu), or "people" (--format open)
+    coco         {"image_id": 12, "category_id": 1, "keypoints": [x, y, v, ...], "score": 0.9}, all in a list
+    mmpose       {"keypoints": [[x, y], ...], "keypoint_scores": [c, ...], "bbox": [[...]], "bbox_score": s} in
+                 [{"frame_id": 0, "instances": [...]}]                            the inferencer, of a video
+                 {"meta_info": {}, "instance_info": [{"frame_id": 1, "instances": []}]}  the demos; frames from 1
+                 [...] in a file for each image, or [[...], ...]                  the inferencer; its "predictions"
+    openpose     {"person_id": [-1], "pose_keypoints_2d": [x, y, c, ...]}, older "pose_keypoints", in {"people": [...]},
+                 a file NAME_000000000012_keypoints.json for each frame
+    ultralytics  {"name": "person", "track_id": 1, "keypoints": {"x": [...], "y": [...], "visible": [...]}}, a list for
+                 each frame: as it is or as a text, in a list, one after the other, or in a file for each frame
+    labels       of Ultralytics: see below
+
+So a frame is a list of people, or an object with such a list.  Its number is what it or its people state, else the
+number in the name of the file or image, else its place in the list.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from glagcn.errors import UserError
+from glagcn.poses.gaps import with_confidence
+from glagcn.poses.joints import CONVENTIONS
+from glagcn.poses.keypoints.content import (
+    FRAME,
+    Content,
+    Format,
+    Found,
+    as_numbers,
+    as_whole,
+    entry,
+    frames_of_names,
+    parse_json,
+    person_of,
+    shown,
+)
+
+PEOPLE = ("people", "bodies", "instances", "instance_info")  # under which a frame has its people
+FLAT = ("pose_keypoints_2d", "pose_keypoints", "joints")
+Frames = list[tuple[Any, list]]
+"""(what states the number, people) of every frame."""
+
+
+def _format_of(person: Any) -> str | None:
+    """The name of the format that writes such a person; None in what is no person."""
+    if not isinstance(person, dict):
+        return None
+    if FLAT[0] in person or FLAT[1] in person:
+        return "openpose"
+    if FLAT[2] in person:
+        return "alphapose"
+    keypoints = person.get("keypoints")
+    if isinstance(keypoints, dict):
+        return "ultralytics" if {"x", "y"} <= set(keypoints) else None
+    if isinstance(keypoints, list) and "keypoint_scores" in person:
+        return "mmpose"
+    if "keypoints" not in person or "image_id" not in person:
+        return None
+    named = isinstance(person["image_id"], str) or "idx" in person or "box" in person
+    return "alphapose" if named else "coco"
+
+
+def _people_in(content: Content, frame: Any) -> list:
+    """The people of a frame.  Raises ValueError in what is no frame."""
+    if isinstance(frame, str):
+        frame = parse_json(content.path, frame)
+    if isinstance(frame, dict):
+        frame = next((frame[key] for key in PEOPLE if key in frame), [frame])
+    if not isinstance(frame, list):
+        raise ValueError(f"{shown(frame)}; expected a list of people")  # noqa: TRY004
+    return frame
+
+
+def _frames(content: Content) -> Frames:
+    """The frames of a content.  Raises ValueError where it does not consist of frames."""
+    value = content.value
+    if content.kind == "folder":
+        return [(name, _people_in(content, frame)) for name, frame in value.items()]
+    if isinstance(value, dict) and not any(key in value for key in (*PEOPLE, "keypoints")):
+        return [(name, _people_in(content, frame)) for name, frame in value.items()]  # of image names
+    if isinstance(value, dict) and isinstance(value.get("instance_info"), list):
+        value = value["instance_info"]
+    value = value if isinstance(value, list) else [value]
+    if value and all(_format_of(part) for part in value):
+        stated = [entry(person, FRAME) for person in value]
+        return (
+            [(0, value)] if any(s is None for s in stated) else [(s, [p]) for s, p in zip(stated, value, strict=True)]
+        )
+    frames = [(entry(part, FRAME) if isinstance(part, dict) else None, _people_in(content, part)) for part in value]
+    if any(stated is None for stated, _ in frames):
+        return list(enumerate(people for _, people in frames))
+    return frames
+
+
+def _recognise(content: Content) -> tuple[str | None, Frames]:
+    """The name of the format and the frames; None for another."""
+    if content.people is None:
+        try:
+            frames = _frames(content)
+        except ValueError:
+            frames = []
+        kinds = {_format_of(person) for _, people in frames for person in people}
+        if kinds == {"openpose"} and content.kind == "json" and not set(PEOPLE) & set(content.value):
+            kinds = {"alphapose"} if isinstance(content.value, dict) else kinds
+        if not kinds and frames:
+            kinds = {"openpose"}
+        content.people = kinds.pop() if len(kinds) == 1 else None, frames
+    return content.people
+
+
+def _fits(name: str) -> Callable[[Content], bool]:
+    return lambda content: _recognise(content)[0] == name
+
+
+def _read(content: Content) -> Iterator[Found]:
+    value, frames = content.value, _recognise(content)[1]
+    names = frames_of_names(content.path, dict.fromkeys(stated for stated, _ in frames if isinstance(stated, str)))
+    first = 0
+    if isinstance(value, dict) and "instance_info" in value:
+        content.joints = content.joints or _named(value.get("meta_info"))
+        first = min(1, *(as_whole("a frame's number", stated) for stated, _ in frames))
+    for stated, people in frames:
+        frame = names[stated] if isinstance(stated, str) else as_whole("a frame's number", stated) - first
+        yield frame, None, None
+        for person in people:
+            try:
+                yield frame, _pose(content, person), person_of(person)
+            except ValueError as problem:
+                yield frame, problem, None
+
+
+def _pose(content: Content, person: dict) -> np.ndarray | None:
+    """The keypoints [J,3] of a person; None of somebody of whom there is nothing but hands or a face."""
+    if key := next((key for key in FLAT if key in person), None):
+        return _of_list(content, key, person[key]) if person[key] else None
+    points = person["keypoints"]
+    if isinstance(points, dict):
+        columns = [points["x"], points["y"], points.get("visible") or [1.0] * len(points["x"] or [])]
+        if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
+            raise ValueError(f"x, y and visible are {shown(points)}; expected equal lists")
+        return as_numbers("keypoints", columns).T if columns[0] else None
+    if "keypoint_scores" not in person:
+        return _of_list(content, "keypoints", points)
+    points = as_numbers("keypoints", points)
+    scores = as_numbers("keypoint_scores", person["keypoint_scores"])
+    if points.ndim != 2 or points.shape[1] not in (2, 3) or scores.shape != points.shape[:1] or not len(points):
+        raise ValueError(
+            f"keypoints of shape {list(points.shape)} and scores of shape {list(scores.shape)}; expected [J,2] and [J]"
+        )
+    return np.concatenate([points[:, :2], scores[:, None]], axis=1)
+
+
+def _of_list(content: Content, key: str, values: Any) -> np.ndarray:
+    """A pose [J,3] of a flat list x, y, c, x, y, c, ... or x, y, x, y, ..., or of one list for each joint."""
+    numbers = as_numbers(key, values)
+    if numbers.ndim == 1:
+        counts = content.counts() if content.joints else {17}
+        pairs = len(numbers) % 3 > 0 and len(numbers) % 2 == 0 and len(numbers) // 2 in counts
+        channels = 2 if pairs else 3
+        if len(numbers) % channels or not len(numbers):
+            raise ValueError(f"{key}: {len(numbers)} numbers for a pose; expected x, y, confidence of each joint")
+        numbers = numbers.reshape(-1, channels)
+    if numbers.ndim != 2 or numbers.shape[1] not in (2, 3) or not len(numbers):
+        raise ValueError(f"{key}: a pose of shape {list(numbers.shape)}; expected x, y, confidence of each joint")
+    return with_confidence(numbers)
+
+
+def _named(meta: Any) -> str | None:
+    """The convention whose joints MMPose's meta_info names."""
+    names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
+    joints = tuple(names.get(str(number)) for number in range(len(names))) if isinstance(names, dict) else ()
+    return next((c.name for c in CONVENTIONS.values() if c.joints == joints), None)
+
+
+# ---- labels of Ultralytics, `save_txt=True`: labels/NAME_12.txt, a line for each person, `class x y w h` and x, y,
+# visible of each joint, all in parts of the image, then the confidence (save_conf) and the id (tracking) where they
+# were asked for.  Frames count from 1; where there is no label of frame 0, they are counted from 0 here.
+
+BOX = 5  # class x y w h
+
+
+def _lines(text: str) -> list[list[str]]:
+    return [line.split() for line in text.splitlines() if line.strip()]
+
+
+def _labels_fit(content: Content) -> bool:
+    lines = [line for text in content.value.values() for line in _lines(text)]
+    return all(len(line) > BOX and line[0].isdigit() for line in lines)
+
+
+def _read_labels(content: Content) -> Iterator[Found]:
+    frames = frames_of_names(content.path, content.value) if len(content.value) > 1 else dict.fromkeys(content.value, 0)
+    first = min(1, *frames.values())
+    rows = [(name, line) for name, text in content.value.items() for line in _lines(text)]
+    if len(lengths := {len(line) for _, line in rows}) > 1:
+        raise UserError(
+            f"{content.path}: lines of {min(lengths)} and of {max(lengths)} numbers; expected all alike. Write the "
+            "labels again, of a pose model"
+        )
+    for frame in frames.values():
+        yield frame - first, None, None
+    if not rows:
+        return
+    table = np.array([_numbers(content, name, line) for name, line in rows])
+    joints, channels = _layout(content, table.shape[1])
+    end = BOX + joints * channels
+    last = table[:, -1]
+    tracked = end < table.shape[1] and bool(((last == np.floor(last)) & (last >= 0) & (last < 1e6)).all())
+    for (name, _), numbers in zip(rows, table, strict=True):
+        keypoints = with_confidence(numbers[BOX:end].reshape(joints, channels))
+        yield frames[name] - first, keypoints, int(numbers[-1]) if tracked else None
+
+
+def _numbers(content: Content, name: str, line: list[str]) -> list[float]:
+    try:
+        return [float(word) for word in line]
+    except ValueError:
+        raise UserError(f"{content.path}: {name} holds {' '.join(line)[:40]!r}; expected numbers") from None
+
+
+def _layout(content: Content, length: int) -> tuple[int, int]:
+    """The joints of a line and its numbers for each: the 17 of COCO where they fit, as published models have them."""
+    counts = sorted(content.counts(), key=lambda count: (count != 17, count))
+    for joints in counts:
+        for channels in (3, 2):
+            if 0 <= length - BOX - joints * channels <= 2:
+                return joints, channels
+    raise UserError(
+        f"{content.path}: lines of {length} numbers; expected class, box and the joints of a pose: "
+        f"{', '.join(map(str, sorted(counts)))} of them"
+    )
+
+
+DETECTORS = (
+    Format("alphapose", "AlphaPose JSON", ("json", "folder"), _fits("alphapose"), _read),
+    Format("coco", "COCO results JSON", ("json",), _fits("coco"), _read),
+    Format("mmpose", "MMPose JSON", ("json", "folder"), _fits("mmpose"), _read),
+    Format("ultralytics", "Ultralytics JSON", ("json", "folder"), _fits("ultralytics"), _read),
+    Format("openpose", "OpenPose JSON", ("folder", "json"), _fits("openpose"), _read),
+    Format("ultralytics_labels", "Ultralytics labels", ("labels",), _labels_fit, _read_labels),
+)
