@@ -1,4 +1,4 @@
-"""The processes of a run: rank, world size, device, exchanges between ranks, and how one process of several ends.
+"""The processes of a run: how they start, who they are, what they exchange, how a lost one is noticed, and the end.
 
 `python` starts one process; `torchrun` and `accelerate launch` start several and set RANK, WORLD_SIZE and LOCAL_RANK.
 Every function works without a launcher too: there is one rank then.  The functions that need torch import it, so that a
@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     import torch
     from torch.distributed import Store
 
-# Environment variables that torchrun sets.
-VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 TIMEOUT = timedelta(minutes=10)
 BACKSTOP = timedelta(minutes=1)  # a missing rank is named before an exchange with it fails
 POLL_S = 0.5
@@ -38,37 +36,7 @@ LATE_S = 30.0  # longer than a network hiccup, short for someone who watches
 REPORT_DELAY_S = 10.0
 LOST_RANK_CODE = 76  # exit code; EX_PROTOCOL of sysexits.h
 CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
-
-START = "start with torchrun or accelerate launch, which set all of them, or unset them all for one process"
-# {system: (variable with its number of tasks, what to do)}
-TASKS = {
-    "srun": (
-        ("SLURM_STEP_NUM_TASKS",),
-        "use `sbatch launch/slurm.sbatch ...`, or start one torchrun per node, such as "
-        "`srun --ntasks-per-node 1 torchrun --nproc_per_node GPUS ...`",
-    ),
-    "mpirun": (
-        ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"),
-        "use torchrun or accelerate launch; on several nodes, start one torchrun per node, such as "
-        "`mpirun --map-by ppr:1:node torchrun --nnodes NODES --nproc_per_node GPUS --rdzv_backend c10d "
-        "--rdzv_endpoint HOST:29500 ...`",
-    ),
-}
-# {variable of accelerate launch: (its name there, values that ask for nothing, what decides here)}
-REQUESTS = {
-    "ACCELERATE_MIXED_PRECISION": ("mixed_precision", ("no",), "--precision"),
-    "ACCELERATE_GRADIENT_ACCUMULATION_STEPS": ("gradient_accumulation_steps", ("1",), "--micro_batch"),
-    "ACCELERATE_GRADIENT_CLIPPING": ("gradient_clipping", ("none",), "--clip"),
-    "ACCELERATE_DYNAMO_BACKEND": ("dynamo_backend", ("no",), "--compile"),
-    "ACCELERATE_USE_DEEPSPEED": ("use_deepspeed", ("false",), ""),
-    "ACCELERATE_USE_FSDP": ("use_fsdp", ("false",), ""),
-    "ACCELERATE_USE_MEGATRON_LM": ("use_megatron_lm", ("false",), ""),
-    "ACCELERATE_USE_PARALLELISM_CONFIG": ("use_parallelism_config", ("false",), ""),
-}
-# Constants of glibc's malloc.h.
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4
-NEVER = 2**31 - 1
-SPINS = 5000  # about as long as suspending and waking a thread
+SPINS = 5000  # of an OpenMP thread: about as long as suspending and waking it
 
 # The state of this process; set by `start`.
 _device: "torch.device | None" = None
@@ -76,6 +44,8 @@ _store: "Store | None" = None  # shared by all ranks
 _heartbeat: "Heartbeat | None" = None
 _waits = 0
 _left: Any = None  # see finish
+
+# ---------------------------------------------------------------- facts
 
 
 def rank() -> int:
@@ -110,37 +80,59 @@ def device() -> "torch.device":
     return _device or torch.device("cpu")
 
 
+# ---------------------------------------------------------------- start: the environment
+
+# Environment variables that torchrun sets.
+VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+START = "start with torchrun or accelerate launch, which set all of them, or unset them all for one process"
+# {system: (variable with its number of tasks, what to do)}
+TASKS = {
+    "srun": (
+        ("SLURM_STEP_NUM_TASKS",),
+        "use `sbatch launch/slurm.sbatch ...`, or start one torchrun per node, such as "
+        "`srun --ntasks-per-node 1 torchrun --nproc_per_node GPUS ...`",
+    ),
+    "mpirun": (
+        ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"),
+        "use torchrun or accelerate launch; on several nodes, start one torchrun per node, such as "
+        "`mpirun --map-by ppr:1:node torchrun --nnodes NODES --nproc_per_node GPUS --rdzv_backend c10d "
+        "--rdzv_endpoint HOST:29500 ...`",
+    ),
+}
+# {what accelerate launch can be asked for: (the value that asks for nothing, what decides here)}
+REQUESTS = {
+    "mixed_precision": ("no", "--precision"),
+    "gradient_accumulation_steps": ("1", "--micro_batch"),
+    "gradient_clipping": ("none", "--clip"),
+    "dynamo_backend": ("no", "--compile"),
+    "use_deepspeed": ("false", ""),
+    "use_fsdp": ("false", ""),
+    "use_megatron_lm": ("false", ""),
+    "use_parallelism_config": ("false", ""),
+}
+
+
 def prepare() -> None:
     """Make this process independent of terminal, notebook and account, and check what the launcher set.
 
     Raises UserError for a launch that cannot work, naming the variable, its value and what to do.
     """
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:  # closed, as by a service: the next file must not take its number
+            setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
         # A terminal or log that takes ASCII only must not end a run whose folder has another letter.
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     # Figures are drawn into files; the backend of a notebook, which its kernel leaves here, may not be installed.
     os.environ["MPLBACKEND"] = "agg"
-    spin_briefly()
+    # GNU OpenMP spins 300,000 rounds at the end of every operation: if another process uses one of the cores, a step of
+    # training takes ten times as long.  It reads this when torch is imported.
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
     _do_without_account()
     _check_ranks()
     _check_tasks()
-
-
-def ignored_requests() -> str:
-    """What `accelerate launch` was asked for and has no effect here, with what decides instead; empty if nothing."""
-    asked, deciding = [], []
-    for variable, (name, nothing, flag) in REQUESTS.items():
-        value = os.environ.get(variable, "")
-        if value and value.lower() not in nothing:
-            asked.append(f"{name} {value}")
-            deciding.append(flag)
-    if not asked:
-        return ""
-    decides = ", ".join(flag for flag in deciding if flag)
-    instead = f"; {decides} of this command decide" if decides else ""
-    whole = "; every process has a copy of the whole model" if "" in deciding else ""
-    return f"accelerate launch asks for {', '.join(asked)}, without effect here{instead}{whole}"
 
 
 def _do_without_account() -> None:
@@ -201,17 +193,62 @@ def _check_tasks() -> None:
                 )
 
 
+def ignored_requests() -> str:
+    """What the launcher was asked for and has no effect here, with what to do; empty if nothing."""
+    if (asked_for := _processes_asked_for()) > 1 == world_size():
+        return (
+            f"accelerate launch was asked for {asked_for} processes and started one; on GPUs give it --multi_gpu, on a "
+            f"CPU use torchrun --nproc_per_node {asked_for}"
+        )
+    asked = {}
+    for name, (nothing, flag) in REQUESTS.items():
+        value = os.environ.get(f"ACCELERATE_{name.upper()}", "")
+        if value and value.lower() != nothing:
+            asked[f"{name} {value}"] = flag
+    if not asked:
+        return ""
+    flags = ", ".join(flag for flag in asked.values() if flag)
+    decides = f"; {flags} of this command decide" if flags else ""
+    whole = "; every process has a copy of the whole model" if "" in asked.values() else ""
+    return f"accelerate launch asks for {', '.join(asked)}, without effect here{decides}{whole}"
+
+
+def _processes_asked_for() -> int:
+    """--num_processes of the `accelerate launch` that started this process; 1 without."""
+    with contextlib.suppress(OSError, ValueError, IndexError):  # only Linux tells
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("=", "\0").replace("-", "_").split("\0")
+        if any("accelerate" in word for word in words[:4]):
+            return int(words[words.index("__num_processes") + 1])
+    return 1
+
+
+def keep_memory() -> None:
+    """Make glibc reuse the memory of freed tensors instead of returning it to the system.
+
+    Every step frees and allocates the same feature maps.  By default each allocation gets new pages, and the system
+    zeroes 100,000 pages per step; that took a fifth of a training step on a CPU.  Peak memory does not change.  Has no
+    effect with other C libraries.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform.startswith("linux") else None
+    if mallopt is not None:
+        mallopt(-4, 0)  # M_MMAP_MAX of glibc's malloc.h
+        mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD
+
+
+# ---------------------------------------------------------------- start: the process group
+
+
 def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     """Choose the device and join the other processes: NCCL on CUDA, gloo on CPUs, no process group for one process.
 
-    workers  CPU threads per process; None: the cores divided by the processes of this node.
+    workers  CPU threads per process; None: OMP_NUM_THREADS, or the cores divided by the processes of this node.
     timeout  how long a rank may be missing, at the start and later, before the others end.
-    Raises UserError if there are fewer GPUs than processes.
+    Raises UserError if there are fewer GPUs than processes, or the port of the run is taken.
     """
     global _device
     import torch
 
-    threads = workers or max(1, len(os.sched_getaffinity(0)) // processes_on_this_node())
+    threads = workers or _omp_threads() or max(1, len(os.sched_getaffinity(0)) // processes_on_this_node())
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if torch.cuda.is_available():
         count, processes = torch.cuda.device_count(), processes_on_this_node()
@@ -223,23 +260,87 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
         torch.cuda.set_device(_device)
     else:
         _device = torch.device("cpu")
-        torch.set_num_threads(threads)  # torchrun sets one thread per process
+        torch.set_num_threads(threads)
     if world_size() > 1:
         _join(timeout)
 
 
+def _omp_threads() -> int | None:
+    """The first number of OMP_NUM_THREADS, unless it is the 1 that launchers set where nothing is set."""
+    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
+    return int(text) if text.isdecimal() and int(text) > is_launched else None
+
+
 def _join(timeout: timedelta) -> None:
-    """Join the process group that the launcher describes, and begin to send signs of life."""
+    """Join the process group that the launcher describes, and begin to send signs of life.
+
+    PyTorch waits for the other ranks without answering signals, so a thread does that.  This one answers them, and
+    names the missing ranks every LATE_S.
+    """
     global _store, _heartbeat
+    import torch
     import torch.distributed as td
 
-    shared, number, size = next(td.rendezvous("env://", timeout=timeout))
-    _store = td.PrefixStore(_prefix(), shared)
-    host, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
-    own = td.TCPStore(host, port, is_master=False, timeout=timeout, wait_for_workers=False)
-    _heartbeat = Heartbeat(td.PrefixStore(_prefix(), own), f"{host}:{port}", number, size, timeout.total_seconds())
-    backend = "nccl" if device().type == "cuda" else "gloo"
-    td.init_process_group(backend, store=_store, rank=number, world_size=size, timeout=timeout + BACKSTOP)
+    host, port, seconds = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout.total_seconds()
+    serves = is_main() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
+    stores: list[Store] = []  # one for exchanges, and one that nothing blocks
+    beats: list[Heartbeat] = []
+    errors: list[Exception] = []
+
+    def join() -> None:
+        try:
+            if device().type == "cuda":
+                torch.cuda.set_device(device())  # that of this thread
+            for is_master in (serves, False):
+                store = td.TCPStore(host, port, world_size(), is_master, timeout, wait_for_workers=False)
+                stores.append(td.PrefixStore(_prefix(), store))
+            beats.append(Heartbeat(stores[1], f"{host}:{port}", rank(), world_size(), seconds))
+            stores[0].wait(beats[0].keys, timeout)
+            backend = "nccl" if device().type == "cuda" else "gloo"
+            wait = timeout + BACKSTOP
+            td.init_process_group(backend, store=stores[0], rank=rank(), world_size=world_size(), timeout=wait)
+        except Exception as error:  # noqa: BLE001  (raised below)
+            errors.append(error)
+
+    def awaited() -> str:
+        """What this rank waits for, if it is the one that says so."""
+        try:
+            present = {peer for peer, key in enumerate(beats[0].keys) if stores[1].check([key])}
+        except (IndexError, RuntimeError):  # the store is not there yet, or not any more
+            return f"the store of the run at {host}:{port}, which rank 0 opens" if local_rank() == 0 else ""
+        missing = sorted(set(range(world_size())) - present)
+        if rank() != min(present):
+            return ""
+        names = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+        return f"rank {names} of {world_size()}" if missing else "connections between the ranks"
+
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+    began, reports = time.monotonic(), 1
+    while thread.is_alive():
+        thread.join(POLL_S)
+        if time.monotonic() - began > reports * LATE_S:
+            if what := awaited():
+                tell(f"waiting for {what}: {reports * LATE_S:.0f} s, at most {seconds / 60:g} minutes (--timeout)")
+            reports += 1
+    if errors:
+        if serves and not stores:
+            reason = "is taken" if "EADDRINUSE" in str(errors[0]) else f"cannot be opened ({errors[0]!s:.200})"
+            raise UserError(
+                f"the port {port} of this machine (MASTER_PORT), over which the processes of a run find each other, "
+                f"{reason}; give the launcher another: --master_port of torchrun, --main_process_port of accelerate "
+                "launch"
+            ) from errors[0]
+        if not is_lost_connection(errors[0]):
+            raise errors[0]
+        if what := awaited():
+            fail(
+                f"error: waited {time.monotonic() - began:.0f} s for {what} (--timeout); see the log of that machine, "
+                "MASTER_ADDR, and the network between the machines. The same command starts again"
+            )
+        leave(LOST_RANK_CODE)
+    _store, _heartbeat = stores[0], beats[0]
     _heartbeat.start()
 
 
@@ -254,20 +355,7 @@ def _prefix() -> str:
     return f"start{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if one_node else "start"
 
 
-def finish() -> None:
-    """Destroy the process group; without this call a finished run may exit with an error code.
-
-    The group object stays in memory: before PyTorch 2.8, freeing a gloo group waits for its threads, which may wait for
-    the Python interpreter.
-    """
-    global _left
-    if _heartbeat:
-        _heartbeat.end()
-    if world_size() > 1:
-        import torch.distributed as td
-
-        _left = td.group.WORLD
-        td.destroy_process_group()
+# ---------------------------------------------------------------- exchange
 
 
 @contextlib.contextmanager
@@ -381,6 +469,9 @@ def exchanging(module: "torch.nn.Module") -> "torch.nn.Module":
     return DistributedDataParallel(module, devices, gradient_as_bucket_view=True, **settings)
 
 
+# ---------------------------------------------------------------- watch
+
+
 def report_step(step: int) -> None:
     """Put the step into this rank's sign of life."""
     if _heartbeat:
@@ -395,13 +486,14 @@ class Heartbeat:
 
     store    a connection that nothing else uses: a call hangs as long as the network does.
     address  of the store, for messages.
+    keys     of the signs of all ranks; a rank that has not come yet has none.
     step     the last step that this rank took; `report_step` sets it.
     """
 
     def __init__(self, store: "Store", address: str, number: int, size: int, timeout_s: float) -> None:
         self.step = 0
         self._store, self._address, self._rank, self._timeout_s = store, address, number, timeout_s
-        self._keys = [f"beat{peer}" for peer in range(size)]
+        self.keys = [f"beat{peer}" for peer in range(size)]
         self._beats = 0
         self._signs: list[str] = []  # the newest of each rank,
         self._heard_at: list[float] = []  # and when it came, by the clock of this process
@@ -411,7 +503,7 @@ class Heartbeat:
 
     def start(self) -> None:
         """Begin to beat and to watch.  Every rank must have made its heartbeat before."""
-        self._signs = [sign.decode() for sign in self._store.multi_get(self._keys)]
+        self._signs = [sign.decode() for sign in self._store.multi_get(self.keys)]
         self._heard_at = [time.monotonic()] * len(self._signs)
         for work in (self._beat_on, self._watch):
             threading.Thread(target=work, daemon=True).start()
@@ -422,13 +514,13 @@ class Heartbeat:
 
     def _beat(self) -> None:
         self._beats += 1
-        self._store.set(self._keys[self._rank], f"{self._beats} {self.step} {socket.gethostname()}")
+        self._store.set(self.keys[self._rank], f"{self._beats} {self.step} {socket.gethostname()}")
 
     def _beat_on(self) -> None:
         while not self._ended.wait(BEAT_S):
             try:
                 self._beat()
-                signs = self._store.multi_get(self._keys)
+                signs = self._store.multi_get(self.keys)
             except RuntimeError:  # the store is gone: all signs grow old, and `_watch` notices
                 continue
             for peer, sign in enumerate(signs):
@@ -479,6 +571,25 @@ class Heartbeat:
     def _names(self, peers: Iterable[int]) -> str:
         signs = ((peer, self._signs[peer].split()) for peer in sorted(peers))
         return ", ".join(f"rank {peer} ({host}, step {step})" for peer, (_, step, host) in signs)
+
+
+# ---------------------------------------------------------------- end
+
+
+def finish() -> None:
+    """Destroy the process group; without this call a finished run may exit with an error code.
+
+    The group object stays in memory: before PyTorch 2.8, freeing a gloo group waits for its threads, which may wait for
+    the Python interpreter.
+    """
+    global _left
+    if _heartbeat:
+        _heartbeat.end()
+    if world_size() > 1:
+        import torch.distributed as td
+
+        _left = td.group.WORLD
+        td.destroy_process_group()
 
 
 def report(error: Exception | str) -> None:
@@ -534,28 +645,3 @@ def leave(code: int) -> NoReturn:
         with contextlib.suppress(OSError):
             stream.flush()
     os._exit(code)
-
-
-def keep_memory() -> None:
-    """Make glibc reuse the memory of freed tensors instead of returning it to the system.
-
-    Every step frees and allocates the same feature maps.  By default each allocation gets new pages, and the system
-    zeroes 100,000 pages per step; that took a fifth of a training step on a CPU.  Peak memory does not change.  Has no
-    effect with other C libraries.
-    """
-    if not sys.platform.startswith("linux"):
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_MAX, 0)
-        mallopt(M_TRIM_THRESHOLD, NEVER)
-
-
-def spin_briefly() -> None:
-    """Limit how long OpenMP threads spin before they sleep; has no effect after torch is imported.
-
-    GNU OpenMP spins 300,000 rounds at the end of every operation.  If another process uses one of the cores, a training
-    step then takes ten times as long.  Values already set in the environment are kept.
-    """
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))

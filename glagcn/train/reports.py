@@ -139,7 +139,8 @@ MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not pres
 def summary_text(config: Config, origin: dict[str, str], data: RunData, model: Model) -> str:
     """The whole summary.  The processes come first, because a launcher may start fewer than requested."""
     processes = (
-        f"Processes: {dist.world_size()}, on {dist.device().type}, {config.optim.precision}; "
+        f"Processes: {dist.world_size()}, on {dist.device().type}, CPU threads: {torch.get_num_threads()} each, "
+        f"{config.optim.precision}; "
         f"{spread_text(config.optim, data.plan.batch_size)}"
     )
     options = options_text(config, origin, all_options=config.run.dry_run)

@@ -13,7 +13,11 @@ from glagcn.dist import REQUESTS, TASKS, VARIABLES
 REPOSITORY = Path(__file__).parents[2]
 TRAINER = [sys.executable, str(REPOSITORY / "main_sagcn_gpus.py")]
 DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--dry_run"]
-OURS = {*VARIABLES, *REQUESTS, *(name for names, _ in TASKS.values() for name in names)}
+OURS = {
+    *VARIABLES,
+    *(f"ACCELERATE_{name.upper()}" for name in REQUESTS),
+    *(name for names, _ in TASKS.values() for name in names),
+}
 LAUNCHED = {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
 
@@ -77,12 +81,39 @@ def test_what_accelerate_was_asked_for_in_vain_is_said_once(tmp_path):
     )
 
 
-@pytest.mark.parametrize("asked", [[], ["--mixed_precision", "bf16"]], ids=str)
-def test_accelerate_itself_sets_what_the_warning_reads(tmp_path, asked):
-    accelerate = [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", *asked]
+@pytest.mark.parametrize(
+    ("asked", "warning"),
+    [
+        ("--num_processes 1", ""),
+        ("--num_processes 1 --mixed_precision bf16", "WARNING: accelerate launch asks for mixed_precision bf16, "),
+        ("--num-processes=2", "WARNING: accelerate launch was asked for 2 processes and started one; on GPUs give it"),
+    ],
+)
+def test_what_accelerate_was_asked_for_itself(tmp_path, asked, warning):
+    accelerate = [sys.executable, "-m", "accelerate.commands.launch", *asked.split()]
     done = start([*accelerate, *TRAINER[1:], *DRY], tmp_path, HF_HOME=str(tmp_path))
     assert done.returncode == 0, done.stderr
-    assert ("WARNING: accelerate launch asks for mixed_precision bf16, " in done.stderr) == bool(asked)
+    assert warning in done.stderr
+    assert ("WARNING: " in done.stderr) == bool(warning)
+
+
+@pytest.mark.parametrize(
+    ("settings", "threads"),
+    [
+        ({"OMP_NUM_THREADS": "3"}, 3),
+        ({"OMP_NUM_THREADS": "1", "TORCHELASTIC_RUN_ID": "x"}, len(os.sched_getaffinity(0))),  # torchrun's own
+    ],
+    ids=str,
+)
+def test_the_threads_of_the_environment_count(tmp_path, settings, threads):
+    done = start([*TRAINER, *DRY], tmp_path, **settings)
+    assert f"Processes: 1, on cpu, CPU threads: {threads} each, fp32; " in done.stdout
+
+
+def test_a_closed_standard_error_ends_nothing(tmp_path):
+    done = start(["bash", "-c", '"$@" 2>&-', "-", *TRAINER, *DRY], tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "Dry run" in done.stdout
 
 
 def test_a_terminal_of_ascii_shows_other_letters_as_escapes(tmp_path):
