@@ -1,4 +1,4 @@
-"""Small splits of Human3.6M's and HumanEva-I's kind for the tests of evaluation by action."""
+"""Small splits of random poses for the tests of evaluation."""
 
 import numpy as np
 
@@ -7,14 +7,14 @@ from glagcn.data.dataset import SequenceInfo
 from glagcn.skeletons import get_skeleton
 
 
-def make_split(lengths, skeleton="h36m17", valid=None, seed=0):
-    """A split of sequences {"S9/Walking 1/cam0": frames} with random poses; every frame valid where not said."""
+def make_split(lengths, skeleton="h36m17", valid=None, seed=0, activity=None):
+    """A split of sequences {"S9/Walking 1/cam0" or "TS1": frames} with random poses; every frame valid by default."""
     skeleton = get_skeleton(skeleton)
     infos = []
     for name, length in lengths.items():
         subject, _, rest = name.rpartition("/")[0].rpartition("/")
-        assert name.startswith(f"{subject}/{rest}/cam")
-        infos.append(SequenceInfo(name, subject, int(name[-1]), length, 50.0, 1000, 1000))
+        assert "/" not in name or name.startswith(f"{subject}/{rest}/cam")
+        infos.append(SequenceInfo(name, subject or name, int(name[-1]), length, 50.0, 1000, 1000))
     total = sum(lengths.values())
     rng = np.random.default_rng(seed)
     return Split(
@@ -23,7 +23,7 @@ def make_split(lengths, skeleton="h36m17", valid=None, seed=0):
         pixels=rng.uniform(0, 1000, (total, skeleton.num_input_joints, 2)).astype(np.float32),
         millimetres=rng.normal(0, 300, (total, skeleton.num_joints, 3)).astype(np.float32),
         valid=np.ones(total, bool) if valid is None else np.array(valid, bool),
-        activity=None,
+        activity=None if activity is None else np.array(activity, np.uint8),
     )
 
 

@@ -1,13 +1,16 @@
-"""All benchmarks by name.  A data set (data.dataset) names its benchmark."""
+"""The two kinds of benchmark: what is measured of predicted poses, and the tables and files that show it.
 
-import os
+A data set (data.dataset) names its benchmark.  "by_action" is what papers report on Human3.6M and HumanEva-I;
+"mpi_inf_3dhp" is the official evaluation of MPI-INF-3DHP.
+"""
+
 import re
 import textwrap
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from scipy.io import savemat
@@ -16,40 +19,31 @@ from glagcn.data.cache import Split
 from glagcn.data.dataset import SequenceInfo
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
-from glagcn.evaluate import protocols
 from glagcn.evaluate.metrics import MPJPE, PCK, FrameMetric, Metric, frame_metrics, joint_metrics, mean, shown
 from glagcn.evaluate.protocols import (
     GROUPS,
     JOINTS,
     SCORED_JOINTS,
     OfficialTables,
-    Rows,
     official_3dhp,
     official_metrics,
+    protocols,
+    scenes,
+    sequence_errors,
 )
 from glagcn.files import write_atomically, write_text
 from glagcn.skeletons import Skeleton
 from glagcn.tables import Table, csv_number
 
-# ---- The interface of a benchmark: its metrics, tables and result files.
-
-
-Arrays = list[np.ndarray]
 Metrics = dict[str, Any]
-Tables = dict[str, Any]
 
 # Errors are computed for this many frames at a time.  Intermediate arrays of 65,536 frames take about 0.3 GB; those of
 # all 543,344 test frames of Human3.6M would take ten times that.
 BLOCK = 65_536
 
 
-def by_sequence(split: Split, frames: np.ndarray, values: np.ndarray) -> Arrays:
-    """Split values [n,...] of the increasing frame numbers `frames` [n] into views, one for each sequence."""
-    return np.split(values, np.searchsorted(frames, split.starts[1:]))
-
-
 class Benchmark(ABC):
-    """A benchmark: scores predictions, formats tables and writes result files.  benchmarks.py lists all of them.
+    """Scores predictions, and shows and writes the metrics.
 
     zero_root  whether the predicted root is set to zero before scoring; otherwise its small error counts.
     files      names of the files written beside result.json, for messages.
@@ -64,10 +58,8 @@ class Benchmark(ABC):
         """The metrics for curves, logs and the headline; they include MPJPE, which selects best.pt."""
 
     @abstractmethod
-    def score(self, evaluation: "Evaluation") -> tuple[Metrics, Tables]:
-        """The metrics for result.json (scalars, protocol, groups, sequences) and the tables for `show` and `write`.
-
-        `evaluation` has neither yet.
+    def score(self, evaluation: "Evaluation") -> Metrics:
+        """The metrics of `evaluation`, which has none yet, for result.json: scalars, protocol, groups, sequences.
 
         Raises UserError if poses are not finite or have the wrong shape for the benchmark.
         """
@@ -75,6 +67,18 @@ class Benchmark(ABC):
     @abstractmethod
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
         """The scalar mpjpe_mm of a baseline with joint errors [n,V] at the frames [n] of a split."""
+
+    @abstractmethod
+    def protocol_line(self, metrics: Metrics) -> str:
+        """A phrase that names the protocol, frames and joints of the scalars."""
+
+    @abstractmethod
+    def show(self, evaluation: "Evaluation", by_subject: bool) -> str:
+        """The tables as text; `by_subject` adds a table for each subject if the benchmark has none by default."""
+
+    @abstractmethod
+    def write(self, evaluation: "Evaluation", folder: Path) -> None:
+        """Write the files beside result.json.  Raises UserError if the folder is not writable."""
 
     def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:  # noqa: ARG002
         """Additional curves recorded during training, {kind: {name: value}}."""
@@ -88,18 +92,6 @@ class Benchmark(ABC):
         values = ((metric, metrics.get(metric.name)) for metric in self.scalars)
         scalars = ", ".join(metric.text(value) for metric, value in values if value is not None and value == value)
         return f"{scalars} ({self.protocol_line(metrics)})".lstrip()
-
-    @abstractmethod
-    def protocol_line(self, metrics: Metrics) -> str:
-        """A phrase that names the protocol, frames and joints of the scalars."""
-
-    @abstractmethod
-    def show(self, evaluation: "Evaluation", by_subject: bool) -> str:
-        """The tables as text; `by_subject` adds a table for each subject if the benchmark has none by default."""
-
-    @abstractmethod
-    def write(self, evaluation: "Evaluation", folder: Path) -> None:
-        """Write the files beside result.json.  Raises UserError if the folder is not writable."""
 
 
 @dataclass(frozen=True)
@@ -115,19 +107,17 @@ class Evaluation:
     activity    S arrays [n]; None if the data has no activities.
     annotation  annotation of the target, such as "univ"; may be empty.
     metrics     content of result.json: scalars, protocol, groups, sequences.
-    tables      tables of the benchmark, for its files and the terminal.
     """
 
     benchmark: Benchmark
     skeleton: Skeleton
     sequences: tuple[SequenceInfo, ...]
-    frames: Arrays
-    predicted: Arrays
-    target: Arrays
-    activity: Arrays | None = None
+    frames: list[np.ndarray]
+    predicted: list[np.ndarray]
+    target: list[np.ndarray]
+    activity: list[np.ndarray] | None = None
     annotation: str = ""
     metrics: Metrics = field(default_factory=dict)
-    tables: Tables = field(default_factory=dict)
 
     @property
     def scalars(self) -> dict[str, float]:
@@ -140,37 +130,36 @@ class Evaluation:
         return self.benchmark.headline(self.metrics)
 
 
-# ---- The benchmark by action, as papers report it on Human3.6M and HumanEva-I.
-#
-# Errors are computed per frame, summed per sequence, and then grouped by (subject, kind of action). All frames of all
-# takes, chunks and cameras of a group have the same weight. The published average is the unweighted mean over the
-# kinds of action; the mean over all frames is reported too.
-#
-# Source: the evaluation of VideoPose3D. The target's root is zero, the predicted root is not changed, and the mean is
-# over all joints.
+def benchmark_of(dataset: str) -> Benchmark:
+    """The benchmark of a data set.  Raises UserError for an unknown data set or benchmark."""
+    name = get_dataset(dataset).benchmark
+    if name not in BENCHMARKS:
+        raise UserError(f"data set {dataset}: unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
+    return BENCHMARKS[name]
 
 
-CURVES = "test_mpjpe_by_action"
+def by_sequence(split: Split, frames: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Split values [n,...] of the increasing frame numbers `frames` [n] into views, one for each sequence."""
+    return np.split(values, np.searchsorted(frames, split.starts[1:]))
+
+
 ACTION_CSV = "evaluation_by_action.csv"
-ALL_SUBJECTS = "all"
+CURVES = "test_mpjpe_by_action"
 WIDTH = 98  # of the notes below the tables
-Total = tuple[float, float]  # the sum of a metric, and its weight
 
-
-@dataclass(frozen=True)
-class SequenceTotals:
-    """The number of scored frames of a sequence, and {metric: (sum, weight)} over them."""
-
-    frames: int
-    totals: dict[str, Total]
+Row = dict[str, Any]  # {"frames": int, metric: mm}
+NamedRows = list[tuple[str, Row]]
 
 
 class ByActionBenchmark(Benchmark):
-    """Means over kinds of action, for any joint set.
+    """Means over kinds of action, for any joint set, as VideoPose3D computes them.
 
-    The tables are {"all" or subject: {"actions": {kind: row}, "mean": row, "frame_mean": row}}.  A row is {"frames":
-    int, metric: mm}.  The row "cell_mean" is the unweighted mean over all pairs of subject and kind of action.  A
-    metric without frames is NaN; means leave it out, and "notes" lists it.
+    Errors are computed per frame, summed per sequence, and then grouped by (subject, kind of action).  All frames of
+    all takes, chunks and cameras of a group have the same weight.  The published average is the unweighted mean over
+    the kinds of action; "frame_mean" is the mean over all frames, and "cell_mean" the unweighted mean over all pairs of
+    subject and kind of action.  A metric without frames is NaN; means leave it out, and "notes" lists it.
+
+    The target's root is zero, the predicted root is not changed, and the mean is over all joints.
     """
 
     zero_root = False
@@ -181,46 +170,47 @@ class ByActionBenchmark(Benchmark):
         """See Benchmark.  The metrics of frames, averaged over kinds of action."""
         return tuple(frame_metrics())
 
-    def score(self, evaluation: Evaluation) -> tuple[Metrics, Tables]:
+    def score(self, evaluation: Evaluation) -> Metrics:
         """See Benchmark."""
         parts = zip(evaluation.predicted, evaluation.target, evaluation.frames, strict=True)
-        totals = (sequence_totals(*part) for part in parts)
-        sequences = list(zip(evaluation.sequences, totals, strict=True))
-        names = list(dict.fromkeys(info.subject for info, _ in sequences))
-        tables: Tables = {ALL_SUBJECTS: _table(sequences)}
-        tables |= {name: _table([row for row in sequences if row[0].subject == name]) for name in names}
-        whole = tables[ALL_SUBJECTS]
-        cells = {f"{name} {kind}": row for name in names for kind, row in tables[name]["actions"].items()}
-        tables["cell_mean"] = _mean_row(cells.values())
-        metrics = {
-            **_means(whole["mean"]),
-            "frames": whole["frame_mean"]["frames"],
+        totals = np.array([sequence_totals(*part) for part in parts])
+        infos = evaluation.sequences
+
+        def group(chosen: list[int]) -> tuple[dict[str, Row], Row]:
+            """The rows of the kinds of action of some sequences, and that of all their frames."""
+            kinds: dict[str, list[int]] = {}
+            for number in chosen:
+                kinds.setdefault(_kind(infos[number]), []).append(number)
+            # Ignore case: this is the order of the columns in papers.
+            return {kind: _row(totals[kinds[kind]]) for kind in sorted(kinds, key=str.lower)}, _row(totals[chosen])
+
+        actions, frame_mean = group([*range(len(infos))])
+        subjects, cells = {}, {}
+        for name in dict.fromkeys(info.subject for info in infos):
+            own, own_mean = group([number for number, info in enumerate(infos) if info.subject == name])
+            subjects[name] = {"actions": own, "mean": _mean_row(own.values()), "frame_mean": _means(own_mean)}
+            cells |= {f"{name} {kind}": row for kind, row in own.items()}
+        return {
+            **_mean_row(actions.values()),
+            "frames": frame_mean["frames"],
             "protocol": f"mean-over-actions ({evaluation.skeleton.num_joints} joints, root as predicted)",
-            "actions": whole["actions"],
-            "frame_mean": _means(whole["frame_mean"]),
-            "subjects": {
-                name: {
-                    "actions": tables[name]["actions"],
-                    "mean": _means(tables[name]["mean"]),
-                    "frame_mean": _means(tables[name]["frame_mean"]),
-                }
-                for name in names
-            },
-            "cell_mean": _means(tables["cell_mean"]),
+            "actions": actions,
+            "frame_mean": _means(frame_mean),
+            "subjects": subjects,
+            "cell_mean": _mean_row(cells.values()),
             "sequences": {
-                info.name: {"frames": own.frames, MPJPE.name: _divide([own.totals[MPJPE.name]])}
-                for info, own in sequences
+                info.name: {name: row[name] for name in ("frames", MPJPE.name)}
+                for info, row in zip(infos, (_row(totals[[number]]) for number in range(len(infos))), strict=True)
             },
-            "notes": _notes(whole["actions"], "over actions") + _notes(cells, "over cells"),
+            "notes": _notes(actions, "over actions") + _notes(cells, "over cells"),
         }
-        return metrics, tables
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
         """See Benchmark.  The mean over kinds of action."""
-        by_kind: dict[str, list[Total]] = {}
+        by_kind: dict[str, list[tuple[float, float]]] = {}
         for info, part in zip(split.sequences, by_sequence(split, frames, errors), strict=True):
             by_kind.setdefault(_kind(info), []).append((part.sum(), part.size))
-        return _mean(_divide(totals) for totals in by_kind.values())
+        return _mean(_divide(*np.sum(totals, axis=0)) for totals in by_kind.values())
 
     def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:
         """See Benchmark.  One curve of the MPJPE for each kind of action."""
@@ -238,40 +228,40 @@ class ByActionBenchmark(Benchmark):
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:
         """See Benchmark.  The protocol, the table of all subjects and the notes."""
-        tables, titles = evaluation.tables, {ALL_SUBJECTS: "all subjects"}
-        groups = _groups(tables) if by_subject else [ALL_SUBJECTS]
-        blocks = [f"{evaluation.metrics['protocol']}\n{_legend()}"]
-        blocks += [_text(titles.get(name, name), _rows(tables[name])) for name in groups]
+        metrics = evaluation.metrics
+        tables = [("all subjects", _rows(metrics, metrics))]
         if by_subject:
-            blocks.append(_text("all subjects", [("mean over subject x action", tables["cell_mean"])]))
-        notes = evaluation.metrics["notes"]
-        blocks += [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in notes]
-        return "\n\n".join(blocks)
+            tables += [(name, _rows(part, part["mean"])) for name, part in metrics["subjects"].items()]
+            cell_mean = metrics["cell_mean"] | {"frames": metrics["frames"]}
+            tables.append(("all subjects", [("mean over subject x action", cell_mean)]))
+        notes = [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in metrics["notes"]]
+        return "\n\n".join([f"{metrics['protocol']}\n{_legend()}", *(_text(*table) for table in tables), *notes])
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
         """See Benchmark.  All subjects, then each: a line per action and two of means.
 
         Numbers have 15 significant digits, in mm; NaN if there are no frames.
         """
+        metrics = evaluation.metrics
+        tables = {"all": _rows(metrics, metrics)}
+        tables |= {name: _rows(part, part["mean"]) for name, part in metrics["subjects"].items()}
         table = Table("subject", "action", "frames", *(metric.name for metric in frame_metrics()))
-        for subject in _groups(evaluation.tables):
-            for name, row in _rows(evaluation.tables[subject]):
-                values = (csv_number(row[metric.name]) for metric in frame_metrics())
-                table.add(subject, name, row["frames"], *values)
+        for subject, rows in tables.items():
+            for name, row in rows:
+                table.add(subject, name, row["frames"], *map(csv_number, _means(row).values()))
         write_text(folder / ACTION_CSV, table.csv())
 
 
-def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> SequenceTotals:
-    """The totals of one sequence of poses [n,V,3] mm with frame numbers [n].
+def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> list[tuple[float, float]]:
+    """For each metric of frames its sum and weight over a sequence of poses [n,V,3] mm with frame numbers [n].
 
     Each frame has weight 1.  A metric of pairs is the mean over pairs of consecutive frames, weighted with the number
     of frames of the sequence, or 0 if it has no pair.
     """
-    totals = {metric.name: _total(metric, predicted, target, frames) for metric in frame_metrics()}
-    return SequenceTotals(len(frames), totals)
+    return [_total(metric, predicted, target, frames) for metric in frame_metrics()]
 
 
-def _total(metric: FrameMetric, predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> Total:
+def _total(metric: FrameMetric, predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> tuple[float, float]:
     counts = np.diff(frames) == 1 if metric.of_pairs else np.ones(len(frames), dtype=bool)
     number, total = int(np.count_nonzero(counts)), 0.0
     if not number:
@@ -287,43 +277,33 @@ def _kind(info: SequenceInfo) -> str:
     return info.kind_of_action or "(no action)"
 
 
-def _table(sequences: list[tuple[SequenceInfo, SequenceTotals]]) -> dict[str, Any]:
-    by_kind: dict[str, list[SequenceTotals]] = {}
-    for info, totals in sequences:
-        by_kind.setdefault(_kind(info), []).append(totals)
-    # Ignore case: this is the order of the columns in papers.
-    actions = {kind: _row(by_kind[kind]) for kind in sorted(by_kind, key=str.lower)}
-    return {"actions": actions, "mean": _mean_row(actions.values()), "frame_mean": _row([own for _, own in sequences])}
+def _row(totals: np.ndarray) -> Row:
+    """The number of frames and the mean of every metric over the pooled frames of sequences, totals [S,metrics,2]."""
+    pooled = totals.sum(axis=0)  # MPJPE, the first, has the weight of all frames
+    return {"frames": int(pooled[0, 1])} | {
+        metric.name: _divide(*total) for metric, total in zip(frame_metrics(), pooled, strict=True)
+    }
 
 
-def _row(sequences: list[SequenceTotals]) -> dict[str, float]:
-    """The number of frames and the mean of every metric over the pooled frames of some sequences."""
-    means = {metric.name: _divide([own.totals[metric.name] for own in sequences]) for metric in frame_metrics()}
-    return {"frames": sum(own.frames for own in sequences)} | means
-
-
-def _divide(totals: list[Total]) -> float:
-    """The weighted mean of totals; NaN if the weight is 0."""
-    total, weight = np.array(totals).sum(axis=0)
+def _divide(total: float, weight: float) -> float:
     return float(total / weight) if weight else float("nan")
 
 
-def _mean_row(rows: Iterable[dict[str, float]]) -> dict[str, float]:
+def _mean_row(rows: Iterable[Row]) -> Row:
     """The unweighted mean of rows; each metric is averaged over the rows that have it."""
     rows = list(rows)
-    means = {metric.name: _mean(row[metric.name] for row in rows) for metric in frame_metrics()}
-    return {"frames": sum(row["frames"] for row in rows)} | means
+    return {metric.name: _mean(row[metric.name] for row in rows) for metric in frame_metrics()}
 
 
 def _mean(values: Iterable[float]) -> float:
     return float(mean(np.array([value for value in values if value == value])))
 
 
-def _means(row: dict[str, float]) -> dict[str, float]:
+def _means(row: Row) -> Row:
     return {metric.name: row[metric.name] for metric in frame_metrics()}
 
 
-def _notes(rows: dict[str, dict[str, float]], which: str) -> list[str]:
+def _notes(rows: dict[str, Row], which: str) -> list[str]:
     """Notes on the rows that the mean over `rows` leaves out."""
     notes = []
     if empty := [name for name, row in rows.items() if not row["frames"]]:
@@ -333,6 +313,20 @@ def _notes(rows: dict[str, dict[str, float]], which: str) -> list[str]:
             left_out = f"left out of the mean {metric.title} {which}"
             notes.append(f"no two consecutive scored frames, {left_out}: {', '.join(still)}")
     return notes
+
+
+def _rows(group: Metrics, mean: Row) -> NamedRows:
+    """The rows of a group, all subjects or one: its actions, and the two means over all its frames."""
+    frames = {"frames": sum(row["frames"] for row in group["actions"].values())}
+    means = [("mean over actions", mean | frames), ("all frames", group["frame_mean"] | frames)]
+    return [*group["actions"].items(), *means]
+
+
+def _text(title: str, rows: NamedRows) -> str:
+    table = Table(title, "frames", *(metric.heading for metric in frame_metrics()))
+    for name, row in rows:
+        table.add(name, f"{row['frames']:,}", *map(shown, _means(row).values()))
+    return table.text(left=1)
 
 
 def _legend() -> str:
@@ -346,30 +340,9 @@ def _legend() -> str:
     return ";\n".join(pairs) + "; all in mm"
 
 
-def _groups(tables: Tables) -> list[str]:
-    """The names of the tables: all subjects together, then each subject."""
-    return [name for name in tables if name != "cell_mean"]
-
-
-def _rows(table: dict[str, Any]) -> list[tuple[str, dict[str, float]]]:
-    return [*table["actions"].items(), ("mean over actions", table["mean"]), ("all frames", table["frame_mean"])]
-
-
-def _text(title: str, rows: list[tuple[str, dict[str, float]]]) -> str:
-    table = Table(title, "frames", *(metric.heading for metric in frame_metrics()))
-    for name, row in rows:
-        table.add(name, f"{row['frames']:,}", *(shown(row[metric.name]) for metric in frame_metrics()))
-    return table.text(left=1)
-
-
-# ---- The official benchmark of MPI-INF-3DHP: PCK, AUC, tables, protocols and files; the predicted root is set to
-# zero.
-
-
 SEQUENCE_CSV = "mpii_3dhp_evaluation_sequencewise.csv"
 ACTIVITY_CSV = "mpii_3dhp_evaluation_activitywise.csv"
 INFERENCE_MAT = "inference_data.mat"
-CSV_COLUMNS = 1 + len(JOINTS) + 1
 
 
 class MpiInf3dhpBenchmark(Benchmark):
@@ -386,24 +359,26 @@ class MpiInf3dhpBenchmark(Benchmark):
         """See Benchmark.  All metrics."""
         return (*frame_metrics(), *joint_metrics())
 
-    def score(self, evaluation: Evaluation) -> tuple[Metrics, Tables]:
-        """See Benchmark.  The tables and errors are those of `official_3dhp`."""
-        poses = {"predicted": evaluation.predicted, "target": evaluation.target}
+    def score(self, evaluation: Evaluation) -> Metrics:
+        """See Benchmark."""
+        errors = sequence_errors(evaluation.predicted, evaluation.target)
         names = [info.name for info in evaluation.sequences]
-        named = protocols.protocols(**poses, annotation=evaluation.annotation, names=names)
+        named = protocols(errors, evaluation.annotation, names)
         protocol = next(iter(named))
-        counts = dict(zip(names, map(len, evaluation.frames), strict=True))
-        metrics = {
+        others = {
+            metric.name: _mean_error(metric, evaluation)
+            for metric in frame_metrics()
+            if metric.name not in named[protocol]
+        }
+        return {
             **named[protocol],
-            **_means_mpi_inf_3dhp(evaluation, named[protocol]),
-            "frames": sum(counts.values()),
+            **others,
+            "frames": sum(map(len, errors)),
             "protocol": protocol,
             "protocols": named,
-            "scenes": protocols.scenes(**poses, annotation=evaluation.annotation, names=names),
-            "sequences": {name: {"frames": count} for name, count in counts.items()},
+            "scenes": scenes(errors, evaluation.annotation, names),
+            "sequences": {name: {"frames": len(frames)} for name, frames in zip(names, errors, strict=True)},
         }
-        rows = [re.sub(r"^TS(?=\d+$)", "TestSeq", name) for name in names]  # as the official MATLAB script names them
-        return metrics, official_3dhp(**poses, activity=evaluation.activity, names=rows)
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
         """See Benchmark.  All frames have the same weight."""
@@ -419,68 +394,65 @@ class MpiInf3dhpBenchmark(Benchmark):
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:  # noqa: ARG002
         """See Benchmark.  Each test sequence is a subject and always has a row, so `by_subject` adds nothing."""
-        return f"{format_tables(evaluation.tables)}\n\n{format_scores(evaluation.metrics)}"
+        scores = Table("protocol or scene", *(metric.title for metric in official_metrics()))
+        for name, values in (evaluation.metrics["protocols"] | evaluation.metrics["scenes"]).items():
+            scores.add(name, *(f"{values[metric.name]:.2f}" for metric in official_metrics()))
+        return f"{format_tables(official_tables(evaluation))}\n\n{scores.text(left=1)}"
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
-        """See Benchmark."""
-        write_official_csv(evaluation.tables, folder)
-        names = (info.name for info in evaluation.sequences)
-        write_inference_mat(dict(zip(names, evaluation.predicted, strict=True)), folder)
+        """See Benchmark.
 
-
-def _means_mpi_inf_3dhp(evaluation: Evaluation, known: Metrics) -> dict[str, float]:
-    """The means over all frames, or all pairs of consecutive frames, of the metrics that are not in `known`."""
-    means = {}
-    for metric in frame_metrics():
-        if metric.name in known:
-            continue
-        errors = []
-        for frames, *poses in zip(evaluation.frames, evaluation.predicted, evaluation.target, strict=True):
-            if len(frames):
-                found = metric.errors(*poses)
-                errors.append(found[np.diff(frames) == 1] if metric.of_pairs else found)
-        means[metric.name] = float(mean(np.concatenate(errors)))
-    return means
-
-
-def write_official_csv(tables: OfficialTables, folder: str | os.PathLike[str]) -> list[Path]:
-    """Write the tables of `metrics.official_3dhp` in the format of the official MATLAB script; returns the paths.
-
-    Without activities there is no activity file, and the file of an earlier evaluation is removed.  Raises UserError if
-    the folder is not writable.
-    """
-    folder = Path(folder)
-    written = [_write_csv(folder / SEQUENCE_CSV, "seq_table", tables["sequencewise"])]
-    if "activitywise" in tables:
-        written.append(_write_csv(folder / ACTIVITY_CSV, "activity_table", tables["activitywise"]))
-    else:
+        The CSV files are those of the official MATLAB script; without activities there is none of them, and that of an
+        earlier evaluation is removed.  Its input is inference_data.mat: {"TS1": [3,17,1,n]}, mm relative to the root.
+        """
         (folder / ACTIVITY_CSV).unlink(missing_ok=True)
-    return written
+        for name, table in official_csv(official_tables(evaluation)).items():
+            write_text(folder / name, table.csv())
+        poses = {
+            info.name: np.asarray(poses, np.float64).transpose(2, 1, 0)[:, :, None]
+            for info, poses in zip(evaluation.sequences, evaluation.predicted, strict=True)
+        }
+        write_atomically(folder / INFERENCE_MAT, lambda file: savemat(file, poses))
 
 
-def write_inference_mat(predictions: Mapping[str, np.ndarray], folder: str | os.PathLike[str]) -> Path:
-    """Write inference_data.mat for the official MATLAB evaluation: (3,17,1,n) float64 for each sequence.
+def _mean_error(metric: FrameMetric, evaluation: Evaluation) -> float:
+    """The mean of a metric over all frames, or all pairs of consecutive frames."""
+    errors = []
+    for frames, *poses in zip(evaluation.frames, evaluation.predicted, evaluation.target, strict=True):
+        if len(frames):
+            found = metric.errors(*poses)
+            errors.append(found[np.diff(frames) == 1] if metric.of_pairs else found)
+    return float(mean(np.concatenate(errors)))
 
-    predictions  {"TS1": [n,17,3], ...}, mm, relative to the root, the valid frames in order.
-    Raises UserError for another shape, or if the folder is not writable.
+
+def official_tables(evaluation: Evaluation) -> OfficialTables:
+    """The tables of the official evaluation, with the names of the sequences as its MATLAB script has them."""
+    names = [re.sub(r"^TS(?=\d+$)", "TestSeq", info.name) for info in evaluation.sequences]
+    return official_3dhp(evaluation.predicted, evaluation.target, evaluation.activity, names)
+
+
+def official_csv(tables: OfficialTables) -> dict[str, Table]:
+    """The CSV files of the official MATLAB script, by name: its column names, then a block for each metric.
+
+    Every line has 19 columns.
     """
-    variables = {}
-    for name, poses in predictions.items():
-        poses = np.asarray(poses, dtype=np.float64)
-        if poses.ndim != 3 or poses.shape[1:] != (len(JOINTS), 3):
-            raise UserError(
-                f"predictions of {name} have shape {poses.shape}; {INFERENCE_MAT} needs [n,{len(JOINTS)},3]"
-            )
-        variables[name] = poses.transpose(2, 1, 0)[:, :, None, :]  # [n,17,3] -> [3,17,1,n]
-
-    def write(file: BinaryIO) -> None:
-        savemat(file, variables)
-
-    return write_atomically(Path(folder) / INFERENCE_MAT, write)
+    files = {}
+    columns = 1 + len(JOINTS) + 1
+    kinds = (("sequencewise", SEQUENCE_CSV, "seq_table"), ("activitywise", ACTIVITY_CSV, "activity_table"))
+    for kind, file, variable in kinds:
+        if kind not in tables:
+            continue
+        lines: list[list[str]] = []
+        for title, rows in tables[kind].items():
+            lines.append(["" if title == MPJPE.title else title, *next(iter(rows.values()))])
+            lines.extend([name, *map(csv_number, row.values())] for name, row in rows.items())
+        padded = (line + [""] * (columns - len(line)) for line in lines)
+        files[file] = Table(*(f"{variable}{number}" for number in range(1, columns + 1)), rows=padded)
+    return files
 
 
 def format_tables(tables: OfficialTables) -> str:
-    """The tables as text: totals and PCK per joint group for every row, then the MPJPE of every joint."""
+    """The official tables as text: totals and PCK per joint group for every row, then the MPJPE of every joint."""
     blocks = []
     for kind, metrics in tables.items():
         table = Table(kind, *metrics, "| PCK", *GROUPS)
@@ -497,35 +469,4 @@ def format_tables(tables: OfficialTables) -> str:
     return "\n\n".join(blocks)
 
 
-def format_scores(metrics: Mapping[str, Any]) -> str:
-    """The named protocols and the scenes as text, one per line."""
-    columns = official_metrics()
-    table = Table("protocol or scene", *(metric.title for metric in columns))
-    for name, scores in (metrics["protocols"] | metrics["scenes"]).items():
-        table.add(name, *(f"{scores[metric.name]:.2f}" for metric in columns))
-    return table.text(left=1)
-
-
-def _write_csv(path: Path, column_name: str, tables: dict[str, Rows]) -> Path:
-    """Write one file: MATLAB's column names, then a block for each metric; every line has 19 columns."""
-    lines: list[list[str]] = []
-    for title, rows in tables.items():
-        lines.append(["" if title == MPJPE.title else title, *next(iter(rows.values()))])
-        lines.extend([name, *map(csv_number, row.values())] for name, row in rows.items())
-    padded = (line + [""] * (CSV_COLUMNS - len(line)) for line in lines)
-    table = Table(*(f"{column_name}{number}" for number in range(1, CSV_COLUMNS + 1)), rows=padded)
-    return write_text(path, table.csv())
-
-
-# ---- All benchmarks by name. A data set (data.dataset) names its benchmark.
-
-
 BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhpBenchmark(), "by_action": ByActionBenchmark()}
-
-
-def benchmark_of(dataset: str) -> Benchmark:
-    """The benchmark of a data set.  Raises UserError for an unknown data set or benchmark."""
-    name = get_dataset(dataset).benchmark
-    if name not in BENCHMARKS:
-        raise UserError(f"data set {dataset}: unknown benchmark {name!r}; expected one of {', '.join(BENCHMARKS)}")
-    return BENCHMARKS[name]

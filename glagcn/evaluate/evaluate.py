@@ -1,4 +1,9 @@
-"""Write the result files of an evaluation."""
+"""Evaluation: predict every scored frame once, on any number of processes, compute the metrics and write the results.
+
+Each rank predicts its share of the scored frames.  The poses are gathered, and rank 0 computes all metrics in float64.
+Poses are gathered instead of sums because Procrustes alignment, velocities and the official tables need them.  They are
+small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames of Human3.6M.
+"""
 
 import json
 from collections.abc import Iterator
@@ -27,94 +32,8 @@ from glagcn.model.interface import Model
 from glagcn.poses.normalise import MM_PER_METRE, mirror
 from glagcn.skeletons import Skeleton
 
-# ---- Predict frames, distributed over ranks and CPU cores.
-
-
 GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
 BATCHES_BETWEEN_CHECKS = 4  # batches between checks for a stop signal
-
-
-@torch.inference_mode()
-def predict_frames(
-    model: Model,
-    store: FrameStore,
-    frames: np.ndarray,
-    *,
-    flip: bool,
-    zero_root: bool,
-    batch_size: int | None = None,
-) -> np.ndarray:
-    """The predicted poses [n,V,3] mm of the target frames `frames`, on every rank.
-
-    flip        average with the un-mirrored prediction of the mirrored window (test-time augmentation).
-    zero_root   set the predicted root to zero.
-    batch_size  frames per batch; None: suitable for the device.
-    """
-    batch_size = batch_size or _frames_at_once(model, store, flip)
-    model = model.for_prediction()
-    order = torch.tensor(store.skeleton.mirror, device=dist.device())
-    begin, end = share_bounds(len(frames), dist.rank(), dist.world_size())
-    batches = _batches(frames[begin:end], batch_size, flip)
-    # All ranks gather the same shape: that of rank 0, which has the largest share.
-    poses = torch.zeros(share_bounds(len(frames), 0, dist.world_size())[1], *_pose_shape(store), device=dist.device())
-
-    def lift(inputs: Tensor) -> Tensor:
-        predicted = model(inputs).target[:, 0].float()  # [n or 2n,V,3]
-        if not flip:
-            return predicted
-        straight, mirrored = predicted.chunk(2)
-        return (straight + mirror(mirrored, order)) / 2
-
-    if store.device.type == "cpu":
-        parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
-    else:
-        parts = (lift(batch.inputs) for batch in store.stream(batches))
-    with closing(parts):
-        done = 0
-        for number in range(-(-len(poses) // batch_size)):  # as many as on rank 0, so that all ranks check together
-            for predicted in islice(parts, 1):
-                poses[done : done + len(predicted)] = predicted
-                done += len(predicted)
-            if number % BATCHES_BETWEEN_CHECKS == 0:
-                dist.check_stop()
-    if zero_root:
-        poses[:, store.skeleton.root] = 0
-    return _of_all_ranks(poses, len(frames))
-
-
-def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
-    """The windows of each batch of frames, with `flip` followed by their mirror images."""
-    for begin in range(0, len(frames), batch_size):
-        part = frames[begin : begin + batch_size]
-        copies = 2 if flip else 1
-        yield WindowIds(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
-
-
-def _of_all_ranks(poses: Tensor, count: int) -> np.ndarray:
-    """The poses [count,V,3] mm of all ranks, from the share of each in metres, padded to the size of rank 0's."""
-    bounds = [share_bounds(count, rank, dist.world_size()) for rank in range(dist.world_size())]
-    parts = zip(dist.gather(poses), bounds, strict=True)
-    millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()
-    millimetres *= MM_PER_METRE
-    return millimetres
-
-
-def _frames_at_once(model: Model, store: FrameStore, flip: bool) -> int:
-    windows = cpu_batch(model) if store.device.type == "cpu" else max(LEAST_WINDOWS, GPU_FLOATS // model.map_size)
-    return windows // (1 + flip)
-
-
-def _pose_shape(store: FrameStore) -> tuple[int, int]:
-    return store.skeleton.num_joints, 3
-
-
-# ---- Evaluation: predict every scored frame once, on any number of processes, and compute the metrics.
-#
-# Each rank predicts its share of the scored frames. The poses are gathered, and rank 0 computes all metrics in
-# float64. Poses are gathered instead of sums because Procrustes alignment, velocities and the official tables need
-# them. They are small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames of Human3.6M.
-#
-# The benchmark of the data set (benchmarks.py) defines the metrics, tables and result files.
 
 
 @dataclass(frozen=True)
@@ -148,6 +67,87 @@ def scored_frames(split: Split, max_frames: int | None = None) -> np.ndarray:
     return frames[np.linspace(0, len(frames) - 1, max_frames).round().astype(int)]
 
 
+def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) -> Evaluation | None:
+    """Predict on all ranks and score on rank 0.  Returns the evaluation on rank 0, None on other ranks."""
+    skeleton = data.store.skeleton
+    zero_root = data.benchmark.zero_root
+    predicted = predict_frames(model, data.store, data.frames, flip=flip, zero_root=zero_root)
+    evaluation = None
+    with dist.agree():
+        if dist.is_main():
+            evaluation = summarise(data.benchmark, data.split, skeleton, annotation, data.frames, predicted)
+    return evaluation
+
+
+@torch.inference_mode()
+def predict_frames(
+    model: Model,
+    store: FrameStore,
+    frames: np.ndarray,
+    *,
+    flip: bool,
+    zero_root: bool,
+    batch_size: int | None = None,
+) -> np.ndarray:
+    """The predicted poses [n,V,3] mm of the target frames `frames`, on every rank.
+
+    flip        average with the un-mirrored prediction of the mirrored window (test-time augmentation).
+    zero_root   set the predicted root to zero.
+    batch_size  frames per batch; None: suitable for the device.
+    """
+    if batch_size is None:
+        on_cpu = store.device.type == "cpu"
+        windows = cpu_batch(model) if on_cpu else max(LEAST_WINDOWS, GPU_FLOATS // model.map_size)
+        batch_size = windows // (1 + flip)
+    model = model.for_prediction()
+    order = torch.tensor(store.skeleton.mirror, device=dist.device())
+    begin, end = share_bounds(len(frames), dist.rank(), dist.world_size())
+    batches = _batches(frames[begin:end], batch_size, flip)
+    # All ranks gather the same shape: that of rank 0, which has the largest share.
+    largest = share_bounds(len(frames), 0, dist.world_size())[1]
+    poses = torch.zeros(largest, store.skeleton.num_joints, 3, device=dist.device())
+
+    def lift(inputs: Tensor) -> Tensor:
+        predicted = model(inputs).target[:, 0].float()  # [n or 2n,V,3]
+        if not flip:
+            return predicted
+        straight, mirrored = predicted.chunk(2)
+        return (straight + mirror(mirrored, order)) / 2
+
+    if store.device.type == "cpu":
+        parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
+    else:
+        parts = (lift(batch.inputs) for batch in store.stream(batches))
+    with closing(parts):
+        done = 0
+        for number in range(-(-len(poses) // batch_size)):  # as many as on rank 0, so that all ranks check together
+            for predicted in islice(parts, 1):
+                poses[done : done + len(predicted)] = predicted
+                done += len(predicted)
+            if number % BATCHES_BETWEEN_CHECKS == 0:
+                dist.check_stop()
+    if zero_root:
+        poses[:, store.skeleton.root] = 0
+    return _gather_poses(poses, len(frames))
+
+
+def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
+    """The windows of each batch of frames, with `flip` followed by their mirror images."""
+    for begin in range(0, len(frames), batch_size):
+        part = frames[begin : begin + batch_size]
+        copies = 2 if flip else 1
+        yield WindowIds(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
+
+
+def _gather_poses(poses: Tensor, count: int) -> np.ndarray:
+    """The poses [count,V,3] mm of all ranks, from the share of each in metres, padded to the size of rank 0's."""
+    bounds = [share_bounds(count, rank, dist.world_size()) for rank in range(dist.world_size())]
+    parts = zip(dist.gather(poses), bounds, strict=True)
+    millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()
+    millimetres *= MM_PER_METRE
+    return millimetres
+
+
 def summarise(
     benchmark: Benchmark,
     split: Split,
@@ -174,24 +174,8 @@ def summarise(
         None if split.activity is None else by_sequence(split, frames, split.activity[frames]),
         annotation,
     )
-    metrics, tables = benchmark.score(evaluation)
     root = "zero" if benchmark.zero_root else "as predicted"
-    return replace(evaluation, metrics=metrics | {"root": root}, tables=tables)
-
-
-def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) -> Evaluation | None:
-    """Predict on all ranks and score on rank 0.  Returns the evaluation on rank 0, None on other ranks."""
-    skeleton = data.store.skeleton
-    zero_root = data.benchmark.zero_root
-    predicted = predict_frames(model, data.store, data.frames, flip=flip, zero_root=zero_root)
-    evaluation = None
-    with dist.agree():
-        if dist.is_main():
-            evaluation = summarise(data.benchmark, data.split, skeleton, annotation, data.frames, predicted)
-    return evaluation
-
-
-# ---- Write the result files of an evaluation.
+    return replace(evaluation, metrics=benchmark.score(evaluation) | {"root": root})
 
 
 def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The protocols of MPI-INF-3DHP: how papers and tools average errors to MPJPE, PCK and AUC.
+"""MPI-INF-3DHP: the tables of its official evaluation, and how papers and tools average errors to MPJPE, PCK and AUC.
 
 A protocol is an annotation, a joint set and an aggregation.  Metrics of different protocols are not comparable.
 """
@@ -13,11 +13,9 @@ from glagcn.errors import UserError
 from glagcn.evaluate.metrics import MPJPE, Metric, as_array, joint_errors, joint_metrics, mean
 from glagcn.skeletons import get_skeleton
 
-# ---- The tables of the official evaluation of MPI-INF-3DHP, by sequence and by activity. Needs NumPy only.
-
-
 Rows = dict[str, dict[str, float]]  # {row: {column: value}}
 OfficialTables = dict[str, dict[str, Rows]]
+Scores = dict[str, float]
 
 JOINTS = get_skeleton("mpi3dhp17").joints
 
@@ -32,6 +30,13 @@ SCORED_JOINTS = sorted(joint for joints in GROUPS.values() for joint in joints)
 ACTIVITIES = (
     "Standing/Walking", "Exercising", "Sitting", "Reaching/Crouching", "On The Floor", "Sports", "Miscellaneous",
 )  # fmt: skip
+
+
+# Valid frames of the first release.  P-STMO's spreadsheet and later ones weight results on the current files with them.
+PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
+
+# The test sequences of each scene, from the README of the data set.
+SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
 
 
 def official_metrics() -> list[Metric]:
@@ -113,24 +118,8 @@ def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.nda
     return pooled
 
 
-# ---- The protocols of MPI-INF-3DHP: how papers and tools average errors to MPJPE, PCK and AUC.
-#
-# A protocol is an annotation, a joint set and an aggregation. Metrics of different protocols are not comparable.
-
-
-Scores = dict[str, float]
-
-# Valid frames of the first release.  P-STMO's spreadsheet and later ones weight results on the current files with them.
-PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
-
-# The test sequences of each scene, from the README of the data set.
-SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
-
-
-def protocols(
-    predicted: Sequence[Any], target: Sequence[Any], annotation: str, names: Sequence[str]
-) -> dict[str, Scores]:
-    """{protocol: {"mpjpe_mm", "pck", "auc"}} of predicted sequences [n,17,3], mm, relative to the root.
+def protocols(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
+    """{protocol: {"mpjpe_mm", "pck", "auc"}} of the joint errors [n,17] of every sequence, in mm.
 
     annotation  annotation of the target: "univ", "annot3", or "" for neither.
     names       names of the sequences.
@@ -141,10 +130,7 @@ def protocols(
     mean-of-6    unweighted mean of the six sequences (D3DP), on either annotation
     mmpose17     annot3: 17 joints, pooled (mmpose 0.x)
     hdformer     groups of joints and the six sequences weighted equally (HDFormer), on either annotation
-
-    Raises UserError as `metrics.official_3dhp` does.
     """
-    errors = sequence_errors(predicted, target)
     pooled = np.concatenate(errors)
     named = {f"official-{annotation}" if annotation else "official": joint_scores(pooled)}
     if _are_test_set(annotation, names):
@@ -158,12 +144,11 @@ def protocols(
     return named
 
 
-def scenes(predicted: Sequence[Any], target: Sequence[Any], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
+def scenes(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
     """{scene: {"mpjpe_mm", "pck", "auc"}} over the pooled frames of its sequences; empty unless they are the test set.
 
-    Arguments and UserError as in `protocols`.
+    Arguments as in `protocols`.
     """
-    errors = sequence_errors(predicted, target)
     if not _are_test_set(annotation, names):
         return {}
     return {

@@ -137,7 +137,7 @@ def test_the_longest_names_and_counts_fit_the_columns():
     evaluation = evaluate(
         {"Validate/S1/ThrowCatch 1 chunk0/cam0": 5, "Validate/S1/Walking 1 chunk10/cam2": 3}, (1e3, 1)
     )
-    evaluation.tables["all"]["frame_mean"]["frames"] = 543_344
+    evaluation.metrics["actions"]["Walking"]["frames"] = 543_339
     header, *rows = evaluation.benchmark.show(evaluation, True).split("\n\n")[1].splitlines()
     assert {len(row) for row in rows} == {len(header)}
     assert rows[-1].split()[2] == "543,344"
