@@ -25,8 +25,8 @@ from torch.profiler import ProfilerActivity, profile
 from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.config.resolve import changed, to_dict
-from glagcn.data.cache import Cache, cache_name, open_cache, write_cache
-from glagcn.data.dataset import Sequence, SequenceInfo, Source, SplitName
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import Cache, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mocap.motion import demo_source
 from glagcn.data.mpi_inf_3dhp.dataset import (
     DEFAULT_CAMERAS,

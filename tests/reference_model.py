@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.checkpoints.published import published_weights
-from glagcn.data.cache import Split
-from glagcn.data.plan import WindowIds
+from glagcn.data.dataset import Split
+from glagcn.data.plan import BatchSpec
 from glagcn.data.windows import Batch
 from glagcn.model.gla_gcn.blocks import AGCN
 from glagcn.model.gla_gcn.network import LiftingNetwork
@@ -270,7 +270,7 @@ class ReferenceLoader:
             poses = split.millimetres[start : start + info.length].astype(np.float64)
             self.poses_3d.append((poses - poses[:, skeleton.root : skeleton.root + 1]) / MM_PER_METRE)
 
-    def batch(self, ids: WindowIds) -> Batch:
+    def batch(self, ids: BatchSpec) -> Batch:
         """The windows of `ids` as float32 tensors on the host."""
         sequences = np.searchsorted(self.starts, ids.frames, side="right") - 1
         centers = ids.frames - self.starts[sequences]
@@ -354,7 +354,7 @@ def reference_mpjpe(
     total = 0.0
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
-        batch = loader.batch(WindowIds(part, np.zeros(len(part), dtype=bool)))
+        batch = loader.batch(BatchSpec(part, np.zeros(len(part), dtype=bool)))
         inputs, targets = (tensor.to(device) for tensor in batch)
         straight, _ = model(inputs)
         mirrored, _ = model(mirror(inputs, input_order))

@@ -2,8 +2,7 @@
 
 import numpy as np
 
-from glagcn.data.cache import Split
-from glagcn.data.dataset import SequenceInfo
+from glagcn.data.dataset import SequenceInfo, Split
 from glagcn.skeletons import get_skeleton
 
 

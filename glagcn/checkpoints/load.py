@@ -25,7 +25,7 @@ from glagcn.checkpoints.published import (
 )
 from glagcn.config.options import Config, foreign_options
 from glagcn.config.resolve import value_of
-from glagcn.data.cache import Cache
+from glagcn.data.dataset import Cache
 from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork

@@ -9,7 +9,7 @@ from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_fo
 from glagcn.config.open_data import open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
-from glagcn.data.detector_noise import with_detections
+from glagcn.data.detector_noise import with_detector_noise
 from glagcn.data.selection import select_test
 from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import benchmark_of
@@ -37,7 +37,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     with dist.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
         split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
-        split = with_detections(split, skeleton, config.selection.test_detections)
+        split = with_detector_noise(split, skeleton, config.selection.test_detections)
         frames = scored_frames(split, config.selection.test_frames)
         if dist.is_main() and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"

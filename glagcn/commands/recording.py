@@ -9,8 +9,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from glagcn.data.cache import Cache, Split
-from glagcn.data.dataset import SequenceInfo
+from glagcn.data.dataset import Cache, SequenceInfo, Split
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.files import write_atomically

@@ -18,7 +18,7 @@ from glagcn.commands.render_options import check_options, chosen_frames, speed_w
 from glagcn.config.open_data import open_data
 from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
-from glagcn.data.cache import Cache
+from glagcn.data.dataset import Cache
 from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.model.cores import full_precision

@@ -5,7 +5,8 @@ from pathlib import Path
 
 from glagcn import dist
 from glagcn.config.options import DataConfig
-from glagcn.data.cache import Cache, cache_name, open_cache
+from glagcn.data.cache import open_cache
+from glagcn.data.dataset import SPLITS, Cache, cache_name
 from glagcn.data.datasets import get_dataset
 from glagcn.data.prepare import write_and_report
 from glagcn.data.selection import check_selection
@@ -28,7 +29,7 @@ def open_data(data: DataConfig) -> Cache:
         if not path.exists():
             raise UserError(f"rank {dist.rank()} cannot find {path}; put --cache_dir on a file system of all nodes")
         cache = open_cache(path, verify=dist.local_rank() == 0)
-        check_identity(cache, data)
+        _check_identity(cache, data)
     warning = get_dataset(cache.dataset).warning(cache)
     if warning:
         logger.warning(warning)
@@ -48,8 +49,8 @@ def prepare_cache(data: DataConfig) -> Path:
     dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
     dataset.check(data.keypoints, data.annotation)
     source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
-    train, test = source.infos("train"), source.infos("test")
-    check_selection(train, test, data.subjects_train, data.subjects_test, data.actions)
+    infos = {split: tuple(source.infos(split)) for split in SPLITS}
+    check_selection(infos, data.subjects_train, data.subjects_test, data.actions)
     logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")
     write_and_report(path, source)
     return path
@@ -71,7 +72,7 @@ def _cache_places(data: DataConfig) -> list[Path]:
     return [Path(folder) / file for folder in (data.cache_dir, data.root_path) if folder]
 
 
-def check_identity(cache: Cache, data: DataConfig) -> None:
+def _check_identity(cache: Cache, data: DataConfig) -> None:
     """Raise UserError if the cache contains other data than its file name says."""
     found = cache_name(cache.dataset, cache.keypoints, cache.annotation)
     wanted = cache_name(data.dataset, data.keypoints, data.annotation)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glagcn.data.cache import Split
+from glagcn.data.dataset import Split
 from glagcn.errors import UserError
 from glagcn.skeletons import Skeleton
 

@@ -1,12 +1,13 @@
-"""Joints that a detector did not find, in the 2D of a data set."""
+"""Checks of the arrays of published files before they are written to a cache.
+
+Every message starts with `where`, which names the file and the sequence.
+"""
 
 import numpy as np
 
+from glagcn.data.dataset import Sequence
 from glagcn.errors import UserError
 from glagcn.poses.gaps import fill_gaps, gap_frames, mark_missing, with_confidence
-
-# ---- Checks of arrays from published files before they are written to a cache.
-
 
 # The median distance of a person's joints from the pelvis is about half a metre: 500 in millimetres, 0.5 in metres, 50
 # in centimetres.  If only the pelvis is absolute, it is the distance from the camera, several metres.
@@ -35,39 +36,82 @@ def as_frames(where: str, name: str, array: object, joints: int, channels: int) 
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
-def check_poses(
-    where: str,
-    pixels: np.ndarray,
-    millimetres: np.ndarray,
-    root: int,
-    valid: np.ndarray,
-    image_size: tuple[int, int],
-) -> None:
-    """Check that pixels [T,V,2] and millimetres [T,V,3] have equal lengths, plausible values and the right units.
+def as_valid(where: str, values: object, frames: int) -> np.ndarray:
+    """The [T] bool mask of scored frames from 0/1 values of shape (T,) or (T, 1).  Raises UserError."""
+    found = _column(where, "the valid-frame table", values, frames)
+    if not np.isin(found, (0, 1)).all():
+        wrong = found[~np.isin(found, (0, 1))][0]
+        raise UserError(f"{where}: the valid-frame table contains {wrong}; expected 0 or 1 for every frame")
+    return found.astype(bool)
 
-    All 2D is checked, because every frame is context.  3D is checked in the frames that are `valid` [T]; copies of the
-    test set contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted up to ten image
-    sizes: published test sequences have it.
 
-    image_size  (width, height), pixels.
-    Raises UserError that starts with `where`.
+def as_activity(where: str, values: object, valid: np.ndarray) -> np.ndarray:
+    """The [T] uint8 activities from values of shape (T,) or (T, 1): 1..7, or 0 (none) on frames that are not valid.
+
+    Raises UserError.
     """
-    check_lengths(where, pixels, millimetres)
+    found = _column(where, "the activity table", values, len(valid))
+    allowed = np.isin(found, range(1, 8)) | (~valid & (found == 0))
+    if not allowed.all():
+        frame = int(np.flatnonzero(~allowed)[0])
+        raise UserError(f"{where}: the activity of frame {frame} is {found[frame]}; expected a whole number 1..7")
+    return found.astype(np.uint8)
+
+
+def _column(where: str, name: str, values: object, frames: int) -> np.ndarray:
+    found = np.asarray(values)
+    if found.dtype.kind not in "biuf" or found.shape not in ((frames,), (frames, 1)):
+        raise UserError(f"{where}: {name} has shape {found.shape}, {found.dtype}; expected {frames} numbers")
+    return found.reshape(frames)
+
+
+def check_sequence(where: str, sequence: Sequence, root: int) -> None:
+    """Check that a sequence has frames, plausible values and the right units.
+
+    All 2D is checked, because every frame is context.  3D is checked in the scored frames; copies of the test set
+    contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted up to ten image sizes:
+    published test sequences have it.
+
+    root  the joint that the others are compared with.
+    Raises UserError.
+    """
+    pixels, millimetres = sequence.pixels, sequence.millimetres
     if not len(pixels):
         raise UserError(f"{where}: has no frames; expected at least one")
     _check_finite(where, "2D", pixels, np.ones(len(pixels), dtype=bool))
-    checked = checked_frames(valid)
+    checked = checked_frames(sequence.valid)
     _check_finite(where, "3D", millimetres, checked)
     _check_unit(where, millimetres[checked], root)
     _check_bound(where, "3D", "mm", millimetres, checked, np.full(3, LARGEST_MM))
+    size = np.array([sequence.info.width, sequence.info.height], np.float64)
     for frames, images in ((checked, LARGEST_IMAGES), (~checked, LARGEST_UNSCORED_IMAGES)):
-        _check_bound(where, "2D", "px", pixels, frames, images * np.array(image_size, np.float64))
+        _check_bound(where, "2D", "px", pixels, frames, images * size)
     largest = float(np.abs(pixels).max())
     if largest <= LARGEST_NORMALISED:
         raise UserError(
             f"{where}: the largest 2D coordinate is {largest:.4g}, so the 2D looks normalised; "
             "expected pixels. Undo the normalisation: x = (x' + 1) * width / 2, y = (y' + height / width) * width / 2."
         )
+
+
+def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
+    """Raise UserError unless 2D and 3D have the same number of frames."""
+    if len(pixels) != len(millimetres):
+        raise UserError(
+            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
+            "The file is damaged or mixes two versions; get it again."
+        )
+
+
+def checked_frames(valid: np.ndarray) -> np.ndarray:
+    """The [T] bool mask of the frames whose 3D is checked: the scored frames, or all if no frame is scored."""
+    return valid if valid.any() else np.ones_like(valid)
+
+
+def unscored_note(name: str, millimetres: np.ndarray) -> str | None:
+    """A note if 3D [T,V,3] that passed `check_sequence` is not finite in some unscored frames; else None."""
+    bad = int((~np.isfinite(millimetres).all(axis=(1, 2))).sum())
+    return f"{name}: the 3D is not finite in {bad} unscored frames; they are copied unchanged" if bad else None
 
 
 def check_world(where: str, metres: np.ndarray, root: int) -> None:
@@ -88,24 +132,29 @@ def check_world(where: str, metres: np.ndarray, root: int) -> None:
     )
 
 
-def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
-    """Raise UserError unless 2D and 3D have the same number of frames."""
-    if len(pixels) != len(millimetres):
+def check_found(where: str, pixels: np.ndarray, advice: str) -> None:
+    """Raise UserError that starts with `where` if a joint of pixels [T,V,2] is NaN, at (0, 0) or at (-1, -1)."""
+    missing = mark_missing(with_confidence(pixels))[..., 2] == 0
+    if missing.any():
+        frames = np.flatnonzero(missing.any(axis=1))
         raise UserError(
-            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
-            "The file is damaged or mixes two versions; get it again."
+            f"{where}: joints are missing, which is NaN, (0, 0) or (-1, -1), in {len(frames)} of {len(pixels)} frames, "
+            f"first joint {int(missing[frames[0]].argmax())} of {pixels.shape[1]} in frame {frames[0]} (both counted "
+            f"from 0); expected a place for every joint. {advice}"
         )
 
 
-def checked_frames(valid: np.ndarray) -> np.ndarray:
-    """The [T] bool mask of the frames whose 3D is checked: the scored frames, or all if no frame is scored."""
-    return valid if valid.any() else np.ones_like(valid)
+def fill_missing(where: str, pixels: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels [T,V,2] with a place for every joint, and the confidences [T,V]: 0 where the place was filled in, else 1.
 
-
-def unscored_note(name: str, millimetres: np.ndarray) -> str | None:
-    """A note if 3D [T,V,3] that passed `check_poses` is not finite in some unscored frames; else None."""
-    bad = int((~np.isfinite(millimetres).all(axis=(1, 2))).sum())
-    return f"{name}: the 3D is not finite in {bad} unscored frames; they are copied unchanged" if bad else None
+    Gaps are filled as in the keypoints of users, see `fill_gaps`.
+    Raises UserError that starts with `where` if no joint is there.
+    """
+    marked = mark_missing(with_confidence(pixels))
+    if not marked[..., 2].any():
+        raise UserError(f"{where}: every joint is missing in every frame; expected at least one. Leave the take out.")
+    filled = fill_gaps(marked, gap_frames(fps))
+    return filled[..., :2], filled[..., 2]
 
 
 def _check_finite(where: str, name: str, values: np.ndarray, checked: np.ndarray) -> None:
@@ -158,58 +207,9 @@ def _median_distance(poses: np.ndarray, root: int) -> float:
     return float(np.median(np.linalg.norm(poses - poses[:, root : root + 1], axis=-1)))
 
 
-def as_valid(where: str, values: object, frames: int) -> np.ndarray:
-    """The [T] bool mask of scored frames from 0/1 values of shape (T,) or (T, 1).  Raises UserError."""
-    found = _column(where, "the valid-frame table", values, frames)
-    if not np.isin(found, (0, 1)).all():
-        wrong = found[~np.isin(found, (0, 1))][0]
-        raise UserError(f"{where}: the valid-frame table contains {wrong}; expected 0 or 1 for every frame")
-    return found.astype(bool)
-
-
-def as_activity(where: str, values: object, valid: np.ndarray) -> np.ndarray:
-    """The [T] uint8 activities from values of shape (T,) or (T, 1): 1..7, or 0 (none) on frames that are not valid.
-
-    Raises UserError.
-    """
-    found = _column(where, "the activity table", values, len(valid))
-    allowed = np.isin(found, range(1, 8)) | (~valid & (found == 0))
-    if not allowed.all():
-        frame = int(np.flatnonzero(~allowed)[0])
-        raise UserError(f"{where}: the activity of frame {frame} is {found[frame]}; expected a whole number 1..7")
-    return found.astype(np.uint8)
-
-
-def _column(where: str, name: str, values: object, frames: int) -> np.ndarray:
-    found = np.asarray(values)
-    if found.dtype.kind not in "biuf" or found.shape not in ((frames,), (frames, 1)):
-        raise UserError(f"{where}: {name} has shape {found.shape}, {found.dtype}; expected {frames} numbers")
-    return found.reshape(frames)
-
-
-# ---- Joints that a detector did not find, in the 2D of a data set.
-
-
-def check_found(where: str, pixels: np.ndarray, advice: str) -> None:
-    """Raise UserError that starts with `where` if a joint of pixels [T,V,2] is NaN, at (0, 0) or at (-1, -1)."""
-    missing = mark_missing(with_confidence(pixels))[..., 2] == 0
-    if missing.any():
-        frames = np.flatnonzero(missing.any(axis=1))
-        raise UserError(
-            f"{where}: joints are missing, which is NaN, (0, 0) or (-1, -1), in {len(frames)} of {len(pixels)} frames, "
-            f"first joint {int(missing[frames[0]].argmax())} of {pixels.shape[1]} in frame {frames[0]} (both counted "
-            f"from 0); expected a place for every joint. {advice}"
-        )
-
-
-def fill_missing(where: str, pixels: np.ndarray, fps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels [T,V,2] with a place for every joint, and the confidences [T,V]: 0 where the place was filled in, else 1.
-
-    Gaps are filled as in the keypoints of users, see `fill_gaps`.
-    Raises UserError that starts with `where` if no joint is there.
-    """
-    marked = mark_missing(with_confidence(pixels))
-    if not marked[..., 2].any():
-        raise UserError(f"{where}: every joint is missing in every frame; expected at least one. Leave the take out.")
-    filled = fill_gaps(marked, gap_frames(fps))
-    return filled[..., :2], filled[..., 2]
+def kind(value: object) -> str:
+    """A description of a value for messages: its type, and its shape or length if it has one."""
+    if isinstance(value, np.ndarray):
+        return f"an array of {value.dtype} {value.shape}"
+    size = f" of {len(value)}" if isinstance(value, list | tuple | dict | set | str) else ""
+    return f"{type(value).__name__}{size}"

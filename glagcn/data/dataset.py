@@ -1,4 +1,9 @@
-"""The interface of a data set.  Each folder in sources/ defines its DataSet values; datasets.py lists them."""
+"""What a data set is: its sequences, the reader of its published files, its cache, and what else differs by data set.
+
+The command line imports this module, and `--help` must not wait for NumPy, HDF5 and SciPy: nothing here imports them.
+"""
+
+from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
@@ -7,16 +12,20 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
 from glagcn.errors import UserError
+from glagcn.tables import Table
 
-# ---- A sequence: the frames of one person from one camera.
+if TYPE_CHECKING:
+    import numpy as np
+
+SplitName = Literal["train", "test"]
+SPLITS: tuple[SplitName, ...] = ("train", "test")
+DEMO_HINT = "To try the program without data: python main_sagcn_gpus.py --dataset demo"
 
 
 @dataclass(frozen=True)
 class SequenceInfo:
-    """Metadata of a sequence: a row of the cache's sequence table.
+    """Metadata of a sequence, the frames of one person from one camera: a row of the cache's sequence table.
 
     name     unique within its split: subject/action/cam<camera>, such as "S1/Seq1/cam0" or "Train/S1/Jog 1/cam2"; only
              the subject if it has one sequence, such as "TS1".
@@ -36,9 +45,14 @@ class SequenceInfo:
     height: int
 
     @property
+    def take(self) -> str:
+        """The name without the camera: "S1/Walking 1"."""
+        return self.name.partition("/cam")[0]
+
+    @property
     def action(self) -> str:
         """The action with the number of the take: "Walking 1"; empty if the subject has one sequence."""
-        return self.name.removeprefix(self.subject).partition("/cam")[0].removeprefix("/")
+        return self.take.removeprefix(self.subject).removeprefix("/")
 
     @property
     def kind_of_action(self) -> str:
@@ -65,27 +79,59 @@ class Sequence:
     confidence: np.ndarray | None = None
 
 
-# ---- Records of source files for the provenance of a cache.
+@dataclass(frozen=True)
+class Split:
+    """The sequences of "train" or "test", concatenated.
 
+    sequences    the S rows of the sequence table.
+    starts       [S] int64, the first frame of each sequence in the arrays below.
+    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.
+    millimetres  [F,V,3] float32, camera coordinates, absolute.
+    valid        [F] bool: True for scored frames.
+    activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
+    confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.
 
-def file_record(path: Path, root: Path) -> dict:
-    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError if it cannot be read.
-
-    Call it just before the file is parsed: the parser then reads from the page cache, not from the disk.
+    pixels and millimetres of a cache are read-only memory maps: the processes of a node share their pages, and the
+    system may drop pages at any time, so that a cache may be larger than the memory.
     """
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
+
+    sequences: tuple[SequenceInfo, ...]
+    starts: np.ndarray
+    pixels: np.ndarray
+    millimetres: np.ndarray
+    valid: np.ndarray
+    activity: np.ndarray | None
+    confidence: np.ndarray | None = None
+
+    def frames(self, row: int) -> slice:
+        """Where the arrays have the frames of a sequence."""
+        start = int(self.starts[row])
+        return slice(start, start + self.sequences[row].length)
 
 
-# ---- The interface of the readers of published files.
+@dataclass(frozen=True)
+class Cache:
+    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+
+    fingerprint  hash of the sequences and frames of both splits.  Caches of the same data have the same fingerprint,
+                 whatever their path and date.
+    """
+
+    path: Path
+    dataset: str
+    keypoints: str
+    annotation: str
+    skeleton: str
+    train: Split
+    test: Split
+    provenance: dict
+    notes: tuple[str, ...]
+    fingerprint: str
 
 
-DEMO_HINT = "To try the program without data: python main_sagcn_gpus.py --dataset demo"
-SplitName = Literal["train", "test"]
+def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
+    """The file name of a cache, e.g. "3dhp_gt_univ.h5", or "demo_gt.h5" if the annotation is empty."""
+    return "_".join(filter(None, (dataset, keypoints, annotation))) + ".h5"
 
 
 class Source(Protocol):
@@ -118,16 +164,52 @@ class Source(Protocol):
         ...
 
 
-# ---- The interface of a data set. Each folder in sources/ defines its DataSet values; datasets.py lists them.
+class FileSource:
+    """What the readers of published files have in common: a Source without `infos` and `read`.
+
+    kind   of files, for the provenance.
+    paths  the files that it reads, by a name.
+    cut_frames  how many frames of a take are left out, for the table that describes the cache.
+    """
+
+    kind: str
+    annotation = ""
+
+    def __init__(self, root: Path, paths: dict[str, Path]) -> None:
+        self.root, self.paths = root, paths
+        self.notes: list[str] = []
+        self.cut_frames: dict[str, int] = {}
+        self._records: dict[str, dict] = {}
+
+    @property
+    def missing(self) -> list[Path]:
+        """The files that do not exist.  A source with missing files cannot be read."""
+        return [path for path in self.paths.values() if not path.is_file()]
+
+    def note(self, text: str | None) -> None:
+        """Add a remark, if there is one and it is new."""
+        if text and text not in self.notes:
+            self.notes.append(text)
+
+    def record(self, path: Path) -> None:
+        """Add a file to the provenance.  Call it just before the file is parsed, which then reads the page cache."""
+        record = file_record(path, self.root)
+        self._records[record["path"]] = record
+
+    def provenance(self) -> dict:
+        """See Source."""
+        files = list(self._records.values())
+        return {"kind": self.kind, "root": str(self.root.resolve()), "cut_frames": self.cut_frames, "files": files}
 
 
-if TYPE_CHECKING:  # the command line imports this module, and `--help` must not wait for NumPy, HDF5 and SciPy
-    import numpy as np
-
-    from glagcn.data.cache import Cache
-
-    pass
-    pass
+def file_record(path: Path, root: Path) -> dict:
+    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -165,8 +247,9 @@ class DataSet(ABC):
     skeletons    names of its joint sets; which one applies depends on the 2D source.
     keypoints    names of its 2D sources; None: any name, taken from the file name.
     annotations  names of its kinds of 3D if there are several; the first is the default.
-    benchmark    name of its benchmark in evaluation.benchmarks.
+    benchmark    name of its benchmark in evaluate.benchmarks.
     prepared_by  flags of `glagcn prepare` that it accepts; empty: the data set has no files.
+    many_takes   a cache is described by its subjects instead of its takes.
     """
 
     name: str
@@ -176,6 +259,7 @@ class DataSet(ABC):
     keypoints: tuple[str, ...] | None = ("gt",)
     annotations: tuple[str, ...] = ()
     prepared_by: tuple[str, ...] = ()
+    many_takes: bool = False
 
     @property
     def default_annotation(self) -> str:
@@ -183,13 +267,13 @@ class DataSet(ABC):
         return self.annotations[0] if self.annotations else ""
 
     @abstractmethod
-    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
         """The source that reads the files below `root`, for a cache that training needs.
 
         Raises UserError that lists the files looked for, the missing ones, and how to get the data.
         """
 
-    def source_of(self, flags: PrepareFlags) -> "Source":
+    def source_of(self, flags: PrepareFlags) -> Source:
         """The source for these flags of `glagcn prepare`.  Raises UserError for missing files or an invalid flag."""
         raise NotImplementedError(f"{self.name} has no files: {flags}")
 
@@ -200,11 +284,9 @@ class DataSet(ABC):
 
     def cache_name(self, keypoints: str, annotation: str) -> str:
         """The file name of the cache that training looks for; it names the annotation if there are several."""
-        from glagcn.data.cache import cache_name
-
         return cache_name(self.name, keypoints, annotation if self.annotations else "")
 
-    def variant(self, source: "Source") -> tuple[str, str] | None:
+    def variant(self, source: Source) -> tuple[str, str] | None:
         """(file name, note) for a source that is not the default form of the data set (other cameras), else None.
 
         The file name differs from `cache_name`, so training does not use it by accident.
@@ -212,19 +294,18 @@ class DataSet(ABC):
         del source
         return None
 
-    def summary(self, cache: "Cache") -> Iterable[str]:
+    def summary(self, cache: Cache) -> Iterable[str]:
         """Lines that describe the content of a cache: a table for each split, and warnings."""
-        from glagcn.data.report import summary_lines
-
+        table = subject_table if self.many_takes else take_table
         cut = cache.provenance.get("cut_frames", {})
-        return [*summary_lines(cache.train, cut), *summary_lines(cache.test, cut)]
+        return [line for split in (cache.train, cache.test) for line in table(split, cut).text().splitlines()]
 
-    def warning(self, cache: "Cache") -> str | None:
+    def warning(self, cache: Cache) -> str | None:
         """Why results on this cache are not comparable with published ones; None if they are."""
         del cache
         return None
 
-    def camera_rotation(self, info: "SequenceInfo") -> "np.ndarray | None":
+    def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:
         """The rotation [3,3] from camera to world coordinates (z up); None if the orientation is unknown."""
         del info
         return None
@@ -238,3 +319,38 @@ class DataSet(ABC):
         if self.keypoints is not None and keypoints not in self.keypoints:
             known = ", ".join(self.keypoints)
             raise UserError(f"invalid --keypoints {keypoints}: must be one of {known} for --dataset {self.name}")
+
+
+def take_table(split: Split, cut_frames: dict[str, int]) -> Table:
+    """The takes of a split, with a total.  The cameras of a take share a row."""
+    table = Table("sequence", "frames", "cameras", "cut", "fps", "image", "valid")
+    takes: dict[str, list[int]] = {}
+    for row, info in enumerate(split.sequences):
+        takes.setdefault(info.take, []).append(row)
+    for name, rows in takes.items():
+        info = split.sequences[rows[0]]
+        valid = sum(int(split.valid[split.frames(row)].sum()) for row in rows)
+        image = f"{info.width}x{info.height}"
+        table.add(name, info.length, len(rows), cut_frames.get(name, 0), f"{info.fps:g}", image, valid)
+    table.add("all views", len(split.valid), "", "", "", "", int(split.valid.sum()))
+    return table
+
+
+def subject_table(split: Split, cut_frames: dict[str, int]) -> Table:
+    """The subjects of a split, with a total.  Frames are counted for one camera."""
+    table = Table("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")
+    for subject in dict.fromkeys(info.subject for info in split.sequences):
+        infos = [info for info in split.sequences if info.subject == subject]
+        takes = {info.take: info.length for info in infos}
+        table.add(
+            subject,
+            len({info.kind_of_action for info in infos}),
+            len(takes),
+            sum(takes.values()),
+            len({info.camera for info in infos}),
+            sum(cut_frames.get(name, 0) for name in takes),
+            "/".join(dict.fromkeys(f"{info.fps:g}" for info in infos)),
+            "/".join(dict.fromkeys(f"{info.width}x{info.height}" for info in infos)),
+        )
+    table.add("all views", "", "", len(split.valid), "", "", "", "")
+    return table

@@ -1,4 +1,4 @@
-"""Simulated detections: 2D windows as a detector would have found them, with confidences.
+"""Detector noise: 2D windows as a detector would have found them, with confidences.
 
 The errors of TABLE_FRAMES frames are drawn once, from a level and a seed, as a table on the device.  A window reads a
 stretch of it that begins at a random frame, so a window costs one random number and one gather.  Errors last: they are
@@ -22,53 +22,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from glagcn.data.cache import Split
-from glagcn.data.noise_levels import FASTEST_FPS, LEVELS, SLOWEST_FPS, DetectionLevel
+from glagcn.data.dataset import Split
+from glagcn.data.noise_levels import FASTEST_FPS, LEVELS, SLOWEST_FPS, NoiseLevel
 from glagcn.poses.gaps import GAP_SECONDS
 from glagcn.poses.joints import ARM, CONVENTIONS, LEG, input_convention
 from glagcn.skeletons import Skeleton
-
-# ---- Simulated detections of a whole split, to evaluate models on what a detector would have found.
-
-
-SEED = 1 << 62  # of the table of errors; no usual --seed, so that training has seen other errors
-
-
-def with_detections(split: Split, skeleton: Skeleton, level: str | None) -> Split:
-    """The split with detections of a level (see DetectionAugmentation) as its 2D, with confidences; None: as it is.
-
-    The errors of a sequence depend on the level and its name only, so all models are evaluated on the same 2D.
-    """
-    if level is None:
-        return split
-    augmentation = DetectionAugmentation(LEVELS[level], skeleton, SEED, torch.device("cpu"))
-    pixels = np.array(split.pixels)
-    confidence = np.ones(pixels.shape[:2], np.float32)
-    for info, start in zip(split.sequences, split.starts, strict=True):
-        frames = slice(int(start), int(start) + info.length)
-        begin = torch.tensor([crc32(info.name.encode()) % TABLE_FRAMES])
-        found = augmentation.apply(torch.from_numpy(pixels[frames])[None], begin, torch.tensor([float(info.fps)]))[0]
-        pixels[frames], confidence[frames] = found[..., :2].numpy(), found[..., 2].numpy()
-    return replace(split, pixels=pixels, confidence=confidence)
-
-
-# ---- Simulated detections: 2D windows as a detector would have found them, with confidences.
-#
-# The errors of TABLE_FRAMES frames are drawn once, from a level and a seed, as a table on the device. A window reads
-# a stretch of it that begins at a random frame, so a window costs one random number and one gather. Errors last: they
-# are made of normal noise that is smoothed along the frames, or are where such noise is highest.
-#
-# - Noise is proportional to the person's size, the longer side of the box around the joints, and to a difficulty,
-# which varies with the person and the joint. The confidence falls with the difficulty. - Joints that the people of
-# COCO, on whose joints most detectors are trained, do not have, such as pelvis, neck and head, are made of others
-# (glagcn.poses.joints). They have an offset that stays for seconds. - Outliers lie anywhere near the person. Their
-# confidence is any below what it would have been. - Occlusion hides joints for a while, mostly several of a limb at
-# once; nothing is found in lost frames. - Swaps exchange left and right arms, or legs, with their confidences
-# unchanged.
-#
-# Missing joints have confidence 0 and a place as in the keypoint readers (`filled`), from the frames of the window
-# alone.
-
 
 TABLE_FRAMES = 1 << 15
 NUM_DRAWS = 2  # random numbers per window: first frame of the table, and frame rate
@@ -78,19 +36,30 @@ CONFIDENCE_DECAY = 0.15  # confidence is exp(-0.15 difficulty): 0.86 at the usua
 CONFIDENCE_NOISE = 0.05
 LOWEST_CONFIDENCE = 0.06  # of a joint that is found; the readers take less than 0.05 for missing
 OUTLIER_REACH = 0.5  # of the person's size, in x and y
+SEED = 1 << 62  # of the table of errors; no usual --seed, so that training has seen other errors
 
 
-class DetectionAugmentation:
+class DetectorNoise:
     """Makes detections of a level from exact 2D poses.
 
     seed  of the table; two tables of different seeds have different errors.
     """
 
-    def __init__(self, level: DetectionLevel, skeleton: Skeleton, seed: int, device: torch.device) -> None:
+    def __init__(self, level: NoiseLevel, skeleton: Skeleton, seed: int, device: torch.device) -> None:
         offsets, confidence, swapped = _table(level, skeleton, np.random.default_rng((seed, TABLE_FRAMES)))
         self._errors = torch.from_numpy(np.concatenate([offsets, confidence[..., None]], axis=2)).float().to(device)
         self._swapped = torch.from_numpy(swapped).to(device)  # [R,V]
         self._mirror = torch.tensor(skeleton.input_mirror, device=device)
+
+    @staticmethod
+    def parameters(fps: np.ndarray, draws: np.ndarray) -> Tensor:
+        """Of n windows [n,3] float32: first frame of the table, frames per second of the window, frames per step.
+
+        fps    [n] of their sequences: a step from one frame of the window to the next is a fraction of its frames.
+        draws  [n,NUM_DRAWS] float32 in [0, 1).
+        """
+        starts, rates = (draws[:, 0].astype(np.float64) * TABLE_FRAMES).astype(np.int64), frame_rates(draws[:, 1])
+        return torch.from_numpy(np.stack([starts, rates, fps / rates], axis=1).astype(np.float32))
 
     def apply(self, poses: Tensor, starts: Tensor, rates: Tensor) -> Tensor:
         """The detections [n,T,V,3] (x, y, confidence) of exact 2D poses [n,T,V,2] in any units.
@@ -109,9 +78,22 @@ class DetectionAugmentation:
         return filled(torch.cat([poses + errors[..., :2] * size, errors[..., 2:]], dim=3), longest)
 
 
-def table_starts(draws: np.ndarray) -> np.ndarray:
-    """The first frames of the table [n] int64 from draws [n] in [0, 1)."""
-    return (draws.astype(np.float64) * TABLE_FRAMES).astype(np.int64)
+def with_detector_noise(split: Split, skeleton: Skeleton, level: str | None) -> Split:
+    """The split with detections of a level (see DetectorNoise) as its 2D, with confidences; None: as it is.
+
+    The errors of a sequence depend on the level and its name only, so all models are evaluated on the same 2D.
+    """
+    if level is None:
+        return split
+    noise = DetectorNoise(LEVELS[level], skeleton, SEED, torch.device("cpu"))
+    pixels = np.array(split.pixels)
+    confidence = np.ones(pixels.shape[:2], np.float32)
+    for row, info in enumerate(split.sequences):
+        frames = split.frames(row)
+        begin = torch.tensor([crc32(info.name.encode()) % TABLE_FRAMES])
+        found = noise.apply(torch.from_numpy(pixels[frames])[None], begin, torch.tensor([float(info.fps)]))[0]
+        pixels[frames], confidence[frames] = found[..., :2].numpy(), found[..., 2].numpy()
+    return replace(split, pixels=pixels, confidence=confidence)
 
 
 def frame_rates(draws: np.ndarray) -> np.ndarray:
@@ -143,7 +125,7 @@ def filled(poses: Tensor, longest: Tensor) -> Tensor:
 
 
 def _table(
-    level: DetectionLevel, skeleton: Skeleton, draws: np.random.Generator
+    level: NoiseLevel, skeleton: Skeleton, draws: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Offsets [R,V,2] in parts of the person's size, confidences [R,V], 0 if missing, and swapped joints [R,V] bool."""
     points = input_convention(skeleton).points

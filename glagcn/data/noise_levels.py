@@ -1,10 +1,10 @@
-"""How bad simulated detections are.  This module does not import torch, so that flags are checked without delay."""
+"""The levels of the detector noise.  This module does not import torch, so that flags are checked without delay."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class DetectionLevel:
+class NoiseLevel:
     """The size and share of the errors of a simulated 2D detector.
 
     noise         standard deviation of x and y of a joint of usual difficulty, as a fraction of the person's size.
@@ -27,10 +27,10 @@ class DetectionLevel:
 
 # Chosen by judgement, not fitted to a detector: 1 % of a standing person is 2 cm.
 LEVELS = {
-    "moderate": DetectionLevel(
+    "moderate": NoiseLevel(
         noise=0.008, spread=0.5, approximated=0.015, outliers=0.003, missing=0.03, lost=0.005, swapped=0.005
     ),
-    "heavy": DetectionLevel(
+    "heavy": NoiseLevel(
         noise=0.015, spread=0.8, approximated=0.03, outliers=0.01, missing=0.15, lost=0.03, swapped=0.02
     ),
 }

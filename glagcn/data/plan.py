@@ -2,10 +2,10 @@
 
 From frames to a batch:
 
-1. `select_centers` lists the target frames of the windows.  A window is a few numbers: frame, flip and random draws.
+1. `select_target_frames` lists the target frames of the windows.  A window is a frame, a flip and random draws.
 2. `EpochPlan` shuffles the windows by (seed, epoch) and cuts the order into global batches, independent of world size.
 3. `share` gives one rank its part of a global batch: whole micro-batches, over which BatchNorm computes its statistics.
-4. `FrameStore.windows` (store.py) gathers the frames of these windows, applies the camera augmentation, normalises,
+4. `FrameStore.windows` (windows.py) gathers the frames of these windows, applies the camera augmentation, normalises,
    centres on the root, flips and distorts them.
 """
 
@@ -13,70 +13,41 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from glagcn.data.cache import Split
+from glagcn.data.dataset import Split
 from glagcn.errors import UserError
 
-# ---- The target augmentation of the published runs on Human3.6M and HumanEva-I.
-
-
+# The target augmentation of the published runs: rotations in the image plane, each with every scale (see
+# `windows.distortions`).
 DEGREES, SCALES = (-5.0, 0.0, 5.0), (0.95, 1.0, 1.05)
 DISTORTIONS = len(DEGREES) * len(SCALES)
-
-
-def distortions() -> Tensor:
-    """[9,3,3] float32: rotations by -5, 0 and 5 degrees about the optical axis, each scaled by 0.95, 1 and 1.05.
-
-    The published training on Human3.6M and HumanEva-I applies a random one to the 3D target of each window and does not
-    change the 2D input.
-    """
-    angles = torch.deg2rad(torch.tensor(DEGREES))
-    zero, one = torch.zeros_like(angles), torch.ones_like(angles)
-    rows = (angles.cos(), -angles.sin(), zero), (angles.sin(), angles.cos(), zero), (zero, zero, one)
-    rotations = torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
-    return (rotations[:, None] * torch.tensor(SCALES)[:, None, None]).flatten(0, 1)
-
-
-# ---- The epoch plan: which windows form each global batch, and which of them each rank computes.
-#
-# From frames to a batch:
-#
-# 1. `select_centers` lists the target frames of the windows. A window is a few numbers: frame, flip and random draws.
-# 2. `EpochPlan` shuffles the windows by (seed, epoch) and cuts the order into global batches, independent of world
-# size. 3. `share` gives one rank its part of a global batch: whole micro-batches, over which BatchNorm computes its
-# statistics. 4. `FrameStore.windows` (store.py) gathers the frames of these windows, applies the camera augmentation,
-# normalises, centres on the root, flips and distorts them.
-
-
 # Purposes of random numbers, part of their seeds.
-ORDER, FLIP, DISTORTION, CAMERA, DETECTION = 0, 3, 4, 5, 6
+ORDER, FLIP, DISTORTION, CAMERA, NOISE = 0, 3, 4, 5, 6
 
 
-class WindowIds(NamedTuple):
+class BatchSpec(NamedTuple):
     """n windows, as NumPy arrays on the host; a column is None if the option is off.
 
     frames           [n] int64, target frames.
     flips            [n] bool, whether the window is mirrored.
     distortions      [n] int64, number of the target distortion (see `distortions`).
     camera_draws     [n,4] float32 in [-1, 1], for CameraAugmentation.
-    detection_draws  [n,2] float32 in [0, 1), for DetectionAugmentation.
+    noise_draws  [n,2] float32 in [0, 1), for DetectorNoise.
     """
 
     frames: np.ndarray
     flips: np.ndarray
     distortions: np.ndarray | None = None
     camera_draws: np.ndarray | None = None
-    detection_draws: np.ndarray | None = None
+    noise_draws: np.ndarray | None = None
 
-    def part(self, begin: int, end: int) -> "WindowIds":
+    def part(self, begin: int, end: int) -> "BatchSpec":
         """The windows `begin` to `end`, end excluded."""
         columns: Any = (None if column is None else column[begin:end] for column in self)
-        return WindowIds(*columns)
+        return BatchSpec(*columns)
 
 
-def select_centers(
+def select_target_frames(
     split: Split,
     *,
     stride: int = 1,
@@ -109,20 +80,20 @@ def select_centers(
     return np.concatenate(pieces)
 
 
-def windows_in_epoch(centers: np.ndarray, flip: str) -> int:
-    """The number of windows in an epoch over `centers` [W]; see EpochPlan."""
-    return len(centers) * (2 if flip == "copy" else 1)
+def windows_in_epoch(target_frames: np.ndarray, flip: str) -> int:
+    """The number of windows in an epoch over `target_frames` [W]; see EpochPlan."""
+    return len(target_frames) * (2 if flip == "copy" else 1)
 
 
 class EpochPlan:
     """The windows of global batch k of an epoch, a pure function of (seed, epoch, k), independent of the world size.
 
-    centers          [W] frames.
+    target_frames          [W] frames.
     flip             "copy": each window also mirrored, 2 W windows per epoch; "random": each window mirrored at random
                      in each epoch; "none".
     distort          draw a target distortion for each window and epoch (see `distortions`).
     camera_draws     how many numbers in [-1, 1] to draw for each window and epoch, for the camera augmentation.
-    detection_draws  how many numbers in [0, 1) to draw for each window and epoch, for simulated detections.
+    noise_draws  how many numbers in [0, 1) to draw for each window and epoch, for the detector noise.
 
     Each window is used once per epoch; the last batch of an epoch is smaller if they do not divide evenly.  The order
     of one epoch is cached: 17 MB for the 2.1 million windows of MPI-INF-3DHP.
@@ -130,17 +101,17 @@ class EpochPlan:
 
     def __init__(
         self,
-        centers: np.ndarray,
+        target_frames: np.ndarray,
         batch_size: int,
         flip: str,
         seed: int,
         distort: bool = False,
         camera_draws: int = 0,
-        detection_draws: int = 0,
+        noise_draws: int = 0,
     ) -> None:
-        self.centers, self.batch_size, self.flip, self.seed = centers, batch_size, flip, seed
-        self.distort, self.camera_draws, self.detection_draws = distort, camera_draws, detection_draws
-        self.num_windows = windows_in_epoch(centers, flip)
+        self.target_frames, self.batch_size, self.flip, self.seed = target_frames, batch_size, flip, seed
+        self.distort, self.camera_draws, self.noise_draws = distort, camera_draws, noise_draws
+        self.num_windows = windows_in_epoch(target_frames, flip)
         self.steps_per_epoch = -(-self.num_windows // batch_size)
         self._order = lru_cache(maxsize=1)(lambda epoch: self._draws(epoch, ORDER).permutation(self.num_windows))
 
@@ -154,24 +125,24 @@ class EpochPlan:
         epochs, rest = divmod(windows, self.num_windows)
         return epochs * self.steps_per_epoch - (-rest // self.batch_size)
 
-    def batch(self, epoch: int, index: int) -> WindowIds:
+    def batch(self, epoch: int, index: int) -> BatchSpec:
         """Global batch `index` of `epoch`, both counted from 0."""
         begin = index * self.batch_size
-        # Window w has centre w mod W; windows from W on are the mirrored copies.
-        ids = self._order(epoch)[begin : begin + self.batch_size]
-        flips, distortions, camera_draws, detection_draws = ids >= len(self.centers), None, None, None
+        # Window w has target frame w mod W; windows from W on are the mirrored copies.
+        windows = self._order(epoch)[begin : begin + self.batch_size]
+        flips, distortions, camera_draws, noise_draws = windows >= len(self.target_frames), None, None, None
         if self.flip == "random":
-            flips = self._draws(epoch, FLIP, index).integers(2, size=len(ids)) == 1
+            flips = self._draws(epoch, FLIP, index).integers(2, size=len(windows)) == 1
         if self.distort:
-            distortions = self._draws(epoch, DISTORTION, index).integers(DISTORTIONS, size=len(ids))
+            distortions = self._draws(epoch, DISTORTION, index).integers(DISTORTIONS, size=len(windows))
         if self.camera_draws:
-            shape = len(ids), self.camera_draws
+            shape = len(windows), self.camera_draws
             camera_draws = self._draws(epoch, CAMERA, index).uniform(-1, 1, shape).astype(np.float32)
-        if self.detection_draws:
-            shape = len(ids), self.detection_draws
-            detection_draws = self._draws(epoch, DETECTION, index).random(shape, np.float32)
-        frames = self.centers[ids % len(self.centers)]
-        return WindowIds(frames, flips, distortions, camera_draws, detection_draws)
+        if self.noise_draws:
+            shape = len(windows), self.noise_draws
+            noise_draws = self._draws(epoch, NOISE, index).random(shape, np.float32)
+        frames = self.target_frames[windows % len(self.target_frames)]
+        return BatchSpec(frames, flips, distortions, camera_draws, noise_draws)
 
     def _draws(self, epoch: int, purpose: int, number: int = 0) -> np.random.Generator:
         """The random generator for a purpose and a batch of an epoch."""
@@ -189,12 +160,12 @@ def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
 class Share(NamedTuple):
     """The part of a global batch that one rank computes: consecutive whole micro-batches.
 
-    begin, end  slice of its windows in the global batch.
-    sizes       sizes of its micro-batches, windows.
-    first       number of its first micro-batch in the global batch.
-    count       windows in the global batch.
-    counted     False if there are fewer micro-batches than ranks and none is left for this rank; it then computes the
-                first window with weight 0, so that it takes part in collective operations.
+    begin, end   slice of its windows in the global batch.
+    sizes        sizes of its micro-batches, windows.
+    first        number of its first micro-batch in the global batch.
+    count        windows in the global batch.
+    has_windows  False if there are fewer micro-batches than ranks and none is left for this rank; it then computes the
+                 first window with weight 0, so that it takes part in collective operations.
     """
 
     begin: int
@@ -202,7 +173,7 @@ class Share(NamedTuple):
     sizes: tuple[int, ...]
     first: int
     count: int  # type: ignore[assignment]  # hides tuple.count, which nothing uses
-    counted: bool
+    has_windows: bool
 
 
 def micro_batches(count: int, max_size: int) -> int:
@@ -220,6 +191,6 @@ def share(count: int, max_size: int, rank: int, world_size: int) -> Share:
     edges = [share_bounds(count, part, parts)[0] for part in range(parts)] + [count]
     first, last = share_bounds(parts, rank, world_size)
     if first == last:
-        return Share(0, 1, (1,), 0, count, counted=False)
+        return Share(0, 1, (1,), 0, count, has_windows=False)
     sizes = tuple(edges[part + 1] - edges[part] for part in range(first, last))
-    return Share(edges[first], edges[last], sizes, first, count, counted=True)
+    return Share(edges[first], edges[last], sizes, first, count, has_windows=True)

@@ -15,8 +15,7 @@ from typing import Any, ClassVar
 import numpy as np
 from scipy.io import savemat
 
-from glagcn.data.cache import Split
-from glagcn.data.dataset import SequenceInfo
+from glagcn.data.dataset import SequenceInfo, Split
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.evaluate.metrics import MPJPE, PCK, FrameMetric, Metric, frame_metrics, joint_metrics, mean, shown

@@ -19,9 +19,9 @@ from torch import Tensor
 
 from glagcn import dist
 from glagcn.config.options import Config
-from glagcn.data.cache import Cache, Split
-from glagcn.data.plan import WindowIds, share_bounds
-from glagcn.data.selection import frames_of
+from glagcn.data.dataset import Cache, Split
+from glagcn.data.plan import BatchSpec, share_bounds
+from glagcn.data.selection import valid_frames
 from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
 from glagcn.evaluate.benchmarks import Benchmark, Evaluation, by_sequence
@@ -59,7 +59,7 @@ def scored_frames(split: Split, max_frames: int | None = None) -> np.ndarray:
 
     Raises UserError if no frame is valid.
     """
-    frames = frames_of(split)
+    frames = valid_frames(split)
     if len(frames) == 0:
         raise UserError("no test frame is valid, so there is nothing to evaluate; prepare the data set again")
     if max_frames is None or max_frames >= len(frames):
@@ -131,12 +131,12 @@ def predict_frames(
     return _gather_poses(poses, len(frames))
 
 
-def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[WindowIds]:
+def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[BatchSpec]:
     """The windows of each batch of frames, with `flip` followed by their mirror images."""
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
         copies = 2 if flip else 1
-        yield WindowIds(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
+        yield BatchSpec(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
 
 
 def _gather_poses(poses: Tensor, count: int) -> np.ndarray:

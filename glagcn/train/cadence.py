@@ -1,7 +1,7 @@
 """The step schedule of a run: when it evaluates, saves and ends, and which windows each step trains on."""
 
 from glagcn.config.options import Config
-from glagcn.data.plan import EpochPlan, Share, WindowIds, share
+from glagcn.data.plan import BatchSpec, EpochPlan, Share, share
 from glagcn.train.optim import last_step, micro_batch, planned_steps
 
 
@@ -17,7 +17,7 @@ class Cadence:
         most = micro_batch(self.config.optim, self.plan.batch_size)
         return share(self.batch_count(index), most, self._rank, self._world_size)
 
-    def windows(self, epoch: int, index: int) -> WindowIds:
+    def windows(self, epoch: int, index: int) -> BatchSpec:
         """This rank's windows of a global batch."""
         mine = self.share(index)
         return self.plan.batch(epoch, index).part(mine.begin, mine.end)

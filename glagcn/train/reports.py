@@ -115,7 +115,7 @@ def _share_at(curve: Curve, windows: int) -> float:
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
     """MPJPE in mm, averaged as the benchmark does, if the mean training pose is predicted for every scored frame."""
     split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
-    mean = mean_pose(data.train_split, data.plan.centers, skeleton).numpy() * MM_PER_METRE
+    mean = mean_pose(data.train_split, data.plan.target_frames, skeleton).numpy() * MM_PER_METRE
     errors = []
     for begin in range(0, len(frames), BLOCK):
         target = split.millimetres[frames[begin : begin + BLOCK]]

@@ -11,12 +11,12 @@ import torch
 from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.config.resolve import changed
-from glagcn.data.cache import Cache, Split
 from glagcn.data.camera_augmentation import CameraRange
-from glagcn.data.detector_noise import NUM_DRAWS, DetectionAugmentation, with_detections
+from glagcn.data.dataset import Cache, Split
+from glagcn.data.detector_noise import NUM_DRAWS, DetectorNoise, with_detector_noise
 from glagcn.data.noise_levels import LEVELS
-from glagcn.data.plan import EpochPlan, select_centers, windows_in_epoch
-from glagcn.data.selection import hold_out, select_test, select_train
+from glagcn.data.plan import EpochPlan, select_target_frames, windows_in_epoch
+from glagcn.data.selection import select_test, select_train, split_validation
 from glagcn.data.windows import FrameStore, mean_pose
 from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import EvaluationSet, scored_frames
@@ -30,15 +30,15 @@ from glagcn.train.optim import WARMUP_STEPS, curve_windows, fitting_batch
 class Selection:
     """The frames and windows selected by the options, before any frames are loaded.
 
-    centers   centre frames of the training windows, as frame numbers of `train`.
-    held_out  the validation sequences; None without validation.
-    scored    frames of an evaluation that selects the best state; 0 if none does.
+    target_frames  [W] of the training windows, as frame numbers of `train`.
+    held_out       the validation sequences; None without validation.
+    scored         frames of an evaluation that selects the best state; 0 if none does.
     """
 
     train: Split
     test: Split
     held_out: Split | None
-    centers: np.ndarray
+    target_frames: np.ndarray
     scored: int = 0
 
 
@@ -60,15 +60,17 @@ def select_data(config: Config, cache: Cache) -> Selection:
     with dist.agree():
         train = select_train(cache, data.subjects_train, data.actions, data.downsample)
         test = select_test(cache, data.subjects_test, data.actions, data.downsample)
-        test = with_detections(test, get_skeleton(cache.skeleton), config.selection.test_detections)
+        test = with_detector_noise(test, get_skeleton(cache.skeleton), config.selection.test_detections)
         trained, held_out, scored = None, None, 0
         if config.selection.select_on == "validation":
-            trained, held_out = hold_out(train, config.selection.validation or ())
+            trained, held_out = split_validation(train, config.selection.validation or ())
             scored = len(scored_frames(held_out, config.selection.validation_frames))
         elif config.selection.select_on == "test":
             scored = len(scored_frames(test, config.selection.test_frames))
-        centers = select_centers(train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained)
-    return Selection(train, test, held_out, centers, scored)
+        target_frames = select_target_frames(
+            train, stride=data.stride, subset=data.subset, cameras=data.cameras, trained=trained
+        )
+    return Selection(train, test, held_out, target_frames, scored)
 
 
 def settle(
@@ -87,7 +89,7 @@ def settle(
     origin     the source of each value: a short run is evaluated more often unless --eval_epochs is given.
     """
     optim, eval_windows = config.optim, config.selection.eval_windows
-    epoch = windows_in_epoch(selection.centers, config.data.flip)
+    epoch = windows_in_epoch(selection.target_frames, config.data.flip)
     windows = optim.windows or optim.epochs * epoch
     if eval_windows is None and selection.scored and origin.get("eval_epochs") == "default":
         eval_windows = curve_windows(windows, windows / max(epoch, 1), selection.scored, config.data.test_flip)
@@ -116,10 +118,10 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
         "channels": len(config.model.input), "causal": config.model.causal,
     }  # fmt: skip
     make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
-    detections = None
+    noise = None
     if data.detections:
-        detections = DetectionAugmentation(LEVELS[data.detections], skeleton, optim.seed, dist.device())
-    augmentations: dict[str, Any] = {"camera_range": camera_range, "detections": detections}
+        noise = DetectorNoise(LEVELS[data.detections], skeleton, optim.seed, dist.device())
+    augmentations: dict[str, Any] = {"camera_range": camera_range, "noise": noise}
     benchmark = benchmark_of(cache.dataset)
     with dist.agree():  # fitting cameras for the augmentation may fail
         test = EvaluationSet(
@@ -130,13 +132,13 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
             benchmark,
         )
         plan = EpochPlan(
-            selection.centers,
+            selection.target_frames,
             optim.batch_size or 0,
             data.flip,
             optim.seed,
             data.distort_targets,
             camera_range.num_draws,
-            NUM_DRAWS if detections else 0,
+            NUM_DRAWS if noise else 0,
         )
         train = make_store(selection.train, **augmentations)
         validation, held_out = None, selection.held_out
@@ -151,5 +153,5 @@ def build_model(config: Config, data: RunData) -> Model:
     skeleton = get_skeleton(data.cache.skeleton)
     torch.manual_seed(config.optim.seed)
     model = get_kind(config.model.kind).load().build(skeleton, config.model)
-    model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.centers, skeleton))
+    model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.target_frames, skeleton))
     return model

@@ -117,7 +117,7 @@ class Stepper:
             last = number == len(share.sizes) - 1
             with nullcontext() if last or dist.world_size() == 1 else self._exchanging.no_sync():
                 part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
-                sums += self._micro_batch(part, share.count, share.counted)
+                sums += self._micro_batch(part, share.count, share.has_windows)
             begin += size
         return sums
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from glagcn.data.cache import open_cache
-from glagcn.data.dataset import PrepareFlags
+from glagcn.data.dataset import PrepareFlags, take_table
 from glagcn.data.datasets import get_dataset
 from glagcn.data.mpi_inf_3dhp.dataset import (
     DEFAULT_CAMERAS,
@@ -18,9 +18,8 @@ from glagcn.data.mpi_inf_3dhp.dataset import (
     short_sequences_line,
     valid_frames_line,
 )
-from glagcn.data.mpi_inf_3dhp.release import find_3dhp
+from glagcn.data.mpi_inf_3dhp.files import find_3dhp
 from glagcn.data.prepare import prepare
-from glagcn.data.report import summary_lines
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
 from tests.prepared import prepared
@@ -312,7 +311,7 @@ def test_unknown_data_sets_and_2d_sources(tmp_path):
 
 def test_the_table_has_one_row_per_take_and_a_total(release):
     split = open_cache(prepare_3dhp(raw=release)).train
-    lines = summary_lines(split, {})
+    lines = take_table(split, {}).text().splitlines()
     assert len(lines) == 1 + 16 + 1
     assert len({len(line) for line in lines}) == 1
     assert lines[-1].split() == ["all", "views", str(len(split.valid)), str(len(split.valid))]

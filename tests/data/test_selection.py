@@ -165,7 +165,7 @@ def test_what_is_not_there(h36m, subjects_train, subjects_test, actions, message
     with pytest.raises(UserError, match=message):
         select(h36m, subjects_train, subjects_test, actions)
     with pytest.raises(UserError, match=message):
-        check_selection(list(h36m.train.sequences), h36m.test.sequences, subjects_train, subjects_test, actions)
+        check_selection({"train": h36m.train.sequences, "test": h36m.test.sequences}, subjects_train, subjects_test, actions)
 
 
 def test_an_action_of_others_leaves_nothing(tmp_path):
@@ -176,7 +176,7 @@ def test_an_action_of_others_leaves_nothing(tmp_path):
     message = r"--actions Dir selects no test sequence; the test subjects \(S9\) have the actions Walking"
     with pytest.raises(UserError, match=message):
         select(cache, None, ("S9",), ("Dir",))
-    check_selection(cache.train.sequences, cache.test.sequences, None, ("S9",), ("Walk",))
+    check_selection({"train": cache.train.sequences, "test": cache.test.sequences}, None, ("S9",), ("Walk",))
 
 
 def test_a_wrong_downsample(h36m):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 
 from glagcn.config.resolve import parse_command_line
-from glagcn.data.cache import Split
-from glagcn.data.dataset import SequenceInfo
-from glagcn.data.plan import select_centers
-from glagcn.data.selection import frames_of, hold_out
+from glagcn.data.dataset import SequenceInfo, Split
+from glagcn.data.plan import select_target_frames
+from glagcn.data.selection import split_validation, valid_frames
 from glagcn.errors import UserError
 
 NAMES = ("S1/Seq1/cam0", "S1/Seq1/cam1", "S1/Seq2/cam0", "S10/Seq1/cam0", "S8/Jog 1/cam0", "S8/Jogging/cam0")
@@ -33,20 +32,20 @@ def split():
     ],
 )
 def test_names_are_beginnings_of_whole_words(split, names, held):
-    trained, validation = hold_out(split, names)
+    trained, validation = split_validation(split, names)
     assert np.flatnonzero(~trained).tolist() == held
     assert [info.name for info in validation.sequences] == [NAMES[row] for row in held]
     assert validation.pixels is split.pixels  # nothing is copied
 
 
 def test_trained_and_held_out_frames_share_nothing_and_make_up_all(split):
-    trained, validation = hold_out(split, ("S1/Seq1", "S10"))
-    centers = select_centers(split, trained=trained)
-    held = frames_of(validation)
+    trained, validation = split_validation(split, ("S1/Seq1", "S10"))
+    centers = select_target_frames(split, trained=trained)
+    held = valid_frames(validation)
     assert 5 not in held  # not valid
     assert sorted([*centers, *held, 5]) == list(range(24))
-    assert frames_of(split).tolist() == np.flatnonzero(split.valid).tolist()
-    cameras = select_centers(split, trained=trained, cameras=(0,), stride=4)
+    assert valid_frames(split).tolist() == np.flatnonzero(split.valid).tolist()
+    cameras = select_target_frames(split, trained=trained, cameras=(0,), stride=4)
     assert cameras.tolist() == [8, 16, 20]
 
 
@@ -54,15 +53,15 @@ def test_names_that_fit_nothing_are_refused(split):
     for name in ("S2", "S1/Seq", "S1/Seq1/", "eq1"):
         message = f"invalid --validation {name}: must be the beginning of .*, of which the data has S1/Seq1, "
         with pytest.raises(UserError, match=message):
-            hold_out(split, ("S1/Seq2", name))
+            split_validation(split, ("S1/Seq2", name))
 
 
 def test_something_must_be_left_to_train_on(split):
     with pytest.raises(UserError, match="leaves no sequence to train on"):
-        hold_out(split, ("S1", "S10", "S8"))
-    trained, _ = hold_out(split, ("S1/Seq1",))
+        split_validation(split, ("S1", "S10", "S8"))
+    trained, _ = split_validation(split, ("S1/Seq1",))
     with pytest.raises(UserError, match="leave no sequence to train on"):
-        select_centers(split, trained=trained, cameras=(1,))
+        select_target_frames(split, trained=trained, cameras=(1,))
 
 
 def test_flags_of_validation_are_not_ignored():

@@ -23,11 +23,9 @@ from glagcn.config.resolve import parse_command_line, resolve, to_dict
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Source
 from glagcn.data.datasets import get_dataset
-from glagcn.data.mpi_inf_3dhp import npz as npz_3dhp
-from glagcn.data.mpi_inf_3dhp import release
-from glagcn.data.mpi_inf_3dhp.npz import NpzPair
-from glagcn.data.mpi_inf_3dhp.release import RawRelease
-from glagcn.data.plan import EpochPlan, select_centers
+from glagcn.data.mpi_inf_3dhp import files as files_3dhp
+from glagcn.data.mpi_inf_3dhp.files import NpzPair, RawRelease
+from glagcn.data.plan import EpochPlan, select_target_frames
 from glagcn.data.selection import select_test, select_train
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.data.windows import FrameStore
@@ -78,7 +76,7 @@ def _use_cache(path: Path) -> None:
     cache = open_cache(path)
     get_dataset(cache.dataset).warning(cache)
     for split in (select_train(cache), select_test(cache)):
-        plan = EpochPlan(select_centers(split), 4, "none", 0)
+        plan = EpochPlan(select_target_frames(split), 4, "none", 0)
         FrameStore(split, get_skeleton(cache.skeleton), 3, torch.device("cpu")).windows(plan.batch(0, 0))
 
 
@@ -97,7 +95,7 @@ def _release(folder: Path) -> tuple[Path, Path, Path]:
 
 def _read_release(path: Path) -> None:
     root = next(parent for parent in path.parents if (parent / "TS6").is_dir())
-    with _one_of_each(release):
+    with _one_of_each(files_3dhp):
         _cached(RawRelease(root, "univ", (0, 2)), root)
 
 
@@ -127,7 +125,7 @@ def _npz_pair(folder: Path) -> tuple[Path, Path]:
 
 
 def _read_npz_pair(path: Path) -> None:
-    with _one_of_each(npz_3dhp):
+    with _one_of_each(files_3dhp):
         _cached(NpzPair(path.parent, "univ", None, (0, 2)), path.parent)
 
 

@@ -10,9 +10,9 @@ from glagcn import dist
 from glagcn.config.resolve import changed, parse_command_line
 from glagcn.data import windows as store_module
 from glagcn.data.camera_augmentation import CameraRange
-from glagcn.data.detector_noise import DetectionAugmentation, with_detections
+from glagcn.data.detector_noise import DetectorNoise, with_detector_noise
 from glagcn.data.noise_levels import LEVELS
-from glagcn.data.plan import WindowIds, share
+from glagcn.data.plan import BatchSpec, share
 from glagcn.data.windows import Batch, FrameStore
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
@@ -31,7 +31,7 @@ pytestmark = [
     pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device and -m cuda"),
 ]
 compiles = pytest.mark.filterwarnings("ignore::DeprecationWarning:torch")  # what torch.compile imports
-IDS = [WindowIds(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
+IDS = [BatchSpec(np.arange(k, k + 6), np.arange(6) % 2 == 0) for k in range(0, 54, 6)]
 MOVED = [ids._replace(camera_draws=np.full((6, 4), -1 + number / 4, np.float32)) for number, ids in enumerate(IDS)]
 CHANGE = CameraRange(180, 10, 5, 0.2)
 homes = pytest.mark.parametrize("fits", [True, False], ids=["frames on the device", "frames on the host"])
@@ -70,13 +70,13 @@ def test_a_batch_stays_until_the_device_has_read_it(monkeypatch, fits, reuse):
 def test_detections_on_the_device_equal_those_on_the_host(monkeypatch, fits):
     monkeypatch.setattr(store_module, "fits_device", lambda nbytes, device: fits)
     draws = np.linspace(0, 0.99, 12, dtype=np.float32).reshape(6, 2)
-    split = with_detections(walking_split(), SKELETON, "moderate")
+    split = with_detector_noise(walking_split(), SKELETON, "moderate")
     made = []
     for name in ("cuda", "cpu"):
         device = torch.device(name)
-        augmentation = DetectionAugmentation(LEVELS["heavy"], SKELETON, 0, device)
-        store = FrameStore(split, SKELETON, 27, device, channels=3, detections=augmentation)
-        drawn = (ids._replace(detection_draws=draws) for ids in IDS)
+        augmentation = DetectorNoise(LEVELS["heavy"], SKELETON, 0, device)
+        store = FrameStore(split, SKELETON, 27, device, channels=3, noise=augmentation)
+        drawn = (ids._replace(noise_draws=draws) for ids in IDS)
         made.append([part.cpu() for batch in [*store.stream(drawn), *store.stream(iter(IDS))] for part in batch])
     for there, here in zip(*made, strict=True):
         torch.testing.assert_close(there, here, rtol=1e-5, atol=1e-5)

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 
 from glagcn.commands.recording import cached_recording
-from glagcn.data.cache import Cache, Split
-from glagcn.data.dataset import SequenceInfo
+from glagcn.data.dataset import Cache, SequenceInfo, Split
 from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 from tests.command_line import messages

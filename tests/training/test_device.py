@@ -19,9 +19,9 @@ from glagcn import dist
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
 from glagcn.data.camera_augmentation import CameraRange
-from glagcn.data.detector_noise import DetectionAugmentation
+from glagcn.data.detector_noise import DetectorNoise
 from glagcn.data.noise_levels import LEVELS
-from glagcn.data.plan import WindowIds, share
+from glagcn.data.plan import BatchSpec, share
 from glagcn.data.windows import Batch, FrameStore
 from glagcn.evaluate import evaluate as predict
 from glagcn.model.gla_gcn.network import LiftingNetwork, folded
@@ -73,7 +73,7 @@ class Operators(TorchDispatchMode):
 def test_windows_are_made_on_the_device_and_without_a_matrix_product(fake, split):
     """Of a matrix product, TF32 would round the operands."""
     frames = np.array([0, 30, 79, 40])
-    ids = WindowIds(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
+    ids = BatchSpec(frames, frames > 30, np.arange(4), np.full((4, 4), 0.5, np.float32))
     with fake, Operators() as operators:
         store = FrameStore(split, SKELETON, FRAMES, DEVICE, camera_range=CameraRange(180, 10, 5, 0.2))
         batches = list(store.stream(iter([ids, ids.part(0, 3)]), reuse=True))
@@ -88,13 +88,13 @@ def test_detections_are_made_on_the_device_and_wait_for_nothing(fake, monkeypatc
     monkeypatch.setattr("glagcn.data.windows.fits_device", lambda nbytes, device: fits)
     monkeypatch.setattr(torch, "empty", partial(without_pinning, torch.empty))
     frames = np.array([0, 30, 79, 40])
-    ids = WindowIds(frames, frames > 30, detection_draws=np.full((4, 2), 0.5, np.float32))
+    ids = BatchSpec(frames, frames > 30, noise_draws=np.full((4, 2), 0.5, np.float32))
     confidence = np.ones((len(split.pixels), 17), np.float32)
     with fake:
-        augmentation = DetectionAugmentation(LEVELS["heavy"], SKELETON, 0, DEVICE)
-        form = {"channels": 3, "detections": augmentation}
+        augmentation = DetectorNoise(LEVELS["heavy"], SKELETON, 0, DEVICE)
+        form = {"channels": 3, "noise": augmentation}
         store = FrameStore(replace(split, confidence=confidence), SKELETON, FRAMES, DEVICE, **form)
-        batches = [store.windows(ids), store.windows(ids._replace(detection_draws=None))]
+        batches = [store.windows(ids), store.windows(ids._replace(noise_draws=None))]
     assert [part.device for batch in batches for part in batch] == [DEVICE] * 4
     assert batches[0].inputs.shape == (4, FRAMES, 17, 3)
 
@@ -125,7 +125,7 @@ def test_windows_take_few_launches_and_one_copy_a_table(fake, split, views, most
     with fake:
         store = FrameStore(split, SKELETON, FRAMES, DEVICE, camera_range=CameraRange(180, 10, 5, 0.2))
         with Launches() as launches:
-            store.windows(WindowIds(frames, frames > 30, None, views))
+            store.windows(BatchSpec(frames, frames > 30, None, views))
     assert {"index_select", "gather"} <= set(launches.names)
     assert len(launches.names) <= most
     assert launches.names.count("_to_copy") == tables

@@ -1,27 +1,28 @@
 """Recorded people before made-up cameras, as two data sets: all of the recordings, and a demo of minutes."""
 
-from collections.abc import Iterable
-from pathlib import Path
+from __future__ import annotations
+
 from typing import TYPE_CHECKING
 
-from glagcn.data.dataset import DataSet
+from glagcn.data.dataset import Cache, DataSet
 
 if TYPE_CHECKING:
-    from glagcn.data.cache import Cache
+    from pathlib import Path
+
     from glagcn.data.dataset import Source
 
 
 class DemoDataSet(DataSet):
     """A few minutes' worth, made on the spot from motion that comes with the program."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
         """See DataSet."""
         from glagcn.data.mocap.motion import demo_source
 
         del root, keypoints, annotation
         return demo_source()
 
-    def warning(self, cache: "Cache") -> str | None:
+    def warning(self, cache: Cache) -> str | None:
         """See DataSet: a cache that another version of the program has left."""
         from glagcn.data.mocap.motion import VERSION
 
@@ -37,7 +38,7 @@ class DemoDataSet(DataSet):
 class MocapDataSet(DemoDataSet):
     """All of it.  The 2D source names the joints."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
         """See DataSet."""
         from glagcn.data.mocap.motion import mocap_source
 
@@ -48,12 +49,6 @@ class MocapDataSet(DemoDataSet):
         """See DataSet."""
         return self.skeletons[0] if keypoints == "gt" else keypoints
 
-    def summary(self, cache: "Cache") -> Iterable[str]:
-        """See DataSet: by subject, for there are many takes."""
-        from glagcn.data.report import subject_lines
-
-        return [*subject_lines(cache.train, {}), *subject_lines(cache.test, {})]
-
 
 MOCAP = MocapDataSet(
     name="mocap",
@@ -62,6 +57,7 @@ MOCAP = MocapDataSet(
     keypoints=("gt", "h36m17", "humaneva15"),
     # Not that of MPI-INF-3DHP, which knows one joint set only.
     benchmark="by_action",
+    many_takes=True,
 )
 DEMO = DemoDataSet(
     name="demo",

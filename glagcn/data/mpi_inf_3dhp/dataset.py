@@ -1,17 +1,20 @@
-"""The DataSet of MPI-INF-3DHP."""
+"""MPI-INF-3DHP: facts that its files do not contain (lengths, rates, image sizes, valid frames), and its DataSet.
+
+A cache is compared with the official lengths and valid frames.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glagcn.data.cache import Split
-from glagcn.data.dataset import DataSet, PrepareFlags
-from glagcn.data.report import frames_of_sequence
+from glagcn.data.dataset import DataSet, PrepareFlags, Split
 from glagcn.errors import UserError
 
-# ---- Facts about MPI-INF-3DHP that its files do not contain: lengths, frame rates, image sizes, joints, valid
-# frames.
+if TYPE_CHECKING:
+    from pathlib import Path
 
+    from glagcn.data.dataset import Cache, Source
 
 # Frames per camera and frames per second of the training sequences, as in P-STMO common/utils_3dhp.py, margipose and
 # mmpose.  The files can contain more frames, which have no images.
@@ -51,64 +54,28 @@ KNOWN_VALID_FRAMES = {
 }
 
 
-# ---- Compare a cache of MPI-INF-3DHP with the official lengths and valid frames.
-
-
-def valid_frames_line(test: Split) -> str:
-    """The release that the numbers of valid frames of TS1..TS6 belong to; a warning if they match none."""
-    counts = tuple(int(frames_of_sequence(test.valid, test, i).sum()) for i in range(len(test.sequences)))
-    for name, known in KNOWN_VALID_FRAMES.items():
-        if counts == known:
-            return f"valid test frames {'/'.join(map(str, counts))}: the {name}"
-    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in KNOWN_VALID_FRAMES.items())
-    return (
-        f"warning: valid test frames {'/'.join(map(str, counts))}, {sum(counts)} in total; expected {expected}. "
-        "Results are not comparable with published ones."
-    )
-
-
-def short_sequences_line(train: Split) -> str | None:
-    """A note if training sequences are shorter than their official lengths, else None."""
-    lengths = {info.name.partition("/cam")[0]: info.length for info in train.sequences}
-    short = [name for name, length in lengths.items() if length < TRAIN_SEQUENCES[name][0]]
-    if not short:
-        return None
-    official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
-    names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
-    which = "training sequence is" if len(short) == 1 else "training sequences are"
-    return (
-        f"note: {len(short)} {which} shorter than the official length ({names}): "
-        f"{sum(lengths.values())} frames per camera instead of {official}"
-    )
-
-
-# ---- The DataSet of MPI-INF-3DHP.
-
-
-if TYPE_CHECKING:
-    from glagcn.data.cache import Cache
-    from glagcn.data.dataset import Source
-
-
 class MpiInf3dhpDataSet(DataSet):
     """MPI-INF-3DHP, from the official release or from an npz pair converted from it."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
         """See DataSet.  Prefers the release to the npz pair."""
-        from glagcn.data.mpi_inf_3dhp.release import find_3dhp
+        from glagcn.data.mpi_inf_3dhp.files import find_3dhp
 
         del keypoints
         return find_3dhp(root, annotation, DEFAULT_CAMERAS)
 
-    def source_of(self, flags: PrepareFlags) -> "Source":
+    def source_of(self, flags: PrepareFlags) -> Source:
         """See DataSet.  Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
-        from glagcn.data.mpi_inf_3dhp.release import check_choices, pair_in, release_in
+        from glagcn.data.mpi_inf_3dhp.files import pair_in, release_in
 
-        usual = self.annotations[0]
         cameras = DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
-        check_choices(flags.annotation or usual, cameras)
+        if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= set(range(NUM_CAMERAS)):
+            raise UserError(
+                f"invalid --cameras {','.join(map(str, cameras))}: must be different numbers from 0 to "
+                f"{NUM_CAMERAS - 1}, such as 0,2,4"
+            )
         if flags.raw:
-            return release_in(flags.raw, flags.annotation or usual, cameras, flags.subjects)
+            return release_in(flags.raw, flags.annotation or self.default_annotation, cameras, flags.subjects)
         assert flags.npz is not None
         if flags.subjects:
             raise UserError(
@@ -117,7 +84,7 @@ class MpiInf3dhpDataSet(DataSet):
             )
         return pair_in(flags.npz, flags.annotation, cameras)
 
-    def variant(self, source: "Source") -> tuple[str, str] | None:
+    def variant(self, source: Source) -> tuple[str, str] | None:
         """See DataSet.  Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""
         cameras = source.provenance()["cameras"]
         if set(cameras) == set(DEFAULT_CAMERAS):
@@ -131,18 +98,13 @@ class MpiInf3dhpDataSet(DataSet):
             "--cache_dir",
         )
 
-    def summary(self, cache: "Cache") -> Iterable[str]:
+    def summary(self, cache: Cache) -> Iterable[str]:
         """See DataSet.  Also compares sequence lengths and valid frames with the official ones."""
-        pass
-
         notes = filter(None, (short_sequences_line(cache.train), valid_frames_line(cache.test)))
         return [*super().summary(cache), *notes]
 
-    def warning(self, cache: "Cache") -> str | None:
+    def warning(self, cache: Cache) -> str | None:
         """See DataSet.  Warns about a part of the training subjects, and other than the default training cameras."""
-        pass
-        from glagcn.data.mpi_inf_3dhp.release import part_note
-
         subjects = dict.fromkeys(info.subject for info in cache.train.sequences)
         if set(subjects) != set(SUBJECTS):
             return f"{cache.path}: {part_note(subjects)}"
@@ -156,6 +118,42 @@ class MpiInf3dhpDataSet(DataSet):
             f"{cache.path} has the training cameras {found} instead of the default {default}; results are not "
             "comparable with published ones. For the default cameras, remove the file; training writes it again"
         )
+
+
+def part_note(subjects: Iterable[str]) -> str:
+    """What to know of a cache with a part of the training subjects."""
+    return (
+        f"the training set is only {', '.join(subjects)} of the {len(SUBJECTS)} subjects; results are not comparable "
+        "with published ones"
+    )
+
+
+def valid_frames_line(test: Split) -> str:
+    """The release that the numbers of valid frames of TS1..TS6 belong to; a warning if they match none."""
+    counts = tuple(int(test.valid[test.frames(row)].sum()) for row in range(len(test.sequences)))
+    for name, known in KNOWN_VALID_FRAMES.items():
+        if counts == known:
+            return f"valid test frames {'/'.join(map(str, counts))}: the {name}"
+    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in KNOWN_VALID_FRAMES.items())
+    return (
+        f"warning: valid test frames {'/'.join(map(str, counts))}, {sum(counts)} in total; expected {expected}. "
+        "Results are not comparable with published ones."
+    )
+
+
+def short_sequences_line(train: Split) -> str | None:
+    """A note if training sequences are shorter than their official lengths, else None."""
+    lengths = {info.take: info.length for info in train.sequences}
+    short = [name for name, length in lengths.items() if length < TRAIN_SEQUENCES[name][0]]
+    if not short:
+        return None
+    official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
+    names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
+    which = "training sequence is" if len(short) == 1 else "training sequences are"
+    return (
+        f"note: {len(short)} {which} shorter than the official length ({names}): "
+        f"{sum(lengths.values())} frames per camera instead of {official}"
+    )
 
 
 MPI_INF_3DHP = MpiInf3dhpDataSet(

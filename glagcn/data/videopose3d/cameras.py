@@ -1,4 +1,8 @@
-"""Check that 2D and 3D files match: project the 3D with the known cameras and compare it with the 2D."""
+"""The calibrated cameras of Human3.6M and HumanEva-I, their projections, and whether 2D and 3D files match.
+
+cameras.json has the calibrations of both data sets, in the camera order of VideoPose3D's files.  Camera coordinates are
+x right, y down, z forward.
+"""
 
 import hashlib
 import json
@@ -12,12 +16,6 @@ import numpy as np
 
 from glagcn.data.videopose3d.dataset import FACTS
 from glagcn.errors import UserError
-
-# ---- The calibrated cameras of Human3.6M and HumanEva-I, and their projections.
-#
-# cameras.json has the calibrations of both data sets, in the camera order of VideoPose3D's files. Camera coordinates
-# are x right, y down, z forward.
-
 
 CALIBRATION = Path(__file__).with_name("cameras.json")
 CALIBRATION_SHA256 = "b1d3c0312ec3eaaabbe5ec194129d97106aacac787736be25573062c342240e6"
@@ -111,7 +109,7 @@ def axes_of(camera: Camera) -> np.ndarray:
     )
 
 
-# ---- Check that 2D and 3D files match: project the 3D with the known cameras and compare it with the 2D.
+# ---- Do the 2D and 3D files match?
 
 
 FRAMES_OF_A_TAKE = 8
@@ -125,7 +123,7 @@ def thinned(frames: int) -> np.ndarray:
     return np.unique(np.linspace(0, frames - 1, FRAMES_OF_A_TAKE).astype(int))
 
 
-def distance(camera: Camera, millimetres: np.ndarray, pixels: np.ndarray) -> float:
+def reprojection_error(camera: Camera, millimetres: np.ndarray, pixels: np.ndarray) -> float:
     """The median distance in pixels between pixels [T,V,2] and projected camera-space millimetres [T,V,3].
 
     Ignores values that are not finite, which are checked elsewhere; NaN if there are no others.

@@ -1,15 +1,20 @@
-"""The DataSets of Human3.6M and HumanEva-I, from VideoPose3D's files."""
+"""Human3.6M and HumanEva-I in VideoPose3D's files: subjects, joints, frame rates, 2D sources, and their DataSets."""
+
+from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from glagcn.data.dataset import DataSet, PrepareFlags
+from glagcn.data.dataset import DataSet, PrepareFlags, SequenceInfo
 from glagcn.errors import UserError
 
-# ---- Facts about Human3.6M and HumanEva-I in VideoPose3D's files: subjects, joints, frame rates, 2D sources.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import numpy as np
+
+    from glagcn.data.dataset import Source
 
 
 @dataclass(frozen=True)
@@ -86,47 +91,28 @@ def file_names(dataset: str, keypoints: str) -> tuple[str, str]:
     return f"data_3d_{dataset}.npz", f"data_2d_{dataset}_{keypoints}.npz"
 
 
-# ---- The DataSets of Human3.6M and HumanEva-I, from VideoPose3D's files.
-
-
-if TYPE_CHECKING:
-    import numpy as np
-
-    from glagcn.data.cache import Cache
-    from glagcn.data.dataset import SequenceInfo, Source
-
-
 class VideoPose3DDataSet(DataSet):
     """A data set of VideoPose3D: one npz file with 3D, and one with the 2D of each 2D source."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> "Source":
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
         """See DataSet."""
         from glagcn.data.videopose3d.files import find_videopose3d
 
         del annotation
         return find_videopose3d(root, self.name, keypoints)
 
-    def source_of(self, flags: PrepareFlags) -> "Source":
+    def source_of(self, flags: PrepareFlags) -> Source:
         """See DataSet."""
         from glagcn.data.videopose3d.files import find_videopose3d
 
         assert flags.npz is not None
-        source = find_videopose3d(flags.npz, self.name, flags.keypoints or "gt")
-        source.mark_missing = bool(flags.mark_missing)
-        return source
+        return find_videopose3d(flags.npz, self.name, flags.keypoints or "gt", bool(flags.mark_missing))
 
     def skeleton_name(self, keypoints: str) -> str | None:
         """See DataSet."""
         return skeleton_name(self.name, keypoints)
 
-    def summary(self, cache: "Cache") -> Iterable[str]:
-        """See DataSet.  The table is by subject, because there are many takes."""
-        from glagcn.data.report import subject_lines
-
-        cut = cache.provenance.get("cut_frames", {})
-        return [*subject_lines(cache.train, cut), *subject_lines(cache.test, cut)]
-
-    def camera_rotation(self, info: "SequenceInfo") -> "np.ndarray | None":
+    def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:
         """See DataSet."""
         from glagcn.data.videopose3d.cameras import axes_of, cameras_of
 
@@ -134,19 +120,15 @@ class VideoPose3DDataSet(DataSet):
         return axes_of(cameras[info.camera]) if cameras else None
 
 
-H36M = VideoPose3DDataSet(
-    name="h36m",
-    title=FACTS["h36m"].title,
-    skeletons=("h36m17",),
-    keypoints=None,
-    benchmark="by_action",
-    prepared_by=("npz", "keypoints", "mark_missing"),
-)
-HUMANEVA = VideoPose3DDataSet(
-    name="humaneva15",
-    title=FACTS["humaneva15"].title,
-    skeletons=("humaneva15", "humaneva15_coco17"),
-    keypoints=None,
-    benchmark="by_action",
-    prepared_by=("npz", "keypoints", "mark_missing"),
+H36M, HUMANEVA = (
+    VideoPose3DDataSet(
+        name=name,
+        title=facts.title,
+        skeletons=tuple(facts.by_joints.values()),
+        keypoints=None,
+        benchmark="by_action",
+        prepared_by=("npz", "keypoints", "mark_missing"),
+        many_takes=True,
+    )
+    for name, facts in FACTS.items()
 )

@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from glagcn.data.cache import CACHE_VERSION, USER_BLOCK, cache_name, open_cache, seal, write_cache
-from glagcn.data.dataset import Sequence, SequenceInfo
+from glagcn.data.cache import CACHE_VERSION, USER_BLOCK, open_cache, seal, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo, cache_name
 from glagcn.errors import UserError
 
 
@@ -57,7 +57,7 @@ def path(tmp_path):
 
 
 def reseal(path):
-    seal(path, CACHE_VERSION, [])
+    seal(path, [])
 
 
 def test_the_name_says_what_is_in_it():

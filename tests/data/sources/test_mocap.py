@@ -25,7 +25,7 @@ from glagcn.data.mocap.motion import (
     set_up,
     trials,
 )
-from glagcn.data.selection import hold_out
+from glagcn.data.selection import split_validation
 from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 from tests.prepared import prepared
@@ -228,7 +228,7 @@ def test_other_joints_are_trained_and_scored_by_action(small, train, tmp_path):
     cache = open_cache(small / "mocap_h36m17.h5")
     assert (cache.skeleton, len(cache.train.sequences), len(cache.test.sequences)) == ("h36m17", 16, 2)
     assert cache.test.sequences[0].name == "S08/StandingWalking 01/cam0"
-    trained, _ = hold_out(cache.train, ("S02",))
+    trained, _ = split_validation(cache.train, ("S02",))
     assert trained.tolist() == [False] * 8 + [True] * 8
     flags = (
         "--channel 4 --frames 9 --sequence_layers 0 --max_steps 2 --batch_size 16 --workers 1 --validation_frames 20"

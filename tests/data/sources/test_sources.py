@@ -11,8 +11,7 @@ import scipy.io
 from glagcn import safe_pickle
 from glagcn.data.mpi_inf_3dhp import dataset as facts
 from glagcn.data.mpi_inf_3dhp.dataset import DEFAULT_CAMERAS, TRAIN_SEQUENCES
-from glagcn.data.mpi_inf_3dhp.npz import NpzPair, guess_annotation, projection_error
-from glagcn.data.mpi_inf_3dhp.release import RawRelease
+from glagcn.data.mpi_inf_3dhp.files import NpzPair, RawRelease, annotation_warning, projection_error
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
 
@@ -48,7 +47,7 @@ def read_all(source):
 @pytest.fixture
 def one_train(tmp_path, monkeypatch):
     """A function that writes a release of one training sequence with changes, and reads it."""
-    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.files.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
 
     def read(edit=None, **changes):
         views = tiny_3dhp.take("S1/Seq1", FRAMES, 0)
@@ -65,7 +64,7 @@ def one_train(tmp_path, monkeypatch):
 @pytest.fixture
 def one_test(tmp_path, monkeypatch):
     """The same for one test sequence."""
-    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TEST_SEQUENCES", ("TS6",))
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.files.TEST_SEQUENCES", ("TS6",))
 
     def read(frames=FRAMES, **changes):
         tiny_3dhp.write_test_mat(tmp_path / "TS6/annot_data.mat", tiny_3dhp.scene("TS6", frames, 0), **changes)
@@ -189,8 +188,9 @@ def test_frames_beyond_the_official_length_are_cut_and_counted(one_train, pair, 
     source, sequences = one_train()
     assert {s.info.length for s in sequences} == {len(s.pixels) for s in sequences} == {10}
     assert source.provenance()["cut_frames"] == {"S1/Seq1": 2}
-    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.release.TRAIN_SEQUENCES", {"S1/Seq1": (FRAMES, 25)})
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.files.TRAIN_SEQUENCES", {"S1/Seq1": (FRAMES, 25)})
     assert_first_frames(sequences, one_train()[1])
+    monkeypatch.undo()
     whole = [s for s in npz(pair).read("train") if s.info.name.startswith("S8/Seq2")]
     monkeypatch.setitem(TRAIN_SEQUENCES, "S8/Seq2", (5, 25))
     source = npz(pair)
@@ -320,18 +320,19 @@ def test_the_usual_nestings_are_found(tmp_path, base, folder):
 
 
 def test_only_annot3_projects_onto_its_2d(release):
-    for annotation in ("univ", "annot3"):
+    for annotation, other in (("univ", "annot3"), ("annot3", "univ")):
         sequence = next(raw(release, annotation).read("test"))
-        judged, error = guess_annotation(sequence.pixels, sequence.millimetres)
-        assert judged == annotation
-        assert (error < 0.01) == (annotation == "annot3")
+        poses = sequence.pixels, sequence.millimetres
+        assert (projection_error(*poses) < 0.01) == (annotation == "annot3")
+        assert annotation_warning("TS1", annotation, *poses) is None
+        assert f"pass --annotation {annotation}" in annotation_warning("TS1", other, *poses)
 
 
 def test_root_relative_poses_are_not_judged(release):
     sequence = next(raw(release).read("test"))
     relative = sequence.millimetres - sequence.millimetres[:, 14:15]
     assert projection_error(sequence.pixels, relative) is None
-    assert guess_annotation(sequence.pixels, relative) == (None, None)
+    assert annotation_warning("TS1", "annot3", sequence.pixels, relative) is None
 
 
 def test_data_that_contradict_the_annotation_are_reported(tmp_path):

@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache import Split
 from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, find_cameras, rotations
-from glagcn.data.dataset import SequenceInfo
-from glagcn.data.plan import EpochPlan, WindowIds
+from glagcn.data.dataset import SequenceInfo, Split
+from glagcn.data.plan import BatchSpec, EpochPlan
 from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
@@ -86,7 +85,7 @@ def test_a_moved_window_is_what_the_camera_would_have_seen(split, draw):
 def test_what_the_2d_is_off_by_stays(split):
     shifted = Split(split.sequences, split.starts, split.pixels.copy(), split.millimetres, split.valid, None)
     shifted.pixels[:, 3] += [1.5, -2.0]
-    ids = WindowIds(np.array([40]), np.array([False]), None, np.array([[0.7, 0.2, 0, 0]], np.float32))
+    ids = BatchSpec(np.array([40]), np.array([False]), None, np.array([[0.7, 0.2, 0, 0]], np.float32))
     pair = []
     for part in (split, shifted):
         pair.append(FrameStore(part, SKELETON, FRAMES, CPU, camera_range=CameraRange(180, 10)).windows(ids).inputs)  # noqa: PERF401
@@ -99,11 +98,11 @@ def test_what_the_2d_is_off_by_stays(split):
 def test_no_move_is_no_change_and_distances_are_kept(split):
     store = FrameStore(split, SKELETON, FRAMES, CPU, camera_range=CameraRange(180, 10, 5, 0.2))
     frames, flips = np.array([0, 30, 79]), np.array([False, True, False])
-    plain = store.windows(WindowIds(frames, flips))
-    still = store.windows(WindowIds(frames, flips, None, np.zeros((3, 4), np.float32)))
+    plain = store.windows(BatchSpec(frames, flips))
+    still = store.windows(BatchSpec(frames, flips, None, np.zeros((3, 4), np.float32)))
     torch.testing.assert_close(still.inputs, plain.inputs, atol=1e-5, rtol=0)
     torch.testing.assert_close(still.targets, plain.targets, atol=1e-5, rtol=0)
-    moved = store.windows(WindowIds(frames, flips, None, np.full((3, 4), 0.6, np.float32)))
+    moved = store.windows(BatchSpec(frames, flips, None, np.full((3, 4), 0.6, np.float32)))
     assert (moved.inputs - plain.inputs).abs().mean() > 0.01
     torch.testing.assert_close(moved.targets.norm(dim=-1), plain.targets.norm(dim=-1), atol=1e-4, rtol=0)
 

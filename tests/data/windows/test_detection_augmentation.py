@@ -9,14 +9,13 @@ from glagcn.data.detector_noise import (
     NUM_DRAWS,
     OUTLIER_REACH,
     TABLE_FRAMES,
-    DetectionAugmentation,
+    DetectorNoise,
     filled,
     frame_rates,
-    table_starts,
-    with_detections,
+    with_detector_noise,
 )
-from glagcn.data.noise_levels import LEVELS, DetectionLevel
-from glagcn.data.plan import EpochPlan, WindowIds
+from glagcn.data.noise_levels import LEVELS, NoiseLevel
+from glagcn.data.plan import BatchSpec, EpochPlan
 from glagcn.data.windows import FrameStore
 from glagcn.poses.gaps import fill_gaps
 from glagcn.skeletons import get_skeleton
@@ -30,7 +29,7 @@ WHOLE = {"starts": torch.zeros(1, dtype=torch.long), "rates": torch.full((1,), 2
 
 
 def only(skeleton=SKELETON, **errors):
-    return DetectionAugmentation(DetectionLevel(**(NOTHING | errors)), skeleton, 0, CPU)
+    return DetectorNoise(NoiseLevel(**(NOTHING | errors)), skeleton, 0, CPU)
 
 
 def standing(frames=TABLE_FRAMES, size=1.0, joints=17):
@@ -151,18 +150,19 @@ def test_frame_rates_are_from_12_to_60_and_starts_are_rows_of_the_table():
     assert 12 <= rates.min() < 12.1
     assert 59.5 < rates.max() <= 60
     np.testing.assert_allclose(np.median(rates), np.sqrt(12 * 60), rtol=0.05)
-    starts = table_starts(np.append(draws, np.nextafter(np.float32(1), np.float32(0))))
+    draws = np.append(draws, np.nextafter(np.float32(1), np.float32(0)))
+    starts = DetectorNoise.parameters(np.full(len(draws), 25.0), np.stack([draws, draws], axis=1))[:, 0]
     assert (starts.min() >= 0, starts.max()) == (True, TABLE_FRAMES - 1)
 
 
 def store_of(split, level="heavy", channels=3, frames=9, seed=0):
-    augmentation = DetectionAugmentation(LEVELS[level], SKELETON, seed, CPU) if level else None
-    return FrameStore(split, SKELETON, frames, CPU, channels=channels, detections=augmentation)
+    augmentation = DetectorNoise(LEVELS[level], SKELETON, seed, CPU) if level else None
+    return FrameStore(split, SKELETON, frames, CPU, channels=channels, noise=augmentation)
 
 
 def ids_of(frames, rate=0.5, start=0.3):
     draws = np.stack([np.full(len(frames), start), np.full(len(frames), rate)], axis=1).astype(np.float32)
-    return WindowIds(frames, np.zeros(len(frames), dtype=bool), detection_draws=draws)
+    return BatchSpec(frames, np.zeros(len(frames), dtype=bool), noise_draws=draws)
 
 
 def test_a_slower_rate_reaches_further_and_interpolates_both_poses():
@@ -173,7 +173,7 @@ def test_a_slower_rate_reaches_further_and_interpolates_both_poses():
     split.millimetres[:, 0] = 1000 * time[:, 0]
     draw = 0.25
     step = 25 / frame_rates(np.array([draw], np.float32))[0]
-    store = FrameStore(split, SKELETON, 9, CPU, channels=3, detections=only())
+    store = FrameStore(split, SKELETON, 9, CPU, channels=3, noise=only())
     batch = store.windows(ids_of(np.array([50]), rate=draw))
     expected = (50 + step * (np.arange(9) - 4)) / 1024 - 1
     np.testing.assert_allclose(batch.inputs[0, :, 0, 0], expected, atol=1e-4)
@@ -194,7 +194,7 @@ def test_the_target_stays_and_the_input_changes():
 
 def test_windows_belong_to_seed_epoch_and_step_and_not_to_the_share_of_a_rank():
     def plan(seed=3, draws=NUM_DRAWS):
-        return EpochPlan(np.arange(200), 40, "random", seed, camera_draws=2, detection_draws=draws)
+        return EpochPlan(np.arange(200), 40, "random", seed, camera_draws=2, noise_draws=draws)
 
     store = store_of(make_split([120, 80]))
     ids = plan().batch(1, 2)
@@ -203,9 +203,9 @@ def test_windows_belong_to_seed_epoch_and_step_and_not_to_the_share_of_a_rank():
     assert torch.equal(whole, parts)
     assert torch.equal(store_of(make_split([120, 80])).windows(plan().batch(1, 2)).inputs, whole)
     for other in (plan().batch(2, 2), plan().batch(1, 3), plan(seed=4).batch(1, 2)):
-        assert (other.detection_draws != ids.detection_draws).all()
+        assert (other.noise_draws != ids.noise_draws).all()
     without = plan(draws=0).batch(1, 2)
-    assert without.detection_draws is None
+    assert without.noise_draws is None
     for name in ("frames", "flips", "camera_draws"):
         np.testing.assert_array_equal(getattr(without, name), getattr(ids, name))
     assert (store_of(make_split([120, 80]), seed=1).windows(ids).inputs != whole).any()
@@ -214,24 +214,24 @@ def test_windows_belong_to_seed_epoch_and_step_and_not_to_the_share_of_a_rank():
 def test_a_split_with_detections_is_the_same_for_every_selection_of_its_sequences():
     split = make_split([60, 50])
     before = split.pixels.copy()
-    whole = with_detections(split, SKELETON, "heavy")
-    assert with_detections(split, SKELETON, None) is split
+    whole = with_detector_noise(split, SKELETON, "heavy")
+    assert with_detector_noise(split, SKELETON, None) is split
     np.testing.assert_array_equal(split.pixels, before)
     alone = make_split([60, 50])
     alone = type(alone)(
         alone.sequences[1:], np.array([0]), alone.pixels[60:], alone.millimetres[60:], alone.valid[60:], None
     )
-    again = with_detections(alone, SKELETON, "heavy")
+    again = with_detector_noise(alone, SKELETON, "heavy")
     np.testing.assert_array_equal(again.pixels, whole.pixels[60:])
     np.testing.assert_array_equal(again.confidence, whole.confidence[60:])
     assert 0.02 < np.mean(whole.confidence == 0) < 0.6
 
 
 def test_the_confidences_of_a_split_follow_its_windows_and_flips():
-    split = with_detections(make_split([60]), SKELETON, "heavy")
+    split = with_detector_noise(make_split([60]), SKELETON, "heavy")
     store = store_of(split, None)
     plain, mirrored = (
-        store.windows(WindowIds(np.array([2, 30]), np.full(2, flip))).inputs[..., 2] for flip in (False, True)
+        store.windows(BatchSpec(np.array([2, 30]), np.full(2, flip))).inputs[..., 2] for flip in (False, True)
     )
     rows = np.clip(np.array([2, 30])[:, None] + np.arange(9) - 4, 0, 59)
     np.testing.assert_array_equal(plain, split.confidence[rows])

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache import Split, open_cache, write_cache
-from glagcn.data.dataset import Sequence, SequenceInfo
-from glagcn.data.plan import EpochPlan, select_centers
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo, Split
+from glagcn.data.plan import EpochPlan, select_target_frames
 from glagcn.data.windows import FrameStore
 from glagcn.skeletons import get_skeleton
 
@@ -54,7 +54,7 @@ def path(tmp_path_factory):
 def sums_of_batches(split):
     """The checksum of every batch of a tenth of an epoch."""
     store = FrameStore(split, SKELETON, 27, CPU)
-    plan = EpochPlan(select_centers(split), 200, "copy", seed=7, distort=True)
+    plan = EpochPlan(select_target_frames(split), 200, "copy", seed=7, distort=True)
     batches = store.stream((plan.batch(0, index) for index in range(plan.steps_per_epoch // 10)), reuse=True)
     return [[zlib.crc32(part.numpy().data) for part in batch] for batch in batches]
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from glagcn.data.cache import Split
-from glagcn.data.dataset import SequenceInfo
-from glagcn.data.plan import EpochPlan, WindowIds, distortions, select_centers, share_bounds
-from glagcn.data.windows import FrameStore, _ahead, mean_pose
+from glagcn.data.dataset import SequenceInfo, Split
+from glagcn.data.plan import BatchSpec, EpochPlan, select_target_frames, share_bounds
+from glagcn.data.windows import FrameStore, _ahead, distortions, mean_pose
 from glagcn.errors import UserError
 from glagcn.poses.normalise import mirror
 from glagcn.skeletons import get_skeleton
@@ -85,7 +84,7 @@ class TestPlan:
     @pytest.mark.parametrize("world_size", [1, 2, 3, 8, 64])
     @pytest.mark.parametrize("count", [1, 2, 7, 64, 65])
     def test_shares_are_the_batch_whatever_the_world_size(self, world_size, count):
-        whole = WindowIds(np.arange(count), np.arange(count) % 2 == 0)
+        whole = BatchSpec(np.arange(count), np.arange(count) % 2 == 0)
         shares = [whole.part(*share_bounds(len(whole.frames), rank, world_size)) for rank in range(world_size)]
         np.testing.assert_array_equal(np.concatenate([s.frames for s in shares]), whole.frames)
         np.testing.assert_array_equal(np.concatenate([s.flips for s in shares]), whole.flips)
@@ -107,20 +106,20 @@ class TestSelection:
     split = make_split([10, 7, 5])
 
     def test_all_frames_by_default(self):
-        np.testing.assert_array_equal(select_centers(self.split), np.arange(22))
+        np.testing.assert_array_equal(select_target_frames(self.split), np.arange(22))
 
     def test_stride_starts_anew_in_every_sequence(self):
-        assert select_centers(self.split, stride=4).tolist() == [0, 4, 8, 10, 14, 17, 21]
+        assert select_target_frames(self.split, stride=4).tolist() == [0, 4, 8, 10, 14, 17, 21]
 
     def test_subset_takes_the_beginning_of_every_sequence(self):
-        assert select_centers(self.split, subset=0.3).tolist() == [0, 1, 2, 10, 11, 12, 17, 18]
+        assert select_target_frames(self.split, subset=0.3).tolist() == [0, 1, 2, 10, 11, 12, 17, 18]
 
     def test_cameras(self):
-        assert select_centers(self.split, cameras=(1,)).tolist() == list(range(10, 17))
+        assert select_target_frames(self.split, cameras=(1,)).tolist() == list(range(10, 17))
 
     def test_what_is_not_there_is_named(self):
         with pytest.raises(UserError, match="invalid --cameras 5: the training data has 0, 1"):
-            select_centers(self.split, cameras=(5,))
+            select_target_frames(self.split, cameras=(5,))
 
 
 class TestWindows:
@@ -129,7 +128,7 @@ class TestWindows:
         split, first = golden_split(arrays, picks)
         store = store_of(split)
         for number, (key, center, flipped) in enumerate(picks):
-            batch = store.windows(WindowIds(np.array([first[tuple(key)] + center]), np.array([flipped])))
+            batch = store.windows(BatchSpec(np.array([first[tuple(key)] + center]), np.array([flipped])))
             expected_2d, expected_3d = arrays[f"window{number}_2d"], arrays[f"window{number}_3d"]
             np.testing.assert_allclose(batch.inputs[0].numpy(), expected_2d.reshape(27, 17, 2), atol=1e-6)
             others = [j for j in range(17) if j != SKELETON.root]
@@ -137,14 +136,14 @@ class TestWindows:
             np.testing.assert_allclose(batch.targets[0].numpy()[:, others], expected, atol=1e-6)
 
     def test_root_of_the_target_is_exactly_zero(self):
-        batch = store_of(make_split([40])).windows(WindowIds(np.arange(40), np.arange(40) % 2 == 0))
+        batch = store_of(make_split([40])).windows(BatchSpec(np.arange(40), np.arange(40) % 2 == 0))
         assert (batch.targets[:, :, SKELETON.root] == 0).all()
 
     def test_ends_repeat_and_neighbours_do_not_leak(self):
         split = make_split([30, 4, 30])
         store = store_of(split)
-        batch = store.windows(WindowIds(np.array([30, 33]), np.zeros(2, dtype=bool)))
-        first, last = store.windows(WindowIds(np.array([30, 33]), np.zeros(2, dtype=bool))).inputs[:, 13]
+        batch = store.windows(BatchSpec(np.array([30, 33]), np.zeros(2, dtype=bool)))
+        first, last = store.windows(BatchSpec(np.array([30, 33]), np.zeros(2, dtype=bool))).inputs[:, 13]
         assert (batch.inputs[0, :13] == first).all()
         assert (batch.inputs[1, 14:] == last).all()
         assert (batch.inputs[0, 16:] == last).all()  # a sequence shorter than the window repeats both ends
@@ -152,12 +151,12 @@ class TestWindows:
     def test_image_size_belongs_to_the_sequence(self):
         split = make_split([27], size=(1920, 1080))
         split.pixels[13, 0] = (1920, 1080)
-        corner = store_of(split).windows(WindowIds(np.array([13]), np.array([False]))).inputs[0, 13, 0]
+        corner = store_of(split).windows(BatchSpec(np.array([13]), np.array([False]))).inputs[0, 13, 0]
         torch.testing.assert_close(corner, torch.tensor([1, 1080 / 1920]))
 
     def test_flip_mirrors_input_and_target(self):
         store = store_of(make_split([27]))
-        plain, flipped = (store.windows(WindowIds(np.array([13]), np.array([flag]))) for flag in (False, True))
+        plain, flipped = (store.windows(BatchSpec(np.array([13]), np.array([flag]))) for flag in (False, True))
         order = torch.tensor(SKELETON.mirror)
         for part, other in zip(plain, flipped, strict=True):
             torch.testing.assert_close(other, mirror(part, order), rtol=0, atol=0)
@@ -168,7 +167,7 @@ class TestWindows:
 
     def test_confidences_are_one_and_a_flip_leaves_their_sign(self):
         split = make_split([60])
-        ids = WindowIds(np.arange(60), np.arange(60) % 2 == 0)
+        ids = BatchSpec(np.arange(60), np.arange(60) % 2 == 0)
         plain = store_of(split).windows(ids)
         with_confidence = FrameStore(split, SKELETON, 27, CPU, channels=3).windows(ids)
         assert torch.equal(with_confidence.inputs[..., :2], plain.inputs)
@@ -177,7 +176,7 @@ class TestWindows:
 
     def test_a_distortion_turns_and_scales_the_target_alone(self):
         store = store_of(make_split([27]))
-        ids = WindowIds(np.full(9, 13), np.zeros(9, dtype=bool))
+        ids = BatchSpec(np.full(9, 13), np.zeros(9, dtype=bool))
         plain, distorted = store.windows(ids), store.windows(ids._replace(distortions=np.arange(9)))
         assert torch.equal(plain.inputs, distorted.inputs)
         torch.testing.assert_close(distorted.targets[4], plain.targets[4])  # 0 degrees, scale 1
@@ -191,8 +190,8 @@ class TestWindows:
     def test_a_causal_window_ends_at_its_frame(self):
         split = make_split([30, 30])
         store = FrameStore(split, SKELETON, 9, CPU, causal=True)
-        batch = store.windows(WindowIds(np.array([32, 45]), np.zeros(2, dtype=bool)))
-        singles = FrameStore(split, SKELETON, 1, CPU).windows(WindowIds(np.arange(60), np.zeros(60, dtype=bool)))
+        batch = store.windows(BatchSpec(np.array([32, 45]), np.zeros(2, dtype=bool)))
+        singles = FrameStore(split, SKELETON, 1, CPU).windows(BatchSpec(np.arange(60), np.zeros(60, dtype=bool)))
         frames = [[30, 30, 30, 30, 30, 30, 30, 31, 32], list(range(37, 46))]
         assert torch.equal(batch.inputs, singles.inputs[:, 0][torch.tensor(frames)])
 
@@ -201,7 +200,7 @@ class TestWindows:
         plain = make_split([27])
         split = Split(plain.sequences, plain.starts, plain.pixels, plain.millimetres[:, :15], plain.valid, None)
         store = FrameStore(split, skeleton, 27, CPU)
-        straight, mirrored = (store.windows(WindowIds(np.array([13]), np.array([flag]))) for flag in (False, True))
+        straight, mirrored = (store.windows(BatchSpec(np.array([13]), np.array([flag]))) for flag in (False, True))
         assert straight.inputs.shape == (1, 27, 17, 2)
         assert straight.targets.shape == (1, 27, 15, 3)
         coco_left_wrist, coco_right_wrist = 9, 10
@@ -211,7 +210,7 @@ class TestWindows:
 
     def test_streaming_ahead_gives_the_same_batches_in_order(self):
         store = store_of(make_split([60]))
-        ids = [WindowIds(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in range(0, 50, 5)]
+        ids = [BatchSpec(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in range(0, 50, 5)]
         plain = list(store.stream(iter(ids)))
         ahead = list(_ahead(store.windows, iter(ids), lambda: None))
         assert len(ahead) == len(plain) == 10
@@ -253,7 +252,7 @@ class TestWindows:
 class TestRoom:
     def test_a_stream_may_reuse_its_memory(self):
         store = store_of(make_split([60]), frames=9)
-        ids = [WindowIds(np.arange(k, k + n), np.arange(n) % 2 == 0) for k, n in ((0, 5), (9, 5), (20, 3))]
+        ids = [BatchSpec(np.arange(k, k + n), np.arange(n) % 2 == 0) for k, n in ((0, 5), (9, 5), (20, 3))]
         expected = [store.windows(item) for item in ids]
         places = set()
         for batch, plain in zip(store.stream(iter(ids), reuse=True), expected, strict=True):
@@ -263,14 +262,14 @@ class TestRoom:
 
     def test_without_that_every_batch_stays(self):
         store = store_of(make_split([60]), frames=9)
-        ids = [WindowIds(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in (0, 9)]
+        ids = [BatchSpec(np.arange(k, k + 5), np.zeros(5, dtype=bool)) for k in (0, 9)]
         first, second = store.stream(iter(ids))
         assert torch.equal(first.inputs, store.windows(ids[0]).inputs)
         assert not torch.equal(first.inputs, second.inputs)
 
     def test_windows_made_in_parts_are_those_made_at_once(self, monkeypatch):
         store = store_of(make_split([60, 40]))
-        ids = WindowIds(np.arange(100), np.arange(100) % 3 == 0, np.arange(100) % 9)
+        ids = BatchSpec(np.arange(100), np.arange(100) % 3 == 0, np.arange(100) % 9)
         whole = store.windows(ids)
         monkeypatch.setattr("glagcn.data.windows.PART_FRAMES", 7 * 27)
         for part, other in zip(store.windows(ids), whole, strict=True):
@@ -278,11 +277,11 @@ class TestRoom:
 
     def test_the_number_of_threads_is_as_before(self):
         torch.set_num_threads(2)
-        store_of(make_split([60])).windows(WindowIds(np.arange(60), np.zeros(60, dtype=bool)))
+        store_of(make_split([60])).windows(BatchSpec(np.arange(60), np.zeros(60, dtype=bool)))
         assert torch.get_num_threads() == 2
 
     def test_no_windows_are_a_batch_too(self):
-        batch = store_of(make_split([60])).windows(WindowIds(np.arange(0), np.zeros(0, dtype=bool)))
+        batch = store_of(make_split([60])).windows(BatchSpec(np.arange(0), np.zeros(0, dtype=bool)))
         assert batch.inputs.shape == (0, 27, 17, 2)
 
 

@@ -13,7 +13,7 @@ from glagcn.checkpoints.ours import read
 from glagcn.checkpoints.published import published_state, published_weights
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.data.plan import EpochPlan, WindowIds, share
+from glagcn.data.plan import BatchSpec, EpochPlan, share
 from glagcn.data.windows import FrameStore
 from glagcn.evaluate.evaluate import predict_frames, scored_frames
 from glagcn.evaluate.metrics import joint_errors
@@ -41,7 +41,7 @@ def network():
 @pytest.mark.parametrize("frames", [9, 81, 243])
 def test_windows_are_ours(cache, frames):
     centers = np.array([0, 1, 100, 249, 250, 251, 499, 3999])  # 243 frames reach beyond both ends of a sequence
-    ids = WindowIds(np.tile(centers, 2), np.repeat([False, True], len(centers)))
+    ids = BatchSpec(np.tile(centers, 2), np.repeat([False, True], len(centers)))
     ours = FrameStore(cache.train, SKELETON, frames, CPU).windows(ids)
     plain = ReferenceLoader(cache.train, SKELETON, frames).batch(ids)
     torch.testing.assert_close(plain.inputs, ours.inputs, rtol=0, atol=1e-6)
@@ -56,7 +56,7 @@ def test_windows_are_the_published_ones():
     loader = ReferenceLoader(split, SKELETON, 27)
     others = [joint for joint in range(17) if joint != SKELETON.root]
     for number, (key, center, flipped) in enumerate(picks):
-        batch = loader.batch(WindowIds(np.array([first[tuple(key)] + center]), np.array([flipped])))
+        batch = loader.batch(BatchSpec(np.array([first[tuple(key)] + center]), np.array([flipped])))
         expected = torch.from_numpy(arrays[f"window{number}_2d"]).float().view(27, 17, 2)
         torch.testing.assert_close(batch.inputs[0], expected, rtol=0, atol=1e-6)
         expected = torch.from_numpy(arrays[f"window{number}_3d"]).float().view(27, 17, 3)[:, others] / 1000
