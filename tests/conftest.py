@@ -23,14 +23,6 @@ def pytest_configure(config):
         os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
-def pytest_collection_modifyitems(config, items):
-    """Tests marked nightly are for .ci/nightly: left out unless `-m` names them."""
-    if "nightly" not in config.option.markexpr:
-        left_out = [item for item in items if item.get_closest_marker("nightly")]
-        config.hook.pytest_deselected(items=left_out)
-        items[:] = [item for item in items if not item.get_closest_marker("nightly")]
-
-
 @pytest.fixture(autouse=True)
 def one_thread():
     """The models in tests are so small that threads would mostly wait for each other."""

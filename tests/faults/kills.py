@@ -1,20 +1,13 @@
-"""Processes that are killed or frozen at random moments: the same command goes on, and ends as an undisturbed run.
+"""Processes that are killed or frozen at random moments: the same command goes on, and ends as an undisturbed run."""
 
-python -m tests.faults.kills --count 50 [--seed 0]
-"""
-
-import argparse
-import random
 import signal
-import sys
-import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from random import Random
 
-import torch
-
-from tests.faults.runs import LAUNCHERS, Run, send, start
-from tests.prepared import prepared
+from tests.faults.runs import LAUNCHERS, assert_same, send, some, start, undisturbed
 
 STEPS = 120
 FLAGS = f"--max_steps {STEPS} --save_steps 3"
@@ -24,16 +17,9 @@ KINDS = {
 }
 
 
-def undisturbed(launcher: str, root: Path, folder: Path, flags: str = FLAGS) -> Path:
-    """The run folder of a run that nothing disturbs."""
-    run = start(launcher, root, folder, flags)
-    assert run.end(180) == 0, run.log.read_text()
-    return folder
-
-
 def check(launcher: str, kind: str, target: str, step: int, root: Path, folder: Path, reference: Path) -> str:
-    """Disturb a run after `step`; -> what came of it, in a line.  Raises AssertionError where it does not end as
-    `reference`, a run folder of the same launcher."""
+    """Disturb a run after `step`; -> what came of it.  Raises AssertionError where it does not end as `reference`, the
+    run folder of an undisturbed run of the same launcher."""
     run = start(launcher, root, folder, FLAGS)
     run.reach(step)
     number, _ = KINDS[kind]
@@ -46,62 +32,29 @@ def check(launcher: str, kind: str, target: str, step: int, root: Path, folder: 
         assert run.end(180) == 0, run.log.read_text()
         assert (folder / "result.json").exists(), "the launcher did not start the workers again"
     else:
-        _wait_for_all(run)
+        assert run.end(60) != 0  # launcher and workers end by themselves: none trains on alone
     attempts = 0
     while not (folder / "result.json").exists():
         attempts += 1
         assert attempts <= 2, run.log.read_text()
         run = start(launcher, root, folder, FLAGS)
         assert run.end(180) == 0, run.log.read_text()
-    assert same(folder / "last.pt", reference / "last.pt"), "the weights differ from those of the undisturbed run"
+    assert_same(folder, reference)
     assert not list(folder.glob(".*.tmp"))
-    return f"{launcher:19} {kind:7} {target:8} after step {step}: went on {attempts} time(s), same weights"
+    return f"after step {step}, went on {attempts} time(s), same weights"
 
 
-def _wait_for_all(run: Run) -> None:
-    """The launcher and its workers end by themselves: none trains on alone."""
-    code = run.end(60)
-    assert code != 0
+def missing() -> str:
+    """What this part needs and is not there."""
+    return ""
 
 
-def same(one: Path, other: Path) -> bool:
-    """Whether two checkpoints hold the same weights and optimiser, bit for bit."""
-    flat = []
-    for path in (one, other):
-        content = torch.load(path, weights_only=True)
-        flat.append(torch.utils._pytree.tree_leaves([content["model"], content["optimizer"]]))
-    return len(flat[0]) == len(flat[1]) and all(
-        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(*flat, strict=True)
-    )
-
-
-def main() -> int:
-    """Disturb `--count` runs; -> the number of those that were lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=50)
-    parser.add_argument("--seed", type=int, default=0)
-    options = parser.parse_args()
-    draw, failed = random.Random(options.seed), 0
-    cases = [(launcher, kind, target) for launcher in LAUNCHERS
-             for kind, (_, targets) in KINDS.items() for target in targets if launcher != "python" or target == "one"
-             ]  # fmt: skip
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        prepared("demo", root)
-        one, two = (undisturbed(each, root, root / f"whole_{each}") for each in ("python", "torchrun"))
-        references = dict.fromkeys(LAUNCHERS, two) | {"python": one}
-        for number in range(options.count):
-            launcher, kind, target = cases[number % len(cases)]
-            step = draw.randrange(4, STEPS - 20)
-            try:
-                line = check(launcher, kind, target, step, root, root / f"run{number}", references[launcher])
-            except AssertionError as error:
-                failed += 1
-                line = f"{launcher:19} {kind:7} {target:8} after step {step}: LOST: {error}"
-            print(line, flush=True)
-    print(f"{failed} of {options.count} lost")
-    return failed
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) of `count` disturbed runs."""
+    one, two = (undisturbed(each, root, root / f"whole_{each}", FLAGS) for each in ("python", "torchrun"))
+    known = [(launcher, kind, target) for launcher in LAUNCHERS for kind, (_, targets) in KINDS.items()
+             for target in targets if launcher != "python" or target == "one"]  # fmt: skip
+    for number, case in enumerate(some(draw, known, count)):
+        step = draw.randrange(4, STEPS - 20)
+        reference = one if case[0] == "python" else two
+        yield " ".join(case), partial(check, *case, step, root, root / f"run{number}", reference)

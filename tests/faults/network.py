@@ -1,36 +1,26 @@
 """Two hosts on this machine (network namespaces), and a run on both whose link is cut.
 
-python -m tests.faults.network [--count 1]        # needs root, ip and unshare
-
 Cut for less than --timeout, the run goes on; cut for longer, both sides name what they miss and stop, and the same
 command goes on when the link is back.
 """
 
-import argparse
 import os
 import shutil
 import signal
 import subprocess
-import sys
-import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
+from random import Random
 
-from tests.faults.kills import same, undisturbed
-from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, last_step
-from tests.prepared import prepared
+from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, assert_same, last_step, some, undisturbed
 
 NAMES = ("glagcn0", "glagcn1")
 PORT = 29_500
 TIMEOUT_S, SHORT_CUT_S, LONG_CUT_S = 60, 40, 100
 FLAGS = f"--epochs 4000 --eval_epochs 20 --save_steps 10 --timeout {TIMEOUT_S / 60}"
-
-
-def is_missing() -> bool:
-    """Whether hosts cannot be made here."""
-    return os.geteuid() != 0 or not (shutil.which("ip") and shutil.which("unshare"))
 
 
 @contextmanager
@@ -50,8 +40,8 @@ def hosts() -> Iterator[None]:
         set_wire("up")
         yield
     finally:
+        kill_all([])
         for name, folder in zip(NAMES, folders, strict=True):
-            kill_all(name)
             subprocess.run(["ip", "netns", "del", name], check=False)
             shutil.rmtree(folder)
 
@@ -67,10 +57,13 @@ def set_wire(state: str) -> None:
         ip(f"-n {name} link set wire{number} {state}")
 
 
-def kill_all(name: str) -> None:
-    """Kill what runs on a host: a launcher that cannot reach the store of torchrun ignores SIGTERM."""
-    for process in ip(f"netns pids {name}").split():
-        os.kill(int(process), signal.SIGKILL)
+def kill_all(launchers: list[subprocess.Popen]) -> None:
+    """Kill what runs on the hosts: a launcher that cannot reach the store of torchrun ignores SIGTERM."""
+    for name in NAMES:
+        for process in ip(f"netns pids {name}").split():
+            os.kill(int(process), signal.SIGKILL)
+    for launcher in launchers:
+        launcher.wait()
 
 
 def start(root: Path, folder: Path, flags: str) -> list[subprocess.Popen]:
@@ -128,42 +121,25 @@ def check(root: Path, folder: Path, cut_s: float) -> str:
     if is_lost:
         assert "no sign of life from rank 1 (glagcn1" in texts[0], texts[0]
         assert "rank 1 (glagcn1) has not reached the store of the run" in texts[1], texts[1]
-        for name in NAMES:
-            kill_all(name)
-        for launcher in launchers:
-            launcher.wait()
+        kill_all(launchers)
         launchers = start(root, folder, FLAGS)
     reach(folder, last_step(folder) + 40, launchers)
-    for name in NAMES:
-        kill_all(name)
-    for launcher in launchers:
-        launcher.wait()
+    kill_all(launchers)
     flags = f"{FLAGS} --max_steps {last_step(folder) + 20}"
     for launcher in start(root, folder, flags):
         assert launcher.wait(240) == 0, log(folder, 0).read_text()
-    whole = undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags)
-    assert same(folder / "last.pt", whole / "last.pt"), "the weights differ from those of the undisturbed run"
-    return (
-        f"link cut for {cut_s} s, limit {TIMEOUT_S} s: {'stopped and resumed' if is_lost else 'went on'}, same weights"
-    )
+    assert_same(folder, undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags))
+    return f"{'stopped and resumed' if is_lost else 'went on'}, same weights"
 
 
-def main() -> int:
-    """Cut `--count` links for a short and a long time; raises AssertionError where a run is lost."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--count", type=int, default=1)
-    options = parser.parse_args()
-    if is_missing():
-        print("skipped: no root, ip or unshare")
-        return 0
-    with tempfile.TemporaryDirectory() as name, hosts():
-        root = Path(name)
-        prepared("demo", root)
-        for number in range(options.count):
-            for seconds in (SHORT_CUT_S, LONG_CUT_S):
-                print(check(root, root / f"run{number}_{seconds}", seconds), flush=True)
-    return 0
+def missing() -> str:
+    """What this part needs and is not there."""
+    return "" if os.geteuid() == 0 and shutil.which("ip") and shutil.which("unshare") else "no root, ip or unshare"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) of `count` cut links."""
+    with hosts():
+        for number, seconds in enumerate(some(draw, [SHORT_CUT_S, LONG_CUT_S], count)):
+            name = f"link cut for {seconds} s, limit {TIMEOUT_S} s"
+            yield name, partial(check, root, root / f"run{number}", seconds)

@@ -9,9 +9,11 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import psutil
+import torch
 
 from glagcn.signals import SIGNALS
 
@@ -110,3 +112,28 @@ def last_step(folder: Path) -> int:
         return json.loads(lines[-1])["step"] if lines else 0
     except (OSError, ValueError):
         return 0
+
+
+def undisturbed(launcher: str, root: Path, folder: Path, flags: str) -> Path:
+    """The run folder of a run that nothing disturbs."""
+    run = start(launcher, root, folder, flags)
+    assert run.end(180) == 0, run.log.read_text()
+    return folder
+
+
+def assert_same(folder: Path, reference: Path) -> None:
+    """Assert that the last states of two run folders hold the same weights and optimiser, bit for bit."""
+    flat = []
+    for path in (folder, reference):
+        content = torch.load(path / "last.pt", weights_only=True)
+        flat.append(torch.utils._pytree.tree_leaves([content["model"], content["optimizer"]]))
+    assert len(flat[0]) == len(flat[1])
+    for one, other in zip(*flat, strict=True):
+        same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+        assert same, "the weights differ from those of the undisturbed run"
+
+
+def some(draw: Random, cases: list, count: int) -> list:
+    """`count` of the cases in a random order, all of them before one comes again."""
+    mixed = draw.sample(cases, len(cases))
+    return [mixed[number % len(mixed)] for number in range(count)]

@@ -1,28 +1,21 @@
-"""Signals to every part of a run: it saves, tells so, and leaves within 30 seconds; the same command goes on.
+"""Signals to every part of a run: it saves, says so, and leaves within 30 seconds; the same command goes on."""
 
-python -m tests.faults.signals        # every signal to every target under every launcher
-"""
-
-import argparse
 import json
 import os
 import signal
-import subprocess
-import sys
-import tempfile
 import threading
 import time
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from random import Random
 
 import torch
 
-from glagcn.signals import EXIT_CODE
-from tests.faults.runs import LAUNCHERS, last_step, send, start, take_signals
-from tests.prepared import prepared
+from glagcn.signals import EXIT_CODE, SIGNALS
+from tests.faults.runs import LAUNCHERS, last_step, send, some, start, take_signals
 
-KINDS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
 TARGETS = {name: ("launcher",) if name == "python" else ("launcher", "one", "all") for name in LAUNCHERS}
 PATIENCE_S = 30.0
 
@@ -45,7 +38,7 @@ def check(launcher: str, kind: signal.Signals, target: str, root: Path, folder: 
     assert run.end(120) == 0, run.log.read_text()
     assert f"resumed at step {saved} of {saved + 8}" in run.log.read_text()
     assert not (folder / "stopped.json").exists()
-    return f"{launcher:19} {kind.name:8} {target:8} step {saved}, exit {code}, {seconds:.1f} s"
+    return f"step {saved}, exit {code}, {seconds:.1f} s"
 
 
 def hang_up(launcher: str, root: Path, folder: Path) -> str:
@@ -67,7 +60,7 @@ def hang_up(launcher: str, root: Path, folder: Path) -> str:
     saved = torch.load(folder / "last.pt", weights_only=True)["progress"]["step"]
     assert json.loads((folder / "stopped.json").read_text())["step"] == saved >= 8
     assert f"Stopped by SIGHUP at step {saved}" in (folder / "log.txt").read_text()
-    return f"{launcher:19} terminal closed    step {saved}, exit {code}"
+    return f"step {saved}, exit {code}"
 
 
 def _read_all(terminal: int) -> None:
@@ -76,27 +69,15 @@ def _read_all(terminal: int) -> None:
             pass
 
 
-def main() -> int:
-    """Try all; -> the number of those that failed."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    attempts = {f"{launcher:19} terminal closed": partial(hang_up, launcher) for launcher in LAUNCHERS}
-    attempts |= {
-        f"{launcher:19} {kind.name:8} {target:8}": partial(check, launcher, kind, target)
-        for launcher, targets in TARGETS.items() for kind in KINDS for target in targets
-    }  # fmt: skip
-    failed = 0
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        prepared("demo", root)
-        for number, (name, attempt) in enumerate(attempts.items()):
-            try:
-                print(attempt(root, root / f"run{number}"), flush=True)
-            except (AssertionError, OSError, subprocess.TimeoutExpired) as error:
-                failed += 1
-                print(f"{name} FAILED: {error}", flush=True)
-    print(f"{failed} of {len(attempts)} failed")
-    return failed
+def missing() -> str:
+    """What this part needs and is not there."""
+    return ""
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) of `count` of all signals to all targets under all launchers."""
+    known = [(f"{launcher}, terminal closed", partial(hang_up, launcher)) for launcher in LAUNCHERS]
+    known += [(f"{launcher} {kind.name} {target}", partial(check, launcher, kind, target))
+              for launcher, targets in TARGETS.items() for kind in SIGNALS for target in targets]  # fmt: skip
+    for number, (name, attempt) in enumerate(some(draw, known, count)):
+        yield name, partial(attempt, root, root / f"run{number}")

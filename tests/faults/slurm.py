@@ -1,28 +1,24 @@
-"""A SLURM of its own on this machine (slurmctld, slurmd and munged of Debian's packages), and jobs in it.
-
-python -m tests.faults.slurm        # requeues of a job on one node and of a job on two
+"""A SLURM of its own on this machine (slurmctld, slurmd and munged of Debian's packages), and requeued jobs in it.
 
 All state is in one folder, and the daemons listen on the loopback interface only.
 """
 
-import argparse
 import json
 import os
 import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from random import Random
 
 import psutil
 
-from tests.faults.kills import same, undisturbed
-from tests.faults.runs import REPOSITORY, SMALL, last_step
-from tests.prepared import prepared
+from tests.faults.runs import REPOSITORY, SMALL, assert_same, last_step, some, undisturbed
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 FLAGS = "--epochs 4000 --eval_epochs 20"  # longer than any test
@@ -60,11 +56,6 @@ PropagateResourceLimits=NONE
 SlurmdParameters=config_overrides
 PartitionName=main Nodes=ALL Default=YES MaxTime=60 DefaultTime=10 State=UP
 """
-
-
-def is_missing() -> bool:
-    """Whether SLURM cannot be started here: its packages are missing, or this is not root."""
-    return os.geteuid() != 0 or not all(shutil.which(program) for program in PROGRAMS)
 
 
 @contextmanager
@@ -217,25 +208,18 @@ def check(root: Path, folder: Path, options: str = "") -> str:
     assert again.end() == "COMPLETED", again.text()
     assert again.text().count("The time limit is near") == 2
     assert again.text().count("resumed at step") == 4
-    whole = undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags)
-    assert same(folder / "last.pt", whole / "last.pt"), "the weights differ from those of the undisturbed run"
-    return f"{options or '1 node'}: 2 requeues by the time limit, 1 by hand, 1 scancel; the weights are the same"
+    assert_same(folder, undisturbed("torchrun", root, folder.with_name(f"{folder.name}_whole"), flags))
+    return "2 requeues by the time limit, 1 by hand, 1 scancel, same weights"
 
 
-def main() -> int:
-    """Try one node and two; raises AssertionError where a job is lost."""
-    argparse.ArgumentParser(description=__doc__).parse_args()
-    if is_missing():
-        print("skipped: no slurm")
-        return 0
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        prepared("demo", root)
-        for nodes in (1, 2):
-            with slurm(root / f"slurm{nodes}", nodes):
-                print(check(root, root / f"nodes{nodes}", f"--nodes={nodes}" if nodes > 1 else ""), flush=True)
-    return 0
+def missing() -> str:
+    """What this part needs and is not there."""
+    return "" if os.geteuid() == 0 and all(map(shutil.which, PROGRAMS)) else "no slurm, or not root"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) of `count` jobs on one node or two."""
+    for number, nodes in enumerate(some(draw, [1, 2], count)):
+        with slurm(root / f"slurm{number}", nodes):
+            options = f"--nodes={nodes}" if nodes > 1 else ""
+            yield f"{nodes} node(s)", partial(check, root, root / f"job{number}", options)

@@ -1,18 +1,15 @@
-"""A long run on two ranks: memory, file descriptors, threads and files stay bounded.
+"""A long run on two ranks: memory, file descriptors, threads and files stay bounded."""
 
-python -m tests.faults.soak [--steps 10000]
-"""
-
-import argparse
-import sys
-import tempfile
 import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from random import Random
 
 from tests.faults.runs import Run, last_step, start
-from tests.prepared import prepared
 
 SAMPLES = 20
+STEPS = 3000  # for each of --count
 FLAGS = "--epochs 4000 --eval_epochs 10 --save_steps 100 --log_steps 50 --checkpoint_frequency 10 --keep 2"
 
 
@@ -30,31 +27,30 @@ def sample(run: Run) -> dict[str, int]:
     }
 
 
-def main() -> int:
+def check(root: Path, steps: int) -> str:
     """Run; print a table, and raise AssertionError where something grows."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--steps", type=int, default=10_000)
-    steps = parser.parse_args().steps
     rows: list[dict[str, int]] = []
-    with tempfile.TemporaryDirectory() as name:
-        root = Path(name)
-        prepared("demo", root)
-        run = start("torchrun", root, root / "run", f"{FLAGS} --max_steps {steps}")
-        for number in range(1, SAMPLES):
-            while last_step(run.folder) < number * steps // SAMPLES:
-                assert run.process.poll() is None, run.log.read_text()
-                time.sleep(0.5)
-            rows.append({"step": last_step(run.folder)} | sample(run))
-            print(rows[-1], flush=True)
-        assert run.end(600) == 0, run.log.read_text()
+    run = start("torchrun", root, root / "run", f"{FLAGS} --max_steps {steps}")
+    for number in range(1, SAMPLES):
+        while last_step(run.folder) < number * steps // SAMPLES:
+            assert run.process.poll() is None, run.log.read_text()
+            time.sleep(0.5)
+        rows.append({"step": last_step(run.folder)} | sample(run))
+        print(rows[-1], flush=True)
+    assert run.end(600) == 0, run.log.read_text()
     early, late = rows[SAMPLES // 4], rows[-1]
     assert late["memory_mb"] <= 1.05 * early["memory_mb"]
     for count in ("descriptors", "threads", "files"):
         assert late[count] <= early[count] + 2, count
     assert late["logs_kb"] / late["step"] <= 1.1 * early["logs_kb"] / early["step"]  # at most a constant rate
-    print(f"{steps} steps: only logs grow: {1000 * late['logs_kb'] / late['step']:.0f} kB in 1,000 steps")
-    return 0
+    return f"only logs grow: {1000 * late['logs_kb'] / late['step']:.0f} kB in 1,000 steps"
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def missing() -> str:
+    """What this part needs and is not there."""
+    return ""
+
+
+def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
+    """(name, check) of one run; `count` is its length."""
+    yield f"{count * STEPS} steps", partial(check, root, count * STEPS)

@@ -5,6 +5,7 @@ import signal
 import pytest
 
 from tests.faults import kills, signals
+from tests.faults.runs import undisturbed
 
 pytestmark = pytest.mark.launched
 
@@ -15,5 +16,5 @@ def test_a_signal_ends_a_run_with_its_state_saved(demo_root, tmp_path):
 
 
 def test_a_killed_run_ends_as_an_undisturbed_one(demo_root, tmp_path):
-    reference = kills.undisturbed("torchrun", demo_root, tmp_path / "whole")
+    reference = undisturbed("torchrun", demo_root, tmp_path / "whole", kills.FLAGS)
     kills.check("torchrun restarts", "kill", "one", 40, demo_root, tmp_path / "run", reference)
