@@ -2,9 +2,10 @@
 
 import argparse
 import json
+import os
 import sys
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
 from types import NoneType, UnionType
@@ -83,6 +84,7 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but first refuses unknown flags, and abbreviated ones such as -tt, which argparse accepts."""
         words = list(sys.argv[1:] if args is None else args)
+        single = [flag for flag in self._option_string_actions if not flag.startswith("--") and len(flag) > 2]
         for word in words:
             verb = self._subparsers is not None and not word.startswith("-")
             if verb or word == "--":
@@ -92,8 +94,8 @@ class Parser(argparse.ArgumentParser):
                 continue
             if word.startswith("--"):
                 self._refuse(flag)
-            if whole := self._abbreviated(word):
-                self.error(f"{word} is not a flag; did you mean {whole}?")
+            if len(word) > 1 and (whole := [flag for flag in single if flag.startswith(word)]):
+                self.error(f"{word} is not a flag; did you mean {' or '.join(whole)}?")
         return super().parse_known_args(words, namespace)
 
     def _refuse(self, flag: str) -> NoReturn:
@@ -114,11 +116,6 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """Raise UserError; argparse calls this for every invalid command line."""
         raise UserError(f"{message}; `{self.prog} --help` lists the flags")
-
-    def _abbreviated(self, word: str) -> str:
-        """The long single-dash flags that start with `word`, as text; empty if there are none."""
-        single = [flag for flag in self._option_string_actions if not flag.startswith("--") and len(flag) > 2]
-        return " or ".join(flag for flag in single if len(word) > 1 and flag.startswith(word))
 
 
 def add_options(
@@ -185,6 +182,8 @@ def _arguments(option: Option) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction if option.switch else "store_true"} | dict(option.argparse)
     if get_origin(kind) is tuple:
         return {"type": comma_separated(get_args(kind)[0])} | dict(option.argparse)
+    if option.argparse.get("metavar") in ("DIR", "FILE", "CHECKPOINT"):
+        return {"type": os.path.expanduser} | dict(option.argparse)  # a shell leaves --flag=~/x as it is
     return ({"type": int, "metavar": "N"} if kind is int else {"type": kind}) | dict(option.argparse)
 
 
@@ -263,11 +262,10 @@ def _for_another_run(content: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in kept.items() if key not in unused}
 
 
-def _flat(content: dict[str, Any]) -> list[tuple[str, Any]]:
+def _flat(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     """All (key, value) pairs, including those in tables."""
-    return [
-        pair for key, value in content.items() for pair in (_flat(value) if isinstance(value, dict) else [(key, value)])
-    ]
+    for key, value in content.items():
+        yield from _flat(value) if isinstance(value, dict) else [(key, value)]
 
 
 def _words(path: Path, key: str, value: Any) -> list[str]:

@@ -2,6 +2,7 @@
 
 import argparse
 import math
+import operator
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -38,6 +39,12 @@ from glagcn.model.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
 DEFAULT_DATASET = "h36m"
+LIMITS = {  # of Option
+    "least": (operator.ge, "at least {}"),
+    "above": (operator.gt, "above {}"),
+    "most": (operator.le, "at most {}"),
+    "below": (operator.lt, "below {}"),
+}
 
 
 class Command(NamedTuple):
@@ -106,8 +113,7 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
     if values.get("lr") is None:
         values["lr"] = tuned_rate(values["channels"])
     config = from_values(values)
-    _check_given(given, config)
-    _check(config)
+    _check(given, config)
     return config, origin
 
 
@@ -116,80 +122,61 @@ def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
     return preset(get_dataset(given.get("dataset", DEFAULT_DATASET)), given.get("recipe"))
 
 
-def _check(config: Config) -> None:
-    """Raise UserError, naming flag, value and requirement, if an option has an invalid value."""
+def _check(given: Mapping[str, Any], config: Config) -> None:
+    """Raise UserError, naming flag, value and what to do, if an option has an invalid value, or a given flag no effect.
+
+    given  values of the flags on the command line only.
+    """
+    data, optim, selection, folder = config.data, config.optim, config.selection, config.run.name
     get_kind(config.model.kind).check(config.model)
-    for key, value in plain_values(config).items():
-        _check_limits(OPTIONS[key], value)
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:  # TensorBoard cannot write to such a folder
-            raise UserError(
-                f"invalid {OPTIONS[key].flag} {value!a}: not text in the encoding of this system, "
-                f"{getfilesystemencoding()}; set PYTHONUTF8=1, or give a name in UTF-8"
-            ) from None
-    data, optim, folder = config.data, config.optim, config.run.name
     get_dataset(data.dataset).check(data.keypoints, data.annotation)
     if not fullmatch(r"\w[\w.-]*", data.keypoints):
         raise UserError(
             f"invalid --keypoints {data.keypoints}: must be the part of the file name between data_2d_{data.dataset}_ "
             "and .npz, such as gt"
         )
-    for option in OPTIONS.values():
-        value = getattr(optim, option.name) if option.schedules else None
-        if value is not None and optim.schedule not in option.schedules:
+    if folder and (folder in {".", ".."} or "/" in folder):
+        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
+    if selection.select_on == "validation" and not selection.validation:
+        raise UserError("--select_on validation needs --validation: name prefixes of the sequences to hold out")
+    foreign = foreign_options(config.model.kind)
+    for key, value in plain_values(config).items():
+        option, is_given, other = OPTIONS[key], given.get(key) is not None, OPTIONS[key].instead_of
+        _check_limits(option, value)
+        try:
+            str(value).encode()
+        except UnicodeEncodeError:  # TensorBoard cannot write to such a folder
+            raise UserError(
+                f"invalid {option.flag} {value!a}: not text in the encoding of this system, "
+                f"{getfilesystemencoding()}; set PYTHONUTF8=1, or give a name in UTF-8"
+            ) from None
+        if option.schedules and value is not None and optim.schedule not in option.schedules:
             raise UserError(
                 f"{option.flag} {value} has no effect on --schedule {optim.schedule}, which --recipe {optim.recipe} "
                 f"uses on {data.dataset}; leave it out, or give --schedule {option.schedules[0]}"
             )
         if value is None and optim.schedule == "steps" and "steps" in option.schedules:
             raise UserError(f"--schedule steps needs {option.flag}")
-    if config.selection.select_on == "validation" and not config.selection.validation:
-        raise UserError("--select_on validation needs --validation: name prefixes of the sequences to hold out")
-    if folder and (folder in {".", ".."} or "/" in folder):
-        raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
-
-
-def _check_given(given: Mapping[str, Any], config: Config) -> None:
-    """Raise UserError, naming both flags, if one has no effect because of another.
-
-    given  values of the flags on the command line only.
-    """
-    for key, option in OPTIONS.items():
-        other = option.instead_of
-        if given.get(key) is None or other is None or key == "architecture":  # check_widths compares it with --frames
-            continue
-        if other in given:
+        if (
+            is_given and other and other in given and key != "architecture"
+        ):  # check_widths compares that one with --frames
             raise UserError(f"--{key} {given[key]} and --{other} {given[other]} are alternatives; give one of them")
-    foreign = foreign_options(config.model.kind)
-    for key, option in OPTIONS.items():
-        if given.get(key) is not None and key in foreign:
+        if is_given and key in foreign:
             raise UserError(f"{option.flag} has no effect on --model {config.model.kind}; leave it out")
-    select_on = config.selection.select_on
-    for key in ("validation", "validation_frames"):
-        if key in given and select_on != "validation":
+        if key in given and key in ("validation", "validation_frames") and selection.select_on != "validation":
             raise UserError(
-                f"--{key} has no effect with --select_on {select_on}; leave it out, or give --select_on validation"
+                f"--{key} has no effect with --select_on {selection.select_on}; leave it out, or give --select_on "
+                "validation"
             )
 
 
 def _check_limits(option: Option, value: Any) -> None:
     """Raise UserError if a value is outside the limits of its option, whatever the other options are."""
-    least, above, most, below = option.least, option.above, option.most, option.below
-    if value is None or (
-        (least is None or value >= least)
-        and (above is None or value > above)
-        and (most is None or value <= most)
-        and (below is None or value < below)
-    ):
+    limits = {name: getattr(option, name) for name in LIMITS if getattr(option, name) is not None}
+    if value is None or all(LIMITS[name][0](value, limit) for name, limit in limits.items()):
         return
-    limits = [
-        "0 or more" if least == 0 else f"at least {least}" if least is not None else "",
-        f"above {above}" if above is not None else "",
-        f"at most {most}" if most is not None else "",
-        f"below {below}" if below is not None and below != math.inf else "",
-    ]
-    raise UserError(f"invalid {option.flag} {value}: must be {', '.join(filter(None, limits))}")
+    expected = [LIMITS[name][1].format(limit) for name, limit in limits.items() if limit != math.inf]
+    raise UserError(f"invalid {option.flag} {value}: must be {', '.join(expected).replace('at least 0', '0 or more')}")
 
 
 def from_values(values: Mapping[str, Any]) -> Config:
@@ -229,18 +216,12 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
     Ignores unknown options.  Options that an older version did not have get the values that match its behaviour.
     """
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in _renewed(values).items()}
+    known = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    if isinstance(known.get("compile"), bool):
+        known["compile"] = "on" if known["compile"] else "off"
+    if known.get("accumulate") == 1:
+        known["accumulate"] = None
     return from_values(_preset(known) | known)
-
-
-def _renewed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values of a file, with those that older versions wrote differently as they are written now."""
-    renewed = dict(values)
-    if isinstance(renewed.get("compile"), bool):
-        renewed["compile"] = "on" if renewed["compile"] else "off"
-    if renewed.get("accumulate") == 1:
-        renewed["accumulate"] = None
-    return renewed
 
 
 def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:

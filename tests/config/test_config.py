@@ -27,15 +27,9 @@ def chosen(config, keys):
 
 
 def test_published_command_is_taken_unchanged():
-    config, origin, _ = parse(
-        "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
-    )
-    assert (config.data.dataset, config.optim.batch_size, config.model.frames, config.model.channels) == (
-        "3dhp",
-        1200,
-        81,
-        256,
-    )
+    line = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
+    config, origin, _ = parse(line)
+    assert chosen(config, "dataset batch_size frames channels") == ("3dhp", 1200, 81, 256)
     assert config.model.widths == (3, 3, 3, 3)
     assert config.run.evaluate == "best.pt"
     assert origin["frames"] == "flag"
@@ -43,41 +37,27 @@ def test_published_command_is_taken_unchanged():
     assert origin["bn_momentum"] == "default"
 
 
-def test_preset_has_the_published_shape():
+def test_published_preset_has_the_published_shape_and_starts_at_the_global_rate():
     config, _, _ = parse("--dataset 3dhp --recipe published")
-    assert (config.model.frames, config.model.channels, config.optim.batch_size, config.optim.epochs) == (
-        81,
-        256,
-        1200,
-        49,
-    )
-    assert (config.data.flip, config.model.head, config.model.sequence_layers) == ("copy", "unshared", 3)
+    assert chosen(config, "frames channels batch_size epochs") == (81, 256, 1200, 49)
+    assert chosen(config, "flip head sequence_layers lr lr_final") == ("copy", "unshared", 3, 1e-3 / 8, None)
 
 
 def test_tuned_recipe_fits_its_batch_and_its_warmup_to_the_length_of_the_run_and_its_rate_to_the_channels():
     config, _, _ = parse("--dataset 3dhp")
-    assert (config.model.frames, config.model.channels, config.optim.epochs) == (81, 256, 49)
-    assert (config.optim.batch_size, config.optim.warmup, config.optim.lr) == (None, None, 4e-3)
+    assert chosen(config, "frames channels epochs batch_size warmup lr") == (81, 256, 49, None, None, 4e-3)
     assert parse("--dataset 3dhp --channel 128")[0].optim.lr == 16e-3
     given, _, _ = parse("--dataset 3dhp --channel 32 --lr 1e-3 --batch_size 7 --warmup 0")
-    assert (given.optim.lr, given.optim.batch_size, given.optim.warmup) == (1e-3, 7, 0)
+    assert chosen(given, "lr batch_size warmup") == (1e-3, 7, 0)
     assert parse("--dataset 3dhp --debug")[0].optim.lr == 16e-3  # of the 16 channels that are trained
 
 
-def test_published_recipe_starts_at_the_global_rate():
-    config, _, _ = parse("--dataset 3dhp --recipe published")
-    assert config.optim.lr == 1e-3 / 8
-    assert config.optim.lr_final is None
-
-
-@pytest.mark.parametrize("flag", ["--batch_size 7", "--batch-size 7", "-b 7"])
-def test_spellings_are_one_option(flag):
-    assert parse(f"-d demo {flag}")[0].optim.batch_size == 7
-
-
-def test_architecture_sets_the_frames():
-    config, _, _ = parse("-d demo -arc 5,5")
+def test_spellings_values_and_paths():
+    for flag in ("--batch_size 7", "--batch-size 7", "-b 7"):
+        assert parse(f"-d demo {flag}")[0].optim.batch_size == 7
+    config, _, _ = parse("-d demo -arc 5,5 --root_path=~/data")
     assert (config.model.frames, config.model.widths) == (25, (5, 5))
+    assert config.data.root_path == str(Path.home() / "data")  # a shell leaves --flag=~/x as it is
 
 
 @pytest.mark.parametrize(
@@ -85,8 +65,8 @@ def test_architecture_sets_the_frames():
     [
         ("--dataset h3wb", "invalid choice: 'h3wb'"),
         (
-            "--dataset demo --frame 81",
-            "^unrecognized --frame; did you mean --frames\\? `main_sagcn_gpus.py --help` lists the flags",
+            "-d demo --frame 81",
+            r"^unrecognized --frame; did you mean --frames\? `main_sagcn_gpus.py --help` lists the fl",
         ),
         ("--dataset demo --frames 80", "--frames 80.*81"),
         ("--dataset demo --frames 351", "--frames 351"),
@@ -106,10 +86,7 @@ def test_architecture_sets_the_frames():
         ("--dataset demo --clip nan", "--clip nan: must be 0 or more$"),
         ("--dataset demo --bn_momentum 2", "--bn_momentum 2.0: must be above 0, at most 1$"),
         ("--dataset demo --dropout -1", "--dropout -1.0: must be 0 or more, below 1$"),
-        (
-            "--dataset demo --seed 9223372036854775808",
-            "--seed 9223372036854775808: must be 0 or more, below 9223372036854775808$",
-        ),
+        (f"--dataset demo --seed {2**63}", f"--seed {2**63}: must be 0 or more, below {2**63}$"),
         ("--dataset demo --windows 5 --epochs 1", "--windows 5 and --epochs 1 are alternatives"),
         ("--dataset demo --annotation univ", "--annotation univ has no effect on --dataset demo"),
         ("--dataset demo --recipe published --lr_final 1e-5", "--lr_final 1e-05 has no effect on --schedule steps"),
@@ -171,28 +148,14 @@ def test_every_verb_names_the_nearest_flag(line, message, verb):
 
 def test_without_a_data_set_it_is_human36m_as_published():
     config, origin, _ = parse("-da -tta")
-    assert (config.data.dataset, config.data.keypoints, config.data.flip, config.data.test_flip) == (
-        "h36m",
-        "gt",
-        "copy",
-        True,
-    )
-    assert origin["dataset"] == "default"
-    assert (config.model.widths, config.model.channels, config.optim.batch_size, config.optim.epochs) == (
-        (3,) * 5,
-        96,
-        512,
-        80,
-    )
-    assert (config.optim.lr, config.model.dropout, config.optim.optimizer, config.optim.schedule) == (
-        0.01,
-        0.1,
-        "ranger",
-        "cosine",
-    )
-    assert (config.model.head, config.model.sequence_layers, config.optim.recipe) == ("shared", 0, "published")
+    assert chosen(config, "dataset keypoints flip test_flip") == ("h36m", "gt", "copy", True)
+    assert (origin["dataset"], config.model.widths) == ("default", (3,) * 5)
+    assert chosen(config, "channels batch_size epochs lr dropout") == (96, 512, 80, 0.01, 0.1)
+    assert chosen(config, "optimizer schedule recipe head sequence_layers") == (
+        "ranger", "cosine", "published", "shared", 0,
+    )  # fmt: skip
     plain, _, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
-    assert (plain.data.flip, plain.data.test_flip, plain.data.distort_targets) == ("none", False, False)
+    assert chosen(plain, "flip test_flip distort_targets") == ("none", False, False)
 
 
 def test_the_published_humaneva_command():
@@ -223,20 +186,16 @@ def test_a_schedule_of_another_preset_brings_its_own_options():
         parse("-d 3dhp --large_decay_epoch 5")
 
 
-def test_a_configuration_of_an_older_version_takes_the_presets_of_what_it_lacks():
-    config, _, _ = parse("-d 3dhp")
+def test_a_configuration_survives_json_and_one_of_an_older_version_takes_the_presets_of_what_it_lacks():
+    config, _, _ = parse("-d 3dhp --cameras 0,1 -str S1,S2 -arc 3,3,3")
+    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
     old = {name: value for name, value in to_dict(config).items() if name not in ("optimizer", "schedule", "causal")}
     assert from_dict(old) == config
 
 
 def test_debug_shrinks_what_flags_ask_for():
     config, origin, _ = parse("-d 3dhp --frames 81 --channel 256 --batch_size 1200 --debug")
-    assert (config.model.frames, config.model.channels, config.optim.batch_size, config.optim.max_steps) == (
-        81,
-        16,
-        64,
-        20,
-    )
+    assert chosen(config, "frames channels batch_size max_steps") == (81, 16, 64, 20)
     assert origin["channels"] == "debug"
     assert origin["frames"] == "flag"
     assert parse("-d demo --channel 8 --debug")[0].model.channels == 8
@@ -245,17 +204,10 @@ def test_debug_shrinks_what_flags_ask_for():
 def test_run_name_follows_from_the_flags_that_define_the_run():
     name = parse("-d 3dhp")[0].run_name
     assert name == "3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
-    for flag in (
-        "--frames 27",
-        "--channel 32",
-        "--seed 1",
-        "--recipe published",
-        "--head shared",
-        "--annotation annot3",
-    ):
-        assert parse(f"-d 3dhp {flag}")[0].run_name != name
-    for flag in ("--workers 3", "--epochs 60", "--max_steps 5", "--log_steps 7"):
-        assert parse(f"-d 3dhp {flag}")[0].run_name == name
+    for flag in ("frames 27", "channel 32", "seed 1", "recipe published", "head shared", "annotation annot3"):
+        assert parse(f"-d 3dhp --{flag}")[0].run_name != name
+    for flag in ("workers 3", "epochs 60", "max_steps 5", "log_steps 7"):
+        assert parse(f"-d 3dhp --{flag}")[0].run_name == name
     assert parse("-d 3dhp --run mine")[0].run_name == "mine"
 
 
@@ -263,11 +215,6 @@ def test_differences_that_matter_on_resume():
     config, _, _ = parse("-d demo")
     assert training_differences(changed(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), config) == []
     assert training_differences(changed(config, lr=1.0), config) == [("--lr", 1.0, config.optim.lr)]
-
-
-def test_configuration_survives_json():
-    config, _, _ = parse("-d 3dhp --cameras 0,1 -str S1,S2 -arc 3,3,3")
-    assert from_dict(json.loads(json.dumps(to_dict(config)))) == config
 
 
 def test_every_option_has_help_and_presets_name_options():
@@ -327,7 +274,6 @@ def test_flags_from_a_file(tmp_path):
 @pytest.mark.parametrize(
     "line",
     [
-        "-d demo",
         "-d h36m -da -tta",
         "-d 3dhp --windows 9000 --causal -arc 3,5 --select_on last",
         "-d 3dhp --sequence_layers 0 --turn 0 --warmup 0 --seed 0 --no-test_flip",
