@@ -3,8 +3,12 @@
 import csv
 import io
 import math
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from glagcn.files import write_atomically
 
 
 class Table:
@@ -52,3 +56,13 @@ def _aligned(line: list[str], widths: list[int], left: int) -> list[str]:
 def csv_number(value: float) -> str:
     """The value with 15 significant digits, or NaN, as MATLAB's writetable prints it."""
     return "NaN" if math.isnan(value) else f"{value:.15g}"
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Iterable[Any]]) -> Path:
+    """Write a CSV file row by row, atomically: `Table.csv` for more rows than fit into memory.  Returns the path."""
+
+    def write(file: BinaryIO) -> None:
+        with io.TextIOWrapper(file, encoding="utf-8", newline="") as text:
+            csv.writer(text, lineterminator="\n").writerows(chain([columns], rows))
+
+    return write_atomically(path, write)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.poses.writers.tables import WRITERS, write_people
+from glagcn.poses.writers.tables import WRITERS, write_comparison, write_people
 from glagcn.skeletons import get_skeleton
 from tests.poses.people import person, random_poses
 
@@ -123,3 +123,49 @@ def test_people_of_one_file_share_a_video(tmp_path):
     one, other = two()
     with pytest.raises(ValueError, match="the same skeleton"):
         write_people(tmp_path / "a.npz", [one, person(other.xyz, fps=25.0, root=other.root)])
+
+
+def compared(name="humaneva15_coco17"):
+    """One person in three frames, and the true poses of two of them."""
+    skeleton = get_skeleton(name)
+    poses, truth = (person(random_poses(skeleton, 3, seed), name, frames=np.array([4, 6, 8])) for seed in range(2))
+    return poses, replace(
+        truth, frames=truth.frames[1:], xyz=truth.xyz[1:], confidence=truth.confidence[1:], pixels=truth.pixels[1:]
+    )
+
+
+def test_a_comparison_as_npz_has_everything_and_nothing_pickled(tmp_path):
+    poses, truth = compared()
+    write_comparison(tmp_path / "new/a.npz", poses, truth, "S1/x")
+    with np.load(tmp_path / "new/a.npz", allow_pickle=False) as content:
+        held = {name: content[name] for name in content.files}
+    expected = {
+        "frames": [4, 6, 8], "joints": poses.joints, "parents": poses.parents, "predicted_mm": poses.xyz,
+        "pixels": poses.pixels.astype(np.float32), "fps": 25.0,
+        "target_mm": np.concatenate([np.full((1, 15, 3), np.nan), truth.xyz]),
+    }  # fmt: skip
+    assert held.keys() == {*expected, "about"}
+    for name, value in expected.items():
+        np.testing.assert_array_equal(held[name], value)
+    for words in ("millimetres", "x right, y down, z forward", "640 x 480", "S1/x", "humaneva15_coco17"):
+        assert words in str(held["about"])
+    write_comparison(tmp_path / "a.npz", poses, None, "x")
+    with np.load(tmp_path / "a.npz") as content:
+        assert "target_mm" not in content.files
+
+
+def test_a_comparison_as_csv_has_a_row_per_frame_and_joint(tmp_path):
+    poses, truth = compared()
+    write_comparison(tmp_path / "a.csv", poses, truth, "x")
+    with (tmp_path / "a.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row, (k, joint) in zip(rows, np.ndindex(3, 15), strict=True):
+        assert (row["frame"], row["joint"]) == (str([4, 6, 8][k]), poses.joints[joint])
+        true = truth.xyz[k - 1, joint] if k else np.full(3, np.nan)
+        for names, values in (
+            ("x_mm y_mm z_mm", poses.xyz[k, joint]), ("true_x_mm true_y_mm true_z_mm", true),
+            ("u_px v_px", poses.pixels[k, joint]),
+        ):  # fmt: skip
+            np.testing.assert_allclose([float(row[name] or "nan") for name in names.split()], values, atol=6e-4)
+    write_comparison(tmp_path / "a.csv", poses, None, "x")
+    assert (tmp_path / "a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px\n4,")

@@ -1,12 +1,10 @@
-"""The writer of each file suffix.  A new format is a function and a line of WRITERS."""
+"""Poses as tables: arrays (.npz), a CSV file, JSON.  A new format is a function and a line of WRITERS."""
 
-import csv
-import io
 import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -14,156 +12,24 @@ from glagcn.errors import UserError
 from glagcn.files import write_atomically, write_text
 from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
-
-# ---- Lifted people as a table (.csv).
-
+from glagcn.tables import write_csv
 
 # Facts about the whole file are columns too, because many programs cannot read comment lines in a CSV file.
 COLUMNS = (
     "person", "frame", "joint", "x_mm", "y_mm", "z_mm", "root_x_mm", "root_y_mm", "root_z_mm", "confidence",
     "u_px", "v_px", "parent", "skeleton", "axes", "fps", "image_width", "image_height",
 )  # fmt: skip
-
-
-def write_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
-    """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
-
-    person, frame      numbers; frame is the frame number in the video
-    joint, parent      joint names; the root is its own parent
-    x_mm, y_mm, z_mm   millimetres relative to the root joint
-    root_x_mm, ...     position of the root joint in millimetres; empty if unknown
-    confidence         of the 2D joint
-    u_px, v_px         the 2D joint in pixels, x right, y down; empty if unknown
-    skeleton, axes, fps, image_width, image_height
-                       equal in all rows: the skeleton's name, a key of person.AXES, frames per second, pixels
-    """
-    return [write_atomically(path, lambda file: _write(file, people))]
-
-
-def _write(file: BinaryIO, people: Sequence[Poses]) -> None:
-    text = io.TextIOWrapper(file, encoding="utf-8", newline="")
-    table = csv.writer(text, lineterminator="\n")
-    table.writerow(COLUMNS)
-    for person in people:
-        joints = person.skeleton.joints
-        parents = [joints[parent] for parent in person.skeleton.parents]
-        about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
-        roots = np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
-        numbers = (person.frames, roots, person.xyz, person.confidence[..., None], person.pixels)
-        for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
-            for joint, parent, place, sure, pixel in zip(joints, parents, pose, confidence, pixels, strict=True):
-                cells = _cells([*place, *root, *sure, *pixel])
-                table.writerow([person.person, frame, joint, *cells, parent, *about])
-    text.flush()
-    text.detach()  # the caller closes the file
-
-
-def _cells(values: list[float]) -> list[str]:
-    """Numbers with three decimals; empty for values that are not finite."""
-    return [f"{value:.3f}" if math.isfinite(value) else "" for value in values]
-
-
-# ---- Lifted people as JSON.
-
-
-DECIMALS = 3  # of millimetres and pixels
-
-
-def write_json(path: Path, people: Sequence[Poses]) -> list[Path]:
-    """Write a JSON file with one object.
-
-    skeleton    {"name", "joints": V names, "parents": V joint numbers; the root is its own parent}
-    fps         frames per second; frame n is n / fps seconds after the start of the video
-    image_size  [width, height] in pixels
-    units       {"poses", "root", "pixels", "confidence"}, in words
-    axes        {"name": a key of person.AXES, "about": its meaning}
-    people      list of {"person": number, "frames": T numbers, "poses": [T][V][3], "root": [T][3] or null if unknown,
-                "confidence": [T][V], "pixels": [T][V][2] with null for unknown coordinates}
-    """
-    one = people[0]
-    content = {
-        "skeleton": {"name": one.skeleton.name, "joints": one.skeleton.joints, "parents": one.skeleton.parents},
-        "fps": float(one.fps),
-        "image_size": [int(side) for side in one.image_size],
-        "units": {
-            "poses": "millimetres relative to the root joint",
-            "root": "millimetres",
-            "pixels": "pixels of the image, x right, y down",
-            "confidence": "of the pixels",
-        },
-        "axes": {"name": one.axes, "about": AXES[one.axes]},
-        "people": [_person(person) for person in people],
-    }
-    write_text(path, json.dumps(content, allow_nan=False))
-    return [path]
-
-
-def _person(person: Poses) -> dict[str, Any]:
-    return {
-        "person": int(person.person),
-        "frames": person.frames.tolist(),
-        "poses": _numbers(person.xyz),
-        "root": None if person.root is None else _numbers(person.root),
-        "confidence": _numbers(person.confidence),
-        "pixels": _numbers(person.pixels),
-    }
-
-
-def _numbers(values: np.ndarray) -> Any:
-    """Nested lists, rounded, with None for values that are not finite, which JSON does not have."""
-    numbers = np.round(values.astype(np.float64), DECIMALS).astype(object)
-    numbers[~np.isfinite(values)] = None
-    return numbers.tolist()
-
-
-# ---- Lifted people as NumPy arrays (.npz).
-
-
+DECIMALS = 3  # of millimetres and pixels in text
 ABOUT = (
     "poses_mm: millimetres relative to the root joint. root_mm: position of the root joint in millimetres, NaN if "
     "unknown. Axes of both: {axes}. pixels: x right, y down, NaN if unknown. confidence: of pixels. "
     "Frame n is n / fps seconds after the start of the video."
 )
-
-
-def write_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
-    """Write an .npz file with n rows, one per person and frame, sorted by person.
-
-    person [n], frame [n] int64; poses_mm [n,V,3], root_mm [n,3] (NaN if unknown), confidence [n,V], pixels [n,V,2]
-    float32; and for the whole file: skeleton (name), joints [V] (names), parents [V] (joint numbers; the root is its
-    own parent), fps, image_size [2] (width, height), axes (a key of person.AXES), about (units and axes in words).
-    Nothing is pickled.
-    """
-    one = people[0]
-    roots = [np.full((len(p.frames), 3), np.nan) if p.root is None else p.root for p in people]
-    arrays: dict[str, Any] = {
-        "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
-        "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
-        "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
-        "root_mm": np.concatenate(roots).astype(np.float32),
-        "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
-        "pixels": np.concatenate([p.pixels for p in people]).astype(np.float32),
-        "skeleton": np.array(one.skeleton.name),
-        "joints": np.array(one.skeleton.joints),
-        "parents": np.array(one.skeleton.parents, dtype=np.int64),
-        "fps": np.float64(one.fps),
-        "image_size": np.array(one.image_size, dtype=np.int64),
-        "axes": np.array(one.axes),
-        "about": np.array(ABOUT.format(axes=AXES[one.axes])),
-    }
-    return [write_atomically(path, lambda file: np.savez_compressed(file, **arrays))]
-
-
-# ---- The writer of each file suffix. A new format is a function and a line of WRITERS.
-
-
-# A writer takes the path and the people, and returns the paths of the files that it wrote.
-WRITERS: dict[str, Callable[[Path, Sequence[Poses]], list[Path]]] = {
-    ".npz": write_npz,
-    ".json": write_json,
-    ".csv": write_csv,
-    ".bvh": write_bvh,
-}
+ABOUT_COMPARISON = (
+    "3D: millimetres relative to the root joint, camera coordinates (x right, y down, z forward). "
+    "2D: pixels of an image of {width} x {height}, x right, y down. "
+    "frames: numbers in the sequence {name}, from 0. Skeleton: {skeleton}."
+)
 
 
 def write_people(path: Path, people: Sequence[Poses]) -> list[Path]:
@@ -177,3 +43,153 @@ def write_people(path: Path, people: Sequence[Poses]) -> list[Path]:
     if len({(p.skeleton.name, p.fps, p.image_size, p.axes) for p in people}) > 1:
         raise ValueError("the people of one file must have the same skeleton, fps, image size and axes")
     return WRITERS[path.suffix.lower()](path, people)
+
+
+def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
+    """Write an .npz file with n rows, one per person and frame, sorted by person.
+
+    person [n], frame [n] int64; poses_mm [n,V,3], root_mm [n,3] (NaN if unknown), confidence [n,V], pixels [n,V,2]
+    float32; and for the whole file: skeleton (name), joints [V] (names), parents [V] (joint numbers; the root is its
+    own parent), fps, image_size [2] (width, height), axes (a key of result.AXES), about (units and axes in words).
+    Nothing is pickled.
+    """
+    one = people[0]
+    roots = [np.full((len(p.frames), 3), np.nan) if p.root is None else p.root for p in people]
+    arrays: dict[str, Any] = {
+        "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
+        "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
+        "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
+        "root_mm": np.concatenate(roots).astype(np.float32),
+        "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
+        "pixels": np.concatenate([p.pixels for p in people]).astype(np.float32),
+        "skeleton": np.array(one.skeleton.name),
+        "joints": np.array(one.joints),
+        "parents": np.array(one.parents, dtype=np.int64),
+        "fps": np.float64(one.fps),
+        "image_size": np.array(one.image_size, dtype=np.int64),
+        "axes": np.array(one.axes),
+        "about": np.array(ABOUT.format(axes=AXES[one.axes])),
+    }
+    return [write_atomically(path, lambda file: np.savez_compressed(file, **arrays))]
+
+
+def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
+    """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
+
+    person, frame      numbers; frame is the frame number in the video
+    joint, parent      joint names; the root is its own parent
+    x_mm, y_mm, z_mm   millimetres relative to the root joint
+    root_x_mm, ...     position of the root joint in millimetres; empty if unknown
+    confidence         of the 2D joint
+    u_px, v_px         the 2D joint in pixels, x right, y down; empty if unknown
+    skeleton, axes, fps, image_width, image_height
+                       equal in all rows: the skeleton's name, a key of result.AXES, frames per second, pixels
+    """
+    return [write_csv(path, COLUMNS, (row for person in people for row in _rows(person)))]
+
+
+def _rows(person: Poses) -> Iterator[list[Any]]:
+    parents = [person.joints[parent] for parent in person.parents]
+    about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
+    roots = np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
+    numbers = (person.frames, roots, person.xyz, person.confidence[..., None], person.pixels)
+    for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
+        for joint, parent, place, sure, pixel in zip(person.joints, parents, pose, confidence, pixels, strict=True):
+            yield [person.person, frame, joint, *_cells([*place, *root, *sure, *pixel]), parent, *about]
+
+
+def _cells(values: Sequence[float]) -> list[str]:
+    """Numbers as text; empty for values that are not finite."""
+    return [f"{value:.{DECIMALS}f}" if math.isfinite(value) else "" for value in values]
+
+
+def people_json(path: Path, people: Sequence[Poses]) -> list[Path]:
+    """Write a JSON file with one object.
+
+    skeleton    {"name", "joints": V names, "parents": V joint numbers; the root is its own parent}
+    fps         frames per second; frame n is n / fps seconds after the start of the video
+    image_size  [width, height] in pixels
+    units       {"poses", "root", "pixels", "confidence"}, in words
+    axes        {"name": a key of result.AXES, "about": its meaning}
+    people      list of {"person": number, "frames": T numbers, "poses": [T][V][3], "root": [T][3] or null if unknown,
+                "confidence": [T][V], "pixels": [T][V][2] with null for unknown coordinates}
+    """
+    one = people[0]
+    content = {
+        "skeleton": {"name": one.skeleton.name, "joints": one.joints, "parents": one.parents},
+        "fps": float(one.fps),
+        "image_size": [int(side) for side in one.image_size],
+        "units": {
+            "poses": "millimetres relative to the root joint",
+            "root": "millimetres",
+            "pixels": "pixels of the image, x right, y down",
+            "confidence": "of the pixels",
+        },
+        "axes": {"name": one.axes, "about": AXES[one.axes]},
+        "people": [
+            {
+                "person": int(person.person),
+                "frames": person.frames.tolist(),
+                "poses": _numbers(person.xyz),
+                "root": None if person.root is None else _numbers(person.root),
+                "confidence": _numbers(person.confidence),
+                "pixels": _numbers(person.pixels),
+            }
+            for person in people
+        ],
+    }
+    return [write_text(path, json.dumps(content, allow_nan=False))]
+
+
+def _numbers(values: np.ndarray) -> Any:
+    """Nested lists, rounded, with None for values that are not finite, which JSON does not have."""
+    numbers = np.round(values.astype(np.float64), DECIMALS).astype(object)
+    numbers[~np.isfinite(values)] = None
+    return numbers.tolist()
+
+
+# A writer takes the path and the people, and returns the paths of the files that it wrote.
+WRITERS: dict[str, Callable[[Path, Sequence[Poses]], list[Path]]] = {
+    ".npz": people_npz,
+    ".json": people_json,
+    ".csv": people_csv,
+    ".bvh": write_bvh,
+}
+
+
+def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -> None:
+    """Write n frames of one person beside the true poses as .npz or .csv, atomically.
+
+    truth  in all of the frames or some; None: not known.
+    name   of the sequence.
+
+    .npz: frames [n], joints [V] names, parents [V], predicted_mm [n,V,3], target_mm [n,V,3] (NaN in frames without) if
+    there is a true pose, pixels [n,V,2] (NaN if unknown), fps, about (text on units and coordinates).
+    .csv: a row per frame and joint: frame, joint, x_mm, y_mm, z_mm, then true_x_mm, ... if there is a true pose, then
+    u_px, v_px; empty where unknown.
+    """
+    target = None
+    if truth is not None:
+        target = np.full_like(poses.xyz, np.nan)
+        _, rows, true_rows = np.intersect1d(poses.frames, truth.frames, return_indices=True)
+        target[rows] = truth.xyz[true_rows]
+    if path.suffix.lower() == ".csv":
+        true = [] if target is None else ["true_x_mm", "true_y_mm", "true_z_mm"]
+        values = np.concatenate([poses.xyz, *([] if target is None else [target]), poses.pixels], axis=-1).tolist()
+        joints = [(frame, joint) for frame in poses.frames.tolist() for joint in poses.joints]
+        cells = (numbers for pose in values for numbers in pose)
+        lines = ([*place, *_cells(numbers)] for place, numbers in zip(joints, cells, strict=True))
+        write_csv(path, ["frame", "joint", "x_mm", "y_mm", "z_mm", *true, "u_px", "v_px"], lines)
+        return
+    width, height = poses.image_size
+    about = ABOUT_COMPARISON.format(width=width, height=height, name=name, skeleton=poses.skeleton.name)
+    arrays: dict[str, Any] = {
+        "frames": poses.frames.astype(np.int64),
+        "joints": np.array(poses.joints),
+        "parents": np.array(poses.parents, dtype=np.int64),
+        "predicted_mm": poses.xyz,
+        "pixels": poses.pixels.astype(np.float32),
+        "fps": np.float64(poses.fps),
+        "about": np.array(about),
+    } | ({} if target is None else {"target_mm": target})
+    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
