@@ -2,18 +2,12 @@
 
 import argparse
 import logging
-from collections.abc import Generator, Sequence
-from contextlib import closing
-from itertools import chain, repeat
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glagcn.config.parse import comma_separated
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from glagcn.poses.draw.people import PeopleAnimation
     from glagcn.poses.draw.video import Video
     from glagcn.poses.options import LiftOptions
     from glagcn.poses.recording import Recording
@@ -141,41 +135,14 @@ def _in_space(people: "list[Poses]", options: "LiftOptions") -> "list[Poses]":
 
 def _write(path: Path, people: "list[Poses]", video: "Video | None", frames: int) -> None:
     """Write one file of --out; `frames` is the length of the video."""
-    from glagcn.poses.draw.people import PeopleAnimation
-    from glagcn.poses.draw.video import GIF_MAX_FPS, write_animation
+    from glagcn.poses.draw.animation import Animation, animate
     from glagcn.poses.writers.tables import WRITERS, write_people
 
     if path.suffix.lower() in WRITERS:
         for written in write_people(path, people):
             logger.info(f"Wrote {written}")
         return
-    fps = people[0].fps
-    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
-        logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
-    animation = PeopleAnimation(people, SIZE_INCHES)
-    numbers = range(frames) if video else _all_frames(people)
-    with closing(_pictures(animation, numbers, video)) as pictures:
-        write_animation(path, pictures, animation.size_px, fps, BITRATE_KBPS)
-    logger.info(f"Wrote {path}: {len(numbers)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
-
-
-def _all_frames(people: "Sequence[Poses]") -> range:
-    """From the first frame of anybody to the last."""
     first = min(int(person.frames[0]) for person in people)
-    return range(first, max(int(person.frames[-1]) for person in people) + 1)
-
-
-def _pictures(
-    animation: "PeopleAnimation", numbers: range, video: "Video | None"
-) -> "Generator[np.ndarray, None, None]":
-    """The pictures of frames, over those of the video; closing it ends the reading of the video."""
-    from glagcn.progress import with_progress
-
-    images = video.frames(animation.image_box) if video else None
-    shown = chain(images, repeat(None)) if images else repeat(None)
-    try:
-        for number, image in zip(with_progress(numbers, len(numbers), "drawn"), shown, strict=False):
-            yield animation.draw(number, image)
-    finally:
-        if images:
-            images.close()
+    last = max(int(person.frames[-1]) for person in people)
+    numbers = range(frames) if video else range(first, last + 1)
+    animate(path, Animation(people, SIZE_INCHES), numbers, people[0].fps, BITRATE_KBPS, video)

@@ -1,44 +1,45 @@
 """`main_sagcn_gpus.py --render`: lift one sequence, draw it as an animation and write its coordinates."""
 
 import logging
-from collections.abc import Generator, Iterator
-from contextlib import AbstractContextManager, closing, nullcontext
+from collections.abc import Iterable
 from dataclasses import replace
-from itertools import repeat
+from math import isfinite
 from pathlib import Path
 from typing import cast
 
 import numpy as np
-import torch
 
 from glagcn import dist
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
-from glagcn.commands.recording import Recording, cached_recording, keypoint_recording, write_poses
-from glagcn.commands.render_options import check_options, chosen_frames, speed_warning
 from glagcn.config.open_data import open_data
 from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
-from glagcn.data.dataset import Cache
+from glagcn.data.dataset import Cache, Split
+from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.files import make_folder
-from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
-from glagcn.poses.draw.animation import Animation, Clip
-from glagcn.poses.draw.video import GIF_MAX_FPS, Video, open_video, write_animation
+from glagcn.poses.draw.animation import Animation, animate, frame_errors
+from glagcn.poses.draw.video import Video, open_video
+from glagcn.poses.gaps import mark_missing, with_confidence
 from glagcn.poses.joints import input_name
-from glagcn.poses.lift import BATCH, complete_poses, input_windows, lift_frames
-from glagcn.progress import with_progress
-from glagcn.skeletons import get_skeleton
+from glagcn.poses.keypoints.tracks import Track
+from glagcn.poses.options import LiftOptions
+from glagcn.poses.people import lift_people
+from glagcn.poses.recording import Film, Recording, read_recording
+from glagcn.poses.result import Poses
+from glagcn.poses.writers.tables import write_comparison
+from glagcn.skeletons import Skeleton, get_skeleton
 from glagcn.train import hardware as precision
 
 logger = logging.getLogger(__name__)
 
 DEFAULT_CHECKPOINT = "best.pt"
-Pictures = Generator[np.ndarray, None, None]
+MOST_LISTED = 40  # names in a message
 
 
 def render(config: Config, drawing: RenderConfig, origin: dict[str, str]) -> None:
-    """Render the sequence of the --viz-* flags with the checkpoint of --evaluate, else best.pt of the run.
+    """Render the sequence of the --viz_* flags with the checkpoint of --evaluate, else best.pt of the run.
 
     Only rank 0 lifts, draws and writes.  Raises UserError on all ranks for invalid flags or files.
     """
@@ -60,102 +61,180 @@ def render(config: Config, drawing: RenderConfig, origin: dict[str, str]) -> Non
             _render(config, drawing, loaded.model.to(dist.device()), cache)
 
 
+def check_options(drawing: RenderConfig) -> None:
+    """Raise UserError, naming the flags, if the --viz_* flags do not fit each other."""
+    if not drawing.output and not drawing.export:
+        raise UserError("--render needs an output file; give --viz_output FILE.gif or FILE.mp4, or --viz_export FILE")
+    for flag, name, suffixes, source, given in (
+        ("--viz_output", drawing.output, (".gif", ".mp4"), "--viz_video", drawing.video),
+        ("--viz_export", drawing.export, (".npz", ".csv"), "--viz_keypoints", drawing.keypoints),
+    ):
+        if name and Path(name).suffix.lower() not in suffixes:
+            raise UserError(f"invalid {flag} {name}: must end in {' or '.join(suffixes)}")
+        if name and Path(name).is_dir():
+            raise UserError(f"invalid {flag} {name}: is a folder; give the name of a file")
+        if name and given and Path(name).resolve() == Path(given).resolve():
+            raise UserError(f"invalid {flag} {name}: would overwrite {source}; give another name")
+    size = drawing.image_size
+    if size and (len(size) != 2 or min(size) < 1):
+        shown = ",".join(map(str, size))
+        raise UserError(f"invalid --viz_image_size {shown}: must be width and height, such as 1920,1080")
+    if drawing.keypoints and (drawing.subject or drawing.action):
+        raise UserError("--viz_keypoints excludes --viz_subject and --viz_action; give one or the other")
+    for flag, value in (("--viz_joints", drawing.joints), ("--viz_image_size", size)):
+        if value and not drawing.keypoints:
+            raise UserError(f"{flag} has no effect without --viz_keypoints; leave it out")
+
+
 def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | None) -> None:
     """Lift, draw and write, on rank 0."""
-    for flag, name in (("--viz-output", drawing.output), ("--viz-export", drawing.export)):
-        if name:
-            make_folder(Path(name).parent, flag)
+    for flag, file in (("--viz_output", drawing.output), ("--viz_export", drawing.export)):
+        if file:
+            make_folder(Path(file).parent, flag)
     video = open_video(Path(drawing.video)) if drawing.video else None
-    recording = _open_recording(drawing, model, cache, video)
-    frames = chosen_frames(drawing, len(recording.pixels), video)
+    truth = rotation = None
+    if cache is None:
+        name, recording = drawing.keypoints or "", read_own(drawing, model.skeleton, video)
+    else:
+        name, recording, truth, rotation = read_sequence(cache, drawing.subject, drawing.action, drawing.camera)
+    length = max(track.start + len(track.keypoints) for track in recording.tracks)
+    frames = chosen_frames(drawing, length, video)
     fps = drawing.fps or recording.fps
-    if video and (warning := speed_warning(video, fps)):
-        logger.info(warning)
+    if cache and video and video.fps and isfinite(fps) and abs(video.fps / fps - 1) >= 0.01:
+        logger.info(
+            f"WARNING: {video.path} has {video.fps:g} frames per second and the poses have {fps:g}; frame k of one is "
+            "shown with frame k of the other"
+        )
     fps /= drawing.downsample
-    logger.info(f"{recording.name}: {len(frames)} of {len(recording.pixels)} frames, {fps:g} per second")
+    logger.info(f"{name}: {len(frames)} of {length} frames, {fps:g} per second")
     if config.run.dry_run:
         return
-    clip = _lift(model, recording, frames, config.data.test_flip)
-    if clip.errors is not None and np.isfinite(clip.errors).any():
-        logger.info(f"MPJPE of the frames shown: {np.nanmean(clip.errors):.1f} mm")
-    if drawing.export:
-        write_poses(Path(drawing.export), clip, recording.name, fps)
-        logger.info(f"Wrote {drawing.export}: coordinates of {len(frames)} frames")
-    if drawing.output:
-        _animate(drawing, clip, video, fps)
-
-
-def _open_recording(drawing: RenderConfig, model: Model, cache: Cache | None, video: Video | None) -> Recording:
-    if cache is None:
-        return keypoint_recording(
-            Path(drawing.keypoints or ""),
-            model.skeleton,
-            drawing.joints,
-            cast(tuple[int, int] | None, drawing.image_size),
-            drawing.fps,
-            video,
-        )
-    recording = cached_recording(cache, drawing.subject, drawing.action, drawing.camera)
-    return recording if drawing.ground_truth else replace(recording, target=None)
-
-
-def _lift(model: Model, recording: Recording, frames: np.ndarray, flip: bool) -> Clip:
-    """Predict the frames shown, each from its window in the whole sequence."""
-    parts = [frames[begin : begin + BATCH] for begin in range(0, len(frames), BATCH)]
     try:
-        with full_precision():
-            # Their order is known, so it is stated, not compared with the poses.
-            joints = input_name(model.skeleton)
-            size = np.array(recording.image_size)
-            poses_2d = complete_poses(model, recording.pixels, size, joints, recording.fps)
-            if recording.confidence is not None:
-                poses_2d[..., 2] = recording.confidence
-            windows = input_windows(model, poses_2d, size)
-            poses = [
-                lift_frames(model, windows, flip, torch.from_numpy(part))
-                for part in with_progress(parts, len(frames), "lifted", each=BATCH)
-            ]
+        people = lift_people(model, recording, config.data.test_flip, np.array(frames))
     except UserError as error:
-        raise UserError(f"{recording.name}: {error}") from error
-    return Clip(
-        skeleton=model.skeleton,
-        frames=frames,
-        pixels=recording.pixels[frames],
-        image_size=recording.image_size,
-        predicted=np.concatenate(poses),
-        target=None if recording.target is None else recording.target[frames],
-        rotation=recording.rotation,
+        raise UserError(f"{name}: {error}") from error
+    if not people:
+        raise UserError(f"{name}: nobody is in the frames to show; choose others with --viz_skip and --viz_limit")
+    poses = replace(people[0], fps=fps)
+    truth = truth if drawing.ground_truth else None
+    if truth and (errors := frame_errors(poses, truth)):
+        logger.info(f"MPJPE of the frames shown: {np.mean(list(errors.values())):.1f} mm")
+    if drawing.export:
+        write_comparison(Path(drawing.export), poses, truth, name)
+        logger.info(f"Wrote {drawing.export}: coordinates of {len(poses.frames)} frames")
+    if drawing.output:
+        if video and video.size != poses.image_size:
+            found, wanted = ("x".join(map(str, size)) for size in (video.size, poses.image_size))
+            logger.info(f"{video.path} is {found}, the 2D poses are for {wanted}: scaling the video")
+        animation = Animation([poses], drawing.size, truth, rotation)
+        animate(Path(drawing.output), animation, frames, fps, drawing.bitrate, video)
+
+
+def chosen_frames(drawing: RenderConfig, length: int, video: Video | None) -> range:
+    """The numbers of the frames to show, of a sequence of `length` frames: every --viz_downsample-th frame from
+    --viz_skip on, at most --viz_limit, and none after the end of the video.
+
+    Raises UserError if no frame is left.
+    """
+    if drawing.skip >= length:
+        raise UserError(f"invalid --viz_skip {drawing.skip}: must be 0 to {length - 1} for {length} frames")
+    frames = range(drawing.skip, length, drawing.downsample)[: drawing.limit]
+    if video is None:
+        return frames
+    filmed = video.count(drawing.skip, drawing.downsample, len(frames))
+    if filmed == 0:
+        raise UserError(f"invalid --viz_skip {drawing.skip}: --viz_video {video.path} is shorter; give a smaller value")
+    if filmed < len(frames):
+        logger.info(f"{video.path} ends before the poses do: showing {filmed} frames instead of {len(frames)}")
+    return frames[:filmed]
+
+
+def read_own(drawing: RenderConfig, skeleton: Skeleton, video: Video | None) -> Recording:
+    """The largest person of --viz_keypoints, as `glagcn lift` reads it; joints that nothing states are the model's.
+
+    The video may be shorter than the poses.  Raises UserError.
+    """
+    options = LiftOptions(
+        file=Path(drawing.keypoints or ""),
+        image_size=cast(tuple[int, int] | None, drawing.image_size),
+        fps=drawing.fps,
+        joints=drawing.joints,
+        usual_joints=input_name(skeleton),
+        prefix="--viz_",
     )
+    try:
+        return read_recording(options, Film(video.path, video.size, video.fps, None) if video else None)
+    except UserError as error:
+        raise UserError(f"--viz_keypoints {error}") from None
 
 
-def _animate(drawing: RenderConfig, clip: Clip, video: Video | None, fps: float) -> None:
-    """Draw the clip over the video and write --viz-output."""
-    path = Path(drawing.output or "")
-    if video and video.size != clip.image_size:
-        found, wanted = ("x".join(map(str, size)) for size in (video.size, clip.image_size))
-        logger.info(f"{video.path} is {found}, the 2D poses are for {wanted}: scaling the poses")
-        scale = np.divide(video.size, clip.image_size)
-        clip = replace(clip, pixels=clip.pixels * scale, image_size=video.size)
-    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
-        logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
-    animation = Animation(clip, drawing.size)
-    with closing(_pictures(drawing, animation, video)) as pictures:
-        write_animation(path, pictures, animation.size_px, fps, drawing.bitrate)
-    logger.info(f"Wrote {path}: {len(clip.frames)} frames of {'x'.join(map(str, animation.size_px))}")
+def read_sequence(
+    cache: Cache, subject: str | None, action: str | None, camera: int
+) -> tuple[str, Recording, Poses | None, np.ndarray | None]:
+    """The sequence of --viz_subject, --viz_action and --viz_camera, from either split of a cache.
+
+    action  a prefix is enough: "Walking" finds "Walking 1"; None if the subject has only one action.
+    camera  0 also finds a sequence with a single unnumbered camera.
+    Returns its name, its 2D poses, its true poses in the frames that have them (None without), and the rotation [3,3]
+    from camera to world coordinates with z up (None if unknown).  Raises UserError, listing the valid names, if there
+    is no such sequence.
+    """
+    split, number = _find(cache, subject, action, camera)
+    info, first, skeleton = split.sequences[number], int(split.starts[number]), get_skeleton(cache.skeleton)
+    part, size, fps = slice(first, first + info.length), (info.width, info.height), float(info.fps)
+    keypoints = mark_missing(with_confidence(split.pixels[part]), size)
+    target = split.millimetres[part] - split.millimetres[part][:, skeleton.root, None]
+    frames = np.flatnonzero(np.isfinite(target).all(axis=(1, 2)))
+    truth = None
+    if len(frames):
+        shape = len(frames), skeleton.num_joints
+        truth = Poses(0, skeleton, frames, fps, target[frames], np.ones(shape), np.full((*shape, 2), np.nan), size)
+    rotation = get_dataset(cache.dataset).camera_rotation(info)
+    return info.name, Recording(None, [Track(0, 0, keypoints)], size, fps), truth, rotation
 
 
-def _pictures(drawing: RenderConfig, animation: Animation, video: Video | None) -> Pictures:
-    """The pictures of all frames, in order.  Closing the generator closes the video."""
-    count = len(animation.clip.frames)
-    film: AbstractContextManager[Iterator[np.ndarray | None]] = nullcontext(repeat(None))
-    if video:
-        film = closing(video.frames(animation.image_box, drawing.skip, drawing.downsample))
-    with film as images:
-        for index in with_progress(range(count), count, "drawn"):
-            image = next(images, None)
-            if video and image is None:
-                raise UserError(
-                    f"--viz-video {video.path} ended after {index} of {count} frames to show, though it has packets "
-                    f"for more; give a complete video, or show fewer frames with --viz-limit {index}"
-                )
-            yield animation.draw(index, image)
+def _find(cache: Cache, subject: str | None, action: str | None, camera: int) -> tuple[Split, int]:
+    """The split and number of a sequence."""
+    rows = [(info, split, number) for split in (cache.test, cache.train) for number, info in enumerate(split.sequences)]
+    subjects = _distinct(info.subject for info, *_ in rows)
+    rows = [row for row in rows if row[0].subject == subject]
+    if not rows:
+        found = "--viz_subject is missing" if subject is None else f"invalid --viz_subject {subject}"
+        raise UserError(f"{found}: must be one of {_listed(subjects)}")
+    actions = _distinct(info.action for info, *_ in rows)
+    matching = _matching_actions(actions, action)
+    if not matching and actions == [""]:
+        raise UserError(
+            f"invalid --viz_action {action}: {subject} has a single sequence without a name; leave the flag out"
+        )
+    if not matching:
+        found = "--viz_action is missing" if action is None else f"invalid --viz_action {action}"
+        raise UserError(f"{found}: must be one of {_listed(actions)} for {subject}")
+    if len(matching) > 1:
+        logger.info(f"--viz_action {action} matches {_listed(matching)}: taking the first")
+    rows = [row for row in rows if row[0].action == matching[0]]
+    for info, split, number in rows:
+        if info.camera == camera or (info.camera == -1 and camera == 0):
+            return split, number
+    cameras = sorted({str(max(info.camera, 0)) for info, *_ in rows})
+    take = f"{subject}/{matching[0]}".removesuffix("/")
+    raise UserError(f"invalid --viz_camera {camera}: must be one of {_listed(cameras)} for {take}")
+
+
+def _matching_actions(actions: list[str], wanted: str | None) -> list[str]:
+    """The actions that match a name: exactly, else as numbered takes ("Walking 1"), else as a prefix."""
+    if wanted is None:
+        return actions if len(actions) == 1 else []
+    if wanted in actions:
+        return [wanted]
+    takes = [action for action in actions if action.startswith(f"{wanted} ")]
+    return takes or [action for action in actions if wanted and action.startswith(wanted)]
+
+
+def _distinct(names: Iterable[str]) -> list[str]:
+    return list(dict.fromkeys(names))
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_LISTED} more" if len(names) > MOST_LISTED else ""
+    return ", ".join(names[:MOST_LISTED]) + more

@@ -369,15 +369,15 @@ class RenderConfig(Group):
         help="write the animation here: .gif or .mp4")
     video: str | None = option(None, metavar="FILE", common=True,
         help="show the frames of this video behind the 2D poses")
-    skip: int = option(0,
+    skip: int = option(0, least=0,
         help="start at frame N")
-    limit: int | None = option(None, off=-1,
-        help="show at most N frames")
-    downsample: int = option(1,
+    limit: int | None = option(None, off=-1, least=1,
+        help="show at most N frames; -1: all")
+    downsample: int = option(1, least=1,
         help="show every N-th frame, at the frame rate divided by N")
-    size: float = option(5.0, metavar="INCHES",
+    size: float = option(5.0, metavar="INCHES", least=1, most=40,
         help="height of the picture, at 100 pixels per inch")
-    bitrate: int = option(3000, metavar="KBPS",
+    bitrate: int = option(3000, metavar="KBPS", least=1, most=1_000_000,
         help="bit rate of the .mp4, kbit/s")
     ground_truth: bool = option(True, flag="--viz_no_ground_truth", action="store_false",
         help="do not show the ground truth")
@@ -389,7 +389,7 @@ class RenderConfig(Group):
         help="order of the joints of --viz_keypoints, such as coco17, where the file and its format do not tell")
     image_size: tuple[int, ...] | None = option(None, metavar="W,H",
         help="size in pixels of the images of --viz_keypoints")
-    fps: float | None = option(None, metavar="F",
+    fps: float | None = option(None, metavar="F", above=0, most=1000,
         help="frames per second, if poses and video do not state it or are wrong")
 
 

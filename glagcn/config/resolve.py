@@ -87,7 +87,10 @@ def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sag
     except UserError as error:
         raise UserError(f"{error} (with the flags in {path})" if path else str(error)) from None
     origin |= {key: "file" for key in file if key not in given and origin[key] == "flag"}
-    return Command(config, origin, filled(RenderConfig, drawing) if drawing else None)
+    render = filled(RenderConfig, drawing) if drawing else None
+    for option in options_of(RenderConfig) if render else ():
+        _check_limits(option, getattr(render, option.name))
+    return Command(config, origin, render)
 
 
 def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:

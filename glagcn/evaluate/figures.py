@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from glagcn.evaluate.benchmarks import Evaluation
-from glagcn.poses.draw.projection import PREDICTED, side_of
+from glagcn.poses.draw.animation import SIDES, side_of
 from glagcn.skeletons import Skeleton
 
 MOST_SEQUENCES = 3  # TensorBoard shows pictures about 330 pixels wide
@@ -39,7 +39,7 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
         axes[0, column].set_title(lines, fontsize=11 if len(name) <= SHORT_NAME else 8)
         for axis, horizontal in zip(axes[:, column], VIEWS.values(), strict=True):
             draw_pose(axis, target, evaluation.skeleton, horizontal, TRUE, width=6)
-            draw_pose(axis, predicted, evaluation.skeleton, horizontal, PREDICTED, width=2.5)
+            draw_pose(axis, predicted, evaluation.skeleton, horizontal, SIDES, width=2.5)
             axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
     for axis, name in zip(axes[:, 0], VIEWS, strict=True):
         axis.set_ylabel(name, fontsize=11)
@@ -59,6 +59,6 @@ def draw_pose(
 def _legend() -> list[Line2D]:
     return [
         Line2D([], [], color=colour, linewidth=width, label=f"{name} {side}")
-        for name, colours, width in (("true", TRUE, 6), ("predicted", PREDICTED, 2.5))
+        for name, colours, width in (("true", TRUE, 6), ("predicted", SIDES, 2.5))
         for side, colour in colours.items()
     ]

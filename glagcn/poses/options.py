@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from glagcn.errors import UserError
-from glagcn.poses.gaps import FASTEST_FPS
+from glagcn.poses.gaps import FASTEST_FPS, LEAST_CONFIDENCE
 from glagcn.poses.joints import get_convention
 
 LARGEST_SIDE = 100_000
@@ -31,22 +31,28 @@ class LiftOptions:
     min_confidence  joints below are missing.
     flip            average with the prediction for the mirrored poses.
     None where the user did not say.
+
+    Two are no flags, and differ for `--render --viz_keypoints`, which reads the same files:
+    usual_joints    joints of a file that does not say which it has; None: it is refused.
+    prefix          of the flags in messages.
     """
 
     file: Path
-    checkpoint: str
-    out: Sequence[Path]
-    video: Path | None
-    image_size: tuple[int, int] | None
-    fps: float | None
-    format: str | None
-    joints: str | None
-    person: str
-    focal: float | None
-    floor: bool
-    smooth: float | None
-    min_confidence: float
-    flip: bool
+    checkpoint: str = ""
+    out: Sequence[Path] = ()
+    video: Path | None = None
+    image_size: tuple[int, int] | None = None
+    fps: float | None = None
+    format: str | None = None
+    joints: str | None = None
+    person: str = "largest"
+    focal: float | None = None
+    floor: bool = False
+    smooth: float | None = None
+    min_confidence: float = LEAST_CONFIDENCE
+    flip: bool = True
+    usual_joints: str | None = None
+    prefix: str = "--"
 
 
 def check_options(options: LiftOptions, suffixes: Sequence[str]) -> None:

@@ -23,20 +23,22 @@ logger = logging.getLogger(__name__)
 CHUNK = 1024  # frames between two signs of progress
 
 
-def lift_people(model: Model, recording: Recording, flip: bool) -> list[Poses]:
+def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarray | None = None) -> list[Poses]:
     """The people of a recording in camera axes, without a root path, by their numbers.
 
-    Each track is lifted alone, amid its own frames.
-    flip  average with the mirrored-back prediction for the mirrored poses.
+    Each track is lifted alone, from windows of its own frames.
+    flip    average with the mirrored-back prediction for the mirrored poses.
+    frames  the numbers of the frames to lift; None: all.  Somebody who is in none of them is left out.
     Raises UserError where the joints of the recording do not give those that the model reads, or nobody is left.
     """
     skeleton = model.skeleton
-    joints = CONVENTIONS[recording.convention].map_to(skeleton)
-    if joints.approximated:
-        logger.info(
-            f"{skeleton.name} from {recording.convention}: {', '.join(joints.approximated)} are made of other joints"
-        )
-    mapped = [replace(track, keypoints=joints.apply(track.keypoints)) for track in recording.tracks]
+    mapped = recording.tracks
+    if recording.convention is not None:
+        joints = CONVENTIONS[recording.convention].map_to(skeleton)
+        if joints.approximated:
+            made = ", ".join(joints.approximated)
+            logger.info(f"{skeleton.name} from {recording.convention}: {made} are made of other joints")
+        mapped = [replace(track, keypoints=joints.apply(track.keypoints)) for track in mapped]
     there = [track for track in mapped if track.keypoints[..., 2].any()]
     if not there:
         raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
@@ -48,16 +50,21 @@ def lift_people(model: Model, recording: Recording, flip: bool) -> list[Poses]:
         except UserError as error:
             raise UserError(f"person {track.person}: {error}") from error
     warn_if_swapped(np.concatenate([keypoints[..., :2] for keypoints in filled]), size)
-    parts, done, total = [], 0, sum(map(len, filled))
+    rows = [np.arange(len(keypoints)) for keypoints in filled]
+    if frames is not None:
+        rows = [own[np.isin(own + track.start, frames)] for own, track in zip(rows, there, strict=True)]
+    parts, done, total = [], 0, sum(map(len, rows))
     with Progress("lifted") as progress, full_precision():
-        for track, keypoints in zip(there, filled, strict=True):
+        for track, keypoints, own in zip(there, filled, rows, strict=True):
+            if not len(own):
+                continue
             windows = input_windows(model, keypoints, size)  # once: a track may have 100,000 frames
             poses = []
-            for chunk in torch.arange(len(keypoints)).split(CHUNK):
+            for chunk in torch.from_numpy(own).split(CHUNK):
                 poses.append(lift_frames(model, windows, flip, chunk))
                 done += len(chunk)
                 progress(done, total)
-            parts.append(_person(track, np.concatenate(poses), skeleton, recording))
+            parts.append(_person(track, own, np.concatenate(poses), skeleton, recording))
     if counts.missing:
         logger.info(counts.words(input_joints(skeleton)))
     people: dict[int, list[Poses]] = {}
@@ -66,9 +73,9 @@ def lift_people(model: Model, recording: Recording, flip: bool) -> list[Poses]:
     return [_joined(people[number]) for number in sorted(people)]
 
 
-def _person(track: Track, poses: np.ndarray, skeleton: Skeleton, recording: Recording) -> Poses:
-    """The lifted track; joints that were missing have confidence 0 and no pixels."""
-    keypoints = track.keypoints  # before gaps were filled
+def _person(track: Track, rows: np.ndarray, poses: np.ndarray, skeleton: Skeleton, recording: Recording) -> Poses:
+    """The lifted `rows` of a track; joints that were missing have confidence 0 and no pixels."""
+    keypoints = track.keypoints[rows]  # before gaps were filled
     if skeleton.joint_map is not None:
         rows = [keypoints[:, list(joints)] for joints in skeleton.joint_map]
         places = [np.append(row[..., :2].mean(axis=1), row[..., 2].min(axis=1)[:, None], axis=1) for row in rows]
@@ -77,7 +84,7 @@ def _person(track: Track, poses: np.ndarray, skeleton: Skeleton, recording: Reco
     return Poses(
         person=track.person,
         skeleton=skeleton,
-        frames=track.start + np.arange(len(poses)),
+        frames=track.start + rows,
         fps=recording.fps,
         xyz=poses.astype(np.float32),
         confidence=confidence,

@@ -27,26 +27,26 @@ class Film:
 
     size    (width, height) in pixels as displayed.
     fps     frames per second; 0 if unknown.
-    frames  their number.
+    frames  their number; None: it need not be that of the keypoints.
     """
 
     path: Path
     size: tuple[int, int]
     fps: float
-    frames: int
+    frames: int | None
 
 
 @dataclass(frozen=True)
 class Recording:
-    """The chosen people of a keypoint file.
+    """The chosen people of a keypoint file, or the person of a sequence of a data set.
 
-    convention  name of the joints of the tracks.
+    convention  name of the joints of the tracks; None: those that the model reads.
     tracks      of the chosen people, in the frame numbers of the video.
     image_size  (width, height) in pixels.
     fps         frames per second.
     """
 
-    convention: str
+    convention: str | None
     tracks: list[Track]
     image_size: tuple[int, int]
     fps: float
@@ -69,16 +69,17 @@ def read_recording(options: LiftOptions, film: Film | None) -> Recording:
     convention = _convention(options, found)
     if found.image_size is None:
         raise UserError(
-            f"{path} does not say how large its images are; give --image_size W,H or the video with --video"
+            f"{path} does not say how large its images are; give {options.prefix}image_size W,H or the video with "
+            f"{options.prefix}video"
         )
     if film:
-        check_film(path, found, film)
+        check_film(options, found, film)
     last, (width, height) = int(found.frames[-1]), found.image_size
     logger.info(
         f"{path}: {found.format}, joints {convention} ({CONVENTIONS[convention].title}), images of {width}x{height}, "
         f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {last}"
     )
-    if film and last + 1 < film.frames:
+    if film and film.frames and last + 1 < film.frames:
         logger.info(f"{film.path} has {film.frames} frames: nobody is in those after frame {last}")
     fps = _frames_per_second(options, found, film)
     everybody = tracks(found, fps)
@@ -87,15 +88,16 @@ def read_recording(options: LiftOptions, film: Film | None) -> Recording:
         logger.info("not every pose has the id of a person: people are followed by the overlap of their boxes")
     if gaps := len(everybody) - len({track.person for track in everybody}):
         logger.info(f"gaps of more than half a second, in which somebody is not lifted: {gaps}")
-    _say_people(everybody, chosen, options.person)
+    _say_people(everybody, chosen, options)
     return Recording(convention, chosen, found.image_size, fps)
 
 
-def check_film(path: Path, found: KeypointFile, film: Film) -> None:
+def check_film(options: LiftOptions, found: KeypointFile, film: Film) -> None:
     """Raise UserError where the keypoints of a file cannot be those of a video: its length, shape or rotation."""
-    if found.frames[-1] >= film.frames:
+    path, shown = options.file, f"{options.prefix}video {film.path}"
+    if film.frames is not None and found.frames[-1] >= film.frames:
         raise UserError(
-            f"{path} has poses up to frame {found.frames[-1]}, and --video {film.path} has the frames 0 to "
+            f"{path} has poses up to frame {found.frames[-1]}, and {shown} has the frames 0 to "
             f"{film.frames - 1}; give the video in which they were detected"
         )
     assert found.image_size is not None
@@ -104,12 +106,12 @@ def check_film(path: Path, found: KeypointFile, film: Film) -> None:
     on_its_side = _alike(width / height, shown_height / shown_width) and not same_shape
     if on_its_side or _fits_turned(found, film.size):
         raise UserError(
-            f"{path} has poses of images on their side: --video {film.path} is displayed as {shown_width}x"
+            f"{path} has poses of images on their side: {shown} is displayed as {shown_width}x"
             f"{shown_height}; detect in the video as it is displayed, or give the video as the detector saw it"
         )
     if not same_shape:
         raise UserError(
-            f"{path} has poses of images of {width}x{height}, and --video {film.path} has another shape, "
+            f"{path} has poses of images of {width}x{height}, and {shown} has another shape, "
             f"{shown_width}x{shown_height}; give the video in which they were detected"
         )
 
@@ -130,25 +132,28 @@ def _fits_turned(found: KeypointFile, size: tuple[int, int]) -> bool:
 def _convention(options: LiftOptions, found: KeypointFile) -> str:
     """The name of the joints; an order that nobody states is compared with the poses."""
     path, count = options.file, found.keypoints.shape[1]
-    if found.convention is None:
+    convention, usual = found.convention, options.usual_joints
+    if convention is None and usual and len(CONVENTIONS[usual].joints) == count:
+        convention = usual
+    if convention is None:
         known = [convention.name for convention in conventions_of(count)]
         if not known:
             raise UserError(f"{path} has poses of {count} joints; expected those of {', '.join(CONVENTIONS)}")
         looks = next(iter(guess_convention(found.keypoints)), known[0])
         raise UserError(
-            f"{path} does not say which {count} joints its poses have; give --joints, one of {', '.join(known)}. They "
-            f"look like {looks}"
+            f"{path} does not say which {count} joints its poses have; give {options.prefix}joints, one of "
+            f"{', '.join(known)}. They look like {looks}"
         )
     if options.joints is None:
-        check_convention(found.keypoints, CONVENTIONS[found.convention], str(path), "--joints ")
-    return found.convention
+        check_convention(found.keypoints, CONVENTIONS[convention], str(path), f"{options.prefix}joints ")
+    return convention
 
 
 def _frames_per_second(options: LiftOptions, found: KeypointFile, film: Film | None) -> float:
     """From the flag, the file or the video, in this order."""
     fps = options.fps or found.fps or (film.fps if film else None)
     if not fps:
-        logger.info(f"nothing states the frames per second: taken for {USUAL_FPS:g}; --fps sets them")
+        logger.info(f"nothing states the frames per second: taken for {USUAL_FPS:g}; {options.prefix}fps sets them")
         return USUAL_FPS
     if film and film.fps and not _alike(fps, film.fps):
         logger.warning(
@@ -158,13 +163,14 @@ def _frames_per_second(options: LiftOptions, found: KeypointFile, film: Film | N
     return fps
 
 
-def _say_people(everybody: list[Track], chosen: list[Track], person: str) -> None:
+def _say_people(everybody: list[Track], chosen: list[Track], options: LiftOptions) -> None:
     lengths: dict[int, int] = {}
     for track in everybody:
         lengths[track.person] = lengths.get(track.person, 0) + len(track.keypoints)
     listed = [f"{number} ({length} frames)" for number, length in sorted(lengths.items())[:MOST_LISTED]]
     more = f" and {len(lengths) - MOST_LISTED} more" if len(lengths) > MOST_LISTED else ""
     logger.info(f"people: {', '.join(listed)}{more}")
-    if len(lengths) > 1 and person != "all":
-        which = "" if person.isdecimal() else f", the {person}"
-        logger.info(f"lifting person {chosen[0].person}{which}; --person all lifts everybody")
+    if len(lengths) > 1 and options.person != "all":
+        which = "" if options.person.isdecimal() else f", the {options.person}"
+        advice = "; --person all lifts everybody" if options.prefix == "--" else ""  # --render has no such flag
+        logger.info(f"lifting person {chosen[0].person}{which}{advice}")

@@ -12,7 +12,7 @@ from matplotlib.colors import to_rgb
 
 import glagcn
 import glagcn.poses.lift
-from glagcn.poses.draw.people import COLOURS
+from glagcn.poses.draw.animation import COLOURS
 from glagcn.poses.draw.video import open_video
 from glagcn.poses.joints import CONVENTIONS, Convention
 from glagcn.poses.keypoints.tracks import Track

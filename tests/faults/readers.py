@@ -17,8 +17,8 @@ import torch
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.exports import export_safetensors
 from glagcn.checkpoints.load import load
-from glagcn.commands.recording import keypoint_recording
-from glagcn.config.options import Config
+from glagcn.commands.render import read_own
+from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import parse_command_line, resolve, to_dict
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Source
@@ -186,7 +186,7 @@ def _layout(layout: str) -> Reader:
 
 
 def _read_own_keypoints(path: Path) -> object:
-    return keypoint_recording(path, get_skeleton("h36m17"), None, None, None, None)
+    return read_own(RenderConfig(keypoints=str(path)), get_skeleton("h36m17"), None)
 
 
 def _own_keypoints(folder: Path) -> Path:

@@ -6,6 +6,7 @@ python -m tests.poses.failure_pictures OUT.png [MODEL]     # centred without MOD
 import sys
 import tempfile
 import warnings
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from matplotlib.figure import Figure
 from scipy.spatial.transform import Rotation
 
 import glagcn
-from glagcn.poses.draw.animation import Animation, Clip
+from glagcn.poses.draw.animation import Animation
+from glagcn.poses.result import Poses
 from tests.poses.formats_table import motion
 
 SIZE, FOCAL, DISTANCE_MM = (1000, 1000), 2000.0, 4500.0
@@ -58,8 +60,8 @@ def main(out: str, name: str = "centred") -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the joints that are filled in
             predicted = glagcn.predict(model, pixels, SIZE, fps=30)
-        clip = Clip(model.skeleton, np.arange(len(pixels)), pixels, SIZE, predicted, target)
-        axis.imshow(Animation(clip, 3.0).draw(SHOWN))
+        poses = Poses(0, model.skeleton, np.arange(len(pixels)), 30, predicted, np.ones(pixels.shape[:2]), pixels, SIZE)
+        axis.imshow(Animation([poses], 3.0, replace(poses, xyz=target)).draw(SHOWN))
         axis.set_title(title, fontsize=12)
         axis.axis("off")
     figure.tight_layout()

@@ -1,205 +1,264 @@
-"""The animation of a sequence: 2D input, predicted pose and true pose, side by side.
+"""The animation of lifted people: their 2D poses over the video, beside their 3D poses and the true ones.
 
-Static parts (titles, floor, legend) are drawn once; each frame draws only the bones and captions.
+Static parts (titles, floor, legend) are drawn once; each frame draws the bones of the people in it and the captions.
 """
 
-from dataclasses import dataclass
-from functools import cached_property
+import logging
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import ExitStack, closing
+from itertools import repeat
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.image import AxesImage
 from matplotlib.text import Text
 
-from glagcn.poses.draw.projection import PREDICTED, floor_lines, frame_box, screen_matrix, side_of, upright_matrix
+from glagcn.poses.draw.projection import floor_lines, frame_box, screen_matrix, upright_matrix
+from glagcn.poses.draw.video import GIF_MAX_FPS, Video, write_animation
+from glagcn.poses.result import CAMERA, Poses
+from glagcn.progress import with_progress
 from glagcn.skeletons import Skeleton
 
+logger = logging.getLogger(__name__)
+
 DPI = 100
-FLOOR_MM, FLOOR_STEP_MM = 800.0, 200.0
-EDGE = 0.6  # share of a bone's length with a white edge
+INPUT, PREDICTION, TRUTH = "2D input", "Prediction", "Ground truth"
+SIDES = {"left": "tab:blue", "right": "tab:red", "middle": "black"}  # the colours of one person
+COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#c51b8a", "#8c6bb1", "#b8860b", "#17a2b8", "#7f7f7f")  # of several people
+SHADES = {"left": 1.0, "middle": 0.8, "right": 0.55}  # of a person's colour
 BACKGROUND, FLOOR, CAPTION = "#f4f4f4", "#d5d5d5", "#404040"
-TITLES = ("2D input", "Prediction", "Ground truth")
-
-
-@dataclass(frozen=True)
-class Clip:
-    """n frames to draw.
-
-    skeleton    of the 3D poses.
-    frames      [n] frame numbers in the sequence.
-    pixels      [n,Vin,2] the 2D input, in pixels of an image of image_size (width, height).
-    predicted   [n,V,3] mm relative to the root, camera coordinates.
-    target      [n,V,3] the same for the true pose, or None.
-    rotation    [3,3] camera to world (z up), which makes the floor level; None assumes a level camera.
-    """
-
-    skeleton: Skeleton
-    frames: np.ndarray
-    pixels: np.ndarray
-    image_size: tuple[int, int]
-    predicted: np.ndarray
-    target: np.ndarray | None = None
-    rotation: np.ndarray | None = None
-
-    @cached_property
-    def drawn_pixels(self) -> np.ndarray:
-        """[n,V,2] the 2D input at the joints of the skeleton, mapped by its joint map if it has one."""
-        if self.skeleton.joint_map is None:
-            return self.pixels
-        return np.stack([self.pixels[:, list(joints)].mean(axis=1) for joints in self.skeleton.joint_map], axis=1)
-
-    @cached_property
-    def errors(self) -> np.ndarray | None:
-        """[n] the mean error over all joints, mm; None without a target."""
-        return None if self.target is None else np.linalg.norm(self.predicted - self.target, axis=-1).mean(axis=-1)
+EDGE = 0.6  # share of a bone's length with a white edge, in 3D
+NARROWEST, WIDEST = 0.5, 2.0  # the panel of the image, in heights of the picture
+OUTLIER_PERCENT = 1.0  # of the positions at each end, which the 3D view may cut off
+FLOOR_MM, NEAR_FLOOR_MM = (500.0, 500.0), (300.0, 200.0)  # margin around the poses and squares of the floor
 
 
 class Animation:
-    """Draws the frames of a Clip.
+    """Draws frames of lifted people: a panel with the 2D poses, one with the 3D poses, and one with the true poses.
 
-    size        height in inches, at 100 pixels per inch; each panel is square.
-    axes        {title: matplotlib axes}; 3D panels use screen coordinates (projection.py), mm.
-    size_px     (width, height) of a picture, both even, as video encoders require.
+    people    at least one, with the same image size and axes.  Several have a colour each, whose shades tell the sides;
+              one alone has the colours of the sides.  Somebody without a root path stands among the others.
+    size      height in inches, at 100 pixels per inch.
+    truth     the true poses of the only person, in all frames or some; None: no third panel.
+    rotation  [3,3] camera to world coordinates, z up, which makes the floor level; None assumes a level camera.
+
+    axes      {title: matplotlib axes}; 3D panels use screen coordinates (projection.py), mm.
+    size_px   (width, height) of a picture, both even, as video encoders require.
+    level     height of the floor that is drawn, mm: 0 in z-up axes, else that of the lowest joints.
     """
 
-    def __init__(self, clip: Clip, size: float) -> None:
-        self.clip = clip
-        titles = TITLES if clip.target is not None else TITLES[:2]
-        side = max(2, round(size * DPI / 2) * 2)
-        self.size_px = (side * len(titles), side)
+    def __init__(
+        self, people: Sequence[Poses], size: float, truth: Poses | None = None, rotation: np.ndarray | None = None
+    ) -> None:
+        self.people = people
+        self.errors = None if truth is None else frame_errors(people[0], truth)
         self._unit = size  # line widths and font sizes scale with the picture
-        self._figure = Figure(figsize=(self.size_px[0] / DPI, side / DPI), dpi=DPI, facecolor="white")
+        self._shown = {PREDICTION: people} | ({} if truth is None else {TRUTH: [truth]})
+        self._tables = [_bone_table(person.skeleton, number, len(people)) for number, person in enumerate(people)]
+
+        height = max(2, round(size * DPI / 2) * 2)
+        shape = people[0].image_size[0] / people[0].image_size[1]
+        image = float(np.clip(0.8 * shape + 0.06, NARROWEST, WIDEST))  # the width of its panel, in heights
+        total = image + len(self._shown)
+        self.size_px = (round(height * total / 2) * 2, height)
+        self._figure = Figure(figsize=(self.size_px[0] / DPI, height / DPI), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self._figure)
-        self.axes = {title: self._add_axes(number, len(titles), title) for number, title in enumerate(titles)}
-        self._image: AxesImage | None = None
-        self._captions = {title: self._add_caption(title) for title in titles}
-        self._bones = {title: self._add_bones(title) for title in titles}
-        self._screen = self._project(clip.predicted), None if clip.target is None else self._project(clip.target)
+        self._borders = [0.0, *((image + number) / total for number in range(len(self._shown))), 1.0]
+        panels = zip((INPUT, *self._shown), self._borders, self._borders[1:], strict=False)
+        self.axes = {title: self._add_axes(title, left, right) for title, left, right in panels}
+        self._captions = {title: self._add_caption(axes) for title, axes in self.axes.items()}
+        self._bones = {title: self._add_bones(axes) for title, axes in self.axes.items()}
         self._set_up_image()
-        self._set_up_space()
+        self._set_up_space(rotation)
         self._add_legend()
         self._static = None
 
     @property
     def image_box(self) -> tuple[int, int]:
         """(width, height) in pixels of the area in which a video frame is shown."""
-        box = self.axes["2D input"].get_window_extent()
+        box = self.axes[INPUT].get_window_extent()
         return max(1, round(box.width)), max(1, round(box.height))
 
-    def draw(self, index: int, image: np.ndarray | None = None) -> np.ndarray:
-        """Draw frame `index` of the clip: [H,W,3] uint8, which the next call overwrites.
+    def draw(self, frame: int, image: np.ndarray | None = None) -> np.ndarray:
+        """Draw frame number `frame` of the video: [H,W,3] uint8.
 
-        image  [h,w,3] uint8, a video frame to show behind the 2D input.
+        image  [h,w,3] uint8, the video frame to show behind the 2D poses, of the size of image_box.
         """
         if self._static is None:
             self._canvas.draw()
             self._static = self._canvas.copy_from_bbox(self._figure.bbox)
         self._canvas.restore_region(self._static)
-        for title, artists in self._update(index, image).items():
-            for artist in artists:
-                self.axes[title].draw_artist(artist)
-        return np.ascontiguousarray(np.asarray(self._canvas.buffer_rgba())[..., :3])
+        picture = np.asarray(self._canvas.buffer_rgba())  # a view: an image artist would take most of the time
+        if image is not None:
+            box, (height, width) = self.axes[INPUT].get_window_extent(), image.shape[:2]
+            top, left = len(picture) - round(box.y1), round(box.x0)
+            picture[top : top + height, left : left + width, :3] = image
+        self._captions[INPUT].set_text(f"frame {frame}")
+        if self.errors is not None:
+            known = frame in self.errors
+            self._captions[PREDICTION].set_text(f"error {self.errors[frame]:.1f} mm" if known else "error unknown")
+        self._set_flat_bones(frame)
+        for title in self._shown:
+            self._set_bones(title, frame)
+        for title, axes in self.axes.items():
+            axes.draw_artist(self._bones[title])
+            self._figure.draw_artist(self._captions[title])
+        return np.ascontiguousarray(picture[..., :3])
 
-    def _update(self, index: int, image: np.ndarray | None) -> dict[str, list[Artist]]:
-        """Set the artists of a frame.  Returns the artists to draw, by panel."""
-        clip, (predicted, target) = self.clip, self._screen
-        background: list[Artist] = []
-        if image is not None and self._image is not None:
-            self._image.set_data(image)
-            background = [self._image]
-        self._captions["2D input"].set_text(f"frame {clip.frames[index]}")
-        self._set_bones("2D input", clip.drawn_pixels[index], None)
-        self._set_bones("Prediction", predicted[index, :, :2], predicted[index, :, 2])
-        if target is not None and clip.errors is not None:
-            error = clip.errors[index]
-            self._captions["Prediction"].set_text(f"error {error:.1f} mm" if np.isfinite(error) else "error unknown")
-            self._set_bones("Ground truth", target[index, :, :2], target[index, :, 2])
-        return {
-            title: [*(background if title == "2D input" else []), self._bones[title], self._captions[title]]
-            for title in self.axes
-        }
+    def _set_flat_bones(self, frame: int) -> None:
+        """Set the 2D bones of a frame: all edges below all bones, an outline that is visible on any video."""
+        bones, colours = self._bones_of(frame, self.people, [person.pixels for person in self.people])
+        seen = np.isfinite(bones).all(axis=(1, 2))
+        bones, count = bones[seen], int(seen.sum())
+        shades = ["white"] * count + [colour for colour, known in zip(colours, seen, strict=True) if known]
+        self._show(INPUT, np.concatenate([bones, bones]), shades, [0.8] * count + [0.45] * count)
 
-    def _set_bones(self, title: str, points: np.ndarray, depth: np.ndarray | None) -> None:
-        """Set the bones of a panel, with white edges; with depth, the farthest bones are drawn first."""
-        children, parents, colours = self._bone_table
-        ends = np.stack([points[children], points[parents]], axis=1)  # [B,2,2]
-        if depth is None:  # all edges below all bones: an outline that is visible on any video
-            segments, shades = np.concatenate([ends, ends]), ["white"] * len(ends) + colours
-        else:  # each edge directly below its bone, to separate crossing bones; no edge at the ends, where bones meet
-            order = np.argsort(-(depth[children] + depth[parents]), kind="stable")
-            edges = (1 - EDGE) / 2 * ends.sum(axis=1, keepdims=True) + EDGE * ends
-            segments = np.stack([edges, ends], axis=1)[order].reshape(-1, 2, 2)
-            shades = [shade for bone in order for shade in ("white", colours[bone])]
+    def _set_bones(self, title: str, frame: int) -> None:
+        """Set the 3D bones of a frame, the farthest first, each above an edge that separates crossing bones.
+
+        The edges end before the joints, where bones meet.
+        """
+        bones, colours = self._bones_of(frame, self._shown[title], self._screen[title])
+        order = np.argsort(-bones[..., 2].sum(axis=1), kind="stable")
+        bones = bones[order, :, :2]
+        edges = (1 - EDGE) / 2 * bones.sum(axis=1, keepdims=True) + EDGE * bones
+        pairs = np.stack([edges, bones], axis=1).reshape(-1, 2, 2)
+        self._show(title, pairs, [c for bone in order for c in ("white", colours[bone])], [0.9, 0.55] * len(bones))
+
+    def _bones_of(
+        self, frame: int, people: Sequence[Poses], points: Sequence[np.ndarray]
+    ) -> tuple[np.ndarray, list[tuple]]:
+        """The ends [B,2,C] and colours of the bones of those who are in a frame.
+
+        points  [T,V,C] of each person.
+        """
+        ends, colours = [np.zeros((0, 2, points[0].shape[-1]))], []
+        for person, places, (children, parents, shades) in zip(people, points, self._tables, strict=True):
+            for row in range(*np.searchsorted(person.frames, (frame, frame + 1))):
+                ends.append(np.stack([places[row][children], places[row][parents]], axis=1))
+                colours += shades
+        return np.concatenate(ends), colours
+
+    def _show(self, title: str, segments: np.ndarray, colours: list, widths: list[float]) -> None:
         self._bones[title].set_segments(list(segments))
-        self._bones[title].set_color(shades)
+        self._bones[title].set_color(colours)
+        self._bones[title].set_linewidth([width * self._unit for width in widths])
 
-    @cached_property
-    def _bone_table(self) -> tuple[np.ndarray, np.ndarray, list[str]]:
-        skeleton = self.clip.skeleton
-        children = np.array([joint for joint in range(skeleton.num_joints) if joint != skeleton.root])
-        colours = [PREDICTED[side_of(int(joint), skeleton)] for joint in children]
-        return children, np.array(skeleton.parents)[children], colours
-
-    def _project(self, poses: np.ndarray) -> np.ndarray:
-        """Camera to screen coordinates, [n,V,3] both."""
-        return poses @ (screen_matrix() @ upright_matrix(self.clip.rotation)).T
-
-    def _add_axes(self, number: int, panels: int, title: str) -> Axes:
-        axes = self._figure.add_axes(((number + 0.03) / panels, 0.06, 0.94 / panels, 0.80))
+    def _add_axes(self, title: str, left: float, right: float) -> Axes:
+        gap = 0.03 * (right - left)
+        axes = self._figure.add_axes((left + gap, 0.06, right - left - 2 * gap, 0.80))
         axes.set(xticks=[], yticks=[])
         axes.set_frame_on(False)
-        self._figure.text(
-            (number + 0.5) / panels, 0.94, title, ha="center", va="center", fontsize=2.8 * self._unit, color="black"
-        )
+        self._add_text((left + right) / 2, 0.94, title, 2.8)
         return axes
 
-    def _add_caption(self, title: str) -> Text:
-        box = self.axes[title].get_position()
-        return self._figure.text(
-            (box.x0 + box.x1) / 2, 0.89, "", ha="center", va="center", fontsize=2.2 * self._unit, color=CAPTION,
-            animated=True,
-        )  # fmt: skip
+    def _add_caption(self, axes: Axes) -> Text:
+        box = axes.get_position()
+        return self._add_text((box.x0 + box.x1) / 2, 0.89, "", 2.2, color=CAPTION, animated=True)
 
-    def _add_bones(self, title: str) -> LineCollection:
-        count = len(self._bone_table[0])
-        widths = [0.8] * count + [0.45] * count if title == "2D input" else [1.1, 0.7] * count  # see _set_bones
-        bones = LineCollection([], linewidths=np.array(widths) * self._unit, capstyle="round", animated=True, zorder=3)
-        self.axes[title].add_collection(bones, autolim=False)
+    def _add_text(self, x: float, y: float, text: str, size: float, **style: Any) -> Text:
+        return self._figure.text(x, y, text, ha="center", va="center", fontsize=size * self._unit, **style)
+
+    def _add_bones(self, axes: Axes) -> LineCollection:
+        bones = LineCollection([], capstyle="round", animated=True, zorder=3)
+        axes.add_collection(bones, autolim=False)
         return bones
 
     def _set_up_image(self) -> None:
         """Set up the 2D panel: image coordinates, y down, light background."""
-        axes, (width, height) = self.axes["2D input"], self.clip.image_size
+        axes, (width, height) = self.axes[INPUT], self.people[0].image_size
         axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
         axes.apply_aspect()
         axes.patch.set(visible=True, facecolor=BACKGROUND)
         axes.set_frame_on(True)
         for spine in axes.spines.values():
             spine.set_color(FLOOR)
-        self._image = axes.imshow(
-            np.zeros((1, 1, 3), dtype=np.uint8), extent=(0, width, height, 0), interpolation="nearest", animated=True
-        )
 
-    def _set_up_space(self) -> None:
-        """Set up the 3D panels: one box for all frames, and a floor at the height of the lowest joint."""
-        matrix = screen_matrix()
-        shown = np.concatenate([poses for poses in self._screen if poses is not None])
-        upright_height = (shown @ matrix)[..., 2]  # the inverse rotation is the transpose
-        upright_height = upright_height[np.isfinite(upright_height)]
-        lowest = float(upright_height.min()) if len(upright_height) else 0.0
-        floor = floor_lines(lowest, FLOOR_MM, FLOOR_STEP_MM) @ matrix.T
-        (x, y), half = frame_box(np.concatenate([shown.reshape(-1, 3), floor.reshape(-1, 3)]))
-        for title in list(self.axes)[1:]:
+    def _set_up_space(self, rotation: np.ndarray | None) -> None:
+        """Set up the 3D panels: one box for all frames but outliers, and a floor."""
+        in_camera, view = self.people[0].axes == CAMERA, screen_matrix().T
+        turn = upright_matrix(rotation).T if in_camera else np.eye(3)
+        upright = {title: [place @ turn for place in _places(people)] for title, people in self._shown.items()}
+        self._screen = {title: [place @ view for place in places] for title, places in upright.items()}
+        points = np.concatenate([place.reshape(-1, 3) for places in upright.values() for place in places])
+        low, high = np.percentile(points, [OUTLIER_PERCENT, 100 - OUTLIER_PERCENT], axis=0)
+        self.level = float(low[2]) if in_camera else 0.0
+        moving = any(person.root is not None for person in self.people)
+        margin, square = FLOOR_MM if moving else NEAR_FLOOR_MM
+        floor = floor_lines(low[:2] - margin, high[:2] + margin, self.level, square) @ view
+        usual = points[((points >= low) & (points <= high)).all(axis=1)] @ view
+        (x, y), half = frame_box(np.concatenate([usual, floor.reshape(-1, 3)]))
+        for title in self._shown:
             axes = self.axes[title]
             axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")
             axes.apply_aspect()
             axes.add_collection(LineCollection(floor[..., :2], colors=FLOOR, linewidths=0.2 * self._unit, zorder=1))
 
     def _add_legend(self) -> None:
-        for position, side in ((0.35, "left"), (0.65, "right")):
-            x = position / len(self.axes)
-            self._figure.text(x, 0.03, side, ha="center", va="center", fontsize=2.0 * self._unit, color=PREDICTED[side])
+        entries, width = [(f"person {p.person}", c) for p, c in zip(self.people, COLOURS, strict=False)], 1.0
+        if len(self.people) == 1:  # the sides, below the 2D panel
+            entries, width = [(side, SIDES[side]) for side in ("left", "right")], self._borders[1]
+        for number, (text, colour) in enumerate(entries):
+            self._add_text((number + 0.5) / len(entries) * width, 0.03, text, 2.0, color=colour)
+
+
+def animate(path: Path, animation: Animation, frames: range, fps: float, bitrate: int, video: Video | None) -> None:
+    """Write the pictures of these frames as .gif or .mp4, over those of the video; see `write_animation`."""
+    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
+        logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
+    with closing(_pictures(animation, frames, video)) as pictures:
+        write_animation(path, pictures, animation.size_px, fps, bitrate)
+    logger.info(f"Wrote {path}: {len(frames)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
+
+
+def _pictures(animation: Animation, frames: range, video: Video | None) -> Generator[np.ndarray, None, None]:
+    """The pictures of frames, in order.  Closing the generator closes the video."""
+    with ExitStack() as stack:
+        images: Iterator[np.ndarray | None] = repeat(None)
+        if video:
+            images = stack.enter_context(closing(video.frames(animation.image_box, frames.start, frames.step)))
+        shown = 0
+        for frame in with_progress(frames, len(frames), "drawn"):
+            image = next(images, None)
+            shown += image is not None
+            yield animation.draw(frame, image)
+        if video and shown < len(frames):
+            logger.warning(
+                f"{video.path} ended after {shown} of {len(frames)} frames, though it has packets for more: there is "
+                "no image behind the poses of the others"
+            )
+
+
+def frame_errors(poses: Poses, truth: Poses) -> dict[int, float]:
+    """{frame: mean error over all joints, mm} of the frames that have a true pose."""
+    frames, rows, true_rows = np.intersect1d(poses.frames, truth.frames, return_indices=True)
+    errors = np.linalg.norm(poses.xyz[rows] - truth.xyz[true_rows], axis=-1).mean(axis=-1)
+    return dict(zip(frames.tolist(), errors.tolist(), strict=True))
+
+
+def side_of(joint: int, skeleton: Skeleton) -> str:
+    """The side of a joint and of the bone to its parent: "left", "right" or "middle"."""
+    return "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
+
+
+def _bone_table(skeleton: Skeleton, number: int, count: int) -> tuple[np.ndarray, np.ndarray, list[tuple]]:
+    """The children and parents [B] of the bones, and their colours, of person `number` of `count`."""
+    children = np.array([joint for joint in range(skeleton.num_joints) if joint != skeleton.root])
+    own = to_rgb(COLOURS[number % len(COLOURS)])
+    shades = [
+        to_rgb(SIDES[side]) if count == 1 else tuple(SHADES[side] * part for part in own)
+        for side in (side_of(int(joint), skeleton) for joint in children)
+    ]
+    return children, np.array(skeleton.parents)[children], shades
+
+
+def _places(people: Sequence[Poses]) -> list[np.ndarray]:
+    """[T,V,3] of each person at the root position, mm; somebody without one is in the middle of the others."""
+    roots = [person.root for person in people if person.root is not None]
+    middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
+    return [person.xyz + (middle if person.root is None else person.root[:, None]) for person in people]

@@ -1,4 +1,4 @@
-"""The view of a 3D pose: upright rotation, view rotation, orthographic projection and bounding box.
+"""The view of 3D poses: upright rotation, view rotation, orthographic projection, bounding box and floor.
 
 Camera coordinates: x right, y down, z forward.  Upright coordinates: x right, y away from the camera, z up.  Screen
 coordinates: right, up, depth.  All in millimetres.
@@ -7,13 +7,13 @@ coordinates: right, up, depth.  All in millimetres.
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.skeletons import Skeleton
 
 CAMERA_TO_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 # The view is from the side and from above the camera: from the camera itself, depth errors would be invisible.
 TURN_DEGREES, RAISE_DEGREES = 25.0, 12.0
 MARGIN = 1.1  # side of the drawn box / side of the smallest box around the poses
 LEAST_SIDE_MM = 1000.0
+MOST_FLOOR_LINES = 24
 
 
 def upright_matrix(rotation: np.ndarray | None = None) -> np.ndarray:
@@ -44,27 +44,20 @@ def screen_matrix() -> np.ndarray:
 
 
 def frame_box(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The square around all finite screen points [...,3]: its centre [2] and half its side, mm."""
-    points = points[..., :2].reshape(-1, 2)
-    points = points[np.isfinite(points).all(axis=1)]
-    if len(points) == 0:
-        return np.zeros(2), LEAST_SIDE_MM / 2
-    low, high = points.min(axis=0), points.max(axis=0)
+    """The square around screen points [...,3]: its centre [2] and half its side, mm."""
+    low, high = (f(points[..., :2].reshape(-1, 2), axis=0) for f in (np.min, np.max))
     return (low + high) / 2, max(float((high - low).max()), LEAST_SIDE_MM) / 2 * MARGIN
 
 
-def floor_lines(height: float, reach: float, step: float) -> np.ndarray:
-    """A square grid on the floor [n,2,3] in upright coordinates, mm: z = height, x and y from -reach to reach."""
-    lines = []
-    for offset in np.arange(-reach, reach + step / 2, step):
-        lines.append([(offset, -reach, height), (offset, reach, height)])
-        lines.append([(-reach, offset, height), (reach, offset, height)])
-    return np.array(lines)
+def floor_lines(low: np.ndarray, high: np.ndarray, level: float, square: float) -> np.ndarray:
+    """A grid on the floor [n,2,3], mm: z = level, x and y from `low` [2] to `high` [2], rounded to whole squares.
 
-
-PREDICTED = {"left": "tab:blue", "right": "tab:red", "middle": "black"}
-
-
-def side_of(joint: int, skeleton: Skeleton) -> str:
-    """The side of a joint and of the bone to its parent: "left", "right" or "middle"."""
-    return "left" if joint in skeleton.left else "right" if joint in skeleton.right else "middle"
+    square  the side of a square, mm; doubled until there are at most MOST_FLOOR_LINES.
+    """
+    step = square
+    while (high - low).max() > MOST_FLOOR_LINES * step:
+        step *= 2
+    (x0, y0), (x1, y1) = np.floor(low / step) * step, np.ceil(high / step) * step
+    along_y = [[(x, y0, level), (x, y1, level)] for x in np.arange(x0, x1 + step / 2, step)]
+    along_x = [[(x0, y, level), (x1, y, level)] for y in np.arange(y0, y1 + step / 2, step)]
+    return np.array(along_y + along_x)

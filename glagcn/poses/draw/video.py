@@ -19,7 +19,7 @@ from glagcn.files import replacement, write_atomically, write_errors
 # ---- Reads the frames of a video, to show them behind the 2D poses.
 
 
-FLAG = "--viz-video"
+FLAG = "--viz_video"
 ADVICE = "give a video that ffmpeg can decode"
 
 
@@ -99,7 +99,7 @@ def _decoded(path: Path, flag: str) -> Generator[tuple[av.VideoFrame, float], No
         reason = error.strerror or error
         if count == 0:
             raise UserError(f"{flag} {path} cannot be read as a video ({reason}); {ADVICE}") from error
-        fewer = ", or show fewer frames with --viz-limit" if flag == FLAG else ""
+        fewer = ", or show fewer frames with --viz_limit" if flag == FLAG else ""
         raise UserError(
             f"{flag} {path} is damaged after frame {count} ({reason}); give a complete video{fewer}"
         ) from error
@@ -138,14 +138,6 @@ def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
 GIF_MAX_FPS = 50.0  # players slow down a GIF with less than 0.02 s per frame
 GIF_MAX_DELAY = 2**16 - 1  # hundredths of a second per frame
 SUFFIXES = (".gif", ".mp4")
-
-
-def check_output(path: Path) -> None:
-    """Raise UserError unless `path` ends in .gif or .mp4 and is not a folder."""
-    if path.suffix.lower() not in SUFFIXES:
-        raise UserError(f"invalid --viz-output {path}: must end in .gif or .mp4")
-    if path.is_dir():
-        raise UserError(f"invalid --viz-output {path}: is a folder; give the name of a file")
 
 
 def write_animation(

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,7 @@ from glagcn.poses.keypoints.arrays import ARRAYS
 from glagcn.poses.keypoints.content import Content, Format, Found, load_content, shown
 from glagcn.poses.keypoints.detectors import DETECTORS
 from glagcn.poses.keypoints.landmarks import LANDMARKS
-from glagcn.skeletons import SKELETONS, Skeleton
+from glagcn.skeletons import SKELETONS
 
 # The first that fits is taken; those that say most of themselves come first.
 FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
@@ -47,13 +47,6 @@ class KeypointFile:
     fps: float | None = None
     length: int = 0
     format: str = ""
-
-    def mapped_to(self, skeleton: Skeleton) -> "KeypointFile":
-        """The same poses in the input joints of a skeleton.  Raises UserError where the convention is not known."""
-        if self.convention is None:
-            raise UserError(f"the order of these {self.keypoints.shape[1]} joints is not known; say joints=")
-        joints = CONVENTIONS[self.convention].map_to(skeleton)
-        return replace(self, convention=None, keypoints=joints.apply(self.keypoints))
 
 
 def read_keypoints(

@@ -60,16 +60,16 @@ def test_the_screen_shows_up_as_up_and_right_as_right():
     assert (matrix @ [0, 1, 0])[1] > 0  # and higher, since the viewer looks down
 
 
-def test_the_box_is_a_square_around_all_finite_points():
-    points = np.array([[-1000.0, 0, 5], [3000, 100, 5], [np.nan, 9e9, 0]])
-    centre, half = frame_box(points)
+def test_the_box_is_a_square_around_all_points():
+    centre, half = frame_box(np.array([[-1000.0, 0, 5], [3000, 100, 5]]))
     np.testing.assert_array_equal(centre, [1000, 50])
     assert half == pytest.approx(2200)
-    assert frame_box(np.full((2, 3), np.nan))[1] == 500
 
 
-def test_the_floor_is_flat_and_square():
-    lines = floor_lines(-900, 400, 200)
-    assert lines.shape == (10, 2, 3)
+def test_the_floor_is_flat_of_whole_squares_and_not_too_many():
+    lines = floor_lines(np.array([-390.0, -400]), np.array([350.0, 10]), -900, 200)
+    assert lines.shape == (5 + 4, 2, 3)
     assert set(lines[..., 2].ravel()) == {-900}
-    assert np.abs(lines[..., :2]).max() == 400
+    np.testing.assert_array_equal(lines.reshape(-1, 3).min(axis=0), [-400, -400, -900])
+    np.testing.assert_array_equal(lines.reshape(-1, 3).max(axis=0), [400, 200, -900])
+    assert len(floor_lines(np.zeros(2), np.full(2, 90_000), 0, 200)) < 60

@@ -15,8 +15,8 @@ from av.stream import Disposition
 from PIL import Image
 
 from glagcn.errors import UserError
-from glagcn.poses.draw.video import check_output, open_video, write_animation
-from tests.rendering.open_files import open_files
+from glagcn.poses.draw.video import open_video, write_animation
+from tests.open_files import open_files
 
 SIZE = (64, 48)
 
@@ -147,12 +147,12 @@ def test_odd_file_names_are_file_names(film, tmp_path):
 
 
 def test_a_missing_or_unreadable_video_is_named(film, tmp_path):
-    with pytest.raises(UserError, match=r"--viz-video .*none\.mp4: no such file"):
+    with pytest.raises(UserError, match=r"--viz_video .*none\.mp4: no such file"):
         open_video(tmp_path / "none.mp4")
     for content in (b"", b"no video at all" * 100, film.read_bytes()[:40]):
         path = tmp_path / "bad.mp4"
         path.write_bytes(content)
-        with pytest.raises(UserError, match=r"--viz-video .*bad\.mp4 cannot be read as a video \(.+\)"):
+        with pytest.raises(UserError, match=r"--viz_video .*bad\.mp4 cannot be read as a video \(.+\)"):
             open_video(path)
 
 
@@ -180,7 +180,7 @@ def test_a_video_of_no_frames_is_refused(tmp_path):
         stream = container.add_stream("mpeg4", rate=10)
         stream.width, stream.height = SIZE
         container.start_encoding()
-    with pytest.raises(UserError, match=r"--viz-video .*empty\.avi: has no frame"):
+    with pytest.raises(UserError, match=r"--viz_video .*empty\.avi: has no frame"):
         open_video(tmp_path / "empty.avi")
 
 
@@ -194,7 +194,7 @@ def test_a_damaged_video_says_where(tmp_path):
     (tmp_path / "film.mp4").write_bytes(content)
     video = open_video(tmp_path / "film.mp4")
     with pytest.raises(
-        UserError, match=r"--viz-video .*film\.mp4 is damaged after frame \d+ \(.+\); .* --viz-limit"
+        UserError, match=r"--viz_video .*film\.mp4 is damaged after frame \d+ \(.+\); .* --viz_limit"
     ) as ended:
         list(video.frames(SIZE))
     whole = int(str(ended.value).split("after frame ")[1].split()[0])
@@ -336,13 +336,3 @@ def test_a_folder_that_refuses_is_named(tmp_path):
     for name in ("a.gif", "a.mp4"):
         with pytest.raises(UserError, match=f"cannot write .*{name}"):
             write_animation(tmp_path / "file" / name, map(grey, levels()), SIZE, 10, 100)
-
-
-def test_other_endings_are_refused(tmp_path):
-    for name in ("a.avi", "a", "gif"):
-        with pytest.raises(UserError, match=r"invalid --viz-output .*must end in \.gif or \.mp4"):
-            check_output(tmp_path / name)
-    (tmp_path / "folder.gif").mkdir()
-    with pytest.raises(UserError, match="is a folder"):
-        check_output(tmp_path / "folder.gif")
-    check_output(tmp_path / "A.GIF")
