@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glagcn.checkpoints.published import INPUT_NORM, published_weights
+from glagcn.checkpoints.published import INPUT_NORM
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 from tests.data import tiny_videopose3d
+from tests.reference_model import published_weights
 
 CHECKPOINTS = {
     "96_cpn_ft_h36m_dbb_243_supervised.bin": ("h36m17", 5),

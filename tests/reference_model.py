@@ -9,14 +9,14 @@ Parameters have the published names, so that published weights load.  The sequen
 were never published, are written in the same style.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glagcn.checkpoints.published import published_weights
+from glagcn.checkpoints.published import Place, published_places
 from glagcn.data.dataset import Split
 from glagcn.data.plan import BatchSpec
 from glagcn.data.windows import Batch
@@ -28,6 +28,18 @@ from glagcn.skeletons import Skeleton, get_skeleton
 
 NUM_SUBSETS = 3
 KERNEL = 9
+
+
+def published_weights(model: LiftingNetwork) -> dict[str, Tensor]:
+    """Copies of the weights of `model`, with published names and shapes."""
+    state = model.state_dict()
+    return {name: published_tensor(place, state).clone() for name, place in published_places(model).items()}
+
+
+def published_tensor(place: Place, tensors: Mapping[str, Tensor]) -> Tensor:
+    """The published tensor's values in `tensors` (weights of a model, or their gradients), in its published shape."""
+    return tensors[place.name][place.part].reshape(place.shape)
+
 
 
 class TemporalConv(nn.Module):

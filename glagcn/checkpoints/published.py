@@ -148,18 +148,9 @@ class Place(NamedTuple):
     part: tuple[int | slice, ...]
     shape: tuple[int, ...]
 
-    def of(self, tensors: Mapping[str, Tensor]) -> Tensor:
-        """The published tensor's values in `tensors` (our weights, or their gradients), in its published shape."""
-        return tensors[self.name][self.part].reshape(self.shape)
-
 
 def published_places(model: LiftingNetwork) -> dict[str, Place]:
-    """The place of every published tensor, by published name without "module.".
-
-    Raises UserError for a model without a published form: with a sequence stage or an unshared head.
-    """
-    if len(model.sequence) or model.head.unshared is not None:
-        raise UserError("only a model without sequence layers and with a shared head has a published form")
+    """The place of every published tensor, by published name, in a model of that form (see build_published)."""
     shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     pairs = [] if model.input_norm is None else _copies("input_norm", INPUT_NORM, BATCH_NORM)
     places = {theirs: Place(ours, (), shapes[ours]) for ours, theirs in pairs}
@@ -171,12 +162,6 @@ def published_places(model: LiftingNetwork) -> dict[str, Place]:
     places["fc.weight"] = Place("head.shared.weight", (), (3, model.channels, 1))
     places["fc.bias"] = Place("head.shared.bias", (), (3,))
     return places
-
-
-def published_weights(model: LiftingNetwork) -> dict[str, Tensor]:
-    """Copies of the weights of `model`, with published names and shapes."""
-    state = model.state_dict()
-    return {name: place.of(state).clone() for name, place in published_places(model).items()}
 
 
 @torch.no_grad()

@@ -31,36 +31,38 @@ def _zip_of(path, members):
             archive.writestr(name, content)
 
 
-SPOILT = {
-    "a text file": lambda path, trained: path.write_text("epoch 3, 42.0 mm\n"),
-    "empty": lambda path, trained: path.write_bytes(b""),
-    "truncated": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:5000]),
-    "truncated at the end": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:-700]),
-    "a pickle that runs": lambda path, trained: torch.save({"model": Hostile(path.parent)}, path),
-    "a bare pickle that runs": lambda path, trained: path.write_bytes(pickle.dumps(Hostile(path.parent))),
-    "an old format that runs": lambda path, trained: torch.save(
+SPOILT = {  # {what is said of a file: how to make it}
+    "not a checkpoint": lambda path, trained: path.write_text("epoch 3, 42.0 mm\n"),
+    "the file is empty": lambda path, trained: path.write_bytes(b""),
+    "the file is truncated; copy": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:5000]),
+    "the file is truncated": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:-700]),
+    "it contains .*; nothing was executed": lambda path, trained: torch.save({"model": Hostile(path.parent)}, path),
+    "a checkpoint in the format of PyTorch before 1.6": lambda path, trained: path.write_bytes(
+        pickle.dumps(Hostile(path.parent))
+    ),
+    "PyTorch before 1.6": lambda path, trained: torch.save(
         Hostile(path.parent), path, _use_new_zipfile_serialization=False
     ),
-    "a zip of something else": lambda path, trained: _zip_of(path, {"a.txt": "b"}),
-    "a folder's archive": lambda path, trained: _zip_of(
+    "not one written by torch.save": lambda path, trained: _zip_of(path, {"a.txt": "b"}),
+    "cannot be read as a checkpoint|no weights found": lambda path, trained: _zip_of(
         path, {"x/data.pkl": pickle.dumps([1]), "x/byteorder": "little"}
     ),
-    "a tensor": lambda path, trained: torch.save(torch.zeros(3), path),
-    "our name and nothing else": lambda path, trained: torch.save({"format": checkpoint.FORMAT}, path),
-    "parts of another kind": lambda path, trained: torch.save(
+    "no weights found": lambda path, trained: torch.save(torch.zeros(3), path),
+    "has checkpoint version None": lambda path, trained: torch.save({"format": checkpoint.FORMAT}, path),
+    "it has no dictionary config, model_config, model": lambda path, trained: torch.save(
         {"format": checkpoint.FORMAT, "version": 1, "config": 1, "model_config": [], "model": None}, path
     ),
-    "a newer version": lambda path, trained: torch.save(
+    "version 99; this program reads versions up to 1": lambda path, trained: torch.save(
         torch.load(trained / "best.pt", weights_only=True) | {"version": 99}, path
     ),
 }
 
 
-@pytest.mark.parametrize("spoilt", SPOILT)
-def test_what_is_no_checkpoint_is_refused_and_runs_nothing(trained, tmp_path, spoilt):
+@pytest.mark.parametrize("message", SPOILT)
+def test_what_is_no_checkpoint_is_refused_and_runs_nothing(trained, tmp_path, message):
     path = tmp_path / "last.pt"
-    SPOILT[spoilt](path, trained)
-    with pytest.raises(UserError, match=r"last\.pt"):
+    SPOILT[message](path, trained)
+    with pytest.raises(UserError, match=rf"last\.pt.*({message})"):
         load(path)
     assert list(tmp_path.iterdir()) == [path]  # no witness
 
@@ -69,7 +71,7 @@ def test_every_command_refuses_it_and_writes_nothing(demo, verb, demo_root, trai
     folder = tmp_path / "runs/r"
     folder.mkdir(parents=True)
     path = folder / "last.pt"
-    SPOILT["a pickle that runs"](path, trained)
+    SPOILT["it contains .*; nothing was executed"](path, trained)
     before = listing(tmp_path)
     assert_refused(demo("--run r --frames 9"), r"last\.pt")
     assert_refused(demo(f"--frames 9 --evaluate {path}"), r"last\.pt")

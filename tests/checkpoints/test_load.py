@@ -11,12 +11,13 @@ import glagcn
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load, load_model
 from glagcn.checkpoints.ours import read
-from glagcn.checkpoints.published import Hints, published_state, published_weights
+from glagcn.checkpoints.published import Hints, published_state
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_model
+from tests.reference_model import published_weights
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 

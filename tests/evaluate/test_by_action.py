@@ -1,4 +1,6 @@
+import csv
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -7,8 +9,8 @@ import pytest
 from glagcn.errors import UserError
 from glagcn.evaluate import benchmarks as by_action
 from glagcn.evaluate import metrics
-from glagcn.evaluate.benchmarks import BENCHMARKS, benchmark_of
-from glagcn.evaluate.evaluate import scored_frames, summarise
+from glagcn.evaluate.benchmarks import ACTION_CSV, BENCHMARKS, benchmark_of
+from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
 from glagcn.skeletons import get_skeleton
 from tests.splits import make_split, true_poses
 
@@ -22,7 +24,6 @@ LENGTHS = {
     "S9/WalkDog 1/cam0": 6, "S9/WalkTogether/cam2": 2,
     "S11/Walking 1/cam0": 8, "S11/WalkDog/cam0": 4, "S11/WalkDog/cam1": 2,
 }  # fmt: skip
-WALKING = 5 + 5 + 7 + 3 + 4 + 8
 
 
 def score(split, predicted, frames=None, skeleton="h36m17"):
@@ -66,61 +67,19 @@ def test_the_data_set_chooses_the_benchmark():
     assert (MPI_INF_3DHP.zero_root, BY_ACTION.zero_root) == (True, False)
 
 
-def test_the_root_counts_as_one_of_all_joints():
-    """A root that is off by 17 mm, and nothing else, is an MPJPE of 1 mm."""
-    split = make_split({"S9/Posing/cam0": 3})
+@pytest.mark.parametrize(("skeleton", "joints"), [("h36m17", 17), ("humaneva15_coco17", 15)])
+def test_the_root_counts_as_one_of_all_joints(skeleton, joints):
+    """A root that is off by as many mm as there are joints, and nothing else, is an MPJPE of 1 mm."""
+    split = make_split({"S9/Posing/cam0": 3}, skeleton)
     predicted = true_poses(split, np.arange(3))
-    predicted[:, 0] += [0, 17, 0]
-    metrics = score(split, predicted)
+    predicted[:, 0] += [0, joints, 0]
+    metrics = score(split, predicted, skeleton=skeleton)
     assert metrics["mpjpe_mm"] == pytest.approx(1)
     assert metrics["root"] == "as predicted"
-    assert metrics["protocol"] == "mean-over-actions (17 joints, root as predicted)"
-
-
-def test_the_joints_of_humaneva_are_fifteen():
-    split = make_split({"Validate/S1/Jog 1/cam0": 3}, "humaneva15_coco17")
-    predicted = true_poses(split, np.arange(3))
-    predicted[:, 4] += [0, 0, 15]
-    metrics = score(split, predicted, skeleton="humaneva15_coco17")
-    assert metrics["mpjpe_mm"] == pytest.approx(1)
-    assert metrics["protocol"] == "mean-over-actions (15 joints, root as predicted)"
+    assert metrics["protocol"] == f"mean-over-actions ({joints} joints, root as predicted)"
 
 
 # ---------------------------------------------------------------- groups and means
-
-
-def test_the_mean_over_actions_is_not_the_mean_over_frames():
-    """10 mm in 30 frames of Eating, 40 mm in 10 of Posing: 25 over actions, 17.5 over frames."""
-    split = make_split({"S9/Eating/cam0": 30, "S9/Posing/cam0": 10})
-    metrics = score(split, offset(split, [10, 40]))
-    assert metrics["mpjpe_mm"] == pytest.approx(25)
-    assert metrics["frame_mean"]["mpjpe_mm"] == pytest.approx(17.5)
-    assert {name: (row["frames"], round(row["mpjpe_mm"], 9)) for name, row in metrics["actions"].items()} == {
-        "Eating": (30, 10),
-        "Posing": (10, 40),
-    }
-    assert metrics["p_mpjpe_mm"] == pytest.approx(0, abs=1e-9)
-    assert metrics["velocity_mm"] == pytest.approx(0, abs=1e-9)
-
-
-def test_every_take_subject_and_camera_of_an_action_counts():
-    """Each sequence has its own error, a power of two, so that the mean tells which were counted, and how often."""
-    split = make_split(LENGTHS)
-    distances = 2.0 ** np.arange(len(LENGTHS))
-    metrics = score(split, offset(split, distances))
-    lengths = np.array(list(LENGTHS.values()))
-    walking = np.array(["/Walking" in name for name in LENGTHS])
-    assert metrics["actions"]["Walking"]["frames"] == WALKING == lengths[walking].sum()
-    expected = (lengths * distances)[walking].sum() / WALKING
-    assert metrics["actions"]["Walking"]["mpjpe_mm"] == pytest.approx(expected)
-    mine = walking & np.array([name.startswith("S9") for name in LENGTHS])
-    expected = (lengths * distances)[mine].sum() / lengths[mine].sum()
-    assert metrics["subjects"]["S9"]["actions"]["Walking"]["mpjpe_mm"] == pytest.approx(expected)
-    assert metrics["frames"] == lengths.sum()
-    assert metrics["sequences"] == {
-        name: {"frames": length, "mpjpe_mm": pytest.approx(distance)}
-        for (name, length), distance in zip(LENGTHS.items(), distances, strict=True)
-    }
 
 
 def test_chunks_of_humaneva_are_pooled_and_subjects_keep_their_names():
@@ -161,6 +120,9 @@ def test_every_metric_equals_that_of_the_metrics_on_each_group():
     assert len(cells) == 5  # S11 has no WalkTogether
     np.testing.assert_allclose(four(metrics["cell_mean"]), np.mean(cells, axis=0), rtol=1e-12)
     assert metrics["notes"] == []
+    assert {name: row["frames"] for name, row in metrics["sequences"].items()} == LENGTHS
+    alone = [by_hand(split, predicted, frames, everything & (np.arange(len(kinds)) == n))[0] for n in range(len(kinds))]
+    np.testing.assert_allclose([row["mpjpe_mm"] for row in metrics["sequences"].values()], alone, rtol=1e-12)
 
 
 def test_cells_subjects_and_actions_are_three_means():
@@ -197,36 +159,6 @@ def test_blocks_change_nothing(monkeypatch, block):
     np.testing.assert_allclose(found, whole, rtol=1e-12)
 
 
-def test_rotation_and_scale_are_undone_by_protocol_2_alone_and_scale_by_protocol_3():
-    split = make_split({"S9/Eating/cam0": 4, "S9/Posing/cam0": 4})
-    target = true_poses(split, np.arange(8))
-    turned = target.copy()
-    turned[:4] = 2 * target[:4] @ np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1.0]])
-    turned[4:] *= 3
-    metrics = score(split, turned)
-    lengths = np.linalg.norm(target, axis=-1)
-    eating, posing = metrics["actions"]["Eating"], metrics["actions"]["Posing"]
-    assert metrics["p_mpjpe_mm"] == pytest.approx(0, abs=1e-9)
-    assert posing["mpjpe_mm"] == pytest.approx(2 * lengths[4:].mean())
-    assert posing["n_mpjpe_mm"] == pytest.approx(0, abs=1e-9)
-    # |2 R x - x|^2 = 5 |x|^2 - 4 x.Rx, and a quarter turn about z leaves only z in x.Rx.
-    expected = np.sqrt(5 * lengths[:4] ** 2 - 4 * target[:4, :, 2] ** 2).mean()
-    assert eating["mpjpe_mm"] == pytest.approx(expected)
-    assert eating["n_mpjpe_mm"] > 10
-
-
-def test_velocity_of_a_drift_is_the_drift_weighted_by_frames():
-    """3 mm a frame in 2 frames and 12 mm in 6: by frames 9.75, by pairs it would be 10.5.  Borders do not count."""
-    split = make_split({"S9/Posing/cam0": 2, "S9/Posing/cam1": 6, "S9/Eating/cam0": 3})
-    predicted = true_poses(split, np.arange(11))
-    drift = np.concatenate([3 * np.arange(2), 5000 + 12 * np.arange(6), -7000 + 0 * np.arange(3)])
-    metrics = score(split, predicted + drift[:, None, None] * np.array([0, 1, 0]))
-    assert metrics["actions"]["Posing"]["velocity_mm"] == pytest.approx((2 * 3 + 6 * 12) / 8)
-    assert metrics["actions"]["Eating"]["velocity_mm"] == pytest.approx(0, abs=1e-9)
-    assert metrics["velocity_mm"] == pytest.approx(9.75 / 2)
-    assert metrics["frame_mean"]["velocity_mm"] == pytest.approx((2 * 3 + 6 * 12) / 11)
-
-
 def test_thinned_frames_have_a_velocity_where_two_are_neighbours():
     split = make_split({"S9/Posing/cam0": 6, "S9/Posing/cam1": 4, "S9/Eating/cam0": 5})
     frames = np.array([0, 1, 3, 6, 9, 10, 12])  # Posing: a pair and two, then none; Eating: none
@@ -257,14 +189,6 @@ def test_an_action_without_frames_is_left_out_and_said():
     assert metrics["sequences"]["S9/Posing/cam0"]["frames"] == 0
 
 
-def test_poses_that_are_not_finite_are_refused():
-    split = make_split({"S9/Eating/cam0": 3})
-    predicted = offset(split, [1])
-    predicted[2, 5, 1] = np.nan
-    with pytest.raises(UserError, match="predicted poses contain NaN"):
-        score(split, predicted)
-
-
 # ---------------------------------------------------------------- what else the benchmark gives
 
 
@@ -287,3 +211,158 @@ def test_scalars_and_curves_are_what_the_metrics_say():
     assert list(BY_ACTION.curves(evaluation.metrics)) == ["test_mpjpe_by_action"]
     assert MPI_INF_3DHP.curves({}) == {}
     json.dumps(evaluation.metrics)  # plain numbers
+
+
+REPORTED = {"S9/Eating/cam0": 30, "S9/SittingDown 1/cam0": 10, "S11/Eating 1/cam3": 20}
+
+
+def evaluate(lengths=REPORTED, noise=(20, 30, 40), valid=None):
+    """Predictions with normal noise of so many mm in the sequences."""
+    split = make_split(lengths, valid=valid)
+    frames = scored_frames(split)
+    owner = np.searchsorted(split.starts, frames, side="right") - 1
+    draws = np.random.default_rng(5).normal(size=(len(frames), 17, 3)) * np.array(noise)[owner, None, None]
+    return summarise(BY_ACTION, split, get_skeleton("h36m17"), "", frames, true_poses(split, frames) + draws)
+
+
+def without_eating():
+    """Eating has no scored frame, and SittingDown none that are neighbours."""
+    return evaluate(valid=[0] * 30 + [1, 0] * 5 + [0] * 20)
+
+
+def shown(row):
+    """A row's cells on the screen."""
+    return [f"{row['frames']:,}", *(f"{row[name]:.2f}" for name in NAMES)]
+
+
+def rows_of(lines):
+    """{first cell: other cells} of the lines of a table."""
+    return {cells[0]: cells[1:] for cells in (re.split(r"\s{2,}", line) for line in lines)}
+
+
+def lines_of(evaluation, by_subject):
+    return evaluation.benchmark.show(evaluation, by_subject).splitlines()
+
+
+# ---------------------------------------------------------------- files
+
+
+def test_the_csv_holds_every_row_with_fifteen_digits(tmp_path):
+    evaluation = evaluate()
+    write_results(evaluation, tmp_path, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == [ACTION_CSV, "result.json"]
+    rows = list(csv.reader((tmp_path / ACTION_CSV).read_text().splitlines()))
+    assert rows[0] == ["subject", "action", "frames", *NAMES]
+    metrics = evaluation.metrics
+    expected = []
+    for subject in ("all", "S9", "S11"):
+        found = metrics if subject == "all" else metrics["subjects"][subject]
+        expected += [(subject, action, row["frames"], row) for action, row in found["actions"].items()]
+        count = sum(row["frames"] for row in found["actions"].values())
+        expected.append((subject, "mean over actions", count, metrics if subject == "all" else found["mean"]))
+        expected.append((subject, "all frames", count, found["frame_mean"]))
+    assert len(expected) == 4 + 4 + 3
+    assert [row[:3] for row in rows[1:]] == [[subject, name, str(count)] for subject, name, count, _ in expected]
+    values = [[float(cell) for cell in row[3:]] for row in rows[1:]]
+    np.testing.assert_allclose(values, [[row[name] for name in NAMES] for *_, row in expected], rtol=1e-14)
+
+
+def test_what_there_is_nothing_of_is_nan_in_the_csv_and_null_in_json(tmp_path):
+    evaluation = without_eating()
+    result = write_results(evaluation, tmp_path, {"checkpoint": "best.pt"})
+    rows = {tuple(row[:2]): row[2:] for row in csv.reader((tmp_path / ACTION_CSV).read_text().splitlines())}
+    assert rows["all", "Eating"] == ["0", "NaN", "NaN", "NaN", "NaN"]
+    assert rows["all", "SittingDown"][4] == "NaN"
+    loaded = json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)
+    assert loaded == result
+    assert loaded["actions"]["Eating"] == {"frames": 0} | dict.fromkeys(NAMES)
+    assert loaded["velocity_mm"] is None
+    assert loaded["mpjpe_mm"] == evaluation.metrics["actions"]["SittingDown"]["mpjpe_mm"]
+
+
+def test_result_json_says_what_was_averaged(tmp_path):
+    result = write_results(evaluate(), tmp_path, {"checkpoint": "best.pt"})
+    assert set(result) == {
+        *NAMES, "frames", "protocol", "root", "actions", "frame_mean", "subjects", "cell_mean", "sequences", "notes",
+        "checkpoint",
+    }  # fmt: skip
+    assert result["root"] == "as predicted"
+    assert set(result["subjects"]["S9"]) == {"actions", "mean", "frame_mean"}
+    assert set(result["frame_mean"]) == set(result["cell_mean"]) == set(result["subjects"]["S11"]["mean"]) == set(NAMES)
+
+
+def test_an_old_csv_stays_whole_where_a_new_one_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=f"cannot write .*{ACTION_CSV}"):
+        write_results(evaluate(), tmp_path / "file", {})
+
+
+# ---------------------------------------------------------------- screen
+
+
+@pytest.mark.parametrize("by_subject", [False, True])
+def test_the_screen_shows_every_action_and_the_means_of_all_and_of_each_subject(by_subject):
+    evaluation = evaluate()
+    metrics = evaluation.metrics
+    text = evaluation.benchmark.show(evaluation, by_subject)
+    assert text.startswith("mean-over-actions (17 joints, root as predicted)\nprotocol 1: MPJPE")
+    assert max(map(len, text.splitlines())) <= 100
+    groups = {"all subjects": metrics | {"mean": metrics}} | (metrics["subjects"] if by_subject else {})
+    assert not by_subject or list(groups) == ["all subjects", "S9", "S11"]
+    for block in text.split("\n\n")[1:]:
+        title, *_ = re.split(r"\s{2,}", block)
+        rows = rows_of(block.splitlines())
+        if "mean over subject x action" in rows:
+            assert by_subject
+            assert rows["mean over subject x action"] == shown({"frames": 60} | metrics["cell_mean"])
+            continue
+        group = groups.pop(title)
+        frames = {"frames": sum(row["frames"] for row in group["actions"].values())}
+        assert {action: rows[action] for action in group["actions"]} == {
+            action: shown(row) for action, row in group["actions"].items()
+        }
+        assert rows["mean over actions"] == shown(group["mean"] | frames)
+        assert rows["all frames"] == shown(group["frame_mean"] | frames)
+    assert not groups
+
+
+def test_the_longest_names_and_counts_fit_the_columns():
+    evaluation = evaluate(
+        {"Validate/S1/ThrowCatch 1 chunk0/cam0": 5, "Validate/S1/Walking 1 chunk10/cam2": 3}, (1e3, 1)
+    )
+    evaluation.metrics["actions"]["Walking"]["frames"] = 543_339
+    header, *rows = evaluation.benchmark.show(evaluation, True).split("\n\n")[1].splitlines()
+    assert {len(row) for row in rows} == {len(header)}
+    assert rows[-1].split()[2] == "543,344"
+
+
+def test_what_is_missing_is_said_below_the_table():
+    lines = lines_of(without_eating(), by_subject=False)
+    rows = rows_of(lines)
+    assert rows["Eating"] == ["0", *["n/a"] * 4]
+    assert rows["SittingDown"][-1] == "n/a"
+    assert "note: no scored frames, left out of the means over actions: Eating" in lines
+    assert max(map(len, lines)) <= 100
+
+
+# ---------------------------------------------------------------- one line
+
+
+def test_the_headline_says_what_is_averaged_over_what():
+    metrics = dict.fromkeys(NAMES, 12.345) | {
+        "actions": {"Eating": {"frames": 3}, "Posing": {"frames": 1234}},
+        "frames": 1237, "root": "as predicted", "frame_mean": {"mpjpe_mm": 9.87},
+    }  # fmt: skip
+    metrics["mpjpe_mm"] = 44.4
+    assert BY_ACTION.headline(metrics) == (
+        "MPJPE 44.40 mm, P-MPJPE 12.35 mm, N-MPJPE 12.35 mm, velocity 12.35 mm "
+        "(mean over 2 actions of 1,237 frames, root as predicted; frame-weighted MPJPE 9.87 mm)"
+    )
+
+
+def test_the_headline_of_a_result_file_with_nulls(tmp_path):
+    evaluation = without_eating()
+    text = evaluation.headline
+    assert " mm (mean over 1 of 2 actions of 5 frames" in text
+    assert "velocity" not in text
+    assert BY_ACTION.headline(write_results(evaluation, tmp_path, {})) == text

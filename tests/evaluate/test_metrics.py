@@ -72,17 +72,14 @@ def test_mpjpe_counts_the_root():
     assert official(predicted, target)["MPJPE"]["Average"] == pytest.approx(4.70588235294118, rel=1e-13)
 
 
-def test_procrustes_undoes_rotation_scale_and_shift():
+def test_procrustes_undoes_rotation_scale_and_shift_and_n_mpjpe_scale_alone():
     target = random_poses()
     scale = np.linspace(0.2, 5, 7)[:, None, None]
     predicted = scale * target @ random_rotations(7) + np.random.default_rng(1).normal(size=(7, 1, 3)) * 1000
     assert metrics.p_mpjpe(predicted, target) == pytest.approx(0, abs=1e-9)
     assert metrics.mpjpe(predicted, target) > 100
-
-
-def test_procrustes_does_not_reflect():
-    target = random_poses()
-    assert metrics.p_mpjpe(target * [-1, 1, 1], target) > 50
+    assert metrics.n_mpjpe(3 * target, target) == pytest.approx(0, abs=1e-9)
+    assert metrics.n_mpjpe(target + 100, target) > 10
 
 
 def test_procrustes_of_a_mirror_image_reverses_the_weakest_axis():
@@ -91,12 +88,6 @@ def test_procrustes_of_a_mirror_image_reverses_the_weakest_axis():
     scale = (3**2 + 2**2 - 1**2) / (3**2 + 2**2 + 1**2)
     expected = ((1 - scale) * 300 + (1 - scale) * 200 + (1 + scale) * 100) / 3
     assert metrics.p_mpjpe(target * [-1, 1, 1], target) == pytest.approx(expected, rel=1e-12)
-
-
-def test_scale_is_undone_and_translation_is_not():
-    target = random_poses()
-    assert metrics.n_mpjpe(3 * target, target) == pytest.approx(0, abs=1e-9)
-    assert metrics.n_mpjpe(target + 100, target) > 10
 
 
 @pytest.mark.parametrize("function", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.velocity_error])
@@ -132,15 +123,6 @@ def test_velocity_counts_neighbours_only():
         metrics.velocity_error(predicted, target, np.ones(7, dtype=bool))
 
 
-def test_per_frame_errors_have_the_means_of_the_whole():
-    predicted, target = random_poses(), random_poses(seed=1)
-    assert metrics.joint_errors(predicted, target).shape == (7, 17)
-    assert metrics.procrustes_errors(predicted, target).shape == (7,)
-    for frames, whole in ((metrics.procrustes_errors, metrics.p_mpjpe), (metrics.scaled_errors, metrics.n_mpjpe)):
-        alone = [whole(predicted[t : t + 1], target[t : t + 1]) for t in range(7)]
-        np.testing.assert_allclose(frames(predicted, target), alone, rtol=1e-12)
-
-
 def test_pck_and_auc_take_poses_or_their_joint_errors():
     target = random_poses()
     predicted = target + np.linspace([0, 0, 10], [0, 0, 290], 17)
@@ -170,11 +152,11 @@ def test_errors_of_which_no_share_can_be_counted_are_refused(function, arguments
 
 
 def test_float32_and_tensors_are_taken():
-    torch = pytest.importorskip("torch")
     predicted, target = random_poses().astype(np.float32), random_poses(seed=1).astype(np.float32)
     tensors = torch.from_numpy(predicted).requires_grad_(), torch.from_numpy(target)
     assert metrics.p_mpjpe(*tensors) == metrics.p_mpjpe(predicted, target)
     assert metrics.mpjpe(*tensors) == metrics.mpjpe(predicted.astype(np.float64), target.astype(np.float64))
+    assert metrics.mpjpe(tensors[0].bfloat16(), target) == pytest.approx(metrics.mpjpe(*tensors), rel=1e-2)
 
 
 @pytest.mark.parametrize("function", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.velocity_error])
@@ -231,13 +213,6 @@ def test_closed_forms(joints, distance, mpjpe, pck, auc):
     assert rows["AUC"]["Total"] == pytest.approx(auc, rel=1e-13)
 
 
-def test_a_group_is_scored_by_itself():
-    assert official(*moved(["head_top"], 200))["PCK"]["Head"] == 0
-    rows = official(*moved(["left_wrist"], 200))
-    assert rows["PCK"]["Wrist"] == 50
-    assert rows["PCK"]["Elbow"] == 100
-
-
 def test_any_number_of_sequences_without_activities():
     sequences = [random_poses(frames) for frames in (4, 0, 9)]
     tables = metrics.official_3dhp(sequences, [poses + 10 for poses in sequences], None)
@@ -275,9 +250,3 @@ def test_an_activity_without_frames_is_nan():
 def test_what_does_not_fit_is_refused(predicted, target, activity, message):
     with pytest.raises(UserError, match=message):
         metrics.official_3dhp(predicted, target, activity)
-
-
-def test_tensors_of_any_type_are_taken():
-    predicted, target = (torch.from_numpy(random_poses(seed=seed)) for seed in (0, 1))
-    rough = metrics.mpjpe(predicted.bfloat16().requires_grad_(), target)
-    assert rough == pytest.approx(metrics.mpjpe(predicted, target), rel=1e-2)

@@ -1,5 +1,6 @@
 """Models by name: building, keeping and naming them."""
 
+import numpy as np
 import pytest
 import torch
 
@@ -40,6 +41,9 @@ def test_every_model_keeps_the_interface(name):
     )
     with pytest.raises(UserError, match=r"reads windows of shape \[N, 9, 17, 2\]"):
         model(torch.randn(3, 8, 17, 2))
+    for wrong in (torch.randn(3, 9, 17, 2).double(), np.zeros((3, 9, 17, 2))):
+        with pytest.raises(UserError, match=r"reads a tensor of torch.float32, found .*; convert it first"):
+            model(wrong)
 
 
 def test_a_checkpoint_without_a_kind_is_a_gla_gcn():
@@ -61,7 +65,15 @@ def test_a_kind_that_is_no_name_is_refused():
 
 @pytest.mark.parametrize(
     "change",
-    [{"channels": 10**9}, {"channels": "8"}, {"widths": [3] * 20}, {"widths": "ab"}, {"dropout": "x"}, {"skeleton": 3}],
+    [
+        {"channels": 10**9},
+        {"channels": "8"},
+        {"widths": [3] * 20},
+        {"widths": "ab"},
+        {"dropout": "x"},
+        {"skeleton": 3},
+        {"colour": "red"},
+    ],
     ids=str,
 )
 @pytest.mark.parametrize("name", MODELS)

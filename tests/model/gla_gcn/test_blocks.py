@@ -3,7 +3,6 @@ import torch
 from torch import nn
 
 from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv, StridedModule
-from glagcn.model.layers import Dropout
 from glagcn.skeletons import get_skeleton
 
 ADJACENCY = torch.from_numpy(get_skeleton("mpi3dhp17").adjacency())
@@ -61,34 +60,3 @@ def test_the_strided_module_adds_the_centre_frames():
 def test_block_sizes_are_the_published_ones(in_channels, out_channels, parameters):
     block = AGCN(in_channels, out_channels, 17)
     assert sum(p.numel() for p in block.parameters()) == parameters
-
-
-def test_dropout_drops_its_share_and_keeps_the_mean():
-    torch.manual_seed(0)
-    x = torch.ones(64, 32, 17, 9, requires_grad=True)
-    y = Dropout(0.1)(x)
-    assert y.unique().tolist() == pytest.approx([0.0, 1 / 0.9], rel=1e-4)
-    assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.003)
-    assert y.mean().item() == pytest.approx(1, abs=0.003)
-    y.sum().backward()
-    torch.testing.assert_close(x.grad, y.detach())
-
-
-def test_dropout_bears_any_probability_below_1():
-    dropout = Dropout(0.999999).train()
-    assert torch.isfinite(dropout(torch.ones(2, 3, 4, 5))).all()
-
-
-def test_dropout_follows_the_seed_and_draws_anew_every_time():
-    dropout, x = Dropout(0.5), torch.ones(2, 3, 5, 7)
-    torch.manual_seed(3)
-    first, second = dropout(x), dropout(x)
-    torch.manual_seed(3)
-    assert torch.equal(dropout(x), first)
-    assert not torch.equal(first, second)
-
-
-def test_dropout_is_off_in_eval_mode_and_at_0():
-    x = torch.randn(2, 3, 5, 7)
-    assert torch.equal(Dropout(0.5).eval()(x), x)
-    assert torch.equal(Dropout(0.0)(x), x)

@@ -10,7 +10,7 @@ import torch
 
 from glagcn.checkpoints.load import load_model
 from glagcn.checkpoints.ours import read
-from glagcn.checkpoints.published import published_state, published_weights
+from glagcn.checkpoints.published import published_state
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
 from glagcn.data.plan import BatchSpec, EpochPlan, share
@@ -61,13 +61,6 @@ def test_windows_are_the_published_ones():
         torch.testing.assert_close(batch.inputs[0], expected, rtol=0, atol=1e-6)
         expected = torch.from_numpy(arrays[f"window{number}_3d"]).float().view(27, 17, 3)[:, others] / 1000
         torch.testing.assert_close(batch.targets[0][:, others], expected, rtol=0, atol=1e-6)
-
-
-def test_a_sample_leaves_the_sequence_as_it_was(cache):
-    loader = ReferenceLoader(cache.train, SKELETON, 9)
-    before = loader.poses_2d[0].copy()
-    loader.sample(0, 20, True)
-    np.testing.assert_array_equal(loader.poses_2d[0], before)
 
 
 def test_a_step_moves_the_weights_as_ours_does(cache):
@@ -170,13 +163,6 @@ def test_ours_and_the_plain_model_agree(form, training):
         torch.testing.assert_close(sequence, expected.sequence, rtol=0, atol=1e-5)
 
 
-def test_the_public_form_loads_by_its_published_names():
-    ours = small(sequence_layers=0, head="shared").eval()
-    plain = ReferenceModel(ours.skeleton, ours.widths, ours.channels, sequence_layers=0, head="shared").eval()
-    plain.load_published(published_weights(ours))
-    torch.testing.assert_close(plain(windows())[0], ours(windows()).target, rtol=0, atol=1e-5)
-
-
 def test_every_weight_of_ours_reaches_the_plain_model():
     """A weight that the translation forgot would start at random, and change nothing when ours changes."""
     ours = small()
@@ -184,13 +170,3 @@ def test_every_weight_of_ours_reaches_the_plain_model():
     assert sum(weight.numel() for weight in reference_of(ours).parameters()) == total
     first, second = (reference_of(ours).state_dict() for _ in range(2))
     assert all(torch.equal(value, second[name]) for name, value in first.items())
-
-
-def test_dropout_drops():
-    plain = reference_of(small(dropout=0.5)).train()
-    assert not torch.equal(plain(windows())[0], plain(windows())[0])
-
-
-def test_a_mixed_head_is_refused():
-    with pytest.raises(ValueError, match="invalid head 'mixed'"):
-        reference_of(small(head="mixed"))

@@ -1,11 +1,11 @@
-"""Confidences as a third input channel, in all models."""
+"""The layers of all models: dropout, and confidences as a third input channel."""
 
 import pytest
 import torch
 
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import matching, split
-from glagcn.model.layers import PoseInput
+from glagcn.model.layers import Dropout, PoseInput
 from glagcn.model.registry import MODELS, from_config, model_config
 from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_model
@@ -75,3 +75,34 @@ def test_under_autocast_a_confidence_is_two_aligned_channels_like_a_coordinate()
     assert parts.shape == (2, 8, 5, 17)
     whole = torch.nn.functional.conv2d(parts.double(), matching(weight, parts).double())
     torch.testing.assert_close(whole.float(), torch.nn.functional.conv2d(x, weight), atol=1e-4, rtol=1e-4)
+
+
+def test_dropout_drops_its_share_and_keeps_the_mean():
+    torch.manual_seed(0)
+    x = torch.ones(64, 32, 17, 9, requires_grad=True)
+    y = Dropout(0.1)(x)
+    assert y.unique().tolist() == pytest.approx([0.0, 1 / 0.9], rel=1e-4)
+    assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.003)
+    assert y.mean().item() == pytest.approx(1, abs=0.003)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach())
+
+
+def test_dropout_bears_any_probability_below_1():
+    dropout = Dropout(0.999999).train()
+    assert torch.isfinite(dropout(torch.ones(2, 3, 4, 5))).all()
+
+
+def test_dropout_follows_the_seed_and_draws_anew_every_time():
+    dropout, x = Dropout(0.5), torch.ones(2, 3, 5, 7)
+    torch.manual_seed(3)
+    first, second = dropout(x), dropout(x)
+    torch.manual_seed(3)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+
+
+def test_dropout_is_off_in_eval_mode_and_at_0():
+    x = torch.randn(2, 3, 5, 7)
+    assert torch.equal(Dropout(0.5).eval()(x), x)
+    assert torch.equal(Dropout(0.0)(x), x)
