@@ -159,3 +159,17 @@ def test_only_the_folders_of_data_sets_compare_their_names():
         if "sources" not in path.parts and "bench" not in path.parts:  # bench calls two sizes so
             found += re.findall(r"dataset\S* (?:==|!=|in) \(?\".*", path.read_text(encoding="utf-8"))
     assert found == []
+
+
+@pytest.mark.parametrize(
+    ("name", "subject", "action", "kind"),
+    [
+        ("S9/SittingDown 1/cam3", "S9", "SittingDown 1", "SittingDown"),
+        ("Train/S1/Walking 1 chunk0/cam2", "Train/S1", "Walking 1 chunk0", "Walking"),
+        ("S1/Seq1/cam0", "S1", "Seq1", "Seq1"),
+        ("TS1", "TS1", "", ""),
+    ],
+)
+def test_the_name_says_what_is_done(name, subject, action, kind):
+    info = SequenceInfo(name, subject, camera=0, length=1, fps=50, width=1000, height=1002)
+    assert (info.action, info.kind_of_action) == (action, kind)

@@ -1,12 +1,16 @@
-"""Choosing from a cache: the whole is the cache itself, a part is what a mask would pick."""
+"""Choosing from a cache: the whole is the cache itself, a part is what a mask would pick; and held-out sequences."""
+
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
+from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.data.dataset import PrepareFlags
+from glagcn.data.dataset import PrepareFlags, SequenceInfo, Split
+from glagcn.data.plan import select_target_frames
 from glagcn.data.prepare import prepare
-from glagcn.data.selection import check_selection, select_test, select_train
+from glagcn.data.selection import check_selection, select_test, select_train, split_validation, valid_frames
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp, tiny_videopose3d
 
@@ -35,10 +39,6 @@ def select(cache, subjects_train=None, subjects_test=None, actions=None, downsam
     )
 
 
-def frames_of(split, row):
-    return slice(int(split.starts[row]), int(split.starts[row]) + split.sequences[row].length)
-
-
 def check_whole(split):
     """What every split must be: sequences one after the other, arrays of equal length, plain and contiguous."""
     lengths = [info.length for info in split.sequences]
@@ -52,7 +52,7 @@ def check_whole(split):
 def expected(cache, chosen, downsample=1):
     """{name: arrays} of the sequences for which chosen(info), by plain slicing."""
     return {
-        info.name: [getattr(split, key)[frames_of(split, row)][::downsample] for key in ARRAYS]
+        info.name: [getattr(split, key)[split.frames(row)][::downsample] for key in ARRAYS]
         for split in (cache.train, cache.test)
         for row, info in enumerate(split.sequences)
         if chosen(info)
@@ -64,20 +64,15 @@ def check_equal(split, wanted):
     assert [info.name for info in split.sequences] == list(wanted)
     for row, info in enumerate(split.sequences):
         for key, values in zip(ARRAYS, wanted[info.name], strict=True):
-            np.testing.assert_array_equal(getattr(split, key)[frames_of(split, row)], values)
+            np.testing.assert_array_equal(getattr(split, key)[split.frames(row)], values)
 
 
 @pytest.mark.parametrize("actions", [None, ("*",), ()])
-def test_nothing_chosen_is_the_cache_itself(h36m, actions):
-    train, test = select(h36m, None, None, actions)
-    assert train is h36m.train
-    assert test is h36m.test
-
-
-def test_everything_chosen_is_the_cache_itself(h36m):
-    train, test = select(h36m, TRAIN[::-1], TEST, ("Walk", "Directions"))
-    assert train is h36m.train
-    assert test is h36m.test
+def test_nothing_or_everything_chosen_is_the_cache_itself(h36m, actions):
+    for chosen in ((None, None, actions), (TRAIN[::-1], TEST, ("Walk", "Directions"))):
+        train, test = select(h36m, *chosen)
+        assert train is h36m.train
+        assert test is h36m.test
 
 
 def test_a_part_of_one_split_leaves_the_other_alone(h36m):
@@ -137,14 +132,10 @@ def test_3dhp_has_subjects_and_sequences(mpi):
     check_equal(test, expected(mpi, lambda info: info.name == "TS5"))
     assert train.activity is None
     np.testing.assert_array_equal(test.activity, mpi.test.activity[4 * 7 : 5 * 7])
+    mixed = select(mpi, ("S1", "TS1"))[0]  # the training set has no activities
+    np.testing.assert_array_equal(mixed.activity, [*np.zeros(4 * 7), *mpi.test.activity[:7]])
     thinned = select(mpi, downsample=3)[1]
     np.testing.assert_array_equal(thinned.activity, mpi.test.activity.reshape(6, 7)[:, ::3].ravel())
-
-
-def test_activities_are_zero_where_there_are_none(mpi):
-    mixed = select(mpi, ("S1", "TS1"))[0]
-    assert (mixed.activity[: 4 * 7] == 0).all()
-    np.testing.assert_array_equal(mixed.activity[4 * 7 :], mpi.test.activity[:7])
 
 
 WRONG = [
@@ -164,24 +155,20 @@ WRONG = [
 def test_what_is_not_there(h36m, subjects_train, subjects_test, actions, message):
     with pytest.raises(UserError, match=message):
         select(h36m, subjects_train, subjects_test, actions)
+    infos = {"train": h36m.train.sequences, "test": h36m.test.sequences}
     with pytest.raises(UserError, match=message):
-        check_selection({"train": h36m.train.sequences, "test": h36m.test.sequences}, subjects_train, subjects_test, actions)
+        check_selection(infos, subjects_train, subjects_test, actions)
 
 
-def test_an_action_of_others_leaves_nothing(tmp_path):
-    content = tiny_videopose3d.h36m_content(("gt",), frames=3)
-    del content["3d"]["S9"]["Directions 1"]
-    root = tiny_videopose3d.save(tmp_path, "h36m", content)
-    cache = open_cache(prepare("h36m", PrepareFlags(npz=root))[0])
-    message = r"--actions Dir selects no test sequence; the test subjects \(S9\) have the actions Walking"
-    with pytest.raises(UserError, match=message):
-        select(cache, None, ("S9",), ("Dir",))
-    check_selection({"train": cache.train.sequences, "test": cache.test.sequences}, None, ("S9",), ("Walk",))
-
-
-def test_a_wrong_downsample(h36m):
+def test_what_leaves_nothing_is_refused(h36m):
     with pytest.raises(UserError, match="invalid --downsample 0: must be a whole number >= 1"):
         select(h36m, downsample=0)
+    jog = replace(h36m.test.sequences[0], name="S3/Jog 1/cam0", subject="S3")
+    infos = {"train": h36m.train.sequences, "test": (*h36m.test.sequences, jog)}
+    message = r"--actions Dir selects no test sequence; the test subjects \(S3\) have the actions Jog"
+    with pytest.raises(UserError, match=message):
+        check_selection(infos, None, ("S3",), ("Dir",))
+    check_selection(infos, ("S3",), ("S3",), ("Jog",))
 
 
 def test_nothing_scored(mpi):
@@ -192,3 +179,71 @@ def test_nothing_scored(mpi):
     with pytest.raises(UserError, match=r"test sequences have no scored frame; .*--downsample"):
         select(mpi, downsample=7)
     mpi.test.valid[:] = valid
+
+
+# ---------------------------------------------------------------- validation
+
+NAMES = ("S1/Seq1/cam0", "S1/Seq1/cam1", "S1/Seq2/cam0", "S10/Seq1/cam0", "S8/Jog 1/cam0", "S8/Jogging/cam0")
+
+
+@pytest.fixture
+def split():
+    infos = tuple(SequenceInfo(name, name.split("/")[0], int(name[-1]), 4, 25.0, 10, 10) for name in NAMES)
+    valid = np.ones(24, dtype=bool)
+    valid[5] = False
+    zeros = np.zeros((24, 17, 3), np.float32)
+    return Split(infos, np.arange(0, 24, 4), zeros[..., :2], zeros, valid, None)
+
+
+@pytest.mark.parametrize(
+    ("names", "held"),
+    [
+        (("S1/Seq1",), [0, 1]),
+        (("S1",), [0, 1, 2]),
+        (("S10/Seq1/cam0",), [3]),
+        (("S8/Jog",), [4]),
+        (("S1/Seq2", "S10"), [2, 3]),
+    ],
+)
+def test_names_are_beginnings_of_whole_words(split, names, held):
+    trained, validation = split_validation(split, names)
+    assert np.flatnonzero(~trained).tolist() == held
+    assert [info.name for info in validation.sequences] == [NAMES[row] for row in held]
+    assert validation.pixels is split.pixels  # nothing is copied
+
+
+def test_trained_and_held_out_frames_share_nothing_and_make_up_all(split):
+    trained, validation = split_validation(split, ("S1/Seq1", "S10"))
+    centers = select_target_frames(split, trained=trained)
+    validated = valid_frames(validation)
+    assert 5 not in validated  # not valid
+    assert sorted([*centers, *validated, 5]) == list(range(24))
+    assert valid_frames(split).tolist() == np.flatnonzero(split.valid).tolist()
+    cameras = select_target_frames(split, trained=trained, cameras=(0,), stride=4)
+    assert cameras.tolist() == [8, 16, 20]
+
+
+def test_names_that_fit_nothing_are_refused(split):
+    for name in ("S2", "S1/Seq", "S1/Seq1/", "eq1"):
+        message = f"invalid --validation {name}: must be the beginning of .*, of which the data has S1/Seq1, "
+        with pytest.raises(UserError, match=message):
+            split_validation(split, ("S1/Seq2", name))
+
+
+def test_something_must_be_left_to_train_on(split):
+    with pytest.raises(UserError, match="leaves no sequence to train on"):
+        split_validation(split, ("S1", "S10", "S8"))
+    trained, _ = split_validation(split, ("S1/Seq1",))
+    with pytest.raises(UserError, match="leave no sequence to train on"):
+        select_target_frames(split, trained=trained, cameras=(1,))
+
+
+def test_flags_of_validation_are_not_ignored():
+    with pytest.raises(UserError, match="--validation has no effect with --select_on test"):
+        parse_command_line(["-d", "3dhp", "--recipe", "published", "--validation", "S1"])
+    with pytest.raises(UserError, match="--validation_frames has no effect with --select_on last"):
+        parse_command_line(["-d", "demo", "--select_on", "last", "--validation_frames", "5"])
+    published, _, _ = parse_command_line(["-d", "3dhp", "--recipe", "published"])
+    tuned, _, _ = parse_command_line(["-d", "3dhp"])
+    assert (published.selection.select_on, tuned.selection.select_on) == ("test", "validation")
+    assert tuned.selection.validation == ("S4/Seq1", "S8/Seq2")

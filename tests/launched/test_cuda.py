@@ -22,8 +22,8 @@ from glagcn.train.optim import build_optimizer, step_unless
 from glagcn.train.rehearsal import rehearse
 from glagcn.train.step import Stepper
 from tests.command_line import messages
-from tests.data.windows.test_camera_augmentation import walking_split
-from tests.data.windows.test_windows import SKELETON, make_split
+from tests.data.test_camera_augmentation import walking_split
+from tests.data.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
 
 pytestmark = [

@@ -20,7 +20,7 @@ from glagcn.evaluate.metrics import joint_errors
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 from glagcn.train.step import Stepper
-from tests.data.windows.test_windows import golden_split
+from tests.data.test_windows import golden_split
 from tests.model.gla_gcn import reference
 from tests.reference_model import ReferenceLoader, ReferenceModel, ReferenceStepper, reference_mpjpe, reference_of
 

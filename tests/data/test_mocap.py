@@ -30,7 +30,7 @@ from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 from tests.prepared import prepared
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 WALK = "02_01"
 PHONE = Lens(1080, 1920, np.array([1500.0, 1510.0]), np.array([545.0, 950.0]), held=True)
 CAMCORDER = Lens(1920, 1080, np.array([1700.0, 1700.0]), np.array([960.0, 540.0]), held=False)

@@ -7,11 +7,10 @@ from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from glagcn.data.videopose3d.cameras import cameras_of, project
-from glagcn.data.videopose3d.dataset import FACTS, skeleton_name
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
-from tests.data.sources.test_cameras import to_world
+from tests.data.test_cameras import to_world
 from tests.data.tiny_videopose3d import H36M_KEPT, H36M_SUBJECTS, HUMANEVA_SUBJECTS
 from tests.prepared import prepared
 
@@ -77,12 +76,6 @@ def test_h36m_holds_what_the_cameras_see(root, h36m, keypoints):
                 np.testing.assert_allclose(sequence.pixels, project(sequence.millimetres, camera), atol=2e-3)
 
 
-def test_removed_joints_are_the_published_ones():
-    removed = set(range(32)) - set(FACTS["h36m"].kept)
-    assert removed == {4, 5, 9, 10, 11, 16, 20, 21, 22, 23, 24, 28, 29, 30, 31}
-    assert list(FACTS["h36m"].kept) == sorted(FACTS["h36m"].kept)
-
-
 @pytest.mark.parametrize(
     ("keypoints", "skeleton", "joints"), [("gt", "humaneva15", 15), (COCO, "humaneva15_coco17", 17)]
 )
@@ -121,22 +114,6 @@ def test_what_is_left_out_is_said_once(root):
     assert notes[COCO, "humaneva15"] == [f"left out 2D without 3D: {unlabelled}", corrupt]
 
 
-def test_cut_frames_and_files_are_in_the_provenance(root):
-    source = VideoPose3DFiles(root, "h36m", "gt")
-    read_all(source)
-    provenance = source.provenance()
-    assert provenance["cut_frames"] == {f"{subject}/Walking": 3 for subject in H36M_SUBJECTS}
-    assert [file["path"] for file in provenance["files"]] == ["data_3d_h36m.npz", "data_2d_h36m_gt.npz"]
-    assert all(len(file["sha256"]) == 64 for file in provenance["files"])
-
-
-def test_the_skeleton_is_known_without_a_file(tmp_path):
-    assert skeleton_name("h36m", "anything") == VideoPose3DFiles(tmp_path, "h36m", "anything").skeleton == "h36m17"
-    assert skeleton_name("humaneva15", "gt") == "humaneva15"
-    assert skeleton_name("humaneva15", COCO) == "humaneva15_coco17"
-    assert skeleton_name("humaneva15", "mine") is None
-
-
 @pytest.mark.parametrize(("joints", "skeleton"), [(15, "humaneva15"), (17, "humaneva15_coco17")])
 def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, humaneva, joints, skeleton):
     part = humaneva["gt" if joints == 15 else COCO]
@@ -163,14 +140,18 @@ def change(tmp_path):
     return make
 
 
-def test_a_confidence_in_the_2d_is_left_out_aloud(change):
-    def edit(_, found):
-        for actions in found["positions_2d"].values():
+def test_views_may_be_a_tuple_or_an_array_and_a_confidence_is_left_out_aloud(change):
+    def edit(_, two_d):
+        for actions in two_d["positions_2d"].values():
             for action, views in actions.items():
                 actions[action] = [np.concatenate([view, np.ones((*view.shape[:2], 1))], axis=2) for view in views]
+        actions = two_d["positions_2d"]["S1"]
+        actions["Walking"], actions["Walking 1"] = tuple(actions["Walking"]), np.array(actions["Walking 1"])
 
     source = change("h36m", edit)
-    assert all(sequence.pixels.shape[1:] == (17, 2) for sequence in read_all(source))
+    sequences = read_all(source)
+    assert len(sequences) == 7 * 3 * 4
+    assert all(sequence.pixels.shape[1:] == (17, 2) for sequence in sequences)
     assert source.notes.count("the 2D has a third value for each joint: taken for a confidence and left out") == 1
 
 
@@ -208,15 +189,6 @@ def test_subjects_without_cameras_are_left_out(change, dataset):
     source = change(dataset, edit)
     assert other not in {sequence.info.subject for sequence in read_all(source)}
     assert f"left out subjects without known cameras: {other}" in source.notes
-
-
-def test_views_may_be_a_tuple_or_an_array(change):
-    def edit(_, two_d):
-        actions = two_d["positions_2d"]["S1"]
-        actions["Walking"] = tuple(actions["Walking"])
-        actions["Walking 1"] = np.array(actions["Walking 1"])
-
-    assert len(read_all(change("h36m", edit))) == 7 * 3 * 4
 
 
 def exchange_cameras(_, two_d):
@@ -371,58 +343,30 @@ def test_wrong_files_of_humaneva(change, edit, message, keypoints):
 # ---------------------------------------------------------------- preparing
 
 
-@pytest.mark.parametrize(
-    ("dataset", "keypoints", "sequences", "joints"),
-    [("h36m", "gt", 84, (17, 17)), ("h36m", CPN, 84, (17, 17)), ("humaneva15", "gt", 72, (15, 15)),
-     ("humaneva15", COCO, 72, (17, 15))],
-)  # fmt: skip
-def test_the_cache_is_what_is_read(root, tmp_path, dataset, keypoints, sequences, joints, said):
-    out = tmp_path / f"{dataset}_{keypoints}.h5"
-    assert prepare_videopose3d(dataset, root, keypoints, out) == out
-    cache = open_cache(out)
-    source = VideoPose3DFiles(root, dataset, keypoints)
-    assert (cache.dataset, cache.keypoints, cache.annotation) == (dataset, keypoints, "")
-    assert cache.skeleton == source.skeleton
-    assert len(cache.train.sequences + cache.test.sequences) == sequences
+def test_the_cache_of_other_2d_joints_holds_what_is_read(root, tmp_path, said):
+    cache = open_cache(prepare_videopose3d("humaneva15", root, COCO, tmp_path / "a.h5"))
+    source = VideoPose3DFiles(root, "humaneva15", COCO)
     for split in ("train", "test"):
-        held, read = getattr(cache, split), list(source.read(split))
-        assert list(held.sequences) == [sequence.info for sequence in read]
-        np.testing.assert_array_equal(held.pixels, np.concatenate([s.pixels for s in read]))
-        np.testing.assert_array_equal(held.millimetres, np.concatenate([s.millimetres for s in read]))
-        assert (held.pixels.shape[1], held.millimetres.shape[1]) == joints
-        assert held.valid.all()
-        assert held.activity is None
+        found, read = getattr(cache, split), list(source.read(split))
+        assert list(found.sequences) == [sequence.info for sequence in read]
+        np.testing.assert_array_equal(found.pixels, np.concatenate([s.pixels for s in read]))
+        np.testing.assert_array_equal(found.millimetres, np.concatenate([s.millimetres for s in read]))
+        assert (found.pixels.shape[1], found.millimetres.shape[1]) == (17, 15)
+    assert (cache.skeleton, cache.annotation) == (source.skeleton, "")
     assert list(cache.notes) == source.notes
     assert all(f"note: {note}" in said for note in source.notes)
 
 
 def test_the_table_has_a_row_for_each_subject(root, tmp_path, said):
-    prepare_videopose3d("h36m", root, out=tmp_path / "a.h5")
+    provenance = open_cache(prepare_videopose3d("h36m", root, out=tmp_path / "a.h5")).provenance
+    assert provenance["cut_frames"] == {f"{subject}/Walking": 3 for subject in H36M_SUBJECTS}
+    assert [file["path"] for file in provenance["files"]] == ["data_3d_h36m.npz", "data_2d_h36m_gt.npz"]
     rows = {line.split()[0]: line.split() for line in said}
     assert rows["subject"] == ["subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images"]
     assert rows["S11"] == ["S11", "2", "3", str(3 * FRAMES), "4", "3", "50", "1000x1002/1000x1000"]
-    assert [line.split()[2] for line in said if line.strip().startswith("all views")] == [
-        str(60 * FRAMES),
-        str(24 * FRAMES),
-    ]
-    assert not any(name.startswith("S1/") for name in rows)
+    totals = [line.split()[2] for line in said if line.strip().startswith("all views")]
+    assert totals == [str(60 * FRAMES), str(24 * FRAMES)]
     assert said[-1].startswith(f"wrote {tmp_path / 'a.h5'}")
-
-
-def test_a_warning_is_said_as_one(change, tmp_path, said):
-    change("h36m", exchange_cameras)
-    prepare_videopose3d("h36m", tmp_path)
-    assert any(line.startswith("warning: large reprojection error") for line in said)
-
-
-def test_training_prepares_once_under_a_name_without_annotation(tmp_path):
-    tiny_videopose3d.write_h36m(tmp_path / "data", frames=3)
-    where = {"cache_dir": str(tmp_path / "c"), "keypoints": CPN}
-    path = prepared("h36m", tmp_path / "data", **where)
-    assert path == tmp_path / "c" / f"h36m_{CPN}.h5"
-    stamp = path.stat().st_mtime_ns
-    assert prepared("h36m", tmp_path / "data", **where) == path
-    assert path.stat().st_mtime_ns == stamp
 
 
 def test_a_selection_that_is_empty_leaves_nothing(tmp_path):
@@ -457,19 +401,6 @@ def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
         assert part in str(caught.value)
 
 
-def test_wrong_arguments(root, tmp_path):
-    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15"):
-        prepare_videopose3d("h37m", root)
-    with pytest.raises(UserError, match="nowhere is not a folder"):
-        prepare_videopose3d("h36m", tmp_path / "nowhere")
-    with pytest.raises(UserError, match=r"--out .* is a folder; pass a file name, such as .*h36m_gt\.h5"):
-        prepare_videopose3d("h36m", root, out=tmp_path)
-    with pytest.raises(
-        UserError, match=r"invalid --keypoints '\.\./gt': must be the NAME of a file data_2d_h36m_NAME\.npz"
-    ):
-        prepare_videopose3d("h36m", root, keypoints="../gt")
-
-
 def test_the_verb(verb, root, tmp_path):
     done = verb(f"prepare h36m --npz {root} -k {CPN} --out {tmp_path}/h36m_{CPN}.h5")
     assert done.code == 0, done.err
@@ -477,24 +408,19 @@ def test_the_verb(verb, root, tmp_path):
     done = verb(f"prepare humaneva15 --npz {root} --out {tmp_path}/other.h5")
     assert done.code == 0, done.err
     assert "Train with" not in done.out
-    assert open_cache(tmp_path / "other.h5").skeleton == "humaneva15"
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (
-            "h36m --raw {root}",
-            "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--mark_missing] [--out FILE]",
-        ),
-        (
-            "humaneva15 --npz {root} --annotation univ --cameras 0,1",
-            "glagcn prepare humaneva15 does not take --annotation, --cameras; use glagcn prepare humaneva15 --npz DIR",
-        ),
+        ("h36m --raw {root}", "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--mark_missing] [--"),
+        ("humaneva15 --npz {root} --annotation univ --cameras 0,1",
+         "glagcn prepare humaneva15 does not take --annotation, --cameras; use glagcn prepare humaneva15 --npz DIR"),
         ("3dhp --npz {root} -k cpn", "invalid --keypoints cpn: must be one of gt for --dataset 3dhp"),
         ("h36m --npz {root} -k sh", "data_2d_h36m_sh.npz is missing"),
+        ("h36m --npz {root} -k ../gt", "invalid --keypoints '../gt': must be the NAME of a file data_2d_h36m_NAME.npz"),
     ],
-)
+)  # fmt: skip
 def test_the_verb_refuses_what_does_not_fit(verb, root, arguments, message):
     ended = verb(f"prepare {arguments.format(root=root)}")
     assert ended.code == 2

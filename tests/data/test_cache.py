@@ -13,8 +13,8 @@ import h5py
 import numpy as np
 import pytest
 
-from glagcn.data.cache import CACHE_VERSION, USER_BLOCK, open_cache, seal, write_cache
-from glagcn.data.dataset import Sequence, SequenceInfo, cache_name
+from glagcn.data.cache import USER_BLOCK, open_cache, seal, write_cache
+from glagcn.data.dataset import Sequence, SequenceInfo
 from glagcn.errors import UserError
 
 
@@ -56,15 +56,6 @@ def path(tmp_path):
     return tmp_path / "tiny_gt.h5"
 
 
-def reseal(path):
-    seal(path, [])
-
-
-def test_the_name_says_what_is_in_it():
-    assert cache_name("3dhp", "gt", "univ") == "3dhp_gt_univ.h5"
-    assert cache_name("demo", "gt", "") == "demo_gt.h5"
-
-
 def test_what_is_written_is_read(path):
     source, cache = TinySource(), open_cache(path)
     assert (cache.dataset, cache.keypoints, cache.annotation, cache.skeleton) == ("tiny", "gt", "", "mpi3dhp17")
@@ -85,6 +76,14 @@ def test_what_is_written_is_read(path):
                 np.testing.assert_array_equal(split.activity[frames], sequence.activity)
 
 
+def test_the_same_data_give_the_same_bytes_and_progress_counts_the_frames_of_both_splits(path, tmp_path):
+    calls = []
+    again = tmp_path / "again.h5"
+    write_cache(again, TinySource(), lambda done, total, name: calls.append((done, total, name.split()[0])))
+    assert again.read_bytes() == path.read_bytes()
+    assert calls == [(5, 23, "train"), (6, 23, "train"), (13, 23, "train"), (17, 23, "test"), (23, 23, "test")]
+
+
 def test_big_arrays_are_maps_that_never_change_the_file(path):
     before = path.read_bytes()
     split = open_cache(path).train
@@ -93,11 +92,6 @@ def test_big_arrays_are_maps_that_never_change_the_file(path):
     with pytest.raises(ValueError, match="read-only"):
         split.pixels[:] = 0
     assert path.read_bytes() == before
-
-
-def test_the_same_data_give_the_same_bytes(path, tmp_path):
-    write_cache(tmp_path / "again.h5", TinySource())
-    assert (tmp_path / "again.h5").read_bytes() == path.read_bytes()
 
 
 # ---------------------------------------------------------------- fingerprint
@@ -165,131 +159,96 @@ def test_the_fingerprint_differs_with_anything_that_the_data_say(path, tmp_path)
     assert len(set(found)) == len(found) == 9
 
 
-def test_progress_counts_the_frames_of_both_splits(tmp_path):
-    calls = []
-    write_cache(tmp_path / "a.h5", TinySource(), lambda done, total, name: calls.append((done, total, name.split()[0])))
-    assert calls == [(5, 23, "train"), (6, 23, "train"), (13, 23, "train"), (17, 23, "test"), (23, 23, "test")]
-
-
-@pytest.mark.parametrize("fail_after", [("train", 0), ("train", 2), ("test", 1)])
-def test_nothing_stays_when_it_is_interrupted(tmp_path, fail_after):
-    with pytest.raises(KeyboardInterrupt):
-        write_cache(tmp_path / "a.h5", TinySource(fail_after=fail_after))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_an_interruption_leaves_the_cache_of_before(path):
+@pytest.mark.parametrize(
+    ("choices", "error"),
+    [
+        ({"fail_after": ("train", 0)}, KeyboardInterrupt("Ctrl-C")),
+        ({"fail_after": ("train", 2)}, OSError("the disk of the source")),
+        ({"fail_after": ("test", 1)}, RuntimeError("a bug of the source")),
+        ({"lengths": {"train": [3], "test": []}}, UserError("the test split has no frames; the cache was not written")),
+        (
+            {"lengths": {"train": [], "test": [3]}},
+            UserError("the train split has no frames"),
+        ),
+        ({"valid": ["train"]}, UserError("no test frame is valid, so there is nothing to score")),
+        ({"joints": 16}, ValueError("pixels has shape (5, 16, 2), expected (5, 17, 2)")),
+    ],
+)
+def test_an_error_passes_through_and_leaves_the_cache_of_before(path, choices, error):
     before = path.read_bytes()
-    with pytest.raises(KeyboardInterrupt):
-        write_cache(path, TinySource(lengths={"train": [9], "test": [9]}, fail_after=("test", 0)))
+    source = TinySource(error=error, **choices)
+    with pytest.raises(type(error), match=re.escape(str(error))):
+        write_cache(path, source)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
 
 
-@pytest.mark.parametrize("empty", ["train", "test"])
-def test_an_empty_split_is_refused(tmp_path, empty):
-    lengths = {"train": [3], "test": [3]} | {empty: []}
-    with pytest.raises(UserError, match=f"the {empty} split has no frames"):
-        write_cache(tmp_path / "a.h5", TinySource(lengths))
-    assert list(tmp_path.iterdir()) == []
+def change_bit(name):
+    def damage(path):
+        with h5py.File(path, "r") as file:
+            position = file["test"][name].id.get_offset() + file["test"][name].nbytes // 2
+        content = bytearray(path.read_bytes())
+        content[position] ^= 0x10
+        path.write_bytes(content)
+
+    return damage
 
 
-def test_a_test_split_without_valid_frames_is_refused(tmp_path):
-    with pytest.raises(UserError, match="no test frame is valid"):
-        write_cache(tmp_path / "a.h5", TinySource(valid=["train"]))
-    assert list(tmp_path.iterdir()) == []
+def replace_bytes(old, new):
+    def damage(path):
+        assert path.read_bytes().count(old) == 1
+        path.write_bytes(path.read_bytes().replace(old, new))
+
+    return damage
 
 
-def test_an_unwritable_folder_names_the_flags(tmp_path):
-    (tmp_path / "file").write_text("")
-    with pytest.raises(UserError, match=r"cannot write .*file/a\.h5.*--cache_dir.*--out"):
-        write_cache(tmp_path / "file" / "a.h5", TinySource())
+def cut_off(share):
+    return lambda path: path.write_bytes(path.read_bytes()[: int(path.stat().st_size * share)])
 
 
-def test_a_source_of_other_joints_is_our_bug(tmp_path):
-    with pytest.raises(ValueError, match="expected"):
-        write_cache(tmp_path / "a.h5", TinySource(joints=16))
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_missing_file(tmp_path):
-    with pytest.raises(UserError, match="does not exist; write this cache"):
-        open_cache(tmp_path / "a.h5")
-
-
-def test_a_file_that_is_not_hdf5(path):
-    path.write_text("hello")
-    with pytest.raises(UserError, match="is not a glagcn cache"):
-        open_cache(path)
-
-
-def test_another_hdf5_file(path):
+def other_hdf5(path):
     with h5py.File(path, "w") as file:
         file["x"] = 1
-    with pytest.raises(UserError, match="is not a glagcn cache"):
-        open_cache(path)
 
 
-@pytest.mark.parametrize("share", [0.1, 0.5, 0.9, 0.999])
-def test_a_truncated_file(path, share):
-    content = path.read_bytes()
-    path.write_bytes(content[: int(len(content) * share)])
-    with pytest.raises(UserError, match="is truncated: .* bytes, expected" if share > 0.1 else "is damaged"):
-        open_cache(path, verify=False)
+def other_skeleton(path):
+    with h5py.File(path, "r+") as file:
+        file.attrs["skeleton"] = "h36m17"
 
 
-def test_another_version_says_both(path):
-    found, wanted = (f"version {version}\n".encode() for version in (CACHE_VERSION, CACHE_VERSION + 1))
-    path.write_bytes(path.read_bytes().replace(found, wanted, 1))
-    with pytest.raises(UserError, match=f"version {CACHE_VERSION + 1}; this program reads version {CACHE_VERSION}"):
-        open_cache(path)
+DAMAGES = {
+    "missing": (Path.unlink, "does not exist; write this cache"),
+    "text": (lambda path: path.write_text("hello"), "is not a glagcn cache"),
+    "another HDF5 file": (other_hdf5, "is not a glagcn cache"),
+    "cut in the header": (cut_off(0.01), "its header is unreadable|is truncated"),
+    "cut in half": (cut_off(0.5), "is truncated: .* bytes, expected"),
+    "cut at the end": (cut_off(0.999), "is truncated: .* bytes, expected"),
+    "another version": (replace_bytes(b"version 2\n", b"version 3\n"), "version 3; this program reads version 2"),
+    "other metadata": (other_skeleton, "truncated|checksum of its metadata"),
+    "another table": (replace_bytes(b"train1", b"train2"), "checksum of its metadata"),
+    **{
+        f"a bit of {name}": (change_bit(name), f"checksum of test/{name} does not match")
+        for name in ("pixels", "millimetres", "valid", "activity")
+    },
+}
 
 
-@pytest.mark.parametrize("name", ["pixels", "millimetres", "valid", "activity"])
-def test_one_changed_bit_in_an_array(path, name, monkeypatch):
-    monkeypatch.setattr("glagcn.data.cache.CHECKED_AT_ONCE", 7)  # so that it is not in the first piece
-    with h5py.File(path, "r") as file:
-        dataset = file["test"][name]
-        position = dataset.id.get_offset() + dataset.nbytes // 2
-    content = bytearray(path.read_bytes())
-    content[position] ^= 0x10
-    path.write_bytes(content)
-    with pytest.raises(UserError, match=f"checksum of test/{name} does not match"):
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_damage_is_named(path, damage, monkeypatch):
+    monkeypatch.setattr("glagcn.data.cache.CHECKED_AT_ONCE", 7)  # so that a bit is not in the first piece
+    spoil, message = DAMAGES[damage]
+    spoil(path)
+    with pytest.raises(UserError, match=message):
         open_cache(path)
 
 
 def test_checksums_are_not_compared_when_not_asked(path):
     with h5py.File(path, "r+") as file:
         file["train/pixels"][0, 0, 0] = 1
-    reseal(path)
+    seal(path, [])
     assert open_cache(path, verify=False).train.pixels[0, 0, 0] == 1
     with pytest.raises(UserError, match="checksum of train/pixels"):
         open_cache(path)
-
-
-def test_changed_metadata(path):
-    with h5py.File(path, "r+") as file:
-        file.attrs["skeleton"] = "h36m17"
-    with pytest.raises(UserError, match=r"truncated|checksum of its metadata"):
-        open_cache(path)
-
-
-def test_the_table_of_sequences_is_checksummed(path):
-    content = path.read_bytes()
-    assert content.count(b"train1") == 1
-    path.write_bytes(content.replace(b"train1", b"train2"))
-    with pytest.raises(UserError, match="checksum of its metadata"):
-        open_cache(path)
-
-
-def test_another_skeleton(tmp_path):
-    source = TinySource(joints=15)
-    source.skeleton = "humaneva15"
-    write_cache(tmp_path / "a.h5", source)
-    assert open_cache(tmp_path / "a.h5").train.pixels.shape == (13, 15, 2)
-    source.skeleton = "mpi3dhp17"  # with arrays of 15 joints: as if written with another definition
-    with pytest.raises(ValueError, match="expected"):
-        write_cache(tmp_path / "b.h5", source)
 
 
 def test_the_joints_of_a_skeleton_changed(path, monkeypatch):
@@ -320,7 +279,7 @@ import resource, signal, sys
 from pathlib import Path
 from glagcn.data.cache import write_cache
 from glagcn.errors import UserError
-from tests.data.cache.test_cache import TinySource
+from tests.data.test_cache import TinySource
 
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that writing beyond the limit is an error, as on a full disk
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]),) * 2)
@@ -334,21 +293,13 @@ except UserError as error:
 @pytest.mark.parametrize("most_bytes", [3_000, 100_000, 4_000_000])
 def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, most_bytes):
     command = [sys.executable, "-c", FULL_DISK, str(tmp_path / "a.h5"), str(most_bytes)]
-    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[3], check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2], check=False)
     assert (ended.returncode, ended.stderr) == (0, "")
     assert re.fullmatch(
         r"cannot write .*/a\.h5: File too large; give a writable folder with enough space, with --cache_dir .* --out "
         r".*\n",
         ended.stdout,
     )
-    assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("error", [OSError("the disk of the source"), RuntimeError("a bug of the source")])
-def test_what_the_source_raises_passes_through(tmp_path, error):
-    with pytest.raises(type(error), match="of the source") as caught:
-        write_cache(tmp_path / "a.h5", TinySource(fail_after=("test", 0), error=error))
-    assert caught.value is error
     assert list(tmp_path.iterdir()) == []
 
 

@@ -8,7 +8,7 @@ from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
 from glagcn.data.selection import select_train
 from glagcn.errors import UserError
-from tests.data import tiny_3dhp, tiny_videopose3d
+from tests.data import tiny_videopose3d
 
 CPN, FRAMES = "cpn_ft_h36m_dbb", 30
 
@@ -60,9 +60,3 @@ def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(gappy, tmp_path)
     part = select_train(cache, subjects=("S1",), downsample=2)
     assert part.confidence.shape == part.pixels.shape[:2]
     assert (part.confidence == 0).sum() == 1  # of the frames 5 to 7, every second
-
-
-def test_mpi_inf_3dhp_has_no_detections_to_mark(tmp_path):
-    tiny_3dhp.write_release(tmp_path, 7)
-    with pytest.raises(UserError, match="does not take --mark_missing"):
-        prepare("3dhp", PrepareFlags(raw=tmp_path, mark_missing=True))

@@ -63,7 +63,7 @@ PROGRAM = """
 import json, resource, sys
 from pathlib import Path
 from glagcn.data.selection import select_train
-from tests.data.windows import test_large_cache as large
+from tests.data import test_large_cache as large
 
 large.sums_of_batches(large.small_split())  # what PyTorch allocates once
 used = next(int(line.split()[1]) for line in Path("/proc/self/status").open() if line.startswith("VmData"))

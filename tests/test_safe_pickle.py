@@ -1,4 +1,4 @@
-"""Pickles made to harm, in the files of VideoPose3D: each is refused by name, and nothing in it is executed."""
+"""Pickles in npz files: those of NumPy are read, and those made to harm are refused by name and not executed."""
 
 import copyreg
 import importlib
@@ -14,7 +14,7 @@ import pytest
 from glagcn import safe_pickle
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
-from tests.data import tiny_videopose3d
+from tests.data import tiny_3dhp, tiny_videopose3d
 
 GLOBAL, REDUCE, MARK, TUPLE, EMPTY_TUPLE, BUILD, STOP = b"c", b"R", b"(", b"t", b")", b"b", b"."
 
@@ -238,6 +238,67 @@ def unframed(pickled):
             parts.append(pickled[position:at])
             position = at + 9
     return b"".join([*parts, pickled[position:]])
+
+
+@pytest.mark.parametrize("protocol", [3, 4])  # what numpy 1 and 2 write
+def test_arrays_containers_and_scalars_come_back(tmp_path, protocol):
+    content = {
+        "numbers": np.arange(6, dtype=">i4").reshape(2, 3),
+        "fortran": np.asfortranarray(np.arange(6.0).reshape(2, 3)),
+        "objects": np.array([np.arange(3), [1, "two"]], dtype=object),
+        "text": np.array(["a", "bc"]),
+        "bool": np.array([True, False]),
+        "empty": np.zeros((0, 17, 2)),
+        "scalar": np.float32(1.5),
+        "plain": [1, 2.5, None, ("x", b"y"), {3: True}],
+        "keys": {np.str_("TS1"): 1, (np.int64(2), "x"): 2},
+    }
+    if protocol == 4:  # earlier ones call `set`
+        content["keys"]["set"] = {np.float32(0.5)}
+    found = load(tmp_path / "a.npz", pickle.dumps(np.array(content, dtype=object), protocol))
+    assert found.keys() == content.keys()
+    for key in ("numbers", "fortran", "text", "bool", "empty"):
+        np.testing.assert_array_equal(found[key], content[key])
+        assert found[key].dtype == content[key].dtype.newbyteorder("=")  # NumPy swaps bytes as it reads
+    np.testing.assert_array_equal(found["objects"][0], np.arange(3))
+    assert found["objects"][1] == [1, "two"]
+    assert (found["scalar"], found["plain"]) == (np.float32(1.5), content["plain"])
+    assert found["keys"] == content["keys"]
+
+
+def load(path, pickled):
+    """What a pickle in the member "data" of an npz holds."""
+    np.savez(path, data=np.zeros(1))
+    put(path, "data", pickled)
+    return safe_pickle.load_object(path, "data", "expected a test file")
+
+
+def test_what_is_shared_is_read_once(tmp_path):
+    nested = [np.arange(3)]
+    for _ in range(60):
+        nested = [nested, nested]
+    found = load(tmp_path / "a.npz", pickle.dumps(nested))
+    for _ in range(60):
+        assert found[0] is found[1]
+        found = found[0]
+    np.testing.assert_array_equal(found[0], np.arange(3))
+
+
+def test_files_that_are_no_such_npz(tmp_path):
+    path = tmp_path / "a.npz"
+    tiny_3dhp.save_npz(path, {"a": np.random.default_rng(0).normal(size=2000)})
+    good = path.read_bytes()
+    damaged = bytearray(good)
+    damaged[len(good) // 2] ^= 0xFF
+    for content in (b"", b"hello", good[:100], good[: len(good) // 2], good[:-30], damaged):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="truncated" if content is not damaged else "a.npz"):
+            safe_pickle.load_object(path, "data", "hint")
+    np.savez(path, part=np.ones(3), S=np.ones(3))
+    with pytest.raises(UserError, match="no key 'data'; found part, S"):
+        safe_pickle.load_object(path, "data", "hint")
+    with pytest.raises(UserError, match=r"'S' is an array of float64 \(3,\), expected one pickled dict"):
+        safe_pickle.load_object(path, "S", "hint")
 
 
 def test_no_class_of_the_unpickler_can_be_given_a_state():

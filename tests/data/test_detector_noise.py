@@ -19,7 +19,7 @@ from glagcn.data.plan import BatchSpec, EpochPlan
 from glagcn.data.windows import FrameStore
 from glagcn.poses.gaps import fill_gaps
 from glagcn.skeletons import get_skeleton
-from tests.data.windows.test_windows import make_split
+from tests.data.test_windows import make_split
 
 SKELETON = get_skeleton("mpi3dhp17")
 CPU = torch.device("cpu")
