@@ -23,7 +23,7 @@ import numpy as np
 from glagcn.errors import UserError
 from glagcn.poses.gaps import FASTEST_FPS, with_confidence
 from glagcn.poses.joints import CONVENTIONS
-from glagcn.poses.keypoints.content import Content, Format, Found
+from glagcn.poses.keypoints.content import Content, Format, Found, as_numbers
 from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
@@ -43,7 +43,7 @@ def _read(content: Content) -> Iterator[Found]:
 def _load(content: Content) -> dict[str, np.ndarray]:
     """The arrays of a file by name; that of an .npy is "keypoints".  Raises UserError; nothing pickled is read."""
     try:
-        with content.path.open("rb") as file:  # NumPy leaves it open where it finds no archive in it
+        with content.open() as file:  # NumPy leaves it open where it finds no archive in it
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {KEY: loaded}
@@ -64,6 +64,7 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             f"{content.path} holds {', '.join(names)[:200] or 'no poses'}; expected one array, or one named {KEY!r}"
         )
     points = arrays[KEY if KEY in names else names[0]]
+    points = _without_depth(points)
     shape = list(points.shape)
     if points.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape or points.dtype.kind not in "fiu":
         raise UserError(
@@ -79,6 +80,11 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             )
         points = np.concatenate([points, confidence[..., None]], axis=-1)
     return points[0] if points.ndim == 4 and len(points) == 1 else points
+
+
+def _without_depth(points: np.ndarray) -> np.ndarray:
+    """Of the x, y, z and visibility of MediaPipe's landmarks [...,33,4] all but z; other arrays as they are."""
+    return points[..., [0, 1, 3]] if points.shape[-2:] == (33, 4) else points
 
 
 def _describe(content: Content, arrays: Mapping[str, Any]) -> None:
@@ -109,6 +115,43 @@ def _values(
     raise UserError(f"{content.path}: {name} is {str(values.tolist())[:60]}; expected {expected}")
 
 
+# ---- the same in JSON: [T,V,2 or 3] or [T,P,V,2 or 3] in lists, or under "keypoints" beside the others
+
+
+def _lists(content: Content) -> list:
+    value = content.value
+    value = value.get(KEY) if isinstance(value, dict) else value
+    return value if isinstance(value, list) else []
+
+
+def _list_of(frame: Any) -> np.ndarray | ValueError:
+    """The people [P,V,2 to 4] of a frame."""
+    try:
+        points = as_numbers("a frame", frame or [])
+    except ValueError as problem:
+        return problem
+    if points.ndim not in (1, 2, 3) or _without_depth(points).shape[-1] not in ((0,) if points.ndim == 1 else (2, 3)):
+        return ValueError(f"a frame of shape {list(points.shape)}; expected poses [V,2] or [V,3]")
+    people = points[None] if points.ndim == 2 else points.reshape(-1, 1, 2) if points.ndim == 1 else points
+    return _without_depth(people)
+
+
+def _lists_fit(content: Content) -> bool:
+    found = [_list_of(frame) for frame in _lists(content)]
+    good = sum(isinstance(people, np.ndarray) and len(people) > 0 for people in found)
+    return good > sum(isinstance(people, ValueError) for people in found)
+
+
+def _read_lists(content: Content) -> Iterator[Found]:
+    _describe(content, content.value if isinstance(content.value, dict) else {})
+    for frame, people in enumerate(map(_list_of, _lists(content))):
+        yield frame, None, None
+        if isinstance(people, ValueError):
+            yield frame, people, None
+        else:
+            yield from ((frame, with_confidence(keypoints), None) for keypoints in people)
+
+
 # ---- VideoPose3D
 
 LAYOUTS = {"coco": "coco17", "h36m": "h36m17", "humaneva15": "humaneva15"}
@@ -118,7 +161,7 @@ HINT_OF_FRAME = "expected boxes and keypoints of one entry [[], [P,4,17]] for ea
 
 def _members(content: Content) -> set[str]:
     try:
-        with zipfile.ZipFile(content.path) as archive:
+        with content.open() as file, zipfile.ZipFile(file) as archive:
             return {name.removesuffix(".npy") for name in archive.namelist()}
     except ZIP_ERRORS:
         return set()
@@ -201,4 +244,5 @@ ARRAYS = (
            usual=False),
     Format("detectron", "a detector's npz", ("npz",), lambda c: {"boxes", "keypoints"} <= _members(c), _read_detector),
     Format("arrays", "an array of keypoints", ("npy", "npz"), lambda _: True, _read, usual=False),
+    Format("lists", "an array of keypoints as JSON", ("json",), _lists_fit, _read_lists, usual=False),
 )  # fmt: skip

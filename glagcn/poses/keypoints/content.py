@@ -1,12 +1,14 @@
 """What is at a path, read as far as it goes while its format is not known; and what a format is."""
 
+import gzip
+import io
 import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
@@ -22,10 +24,11 @@ NUMBER = re.compile(r"\d+")
 FRAME = ("frame", "frameid", "frameindex", "frameidx", "framenumber", "imageid")
 PERSON = ("person", "personid", "trackid", "idx", "instanceid")
 
-Found = tuple[int, "np.ndarray | ValueError | None", int | None]
+Found = tuple[int | str, "np.ndarray | ValueError | None", int | None]
 """(frame, keypoints [J,3] of x, y and confidence, the id of the person or None).
 
-None for keypoints says that there is such a frame, a ValueError that a person in it cannot be read, and why."""
+None for keypoints says that there is such a frame, a ValueError that a person in it cannot be read, and why; then a
+name may stand for the frame."""
 
 
 @dataclass(eq=False)
@@ -33,8 +36,8 @@ class Content:
     """What was found at a path, and what it says about its poses.
 
     kind        "json", "folder" of JSON files, "labels", "csv", "npz" or "npy".
-    value       the JSON value; {file name: JSON value}; {file name: text}; the text; None for arrays, which their
-                formats read.
+    value       the JSON value; {file name: JSON value}; {file name: text}; the text; of arrays the bytes of a .gz, else
+                None: their formats read them.
     joints      the convention that the user states, else that the content says, where it says one.
     image_size  (width, height) in pixels, and
     fps         frames per second, where the content says them: set by the reader of a format.
@@ -48,6 +51,10 @@ class Content:
     image_size: tuple[int, int] | None = None
     fps: float | None = None
     people: Any = None
+
+    def open(self) -> IO[bytes]:
+        """The file of arrays."""
+        return self.path.open("rb") if self.value is None else io.BytesIO(self.value)
 
     def counts(self) -> set[int]:
         """The numbers of joints that a pose may have."""
@@ -83,20 +90,27 @@ def load_content(path: Path, joints: str | None = None) -> Content:
         return _load_folder(path, joints)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    suffix = path.suffix.lower()
-    begin = _read(path, 6)
-    kind = "npz" if begin.startswith(ZIP) or zipfile.is_zipfile(path) else "npy" if begin == NUMPY else "text"
+    packed = _unpacked(path) if path.suffix.lower() == ".gz" else None
+    suffix = Path(path.stem if packed is not None else path.name).suffix.lower()
+    begin = _read(path, 6) if packed is None else packed[:6]
+    kind = (
+        "npz"
+        if begin.startswith(ZIP) or (packed is None and zipfile.is_zipfile(path))
+        else "npy"
+        if begin == NUMPY
+        else "text"
+    )
     if (suffix in (".npy", ".npz") or kind != "text") and suffix != f".{kind}":
         holds = "text or nothing" if kind == "text" else f"what a .{kind} file does"
         raise UserError(
             f"{path} cannot be read: it ends in {suffix or 'nothing'!r} and holds {holds}; give it the name that fits, "
             "or write it again"
         )
-    if kind == "npz":
+    if kind == "npz" and packed is None:
         _check_unpacked(path)
     if kind != "text":
-        return Content(path, kind, None, joints)
-    text = _read_text(path)
+        return Content(path, kind, packed, joints)
+    text = _read_text(path, packed)
     if suffix == ".csv":
         return Content(path, "csv", text, joints)
     if suffix == ".txt":
@@ -146,14 +160,26 @@ def _read(path: Path, count: int = -1) -> bytes:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
 
 
-def _read_text(path: Path) -> str:
+def _unpacked(path: Path) -> bytes:
+    """The content of a .gz file.  Raises UserError where it is damaged, or above 500 MB."""
+    try:
+        with gzip.open(path) as file:
+            content = file.read(MOST_BYTES + 1)
+    except ZIP_ERRORS as error:
+        raise UserError(f"{path} cannot be read: {error}; compress it again with gzip") from None
+    if len(content) > MOST_BYTES:
+        raise UserError(f"{path} unpacks to more than {MOST_BYTES / 1e6:.0f} MB. Write one file for each video")
+    return content
+
+
+def _read_text(path: Path, content: bytes | None = None) -> str:
     """The text of a file, without its byte order mark.  Raises UserError above 500 MB, and where it is no text."""
     if (size := path.stat().st_size) > MOST_BYTES:
         raise UserError(
             f"{path} {_too_large(size)}. Write one file for each video or part of it, or save the poses as an .npz "
             "array [T,V,3]"
         )
-    content = _read(path)
+    content = _read(path) if content is None else content
     try:
         return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -232,23 +258,24 @@ def frames_of_names(path: Path, names: Iterable[str]) -> dict[str, int]:
     """The frame of each file or image name: its last number, but for the "_keypoints" that OpenPose puts behind it.
 
     Raises UserError where a name has no number, where two have the same, or where the names differ beyond it: images
-    of several sequences.
+    of several sequences.  Another number that counts with it, as in IMG_0101_000001.json, is no difference.
     """
     frames: dict[str, int] = {}
-    first: tuple[str, str] | None = None
+    first: tuple[list[str], list[int], str] | None = None
     for name in names:
         stem = re.sub(r"\.[A-Za-z]\w{0,4}$", "", name.rpartition("/")[2]).removesuffix("_keypoints")
-        numbers = list(NUMBER.finditer(stem))
-        if not numbers or len(numbers[-1][0]) > 18:
+        numbers = NUMBER.findall(stem)
+        if not numbers or len(numbers[-1]) > 18:
             raise UserError(f"{path}: {name[:80]!r} holds no frame number; expected names such as 000012.jpg")
-        rest = stem[: numbers[-1].start()] + stem[numbers[-1].end() :]
-        first = first or (rest, name)
-        if rest != first[0]:
+        values = [int(number[-18:]) for number in numbers]
+        first = first or (NUMBER.split(stem), values, name)
+        steps = {value - before for value, before in zip(values[:-1], first[1], strict=False)} - {0}
+        if NUMBER.split(stem) != first[0] or not steps <= {values[-1] - first[1][-1]}:
             raise UserError(
-                f"{path}: {first[1][:80]!r} and {name[:80]!r} are of different sequences; expected the frames of one "
+                f"{path}: {first[2][:80]!r} and {name[:80]!r} are of different sequences; expected the frames of one "
                 "video, told apart by their last number"
             )
-        frames[name] = int(numbers[-1][0])
+        frames[name] = values[-1]
     if len(set(frames.values())) < len(frames):
         raise UserError(f"{path}: two names have the same frame number; expected one file for each frame")
     return frames

@@ -19,6 +19,7 @@ So a frame is a list of people, or an object with such a list.  Its number is wh
 number in the name of the file or image, else its place in the list.
 """
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -41,10 +42,11 @@ from glagcn.poses.keypoints.content import (
     shown,
 )
 
-PEOPLE = ("people", "bodies", "instances", "instance_info")  # under which a frame has its people
+PEOPLE = ("people", "bodies", "instances", "instance_info", "predictions")  # under which a frame has its people
 FLAT = ("pose_keypoints_2d", "pose_keypoints", "joints")
+ANY = ""  # the format of files without people
 Frames = list[tuple[Any, list]]
-"""(what states the number, people) of every frame."""
+"""(what states the number, people) of every frame; a ValueError stands for what cannot be read."""
 
 
 def _format_of(person: Any) -> str | None:
@@ -53,7 +55,7 @@ def _format_of(person: Any) -> str | None:
         return None
     if FLAT[0] in person or FLAT[1] in person:
         return "openpose"
-    if FLAT[2] in person:
+    if isinstance(person.get(FLAT[2]), list):
         return "alphapose"
     keypoints = person.get("keypoints")
     if isinstance(keypoints, dict):
@@ -66,82 +68,139 @@ def _format_of(person: Any) -> str | None:
     return "alphapose" if named else "coco"
 
 
-def _people_in(content: Content, frame: Any) -> list:
-    """The people of a frame.  Raises ValueError in what is no frame."""
-    if isinstance(frame, str):
-        frame = parse_json(content.path, frame)
+def _people(content: Content, frame: Any) -> list:
+    """The people of a frame; of null, empty lists, objects and texts: nobody."""
+    if isinstance(frame, str) and frame.strip():
+        try:
+            frame = parse_json(content.path, frame)
+        except ValueError as problem:
+            return [problem]
     if isinstance(frame, dict):
         frame = next((frame[key] for key in PEOPLE if key in frame), [frame])
-    if not isinstance(frame, list):
-        raise ValueError(f"{shown(frame)}; expected a list of people")  # noqa: TRY004
-    return frame
+    if not isinstance(frame, list) and frame:
+        return [ValueError(f"{shown(frame)}; expected a list of people")]
+    if frame and all(isinstance(part, list) for part in frame):  # one image of a batch
+        frame = [person for part in frame for person in part]
+    return [person for person in frame or () if person not in (None, "", [], {})]
 
 
 def _frames(content: Content) -> Frames:
-    """The frames of a content.  Raises ValueError where it does not consist of frames."""
+    """The frames of a content."""
     value = content.value
-    if content.kind == "folder":
-        return [(name, _people_in(content, frame)) for name, frame in value.items()]
-    if isinstance(value, dict) and not any(key in value for key in (*PEOPLE, "keypoints")):
-        return [(name, _people_in(content, frame)) for name, frame in value.items()]  # of image names
+    if isinstance(value, dict) and isinstance(value.get("annotations"), list):
+        return _annotated(content, value)
+    if isinstance(value, dict) and not any(key in value for key in (*PEOPLE, "keypoints", *FLAT)):
+        frames = [(name, _people(content, frame)) for name, frame in value.items()]  # files, or images in one
+        return [(name, people if _some(people) else [_no_frame(value[name])]) for name, people in frames]
     if isinstance(value, dict) and isinstance(value.get("instance_info"), list):
         value = value["instance_info"]
     value = value if isinstance(value, list) else [value]
-    if value and all(_format_of(part) for part in value):
-        stated = [entry(person, FRAME) for person in value]
-        return (
-            [(0, value)] if any(s is None for s in stated) else [(s, [p]) for s, p in zip(stated, value, strict=True)]
-        )
-    frames = [(entry(part, FRAME) if isinstance(part, dict) else None, _people_in(content, part)) for part in value]
+    if _most(value):
+        stated = [entry(person, FRAME) if isinstance(person, dict) else None for person in value]
+        if stated.count(None) * 2 > len(stated):
+            return [(0, value)]
+        lost = ValueError("a person without the number of a frame")
+        number = 0
+        rows = []
+        for said, person in zip(stated, value, strict=True):
+            number = number if said is None else said
+            rows.append((number, [lost if said is None and _format_of(person) else person]))
+        return rows
+    frames = [(entry(part, FRAME) if isinstance(part, dict) else None, _people(content, part)) for part in value]
     if any(stated is None for stated, _ in frames):
         return list(enumerate(people for _, people in frames))
     return frames
 
 
+def _annotated(content: Content, value: dict) -> Frames:
+    """The frames of a COCO annotation file: {"images": [...], "annotations": [...], "categories": [...]}."""
+    images = [image for image in value.get("images") or () if isinstance(image, dict)]
+    sizes = [(image.get("width"), image.get("height")) for image in images]
+    if sizes and sizes.count(sizes[0]) == len(sizes) and all(isinstance(s, int) and s > 0 for s in sizes[0]):
+        content.image_size = sizes[0]  # type: ignore[assignment]
+    categories = [c["keypoints"] for c in value.get("categories") or () if isinstance(c, dict) and c.get("keypoints")]
+    content.joints = content.joints or (_of_names(categories[0]) if len(categories) == 1 else None)
+    names = [str(image.get("file_name")) for image in images]
+    try:
+        frames_of_names(content.path, names)
+    except UserError:
+        names = list(range(len(images)))  # type: ignore[arg-type]
+    people: dict[Any, list] = {str(image.get("id")): [] for image in images}
+    for row in value["annotations"]:
+        if isinstance(row, dict) and row.get("keypoints"):  # others have boxes or outlines alone
+            people.setdefault(str(row.get("image_id")), []).append(row)
+    frames = list(zip([*names, *[len(images)] * (len(people) - len(images))], people.values(), strict=True))
+    if len(people) > len(images):
+        raise UserError(f"{content.path}: {len(people) - len(images)} images of annotations are not under 'images'")
+    return frames
+
+
+def _some(people: list) -> bool:
+    return not people or any(_format_of(person) for person in people)
+
+
+def _most(people: list) -> bool:
+    there = [person for person in people if person]
+    return sum(_format_of(person) is not None for person in there) * 2 > len(there)
+
+
+def _no_frame(value: Any) -> ValueError:
+    return ValueError(f"{shown(value)}; expected the people of a frame")
+
+
 def _recognise(content: Content) -> tuple[str | None, Frames]:
-    """The name of the format and the frames; None for another."""
+    """The name of the format, ANY for none in particular, and the frames; None for another."""
     if content.people is None:
-        try:
-            frames = _frames(content)
-        except ValueError:
-            frames = []
-        kinds = {_format_of(person) for _, people in frames for person in people}
-        if kinds == {"openpose"} and content.kind == "json" and not set(PEOPLE) & set(content.value):
-            kinds = {"alphapose"} if isinstance(content.value, dict) else kinds
-        if not kinds and frames:
-            kinds = {"openpose"}
-        content.people = kinds.pop() if len(kinds) == 1 else None, frames
+        frames = _frames(content)
+        kinds = Counter(_format_of(person) for _, people in frames for person in people)
+        name = kinds.most_common(1)[0][0] if kinds else ANY
+        if name == "openpose" and content.kind == "json" and isinstance(content.value, dict):
+            name = "openpose" if set(PEOPLE) & set(content.value) else "alphapose"
+        content.people = name, frames
     return content.people
 
 
 def _fits(name: str) -> Callable[[Content], bool]:
-    return lambda content: _recognise(content)[0] == name
+    return lambda content: _recognise(content)[0] in (name, ANY)
 
 
 def _read(content: Content) -> Iterator[Found]:
     value, frames = content.value, _recognise(content)[1]
-    names = frames_of_names(content.path, dict.fromkeys(stated for stated, _ in frames if isinstance(stated, str)))
+    told = [stated for stated, people in frames if isinstance(stated, str) and _some(people)]
+    names = frames_of_names(content.path, dict.fromkeys(told))
+    annotated = isinstance(value, dict) and "annotations" in value
     first = 0
     if isinstance(value, dict) and "instance_info" in value:
         content.joints = content.joints or _named(value.get("meta_info"))
         first = min(1, *(as_whole("a frame's number", stated) for stated, _ in frames))
     for stated, people in frames:
+        if isinstance(stated, str) and stated not in names:
+            yield stated, people[0], None
+            continue
         frame = names[stated] if isinstance(stated, str) else as_whole("a frame's number", stated) - first
         yield frame, None, None
         for person in people:
             try:
-                yield frame, _pose(content, person), person_of(person)
+                pose = _pose(content, person)
+                if annotated and pose is not None:  # 1 is labelled and hidden, 2 is labelled and seen
+                    pose[:, 2] = np.minimum(pose[:, 2], 1)
+                yield frame, pose, person_of(person)
             except ValueError as problem:
                 yield frame, problem, None
 
 
 def _pose(content: Content, person: dict) -> np.ndarray | None:
     """The keypoints [J,3] of a person; None of somebody of whom there is nothing but hands or a face."""
+    if isinstance(person, ValueError):
+        raise person
+    if not isinstance(person, dict) or not ("keypoints" in person or any(key in person for key in FLAT)):
+        raise ValueError(f"{shown(person)}; expected a person with 'keypoints'")
     if key := next((key for key in FLAT if key in person), None):
         return _of_list(content, key, person[key]) if person[key] else None
     points = person["keypoints"]
     if isinstance(points, dict):
-        columns = [points["x"], points["y"], points.get("visible") or [1.0] * len(points["x"] or [])]
+        x: Any = points.get("x")
+        columns = [x, points.get("y"), points.get("visible") or [1.0] * len(x if isinstance(x, list) else ())]
         if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
             raise ValueError(f"x, y and visible are {shown(points)}; expected equal lists")
         return as_numbers("keypoints", columns).T if columns[0] else None
@@ -174,8 +233,11 @@ def _of_list(content: Content, key: str, values: Any) -> np.ndarray:
 def _named(meta: Any) -> str | None:
     """The convention whose joints MMPose's meta_info names."""
     names = meta.get("keypoint_id2name") if isinstance(meta, dict) else None
-    joints = tuple(names.get(str(number)) for number in range(len(names))) if isinstance(names, dict) else ()
-    return next((c.name for c in CONVENTIONS.values() if c.joints == joints), None)
+    return _of_names([names.get(str(number)) for number in range(len(names))]) if isinstance(names, dict) else None
+
+
+def _of_names(names: Any) -> str | None:
+    return next((c.name for c in CONVENTIONS.values() if list(c.joints) == names), None)
 
 
 # ---- labels of Ultralytics, `save_txt=True`: labels/NAME_12.txt, a line for each person, `class x y w h` and x, y,

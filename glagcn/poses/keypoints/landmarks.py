@@ -8,7 +8,8 @@ has its pose), and maybe "width", "height" and "fps".  A folder holds one frame 
 
 Tables (.csv): wide with columns such as `x0, y0, z0, v0`, `landmark_0_x` or `nose_x, nose_y, nose_visibility`, counted
 from 0 or 1, and maybe `frame` and `person`; or no header and 33 times x, y, z, visibility.  Long with columns `frame`,
-`landmark` (or `id`, `name`, `joint`), `x`, `y` and maybe `visibility` and `person`.
+`landmark` (or `id`, `name`, `joint`), `x`, `y` and maybe `visibility` and `person`.  DeepLabCut's, with three or four
+rows of titles.  Columns may also be parted by semicolons or tabs, and then have decimal commas.
 """
 
 import csv
@@ -32,12 +33,13 @@ from glagcn.poses.keypoints.content import (
     entry,
     frames_of_names,
     person_of,
+    shown,
 )
 
 POSE = ("landmarks", "poselandmarks", "landmark", "pose", "keypoints", "points")
 LISTS = ("frames", "data", "results", *POSE)
 FACTS = ("metadata", "meta", "video", "info")
-SURE = ("visibility", "vis", "v", "confidence", "conf", "score", "c", "presence")
+SURE = ("visibility", "likelihood", "vis", "v", "confidence", "conf", "score", "c", "presence")
 COUNT = len(MEDIAPIPE33)
 
 
@@ -65,7 +67,7 @@ def _poses(frame: Any) -> list[list] | None:
     """The poses of a frame; None in what is no frame."""
     if isinstance(frame, dict) and _pose(frame) is None:
         frame = entry(frame, POSE) if any(key.lower().replace("_", "") in POSE for key in frame) else 0
-    if frame is None:
+    if not frame and frame != 0:
         return []
     if (pose := _pose(frame)) is not None:
         return [pose]
@@ -93,18 +95,25 @@ def _frames(content: Content) -> list[tuple[Any, Any]]:
 
 def _fits(content: Content) -> bool:
     found = [_poses(frame) for _, frame in _frames(content)] if isinstance(content.value, list | dict) else []
-    return any(found) and all(poses is not None for poses in found)
+    return sum(map(bool, found)) > found.count(None)
 
 
 def _read(content: Content) -> Iterator[Found]:
     frames = _frames(content)
-    names = frames_of_names(content.path, content.value) if content.kind == "folder" else {}
+    folder = content.kind == "folder"
+    names = frames_of_names(content.path, [name for name, frame in frames if folder and _poses(frame) is not None])
     facts = content.value if content.kind == "json" and isinstance(content.value, dict) else {}
     _describe(content, {**facts, **next((facts[key] for key in FACTS if isinstance(facts.get(key), dict)), {})})
     for stated, frame in frames:
-        number = names[stated] if names else as_whole("a frame's number", stated)
+        if folder and stated not in names:
+            yield stated, ValueError(f"{shown(frame)}; expected the landmarks of a frame"), None
+            continue
+        number = names[stated] if folder else as_whole("a frame's number", stated)
         yield number, None, None
-        for pose in _poses(frame) or ():
+        poses = _poses(frame)
+        if poses is None:
+            yield number, ValueError(f"{shown(frame)}; expected the landmarks of a frame"), None
+        for pose in poses or ():
             try:
                 yield number, _points(pose), person_of(frame) if isinstance(frame, dict) else None
             except ValueError as problem:
@@ -138,10 +147,15 @@ MOST = 10_000_000  # frames and people
 
 
 def _rows(content: Content) -> list[list[str]]:
+    """The rows that are not empty, of words.  Where the columns are not parted by commas, these are decimal points."""
+    lines = content.value.splitlines()
+    first = next((line for line in lines if line.strip()), "")
+    separator = max(",;\t", key=first.count)
     try:
-        return [row for row in csv.reader(content.value.splitlines(), skipinitialspace=True) if any(row)]
+        rows = [row for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(row)]
     except csv.Error as error:
         raise UserError(f"{content.path} is no table of comma-separated values: {error}") from None
+    return rows if separator == "," else [[word.replace(",", ".") for word in row] for row in rows]
 
 
 def _table_fits(content: Content) -> bool:
@@ -154,15 +168,31 @@ def _table_fits(content: Content) -> bool:
 def _read_table(content: Content) -> Iterator[Found]:
     rows = _rows(content)
     header = [_plain(name) for name in rows[0]]
-    if _is_number(header[-1]):
-        header = _usual_header(content, len(header))
+    if header[0] == "scorer":
+        yield from _read_deeplabcut(content, rows)
+    elif _is_number(header[-1]):
+        yield from _poses_of(content, _usual_header(content, len(header)), rows)
     else:
-        rows = rows[1:]
-    places = {name.replace("_", ""): place for place, name in enumerate(header)}
-    long = "x" in places and "y" in places and any(name in places for name in LANDMARK)
-    frames, people, keypoints = (_long if long else _wide)(content, header, places, rows)
-    for frame, person, pose in zip(frames, people, keypoints, strict=True):
-        yield int(frame), pose, int(person) if person >= 0 else None
+        yield from _poses_of(content, header, rows[1:])
+
+
+def _read_deeplabcut(content: Content, rows: list[list[str]]) -> Iterator[Found]:
+    """A table with rows of the scorer, individuals where there are several, body parts and axes above the frames."""
+    titles = [_plain(row[0]) for row in rows[:4]]
+    if titles[1:] not in (["bodyparts", "coords", titles[-1]], ["individuals", "bodyparts", "coords"]):
+        raise UserError(
+            f"{content.path} begins with rows {', '.join(titles)[:80]}; expected scorer, bodyparts and coords, as "
+            "DeepLabCut writes them"
+        )
+    several = titles[1] == "individuals"
+    top, table = rows[: 3 + several], rows[3 + several :]
+    width = min(map(len, rows))
+    whose = top[1][1:width] if several else [""] * (width - 1)
+    for number, person in enumerate(dict.fromkeys(whose)):
+        columns = [place for place, who in enumerate(whose, start=1) if who == person]
+        header = ["frame", *(f"{_plain(top[-2][place])}_{_plain(top[-1][place])}" for place in columns)]
+        part = [[row[place] for place in (0, *columns)] for row in table]
+        yield from ((frame, pose, number if several else None) for frame, pose, _ in _poses_of(content, header, part))
 
 
 def _usual_header(content: Content, width: int) -> list[str]:
@@ -174,11 +204,55 @@ def _usual_header(content: Content, width: int) -> list[str]:
     raise UserError(f"{content.path} has {width} columns and no header; expected 33 times x, y, z, visibility")
 
 
-def _wide(
-    content: Content, header: list[str], places: dict[str, int], rows: list[list[str]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frames, ids and keypoints of a table with a row for each pose."""
-    columns: dict[tuple[str, str], int] = {}  # {(joint, x, y or sure): column}
+def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Iterator[Found]:
+    """The poses of a table with a row for each pose, or for each landmark."""
+    if number := next((number for number, row in enumerate(rows, start=1) if len(row) != len(header)), None):
+        raise UserError(
+            f"{content.path}: row {number} has {len(rows[number - 1])} columns, the header {len(header)}; expected as "
+            "many"
+        )
+    places = {name.replace("_", ""): place for place, name in reversed(list(enumerate(header)))}
+    landmark = _place(places, LANDMARK) if {"x", "y"} <= set(places) else None
+    columns = _columns(header) if landmark is None else {}
+    found = [joint for joint, axis in columns if axis == "x" and (joint, "y") in columns]
+    labels = [_plain(row[landmark]) for row in rows] if landmark is not None else []
+    if not rows or not all(labels) or (landmark is None and not found):
+        raise UserError(
+            f"{content.path} has columns {', '.join(header)[:80]} and {len(rows)} rows; expected x and y of "
+            "each landmark"
+        )
+    numbers = np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows])
+    frames = _frames_of(content, rows, numbers, _place(places, FRAME), landmark is None)
+    place = _place(places, PERSON)
+    people = np.full(len(rows), -1) if place is None else _whole(content, header[place], numbers[:, place])
+    joints = _joints(content, found or list(dict.fromkeys(labels)))
+    if landmark is None:
+        keypoints = np.ones((len(rows), len(joints), 3))
+        for joint, name in enumerate(joints):
+            for channel, axis in enumerate(("x", "y", "sure")):
+                if (name, axis) in columns:
+                    keypoints[:, joint, channel] = numbers[:, columns[name, axis]]
+        whose = np.stack([frames, people], axis=1)
+    else:
+        order = {joint: number for number, joint in enumerate(joints)}
+        kept = [number for number, name in enumerate(labels) if name in order]
+        whose, row_of = np.unique(np.stack([frames, people], axis=1)[kept], axis=0, return_inverse=True)
+        which = (row_of.reshape(-1), np.array([order[labels[number]] for number in kept]))
+        if len(np.unique(np.stack(which), axis=1).T) < len(kept):
+            raise UserError(
+                f"{content.path} has a landmark twice in a frame; expected a column 'frame', and 'person' for several"
+            )
+        sure = _place(places, SURE)
+        keypoints = np.full((len(whose), len(joints), 3), np.nan)
+        keypoints[(*which, 0)], keypoints[(*which, 1)] = (numbers[kept, places[axis]] for axis in "xy")
+        keypoints[(*which, 2)] = 1 if sure is None else numbers[kept, sure]
+    for (frame, person), pose in zip(whose.tolist(), keypoints, strict=True):
+        yield frame, pose, person if person >= 0 else None
+
+
+def _columns(header: list[str]) -> dict[tuple[str, str], int]:
+    """{(joint, x, y or sure): column} of a table with a row for each pose."""
+    columns: dict[tuple[str, str], int] = {}
     for place, name in enumerate(header):
         for joint, axis in ((name.rpartition("_")[0], name.rpartition("_")[2]), (name[1:].strip("_"), name[:1])):
             if axis in ("x", "y", *SURE) and joint and axis != name:
@@ -186,48 +260,7 @@ def _wide(
                 joint = str(int(number[1])) if number else joint
                 columns.setdefault((joint, axis if axis in ("x", "y") else "sure"), place)
                 break
-    found = list(dict.fromkeys(joint for joint, axis in columns if axis == "x" and (joint, "y") in columns))
-    if not found or not rows:
-        raise UserError(
-            f"{content.path} has columns {', '.join(header)[:80]} and {len(rows)} rows; expected x and y of "
-            "each landmark"
-        )
-    joints, numbers = _joints(content, found), _numbers(content, rows, len(header))
-    keypoints = np.ones((len(rows), len(joints), 3))
-    for place, joint in enumerate(joints):
-        for channel, axis in enumerate(("x", "y", "sure")):
-            if (joint, axis) in columns:
-                keypoints[:, place, channel] = numbers[:, columns[joint, axis]]
-    frames = _whole(content, header, places, numbers, FRAME, np.arange(len(rows)))
-    return frames, _whole(content, header, places, numbers, PERSON, np.full(len(rows), -1)), keypoints
-
-
-def _long(
-    content: Content, header: list[str], places: dict[str, int], rows: list[list[str]]
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Frames, ids and keypoints of a table with a row for each landmark."""
-    place = next(places[name] for name in LANDMARK if name in places)
-    names = [_plain(row[place]) if place < len(row) else "" for row in rows]
-    if not rows or not all(names):
-        raise UserError(f"{content.path} has {len(rows)} rows, some without a landmark; expected one in each row")
-    order = {joint: number for number, joint in enumerate(_joints(content, list(dict.fromkeys(names))))}
-    kept = [number for number, name in enumerate(names) if name in order]
-    rows, names = [rows[number] for number in kept], [names[number] for number in kept]
-    numbers = _numbers(content, [[*row[:place], "nan", *row[place + 1 :]] for row in rows], len(header))
-    frames = _whole(content, header, places, numbers, FRAME, np.zeros(len(rows)))
-    people = _whole(content, header, places, numbers, PERSON, np.full(len(rows), -1))
-    whose, row_of = np.unique(np.stack([frames, people], axis=1), axis=0, return_inverse=True)
-    which = (row_of.reshape(-1), [order[name] for name in names])
-    if len(np.unique(np.stack(which), axis=1).T) < len(rows):
-        raise UserError(
-            f"{content.path} has a landmark twice in a frame; expected a column 'frame', and 'person' for several"
-        )
-    sure = next((places[name] for name in SURE if name in places), None)
-    columns = [numbers[:, places[axis]] for axis in ("x", "y")]
-    columns.append(np.ones(len(rows)) if sure is None else numbers[:, sure])
-    keypoints = np.full((len(whose), len(order), 3), np.nan)
-    keypoints[which] = np.stack(columns, axis=1)
-    return whose[:, 0], whose[:, 1], keypoints
+    return columns
 
 
 def _joints(content: Content, found: list[str]) -> list[str]:
@@ -241,13 +274,37 @@ def _joints(content: Content, found: list[str]) -> list[str]:
             raise UserError(f"{content.path} has landmarks {numbers[0]} to {numbers[-1]}; expected all from 0 or 1 on")
         return [str(number) for number in numbers]
     fitting = [c for c in CONVENTIONS.values() if set(c.joints) == set(found)]
-    fitting += [CONVENTIONS["mediapipe33"]] if set(MEDIAPIPE33) <= set(found) else []
+    fitting += [c for c in (CONVENTIONS["mediapipe33"], CONVENTIONS["coco17"]) if set(c.joints) <= set(found)]
     if not fitting:
         raise UserError(
-            f"{content.path} names {len(found)} joints ({', '.join(found)[:60]}); expected those of MediaPipe Pose"
+            f"{content.path} names {len(found)} joints ({', '.join(found)[:60]}); expected those of MediaPipe Pose, or "
+            f"of another convention: {', '.join(CONVENTIONS)}"
         )
     content.joints = fitting[0].name
     return list(fitting[0].joints)
+
+
+def _frames_of(
+    content: Content, rows: list[list[str]], numbers: np.ndarray, place: int | None, counted: bool
+) -> np.ndarray:
+    """The frames of rows: of their column, which may hold the names of images; without one, counted or all 0."""
+    if place is None:
+        return np.arange(len(rows)) if counted else np.zeros(len(rows), np.int64)
+    words = [row[place] for row in rows]
+    if any(map(_is_number, words)):
+        return _whole(content, "frame", numbers[:, place])
+    names = frames_of_names(content.path, dict.fromkeys(words))
+    return np.array([names[word] for word in words])
+
+
+def _whole(content: Content, name: str, values: np.ndarray) -> np.ndarray:
+    if not (np.abs(values) < MOST).all() or (values != np.floor(values)).any():
+        raise UserError(f"{content.path}: the column {name!r} holds other than whole numbers")
+    return values.astype(np.int64)
+
+
+def _place(places: dict[str, int], names: Sequence[str]) -> int | None:
+    return next((places[name] for name in names if name in places), None)
 
 
 def _plain(name: str) -> str:
@@ -260,34 +317,6 @@ def _is_number(word: str) -> bool:
     except ValueError:
         return False
     return True
-
-
-def _numbers(content: Content, rows: list[list[str]], width: int) -> np.ndarray:
-    """[R,width] float64, NaN for what is empty or no number."""
-    for number, row in enumerate(rows):
-        if len(row) != width:
-            raise UserError(
-                f"{content.path}: row {number + 1} has {len(row)} columns, the header {width}; expected as many"
-            )
-    return np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows]).reshape(-1, width)
-
-
-def _whole(
-    content: Content,
-    header: list[str],
-    places: dict[str, int],
-    numbers: np.ndarray,
-    names: Sequence[str],
-    otherwise: np.ndarray,
-) -> np.ndarray:
-    """The whole numbers of the first of some columns that is there; else `otherwise`."""
-    place = next((places[name] for name in names if name in places), None)
-    if place is None:
-        return otherwise.astype(np.int64)
-    values = numbers[:, place]
-    if not (np.abs(values) < MOST).all() or (values != np.floor(values)).any():
-        raise UserError(f"{content.path}: the column {header[place]!r} holds other than whole numbers")
-    return values.astype(np.int64)
 
 
 LANDMARKS = (

@@ -1,5 +1,6 @@
 """Reads a keypoint file of any known format, and checks once what it holds."""
 
+import logging
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from glagcn.poses.keypoints.content import Content, Format, Found, load_content,
 from glagcn.poses.keypoints.detectors import DETECTORS
 from glagcn.poses.keypoints.landmarks import LANDMARKS
 from glagcn.skeletons import SKELETONS
+
+logger = logging.getLogger(__name__)
 
 # The first that fits is taken; those that say most of themselves come first.
 FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
@@ -119,29 +122,41 @@ def _format(content: Content, stated: str | None) -> Format:
 def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, np.ndarray, int]], int]:
     """(frame, keypoints, id or NO_ID) of all poses, and the number of frames.
 
-    Raises UserError where there are none, or where one is no pose, has other joints than the others, or a frame number
-    that is none.
+    What is no pose, and poses of another number of joints, are left out with a warning where they are fewer than half.
+    Raises UserError where they are more, where there is no pose, or for a frame number that is none.
     """
-    path, poses, last = content.path, [], -1
+    path, last = content.path, -1
+    poses: list[tuple[int, np.ndarray, int]] = []
+    problems: list[tuple[int | str, object]] = []
     for frame, pose, person in found:
-        if not 0 <= frame < MOST_FRAMES:
+        if isinstance(frame, int) and not 0 <= frame < MOST_FRAMES:
             raise UserError(f"{path}: frame number {frame}; expected 0 to {MOST_FRAMES - 1}")
-        if isinstance(pose, ValueError):
-            raise UserError(f"{path}: frame {frame}: {pose}")
+        if isinstance(frame, str) or isinstance(pose, ValueError):
+            problems.append((frame, pose))
+            continue
         last = max(last, frame)
         if pose is not None:
             poses.append((frame, pose, NO_ID if person is None else person))
-    if not poses:
+    if not poses and not problems:
         raise UserError(f"{path} holds no person in any frame; expected at least one pose")
-    ((usual, _),) = Counter(len(pose) for _, pose, _ in poses).most_common(1)
-    expected, why = usual, "as the other poses have"
     if content.joints:
         convention = CONVENTIONS[content.joints]
         expected, why = len(convention.joints), f"as {convention.name} ({convention.title}) has"
-    for frame, pose, _ in poses:
-        if len(pose) != expected:
-            raise UserError(f"{path}: frame {frame}: {len(pose)} joints; expected {expected}, {why}")
-    return poses, last + 1
+    else:
+        counts = Counter(len(pose) for _, pose, _ in poses)
+        expected, why = max(counts, key=counts.__getitem__, default=0), "as the other poses have"
+    kept = [row for row in poses if len(row[1]) == expected]
+    problems += [
+        (frame, f"{len(pose)} joints; expected {expected}, {why}") for frame, pose, _ in poses if len(pose) != expected
+    ]
+    if problems:
+        frame, problem = problems[0]
+        where = f"frame {frame}: {problem}" if isinstance(frame, int) else f"{frame}: {problem}"
+        if len(problems) >= len(kept):
+            raise UserError(f"{path}: {where}")
+        total = len(kept) + len(problems)
+        logger.warning(f"{path}: left out {len(problems)} of {total} entries that are no pose, first {where}")
+    return kept, last + 1
 
 
 def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:

@@ -1,10 +1,13 @@
+import gzip
 import json
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from glagcn.errors import UserError
+from glagcn.poses.joints import CONVENTIONS
 from glagcn.poses.keypoints.read import FORMATS, read_keypoints
 from tests.poses.keypoints import written
 from tests.poses.keypoints.written import ABSENT, FRAMES, SIZE, expected, people
@@ -186,8 +189,9 @@ def test_pairs_without_confidence_are_sure(tmp_path):
         ('[{"image_id": 1, "keypoi', {}, "ends early: .* in line 1, column 18"),
         ("[1, 2] 3,", {}, "is no JSON"),
         ("[" * 100_000, {}, "is no JSON"),
-        ("[]", {}, "holds JSON of .*expected AlphaPose JSON, COCO results JSON, MMPose JSON"),
-        ({"a": 1}, {}, "holds JSON of an object with a; expected"),
+        ([], {}, "holds no person in any frame"),
+        ([None, [], ""], {"format": "ultralytics"}, "holds no person in any frame"),
+        ({"a": 1}, {}, "holds JSON of an object with a; expected AlphaPose JSON, COCO results JSON, MMPose JSON"),
         ([row(pose(33))], {"joints": "coco17"}, r"frame 0: 33 joints; expected 17, as coco17 \(COCO\) has"),
         ([row(pose(19))], {}, "holds poses of 19 joints; expected those of coco17, "),
         ([row(pose()), row(pose(26), 1)], {}, "frame 1: 26 joints; expected 17, as the other poses have"),
@@ -246,3 +250,118 @@ def test_several_sequences_in_one_npz_are_named(tmp_path):
         UserError, match=r"positions_2d holds 2 sequences \(a\.mp4/custom, b\.mp4/custom\); expected one"
     ):
         read_keypoints(tmp_path / "k.npz")
+
+
+# ---- what is read although it is not as its tool writes it
+
+
+def ultralytics(*people, **more) -> list[dict]:
+    """A frame of people, each a flat pose."""
+    columns = [np.reshape(person, (-1, 3)).T.tolist() for person in people]
+    return [{"name": "person", "keypoints": dict(zip(("x", "y", "visible"), c, strict=True)), **more} for c in columns]
+
+
+def mmpose(person) -> dict:
+    points = np.reshape(person, (-1, 3))
+    return {"keypoints": points[:, :2].tolist(), "keypoint_scores": points[:, 2].tolist()}
+
+
+BALL = {"name": "ball", "class": 32, "box": {}}
+ONE, TWO = ultralytics(pose()), ultralytics(pose(), pose(17, (0, (300, 200, 0.8))))
+MARKS = [[number / 99, number / 77, 0, 0.9] for number in range(33)]
+IMAGES = [{"id": 100 + n, "file_name": f"{n:06d}.jpg", "width": SIZE[0], "height": SIZE[1]} for n in range(4)]
+ANNOTATIONS = [
+    {"id": n, "image_id": 100 + n, "category_id": 1, "keypoints": pose(17, (2, (9, 9, 2)))} for n in (0, 1, 3)
+]
+FLAT = np.reshape(pose(), (17, 3)).tolist()
+
+
+@pytest.mark.parametrize(
+    ("value", "frames", "said"),
+    [
+        ([ONE, None, ONE, [], ONE, ""], [0, 2, 4], None),
+        ([json.dumps(ONE), "", json.dumps(ONE)], [0, 2], None),
+        ([[mmpose(pose())], None, [mmpose(pose())]], [0, 2], None),
+        ([[[mmpose(pose())]], [[mmpose(pose())]]], [0, 1], None),
+        ({"people": [{"pose_keypoints_2d": pose(25)}]}, [0], None),
+        ([{"people": [{"pose_keypoints_2d": pose(25)}, {}]}, {"people": [{}]}, {"people": None}], [0], None),
+        ([ONE, TWO, [*ONE, BALL]], [0, 1, 1, 2], "left out 1 of 5 entries .* frame 2: an object with name, class, box"),
+        ([row(pose(), 5), row(pose(), 6), row(pose()[:50], 8)], [5, 6], "frame 8: keypoints: 50 numbers for a pose"),
+        ([ONE, ONE, ultralytics(pose(19))], [0, 1], "frame 2: 19 joints; expected 17, as the other poses have"),
+        ([MARKS, MARKS, "?"], [0, 1], "frame 2: '.'; expected the landmarks"),
+        (row(pose(), 3), [3], None),
+        (ONE[0], [0], None),
+        ([*ultralytics(pose(), pose(), frame=4), *ultralytics(pose(), frame=7)], [4, 4, 7], None),
+        ({"images": IMAGES, "annotations": ANNOTATIONS, "categories": []}, [0, 1, 3], None),
+        ([FLAT, None, FLAT, []], [0, 2], None),
+        ([[FLAT, FLAT], [FLAT]], [0, 0, 1], None),
+        ({"keypoints": [FLAT, FLAT], "image_size": SIZE, "fps": 50, "joints": "coco17"}, [0, 1], None),
+    ],
+)  # fmt: skip
+def test_an_entry_that_does_not_fit_costs_no_other(tmp_path, caplog, value, frames, said):
+    found = read_json(tmp_path, value, image_size=SIZE)
+    assert found.frames.tolist() == frames
+    assert re.search(said, caplog.text) if said else not caplog.records
+
+
+def test_a_file_of_annotations_says_the_size_of_its_images_and_what_is_labelled(tmp_path):
+    found = read_json(tmp_path, {"images": IMAGES[::-1], "annotations": ANNOTATIONS})
+    assert (found.image_size, found.length, found.keypoints[0, 2, 2], found.format) == (SIZE, 4, 1, "COCO results JSON")
+
+
+def test_other_files_in_a_folder_are_left_out(tmp_path, caplog):
+    folder = written.openpose(tmp_path, people(25))
+    (folder / "metadata.json").write_text('{"fps": 30}')
+    assert read_keypoints(folder).length == FRAMES
+    assert "left out 1 of 12 entries that are no pose, first metadata.json: an object with fps" in caplog.text
+
+
+@pytest.mark.parametrize("name", ["IMG_{0}_{1:06d}.json", "clip_{1:03d}.json"])
+def test_pictures_with_two_numbers_that_count_together_are_one_sequence(tmp_path, name):
+    for number in range(3):
+        person = {"meta_info": {}, "instance_info": [mmpose(pose())]}
+        (tmp_path / name.format(101 + number, number)).write_text(json.dumps(person))
+    assert read_keypoints(tmp_path).frames.tolist() == [0, 1, 2]
+
+
+def test_what_is_packed_with_gzip_is_read(tmp_path):
+    np.save(tmp_path / "k.npy", np.reshape(pose(25) * 3, (3, 25, 3)))
+    (tmp_path / "k.json").write_text(json.dumps([ONE] * 3))
+    for name in ("k.npy", "k.json"):
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress((tmp_path / name).read_bytes()))
+        assert read_keypoints(tmp_path / f"{name}.gz").frames.tolist() == [0, 1, 2]
+    (tmp_path / "k.json.gz").write_bytes(b"\x1f\x8b damaged")
+    with pytest.raises(UserError, match=r"k\.json\.gz cannot be read"):
+        read_keypoints(tmp_path / "k.json.gz")
+
+
+def test_landmarks_in_an_array_of_four_columns_are_read_without_their_depth(tmp_path):
+    np.save(tmp_path / "k.npy", np.array([MARKS] * 2))
+    found = read_keypoints(tmp_path / "k.npy", image_size=SIZE)
+    np.testing.assert_allclose(found.keypoints[1, 11], (11 / 99 * SIZE[0], 11 / 77 * SIZE[1], 0.9), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("separator", "point"), [(";", ","), ("\t", "."), ("\t", ",")])
+def test_a_table_may_have_other_separators_and_decimal_commas(tmp_path, separator, point):
+    path, poses = write("table_numbered", tmp_path)
+    text = path.read_text().replace(",", separator).replace(".", point)
+    path.write_text(text)
+    np.testing.assert_allclose(read_keypoints(path, image_size=SIZE).keypoints, poses, atol=2e-3)
+
+
+@pytest.mark.parametrize("individuals", [False, True])
+def test_the_tables_of_deeplabcut_are_read_by_the_names_of_their_parts(tmp_path, individuals):
+    keypoints = people(17)
+    who = range(2 if individuals else 1)
+    names = CONVENTIONS["coco17"].joints[::-1]
+    columns = [(f"id{p}", name, axis) for p in who for name in names for axis in ("x", "y", "likelihood")]
+    header = [["scorer", *("model" for _ in columns)], ["bodyparts", *(c[1] for c in columns)],
+              ["coords", *(c[2] for c in columns)]]  # fmt: skip
+    if individuals:
+        header.insert(1, ["individuals", *(c[0] for c in columns)])
+    rows = [[n, *keypoints[n][who, ::-1].ravel()] for n in range(FRAMES)]
+    text = "\n".join(",".join("" if v != v else str(v) for v in line) for line in header + rows)
+    (tmp_path / "k.csv").write_text(text)
+    found = read_keypoints(tmp_path / "k.csv", image_size=SIZE)
+    np.testing.assert_allclose(found.keypoints, expected(keypoints[:, who]), atol=1e-3)
+    assert (found.convention, np.unique(found.persons).tolist()) == ("coco17", [0, 1] if individuals else [-1])
