@@ -9,11 +9,11 @@ from typing import Any
 from glagcn.version import __version__
 
 MODULES = {
-    "Lifter": "glagcn.poses.live",
+    "Lifter": "glagcn.api",
     "Poses": "glagcn.poses.result",
     "UserError": "glagcn.errors",
     "load_model": "glagcn.checkpoints.load",
-    "predict": "glagcn.poses.lift",
+    "predict": "glagcn.api",
 }
 __all__ = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
 

@@ -71,6 +71,15 @@ class Skeleton:
                 order[self.joint_map[joint][0]] = self.joint_map[mirrored][0]
         return order
 
+    def map_input(self, keypoints: np.ndarray) -> np.ndarray:
+        """2D input [...,input joints,C] at the V joints: x and y are the means of joints, a confidence the least."""
+        if self.joint_map is None:
+            return keypoints
+        rows = [keypoints[..., list(joints), :] for joints in self.joint_map]
+        return np.stack(
+            [np.append(row[..., :2].mean(axis=-2), row[..., 2:].min(axis=-2), axis=-1) for row in rows], axis=-2
+        )
+
     def adjacency(self) -> np.ndarray:
         """The fixed graph A of Eq. 2: [3,V,V] float32 = (identity, inward, outward), columns sum to 1 or 0.
 

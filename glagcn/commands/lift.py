@@ -86,7 +86,7 @@ def lift(options: dict[str, Any]) -> None:
         make_folder(out.parent, "--out")
     people = _in_space(_lifted(path, recording, choices), choices)
     for out in choices.out:
-        _write(out, people, video, film.frames if film else 0)
+        _write(out, people, video, (film.frames or 0) if film else 0)
 
 
 def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list[Poses]":
@@ -94,7 +94,7 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
     import torch
 
     from glagcn.checkpoints.load import load
-    from glagcn.poses.people import lift_people
+    from glagcn.poses.lift import lift_people
 
     loaded = load(path)
     for assumption in loaded.assumed:

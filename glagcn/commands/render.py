@@ -22,10 +22,10 @@ from glagcn.model.interface import Model
 from glagcn.poses.draw.animation import Animation, animate, frame_errors
 from glagcn.poses.draw.video import Video, open_video
 from glagcn.poses.gaps import mark_missing, with_confidence
-from glagcn.poses.joints import input_name
+from glagcn.poses.joints import input_convention
 from glagcn.poses.keypoints.tracks import Track
+from glagcn.poses.lift import lift_people
 from glagcn.poses.options import LiftOptions
-from glagcn.poses.people import lift_people
 from glagcn.poses.recording import Film, Recording, read_recording
 from glagcn.poses.result import Poses
 from glagcn.poses.writers.tables import write_comparison
@@ -159,7 +159,7 @@ def read_own(drawing: RenderConfig, skeleton: Skeleton, video: Video | None) -> 
         image_size=cast(tuple[int, int] | None, drawing.image_size),
         fps=drawing.fps,
         joints=drawing.joints,
-        usual_joints=input_name(skeleton),
+        usual_joints=input_convention(skeleton).name,
         prefix="--viz_",
     )
     try:

@@ -29,7 +29,8 @@ from glagcn.files import write_text
 from glagcn.machine import describe, program
 from glagcn.model.cores import LEAST_WINDOWS, cpu_batch, on_every_core
 from glagcn.model.interface import Model
-from glagcn.poses.normalise import MM_PER_METRE, mirror
+from glagcn.poses.lift import lifting
+from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.skeletons import Skeleton
 
 GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
@@ -100,19 +101,12 @@ def predict_frames(
         windows = cpu_batch(model) if on_cpu else max(LEAST_WINDOWS, GPU_FLOATS // model.map_size)
         batch_size = windows // (1 + flip)
     model = model.for_prediction()
-    order = torch.tensor(store.skeleton.mirror, device=dist.device())
+    lift = lifting(model, flip)
     begin, end = share_bounds(len(frames), dist.rank(), dist.world_size())
-    batches = _batches(frames[begin:end], batch_size, flip)
+    batches = _batches(frames[begin:end], batch_size)
     # All ranks gather the same shape: that of rank 0, which has the largest share.
     largest = share_bounds(len(frames), 0, dist.world_size())[1]
     poses = torch.zeros(largest, store.skeleton.num_joints, 3, device=dist.device())
-
-    def lift(inputs: Tensor) -> Tensor:
-        predicted = model(inputs).target[:, 0].float()  # [n or 2n,V,3]
-        if not flip:
-            return predicted
-        straight, mirrored = predicted.chunk(2)
-        return (straight + mirror(mirrored, order)) / 2
 
     if store.device.type == "cpu":
         parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
@@ -131,12 +125,11 @@ def predict_frames(
     return _gather_poses(poses, len(frames))
 
 
-def _batches(frames: np.ndarray, batch_size: int, flip: bool) -> Iterator[BatchSpec]:
-    """The windows of each batch of frames, with `flip` followed by their mirror images."""
+def _batches(frames: np.ndarray, batch_size: int) -> Iterator[BatchSpec]:
+    """The windows of each batch of frames."""
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
-        copies = 2 if flip else 1
-        yield BatchSpec(np.tile(part, copies), np.repeat([False, True][:copies], len(part)))
+        yield BatchSpec(part, np.zeros(len(part), dtype=bool))
 
 
 def _gather_poses(poses: Tensor, count: int) -> np.ndarray:

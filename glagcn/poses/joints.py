@@ -186,28 +186,13 @@ def conventions_of(joints: int) -> list[Convention]:
     return [convention for convention in CONVENTIONS.values() if len(convention.joints) == joints]
 
 
-def input_name(skeleton: Skeleton) -> str | None:
-    """The convention that models of a skeleton are fed in; None where it is none of those here."""
-    name = INPUTS.get(skeleton.name, skeleton.name)
-    return name if name in CONVENTIONS else None
-
-
-def input_joints(skeleton: Skeleton) -> tuple[str, ...]:
-    """The names of the joints that models of a skeleton are fed; none where they are not known."""
-    name = input_name(skeleton)
-    return CONVENTIONS[name].joints if name else () if skeleton.joint_map else skeleton.joints
-
-
 def input_convention(skeleton: Skeleton) -> Convention:
-    """The joints that models of a skeleton are fed; for one that is not known here, its own by their names.
-
-    Raises UserError where it is fed another joint set that is not known here.
-    """
-    if name := input_name(skeleton):
+    """The joints that models of a skeleton are fed; for one that is not known here, its own by their names."""
+    name = INPUTS.get(skeleton.name, skeleton.name)
+    if name in CONVENTIONS:
         return CONVENTIONS[name]
-    if skeleton.joint_map is not None:
-        raise UserError(f"the joints that {skeleton.name} is fed are not known by name, so no others can be mapped")
-    return Convention(skeleton.name, skeleton.name, skeleton.joints)
+    unknown = tuple(f"input joint {number}" for number in range(skeleton.num_input_joints))
+    return Convention(skeleton.name, skeleton.name, unknown if skeleton.joint_map else skeleton.joints)
 
 
 # ---- which convention an array is in
@@ -272,13 +257,6 @@ def check_convention(keypoints: np.ndarray, assumed: Convention, where: str, fla
             f"{assumed.name} ({assumed.title}); say which they are with {flag}{best} or {flag}{assumed.name} "
             "(docs/data.md, Keypoint files)"
         )
-
-
-def check_input(keypoints: np.ndarray, skeleton: Skeleton, where: str, flag: str) -> None:
-    """`check_convention` of poses that are taken for the input of a skeleton; nothing where that is not known here."""
-    name = input_name(skeleton)
-    if name:
-        check_convention(keypoints, CONVENTIONS[name], where, flag)
 
 
 def _distances(points: np.ndarray, pairs: tuple[np.ndarray, np.ndarray]) -> np.ndarray:

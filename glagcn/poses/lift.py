@@ -1,7 +1,13 @@
-"""Lift a sequence of 2D poses with a trained model."""
+"""Lift 2D poses with a model: a sequence (`predict`), the people of a film (`lift_people`) and a stream (`Lifter`).
+
+All take the same steps, in the order of this file: check the joints and mark those that are missing, bring them to the
+joints that the model reads, fill gaps, normalise, cut windows, and predict, with the mirrored windows too.
+"""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -9,18 +15,23 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.errors import UserError
-from glagcn.model.cores import batches_in_memory, cpu_batch, on_every_core
+from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_every_core, one_thread
 from glagcn.model.interface import Model
+from glagcn.poses.checks import check_poses
 from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, mark_missing, with_confidence
-from glagcn.poses.joints import check_input, get_convention, input_joints
+from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
+from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
+from glagcn.poses.recording import Recording
+from glagcn.poses.result import Poses, joined
+from glagcn.progress import Progress
+from glagcn.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)
 
 BATCH = 64  # windows that a GPU lifts at once, for speed at little memory (243 frames, 256 channels: about 2 GB)
 
 
-@torch.no_grad()
 def predict(
     model: Model,
     pose_2d: ArrayLike,
@@ -30,60 +41,208 @@ def predict(
     joints: str | None = None,
     fps: float | None = None,
 ) -> np.ndarray:
-    """Lift a sequence to 3D poses [T,V,3] in millimetres, relative to the root, which is exactly 0.
+    """Lift a sequence [T,J,2 or 3] to 3D poses [T,V,3] in millimetres; see glagcn.predict (api.py)."""
+    size = as_size(image_size)
+    keypoints = seen_joints(as_keypoints(pose_2d, "pose_2d", 3, model.skeleton, joints), size, model.skeleton, joints)
+    if not keypoints[..., 2].any():
+        raise UserError(
+            f"pose_2d holds no joint in any of {len(keypoints)} frames: all are NaN, (0, 0), without confidence or far "
+            "outside the image"
+        )
+    counts = Counts()
+    order = input_convention(model.skeleton)
+    if joints:
+        keypoints = get_convention(joints).map_to(model.skeleton).apply(keypoints)
+    keypoints = fill_gaps(keypoints, gap_frames(fps), counts)
+    if counts.missing:
+        logger.warning("pose_2d has %s", counts.words(order.joints))
+    numbers = frame_numbers(frames, len(keypoints))
+    nothing = np.zeros((0, model.skeleton.num_joints, 3), np.float32)
+    return np.concatenate([nothing, *lift_frames(model, keypoints, size, flip, numbers)])
 
-    pose_2d     [T,V,2] pixels (array, tensor or lists), or [T,V,3] with a confidence, T of any length: beyond its ends
-                the first and last frame are repeated.  Missing joints (NaN, masked, (0, 0), (-1, -1), a confidence
-                below 0.05, or far outside the image) are filled from the frames around, and a warning counts them.
-    image_size  (width, height) in pixels.
-    flip        average with the un-mirrored prediction of the mirrored sequence (test-time augmentation).
-    frames      the numbers of the n frames to lift, or a mask [T] of them, each amid its true neighbours, to [n,V,3];
-                None: all.
-    joints      the order of the joints, a name of glagcn.poses.joints, such as "coco17"; None: that of the model.
-    fps         frames per second: gaps of up to half a second are interpolated; None: of up to 12 frames.
-    Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
-    Raises UserError on a wrong shape, no joint at all, values that are not pixels of such an image, poses that are
-    clearly in another order than they should be, or frames that are not there.
+
+def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarray | None = None) -> list[Poses]:
+    """The people of a recording in camera axes, without a root path, by their numbers.
+
+    Each track is lifted from its own frames alone.
+
+    flip    average with the mirrored-back prediction for the mirrored poses.
+    frames  the numbers of the frames to lift; None: all.  Somebody who is in none of them is left out.
+    Raises UserError where the joints of the recording do not give those that the model reads, or nobody is left.
     """
-    size = as_array(image_size, "image_size")
-    check_size(size)
-    poses_2d = complete_poses(model, as_array(pose_2d, "pose_2d"), size, joints, fps)
-    numbers = frame_numbers(frames, len(poses_2d))
-    return lift_frames(model, input_windows(model, poses_2d, size), flip, numbers)
+    skeleton, size, tracks = model.skeleton, np.array(recording.image_size), recording.tracks
+    if recording.convention:
+        joints = CONVENTIONS[recording.convention].map_to(skeleton)
+        if joints.approximated:
+            made = ", ".join(joints.approximated)
+            logger.info(f"{skeleton.name} from {recording.convention}: {made} are made of other joints")
+        tracks = [replace(track, keypoints=joints.apply(track.keypoints)) for track in tracks]
+    tracks = [track for track in tracks if track.keypoints[..., 2].any()]
+    if not tracks:
+        raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
+    counts = Counts()
+    filled = [fill_gaps(track.keypoints, gap_frames(recording.fps), counts) for track in tracks]
+    if counts.missing:
+        logger.info(counts.words(input_convention(skeleton).joints))
+    rows = [np.arange(len(track.keypoints)) for track in tracks]
+    if frames is not None:
+        rows = [own[np.isin(track.start + own, frames)] for track, own in zip(tracks, rows, strict=True)]
+    people: dict[int, list[Poses]] = {}
+    done, total = 0, sum(map(len, rows))
+    with Progress("lifted") as progress, full_precision():
+        for track, keypoints, own in zip(tracks, filled, rows, strict=True):
+            parts = []
+            for part in lift_frames(model, keypoints, size, flip, torch.from_numpy(own)):
+                parts.append(part)
+                done += len(part)
+                progress(done, total)
+            if parts:
+                poses = _poses(track, own, np.concatenate(parts), skeleton, recording)
+                people.setdefault(track.person, []).append(poses)
+    return [joined(people[number]) for number in sorted(people)]
 
 
-@torch.no_grad()
-def lift_frames(model: Model, windows: Tensor, flip: bool, numbers: Tensor) -> np.ndarray:
-    """The frames `numbers` [n] of a sequence as [n,V,3] mm, of all its windows (see `input_windows`)."""
-    if not len(numbers):
-        return np.zeros((0, model.skeleton.num_joints, 3), np.float32)
-    training = [module for module in model.modules() if module.training]
-    model.eval()
-    try:
+def _poses(track: Track, rows: np.ndarray, xyz: np.ndarray, skeleton: Skeleton, recording: Recording) -> Poses:
+    """The lifted `rows` of a track whose gaps are not filled; missing joints have confidence 0 and no pixels."""
+    keypoints = skeleton.map_input(track.keypoints[rows])
+    confidence = keypoints[..., 2].astype(np.float32)
+    return Poses(
+        person=track.person,
+        skeleton=skeleton,
+        frames=track.start + rows,
+        fps=recording.fps,
+        xyz=xyz,
+        confidence=confidence,
+        pixels=np.where(confidence[..., None] > 0, keypoints[..., :2], np.nan).astype(np.float64),
+        image_size=recording.image_size,
+    )
 
-        def lifted(part: Tensor) -> Tensor:
-            return lift(model, windows[part].to(model.device, model.dtype), flip)
 
-        if model.device.type == "cpu":
-            parts = numbers.split(cpu_batch(model, len(numbers)))
-            poses = list(on_every_core(lifted, parts, batches_in_memory(model)))
+class Lifter:
+    """Keeps the last T frames of a stream and lifts them; see glagcn.Lifter (api.py).
+
+    The steps are those of `predict`, but for gaps: the frames that come are not known yet, so a missing joint stays at
+    its last place.  The arguments are as there.
+    """
+
+    def __init__(
+        self, model: Model, image_size: ArrayLike, fps: float = 30, *, joints: str | None = None, flip: bool = False
+    ) -> None:
+        if not 0 < fps < float("inf"):
+            raise UserError(f"invalid fps {fps}: must be a number above 0")
+        self._model, self._size, self.fps, self._joints = model.for_prediction(), as_size(image_size), fps, joints
+        self._map = get_convention(joints).map_to(model.skeleton) if joints else None
+        self._lift = lifting(self._model, flip)
+        self.delay = model.frames - 1 - model.target_frame
+        self._reset()
+
+    def _reset(self) -> None:
+        # [T,V,3] normalised, with confidence; before the first frame, that one repeated
+        self._window: Tensor | None = None
+        self._count = 0  # frames of the grid so far
+        self._start: float | None = None  # the time of the grid's first frame, once a time is known
+
+    def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
+        """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
+
+        keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Missing joints (as in `glagcn.predict`: NaN,
+                   masked, (0, 0), (-1, -1), a confidence below 0.05, or far outside the image) stay at their last
+                   place, without confidence; in the first frame they lie in the middle of the others.  None where
+                   nobody was found: all joints are missing.
+        time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
+                   place of the grid.  Places that are left out have the keypoints before them; of several frames for
+                   the same place the last in which a joint was seen counts, and the pose is given again.
+        The result is None for the first `delay` frames, and until there are keypoints, with which the grid begins.
+        Raises UserError, and leaves the frame out, on a wrong shape, a first frame that is not in pixels of such an
+        image, and a time before that of an earlier frame.
+        """
+        newest = None if keypoints is None else self._read(keypoints)
+        if newest is None and self._window is None:
+            return None
+        steps = self._steps(time)
+        if newest is not None or steps:  # a frame without a person does not replace one of the same time
+            self._place(newest, steps)
+        return self._pose() if self._count > self.delay else None
+
+    def finish(self) -> np.ndarray:
+        """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
+        left = []
+        for _ in range(self.delay if self._window is not None else 0):
+            self._place(self._window[-1:], 1)  # type: ignore[index]
+            if self._count > self.delay:
+                left.append(self._pose())
+        self._reset()
+        return np.stack(left) if left else np.empty((0, self._model.skeleton.num_joints, 3), np.float32)
+
+    def _read(self, values: ArrayLike) -> Tensor | None:
+        """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
+        given = as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints)
+        keypoints = seen_joints(given, self._size, self._model.skeleton, self._joints, check=self._window is None)
+        if self._map:
+            keypoints = self._map.apply(keypoints)
+        seen = keypoints[:, 2] > 0
+        if not seen.any():
+            return None
+        newest = normalised(keypoints, self._size, 3)
+        newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._window is None else self._window[-1, ~seen, :2]
+        newest[~seen, 2] = 0
+        return newest[None]
+
+    def _steps(self, time: float | None) -> int:
+        """Places of the grid from the newest frame to that of this time: 1 for the next, 0 for the same."""
+        if time is None:
+            return 1
+        if not np.isfinite(time):
+            raise UserError(f"invalid time {time}: must be a number of seconds")
+        if self._start is None:  # this frame is the next, whenever those without a time were
+            self._start = time - self._count / self.fps
+        steps = round((time - self._start) * self.fps) - (self._count - 1)
+        if steps < 0:
+            raise UserError(f"invalid time {time}: lies {-steps / self.fps:.3g} s before the newest frame's")
+        return steps
+
+    def _place(self, newest: Tensor | None, steps: int) -> None:
+        """Move the window on by `steps` frames, the last of which is `newest` [1,V,3]; None: the places before."""
+        frames = self._model.frames
+        if self._window is None:
+            assert newest is not None
+            self._window = newest.expand(frames, -1, -1)
         else:
-            poses = [lifted(part) for part in numbers.split(BATCH)]
-    finally:
-        for module in training:
-            module.training = True
-    pose_3d = torch.cat(poses) * MM_PER_METRE
-    pose_3d[:, model.skeleton.root] = 0
-    return pose_3d.numpy()
+            held = self._window[-1:].clone()  # nothing was seen there
+            held[..., 2] = 0
+            past = self._window if steps else self._window[:-1]
+            gap = held.expand(min(max(steps - 1, 0), frames), -1, -1)
+            self._window = torch.cat([past, gap, held if newest is None else newest])[-frames:]
+        self._count += steps
+
+    @torch.inference_mode()
+    def _pose(self) -> np.ndarray:
+        assert self._window is not None
+        model = self._model
+        with one_thread() if model.device.type == "cpu" else nullcontext():  # a window is too little work to share
+            window = self._window[None, ..., : len(model.input)].to(model.device, model.dtype)
+            return millimetres(self._lift(window), model.skeleton)[0]
 
 
-def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
-    """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
+# ---- the steps
 
-    x and y become normalised coordinates (see windows.store.normalise), confidences are cut off at 1.
+
+def as_keypoints(values: ArrayLike, name: str, axes: int, skeleton: Skeleton, joints: str | None = None) -> np.ndarray:
+    """The array [T,J,3], or [J,3] with 2 axes, of values with or without a confidence.
+
+    joints  the convention of the J joints; None: the input joints of the skeleton.
+    Raises UserError that names `name` on another shape or type.
     """
-    given, image_size = torch.from_numpy(keypoints.astype(np.float32)), torch.from_numpy(size.astype(np.float32))
-    return torch.cat([normalise(given[..., :2], image_size), given[..., 2:].clamp(max=1)], dim=-1)[..., :channels]
+    given = as_array(values, name)
+    count = len(get_convention(joints).joints) if joints else skeleton.num_input_joints
+    if given.ndim != axes or given.shape[-2:] not in ((count, 2), (count, 3)) or not len(given):
+        expected, frames = ("[T, ", "at least one frame") if axes == 3 else ("[", "one frame")
+        read = f"joints={joints!r} names" if joints else f"this model ({skeleton.name}) reads"
+        raise UserError(
+            f"{name} has shape {list(given.shape)}; expected {expected}{count}, 2], or 3 with a confidence: pixels of "
+            f"{frames}, of the {count} joints that {read}"
+        )
+    return with_confidence(given)
 
 
 def as_array(values: ArrayLike, name: str) -> np.ndarray:
@@ -99,8 +258,16 @@ def as_array(values: ArrayLike, name: str) -> np.ndarray:
     return np.asarray(array)
 
 
+def as_size(image_size: ArrayLike) -> np.ndarray:
+    """`image_size` as an array [2].  Raises UserError unless it is a positive width and height."""
+    size = as_array(image_size, "image_size")
+    if size.shape != (2,) or not (np.isfinite(size) & (size > 0)).all():
+        raise UserError(f"invalid image_size {size.tolist()}: must be (width, height) in pixels")
+    return size
+
+
 def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Tensor:
-    """The numbers [n] that choose frames of a sequence of `length`.  Raises UserError where they are none of it."""
+    """The numbers [n] that choose frames of a sequence of `length`.  Raises UserError where they do not."""
     if frames is None:
         return torch.arange(length)
     chosen = np.asarray(frames)
@@ -118,95 +285,84 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
     return torch.from_numpy(chosen.astype(np.int64))
 
 
-def lift(model: Model, windows: Tensor, flip: bool) -> Tensor:
-    """The poses [N,V,3] of the target frames of normalised windows [N,T,V,C], in metres, on the CPU."""
-    poses = model(windows).target[:, 0]
-    if flip:
-        input_order, order = (
-            torch.tensor(order, device=windows.device) for order in (model.skeleton.input_mirror, model.skeleton.mirror)
-        )
-        poses = (poses + mirror(model(mirror(windows, input_order)).target[:, 0], order)) / 2
-    return poses.float().cpu()
+def seen_joints(
+    keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None, check: bool = True
+) -> np.ndarray:
+    """Keypoints [...,J,3] float32 with (0, 0, 0) for missing joints, after `check_poses`."""
+    keypoints = mark_missing(keypoints)
+    if check:
+        order = get_convention(joints) if joints else input_convention(skeleton)
+        check_poses(keypoints, size, order, "pose_2d", "joints=", stated=joints is not None)
+    return mark_missing(keypoints, (float(size[0]), float(size[1])))
 
 
-def input_windows(model: Model, poses_2d: np.ndarray, size: np.ndarray) -> Tensor:
-    """All windows [T,frames,V,C] of complete poses [T,V,3] (see `complete_poses`), normalised, as a view.
+def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
+    """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
+
+    x and y become normalised coordinates (see `normalise`), confidences are cut off at 1.
+    """
+    given, image_size = torch.from_numpy(keypoints.astype(np.float32)), torch.from_numpy(size.astype(np.float32))
+    return torch.cat([normalise(given[..., :2], image_size), given[..., 2:].clamp(max=1)], dim=-1)[..., :channels]
+
+
+def input_windows(model: Model, keypoints: np.ndarray, size: np.ndarray) -> Tensor:
+    """All windows [T,frames,V,C] of keypoints [T,V,3] without gaps, normalised, as a view.
 
     Frame t of the sequence is the target frame of window t; the first and last frame are repeated beyond the ends.
     """
-    pose, frames, target = normalised(poses_2d, size, len(model.input)), model.frames, model.target_frame
+    pose, frames, target = normalised(keypoints, size, len(model.input)), model.frames, model.target_frame
     before, after = pose[:1].expand(target, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
-    padded = torch.cat([before, pose, after])
-    return padded.unfold(0, frames, 1).permute(0, 3, 1, 2)
+    return torch.cat([before, pose, after]).unfold(0, frames, 1).permute(0, 3, 1, 2)
 
 
-def check_size(image_size: np.ndarray) -> None:
-    """Raise UserError unless `image_size` is a positive width and height."""
-    if image_size.shape != (2,) or not (np.isfinite(image_size) & (image_size > 0)).all():
-        raise UserError(f"invalid image_size {image_size.tolist()}: must be (width, height) in pixels")
+def lifting(model: Model, flip: bool) -> Callable[[Tensor], Tensor]:
+    """The function from normalised windows [N,T,V,C] to the poses [N,V,3] of their target frames in metres.
 
-
-def complete_poses(
-    model: Model, pose_2d: np.ndarray, image_size: np.ndarray, joints: str | None = None, fps: float | None = None
-) -> np.ndarray:
-    """The joints that the model reads, [T,V,3] float32 (pixels, confidence), of poses [T,J,2 or 3].
-
-    Every gap is filled; the confidence there is 0, and 1 where the poses have none.
-
-    joints, fps  as in `predict`.
-    Raises UserError where they are no such poses; warns of what was filled.
+    flip  average with the mirrored-back poses of the mirrored windows (test-time augmentation).
     """
-    skeleton = model.skeleton
-    convention = get_convention(joints) if joints else None
-    count, shape = len(convention.joints) if convention else skeleton.num_input_joints, pose_2d.shape
-    if pose_2d.ndim != 3 or shape[1] != count or shape[2] not in (2, 3) or shape[0] == 0:
-        read = f"joints={joints!r} names" if joints else f"this model ({skeleton.name}) reads"
-        raise UserError(
-            f"pose_2d has shape {list(shape)}; expected [T, {count}, 2], or 3 with a confidence: pixels of at least "
-            f"one frame, of the {count} joints that {read}"
-        )
-    keypoints = mark_missing(with_confidence(pose_2d))
-    if not keypoints[..., 2].any():
-        raise UserError(
-            f"pose_2d holds no joint in any of {shape[0]} frames: all are NaN, (0, 0) or without confidence"
-        )
-    check_pixels(keypoints[keypoints[..., 2] > 0, :2], image_size)
-    warn_if_swapped(keypoints[keypoints[..., 2] > 0, :2], image_size)
-    keypoints = mark_missing(keypoints, (float(image_size[0]), float(image_size[1])))
-    if convention:
-        keypoints = convention.map_to(skeleton).apply(keypoints)
-    else:
-        check_input(keypoints, skeleton, "pose_2d", "joints=")
-    counts = Counts()
-    filled = fill_gaps(keypoints, gap_frames(fps), counts)
-    if counts.missing:
-        logger.warning("pose_2d has %s", counts.words(input_joints(skeleton)))
-    return filled
+    if not flip:
+        return lambda windows: model(windows).target[:, 0].float()
+    input_order, order = (
+        torch.tensor(order, device=model.device) for order in (model.skeleton.input_mirror, model.skeleton.mirror)
+    )
+
+    def lift(windows: Tensor) -> Tensor:
+        poses, mirrored = model(torch.cat([windows, mirror(windows, input_order)])).target[:, 0].float().chunk(2)
+        return (poses + mirror(mirrored, order)) / 2
+
+    return lift
 
 
-def check_pixels(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
-    """Raise UserError if `pose_2d` [...,2] are not pixels of such an image."""
-    width, height = image_size.tolist()
-    if np.abs(pose_2d).max() <= 2 < max(width, height):
-        raise UserError(
-            f"pose_2d is between {np.min(pose_2d):.3g} and {np.max(pose_2d):.3g}, so it seems to be normalised; "
-            f"expected pixels of an image of {width:g} x {height:g}"
-        )
-    centre = np.median(pose_2d.reshape(-1, 2), axis=0)
-    if (centre < -image_size).any() or (centre > 2 * image_size).any():
-        raise UserError(
-            f"the median joint of pose_2d is at ({centre[0]:.0f}, {centre[1]:.0f}), far outside an image of "
-            f"{width:g} x {height:g}; expected pixels, and image_size as (width, height)"
-        )
+@torch.no_grad()
+def lift_frames(
+    model: Model, keypoints: np.ndarray, size: np.ndarray, flip: bool, numbers: Tensor
+) -> Iterator[np.ndarray]:
+    """The frames `numbers` [n] of keypoints [T,V,3] without gaps as [n,V,3] mm, in parts.
+
+    On the model's device, on a CPU on as many threads as PyTorch uses.  The model's training mode is as before at the
+    end.
+    """
+    windows, lift = input_windows(model, keypoints, size), lifting(model, flip)
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+
+    def lifted(part: Tensor) -> Tensor:
+        return lift(windows[part].to(model.device, model.dtype))
+
+    try:
+        passes = 1 + flip  # windows and mirrored windows in one batch
+        on_cpu = model.device.type == "cpu"
+        count = cpu_batch(model, passes * len(numbers)) if on_cpu else BATCH
+        parts = numbers.split(count // passes) if len(numbers) else []
+        for part in on_every_core(lifted, parts, batches_in_memory(model)) if on_cpu else map(lifted, parts):
+            yield millimetres(part, model.skeleton)
+    finally:
+        for module in training:
+            module.training = True
 
 
-def warn_if_swapped(pose_2d: np.ndarray, image_size: np.ndarray) -> None:
-    """Warn if `pose_2d` [...,2] are pixels of an image of `image_size` (width, height) with both swapped."""
-    width, height = image_size.tolist()
-    if _share_outside(pose_2d, image_size) > 0.05 > _share_outside(pose_2d, image_size[::-1]):
-        logger.warning("many joints are outside an image of %g x %g; are width and height swapped?", width, height)
-
-
-def _share_outside(pose_2d: np.ndarray, size: np.ndarray) -> float:
-    """The fraction of joints outside an image of this size."""
-    return float(np.mean(((pose_2d < 0) | (pose_2d > size)).any(axis=-1)))
+def millimetres(poses: Tensor, skeleton: Skeleton) -> np.ndarray:
+    """Poses [N,V,3] in metres as an array in mm, whose root is exactly 0."""
+    pose_3d = poses.cpu() * MM_PER_METRE
+    pose_3d[:, skeleton.root] = 0
+    return pose_3d.numpy()

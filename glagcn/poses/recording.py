@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.checks import check_poses
 from glagcn.poses.gaps import USUAL_FPS
-from glagcn.poses.joints import CONVENTIONS, check_convention, conventions_of, guess_convention
+from glagcn.poses.joints import CONVENTIONS, conventions_of, guess_convention
 from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
 from glagcn.poses.keypoints.tracks import Track, select, tracks
 from glagcn.poses.options import LiftOptions
@@ -74,6 +75,8 @@ def read_recording(options: LiftOptions, film: Film | None) -> Recording:
         )
     if film:
         check_film(options, found, film)
+    size, flag, stated = np.array(found.image_size), f"{options.prefix}joints ", options.joints is not None
+    check_poses(found.keypoints, size, CONVENTIONS[convention], str(path), flag, stated)
     last, (width, height) = int(found.frames[-1]), found.image_size
     logger.info(
         f"{path}: {found.format}, joints {convention} ({CONVENTIONS[convention].title}), images of {width}x{height}, "
@@ -133,7 +136,7 @@ def _convention(options: LiftOptions, found: KeypointFile) -> str:
     """The name of the joints; an order that nobody states is compared with the poses."""
     path, count = options.file, found.keypoints.shape[1]
     convention, usual = found.convention, options.usual_joints
-    if convention is None and usual and len(CONVENTIONS[usual].joints) == count:
+    if convention is None and usual in CONVENTIONS and len(CONVENTIONS[usual].joints) == count:
         convention = usual
     if convention is None:
         known = [convention.name for convention in conventions_of(count)]
@@ -144,8 +147,6 @@ def _convention(options: LiftOptions, found: KeypointFile) -> str:
             f"{path} does not say which {count} joints its poses have; give {options.prefix}joints, one of "
             f"{', '.join(known)}. They look like {looks}"
         )
-    if options.joints is None:
-        check_convention(found.keypoints, CONVENTIONS[convention], str(path), f"{options.prefix}joints ")
     return convention
 
 

@@ -71,6 +71,17 @@ class Poses:
         return self.frames / self.fps
 
 
+def joined(parts: list[Poses]) -> Poses:
+    """One person from poses of the same person in frames that follow each other."""
+    return replace(
+        parts[0],
+        frames=np.concatenate([part.frames for part in parts]),
+        xyz=np.concatenate([part.xyz for part in parts]),
+        confidence=np.concatenate([part.confidence for part in parts]),
+        pixels=np.concatenate([part.pixels for part in parts]),
+    )
+
+
 def filled(poses: Poses, first: int, last: int) -> Poses:
     """The person in all frames `first`..`last` (both included), without gaps.
 

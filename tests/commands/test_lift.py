@@ -16,7 +16,7 @@ from glagcn.poses.draw.animation import COLOURS
 from glagcn.poses.draw.video import open_video
 from glagcn.poses.joints import CONVENTIONS, Convention
 from glagcn.poses.keypoints.tracks import Track
-from glagcn.poses.people import lift_people
+from glagcn.poses.lift import lift_people
 from glagcn.poses.recording import Recording
 from tests.checkpoints.exported_models import a_model
 from tests.command_line import assert_refused
@@ -114,11 +114,11 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
     """The root path and the floor, with the truth instead of the tiny model's guess."""
     true = [1000 * in_camera(number, 40) for number in range(2)]
 
-    def lift_frames(_, windows, flip, frames):
-        pose = true[0] if windows[0, 0, 14, 0] < 0 else true[1]
-        return (pose - pose[:, 14:15]).astype(np.float32)[frames]
+    def lift_frames(_, keypoints, size, flip, frames):
+        pose = true[0] if keypoints[0, 14, 0] < SIZE[0] / 2 else true[1]
+        return [(pose - pose[:, 14:15]).astype(np.float32)[frames]]
 
-    monkeypatch.setattr("glagcn.poses.people.lift_frames", lift_frames)
+    monkeypatch.setattr("glagcn.poses.lift.lift_frames", lift_frames)
     flags = f"{detected} --image_size 640,480 --focal {FOCAL} --person all"
     assert lift(f"{flags} --out p.npz").code == 0
     people = arrays("p.npz")
@@ -134,17 +134,15 @@ def test_the_true_poses_would_be_placed_where_the_people_are(lift, detected, mon
     assert -50 < np.median(heights.min(axis=1)) < 180
 
 
-def test_a_track_is_checked_and_normalised_once(monkeypatch, caplog):
-    """And not for each of the five parts that it is lifted in; what is unlikely is said once for all tracks."""
+def test_a_track_is_normalised_once(monkeypatch):
+    """And not for each of the parts that it is lifted in."""
     normalised, calls = glagcn.poses.lift.normalised, []
-    monkeypatch.setattr("glagcn.poses.people.CHUNK", 8)
     monkeypatch.setattr("glagcn.poses.lift.normalised", lambda *given: calls.append(1) or normalised(*given))
     model, generator = a_model(), np.random.default_rng(0)
     keypoints = np.dstack([generator.uniform((0, 0), (1920, 1080), (40, 17, 2)), np.ones((40, 17))])
     tracks = [Track(person, 0, keypoints.astype(np.float32)) for person in (1, 2)]
     people = lift_people(model, Recording("mpi3dhp17", tracks, (1080, 1920), FPS), False)
     assert len(calls) == 2
-    assert caplog.text.count("are width and height swapped?") == 1
     for person in people:
         expected = glagcn.predict(model, keypoints, (1080, 1920), flip=False)
         np.testing.assert_allclose(person.xyz, expected, atol=1e-3 * np.abs(expected).max())

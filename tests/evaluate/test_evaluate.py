@@ -51,6 +51,7 @@ class Echo(torch.nn.Module):
     """Says of every joint its own 2D position at the centre frame, and no depth."""
 
     map_size = 102
+    skeleton, device = SKELETON, torch.device("cpu")
 
     def for_prediction(self):
         return self

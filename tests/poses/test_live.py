@@ -9,10 +9,10 @@ import pytest
 import torch
 
 import glagcn
+from glagcn.api import Lifter
 from glagcn.errors import UserError
 from glagcn.model.cores import on_every_core, one_thread
 from glagcn.poses.lift import normalised
-from glagcn.poses.live import Lifter
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 
 SIZE, FPS = (1920, 1080), 25
@@ -66,7 +66,7 @@ def test_joints_of_a_detector_are_brought_to_those_of_the_model():
     lifter = Lifter(model, SIZE, joints="coco17")
     expected = glagcn.predict(model, coco, SIZE, joints="coco17", flip=False)
     assert_same(stream(lifter, coco), expected)
-    with pytest.raises(UserError, match=r"expected \[17, 2\], or 3 .* of the 17 joints that joints= names"):
+    with pytest.raises(UserError, match=r"expected \[17, 2\], or 3 .* of the 17 joints that joints='coco17' names"):
         lifter.push(coco[0, :13])
     with pytest.raises(UserError, match="unknown joints 'coco18'"):
         Lifter(model, SIZE, joints="coco18")
@@ -194,7 +194,8 @@ def test_coordinates_that_are_no_pixels_are_refused():
 def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):
     seen = []
     monkeypatch.setattr(
-        "glagcn.poses.live.lift", lambda *_: seen.append(torch.get_num_threads()) or torch.ones(1, 17, 3)
+        "glagcn.poses.lift.lifting",
+        lambda *_: lambda _: seen.append(torch.get_num_threads()) or torch.ones(1, 17, 3),
     )
     torch.set_num_threads(3)
     model = a_model(causal=True).train()
