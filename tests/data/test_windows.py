@@ -13,7 +13,7 @@ from glagcn.errors import UserError
 from glagcn.poses.normalise import mirror
 from glagcn.skeletons import get_skeleton
 
-GOLDEN = Path(__file__).parents[2] / "golden" / "windows_3dhp_27f.npz"
+GOLDEN = Path(__file__).parents[1] / "golden" / "windows_3dhp_27f.npz"
 SKELETON = get_skeleton("mpi3dhp17")
 CPU = torch.device("cpu")
 
