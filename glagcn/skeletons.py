@@ -3,7 +3,7 @@
 Joint numbers are 0-based.  Caches and checkpoints store the name of a skeleton.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,13 +106,6 @@ def tree_links(parents: tuple[int, ...]) -> tuple[tuple[int, int], ...]:
 MPI3DHP_PARENTS = (1, 15, 1, 2, 3, 1, 5, 6, 14, 8, 9, 14, 11, 12, 14, 14, 1)
 H36M_PARENTS = (0, 0, 1, 2, 0, 4, 5, 0, 7, 8, 9, 8, 11, 12, 8, 14, 15)
 HUMANEVA_PARENTS = (0, 0, 1, 2, 3, 1, 5, 6, 0, 8, 9, 0, 11, 12, 1)
-HUMANEVA_JOINTS = (
-    "pelvis", "thorax",
-    "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
-    "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
-    "head",
-)  # fmt: skip
-HUMANEVA_LEFT, HUMANEVA_RIGHT = (2, 3, 4, 8, 9, 10), (5, 6, 7, 11, 12, 13)
 
 # The published HumanEva graphs mix both directions, and the one for COCO input leaves two limbs unconnected.
 # Published weights need these graphs; our own training uses the tree.
@@ -122,6 +115,20 @@ HUMANEVA_PUBLISHED_LINKS = (
 )  # fmt: skip
 HUMANEVA_COCO_LINKS = tuple(link for link in HUMANEVA_PUBLISHED_LINKS if link not in {(0, 8), (1, 5)})
 COCO_TO_HUMANEVA = ((11, 12), (5, 6), *((j,) for j in (5, 7, 9, 6, 8, 10, 11, 13, 15, 12, 14, 16)), (0,))
+
+HUMANEVA = Skeleton(
+    name="humaneva15",
+    joints=(
+        "pelvis", "thorax",
+        "left_shoulder", "left_elbow", "left_wrist", "right_shoulder", "right_elbow", "right_wrist",
+        "left_hip", "left_knee", "left_ankle", "right_hip", "right_knee", "right_ankle",
+        "head",
+    ),
+    parents=HUMANEVA_PARENTS,
+    left=(2, 3, 4, 8, 9, 10),
+    right=(5, 6, 7, 11, 12, 13),
+    links=HUMANEVA_PUBLISHED_LINKS,
+)  # fmt: skip
 
 SKELETONS = {
     skeleton.name: skeleton
@@ -152,31 +159,9 @@ SKELETONS = {
             right=(1, 2, 3, 14, 15, 16),
             links=tree_links(H36M_PARENTS),
         ),
-        Skeleton(
-            name="humaneva15",
-            joints=HUMANEVA_JOINTS,
-            parents=HUMANEVA_PARENTS,
-            links=HUMANEVA_PUBLISHED_LINKS,
-            left=HUMANEVA_LEFT,
-            right=HUMANEVA_RIGHT,
-        ),
-        Skeleton(
-            name="humaneva15_coco17",
-            joints=HUMANEVA_JOINTS,
-            parents=HUMANEVA_PARENTS,
-            links=HUMANEVA_COCO_LINKS,
-            joint_map=COCO_TO_HUMANEVA,
-            left=HUMANEVA_LEFT,
-            right=HUMANEVA_RIGHT,
-        ),
-        Skeleton(
-            name="humaneva15_tree",
-            joints=HUMANEVA_JOINTS,
-            parents=HUMANEVA_PARENTS,
-            links=tree_links(HUMANEVA_PARENTS),
-            left=HUMANEVA_LEFT,
-            right=HUMANEVA_RIGHT,
-        ),
+        HUMANEVA,
+        replace(HUMANEVA, name="humaneva15_coco17", links=HUMANEVA_COCO_LINKS, joint_map=COCO_TO_HUMANEVA),
+        replace(HUMANEVA, name="humaneva15_tree", links=tree_links(HUMANEVA_PARENTS)),
     )
 }  # fmt: skip
 

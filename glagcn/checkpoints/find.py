@@ -6,11 +6,7 @@ from glagcn.config.options import Config
 from glagcn.errors import UserError
 
 MODELS = Path(__file__).parents[1] / "models"
-
-
 SHIPPED = ("centred", "causal")  # made by launch/pretrain.sh
-
-
 OR_SHIPPED = f"or the name of a model of this program: {', '.join(SHIPPED)}"
 
 

@@ -12,10 +12,10 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glagcn.errors import UserError
-from glagcn.model.widths import target_frame
+from glagcn.model.widths import MAX_FRAMES, target_frame
 from glagcn.skeletons import Skeleton, get_skeleton
 
-MAX_CHANNELS, MAX_FRAMES = 1 << 14, 3**8  # a checkpoint with more is damaged
+MAX_CHANNELS = 1 << 14  # a checkpoint with more is damaged
 
 
 class Prediction(NamedTuple):

@@ -1,12 +1,14 @@
 """Filter widths: the strides of the temporal stage, whose product is the length of a window."""
 
 from collections.abc import Sequence
+from itertools import product
 from math import prod
 
 from glagcn.errors import UserError
 
 TEMPORAL_KERNEL = 9
 ALLOWED_WIDTHS = (3, 5, 7, 9)
+MAX_FRAMES = 3**8  # a checkpoint with longer windows is damaged
 
 
 def widths_for(frames: int) -> tuple[int, ...]:
@@ -15,13 +17,20 @@ def widths_for(frames: int) -> tuple[int, ...]:
     Published models use 3s, so 9 is never chosen here; -arc can give it.
     Raises UserError that names --frames and the nearest valid lengths if `frames` has other factors.
     """
-    widths = _factors(frames)
-    if not widths:
+    widths, rest = [], frames
+    for width in (3, 5, 7):
+        while rest > 1 and rest % width == 0:
+            widths.append(width)
+            rest //= width
+    if rest != 1 or not widths:
+        exponents = product(range(9), range(6), range(5))
+        lengths = [n for a, b, c in exponents if 3 <= (n := 3**a * 5**b * 7**c) <= MAX_FRAMES]
+        nearest = [*sorted(n for n in lengths if n < frames)[-1:], *sorted(n for n in lengths if n > frames)[:1]]
         raise UserError(
             f"invalid --frames {frames}: must be a product of the filter widths 3, 5 and 7, at least 3; "
-            f"the nearest valid lengths: {' and '.join(map(str, _neighbours(frames)))}"
+            f"the nearest valid lengths: {' and '.join(map(str, nearest))}"
         )
-    return widths
+    return tuple(widths)
 
 
 def check_widths(widths: Sequence[int], frames: int | None = None) -> None:
@@ -49,29 +58,3 @@ def check_widths(widths: Sequence[int], frames: int | None = None) -> None:
 def target_frame(frames: int, causal: bool) -> int:
     """The target frame of a window, counted from 0: the centre frame, or the last frame if `causal`."""
     return frames - 1 if causal else frames // 2
-
-
-def _factors(frames: int) -> tuple[int, ...]:
-    """The prime factors of `frames` if all are 3, 5 or 7, else ()."""
-    if frames < 2:
-        return ()
-    widths = []
-    for width in (3, 5, 7):
-        while frames % width == 0:
-            widths.append(width)
-            frames //= width
-    return tuple(widths) if frames == 1 else ()
-
-
-def _neighbours(frames: int) -> list[int]:
-    """The nearest valid window lengths below and above `frames`."""
-    most = 3 * max(frames, 1)  # three times a valid length is valid, so the nearest above is at most this
-    lengths = [1]
-    for width in (3, 5, 7):
-        for n in lengths:  # the list grows during the loop: each length times 1, width, width^2, ...
-            if n * width <= most:
-                lengths.append(n * width)  # noqa: PERF401
-    lengths = sorted(n for n in lengths if n >= 3)
-    below = [n for n in lengths if n < frames]
-    above = [n for n in lengths if n > frames]
-    return below[-1:] + above[:1]

@@ -87,14 +87,14 @@ class AdaptiveGraphConv(nn.Module):
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """`padded` features [N,C,T,P] and the fixed graph A [3,V,V] to features [N,C',T,V]."""
         v = adjacency.shape[-1]
-        theta, phi, offset, mixed = self._embedded(x)
+        theta, phi, offset, mixed = self._theta_phi(x)
         # A column of a graph is a receiving joint, so the transposed graph gathers.
         graph = self._attention(theta, phi, offset, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
         bias = self.mix.bias.sum(0)
         mixed = self._aggregate_mixed(mixed, graph, bias) if self.mixes_first else self._mix_aggregated(x, graph, bias)
         return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
 
-    def _embedded(self, x: Tensor) -> tuple[Tensor, ...]:
+    def _theta_phi(self, x: Tensor) -> tuple[Tensor, ...]:
         """Apply all linear maps per joint to `padded` features [N,C,T,P] in one product.
 
         Returns for each subset theta and phi [N*3,e,T,P], the term of the scores from phi's bias [N*3,1,T,P], and the
