@@ -90,7 +90,7 @@ def test_flags_in_the_documentation_exist():
         "--raw", "--npz", "--mark_missing", "--subjects",
         "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
-        "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference",
+        "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference", "--stream",
     }  # fmt: skip
     for path in TEXTS:
         if path.suffix == ".md":
@@ -248,7 +248,7 @@ def test_continuous_integration_is_the_script_that_contributors_run():
     script = text_of(Path(".ci/run"))
     (source,) = yaml.safe_load(text_of(Path(".pre-commit-config.yaml")))["repos"]
     assert [hook["entry"] for hook in source["hooks"]] == ["ruff check", "ruff format --check", "mypy"]
-    assert all(f".venv/bin/{hook['entry']}" in script for hook in source["hooks"])
+    assert all(f"\n    {hook['entry']}" in script for hook in source["hooks"])
 
 
 def test_the_citations_and_versions_agree():
@@ -258,7 +258,5 @@ def test_the_citations_and_versions_agree():
     authors = " and ".join(f"{author['family-names']}, {author['given-names']}" for author in paper["authors"])
     assert f"author = {{{authors}}}" in bibtex
     assert paper["title"] in bibtex.replace("{GLA-GCN}", "GLA-GCN").replace("{3D}", "3D")
-    setup = text_of(Path("setup.cfg"))
-    assert f"version = {cff['version']}\n" in setup
     assert cff["version"] == glagcn.__version__
-    assert f"author = {cff['authors'][0]['name']}\n" in setup
+    assert f"author = {cff['authors'][0]['name']}\n" in text_of(Path("setup.cfg"))
