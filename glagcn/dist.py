@@ -85,19 +85,20 @@ def device() -> "torch.device":
 # Environment variables that torchrun sets.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START = "start with torchrun or accelerate launch, which set all of them, or unset them all for one process"
-# {system: (variable with its number of tasks, what to do)}
+SRUN = (
+    "use `sbatch launch/slurm.sbatch ...`, or start one torchrun per node, such as `srun --ntasks-per-node 1 torchrun "
+    "--nproc_per_node GPUS ...`"
+)
+MPIRUN = (
+    "use torchrun or accelerate launch; on several nodes, start one torchrun per node, such as `mpirun --map-by "
+    "ppr:1:node torchrun --nnodes NODES --nproc_per_node GPUS --rdzv_backend c10d --rdzv_endpoint HOST:29500 ...`"
+)
+# {variable with the number of tasks of a batch system: what to do}
 TASKS = {
-    "srun": (
-        ("SLURM_STEP_NUM_TASKS",),
-        "use `sbatch launch/slurm.sbatch ...`, or start one torchrun per node, such as "
-        "`srun --ntasks-per-node 1 torchrun --nproc_per_node GPUS ...`",
-    ),
-    "mpirun": (
-        ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE"),
-        "use torchrun or accelerate launch; on several nodes, start one torchrun per node, such as "
-        "`mpirun --map-by ppr:1:node torchrun --nnodes NODES --nproc_per_node GPUS --rdzv_backend c10d "
-        "--rdzv_endpoint HOST:29500 ...`",
-    ),
+    "SLURM_STEP_NUM_TASKS": SRUN,
+    "OMPI_COMM_WORLD_SIZE": MPIRUN,
+    "PMI_SIZE": MPIRUN,
+    "MV2_COMM_WORLD_SIZE": MPIRUN,
 }
 # {what accelerate launch can be asked for: (the value that asks for nothing, what decides here)}
 REQUESTS = {
@@ -155,10 +156,15 @@ def _do_without_account() -> None:
 
 def _check_ranks() -> None:
     """Raise UserError unless the variables of torchrun are whole numbers that fit each other.  Removes empty ones."""
+    numbers = {}
     for name in VARIABLES:
-        if not os.environ.get(name, "unset").strip():
-            del os.environ[name]
-    numbers = {name: _number(name) for name in VARIABLES if name != "MASTER_ADDR" and name in os.environ}
+        text = os.environ.get(name, "")
+        if not text.strip():
+            os.environ.pop(name, None)
+        elif name != "MASTER_ADDR":
+            if not (text.isascii() and text.isdecimal() and len(text) < 10):
+                raise UserError(f"invalid {name}={text[:80]!r} in the environment: must be a whole number; {START}")
+            numbers[name] = int(text)
     size = numbers.get("WORLD_SIZE", 1)
     if size < 1:
         raise UserError(f"invalid WORLD_SIZE={size} in the environment: must be at least 1; {START}")
@@ -172,25 +178,15 @@ def _check_ranks() -> None:
             )
 
 
-def _number(name: str) -> int:
-    text = os.environ[name]
-    if not (text.isascii() and text.isdecimal() and len(text) < 10):
-        raise UserError(f"invalid {name}={text[:80]!r} in the environment: must be a whole number; {START}")
-    return int(text)
-
-
 def _check_tasks() -> None:
     """Raise UserError if a batch system started several tasks, and nothing made them processes of one run."""
-    if "RANK" in os.environ or "WORLD_SIZE" in os.environ:
-        return
-    for starter, (variables, advice) in TASKS.items():
-        for name in variables:
-            text = os.environ.get(name, "")
-            if text.isdecimal() and text.strip("0") not in ("", "1"):
-                raise UserError(
-                    f"{starter} started {text} tasks ({name}), and each would be a run of its own: {advice}. "
-                    "WORLD_SIZE=1 in the environment states that separate runs are meant"
-                )
+    for name, advice in TASKS.items():
+        text = os.environ.get(name, "")
+        if text.isdecimal() and int(text) > 1 and not {"RANK", "WORLD_SIZE"} & os.environ.keys():
+            raise UserError(
+                f"{'srun' if advice is SRUN else 'mpirun'} started {text} tasks ({name}), and each would be a run of "
+                f"its own: {advice}. WORLD_SIZE=1 in the environment states that separate runs are meant"
+            )
 
 
 def ignored_requests() -> str:
@@ -541,27 +537,20 @@ class Heartbeat:
         silent = [now - heard_at for heard_at in self._heard_at]
         late = {peer for peer, seconds in enumerate(silent) if seconds > LATE_S}
         minutes = f"{self._timeout_s / 60:g} minutes"
-        if self._prints(late):
-            if new := late - self._late:
-                tell(f"WARNING: {self._lost(late, new)} for {LATE_S:.0f} s; waiting up to {minutes} (--timeout)")
-            if back := self._late - late:
-                tell(f"{self._names(back)} answers again")
+        # The first rank that is not missing prints, and the first of a node that is cut off.
+        prints = local_rank() == 0 if self._rank in late else self._rank == min(set(range(len(silent))) - late)
+        if prints and (new := late - self._late):
+            tell(f"WARNING: {self._lost(late, new)} for {LATE_S:.0f} s; waiting up to {minutes} (--timeout)")
+        if prints and (back := self._late - late):
+            tell(f"{self._names(back)} answers again")
         self._late = late
         if gone := {peer for peer in late if silent[peer] > self._timeout_s}:
             text = (
                 f"error: {self._lost(late, gone)} for {minutes} (--timeout). Look at that "
                 "machine, its network and its log; the same command goes on from the last checkpoint"
             )
-            if self._prints(late):
-                tell(text)
-            record(text)
+            (fail if prints else record)(text)
             leave(LOST_RANK_CODE)
-
-    def _prints(self, late: set[int]) -> bool:
-        """Whether this rank prints: the first that is not missing, or the first of a node that is cut off."""
-        if self._rank in late:
-            return local_rank() == 0
-        return self._rank == min(set(range(len(self._signs))) - late)
 
     def _lost(self, late: set[int], peers: Iterable[int]) -> str:
         if self._rank in late:  # not even its own sign came back
