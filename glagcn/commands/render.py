@@ -20,7 +20,7 @@ from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.model.interface import Model
 from glagcn.poses.draw.animation import Animation, animate, frame_errors
-from glagcn.poses.draw.video import Video, open_video
+from glagcn.poses.draw.video import SUFFIXES, Video, open_video
 from glagcn.poses.gaps import mark_missing, with_confidence
 from glagcn.poses.joints import input_convention
 from glagcn.poses.keypoints.tracks import Track
@@ -66,7 +66,7 @@ def check_options(drawing: RenderConfig) -> None:
     if not drawing.output and not drawing.export:
         raise UserError("--render needs an output file; give --viz_output FILE.gif or FILE.mp4, or --viz_export FILE")
     for flag, name, suffixes, source, given in (
-        ("--viz_output", drawing.output, (".gif", ".mp4"), "--viz_video", drawing.video),
+        ("--viz_output", drawing.output, SUFFIXES, "--viz_video", drawing.video),
         ("--viz_export", drawing.export, (".npz", ".csv"), "--viz_keypoints", drawing.keypoints),
     ):
         if name and Path(name).suffix.lower() not in suffixes:

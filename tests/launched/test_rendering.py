@@ -13,5 +13,5 @@ def test_one_rank_draws_and_a_failure_ends_both(run, trained, tmp_path):
     assert (tmp_path / "a.gif").read_bytes().startswith(b"GIF89a")
     refused = run(f"{flags} --viz-output {tmp_path}/b.gif --viz-skip 150", 2)
     assert refused.code != 0
-    assert refused.messages.count("error: invalid --viz-skip 150: must be 0 to 149") == 1
+    assert refused.messages.count("error: invalid --viz_skip 150: must be 0 to 149") == 1
     assert not (tmp_path / "b.gif").exists()

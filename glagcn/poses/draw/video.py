@@ -1,4 +1,4 @@
-"""Writes animations as .gif or .mp4."""
+"""Read the frames of a video, to show them behind the 2D poses, and write animations as .gif or .mp4."""
 
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
@@ -16,11 +16,11 @@ from PIL import GifImagePlugin, Image
 from glagcn.errors import UserError
 from glagcn.files import replacement, write_atomically, write_errors
 
-# ---- Reads the frames of a video, to show them behind the 2D poses.
-
-
 FLAG = "--viz_video"
 ADVICE = "give a video that ffmpeg can decode"
+GIF_MAX_FPS = 50.0  # players slow down a GIF with less than 0.02 s per frame
+GIF_MAX_DELAY = 2**16 - 1  # hundredths of a second per frame
+SUFFIXES = (".gif", ".mp4")
 
 
 @dataclass(frozen=True)
@@ -130,14 +130,6 @@ def _turn(frame: av.VideoFrame) -> tuple[bool, int, int]:
     transposed = bool(abs(b) > abs(a))
     x, y = (c, b) if transposed else (a, d)
     return transposed, -1 if x < 0 else 1, -1 if y < 0 else 1
-
-
-# ---- Writes animations as .gif or .mp4.
-
-
-GIF_MAX_FPS = 50.0  # players slow down a GIF with less than 0.02 s per frame
-GIF_MAX_DELAY = 2**16 - 1  # hundredths of a second per frame
-SUFFIXES = (".gif", ".mp4")
 
 
 def write_animation(
