@@ -2,25 +2,32 @@
 
 import argparse
 import logging
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from glagcn.config.parse import comma_separated
+from glagcn.errors import UserError
+from glagcn.poses.gaps import FASTEST_FPS, LEAST_CONFIDENCE
+from glagcn.poses.joints import get_convention
 
 if TYPE_CHECKING:
     from glagcn.poses.draw.video import Video
-    from glagcn.poses.options import LiftOptions
     from glagcn.poses.recording import Recording
     from glagcn.poses.result import Poses
 
 logger = logging.getLogger(__name__)
 
+LARGEST_SIDE = 100_000
+LONGEST_FOCAL = 1e6
+CHOICES = ("largest", "longest", "all")  # of --person, besides a number
 SMOOTH_HZ = 6.0  # the usual cut-off for human movement
 SIZE_INCHES, BITRATE_KBPS = 5.4, 4000
 
 
 def add_lift(verbs: Any) -> None:
-    """Add the verb to the command line.  Its flags are those of LiftOptions."""
+    """Add the verb to the command line."""
     parser = verbs.add_parser("lift", help="lift own 2D keypoints to 3D poses")
     parser.add_argument("file", type=Path, metavar="FILE", help="what a detector wrote, a folder of it, .npy or .npz")
     parser.add_argument(
@@ -51,8 +58,8 @@ def add_lift(verbs: Any) -> None:
         help=f"low-pass filter against jitter, with this cut-off ({SMOOTH_HZ:g} without a number; default: no filter)",
     )  # fmt: skip
     parser.add_argument(
-        "--min_confidence", "--min-confidence", type=float, default=0.05, metavar="C",
-        help="joints of less confidence are missing (default 0.05)",
+        "--min_confidence", "--min-confidence", type=float, default=LEAST_CONFIDENCE, metavar="C",
+        help=f"joints of less confidence are missing (default {LEAST_CONFIDENCE:g})",
     )  # fmt: skip
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, default=True,
@@ -69,27 +76,68 @@ def lift(options: dict[str, Any]) -> None:
     from glagcn.checkpoints.find import find_model
     from glagcn.files import make_folder
     from glagcn.poses.draw.video import SUFFIXES, open_video
-    from glagcn.poses.options import LiftOptions, check_options
-    from glagcn.poses.recording import Film, read_recording
+    from glagcn.poses.recording import read_recording
     from glagcn.poses.root_path import check_cutoff
     from glagcn.poses.writers.tables import WRITERS
 
-    choices = LiftOptions(**options)
-    check_options(choices, (*WRITERS, *SUFFIXES))
-    path = find_model(choices.checkpoint)
-    video = open_video(choices.video, "--video") if choices.video else None
-    film = Film(video.path, video.size, video.fps, video.stored()) if video else None
-    recording = read_recording(choices, film)
-    if choices.smooth is not None:
-        check_cutoff(choices.smooth, recording.fps)
-    for out in choices.out:
+    flags = SimpleNamespace(**options)
+    check_flags(flags, (*WRITERS, *SUFFIXES))
+    path = find_model(flags.checkpoint)
+    video = open_video(flags.video, "--video") if flags.video else None
+    length = video.stored() if video else None
+    recording = read_recording(
+        flags.file,
+        video,
+        length,
+        format=flags.format,
+        joints=flags.joints,
+        image_size=flags.image_size,
+        fps=flags.fps,
+        person=flags.person,
+        min_confidence=flags.min_confidence,
+    )
+    if flags.smooth is not None:
+        check_cutoff(flags.smooth, recording.fps)
+    for out in flags.out:
         make_folder(out.parent, "--out")
-    people = _in_space(_lifted(path, recording, choices), choices)
-    for out in choices.out:
-        _write(out, people, video, (film.frames or 0) if film else 0)
+    people = _in_space(_lifted(path, recording, flags.flip), flags.focal, flags.smooth, flags.floor)
+    for out in flags.out:
+        _write(out, people, video, length)
 
 
-def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list[Poses]":
+def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
+    """Raise UserError, naming the flag, if a value cannot work; `suffixes` are those that can be written."""
+    size, fps, focal, least = flags.image_size, flags.fps, flags.focal, flags.min_confidence
+    named = flags.person in CHOICES or flags.person.isdecimal()
+    for flag, value, valid, expected in (
+        ("--fps", fps, fps is None or 0 < fps <= FASTEST_FPS, f"above 0, up to {FASTEST_FPS:g}"),
+        ("--focal", focal, focal is None or 1 <= focal <= LONGEST_FOCAL, f"from 1 to {LONGEST_FOCAL:g} pixels"),
+        ("--min_confidence", least, 0 <= least < 1, "in [0, 1)"),
+        ("--person", flags.person, named, f"{', '.join(CHOICES)} or the number of a person"),
+    ):
+        if not valid:
+            raise UserError(f"invalid {flag} {value}: must be {expected}")
+    if size is not None and (len(size) != 2 or not all(1 <= side <= LARGEST_SIDE for side in size)):
+        raise UserError(f"invalid --image_size {','.join(map(str, size))}: must be width and height, such as 1920,1080")
+    if flags.joints is not None:
+        get_convention(flags.joints)
+    inputs = {path.resolve(): name for path, name in ((flags.file, "FILE"), (flags.video, "--video")) if path}
+    written = set()
+    for path in flags.out:
+        if path.suffix.lower() not in suffixes:
+            raise UserError(
+                f"invalid --out {path}: ends in {path.suffix or 'nothing'!r}; must end in {', '.join(suffixes)}"
+            )
+        if path.is_dir():
+            raise UserError(f"invalid --out {path}: is a folder; give the name of a file")
+        if (name := inputs.get(path.resolve())) is not None:
+            raise UserError(f"invalid --out {path}: would replace {name}; give another name")
+        if path.resolve() in written:
+            raise UserError(f"invalid --out {path}: is given twice; give each file once")
+        written.add(path.resolve())
+
+
+def _lifted(path: Path, recording: "Recording", flip: bool) -> "list[Poses]":
     """The people in camera axes, by the model of a checkpoint."""
     import torch
 
@@ -102,16 +150,16 @@ def _lifted(path: Path, recording: "Recording", options: "LiftOptions") -> "list
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.for_prediction().to(device)
     logger.info(f"lifting with {path}, {device.type}")
-    return lift_people(model, recording, options.flip)
+    return lift_people(model, recording, flip)
 
 
-def _in_space(people: "list[Poses]", options: "LiftOptions") -> "list[Poses]":
-    """The people with their root paths, smoothed and on the floor where that is asked for."""
-    from glagcn.poses.ground import find_floor, on_floor
+def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, floor: bool) -> "list[Poses]":
+    """The people with their root paths by a focal length, smoothed and on the floor where that is asked for."""
+    from glagcn.poses.ground import find_ground, on_ground
     from glagcn.poses.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, smoothed, usual_focal, with_root
 
-    focal = options.focal or usual_focal(people[0].image_size)
-    if options.focal is None:
+    focal = given or usual_focal(people[0].image_size)
+    if given is None:
         logger.info(
             f"focal length: {focal:.0f} pixels, guessed (a view of {USUAL_VIEW_DEGREES:g} degrees); depths are "
             "proportional to it; --focal sets it"
@@ -122,19 +170,19 @@ def _in_space(people: "list[Poses]", options: "LiftOptions") -> "list[Poses]":
         if not found.all():
             rest = "has no root path" if person.root is None else "is placed between the frames around"
             logger.info(f"person {person.person}: in {(~found).sum()} frames fewer than {LEAST_JOINTS} joints: {rest}")
-        placed.append(person if options.smooth is None else smoothed(person, options.smooth))
-    if not options.floor:
+        placed.append(person if cutoff is None else smoothed(person, cutoff))
+    if not floor:
         return placed
-    floor = find_floor(placed)
-    if floor.doubt:
-        logger.info(f"floor: uncertain ({floor.doubt}); the camera is taken as level")
+    ground = find_ground(placed)
+    if ground.doubt:
+        logger.info(f"floor: uncertain ({ground.doubt}); the camera is taken as level")
     else:
-        logger.info(f"floor: found, {-floor.height / 1000:.2f} m below the camera")
-    return [on_floor(person, floor) for person in placed]
+        logger.info(f"floor: found, {-ground.height / 1000:.2f} m below the camera")
+    return [on_ground(person, ground) for person in placed]
 
 
-def _write(path: Path, people: "list[Poses]", video: "Video | None", frames: int) -> None:
-    """Write one file of --out; `frames` is the length of the video."""
+def _write(path: Path, people: "list[Poses]", video: "Video | None", length: int | None) -> None:
+    """Write one file of --out; `length` is that of the video, in frames."""
     from glagcn.poses.draw.animation import Animation, animate
     from glagcn.poses.writers.tables import WRITERS, write_people
 
@@ -144,5 +192,5 @@ def _write(path: Path, people: "list[Poses]", video: "Video | None", frames: int
         return
     first = min(int(person.frames[0]) for person in people)
     last = max(int(person.frames[-1]) for person in people)
-    numbers = range(frames) if video else range(first, last + 1)
+    numbers = range(length) if length else range(first, last + 1)
     animate(path, Animation(people, SIZE_INCHES), numbers, people[0].fps, BITRATE_KBPS, video)

@@ -25,8 +25,7 @@ from glagcn.poses.gaps import mark_missing, with_confidence
 from glagcn.poses.joints import input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.lift import lift_people
-from glagcn.poses.options import LiftOptions
-from glagcn.poses.recording import Film, Recording, read_recording
+from glagcn.poses.recording import Recording, read_recording
 from glagcn.poses.result import Poses
 from glagcn.poses.writers.tables import write_comparison
 from glagcn.skeletons import Skeleton, get_skeleton
@@ -154,16 +153,16 @@ def read_own(drawing: RenderConfig, skeleton: Skeleton, video: Video | None) -> 
 
     The video may be shorter than the poses.  Raises UserError.
     """
-    options = LiftOptions(
-        file=Path(drawing.keypoints or ""),
-        image_size=cast(tuple[int, int] | None, drawing.image_size),
-        fps=drawing.fps,
-        joints=drawing.joints,
-        usual_joints=input_convention(skeleton).name,
-        prefix="--viz_",
-    )
     try:
-        return read_recording(options, Film(video.path, video.size, video.fps, None) if video else None)
+        return read_recording(
+            Path(drawing.keypoints or ""),
+            video,
+            joints=drawing.joints,
+            usual_joints=input_convention(skeleton).name,
+            image_size=cast(tuple[int, int] | None, drawing.image_size),
+            fps=drawing.fps,
+            prefix="--viz_",
+        )
     except UserError as error:
         raise UserError(f"--viz_keypoints {error}") from None
 

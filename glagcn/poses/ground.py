@@ -1,4 +1,4 @@
-"""Estimate the floor from lifted people, and transform them to z-up coordinates with the floor at z = 0."""
+"""The ground plane: estimated from lifted people, and poses in z-up coordinates with it at z = 0."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -20,7 +20,7 @@ LOWEST_PERCENT = 5.0
 
 
 @dataclass(frozen=True)
-class Floor:
+class Ground:
     """A plane in camera space.
 
     up      [3] unit normal of the floor in camera axes.
@@ -40,7 +40,7 @@ class Floor:
         return np.stack([np.cross(away, self.up), away, self.up])
 
 
-def find_floor(people: Sequence[Poses]) -> Floor:
+def find_ground(people: Sequence[Poses]) -> Ground:
     """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people.
 
     The camera is assumed to be level, with the reason in `doubt`, if no person has a root path, if the ankles cover
@@ -50,7 +50,7 @@ def find_floor(people: Sequence[Poses]) -> Floor:
     """
     ankles = [_ankles(person) for person in people if person.root is not None]
     if not ankles:
-        return Floor(CAMERA_UP, 0.0, "no person has a root path")
+        return Ground(CAMERA_UP, 0.0, "no person has a root path")
     points = np.concatenate(ankles)
     up = CAMERA_UP
     for _ in range(ROUNDS):
@@ -60,18 +60,18 @@ def find_floor(people: Sequence[Poses]) -> Floor:
         return _level(points, f"the ankles lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
     if width < NARROWEST_MM or scatter > width * np.tan(np.radians(UNSURE_DEGREES)):
         return _level(points, f"the ankles cover a strip {width:.0f} mm wide, at {scatter:.0f} mm from a plane")
-    return Floor(up, float(np.median(lower @ up)) - ANKLE_HEIGHT_MM, None)
+    return Ground(up, float(np.median(lower @ up)) - ANKLE_HEIGHT_MM, None)
 
 
-def on_floor(person: Poses, floor: Floor) -> Poses:
+def on_ground(person: Poses, ground: Ground) -> Poses:
     """The person in z-up axes; the origin is the point of the floor below the camera.
 
     Raises ValueError if the person is not in camera axes.
     """
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
-    turn = floor.rotation.T
-    root = None if person.root is None else person.root @ turn - [0, 0, floor.height]
+    turn = ground.rotation.T
+    root = None if person.root is None else person.root @ turn - [0, 0, ground.height]
     return replace(person, xyz=(person.xyz @ turn).astype(np.float32), root=root, axes=Z_UP)
 
 
@@ -109,7 +109,7 @@ def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     return up, float(1.4826 * np.median(off)), float(widths[1]) if len(widths) > 1 else 0.0
 
 
-def _level(points: np.ndarray, doubt: str) -> Floor:
+def _level(points: np.ndarray, doubt: str) -> Ground:
     """The floor of a level camera, at the lowest of the ankles [n,2,3]."""
     heights = (points @ CAMERA_UP).min(axis=1)
-    return Floor(CAMERA_UP, float(np.percentile(heights, LOWEST_PERCENT)) - ANKLE_HEIGHT_MM, doubt)
+    return Ground(CAMERA_UP, float(np.percentile(heights, LOWEST_PERCENT)) - ANKLE_HEIGHT_MM, doubt)

@@ -1,4 +1,4 @@
-"""normalise"""
+"""Pixels to the input of a network, and the mirror image of poses."""
 
 import torch
 from torch import Tensor

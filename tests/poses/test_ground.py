@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.data.mocap.motion import joints_of
-from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, find_floor, on_floor
+from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, find_ground, on_ground
 from glagcn.poses.result import Z_UP
 from glagcn.poses.root_path import smoothed, with_root
 from glagcn.poses.writers.bvh import bvh_text
@@ -35,7 +35,7 @@ def degrees_apart(one, other):
 @pytest.mark.parametrize(("pitch", "roll"), [(0, 0), (25, 0), (-15, 8), (40, -10)])
 def test_people_who_walk_about_tell_the_floor(pitch, roll):
     people, up, clearance = walkers(pitch, roll)
-    floor = find_floor(people)
+    floor = find_ground(people)
     assert floor.doubt is None
     assert degrees_apart(floor.up, up) < 1.5  # heels rise
     assert floor.height == pytest.approx(-CAMERA_HEIGHT_MM + clearance - ANKLE_HEIGHT_MM, abs=25)
@@ -46,15 +46,15 @@ def test_noise_and_lifted_feet_do_little():
     poses = people[0].xyz.copy()
     poses[:100] += 400 * up.astype(np.float32)  # onto a table
     people[0] = person(poses, SKELETON.name, root=people[0].root)
-    floor = find_floor(people)
+    floor = find_ground(people)
     assert floor.doubt is None
     assert degrees_apart(floor.up, up) < 2
 
 
 def test_coordinates_have_the_floor_at_zero():
     people, _up, _ = walkers(30, 10)
-    floor = find_floor(people)
-    moved = on_floor(people[0], floor)
+    floor = find_ground(people)
+    moved = on_ground(people[0], floor)
     assert moved.axes == Z_UP
     places = moved.xyz + moved.root[:, None]
     ankles = places[:, [10, 13], 2].min(axis=1)
@@ -76,24 +76,24 @@ def test_a_level_camera_is_taken_where_the_feet_tell_nothing():
     rng = np.random.default_rng(3)
     floating = person(one.xyz, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
     for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "from a plane")):
-        floor = find_floor([someone])
+        floor = find_ground([someone])
         np.testing.assert_array_equal(floor.up, CAMERA_UP)
         assert words in floor.doubt
-        ankles = on_floor(someone, floor).xyz[:, [10, 13], 2] + on_floor(someone, floor).root[:, None, 2]
+        ankles = on_ground(someone, floor).xyz[:, [10, 13], 2] + on_ground(someone, floor).root[:, None, 2]
         assert np.percentile(ankles.min(axis=1), 5) == pytest.approx(ANKLE_HEIGHT_MM, abs=1e-2)
 
 
 def test_a_wall_is_no_floor():
     people, _, _ = walkers(70, 0)
-    assert "steeper" in find_floor(people).doubt
+    assert "steeper" in find_ground(people).doubt
 
 
 def test_without_a_path_the_camera_is_level():
     people, _, _ = walkers(0, 0, frames=5)
     nowhere = person(people[0].xyz, SKELETON.name)
-    floor = find_floor([nowhere])
+    floor = find_ground([nowhere])
     assert floor.doubt == "no person has a root path"
-    moved = on_floor(nowhere, floor)
+    moved = on_ground(nowhere, floor)
     assert moved.root is None
     np.testing.assert_allclose(moved.xyz, nowhere.xyz[..., [0, 2, 1]] * [1, 1, -1])
 
@@ -107,9 +107,9 @@ def test_from_2d_to_a_file_step_by_step():
         pixels = project(someone.xyz + someone.root[:, None], focal, size)
         unplaced = person(someone.xyz, SKELETON.name, pixels=pixels, image_size=size)
         lifted.append(smoothed(with_root(unplaced, focal)[0], 6.0))
-    floor = find_floor(lifted)
+    floor = find_ground(lifted)
     for someone, found in zip(people, lifted, strict=True):
-        _, places, _ = read_bvh(bvh_text(on_floor(found, floor), 0, len(found.frames) - 1))
+        _, places, _ = read_bvh(bvh_text(on_ground(found, floor), 0, len(found.frames) - 1))
         expected = (someone.xyz + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
         expected += ANKLE_HEIGHT_MM - clearance
         heights = np.stack([10 * places[joint][:, 1] for joint in SKELETON.joints], axis=1)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from glagcn.poses.ground import find_floor, on_floor
+from glagcn.poses.ground import find_ground, on_ground
 from glagcn.poses.root_path import LEAST_JOINTS, usual_focal, with_root
 from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.poses.people import person, project, random_poses
@@ -93,6 +93,6 @@ def test_the_usual_focal_sees_55_degrees():
 
 def test_other_axes_are_refused():
     someone, _ = seen(frames=3)
-    moved = on_floor(someone, find_floor([someone]))
+    moved = on_ground(someone, find_ground([someone]))
     with pytest.raises(ValueError, match="axes"):
         with_root(moved, FOCAL)
