@@ -6,7 +6,7 @@ import torch
 
 from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, find_cameras, rotations
 from glagcn.data.dataset import SequenceInfo, Split
-from glagcn.data.plan import BatchSpec, EpochPlan
+from glagcn.data.plan import BatchSpec
 from glagcn.data.windows import FrameStore
 from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
@@ -113,21 +113,6 @@ def test_rotations_are_those_of_the_matrix_exponential():
     for axis, angle, rotation in zip(axes, torch.linspace(-3, 3, 5), found, strict=True):
         expected = axis_turn(axis.double().numpy(), np.rad2deg(float(angle)))
         np.testing.assert_allclose(rotation.numpy(), expected, atol=1e-5)
-
-
-def test_draws_belong_to_batch_and_epoch():
-    plan = EpochPlan(np.arange(400), 400, "copy", 0, camera_draws=4)
-    ids, again, later = plan.batch(0, 0), plan.batch(0, 0), plan.batch(1, 0)
-    assert ids.camera_draws.shape == (400, 4)
-    assert ids.camera_draws.dtype == np.float32
-    np.testing.assert_array_equal(ids.camera_draws, again.camera_draws)
-    assert (ids.camera_draws != later.camera_draws).mean() > 0.99
-    assert np.abs(np.corrcoef(ids.camera_draws.T) - np.eye(4)).max() < 0.2
-    assert (np.abs(ids.camera_draws) <= 1).all()
-    assert np.abs(ids.camera_draws.mean(axis=0)).max() < 0.1
-    np.testing.assert_array_equal(EpochPlan(np.arange(400), 400, "copy", 0).batch(0, 0).frames, ids.frames)
-    assert EpochPlan(np.arange(400), 400, "copy", 0).batch(0, 0).camera_draws is None
-    assert ids.part(3, 5).camera_draws.shape == (2, 4)
 
 
 def test_data_that_does_not_project_is_refused(split):

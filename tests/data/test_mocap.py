@@ -200,9 +200,7 @@ def test_people_are_apart():
     assert sum(len(names) for names in people.values()) == 14
     held = PRESETS["mocap"].options["validation"]
     assert set(held) <= people["train"]
-    recorded = {
-        s: {take.trial.partition("_")[0] for take in demo_source().selection.takes[s]} for s in ("train", "test")
-    }
+    recorded = {s: {take.trial.partition("_")[0] for take in demo_source().takes[s]} for s in ("train", "test")}
     assert len(recorded["train"]) == 8
     assert recorded["test"] <= set(TEST_PEOPLE)
     assert {trial.activity for trial in trials().values()} == {1, 2, 3, 4, 6, 7}

@@ -91,3 +91,6 @@ def test_one_draw_does_not_change_another():
     np.testing.assert_array_equal(together.distortions, alone["distort"])
     np.testing.assert_array_equal(together.camera_draws, alone["camera_draws"])
     np.testing.assert_array_equal(together.frames, order(90, 3))
+    assert together.camera_draws.dtype == np.float32
+    assert (np.abs(together.camera_draws) <= 1).all()
+    assert together.part(3, 5).camera_draws.shape == (2, 2)

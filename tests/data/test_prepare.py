@@ -92,9 +92,7 @@ def test_short_sequences_are_named(release, monkeypatch):
 
 
 @pytest.mark.parametrize("terminal", [True, False])
-def test_progress_is_a_bar_on_a_terminal_and_else_plain_lines(
-    release, monkeypatch, capsys, said, terminal
-):
+def test_progress_is_a_bar_on_a_terminal_and_else_plain_lines(release, monkeypatch, capsys, said, terminal):
     monkeypatch.setattr("sys.stderr.isatty", lambda: terminal)
     monkeypatch.setattr("glagcn.progress.SECONDS_BETWEEN_LINES", 0.0)
     prepare_3dhp(raw=release)

@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from glagcn.data.dataset import Sequence, SequenceInfo, SplitName, file_record
+from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, SplitName, file_record
 from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 
-# ---- The recorded motion: trials of cmu_motion.npz (see README.md here) as joints of the program's skeletons.
+# ---- The recorded motion: trials of cmu_motion.npz (see README.md) as joints of the program's skeletons.
 #
 # World axes: x to the left of a person who faces z, y up, the floor at y = 0; metres.
 
@@ -48,7 +48,7 @@ class Trial:
 
     @property
     def number(self) -> str:
-        """What tells it from the other trials of the person."""
+        """The number among the trials of the person."""
         return self.name.removeprefix(f"{self.person}_").removeprefix("file")
 
 
@@ -135,7 +135,7 @@ class Lens:
 
 
 def draw_lens(rng: np.random.Generator) -> Lens:
-    """Some camera that people have."""
+    """A random camera, of a tripod or in a hand."""
     width, height = SIZES[rng.integers(len(SIZES))]
     focal = max(width, height) * np.exp(rng.uniform(*np.log(FOCAL))) * rng.uniform(0.995, 1.005, size=2)
     centre = np.array([width, height]) * (0.5 + rng.uniform(-0.01, 0.01, size=2))
@@ -205,12 +205,11 @@ def _wave(rng: np.random.Generator, frames: int, columns: int, fps: float, secon
     return smooth * size * np.sqrt(2 * width * np.sqrt(np.pi))
 
 
-# ---- Recorded people before drawn cameras: sequences made on the spot.
+# ---- The sources.
 
 
 VERSION = 1  # to be raised when the same seed gives other people or cameras
 SKELETONS = {"gt": "mpi3dhp17", "h36m17": "h36m17", "humaneva15": "humaneva15"}  # by 2D source
-SPLITS: tuple[SplitName, ...] = ("train", "test")
 TEST_PEOPLE = ("01", "08", "10", "14", "94")
 
 # The demo: two trials of each of eight people, six of three others.
@@ -232,14 +231,6 @@ class Take:
     frames: int | None = None
 
 
-@dataclass(frozen=True)
-class Selection:
-    """What a data set is made of: the takes of each split, and how many cameras film each of them."""
-
-    takes: Mapping[SplitName, tuple[Take, ...]]
-    cameras: Mapping[SplitName, int]
-
-
 def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
     """Every trial.  Raises UserError where the motion cannot be read."""
     takes: dict[SplitName, tuple[Take, ...]] = {}
@@ -249,7 +240,7 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
             Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {trial.number}", f"S{trial.person}", trial.name)
             for trial in own
         )
-    return MocapSource("mocap", Selection(takes, {"train": 8, "test": 2}), keypoints, seed)
+    return MocapSource("mocap", takes, {"train": 8, "test": 2}, keypoints, seed)
 
 
 def demo_source(seed: int = 0) -> "MocapSource":
@@ -260,20 +251,29 @@ def demo_source(seed: int = 0) -> "MocapSource":
         for number, trial in enumerate(pair, start=1)
     ]
     test = [Take(f"TS{k}", f"TS{k}", trial, DEMO_FRAMES["test"]) for k, trial in enumerate(DEMO_TEST, start=1)]
-    selection = Selection({"train": tuple(train), "test": tuple(test)}, {"train": 4, "test": 1})
-    return MocapSource("demo", selection, "gt", seed)
+    return MocapSource("demo", {"train": tuple(train), "test": tuple(test)}, {"train": 4, "test": 1}, "gt", seed)
 
 
 class MocapSource:
     """Trials as each of their cameras sees them, determined by the seed; a source for `glagcn.data.cache`.
 
+    takes      of each split.
+    cameras    how many cameras film each take of a split.
     keypoints  a name of SKELETONS.
     """
 
     annotation = ""
 
-    def __init__(self, dataset: str, selection: Selection, keypoints: str, seed: int) -> None:
-        self.dataset, self.selection, self.keypoints, self.seed = dataset, selection, keypoints, seed
+    def __init__(
+        self,
+        dataset: str,
+        takes: Mapping[SplitName, tuple[Take, ...]],
+        cameras: Mapping[SplitName, int],
+        keypoints: str,
+        seed: int,
+    ) -> None:
+        self.dataset, self.keypoints, self.seed = dataset, keypoints, seed
+        self.takes, self.cameras = takes, cameras
         self.skeleton = SKELETONS[keypoints]
         self.notes = [
             "recorded people before made-up cameras; motion from mocap.cs.cmu.edu, created with funding from NSF "
@@ -282,17 +282,17 @@ class MocapSource:
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """The sequences of "train" or "test", in the order of `read`."""
-        lengths = {take: len(self._world(take)) for take in self.selection.takes[split]}
+        lengths = {take: len(self._world(take)) for take in self.takes[split]}
         return [
             self._info(split, take, camera, length, self._lens(split, number, camera)[0])
             for number, (take, length) in enumerate(lengths.items())
-            for camera in range(self.selection.cameras[split])
+            for camera in range(self.cameras[split])
         ]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """The sequences of a split, one in memory at a time; every frame is scored, those of tests have activities."""
-        cameras = self.selection.cameras[split]
-        for number, take in enumerate(self.selection.takes[split]):
+        cameras = self.cameras[split]
+        for number, take in enumerate(self.takes[split]):
             world = self._world(take)
             activity = np.full(len(world), trials()[take.trial].activity, np.uint8) if split == "test" else None
             begin = self._rng(split, number).uniform(0, 2 * np.pi)
@@ -325,6 +325,6 @@ class MocapSource:
         return np.random.default_rng([self.seed, SPLITS.index(split), *numbers])
 
     def _info(self, split: SplitName, take: Take, camera: int, length: int, lens: Lens) -> SequenceInfo:
-        single = self.selection.cameras[split] == 1
+        single = self.cameras[split] == 1
         name = take.name if single else f"{take.name}/cam{camera}"
         return SequenceInfo(name, take.subject, -1 if single else camera, length, FPS, lens.width, lens.height)
