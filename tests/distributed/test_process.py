@@ -1,6 +1,7 @@
-"""How a process among others ends."""
+"""How a process among others ends, waits, and says where it is."""
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,18 @@ from glagcn import cli
 atexit.register(print, "interpreter down")
 print("work done")
 raise SystemExit(cli._run_command(lambda: None))
+"""
+SOMEWHERE = """
+import sys, time
+from glagcn import signals
+
+def somewhere():
+    print("ready", flush=True)
+    sys.stdin.read()
+
+signals.print_stacks_on_signal()
+somewhere()
+print("went on")
 """
 
 
@@ -35,3 +48,14 @@ def test_waiting_threads_sleep_soon_unless_the_environment_says_otherwise(said, 
     environment = unset | said | {"OMP_DISPLAY_ENV": "verbose"}
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, env=environment, timeout=60)
     assert f"GOMP_SPINCOUNT = '{spins}'" in done.stderr
+
+
+def test_usr2_prints_the_stacks_and_the_process_goes_on():
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", SOMEWHERE], text=True, **pipes) as process:
+        assert process.stdout.readline() == "ready\n"
+        process.send_signal(signal.SIGUSR2)
+        out, err = process.communicate()
+    assert "most recent call first" in err
+    assert "in somewhere" in err
+    assert (process.returncode, out) == (0, "went on\n")
