@@ -44,11 +44,11 @@ from glagcn.machine import describe
 from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
 from glagcn.tables import Table
-from glagcn.train import hardware as precision
+from glagcn.train import hardware
 from glagcn.train.hardware import TRAINING_PASSES, peak_flops, peak_memory, percent, seconds
+from glagcn.train.loop import Stepper
 from glagcn.train.optim import micro_batch, step_sizes
 from glagcn.train.setup import RunData, build_model, load_data
-from glagcn.train.step import Stepper
 
 REPORTED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 EVALUATED_FRAMES = 512
@@ -197,7 +197,7 @@ def run_bench(
     module = _reference_module() if reference else None
     dist.keep_memory()  # as training does
     dist.start(config.run.workers)
-    config = changed(config, precision=precision.set_up(config.optim, dist.device()))
+    config = changed(config, precision=hardware.set_up(config.optim, dist.device()))
     peak = peak_flops(dist.device(), config.optim.precision)
     text = ""
     with _data_set(config.data.dataset) as cache:

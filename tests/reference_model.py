@@ -41,7 +41,6 @@ def published_tensor(place: Place, tensors: Mapping[str, Tensor]) -> Tensor:
     return tensors[place.name][place.part].reshape(place.shape)
 
 
-
 class TemporalConv(nn.Module):
     """Convolution over frames, then BatchNorm: [N,C,T,V] to [N,C',ceil(T/stride),V]."""
 

@@ -17,7 +17,7 @@ from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, about_evaluation
 from glagcn.files import make_folder
 from glagcn.model.cores import full_precision
 from glagcn.skeletons import get_skeleton
-from glagcn.train import hardware as precision
+from glagcn.train import hardware
 from glagcn.train.log import RunLog, check_tracker
 
 logger = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
     check_tracker(config.run.log_with)
-    precision.set_up(config.optim, dist.device())
+    hardware.set_up(config.optim, dist.device())
     with dist.agree():  # before the cache is written
         loaded = load_for_test(config, origin)
     for assumption in loaded.assumed:
@@ -92,13 +92,8 @@ def _report(config: Config, evaluation: Evaluation, folder: Path, text: str) -> 
     if (folder / "config.json").exists():
         logger.info(text)
         return
-    from glagcn.evaluate.figures import skeleton_figure
-
     folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
     logger.info(text)
-    folder_log.record("test", 0, evaluation.scalars, drawn=False)
-    for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
-        folder_log.record(kind, 0, values, drawn=False)
+    folder_log.evaluation(evaluation, "test", 0, drawn=False)
     folder_log.result(evaluation.scalars, 0)
-    folder_log.figure("test/skeletons", lambda: skeleton_figure(evaluation), 0)
     folder_log.close()

@@ -1,7 +1,6 @@
 """`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
 import logging
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,12 +16,11 @@ from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import about_evaluation, write_results
 from glagcn.files import make_folder
 from glagcn.model.interface import Model
-from glagcn.train import hardware as precision
+from glagcn.train import hardware
 from glagcn.train.log import RunLog, check_tracker
 from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
-from glagcn.train.progress import Progress
-from glagcn.train.reports import compare_with_reference, end_text, mean_pose_error, summary_text
+from glagcn.train.reports import end_text, mean_pose_error, summary_text
 from glagcn.train.resume import Start, check_state, start_from
 from glagcn.train.run_folder import RunFolder, RunLock, finished_result
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
@@ -35,7 +33,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
     check_tracker(config.run.log_with)
     check_processes(config)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
-    chosen = precision.set_up(config.optim, dist.device())
+    chosen = hardware.set_up(config.optim, dist.device())
     cache = open_data(config.data)
     selection = select_data(config, cache)
     earlier = dist.from_main(folder.options() if dist.is_main() and not config.run.fresh else {})
@@ -162,30 +160,29 @@ def _open_folder(
 
 def _open_log(config: Config, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
     """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
-    progress = content["progress"] if content else asdict(Progress())
+    progress = content["progress"] if content else {"step": 0, "evaluated_step": 0, "best_step": 0}
     with dist.agree():
         if dist.is_main():
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
-        form: dict[str, Any] = {"log_with": config.run.log_with, "options": to_dict(config)}
-        log = RunLog(folder.path, resumed_at=progress["step"], **form)
-    return log
+        log_with, step = config.run.log_with, progress["step"]
+        return RunLog(folder.path, resumed_at=step, log_with=log_with, options=to_dict(config))
 
 
 def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
-    """Path and content of best.pt, or of last.pt if best.pt is damaged.  Raises UserError on all ranks."""
-    problem = None
-    if dist.is_main():
-        try:
-            check_state(trainer.folder.best, checkpoint.load(trainer.folder.best), trainer.stepper.model)
-        except UserError as error:
-            problem = str(error)
-    problem = dist.from_main(problem)
-    path = trainer.folder.last if problem else trainer.folder.best
-    if problem:
-        logger.warning(f"{problem}; evaluating {path} instead")
+    """Path and content of best.pt, or of last.pt if best.pt is damaged on any rank.  Raises UserError on all ranks."""
+    problem, content = None, None
+    try:
+        content = checkpoint.load(trainer.folder.best)
+        check_state(trainer.folder.best, content, trainer.stepper.model)
+    except UserError as error:
+        problem = str(error)
+    problem = next(filter(None, dist.gather_objects(problem)), None)
+    if content and not problem:
+        return trainer.folder.best, content
+    logger.warning(f"{problem}; evaluating {trainer.folder.last} instead")
     with dist.agree():
-        content = checkpoint.load(path)
-    return path, content
+        content = checkpoint.load(trainer.folder.last)
+    return trainer.folder.last, content
 
 
 def _conclude(trainer: Trainer, target: Path) -> None:
@@ -196,29 +193,24 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     evaluation = trainer.evaluate(data.test)
     if evaluation is None:
         return
-    marks = trainer.accounts.marks()
+    marks = trainer.reports.marks()
     if trainer.selection_set is not data.test:
         # Marked unscheduled: a prolonged run removes it, because only the end of a run uses the test set.
         log.record("test", progress.step, evaluation.scalars, **marks, drawn=False, unscheduled=True)
-    mean_pose = mean_pose_error(data, data.test)
-    windows, select_on = data.plan.windows_until(progress.step), config.selection.select_on
+    select_on, step = config.selection.select_on, best["progress"]["step"]
     # last.pt may be tested instead of best.pt; the lowest validation error is then that of another state.
-    is_validated = select_on == "validation" and 0 < best["progress"]["best_step"] == best["progress"]["step"]
-    comparison = compare_with_reference(config, windows, evaluation.scalars["mpjpe_mm"], mean_pose)
+    is_validated = select_on == "validation" and 0 < best["progress"]["best_step"] == step
     about = about_evaluation(config, data.cache, path) | {
-        "step": best["progress"]["step"],
+        "step": step,
         "trained_steps": progress.step,
         "selected_on": select_on,
         "validation_mm": best["progress"]["best_mm"] if is_validated else None,
-        "windows": data.plan.windows_until(best["progress"]["step"]),
-        "trained_windows": windows,
+        "windows": data.plan.windows_until(step),
+        "trained_windows": marks["windows"],
         "training_seconds": marks["seconds"],
-        "mean_pose_mm": mean_pose,
-        "place": asdict(comparison) if comparison else None,
+        "mean_pose_mm": mean_pose_error(data, data.test),
         "parameters": sum(weights.numel() for weights in trainer.stepper.model.parameters()),
     }
     result = write_results(evaluation, target, about)
     log.result(evaluation.scalars, progress.step)
     logger.info(end_text(evaluation.headline, result, trainer.folder.path, target, config.run.log_with))
-    if comparison:
-        logger.info(comparison.text())

@@ -8,7 +8,6 @@ from glagcn.data.dataset import DataSet
 from glagcn.errors import UserError
 
 Options = Mapping[str, Any]
-Curve = tuple[tuple[int, float], ...]  # (training windows seen, test error divided by the mean pose's error)
 
 
 @dataclass(frozen=True)
@@ -82,19 +81,6 @@ PRESETS: dict[str, Preset] = {
     }, {"tuned": CAMERA_AUGMENTATION | {"batch_size": 128, "warmup": 1000}, "published": PUBLISHED_3DHP}),
 }
 
-# {data set: {recipe: curve}}: test errors of reference runs from scratch (docs/recipe.md).
-REFERENCE: dict[str, Mapping[str, Curve]] = {
-    # Measured on CMU motion capture in the format of MPI-INF-3DHP with 32 channels and 27 frames; "published" with a
-    # learning rate and batch size for such short runs.
-    "3dhp": {
-        "tuned": (
-            (5_000, 0.410), (12_500, 0.344), (25_000, 0.300), (50_000, 0.277), (100_000, 0.250), (300_000, 0.231),
-        ),
-        "published": ((5_000, 1.928), (12_500, 1.865), (25_000, 1.245), (50_000, 1.022), (100_000, 0.838)),
-    },
-    # Measured with its presets; published, which holds nothing out, after 32,000 windows.
-    "demo": {"tuned": ((28_000, 0.370),), "published": ((28_000, 1.408),)},
-}
 # fmt: on
 
 

@@ -1,27 +1,25 @@
-"""Training speed as a share of the hardware's peak arithmetic rate, and the remaining time."""
+"""What a run asks of its hardware: precision, compilation, memory, equal replicas, and the peak arithmetic rate."""
 
-import logging
-import math
 import os
 import resource
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import torch
 from torch import nn
 
 from glagcn import dist
-from glagcn.config.options import Config, OptimConfig
-from glagcn.data.plan import EpochPlan
+from glagcn.config.options import OptimConfig
 from glagcn.errors import UserError
 from glagcn.model.cores import allow_tf32
 from glagcn.model.interface import Model
-from glagcn.train.optim import last_step
 
-# ---- Numerical precision: the precision of training, and full float32 for evaluation.
+TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
+WARM_UP_STEPS = 10  # compilation, first allocations, caches
+PEAK_SECONDS = {"cuda": 0.1, "cpu": 0.03}  # per kind of product: long enough for a GPU to raise its clock
+TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
 
 
 def set_up(optim: OptimConfig, device: torch.device) -> str:
@@ -50,17 +48,6 @@ def _precision(requested: str, device: torch.device) -> str:
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
     """A bfloat16 autocast context for precision "bf16", else a context without effect."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
-
-
-def number_bytes(precision: str) -> int:
-    """Bytes per value of a feature map during training."""
-    return 2 if precision == "bf16" else 4
-
-
-# ---- torch.compile for training steps, and its failures.
-
-
-TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
 
 
 def is_compiled(optim: OptimConfig, device: torch.device) -> bool:
@@ -101,9 +88,6 @@ def rehearsed(run: Callable[[], None]) -> str | None:
     return next((problem for _, problem in found if problem), None)
 
 
-# ---- Memory use of this process or its GPU.
-
-
 def peak_memory(device: torch.device) -> int:
     """Peak memory so far, bytes: of the CUDA device, else of this process."""
     if device.type == "cuda":
@@ -119,60 +103,43 @@ def _status_bytes(name: str) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
 
 
-# ---- Training speed as a share of the hardware's peak arithmetic rate, and the remaining time.
+@contextmanager
+def out_of_memory(size: int) -> Iterator[None]:
+    """Turn torch.OutOfMemoryError into a UserError with advice for micro-batches of `size` windows."""
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"out of memory: {memory_advice(size)}") from error
 
 
-logger = logging.getLogger(__name__)
+def memory_advice(size: int) -> str:
+    """The message when micro-batches of `size` windows do not fit."""
+    smaller = size // 2
+    if smaller < 1:
+        return "a micro-batch of one window does not fit into GPU memory; give a smaller --channel or --frames"
+    return (
+        f"a micro-batch of {size} windows needs more memory than the GPU has free; give --micro_batch {smaller} "
+        "(BatchNorm statistics are then over this many windows)"
+    )
 
-WARM_UP_STEPS = 10  # compilation, first allocations, caches
-PEAK_SECONDS = 0.1  # per kind of product: long enough for a GPU to raise its clock
-TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
-YEAR = 365 * 24 * 3600
 
+def check_replicas(model: Model, step: int) -> None:
+    """Compare the weights and buffers of all ranks bit for bit, by checksums.  Every rank must call it after `step`.
 
-class Speed:
-    """Log lines about the speed of a run.
-
-    share_per_rate  share of the peak arithmetic rate of all processes, for each training window per second.
-    windows         training windows of the whole run.
-    now             returns the time of day.
+    Raises UserError, on all ranks, naming a tensor and the ranks where it differs from that of rank 0.
     """
-
-    def __init__(self, share_per_rate: float, windows: int, now: Callable[[], datetime] = datetime.now) -> None:
-        self._share_per_rate, self._windows, self._now = share_per_rate, windows, now
-        self._rate: float | None = None
-
-    def update(self, rate: float, done: int) -> None:
-        """Set the speed, `rate` > 0 windows per second, after `done` windows of the run.  The first call logs it."""
-        first, self._rate = self._rate is None, rate
-        if not first:
-            return
-        left = self._seconds_left(done)
-        end = f" (about {self._now() + timedelta(seconds=left):%Y-%m-%d %H:%M})" if left < YEAR else ""
-        logger.info(
-            f"Speed: {rate:,.0f} windows/s, {percent(rate * self._share_per_rate)} of the peak arithmetic rate; "
-            f"training ends in {duration(left)}{end}, evaluations not counted"
+    state = {name: tensor for name, tensor in model.state_dict().items() if tensor.numel()}
+    bits = [tensor.flatten().view(torch.int32) for tensor in state.values()]
+    sums = torch.stack([part.sum(dtype=torch.int64) for part in bits])  # [tensors]
+    rows = dist.gather(sums)  # [W, tensors]
+    differs = (rows != rows[0]).nonzero().tolist()
+    if differs:
+        name = list(state)[differs[0][1]]
+        others = sorted({rank for rank, _ in differs})
+        raise UserError(
+            f"after step {step} the weights of rank(s) {', '.join(map(str, others))} differ from those of rank 0, "
+            f"first in {name}. Their memory, their GPU or an exchange is faulty; resume from the last checkpoint"
         )
-
-    def left(self, done: int) -> str:
-        """The remaining training time after `done` windows, to append to a line; empty before the first `update`."""
-        return "" if self._rate is None else f", {duration(self._seconds_left(done))} left"
-
-    def _seconds_left(self, done: int) -> float:
-        return (self._windows - done) / (self._rate or math.inf)
-
-
-def run_speed(config: Config, plan: EpochPlan, model: Model) -> Speed:
-    """Make the Speed of a run that is about to start.  Rank 0 measures its hardware while the other ranks wait.
-
-    Assumes that all processes have equal hardware.
-    """
-    share_per_rate = 0.0
-    with dist.agree():
-        if dist.is_main():
-            peak = peak_flops(dist.device(), config.optim.precision) * dist.world_size()
-            share_per_rate = TRAINING_PASSES * model.flops() / peak
-    return Speed(share_per_rate, plan.windows_until(last_step(config.optim, plan)))
 
 
 def peak_flops(device: torch.device, precision: str) -> float:
@@ -219,28 +186,15 @@ def is_warm(first: int, step: int, last: int) -> bool:
     return step - first >= min(WARM_UP_STEPS, (last - first) // 2)
 
 
-def duration(seconds: float) -> str:
-    """Format seconds in the two largest units: 42 s, 12 min, 3 h 12 min, 2 d 3 h."""
-    minutes = round(seconds / 60)
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours} h"
-
-
 def percent(share: float) -> str:
     """Format a share as a percentage: 20 %, 0.7 %."""
     return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 def _least_seconds(work: Callable[[], object], device: torch.device) -> float:
-    """The minimum duration of a call, after a warm-up call, over calls that take PEAK_SECONDS in total."""
+    """The minimum duration of a call, after a warm-up call, over calls that take PEAK_SECONDS in all."""
     work()
     times: list[float] = []
-    while sum(times) < PEAK_SECONDS:
+    while sum(times) < PEAK_SECONDS[device.type]:
         times.append(seconds(work, device))
     return min(times)

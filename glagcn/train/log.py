@@ -1,4 +1,4 @@
-"""Run logger: log.txt, metrics.jsonl and what --log_with names, such as TensorBoard."""
+"""The log of a run: log.txt, metrics.jsonl, training_curves.png, and TensorBoard or another board (--log_with)."""
 
 import contextlib
 import json
@@ -8,6 +8,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -19,216 +20,23 @@ from tqdm import tqdm
 
 from glagcn import dist
 from glagcn.errors import UserError, first_line
+from glagcn.evaluate.benchmarks import Evaluation
 from glagcn.evaluate.metrics import MPJPE, frame_metrics
 from glagcn.files import is_number, write_atomically, write_text
 from glagcn.progress import PlainText
 from glagcn.train.run_folder import read_records
 
-# ---- TensorBoard's view of a run: one run in its list, with the errors first.
-
+logger = logging.getLogger(__name__)
 
 ERRORS = "error_mm"  # TensorBoard sorts by name, and this group comes first
 TEST = "test"
-
-
-def tag_of(kind: str, name: str) -> str:
-    """The name of a curve: "error_mm/train" and "error_mm/validation" for the MPJPE, else "kind/name"."""
-    return f"{ERRORS}/{kind}" if name == MPJPE.name and kind in ("train", "validation", TEST) else f"{kind}/{name}"
-
-
-class TensorBoard:
-    """Writes to the folder `tensorboard` of a run.
-
-    resumed_at  the step at which a resumed run starts; TensorBoard drops later points.
-    """
-
-    def __init__(self, folder: Path, resumed_at: int = 0) -> None:
-        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
-
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
-
-    def scalars(self, values: dict[str, float], step: int) -> None:
-        """Add a point to each curve, {its name: value}."""
-        for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
-
-    def text(self, name: str, text: str) -> None:
-        """Add a text."""
-        self._writer.add_text(name, text)
-
-    def figure(self, name: str, figure: Any, step: int) -> None:
-        """Add a matplotlib figure."""
-        self._writer.add_figure(name, figure, step)
-
-    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:
-        """Add the test metrics as one table, and the options with the MPJPE to the table of hyperparameters."""
-        from torch.utils.tensorboard.summary import hparams
-
-        rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
-        self._writer.add_text(TEST, f"| metric | value |\n|---|---|\n{rows}", step)
-        known = {key: value for key, value in options.items() if value is not None}
-        plain = {
-            key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in known.items()
-        }
-        tag = f"{TEST}/{MPJPE.name}"
-        self._writer.add_scalar(tag, scalars[MPJPE.name], step)  # the column of the hyperparameters needs a curve
-        # SummaryWriter.add_hparams would list the run twice, and add a curve for every result.
-        for summary in hparams(plain, {tag: scalars[MPJPE.name]}):
-            self._writer._get_file_writer().add_summary(summary)
-
-    def flush(self) -> None:
-        """Write everything to disk."""
-        self._writer.flush()
-
-    def close(self) -> None:
-        """End writing."""
-        self._writer.close()
-
-
-# ---- training_curves.png: training and evaluation errors over epochs or training windows, without TensorBoard.
-
-
 LARGEST = 1e12  # matplotlib cannot draw numbers near the largest float
-TRAINING = {
-    ("train", "mpjpe_mm"): "training",
-    ("train", "sequence_mpjpe_mm"): "training, sequence head",
-}
+TRAINING = {("train", "mpjpe_mm"): "training", ("train", "sequence_mpjpe_mm"): "training, sequence head"}
 AXES = {"epoch": "epoch", "windows": "training windows"}
-
-
-def curves() -> dict[tuple[str, str], str]:
-    """The curves in the order of the legend: {(kind, name) of the records: label}."""
-    drawn = [metric for metric in frame_metrics() if metric.drawn]
-    evaluated = {
-        (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
-        for kind in ("validation", "test")
-        for metric in drawn
-    }
-    return TRAINING | evaluated
-
-
-def draw_training_curves(
-    records: Path, target: Path, against: str = "epoch", title: str = "", baseline: float | None = None
-) -> None:
-    """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
-
-    against   the horizontal axis, "epoch" or "windows".
-    baseline  the error in mm of the mean training pose, drawn as a line.
-    Raises UserError if `target` cannot be written.
-    """
-    lines = [line for line in read_records(records) if _is_drawable(line.get(against))]
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.subplots()
-    for (kind, name), label in curves().items():
-        points = [
-            (line[against], line[name]) for line in lines if line["kind"] == kind and _is_drawable(line.get(name))
-        ]
-        if points:
-            style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
-            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
-    if baseline is not None:
-        axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
-    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=title)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
-
-
-def _is_drawable(value: Any) -> bool:
-    return is_number(value) and abs(value) < LARGEST
-
-
-# ---- Weights & Biases and MLflow, through accelerate's trackers (--log_with).
-
-
 TRACKERS = ("wandb", "mlflow")
 PROJECT = "glagcn"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
+LONGEST_VALUE = 500  # characters of a parameter, of MLflow
 OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=sqlite:///FILE.db"}
-
-
-def check_tracker(log_with: str) -> None:
-    """Raise UserError if the package of --log_with is not installed."""
-    found = find_spec(log_with) if log_with in TRACKERS else None
-    installed = found is not None and found.origin is not None  # a folder wandb/ of offline runs has no origin
-    if log_with in TRACKERS and not installed:
-        raise UserError(f"--log_with {log_with} needs a package that is not installed: pip install {log_with}")
-
-
-class Tracker:
-    """One run of Weights & Biases or MLflow, with the curves of TensorBoard.
-
-    The file wandb.id or mlflow.id in the run folder lets a resumed run go on in it.  A failure while it starts raises
-    UserError; later, the errors of the packages pass through.
-    """
-
-    def __init__(self, name: str, folder: Path, options: dict[str, Any]) -> None:
-        self._name = name
-        file = folder / f"{name}.id"
-        known = file.read_text(encoding="utf-8").strip() if file.exists() else None
-        try:
-            self._tracker: Any = _start(name, folder, known)
-            if known is None:  # MLflow refuses to change a parameter
-                self._tracker.store_init_configuration({key: str(value) for key, value in options.items()})
-            run = self._tracker.tracker
-            identity = run.id if name == "wandb" else run.info.run_id
-        except Exception as error:  # noqa: BLE001  # of a service, of any kind
-            raise UserError(
-                f"--log_with {name} cannot start: {first_line(error)[:200]}; log in, or set {OFFLINE[name]} to work "
-                "offline"
-            ) from None
-        write_text(file, f"{identity}\n")
-
-    def scalars(self, values: dict[str, float], step: int) -> None:
-        """Add a point to each curve, {its name: value}."""
-        self._tracker.log(values, step=step)
-
-    def text(self, name: str, text: str) -> None:
-        """Nothing: the options are parameters of the run already."""
-
-    def figure(self, name: str, figure: Any, step: int) -> None:
-        """Add a matplotlib figure."""
-        if self._name == "mlflow":
-            self._tracker.log_figure(figure, f"{name}_{step}.png")
-            return
-        figure.canvas.draw()
-        picture = np.asarray(figure.canvas.buffer_rgba())
-        self._tracker.log_images({name: [picture]}, step=step)
-
-    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:  # noqa: ARG002
-        """Add the test metrics."""
-        self.scalars({f"test/{name}": value for name, value in scalars.items()}, step)
-
-    def flush(self) -> None:
-        """Nothing: the packages send what they have by themselves."""
-
-    def close(self) -> None:
-        """End the run; a resumed one opens it again."""
-        self._tracker.finish()
-
-
-def _start(name: str, folder: Path, known: str | None) -> Any:
-    """Start or go on with a run, named as its folder; -> accelerate's tracker.
-
-    known  the id of the run to go on with, else None.
-    """
-    from accelerate.tracking import MLflowTracker, WandBTracker
-
-    tracker: Any
-    if name == "wandb":
-        project = os.environ.get("WANDB_PROJECT", PROJECT)
-        tracker = WandBTracker(project, name=folder.name, dir=str(folder), id=known, resume="allow")
-    else:
-        tracker = MLflowTracker(PROJECT, run_id=known, run_name=folder.name)
-    if hasattr(tracker, "start"):  # older releases start by themselves
-        tracker.start()
-    return tracker
-
-
-# ---- Run logger: log.txt, metrics.jsonl and what --log_with names, such as TensorBoard.
-
-
-logger = logging.getLogger(__name__)
 
 
 class LineFile(logging.Handler):
@@ -302,7 +110,7 @@ class RunLog:
         self._records: LineFile | None = None
         self._board: TensorBoard | Tracker | None = None
         self._options, self._log_with = options or {}, log_with
-        self._writes = dist.is_main()
+        self._folder, self._writes = folder, dist.is_main()
         if not self._writes:
             return
         if log_with == "tensorboard":
@@ -321,6 +129,19 @@ class RunLog:
         if drawn:
             points = {tag_of(kind, name): value for name, value in values.items()}
             self._show(lambda board: board.scalars(points, step))
+
+    def evaluation(self, evaluation: Evaluation, name: str, step: int, *, drawn: bool = True, **marks: Any) -> None:
+        """Record an evaluation on the set `name`, and add a figure of its skeletons to the board."""
+        from glagcn.evaluate.figures import skeleton_figure
+
+        for kind, values in {name: evaluation.scalars, **evaluation.benchmark.curves(evaluation.metrics)}.items():
+            self.record(kind, step, values, drawn=drawn, **marks)
+        self.figure(f"{name}/skeletons", lambda: skeleton_figure(evaluation), step)
+
+    def draw_curves(self, against: str, baseline: float) -> None:
+        """Draw training_curves.png anew; see draw_training_curves."""
+        records, target = self._folder / "metrics.jsonl", self._folder / "training_curves.png"
+        draw_training_curves(records, target, against, self._folder.name, baseline)
 
     def text(self, name: str, text: str) -> None:
         """Add a text to the board."""
@@ -376,3 +197,174 @@ class RunLog:
         except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
             self._board = None
             logger.warning(f"{self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")
+
+
+def tag_of(kind: str, name: str) -> str:
+    """The name of a curve: "error_mm/train" and "error_mm/validation" for the MPJPE, else "kind/name"."""
+    return f"{ERRORS}/{kind}" if name == MPJPE.name and kind in ("train", "validation", TEST) else f"{kind}/{name}"
+
+
+class TensorBoard:
+    """Writes to the folder `tensorboard` of a run.
+
+    resumed_at  the step at which a resumed run starts; TensorBoard drops later points.
+    """
+
+    def __init__(self, folder: Path, resumed_at: int = 0) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes a second to import
+
+        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Add a point to each curve, {its name: value}."""
+        for tag, value in values.items():
+            self._writer.add_scalar(tag, value, step)
+
+    def text(self, name: str, text: str) -> None:
+        """Add a text."""
+        self._writer.add_text(name, text)
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        """Add a matplotlib figure."""
+        self._writer.add_figure(name, figure, step)
+
+    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:
+        """Add the test metrics as one table, and the options with the MPJPE to the table of hyperparameters."""
+        from torch.utils.tensorboard.summary import hparams
+
+        rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
+        self._writer.add_text(TEST, f"| metric | value |\n|---|---|\n{rows}", step)
+        known = {key: value for key, value in options.items() if value is not None}
+        plain = {
+            key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in known.items()
+        }
+        tag = f"{TEST}/{MPJPE.name}"
+        self._writer.add_scalar(tag, scalars[MPJPE.name], step)  # the column of the hyperparameters needs a curve
+        # SummaryWriter.add_hparams would list the run twice, and add a curve for every result.
+        for summary in hparams(plain, {tag: scalars[MPJPE.name]}):
+            self._writer._get_file_writer().add_summary(summary)
+
+    def flush(self) -> None:
+        """Write everything to disk."""
+        self._writer.flush()
+
+    def close(self) -> None:
+        """End writing."""
+        self._writer.close()
+
+
+def curves() -> dict[tuple[str, str], str]:
+    """The curves in the order of the legend: {(kind, name) of the records: label}."""
+    drawn = [metric for metric in frame_metrics() if metric.drawn]
+    evaluated = {
+        (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
+        for kind in ("validation", "test")
+        for metric in drawn
+    }
+    return TRAINING | evaluated
+
+
+def draw_training_curves(
+    records: Path, target: Path, against: str = "epoch", title: str = "", baseline: float | None = None
+) -> None:
+    """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
+
+    against   the horizontal axis, "epoch" or "windows".
+    baseline  the error in mm of the mean training pose, drawn as a line.
+    Raises UserError if `target` cannot be written.
+    """
+    lines = [line for line in read_records(records) if _is_drawable(line.get(against))]
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots()
+    for (kind, name), label in curves().items():
+        points = [
+            (line[against], line[name]) for line in lines if line["kind"] == kind and _is_drawable(line.get(name))
+        ]
+        if points:
+            style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
+            axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
+    if baseline is not None:
+        axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=title)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+
+
+def _is_drawable(value: Any) -> bool:
+    return is_number(value) and abs(value) < LARGEST
+
+
+def check_tracker(log_with: str) -> None:
+    """Raise UserError if the package of --log_with is not installed."""
+    found = find_spec(log_with) if log_with in TRACKERS else None
+    installed = found is not None and found.origin is not None  # a folder wandb/ of offline runs has no origin
+    if log_with in TRACKERS and not installed:
+        raise UserError(f"--log_with {log_with} needs a package that is not installed: pip install {log_with}")
+
+
+class Tracker:
+    """One run of Weights & Biases or MLflow, with the curves of TensorBoard.
+
+    The file wandb.id or mlflow.id in the run folder lets a resumed run go on in it.  A failure while it starts raises
+    UserError; later, the errors of the packages pass through.
+    """
+
+    def __init__(self, name: str, folder: Path, options: dict[str, Any]) -> None:
+        file = folder / f"{name}.id"
+        known = file.read_text(encoding="utf-8").strip() if file.exists() else None
+        values = {key: str(value)[:LONGEST_VALUE] for key, value in options.items()}
+        try:
+            self._package: Any = import_module(name)
+            self._is_wandb = name == "wandb"
+            if self._is_wandb:
+                project = os.environ.get("WANDB_PROJECT", PROJECT)
+                form = {"name": folder.name, "dir": str(folder), "id": known, "resume": "allow"}
+                self._run = self._package.init(project=project, **form)
+                identity = self._run.id
+                if known is None:
+                    self._run.config.update(values, allow_val_change=True)
+            else:
+                self._package.set_experiment(os.environ.get("MLFLOW_EXPERIMENT_NAME", PROJECT))
+                identity = self._package.start_run(run_id=known, run_name=folder.name).info.run_id
+                if known is None:  # MLflow refuses to change a parameter
+                    self._package.log_params(values)
+        except Exception as error:  # noqa: BLE001  # of a service, of any kind
+            raise UserError(
+                f"--log_with {name} cannot start: {first_line(error)[:200]}; log in, or set {OFFLINE[name]} to work "
+                "offline"
+            ) from None
+        write_text(file, f"{identity}\n")
+
+    def scalars(self, values: dict[str, float], step: int) -> None:
+        """Add a point to each curve, {its name: value}."""
+        if self._is_wandb:
+            self._run.log(values, step=step)
+        else:
+            self._package.log_metrics(values, step=step)
+
+    def text(self, name: str, text: str) -> None:
+        """Nothing: the options are parameters of the run already."""
+
+    def figure(self, name: str, figure: Any, step: int) -> None:
+        """Add a matplotlib figure."""
+        if self._is_wandb:
+            figure.canvas.draw()
+            self._run.log({name: [self._package.Image(np.asarray(figure.canvas.buffer_rgba()))]}, step=step)
+        else:
+            self._package.log_figure(figure, f"{name}_{step}.png")
+
+    def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:  # noqa: ARG002
+        """Add the test metrics."""
+        self.scalars({f"test/{name}": value for name, value in scalars.items()}, step)
+
+    def flush(self) -> None:
+        """Nothing: the packages send what they have by themselves."""
+
+    def close(self) -> None:
+        """End the run; a resumed one opens it again."""
+        if self._is_wandb:
+            self._run.finish()
+        else:
+            self._package.end_run()

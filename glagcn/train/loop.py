@@ -1,37 +1,204 @@
-"""The training loop, and the state that a checkpoint stores."""
+"""What happens in a training run, in one file: the optimiser step, then the loop around it.
+
+`Stepper.gradient` and `Stepper.apply` are one step on a global batch, split over ranks and micro-batches.
+`Trainer.run` is the loop: plan the batches, step, log, save, evaluate, until the last step.  What resuming needs is one
+value, `Trainer.state`.
+"""
 
 import logging
 import math
-from collections.abc import Mapping
-from dataclasses import asdict
+import time
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from functools import partial
-from typing import Any, NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, cast
 
 import torch
+from torch import Tensor
 
 from glagcn import dist, signals
-from glagcn.config.options import Config
-from glagcn.config.resolve import to_dict
+from glagcn.checkpoints import ours as checkpoint
+from glagcn.config.options import Config, OptimConfig
+from glagcn.data.plan import Share, share
+from glagcn.data.windows import Batch
 from glagcn.errors import UserError
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, evaluate
+from glagcn.files import WriteError
 from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
-from glagcn.model.registry import model_config
-from glagcn.train.cadence import Cadence
-from glagcn.train.hardware import run_speed
+from glagcn.model.layers import BatchNorm
+from glagcn.train import hardware, optim
 from glagcn.train.log import RunLog
-from glagcn.train.optim import bn_momentum, dropout_seed, learning_rate, step_sizes
-from glagcn.train.progress import Progress
-from glagcn.train.rehearsal import out_of_memory, rehearse
-from glagcn.train.replicas import check_replicas
-from glagcn.train.reports import Accounts, mean_pose_error
-from glagcn.train.resume import restore_optimizer
+from glagcn.train.loss import Loss
+from glagcn.train.reports import TrainingReports
+from glagcn.train.resume import Sums, restore, state_of
 from glagcn.train.run_folder import RunFolder
-from glagcn.train.saver import Saver
 from glagcn.train.setup import RunData
-from glagcn.train.step import Stepper
 
 logger = logging.getLogger(__name__)
+
+FIRST_SAVE_S = 45.0  # the first save is early, in case the cluster preempts the job soon after its start
+SECONDS_BETWEEN_CHECKS = 1.0  # between all-reduces that ask whether to save or to stop
+MOST_STEPS_BETWEEN_CHECKS = 100
+
+
+class Stepper:
+    """Model and optimiser, and the step on the gradient of the mean loss over the global batch.
+
+    BatchNorm's running statistics change once per step, by the mean over its micro-batches, weighted by windows.  So
+    they are equal on all ranks and do not depend on the number of ranks.
+
+    sizes  the micro-batch sizes of a full global batch, which --compile compiles.  Other sizes, such as those of the
+           smaller last batch of an epoch, run eagerly.
+    """
+
+    def __init__(self, config: OptimConfig, model: Model, sizes: frozenset[int] = frozenset()) -> None:
+        device = dist.device()
+        self.config, self.model = config, model.to(device)
+        self.optimizer = optim.build_optimizer(config, self.model)
+        norms = [module for module in self.model.modules() if isinstance(module, BatchNorm)]
+        self._share = torch.zeros((), device=device)  # of the next micro-batch in its global batch
+        for norm in norms:
+            norm.accumulate(self._share)
+        self._running = [value for norm in norms for value in (norm.running_mean, norm.running_var)]
+        self._batches = [value for norm in norms for value in (norm.batch_mean, norm.batch_var)]
+        self._momenta = [torch.zeros_like(value) for value in self._running]
+        self._counts = [norm.num_batches_tracked for norm in norms]
+        self._trained = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        for parameter in self._trained:
+            # Gradients accumulate in place: a CUDA graph needs the same memory in every step.
+            parameter.grad = torch.zeros_like(parameter)
+        self.loss = Loss(self.model)
+        self._weights = torch.tensor(self.loss.weights(config), dtype=self._trained[0].dtype, device=device)
+        self._exchanging: Any = dist.exchanging(self.loss)
+        self._sizes, self._compiles = sizes, bool(sizes) and hardware.is_compiled(config, device)
+        self._compiled = hardware.compiled(self._exchanging, config, device) if self._compiles else self._exchanging
+        self._rate, self._norm = torch.zeros((), device=device), torch.zeros((), device=device)
+        self._stopped = torch.zeros((), device=device)  # 1 from the first gradient that is not finite
+        self._taken = torch.zeros((), dtype=torch.float64, device=device)
+        self._captures = self._compiles and device.type == "cuda" and optim.is_capturable(self.optimizer)
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._warm = False
+
+    def set_momentum(self, momentum: float) -> None:
+        """Set the weight of a step in the running statistics of BatchNorm."""
+        for each in self._momenta:
+            each.fill_(momentum)
+
+    def gradient(self, batch: Batch, mine: Share, seed: Callable[[int], int] | None = None) -> Tensor:
+        """Accumulate the gradient of this rank's micro-batches.  Returns the rank's summed loss terms [terms].
+
+        batch  the windows of the share `mine`.
+        seed   the dropout seed of a micro-batch, from its number in the global batch; None leaves the seed alone.
+        """
+        sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=dist.device())
+        begin = 0
+        for number, size in enumerate(mine.sizes):
+            if seed:
+                torch.manual_seed(seed(mine.first + number))
+            last = number == len(mine.sizes) - 1
+            with nullcontext() if last or dist.world_size() == 1 else self._exchanging.no_sync():
+                part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
+                sums += self._micro_batch(part, mine.count, mine.has_windows)
+            begin += size
+        return sums
+
+    def _micro_batch(self, batch: Batch, count: int, counted: bool) -> Tensor:
+        """Add the gradient of one micro-batch of a global batch of `count` windows.  Returns its summed loss terms."""
+        size = len(batch.inputs)
+        self._share.fill_(size / count * counted)
+        loss = self._exchanging
+        if self._compiles and size in self._sizes:
+            loss = self._compiled
+            if dist.device().type == "cuda":
+                torch.compiler.cudagraph_mark_step_begin()
+        with hardware.autocast(self.config.precision, dist.device()):
+            sums = loss(*batch)
+        # DDP averages over ranks; this factor makes the result the mean over the global batch.
+        mean = (sums * self._weights).sum() * (dist.world_size() * counted / count)
+        # An infinite loss may have finite gradients; this factor is then NaN, which reaches all ranks.
+        (mean * (1 + 0 * mean.detach())).backward()
+        return sums.detach() * counted
+
+    def apply(self, rate: float) -> Tensor:
+        """Clip the gradient and step at learning rate `rate`.  Returns the gradient norm; the next step overwrites it.
+
+        After the first gradient that is not finite, all steps are skipped; `steps_taken` counts the others.  All ranks
+        have the same gradient, so they skip the same steps.  Does not wait for the device.
+        """
+        if self._batches:  # a model may have no BatchNorm
+            dist.add_up(self._batches)
+        self._rate.fill_(rate)
+        on_device = dist.device().type == "cuda" and optim.is_capturable(self.optimizer)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self._rate if on_device else rate
+        if self._captures and self._warm and self._graph is None:
+            self._graph = torch.cuda.CUDAGraph()
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):
+                self._update()
+        self._graph.replay() if self._graph else self._update()
+        self._warm = True
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate  # a plain number for checkpoints
+        return self._norm
+
+    def _update(self) -> None:
+        """The part of the step that a CUDA graph captures: norm, clipping, optimiser and running statistics."""
+        self._norm.copy_(torch.nn.utils.get_total_norm(self._gradients()))
+        self._stopped.copy_(torch.maximum(self._stopped, (~torch.isfinite(self._norm)).float()))
+        taken = 1 - self._stopped
+        self._taken += taken
+        if self.config.clip:
+            torch.nn.utils.clip_grads_with_norm_(self._trained, self.config.clip, self._norm)
+        optim.step_unless(self._stopped, self.optimizer)
+        if self._batches:
+            # NaN times a momentum of zero is NaN: a skipped step must select the old values.
+            pairs = zip(self._batches, self._running, strict=True)
+            targets = [torch.where(taken > 0, batch, running) for batch, running in pairs]
+            torch._foreach_lerp_(self._running, targets, self._momenta)
+            torch._foreach_add_(self._counts, [taken.long()] * len(self._counts))
+        self._clear()
+
+    def _clear(self) -> None:
+        """Clear gradients and batch statistics."""
+        if self._batches:
+            torch._foreach_zero_(self._batches)
+        torch._foreach_zero_(self._gradients())
+
+    def _gradients(self) -> list[Tensor]:
+        """The gradients of the trained weights.  Do not keep the list: DDP replaces them by views of its buckets."""
+        return [cast(Tensor, parameter.grad) for parameter in self._trained]
+
+    def steps_taken(self) -> int:
+        """The number of calls of `apply` that changed the weights.  Waits for the device."""
+        return int(self._taken)
+
+    def rehearse(self, batch: Batch, mine: Share) -> str | None:
+        """Compile, and let DDP build its buckets, on a trial step that changes no state.
+
+        Returns why compilation failed, else None.  Raises UserError on all ranks if one runs out of memory.
+        DDP rebuilds its buckets after the first backward pass.  With three or more ranks the buckets decide the order
+        of additions, so a resumed run must start with the rebuilt ones to repeat bit for bit.
+        """
+
+        def every_size() -> None:
+            for size in sorted(self._sizes):
+                rows = torch.arange(size, device=dist.device()) % len(batch.inputs)
+                with nullcontext() if dist.world_size() == 1 else self._exchanging.no_sync():
+                    self._micro_batch(Batch(batch.inputs[rows], batch.targets[rows]), size, counted=True)
+
+        self.model.train()
+        problem = None
+        with hardware.out_of_memory(max(mine.sizes)):
+            if self._compiles or dist.device().type == "cuda":
+                problem = hardware.rehearsed(every_size)
+            if problem:
+                self._compiles = self._captures = False
+            if dist.world_size() > 1:
+                self.gradient(batch, mine)
+        self._clear()
+        return problem
 
 
 class Trainer:
@@ -46,95 +213,177 @@ class Trainer:
         log: RunLog,
         state: Mapping[str, Any] | None = None,
     ) -> None:
-        self.config, self.data, self.folder, self.log = config, data, folder, log
-        self.stepper = Stepper(config.optim, model, step_sizes(config.optim, data.plan))
-        self.progress = Progress.of(state["progress"]) if state else Progress()
-        if state:
-            self.stepper.model.load_state_dict(state["model"])
-            restore_optimizer(self.stepper.optimizer, state["optimizer"])
-        self.cadence = Cadence(config, data.plan, dist.rank(), dist.world_size())
+        self.config, self.data, self.plan, self.folder, self.log = config, data, data.plan, folder, log
+        self.stepper = Stepper(config.optim, model, optim.step_sizes(config.optim, data.plan))
+        self.progress = restore(state, self.stepper.model, self.stepper.optimizer)
+        self.last_step = optim.last_step(config.optim, data.plan)
         # The set that selects best.pt; None: the last state is the result.
         sets = {"validation": data.validation, "test": data.test, "last": None}
         self.selection_set = sets[config.selection.select_on]
-        speed = run_speed(config, data.plan, self.stepper.model)
-        baseline = partial(mean_pose_error, data, self.selection_set or data.test)
-        loss = self.stepper.loss
-        self.accounts = Accounts(config, self.cadence, loss, self.progress, folder, log, speed, baseline)
-        self._first_step = self.progress.step
-        self.saver = Saver(config.run, folder, self._drain, self.state, self.progress.step)
+        terms, rows = len(self.stepper.loss.names), min(config.run.log_steps, self.last_step)
+        self._rows = torch.zeros(rows, terms, dtype=torch.float64, device=dist.device())  # the loss sums of steps
+        self._num_rows = 0
+        self._first_step = self._checked_step = self.progress.step
+        self._next_check = self._first_step + 1
+        self._failed_saves = 0  # in a row
+        self._checked_at = now = time.monotonic()
+        self._save_at = now + min(FIRST_SAVE_S, 60 * (config.run.save_minutes or 0))
+        self.reports = TrainingReports(config, data, self.stepper.loss, self.progress, log)
 
     def rehearse(self) -> None:
         """Run a trial step; it may be interrupted without losing work."""
-        first = self.data.train.windows(self.cadence.windows(0, 0))
-        rehearse(self.stepper, first, self.cadence.share(0))
+        mine = self._share(0)
+        first = self.data.train.windows(self.plan.batch(0, 0).part(mine.begin, mine.end))
+        if problem := self.stepper.rehearse(first, mine):
+            logger.warning(
+                f"torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it"
+            )
 
     def run(self) -> None:
         """Train to the last step.  On a stop signal, save the state and raise Stopped on all ranks."""
         if self.progress.step == 0:
-            self.saver.save()  # a run folder must have a checkpoint
-        self.log.start_progress(self.progress.step, self.cadence.last_step)
+            self.save()  # a run folder must have a checkpoint
+        self.log.start_progress(self.progress.step, self.last_step)
         try:
-            self._train()
+            while True:
+                step = self.progress.step
+                scheduled = step > 0 and optim.next_evaluation(self.config, self.plan, step - 1) == step
+                if step > self.progress.evaluated_step and (scheduled or step >= self.last_step):
+                    self._evaluate(scheduled)
+                self._keep_epoch()
+                if step >= self.last_step:
+                    return
+                self._train_segment()
         except signals.Stopped as request:
-            self.saver.save(now_or_never=True)
+            self.save(now_or_never=True)
             logger.info(
-                f"Stopped by {request.signal} at step {self.progress.step} of {self.cadence.last_step}; the state is "
+                f"Stopped by {request.signal} at step {self.progress.step} of {self.last_step}; the state is "
                 "saved, and the same command resumes the run"
             )
             raise
 
-    def _train(self) -> None:
-        while True:
-            if self.progress.step > self.progress.evaluated_step and self.cadence.evaluates(self.progress.step):
-                self._evaluate()
-            if epoch := self.cadence.kept_epoch(self.progress.step):
-                self.saver.keep_epoch(epoch)
-            if self.progress.step >= self.cadence.last_step:
-                return
-            self._train_segment()
-
     def _train_segment(self) -> None:
         """Train to the end of the epoch or run, or to the next evaluation within the epoch."""
-        optim, cadence = self.config.optim, self.cadence
-        epoch, begin, end = cadence.segment(self.progress.step)
-        self.stepper.model.train()
-        self.stepper.statistics.set_momentum(bn_momentum(optim, cadence.plan, epoch))
-        self.accounts.restart_clock(count=False)
-        batches = self.data.train.stream((cadence.windows(epoch, index) for index in range(begin, end)), reuse=True)
+        config, plan, stepper = self.config.optim, self.plan, self.stepper
+        epoch, begin = divmod(self.progress.step, plan.steps_per_epoch)
+        stop = min(self.last_step, optim.next_evaluation(self.config, plan, self.progress.step))
+        end = min(plan.steps_per_epoch, begin + stop - self.progress.step)
+        shares = {index: self._share(index) for index in range(begin, end)}
+        windows = (plan.batch(epoch, index).part(mine.begin, mine.end) for index, mine in shares.items())
+        stepper.model.train()
+        stepper.set_momentum(optim.bn_momentum(config, plan, epoch))
+        self.reports.restart_clock(count=False)
         try:
-            for index, batch in enumerate(batches, begin):
-                mine, seed = cadence.share(index), partial(dropout_seed, optim.seed, epoch, index)
-                rate = learning_rate(optim, cadence.plan, self.progress.step)
-                with out_of_memory(max(mine.sizes)):
-                    sums = self.stepper.gradient(batch, mine, seed)
-                    norm = self.stepper.apply(rate)
+            for index, batch in enumerate(self.data.train.stream(windows, reuse=True), begin):
+                mine, rate = shares[index], optim.learning_rate(config, plan, self.progress.step)
+                with hardware.out_of_memory(max(mine.sizes)):
+                    sums = stepper.gradient(batch, mine, partial(optim.dropout_seed, config.seed, epoch, index))
+                    norm = stepper.apply(rate)
+                self._rows[self._num_rows] = sums
+                self._num_rows += 1
                 self.progress.step += 1
-                self.accounts.add(sums)
+                self.reports.windows += mine.count
                 self._after_step(rate, norm)
         finally:
-            self.accounts.restart_clock()
+            self.reports.restart_clock()
 
-    def _after_step(self, rate: float, norm: torch.Tensor) -> None:
-        if self.progress.step % self.config.run.log_steps == 0:
+    def _share(self, index: int) -> Share:
+        """This rank's part of global batch `index` of any epoch."""
+        count = min(self.plan.batch_size, self.plan.num_windows - index * self.plan.batch_size)
+        most = optim.micro_batch(self.config.optim, self.plan.batch_size)
+        return share(count, most, dist.rank(), dist.world_size())
+
+    def _after_step(self, rate: float, norm: Tensor) -> None:
+        """Log, check and save.  Raises Stopped on all ranks, after the same step, if any received a signal."""
+        step, run = self.progress.step, self.config.run
+        if step % run.log_steps == 0:
             self._drain()
-            self.accounts.log_interval(rate, float(norm))
-        dist.report_step(self.progress.step)
-        if self.cadence.checks_replicas(self.progress.step):
-            check_replicas(self.stepper.model, self.progress.step)
+            self.reports.log_interval(rate, float(norm))
+        dist.report_step(step)
+        if run.check_replicas and step % run.check_replicas == 0:
+            hardware.check_replicas(self.stepper.model, step)
         self.log.advance()
-        self.accounts.tick(rate, self.stepper.steps_taken)
-        self.saver.after_step(self.progress.step)
+        self.reports.log_slow_step(rate, wait=self.stepper.steps_taken)
+        if run.save_steps and step % run.save_steps == 0:
+            self.save()
+        if step < self._next_check:
+            return
+        now = time.monotonic()
+        is_due = bool(run.save_minutes) and now >= self._save_at
+        each = (now - self._checked_at) / (step - self._checked_step)
+        number, due, pace = dist.largest([signals.REQUEST.number, is_due, each])
+        if number:
+            raise signals.Stopped(int(number), agreed=True)
+        if due:
+            self.save()
+        steps = round(SECONDS_BETWEEN_CHECKS / max(pace, 1e-6)) if dist.world_size() > 1 else 1
+        self._checked_at, self._checked_step = time.monotonic(), step
+        self._next_check = step + min(max(steps, 1), MOST_STEPS_BETWEEN_CHECKS)
+
+    # ---- Save.
+
+    def save(self, *, now_or_never: bool = False) -> None:
+        """Write last.pt and keep the previous one as last.pt.1.  All ranks must call it at the same step.
+
+        now_or_never  raise WriteError on all ranks if the write fails.  By default a failure is logged, and the error
+                      raised only after --save_attempts failures in a row.
+        """
+        self._write(self.folder.last, self.folder.keep_previous, now_or_never=now_or_never)
+        self._save_at = time.monotonic() + 60 * (self.config.run.save_minutes or 0)
+
+    def _write(self, path: Path, prepare: Callable[[], None] | None = None, *, now_or_never: bool = False) -> bool:
+        """Write the state to `path`, after calling `prepare` on rank 0.  Returns on every rank whether it succeeded."""
+        self._drain()
+        written = True
+        with dist.agree():
+            if dist.is_main():
+                state = self.state()
+                try:
+                    if prepare:
+                        prepare()
+                    checkpoint.save(path, state)
+                    self._failed_saves = 0
+                except WriteError as error:
+                    written = False
+                    self._failed_saves += 1
+                    attempts = self.config.run.save_attempts
+                    if now_or_never or self._failed_saves >= attempts:
+                        raise
+                    logger.warning(f"{error}. Attempt {self._failed_saves} of {attempts}; training continues")
+        return dist.from_main(written)
+
+    def state(self) -> dict[str, Any]:
+        """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
+        if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
+            self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
+        num_windows, fingerprint = self.plan.num_windows, self.data.cache.fingerprint
+        return state_of(
+            self.config, self.stepper.model, self.stepper.optimizer, self.progress, num_windows, fingerprint
+        )
 
     def _drain(self) -> None:
-        """Update the sums of `progress`.  Raises UserError if a step was skipped because it was not finite."""
+        """Add the losses of the newest steps to `progress`.  All ranks must call it at the same step.
+
+        Raises UserError if a step was skipped because it was not finite.
+        """
         taken = self._first_step + self.stepper.steps_taken()
         if taken < self.progress.step:
-            epoch, index = divmod(taken, self.data.plan.steps_per_epoch)
+            epoch, index = divmod(taken, self.plan.steps_per_epoch)
             self._fail(
                 f"the loss or gradient of step {taken + 1} (batch {index + 1} of epoch {epoch + 1}) is not finite, so "
                 "the step was not taken"
             )
-        self.accounts.drain()
+        first, *others = dist.gather(self._rows[: self._num_rows])
+        total = first.clone()
+        for rows in others:  # torch.sum adds in an order that depends on the number of rows
+            total += rows
+        for step, row in enumerate(total.tolist(), self.progress.step - self._num_rows):
+            if step % self.plan.steps_per_epoch == 0:
+                self.progress.epoch = Sums()
+            for sums in (self.progress.interval, self.progress.epoch):
+                windows = self.plan.windows_until(step + 1) - self.plan.windows_until(step)
+                sums.add(windows, dict(zip(self.stepper.loss.names, row, strict=True)))
+        self._num_rows = 0
 
     def _fail(self, problem: str) -> NoReturn:
         """Raise UserError, with the last good checkpoint and what to do."""
@@ -144,19 +393,16 @@ class Trainer:
             "look for bad values in the data; torch.autograd.set_detect_anomaly(True) names the operation"
         )
 
-    def state(self) -> dict[str, Any]:
-        """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
-        if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
-            self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
-        return {
-            "config": to_dict(self.config),
-            "model_config": model_config(self.stepper.model),
-            "model": self.stepper.model.state_dict(),
-            "optimizer": self.stepper.optimizer.state_dict(),
-            "progress": asdict(self.progress),
-            "num_windows": self.data.plan.num_windows,
-            "data_fingerprint": self.data.cache.fingerprint,
-        }
+    def _keep_epoch(self) -> None:
+        """Write epoch_<number>.pt if --checkpoint_frequency wants it, and delete older ones beyond --keep."""
+        epochs, rest = divmod(self.progress.step, self.plan.steps_per_epoch)
+        run = self.config.run
+        if run.checkpoint_frequency and epochs and not rest and epochs % run.checkpoint_frequency == 0:
+            self._write(self.folder.epoch(epochs))
+            if run.keep and dist.is_main():
+                self.folder.prune_epochs(run.keep)
+
+    # ---- Evaluate.
 
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
@@ -164,34 +410,31 @@ class Trainer:
             annotation, flip = self.data.cache.annotation, self.config.data.test_flip
             return evaluate(self.stepper.model, data, annotation=annotation, flip=flip)
 
-    def _evaluate(self) -> None:
+    def _evaluate(self, scheduled: bool) -> None:
         """Evaluate, log, update best.pt and save.
 
-        If the evaluation happens only because --max_steps ends the run, last.pt is written before it and best.pt is
-        backed up: a longer run that resumes here must not depend on an evaluation that it would not have made.
+        scheduled  False if only --max_steps, which ends the run here, makes the evaluation.  last.pt is written before
+                   it and best.pt is backed up then: a longer run that resumes here must not depend on an evaluation
+                   that it would not have made.
         """
-        scheduled = self.cadence.is_scheduled(self.progress.step)
         if not scheduled:
-            self.saver.save()
+            self.save()
         self._drain()
-        improved, error = True, math.inf
-        evaluation = None if self.selection_set is None else self.evaluate(self.selection_set)
-        self.progress.evaluated_step = self.progress.step  # not before: a stopped evaluation is repeated
-        if self.selection_set is not None:
+        progress, data = self.progress, self.selection_set
+        evaluation = self.evaluate(data) if data else None
+        progress.evaluated_step = progress.step  # not before: a stopped evaluation is repeated
+        error, improved = math.inf, True
+        if data:
             error = dist.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
-            improved = error < self.progress.best_mm
-            if evaluation:
-                self.accounts.log_evaluation(evaluation, self.selection_set.name, scheduled, improved)
+            improved = error < progress.best_mm
+        if data and evaluation:
+            self.reports.log_evaluation(evaluation, data, scheduled, improved)
         if improved:
-            self._keep_best(error, scheduled)
+            before = progress.best_mm, progress.best_step
+            progress.best_mm, progress.best_step = error, progress.step
+            if not self._write(self.folder.best, None if scheduled else self.folder.back_up_best):
+                progress.best_mm, progress.best_step = before
+                if dist.is_main() and not scheduled:
+                    self.folder.restore_best()
         if scheduled:
-            self.saver.save()
-
-    def _keep_best(self, error: float, scheduled: bool) -> None:
-        """Write best.pt; if that fails, the previous best is kept."""
-        before = self.progress.best_mm, self.progress.best_step
-        self.progress.best_mm, self.progress.best_step = error, self.progress.step
-        if not self.saver.keep(self.folder.best, None if scheduled else self.folder.back_up_best):
-            self.progress.best_mm, self.progress.best_step = before
-            if dist.is_main() and not scheduled:
-                self.folder.restore_best()
+            self.save()

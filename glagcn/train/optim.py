@@ -11,7 +11,7 @@ from torch.nn import Parameter
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from glagcn.config.options import OptimConfig
+from glagcn.config.options import Config, OptimConfig
 from glagcn.data.plan import EpochPlan, share
 from glagcn.model.interface import Model
 
@@ -58,6 +58,18 @@ def last_step(optim: OptimConfig, plan: EpochPlan) -> int:
     """The last optimiser step of a run: the last planned step, or --max_steps."""
     whole = planned_steps(optim, plan)
     return min(whole, optim.max_steps or whole)
+
+
+def next_evaluation(config: Config, plan: EpochPlan, step: int) -> int:
+    """The first step after `step` that a run without --max_steps is evaluated after; the planned end at the latest."""
+    selection, end = config.selection, planned_steps(config.optim, plan)
+    if selection.select_on == "last":
+        return end
+    if every := selection.eval_windows:
+        return min(end, plan.steps_for((plan.windows_until(step) // every + 1) * every))
+    if every := selection.eval_epochs:
+        return min(end, (step // plan.steps_per_epoch // every + 1) * every * plan.steps_per_epoch)
+    return end
 
 
 def planned_epochs(optim: OptimConfig, plan: EpochPlan) -> float:

@@ -1,24 +1,19 @@
-"""Loss sums, training time and log lines of a run."""
+"""What a run prints and logs: its summary, the lines while it trains, its evaluations, and the table at its end."""
 
 import logging
-import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cache
-from itertools import pairwise
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from glagcn import dist
-from glagcn.config.options import OPTIONS, Config, foreign_options
-from glagcn.config.recipes import REFERENCE, Curve
+from glagcn.config.options import OPTIONS, Config, OptimConfig, foreign_options
 from glagcn.config.resolve import plain_values
-from glagcn.data.plan import EpochPlan
+from glagcn.data.plan import micro_batches, share_bounds
 from glagcn.data.windows import mean_pose
 from glagcn.evaluate.benchmarks import BLOCK
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet
@@ -27,106 +22,17 @@ from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.skeletons import get_skeleton
-from glagcn.train.cadence import Cadence
-from glagcn.train.hardware import Speed, is_warm, peak_memory
+from glagcn.train.hardware import TRAINING_PASSES, is_warm, peak_flops, peak_memory, percent
 from glagcn.train.log import RunLog
 from glagcn.train.loss import Loss
-from glagcn.train.optim import last_step
-from glagcn.train.progress import Progress, Sums
-from glagcn.train.rehearsal import spread_text
-from glagcn.train.run_folder import RunFolder
+from glagcn.train.optim import last_step, micro_batch
+from glagcn.train.resume import Progress, Sums
 from glagcn.train.setup import RunData
 
-# ---- Compares a finished run with the mean-pose baseline and reference runs, to detect broken data.
+logger = logging.getLogger(__name__)
 
-
-SUSPICIOUS = 1.3  # times the error of the reference run
-REFERENCE_MODEL = "gla_gcn"  # the model of the reference runs
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """Errors as shares of the mean-pose error: of this run, and of the reference runs after the same windows.
-
-    this       share of this run, of `recipe`, after `windows` training windows.
-    tuned      share of the reference run of the tuned recipe;  published  of the published recipe.
-    """
-
-    recipe: str
-    windows: int
-    this: float
-    tuned: float
-    published: float
-
-    @property
-    def is_suspicious(self) -> bool:
-        """Whether this run of the tuned recipe is clearly worse than its reference run.
-
-        Not judged for the published recipe: its reference run used a higher learning rate.
-        """
-        return self.recipe == "tuned" and self.this > SUSPICIOUS * self.tuned
-
-    def text(self) -> str:
-        """For the log."""
-        text = (
-            f"After {self.windows:,} windows the error is {self.this:.0%} of the mean-pose baseline (reference runs in "
-            f"docs/recipe.md: tuned {self.tuned:.0%}, published {self.published:.0%})"
-        )
-        if not self.is_suspicious:
-            return text
-        return (
-            f"WARNING: {text}. This run is clearly worse than the reference run: if flags do not explain it, compare "
-            "2D and 3D of a few frames (--render)"
-        )
-
-
-def compare_with_reference(config: Config, windows: int, error: float, mean_pose_error: float) -> Comparison | None:
-    """Compare a run of `windows` training windows with the reference runs.
-
-    error  of the run, and mean_pose_error  of the mean-pose baseline: MPJPE in mm on the same frames.
-    The reference errors are interpolated over log(windows), and constant after the last entry of the table.
-    None for data sets without reference runs, other models, runs shorter than the first entry, with simulated
-    detections, and runs that started from a checkpoint or were capped by --debug or --max_steps.
-    """
-    table = REFERENCE.get(config.data.dataset, {})
-    if (
-        not table
-        or config.model.kind != REFERENCE_MODEL
-        or config.run.resume
-        or config.data.detections
-        or config.selection.test_detections
-        or config.run.debug
-        or config.optim.max_steps
-    ):
-        return None
-    if windows < max(curve[0][0] for curve in table.values()):
-        return None
-    shares = {recipe: _share_at(curve, windows) for recipe, curve in table.items()}
-    return Comparison(config.optim.recipe, windows, error / mean_pose_error, **shares)
-
-
-def _share_at(curve: Curve, windows: int) -> float:
-    for (begin, first), (end, last) in pairwise(curve):
-        if windows < end:
-            return first + (last - first) * math.log(windows / begin) / math.log(end / begin)
-    return curve[-1][1]
-
-
-def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
-    """MPJPE in mm, averaged as the benchmark does, if the mean training pose is predicted for every scored frame."""
-    split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
-    mean = mean_pose(data.train_split, data.plan.target_frames, skeleton).numpy() * MM_PER_METRE
-    errors = []
-    for begin in range(0, len(frames), BLOCK):
-        target = split.millimetres[frames[begin : begin + BLOCK]]
-        target -= target[:, skeleton.root, None]
-        errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
-    return scored.benchmark.mpjpe(np.concatenate(errors), split, frames)
-
-
-# ---- The summary that a run logs at its start: processes, options, data, model and plan.
-
-
+SECONDS_BETWEEN_LINES = 30.0
+YEAR = 365 * 24 * 3600
 # How the evaluated state was selected, by --select_on.
 SELECTED = {
     "validation": "the best on the held-out training sequences; the test set was evaluated once",
@@ -177,7 +83,8 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, 
     rows = {
         "validation": None if validation is None else f"MPJPE {validation:.2f} mm",
         "test": headline,
-        "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm, the baseline, on the test set",
+        "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm on the test set, the baseline; this run has "
+        f"{result['mpjpe_mm'] / result['mean_pose_mm']:.0%} of it",
         "state": f"step {result['step']}, {SELECTED[result['selected_on']]}",
         "trained": f"{result['training_seconds']:.0f} s, {result['trained_windows']:,} windows",
         "results": f"{target}/result.json and tables",
@@ -227,141 +134,40 @@ def _selection_text(config: Config, data: RunData) -> str:
     return "Selection: none, the last state is the result; the test set is evaluated once, at the end"
 
 
-# ---- Loss sums, training time and log lines of a run.
+def spread_text(optim: OptimConfig, batch_size: int) -> str:
+    """How the global batch is split over processes, with a warning if some are idle in part of every step."""
+    most, processes = micro_batch(optim, batch_size), dist.world_size()
+    parts = micro_batches(batch_size, most)
+    begin, end = share_bounds(batch_size, 0, parts)
+    text = f"global batch {batch_size} in {parts} micro-batch{'es' if parts > 1 else ''} of {end - begin} windows"
+    idle = -parts % processes
+    if idle:
+        rounds = -(-parts // processes)
+        better = -(-batch_size // (rounds * processes))
+        text += (
+            f"\nWARNING: {idle} of {processes} processes have nothing to compute in the last part of every step; "
+            f"--micro_batch {better} keeps all busy (BatchNorm statistics are then over {better} windows)"
+        )
+    return text
 
 
-logger = logging.getLogger(__name__)
+class TrainingReports:
+    """Lines, records and curves of a run while it trains, and its speed.
 
-SECONDS_BETWEEN_LINES = 30.0
-
-
-class Meter:
-    """The loss terms of the steps since the last `drain`, kept on the device.
-
-    `add` does not wait for the device.  `drain` gathers the sums of all ranks, one row per step, so that totals are
-    bit-identical whether or not a run was stopped in between.
+    progress  of the run; `seconds` is the training time, without evaluations.
+    windows   training windows since the clock was started, of all ranks.
     """
 
-    def __init__(self, capacity: int, names: tuple[str, ...]) -> None:
-        self._names = names
-        self._rows = torch.zeros(capacity, len(names), dtype=torch.float64, device=dist.device())
-        self._count = 0
-
-    def add(self, sums: Tensor) -> None:
-        """Add the sums [terms] of one step on this rank."""
-        self._rows[self._count] = sums.detach()
-        self._count += 1
-
-    def drain(self) -> list[dict[str, float]]:
-        """Per step, the terms summed over all ranks, by name.  All ranks must call it at the same step."""
-        first, *others = dist.gather(self._rows[: self._count])
-        # A loop over ranks: torch.sum adds in an order that depends on the number of rows.
-        total = first.clone()
-        for rows in others:
-            total += rows
-        self._count = 0
-        return [dict(zip(self._names, row, strict=True)) for row in total.tolist()]
-
-
-class Accounts:
-    """Updates `progress.interval`, `.epoch` and `.seconds` of a run, logs them and draws the curves.
-
-    baseline  -> the error of the mean training pose in mm, for the picture of the curves.
-    """
-
-    def __init__(
-        self,
-        config: Config,
-        cadence: Cadence,
-        loss: Loss,
-        progress: Progress,
-        folder: RunFolder,
-        log: RunLog,
-        speed: Speed,
-        baseline: Callable[[], float],
-    ) -> None:
-        self._folder, self._baseline = folder, cache(baseline)
-        self._config, self._cadence, self._loss = config, cadence, loss
-        self._progress, self._log, self._speed = progress, log, speed
-        self._plan: EpochPlan = cadence.plan
-        self._meter = Meter(min(config.run.log_steps, cadence.last_step), loss.names)
+    def __init__(self, config: Config, data: RunData, loss: Loss, progress: Progress, log: RunLog) -> None:
+        self._config, self._data, self._plan, self._loss = config, data, data.plan, loss
+        self._progress, self._log = progress, log
+        self._first_step, self._last_step = progress.step, last_step(config.optim, data.plan)
+        self._share_per_rate = share_of_peak(config.optim.precision, loss.model)
+        self._baseline: float | None = None
         self._line_at = self._clock = time.monotonic()
-        self._windows = 0  # since the clock started
-        self._first_step = progress.step
-        self._warms_up = True
-
-    def add(self, sums: Tensor) -> None:
-        """Add the sums [terms] of the newest step of `progress`, on this rank."""
-        self._meter.add(sums)
-        self._windows += self._cadence.batch_count((self._progress.step - 1) % self._plan.steps_per_epoch)
-
-    def drain(self) -> None:
-        """Move the sums of the meter into `progress`, step by step.  All ranks must call it at the same step."""
-        rows = self._meter.drain()
-        for step, row in enumerate(rows, self._progress.step - len(rows)):
-            index = step % self._plan.steps_per_epoch
-            if index == 0:
-                self._progress.epoch = Sums()
-            for sums in (self._progress.interval, self._progress.epoch):
-                sums.add(self._cadence.batch_count(index), row)
-
-    def means(self, sums: Sums) -> dict[str, float]:
-        """The mean loss and its terms, for the log."""
-        return self._loss.means(sums.terms, sums.windows, self._config.optim)
-
-    def log_interval(self, rate: float, norm: float) -> None:
-        """Log the steps since the last call: losses, learning rate, gradient norm, speed and memory."""
-        means = self.means(self._progress.interval)
-        self._progress.interval = Sums()
-        speed = self.restart_clock()
-        self._update_speed(speed)
-        step, memory = self._progress.step, peak_memory(dist.device()) / 1e9
-        measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
-        values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
-        self._log.record("train", step, values, **self.marks())
-        if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
-            self._show_progress(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
-
-    def log_evaluation(self, evaluation: Evaluation, name: str, scheduled: bool, improved: bool) -> None:
-        """Log an evaluation on the set `name`, and the mean training losses of the current epoch."""
-        from glagcn.evaluate.figures import skeleton_figure
-
-        step, log = self._progress.step, self._log
-        marks = self.marks() | ({} if scheduled else {"unscheduled": True})
-        log.record(name, step, evaluation.scalars, **marks)
-        for kind, values in evaluation.benchmark.curves(evaluation.metrics).items():
-            log.record(kind, step, values, **marks)
-        log.record("train_epoch", step, self.means(self._progress.epoch), **marks)
-        log.figure(f"{name}/skeletons", lambda: skeleton_figure(evaluation), step)
-        verdict = ", best so far" if improved else ""
-        logger.info(f"{self.position(format(marks['epoch'], '.2f'))}: {name} {evaluation.headline}{verdict}")
-        log.flush()
-        if self._config.run.export_training_curves:
-            from glagcn.train.log import draw_training_curves
-
-            against = "windows" if self._config.optim.windows else "epoch"
-            folder = self._folder
-            try:
-                draw_training_curves(folder.metrics, folder.curves, against, folder.path.name, self._baseline())
-            except WriteError as error:
-                logger.warning(f"{error}. The run goes on")
-
-    def tick(self, rate: float, wait: Callable[[], object]) -> None:
-        """Call after every step: logs a line if the last one is old.  Restarts the clock once the warm-up is over.
-
-        wait  waits for the device.
-        """
-        now = time.monotonic()
-        late = now - self._line_at > SECONDS_BETWEEN_LINES
-        if late:
-            seconds = now - self._clock
-            if self._windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
-                self._update_speed(self._windows / seconds)
-            self._show_progress(f"lr {rate:.2e}")
-        if self._warms_up and (late or is_warm(self._first_step, self._progress.step, self._cadence.last_step)):
-            wait()
-            self.restart_clock()
-            self._warms_up = False
+        self.windows = 0
+        self._is_warm = False
+        self._speed: float | None = None  # windows per second, once the warm-up is over
 
     def restart_clock(self, count: bool = True) -> float:
         """Restart the clock.  Returns windows per second of all ranks since the last call.
@@ -369,11 +175,58 @@ class Accounts:
         count  add the time since then to the training time.
         """
         seconds = time.monotonic() - self._clock
-        speed = self._windows / max(seconds, 1e-9)
+        speed = self.windows / max(seconds, 1e-9)
         if count:
             self._progress.seconds += seconds
-        self._clock, self._windows = time.monotonic(), 0
+        self._clock, self.windows = time.monotonic(), 0
         return speed
+
+    def log_interval(self, rate: float, norm: float) -> None:
+        """Log the steps since the last call: losses, learning rate, gradient norm, speed and memory."""
+        means = self._means(self._progress.interval)
+        self._progress.interval = Sums()
+        speed = self.restart_clock()
+        self._set_speed(speed)
+        step, memory = self._progress.step, peak_memory(dist.device()) / 1e9
+        measured = {"windows_per_second": round(speed, 1), "memory_gb": round(memory, 3)}
+        values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
+        self._log.record("train", step, values, **self.marks())
+        if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
+            self._show(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
+
+    def log_slow_step(self, rate: float, wait: Callable[[], object]) -> None:
+        """Log a line if the last one is old.  Once the warm-up is over, restart the clock.
+
+        wait  waits for the device.
+        """
+        now = time.monotonic()
+        late = now - self._line_at > SECONDS_BETWEEN_LINES
+        if late:
+            seconds = now - self._clock
+            if self.windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
+                self._set_speed(self.windows / seconds)
+            self._show(f"lr {rate:.2e}")
+        if not self._is_warm and (late or is_warm(self._first_step, self._progress.step, self._last_step)):
+            wait()
+            self.restart_clock()
+            self._is_warm = True
+
+    def log_evaluation(self, evaluation: Evaluation, data: EvaluationSet, scheduled: bool, improved: bool) -> None:
+        """Log an evaluation on `data` with the mean training losses of the epoch, and draw the curves."""
+        step, marks = self._progress.step, self.marks()
+        more = marks | ({} if scheduled else {"unscheduled": True})
+        self._log.evaluation(evaluation, data.name, step, **more)
+        self._log.record("train_epoch", step, self._means(self._progress.epoch), **more)
+        verdict = ", best so far" if improved else ""
+        logger.info(f"{self._position(format(marks['epoch'], '.2f'))}: {data.name} {evaluation.headline}{verdict}")
+        self._log.flush()
+        if self._config.run.export_training_curves:
+            if self._baseline is None:
+                self._baseline = mean_pose_error(self._data, data)
+            try:
+                self._log.draw_curves("windows" if self._config.optim.windows else "epoch", self._baseline)
+            except WriteError as error:
+                logger.warning(f"{error}. The run goes on")
 
     def marks(self) -> dict[str, Any]:
         """Epochs, training windows and training seconds so far, for a line of metrics.jsonl."""
@@ -381,20 +234,79 @@ class Accounts:
         seconds = round(self._progress.seconds, 1)
         return {"epoch": step / plan.steps_per_epoch, "windows": plan.windows_until(step), "seconds": seconds}
 
-    def position(self, epoch: str) -> str:
+    def _means(self, sums: Sums) -> dict[str, float]:
+        return self._loss.means(sums.terms, sums.windows, self._config.optim)
+
+    def _position(self, epoch: str) -> str:
         """The progress as text, in training windows if --windows sets the length, else in epochs (`epoch`)."""
         step, optim = self._progress.step, self._config.optim
         position = f"epoch {epoch}/{optim.epochs}"
         if windows := optim.windows:
             position = f"{min(self._plan.windows_until(step), windows):,}/{windows:,} windows"
-        return f"step {step}/{self._cadence.last_step}, {position}"
+        return f"step {step}/{self._last_step}, {position}"
 
-    def _update_speed(self, windows_per_second: float) -> None:
-        if not self._warms_up:
-            self._speed.update(windows_per_second, self._plan.windows_until(self._progress.step))
-
-    def _show_progress(self, text: str) -> None:
+    def _show(self, text: str) -> None:
         self._line_at = time.monotonic()
-        step = self._progress.step
-        left = self._speed.left(self._plan.windows_until(step))
-        self._log.show_progress(f"{self.position(str(self._cadence.epoch_of(step)))}: {text}{left}")
+        left = f", {duration(self._windows_left() / self._speed)} left" if self._speed else ""
+        epoch = 1 + (self._progress.step - 1) // self._plan.steps_per_epoch
+        self._log.show_progress(f"{self._position(str(epoch))}: {text}{left}")
+
+    def _windows_left(self) -> int:
+        return self._plan.windows_until(self._last_step) - self._plan.windows_until(self._progress.step)
+
+    def _set_speed(self, speed: float) -> None:
+        """Keep the speed, windows per second, once the warm-up is over.  Log the first one."""
+        if not self._is_warm:
+            return
+        if self._speed is None:
+            logger.info(speed_text(speed, speed * self._share_per_rate, self._windows_left() / speed))
+        self._speed = speed
+
+
+def share_of_peak(precision: str, model: Model) -> float:
+    """The share of the peak arithmetic rate of all processes for each training window per second.
+
+    Rank 0 measures its hardware while the other ranks wait; assumes that all processes have equal hardware.  0 on the
+    other ranks.
+    """
+    share = 0.0
+    with dist.agree():
+        if dist.is_main():
+            peak = peak_flops(dist.device(), precision) * dist.world_size()
+            share = TRAINING_PASSES * model.flops() / peak
+    return share
+
+
+def speed_text(speed: float, share: float, seconds_left: float, now: datetime | None = None) -> str:
+    """A line about the speed in windows per second and the `share` of the peak arithmetic rate."""
+    end = (now or datetime.now()) + timedelta(seconds=min(seconds_left, YEAR))
+    about = f" (about {end:%Y-%m-%d %H:%M})" if seconds_left < YEAR else ""
+    return (
+        f"Speed: {speed:,.0f} windows/s, {percent(share)} of the peak arithmetic rate; training ends in "
+        f"{duration(seconds_left)}{about}, evaluations not counted"
+    )
+
+
+def duration(seconds: float) -> str:
+    """Format seconds in the two largest units: 42 s, 12 min, 3 h 12 min, 2 d 3 h."""
+    minutes = round(seconds / 60)
+    if seconds < 59.5:
+        return f"{seconds:.0f} s"
+    if minutes < 60:
+        return f"{minutes} min"
+    if minutes < 24 * 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    days, hours = divmod(round(seconds / 3600), 24)
+    return f"{days} d {hours} h"
+
+
+def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
+    """MPJPE in mm, averaged as the benchmark does, if the mean training pose is predicted for every scored frame."""
+    split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
+    mean = mean_pose(data.train_split, data.plan.target_frames, skeleton).numpy() * MM_PER_METRE
+    errors = []
+    for begin in range(0, len(frames), BLOCK):
+        target = split.millimetres[frames[begin : begin + BLOCK]]
+        target -= target[:, skeleton.root, None]
+        errors.append(joint_errors(np.broadcast_to(mean, target.shape), target))
+    return scored.benchmark.mpjpe(np.concatenate(errors), split, frames)

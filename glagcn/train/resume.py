@@ -1,6 +1,8 @@
-"""--resume: start a run from a checkpoint, ours or a published one."""
+"""The state of a run in a checkpoint: write it, go on from it, or start another run from it (--resume)."""
 
+import math
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,21 +12,88 @@ from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import Loaded, check_weights, load
 from glagcn.checkpoints.published import Hints
 from glagcn.config.options import Config
-from glagcn.config.resolve import data_folders, listed_differences
+from glagcn.config.resolve import data_folders, listed_differences, to_dict
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton, graph_flag
 
-# ---- Check that a checkpoint fits the run that is to go on from it, and restore its optimiser.
+# {entry of model_config: flag}, where the names differ.
+FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
+NOT_COMPARED = ("dropout", "input_norm")  # dropout may differ, input_norm follows from --graph
+FRESH = "optimiser, learning rate and epoch count start from scratch"
+OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # older checkpoints store a list: windows, then these sums
 
 
-def check_state(path: Path, content: Mapping[str, Any], model: Model) -> None:
-    """Raise UserError that names the file `path` unless `content` has the weights of `model` and a training state."""
-    lacking = checkpoint.lacking_state(dict(content))
-    if lacking:
-        raise UserError(f"{path} lacks {', '.join(lacking)}; use another checkpoint")
-    check_weights(path, content["model"], model)
+@dataclass
+class Sums:
+    """A number of training windows, and each loss term summed over them, metres."""
+
+    windows: float = 0.0
+    terms: dict[str, float] = field(default_factory=dict)
+
+    def add(self, windows: int, row: Mapping[str, float]) -> None:
+        """Add one step of `windows` windows."""
+        self.windows += windows
+        for name, value in row.items():
+            self.terms[name] = self.terms.get(name, 0.0) + value
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any] | list[float]) -> "Sums":
+        """Read from a checkpoint, also from an older one whose sums have no names."""
+        if isinstance(content, Mapping):
+            return cls(**content)
+        windows, *values = content
+        return cls(windows, dict(zip(OLDER_TERMS, values, strict=True)))
+
+
+@dataclass
+class Progress:
+    """Steps, best result and training time so far.
+
+    interval  sums since the last log interval.
+    epoch     sums since the start of the epoch.
+    """
+
+    step: int = 0
+    evaluated_step: int = 0
+    best_mm: float = math.inf
+    best_step: int = 0
+    seconds: float = 0.0
+    interval: Sums = field(default_factory=Sums)
+    epoch: Sums = field(default_factory=Sums)
+
+    @classmethod
+    def of(cls, content: Mapping[str, Any]) -> "Progress":
+        """The inverse of `dataclasses.asdict`."""
+        return cls(**{**content, **{name: Sums.of(content[name]) for name in ("interval", "epoch")}})
+
+
+def state_of(
+    config: Config, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, num_windows: int, data: str
+) -> dict[str, Any]:
+    """The content of a checkpoint: all that resuming needs.
+
+    num_windows  windows per epoch;  data  the fingerprint of the data.
+    """
+    return {
+        "config": to_dict(config),
+        "model_config": model_config(model),
+        "model": model.state_dict(),
+        "optimizer": optimizer.state_dict(),
+        "progress": asdict(progress),
+        "num_windows": num_windows,
+        "data_fingerprint": data,
+    }
+
+
+def restore(state: Mapping[str, Any] | None, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
+    """Load the content of a checkpoint into model and optimiser.  Returns its progress; None: that of a new run."""
+    if state is None:
+        return Progress()
+    model.load_state_dict(state["model"])
+    restore_optimizer(optimizer, state["optimizer"])
+    return Progress.of(state["progress"])
 
 
 def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> None:
@@ -39,13 +108,12 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-# ---- --resume: start a run from a checkpoint, ours or a published one.
-
-
-# {entry of model_config: flag}, where the names differ.
-FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
-NOT_COMPARED = ("dropout", "input_norm")  # dropout may differ, input_norm follows from --graph
-FRESH = "optimiser, learning rate and epoch count start from scratch"
+def check_state(path: Path, content: Mapping[str, Any], model: Model) -> None:
+    """Raise UserError that names the file `path` unless `content` has the weights of `model` and a training state."""
+    lacking = checkpoint.lacking_state(dict(content))
+    if lacking:
+        raise UserError(f"{path} lacks {', '.join(lacking)}; use another checkpoint")
+    check_weights(path, content["model"], model)
 
 
 class Start(NamedTuple):

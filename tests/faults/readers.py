@@ -36,7 +36,7 @@ from glagcn.study.results import read_run
 from glagcn.study.run import read_study
 from glagcn.train.log import draw_training_curves
 from glagcn.train.optim import build_optimizer
-from glagcn.train.progress import Progress
+from glagcn.train.resume import Progress
 from glagcn.train.run_folder import RunFolder
 from tests.data import tiny_3dhp, tiny_videopose3d
 from tests.faults.mutations import spoil_array, spoil_hdf5, spoil_json, spoil_value

@@ -14,7 +14,7 @@ from glagcn.data.plan import share
 from glagcn.data.windows import Batch
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
-from glagcn.train.step import Stepper
+from glagcn.train.loop import Stepper
 
 
 def main() -> None:
@@ -33,7 +33,7 @@ def main() -> None:
     batch = Batch(*(part[mine.begin : mine.end] for part in batch))
     problem = stepper.rehearse(batch, mine)
     assert problem is None, problem
-    stepper.statistics.set_momentum(0.1)
+    stepper.set_momentum(0.1)
     stepper.gradient(batch, mine, seed=lambda number: number)
     found = {f"gradient of {name}": p.grad.clone() for name, p in model.named_parameters() if p.requires_grad}
     stepper.apply(0.01)

@@ -18,10 +18,8 @@ from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.train import hardware as precision
 from glagcn.train.hardware import peak_flops
+from glagcn.train.loop import Stepper
 from glagcn.train.optim import build_optimizer, step_unless
-from glagcn.train.rehearsal import rehearse
-from glagcn.train.step import Stepper
-from tests.command_line import messages
 from tests.data.test_camera_augmentation import walking_split
 from tests.data.test_windows import SKELETON, make_split
 from tests.launched.test_runs import records, same_state
@@ -149,10 +147,8 @@ def cuda_stepper(*flags):
     draws = torch.Generator("cuda").manual_seed(0)
     parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
     batch = Batch(*parts)
-    with messages() as said:
-        rehearse(stepper, Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1))
-    assert said == []
-    stepper.statistics.set_momentum(0.1)
+    assert stepper.rehearse(Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1)) is None
+    stepper.set_momentum(0.1)
     return stepper, batch
 
 
@@ -179,7 +175,7 @@ def test_a_smaller_last_batch_and_schedules_recompile_nothing():
     before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
     assert before > 0
     for epoch in range(10):
-        stepper.statistics.set_momentum(0.1 / (1 + epoch))
+        stepper.set_momentum(0.1 / (1 + epoch))
         take_steps(stepper, batch, 1)
     assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == before
     assert stepper._compiles
@@ -196,7 +192,7 @@ def test_memory_that_runs_out_ends_in_advice():
     torch.cuda.set_per_process_memory_fraction((torch.cuda.memory_reserved() + 2**28) / total)
     try:
         with pytest.raises(UserError, match=r"out of memory: a micro-batch of 2048 windows .* --micro_batch \d+"):
-            rehearse(stepper, batch, share(2048, 2048, 0, 1))
+            stepper.rehearse(batch, share(2048, 2048, 0, 1))
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
 

@@ -19,7 +19,7 @@ from glagcn.evaluate.evaluate import predict_frames, scored_frames
 from glagcn.evaluate.metrics import joint_errors
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
-from glagcn.train.step import Stepper
+from glagcn.train.loop import Stepper
 from tests.data.test_windows import golden_split
 from tests.model.gla_gcn import reference
 from tests.reference_model import ReferenceLoader, ReferenceModel, ReferenceStepper, reference_mpjpe, reference_of

@@ -1,17 +1,227 @@
-"""Muon: what its steps are, and that the rest is Adam's."""
+"""Schedules, and the optimisers of the recipes."""
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from glagcn.checkpoints.load import load_model
+from glagcn.config.resolve import parse_command_line
+from glagcn.data.plan import EpochPlan
+from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 from glagcn.train import optim as muon
-from glagcn.train.optim import Muon, orthogonal, split
+from glagcn.train.optim import (
+    Muon,
+    bn_momentum,
+    build_optimizer,
+    fitting_batch,
+    is_capturable,
+    learning_rate,
+    next_evaluation,
+    orthogonal,
+    planned_epochs,
+    planned_steps,
+    planned_windows,
+    split,
+)
+from glagcn.train.setup import Selection, settle
+from tests.model.gla_gcn import reference
+
+PLAN = EpochPlan(np.arange(1000), 100, "none", 0)  # 10 steps an epoch
+UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of 10 windows
+
+
+def config(line):
+    return parse_command_line(line.split()).config.optim
+
+
+def settled(line, centers=1000, scored=0, **earlier):
+    selection = Selection(None, None, None, np.arange(centers), scored)
+    config, origin, _ = parse_command_line(line.split())
+    return settle(config, selection, "fp32", earlier, None, origin)
+
+
+def test_published_decay_halves_every_fifth_epoch_instead():
+    published = config("-d 3dhp --recipe published --lr 1")
+    rates = [learning_rate(published, PLAN, 10 * epoch + 5) for epoch in range(7)]
+    expected = [1, 0.95, 0.95**2, 0.95**3, 0.95**4, 0.95**4 * 0.5, 0.95**5 * 0.5]
+    assert rates == pytest.approx(expected)
+
+
+def test_published_cosine_is_that_of_pytorch_epoch_by_epoch():
+    published = config("-d h36m --epochs 12")
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.01)
+    reference = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=12, eta_min=1e-5)
+    for epoch in range(12):
+        for index in (0, 7):
+            expected = pytest.approx(reference.get_last_lr()[0])
+            assert learning_rate(published, PLAN, 10 * epoch + index) == expected
+        optimizer.step()
+        reference.step()
+
+
+def test_published_bn_momentum_falls_from_a_tenth_to_a_thousandth():
+    published = config("-d humaneva15 --epochs 10")
+    assert [bn_momentum(published, PLAN, epoch) for epoch in (0, 5, 10)] == pytest.approx([0.1, 0.01, 0.001])
+    assert {bn_momentum(config("-d 3dhp"), PLAN, epoch) for epoch in range(49)} == {0.1}
+
+
+@pytest.mark.parametrize("budget", ["--epochs 10", "--windows 10000"])
+def test_tuned_rate_falls_from_lr_to_lr_final(budget):
+    flags = f"-d demo --schedule exponential --lr 4e-3 --lr_final 2e-4 --warmup 0 {budget}"
+    tuned = config(flags)
+    rates = [learning_rate(tuned, PLAN, step) for step in (0, 50, 100, 120)]
+    assert rates == pytest.approx([4e-3, (4e-3 * 2e-4) ** 0.5, 2e-4, 2e-4])
+    line = config(f"{flags} --schedule linear")
+    assert learning_rate(line, PLAN, 25) == pytest.approx(4e-3 - 0.25 * (4e-3 - 2e-4))
+
+
+def test_warmup_rises_over_the_first_windows_of_any_batch_size():
+    flat = config("-d demo --schedule exponential --lr 1 --lr_final 1 --warmup 400")
+    assert [learning_rate(flat, PLAN, step) for step in range(5)] == pytest.approx([0.25, 0.5, 0.75, 1, 1])
+    halves = EpochPlan(np.arange(1000), 50, "none", 0)
+    assert [learning_rate(flat, halves, step) for step in (1, 3, 7, 8)] == pytest.approx([0.25, 0.5, 1, 1])
+
+
+def test_without_a_number_of_windows_the_rate_rises_over_sixteen_steps():
+    for plan in (PLAN, EpochPlan(np.arange(1000), 50, "none", 0)):
+        run = settled("-d 3dhp --schedule exponential --lr 1 --lr_final 1", batch_size=plan.batch_size)
+        assert [learning_rate(run.optim, plan, step) for step in (0, 7, 15, 16)] == pytest.approx([1 / 16, 0.5, 1, 1])
+    run = settled("-d 3dhp --warmup 5", batch_size=70, warmup=9)
+    assert (run.optim.warmup, run.optim.batch_size, run.optim.precision) == (5, 70, "fp32")
+    assert settled("-d 3dhp --windows 300000").optim.batch_size == 300
+
+
+@pytest.mark.parametrize(("windows", "batch"), [
+    (1, 64), (64_999, 64), (65_000, 65), (500_000, 500), (1_200_000, 1200), (103_000_000, 1200),
+])  # fmt: skip
+def test_a_long_run_takes_large_batches_and_a_short_one_as_many_steps_as_it_can(windows, batch):
+    assert fitting_batch(windows) == batch
+
+
+def test_the_plan_is_counted_in_windows():
+    assert (planned_steps(config("-d demo --epochs 3"), UNEVEN), UNEVEN.windows_until(33)) == (33, 3030)
+    part = config("-d demo --windows 2525")
+    assert planned_windows(part, UNEVEN) == 2525
+    assert planned_epochs(part, UNEVEN) == 2.5
+    assert planned_steps(part, UNEVEN) == 22 + 6  # 505 windows into the third epoch
+    for windows in range(1, 2200):
+        step = UNEVEN.steps_for(windows)
+        assert UNEVEN.windows_until(step) >= windows > UNEVEN.windows_until(step - 1)
+
+
+@pytest.mark.parametrize(("flags", "scored", "every"), [
+    ("--epochs 2", 400, 2800),                    # the demo: ten points, and 400 x 2 / 3 x 10 < 2,800 windows
+    ("--epochs 2", 2000, None),                   # a tenth of the training pays for two, as many as epochs
+    ("--epochs 2", 1000, 7000),                   # for four
+    ("--epochs 2 --no-test_flip", 1000, 3500),    # for eight, of half the predictions
+    ("--epochs 4", 400, 5600),
+    ("--epochs 5", 400, None),                    # not short
+    ("--windows 69999", 400, 7000),
+    ("--windows 70000", 400, None),
+    ("--epochs 2", 0, None),                      # --select_on last
+    ("--epochs 2 --eval_epochs 1", 400, None),    # as given
+    ("--epochs 2 --no-eval", 400, None),
+    ("--epochs 2 --eval_windows 77", 400, 77),
+    ("--epochs 2 --max_steps 20", 400, 2800),     # a longer run resumes with the same evaluations
+])  # fmt: skip
+def test_a_short_run_is_evaluated_ten_times_if_that_is_cheap(flags, scored, every):
+    assert settled(f"-d demo {flags}", 14_000, scored).selection.eval_windows == every
+
+
+@pytest.mark.parametrize("flags", ["--windows 5 --epochs 1", "--eval_windows 5 --eval_epochs 2"])
+def test_two_budgets_are_one_too_many(flags):
+    with pytest.raises(UserError, match="are alternatives"):
+        config(f"-d demo {flags}")
+
+
+@pytest.mark.parametrize(
+    ("line", "scheduled"),
+    [
+        ("--epochs 3 --eval_epochs 2", [20, 30]),
+        ("--epochs 3 --eval_epochs 1", [10, 20, 30]),
+        ("--epochs 3 --eval_epochs 1 --select_on last", [30]),
+        ("--windows 3000 --eval_windows 700", [7, 14, 21, 28, 30]),
+    ],
+)
+def test_evaluations_come_at_their_interval_and_at_the_planned_end(line, scheduled):
+    for flags in (line, f"{line} --max_steps 25"):
+        config = parse_command_line(flags.split()).config
+        assert [step for step in range(1, 31) if next_evaluation(config, PLAN, step - 1) == step] == scheduled
+    for step in range(30):
+        assert next_evaluation(config, PLAN, step) == min(due for due in scheduled if due > step)
+
+
+@pytest.mark.parametrize("name", reference.NAMES)
+def test_ranger_goes_the_published_way(name):
+    results = reference.results(name)
+    inputs, target = (torch.from_numpy(results[part]) for part in ("input_2d", "target_3d"))
+    model = reference.without_dropout(load_model(reference.checkpoint(name)))
+    config, _, _ = parse_command_line(["-d", "h36m", "--lr", str(results["ranger_lr"])])
+    assert config.optim.optimizer == "ranger"
+    optimizer = build_optimizer(config.optim, model)
+    losses = []
+    for _ in results["ranger_losses"]:
+        loss = reference.mean_distance(model(inputs).target, target)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses == pytest.approx(results["ranger_losses"].tolist(), rel=1e-5)
+
+
+@pytest.mark.parametrize("optimizer", ["ranger", "muon", "adam"])
+def test_a_stopped_optimizer_goes_on_bit_for_bit(optimizer):
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
+    start = [torch.arange(4.0), torch.arange(48.0).reshape(4, 4, 1, 3) / 48]
+
+    def begin():
+        model = torch.nn.Conv2d(4, 4, (1, 3))
+        with torch.no_grad():
+            for parameter, value in zip((model.bias, model.weight), start, strict=True):
+                parameter.copy_(value)
+        return [model.bias, model.weight], build_optimizer(config.optim, model)
+
+    def steps(parameters, optimizer, numbers):
+        for number in numbers:
+            optimizer.zero_grad()
+            sum((parameter * (number + 1)).square().sum() for parameter in parameters).backward()
+            optimizer.step()
+
+    whole, optimizer = begin()
+    steps(whole, optimizer, range(20))
+    first, stopped = begin()
+    steps(first, stopped, range(9))
+    second, resumed = begin()
+    with torch.no_grad():
+        for parameter, value in zip(second, first, strict=True):
+            parameter.copy_(value)
+    resumed.load_state_dict(stopped.state_dict())
+    steps(second, resumed, range(9, 20))
+    assert all(torch.equal(ours, theirs) for ours, theirs in zip(second, whole, strict=True))
+    assert not torch.equal(whole[1], start[1])
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), [("ranger", False), ("muon", True), ("adam", True)])
+def test_what_decides_on_the_device_can_be_captured(optimizer, expected):
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", optimizer])
+    assert is_capturable(build_optimizer(config.optim, torch.nn.Linear(4, 4))) == expected
+
+
+def test_a_state_from_another_device_leaves_adam_as_this_one_needs_it():
+    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", "adam"])
+    optimizer = build_optimizer(config.optim, torch.nn.Linear(4, 4))
+    state = optimizer.state_dict()
+    state["param_groups"][0]["capturable"] = True
+    optimizer.load_state_dict(state)
+    assert optimizer.param_groups[0]["capturable"] is False
+
 
 SHAPES = [(8, 8), (48, 32), (32, 96), (6, 54), (8, 8)]
 

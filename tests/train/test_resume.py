@@ -1,14 +1,93 @@
-"""--resume: starting from a checkpoint of another run, ours or a published one."""
+"""The state in a checkpoint: written, restored, refused, and taken over by another run (--resume)."""
 
+import json
 import shutil
+from dataclasses import asdict
 
 import pytest
 import torch
 
 from glagcn import cli
 from glagcn.checkpoints import ours as checkpoint
+from glagcn.train.resume import Progress, Sums, restore_optimizer
 from tests.command_line import TINY, assert_refused, listing
 from tests.data.tiny_videopose3d import write_h36m
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy of a run folder at its end, and a function that spoils its last.pt."""
+    folder = shutil.copytree(trained, tmp_path / "runs/r")
+    for name in ("best.pt", "last.pt.1", "result.json"):
+        (folder / name).unlink(missing_ok=True)
+
+    def spoil(change):
+        content = torch.load(folder / "last.pt", weights_only=True)
+        change(content)
+        checkpoint.save(folder / "last.pt", content)
+
+    return folder, spoil
+
+
+def other_weights(content):
+    content["model"]["head.unshared.bias"] = torch.zeros(2)
+
+
+def test_weights_of_another_shape_are_refused(demo, run):
+    _, spoil = run
+    spoil(other_weights)
+    assert_refused(demo("--run r --frames 9"), r"last\.pt", r"head\.unshared\.bias.*\[2\]", "--fresh")
+
+
+def test_an_older_state_is_taken_instead(demo, run):
+    folder, spoil = run
+    shutil.copy(folder / "last.pt", folder / "last.pt.1")
+    spoil(other_weights)
+    ended = demo("--run r --frames 9")
+    assert ended.code == 0, ended.err
+    assert "head.unshared.bias" in ended.out
+    assert "resuming from" in ended.out
+
+
+def test_other_options_are_named_rather_than_the_weights_that_they_change(demo, run):
+    assert_refused(demo("--run r --frames 27"), "--frames is 27 now and was 9")
+
+
+@pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000])
+def test_options_come_from_the_checkpoint_if_config_json_is_damaged(demo, run, text):
+    folder, _ = run
+    held = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(text)
+    ended = demo("--run r --frames 9")
+    assert ended.code == 0, ended.err
+    assert json.loads((folder / "config.json").read_text())["batch_size"] == held["batch_size"]
+
+
+def test_progress_comes_back_from_a_checkpoint(tmp_path):
+    progress = Progress(step=7, best_mm=41.5, best_step=6, seconds=3.25)
+    progress.epoch.add(64, {"mpjpe": 2.5, "other": 1.0})
+    progress.epoch.add(32, {"mpjpe": 0.5, "other": 1.0})
+    torch.save(asdict(progress), tmp_path / "file.pt")
+    found = Progress.of(torch.load(tmp_path / "file.pt", weights_only=True))
+    assert found == progress
+    assert found.epoch == Sums(96, {"mpjpe": 3.0, "other": 2.0})
+
+
+def test_sums_without_names_are_those_of_the_first_version():
+    content = asdict(Progress(step=3)) | {"interval": [10.0, 2.0, 3.0], "epoch": [20.0, 4.0, 0.0]}
+    found = Progress.of(content)
+    assert found.interval == Sums(10.0, {"mpjpe": 2.0, "sequence_mpjpe": 3.0})
+    assert found.epoch.terms["sequence_mpjpe"] == 0.0
+
+
+def test_switches_are_those_of_this_run():
+    optimizer = torch.optim.Adam(torch.nn.Linear(3, 3).parameters(), amsgrad=False, fused=True)
+    state = optimizer.state_dict()
+    state["param_groups"][0] |= {"amsgrad": True, "fused": False, "eps": 0.5}
+    restore_optimizer(optimizer, state)
+    (group,) = optimizer.param_groups
+    assert (group["amsgrad"], group["fused"], group["eps"]) == (False, True, 0.5)
+
 
 RUN = "--frames 9 --epochs 2 --max_steps 10 --checkpoint_frequency 1"  # two epochs of five steps
 
