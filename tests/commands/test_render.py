@@ -389,7 +389,7 @@ def test_parts_of_an_image_become_pixels_of_the_video(tmp_path):
         ("k.npy", b"", "cannot be read"),
         ("k.npy", b"text, for instance", "cannot be read"),
         ("k.npz", b"PK\x03\x04 and no more", "cannot be read"),
-        ("k.json", b"{}", "holds JSON of an object with nothing; expected AlphaPose JSON, "),
+        ("k.json", b'{"a": 1}', "holds JSON of an object with a; expected AlphaPose JSON, "),
     ],
 )
 def test_what_holds_no_poses_is_refused(tmp_path, name, arrays, message):
