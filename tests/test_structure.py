@@ -26,8 +26,9 @@ ROOMS = (
     "data",
     "poses",
     "model",
-    "dist files machine safe_pickle skeletons",
-    "errors progress signals tables version",
+    "dist tables",
+    "files machine safe_pickle skeletons",
+    "errors progress signals version",
 )
 LAYER = {room: number for number, rooms in enumerate(ROOMS) for room in rooms.split()}
 # Nothing of these needs torch: their names are known before it is imported.

@@ -13,13 +13,13 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from glagcn import __version__
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import Loaded, load
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
+from glagcn.version import __version__
 
 logger = logging.getLogger(__name__)
 
