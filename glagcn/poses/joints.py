@@ -133,6 +133,15 @@ OPENPOSE_UPPER = ("nose", "neck", *_limb("right", *ARM), *_limb("left", *ARM))
 OPENPOSE_FACE = _sides("eye", "ear", first="right")
 OPENPOSE_LOWER = (*_limb("right", *LEG), *_limb("left", *LEG))
 OPENPOSE_END = (*OPENPOSE_LOWER, *OPENPOSE_FACE, *_limb("left", *FOOT), *_limb("right", *FOOT))
+MPI15 = (*OPENPOSE_UPPER[1:], *OPENPOSE_LOWER)
+KINECT_ARM, KINECT_LEG = (*ARM, "hand"), (*LEG, "foot")
+KINECT_LIMBS = (
+    *_limb("left", *KINECT_ARM),
+    *_limb("right", *KINECT_ARM),
+    *_limb("left", *KINECT_LEG),
+    *_limb("right", *KINECT_LEG),
+)
+KINECT_HANDS = (*_limb("left", "hand_tip", "thumb"), *_limb("right", "hand_tip", "thumb"))
 MEDIAPIPE33 = (
     "nose", *_limb("left", "eye_inner", "eye", "eye_outer"), *_limb("right", "eye_inner", "eye", "eye_outer"),
     *_sides("ear"), "mouth_left", "mouth_right", *_sides(*ARM, "pinky", "index", "thumb", *LEG, "heel", "foot_index"),
@@ -162,7 +171,25 @@ CONVENTIONS = {
             (*OPENPOSE_UPPER, "mid_hip", *OPENPOSE_END),
             (*OPENPOSE_UPPER, "pelvis", *OPENPOSE_END),
         ),
+        Convention(
+            "openpose_body25b",
+            "OpenPose BODY_25B",
+            (*COCO17, "upper_neck", "head_top", *_limb("left", *FOOT), *_limb("right", *FOOT)),
+        ),
+        Convention(
+            "kinect25",
+            "Kinect, NTU RGB+D",
+            ("spine_base", "spine_mid", "neck", "head", *KINECT_LIMBS, "spine_shoulder", *KINECT_HANDS),
+            ("pelvis", "spine", "upper_neck", "head", *KINECT_LIMBS, "neck", *KINECT_HANDS),
+        ),
+        Convention(
+            "openpose_mpi15",
+            "OpenPose MPI",
+            ("head", *MPI15, "chest"),
+            ("head_top", "upper_neck", *MPI15[1:], "chest"),
+        ),
         Convention("openpose_coco18", "OpenPose COCO", (*OPENPOSE_UPPER, *OPENPOSE_LOWER, *OPENPOSE_FACE)),
+        Convention("coco_neck18", "COCO and the neck", (*COCO17, "neck")),
         Convention("mediapipe33", "MediaPipe Pose", MEDIAPIPE33),
         _of_skeleton("h36m17", "Human3.6M", H36M_POINTS),
         _of_skeleton("mpi3dhp17", "MPI-INF-3DHP", {}),
@@ -203,6 +230,9 @@ STANDING = {
     "spine": (0, 1.20, 0), "pelvis": (0, 0.95, 0), "left_eye": (0.03, 1.64, 0.10), "left_ear": (0.075, 1.61, 0),
     "left_shoulder": (0.18, 1.43, 0), "left_elbow": (0.28, 1.17, 0), "left_wrist": (0.30, 0.95, 0.08),
     "left_hip": (0.11, 0.93, 0), "left_knee": (0.12, 0.50, 0.03), "left_ankle": (0.12, 0.09, 0),
+    "left_heel": (0.12, 0.04, -0.05), "left_foot": (0.13, 0.04, 0.12), "left_big_toe": (0.12, 0.03, 0.17),
+    "left_small_toe": (0.17, 0.03, 0.14), "left_hand": (0.30, 0.88, 0.10), "left_hand_tip": (0.30, 0.80, 0.12),
+    "left_thumb": (0.28, 0.88, 0.14), "upper_neck": (0, 1.52, 0.01), "chest": (0, 1.25, 0.02),
 }  # fmt: skip
 STANDING |= {f"right{point[4:]}": (-x, y, z) for point, (x, y, z) in STANDING.items() if point.startswith("left")}
 BLUR = 0.05  # of the mean distance: joints closer than that have no order

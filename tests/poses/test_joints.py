@@ -5,6 +5,7 @@ from glagcn.errors import UserError
 from glagcn.poses.joints import (
     CONVENTIONS,
     INPUTS,
+    STANDING,
     check_convention,
     conventions_of,
     get_convention,
@@ -43,6 +44,10 @@ def test_a_convention_has_as_many_joints_as_its_name_says_once_each_and_sides_in
         ("halpe136", {25: "right_heel", 26: "face_0", 94: "left_hand_0", 135: "right_hand_20"}),
         ("openpose_body25", {1: "neck", 2: "right_shoulder", 8: "mid_hip", 14: "left_ankle", 15: "right_eye",
                              18: "left_ear", 19: "left_big_toe", 24: "right_heel"}),
+        ("openpose_body25b", {16: "right_ankle", 17: "upper_neck", 18: "head_top", 24: "right_heel"}),
+        ("openpose_mpi15", {0: "head", 1: "neck", 2: "right_shoulder", 8: "right_hip", 13: "left_ankle", 14: "chest"}),
+        ("coco_neck18", {0: "nose", 16: "right_ankle", 17: "neck"}),
+        ("kinect25", {0: "spine_base", 3: "head", 7: "left_hand", 12: "left_hip", 20: "spine_shoulder"}),
         ("openpose_coco18", {1: "neck", 8: "right_hip", 13: "left_ankle", 14: "right_eye", 17: "left_ear"}),
         ("mediapipe33", {2: "left_eye", 5: "right_eye", 7: "left_ear", 11: "left_shoulder", 16: "right_wrist",
                          23: "left_hip", 28: "right_ankle", 32: "right_foot_index"}),
@@ -144,6 +149,31 @@ def test_real_orders_fit_and_others_do_not(action):
                 UserError, match=rf"k\.npy.*look like joints {right} .*taken for {wrong} .*--joints {right}"
             ):
                 check_convention(poses, CONVENTIONS[wrong], "k.npy", "--joints ")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "openpose_body25",
+        "openpose_body25b",
+        "kinect25",
+        "openpose_coco18",
+        "coco_neck18",
+        "openpose_mpi15",
+        "humaneva15",
+    ],
+)
+def test_somebody_who_stands_is_told_apart_in_every_order_of_as_many_joints(name):
+    convention = CONVENTIONS[name]
+    poses = 400 * np.array([STANDING[point][:2] for point in convention.points]) + RNG.normal(
+        0, 8, (20, len(convention.joints), 2)
+    )
+    misfits = guess_convention(poses)
+    assert next(iter(misfits)) == name
+    check_convention(poses, convention, "k.npy", "--joints ")
+    for other in list(misfits)[1:]:
+        with pytest.raises(UserError, match=f"look like joints {name} "):
+            check_convention(poses, CONVENTIONS[other], "k.npy", "--joints ")
 
 
 def test_what_cannot_be_compared_is_not_judged():

@@ -195,7 +195,7 @@ def _check_ids(path: Path, frames: np.ndarray, persons: np.ndarray) -> None:
 
 def _usual_joints(path: Path, count: int, known: Format) -> str | None:
     """The convention that poses of so many joints usually have in a format; None where it may be several."""
-    fitting = [c.name for c in conventions_of(count) if known.usual or c.name not in SKELETONS]
+    fitting = [c.name for c in conventions_of(count)]
     if not fitting and known.usual:
         raise UserError(f"{path} holds poses of {count} joints; expected those of {', '.join(CONVENTIONS)}")
-    return fitting[0] if fitting and (known.usual or count != 17) else None
+    return fitting[0] if fitting and (known.usual or not set(fitting) & set(SKELETONS)) else None
