@@ -49,7 +49,10 @@ def add_lift(verbs: Any) -> None:
         "--joints", metavar="NAME", help="order of the joints, such as coco17 (default: as FILE or its format says)"
     )
     parser.add_argument(
-        "--person", default="largest", metavar="WHO", help="largest (default), longest, all, or a number"
+        "--person",
+        default="largest",
+        metavar="WHO",
+        help="largest (default), longest, all, a number, or the numbers of one person, such as 1,7",
     )
     parser.add_argument("--focal", type=float, metavar="PIXELS", help="focal length (default: a view of 55 degrees)")
     parser.add_argument("--floor", action="store_true", help="find the floor, and write z-up coordinates from it")
@@ -108,12 +111,12 @@ def lift(options: dict[str, Any]) -> None:
 def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
     """Raise UserError, naming the flag, if a value cannot work; `suffixes` are those that can be written."""
     size, fps, focal, least = flags.image_size, flags.fps, flags.focal, flags.min_confidence
-    named = flags.person in CHOICES or flags.person.isdecimal()
+    named = flags.person in CHOICES or all(number.isdecimal() for number in flags.person.split(","))
     for flag, value, valid, expected in (
         ("--fps", fps, fps is None or 0 < fps <= FASTEST_FPS, f"above 0, up to {FASTEST_FPS:g}"),
         ("--focal", focal, focal is None or 1 <= focal <= LONGEST_FOCAL, f"from 1 to {LONGEST_FOCAL:g} pixels"),
         ("--min_confidence", least, 0 <= least < 1, "in [0, 1)"),
-        ("--person", flags.person, named, f"{', '.join(CHOICES)} or the number of a person"),
+        ("--person", flags.person, named, f"{', '.join(CHOICES)} or the number of a person, or numbers such as 1,7"),
     ):
         if not valid:
             raise UserError(f"invalid {flag} {value}: must be {expected}")

@@ -12,7 +12,7 @@ from glagcn.poses.checks import check_poses
 from glagcn.poses.gaps import LEAST_CONFIDENCE, USUAL_FPS
 from glagcn.poses.joints import CONVENTIONS, conventions_of, guess_convention
 from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
-from glagcn.poses.keypoints.tracks import Track, select, tracks
+from glagcn.poses.keypoints.tracks import Track, likely_same, select, tracks
 
 if TYPE_CHECKING:
     from glagcn.poses.draw.video import Video
@@ -61,7 +61,7 @@ def read_recording(
     format, joints  of the file, as `read_keypoints` takes them.
     usual_joints    the joints of a file that does not say which it has; None: it is refused.
     image_size, fps, min_confidence  go before what the file says, and that before what the video does.
-    person          "largest", "longest", "all" or the number of a person.
+    person          "largest", "longest", "all", the number of a person, or such numbers of one, parted by commas.
     prefix          of the flags in messages.
     Raises UserError where the file is damaged, does not fit the video, or lacks what nobody else says.
     """
@@ -96,8 +96,9 @@ def read_recording(
 
 def _choose(found: KeypointFile, fps: float, person: str, prefix: str) -> list[Track]:
     """The tracks of the chosen people; says who there is."""
-    everybody = tracks(found, fps)
-    chosen = select(everybody, person)
+    same = [int(number) for number in person.split(",")] if "," in person else []
+    everybody = tracks(found, fps, same=same)
+    chosen = select(everybody, same[0] if same else person)
     lengths: dict[int, int] = {}
     for track in everybody:
         lengths[track.person] = lengths.get(track.person, 0) + len(track.keypoints)
@@ -106,13 +107,22 @@ def _choose(found: KeypointFile, fps: float, person: str, prefix: str) -> list[T
     if len(everybody) > len(lengths):
         gaps = len(everybody) - len(lengths)
         logger.info(f"gaps of more than half a second, in which somebody is not lifted: {gaps}")
-    listed = [f"{number} ({length} frames)" for number, length in sorted(lengths.items())[:MOST_LISTED]]
+    if len(lengths) == 1:
+        logger.info("1 person (number {}) in {} frames".format(*next(iter(lengths.items()))))
+        return chosen
+    listed = [f"number {number} in {length} frames" for number, length in sorted(lengths.items())[:MOST_LISTED]]
     more = f" and {len(lengths) - MOST_LISTED} more" if len(lengths) > MOST_LISTED else ""
-    logger.info(f"people: {', '.join(listed)}{more}")
-    if len(lengths) > 1 and person != "all":
-        which = "" if person.isdecimal() else f", the {person}"
-        advice = "; --person all lifts everybody" if prefix == "--" else ""  # --render has no such flag
-        logger.info(f"lifting person {chosen[0].person}{which}{advice}")
+    logger.info(f"{len(lengths)} people: {', '.join(listed)}{more}")
+    if person == "all":
+        return chosen
+    number, flag = chosen[0].person, prefix == "--"  # --render has no --person
+    which = f", the {person}" if person.isalpha() else ""
+    logger.info(f"lifting person {number}{which}{'; --person all lifts everybody' if flag else ''}")
+    for other in likely_same(everybody, chosen, fps):
+        logger.warning(
+            f"person {other} is never seen together with {number}, and near where one of them begins the other ends: "
+            f"likely the same person with another number{f'; --person {number},{other} joins them' if flag else ''}"
+        )
     return chosen
 
 

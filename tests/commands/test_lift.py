@@ -79,7 +79,7 @@ def test_two_people_over_a_video(lift, detected):
         "Ultralytics JSON, joints coco17 (COCO), images of 640x480, 60 poses in 40 of the frames 0 to 39",
         "clip.mp4 has 50 frames: nobody is in those after frame 39",
         "gaps of more than half a second, in which somebody is not lifted: 1",
-        "people: 1 (40 frames), 2 (20 frames)",
+        "2 people: number 1 in 40 frames, number 2 in 20 frames",
         "mpi3dhp17 from coco17: head_top, neck, pelvis, spine, head are made of other joints",
         "Wrote p_person2.bvh",
         "Wrote clip_3d.mp4: 50 frames of ",
@@ -251,7 +251,8 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     Path("huge.json").touch()
     os.truncate("huge.json", 2_000_000_000)
     write_json("minus.json", [row(frame=-3)])
-    write_json("twice.json", [row(track_id=4), row(track_id=4)])
+    right = [100 + place for place in row()["keypoints"]]
+    write_json("twice.json", [row(track_id=4), row(track_id=4) | {"keypoints": right}])
     write_json("nobody.json", [{"frame_id": 0, "instances": []}])
     write_json("marks.json", [row(33)])
     write_json("folder", "not a folder")

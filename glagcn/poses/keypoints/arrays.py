@@ -28,7 +28,7 @@ from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
 DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE)
-LARGEST_SIDE = 100_000
+LARGEST_SIDE, MOST_PEOPLE = 100_000, 20
 
 
 def _read(content: Content) -> Iterator[Found]:
@@ -70,6 +70,12 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise UserError(
             f"{content.path} holds {points.dtype} {shape}; expected pixels [T,V,2], or [T,V,3] with a confidence, of "
             "at least one frame"
+        )
+    if points.ndim == 4 and shape[0] > 1 and (shape[1] > MOST_PEOPLE or shape[0] < shape[1]):
+        raise UserError(
+            f"{content.path} holds {shape}, which would be {shape[1]} people in {shape[0]} frames: the first two axes "
+            f"seem to be people or cameras, and frames; expected [frames, people, joints, {shape[-1]}]. Exchange them "
+            "with numpy.swapaxes(poses, 0, 1), or save the array of one camera"
         )
     confidence = next((arrays[name] for name in CONFIDENCE if name in arrays), None)
     if confidence is not None and shape[-1] == 2:

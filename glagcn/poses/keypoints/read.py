@@ -23,6 +23,7 @@ logger = logging.getLogger(__name__)
 FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
 MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
 NO_ID = -1
+COINCIDE = 0.05  # of the diagonal of the smaller: joints of two poses so near in the mean are of one person
 # Coordinates up to this are parts of the image, 0 to 1 within it: people may be partly outside, and no person is so
 # small in pixels.  Where so many of them are below LOWEST, (0, 0) is not the corner of the image.
 PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
@@ -35,7 +36,7 @@ class KeypointFile:
     convention  the name of the joints (see glagcn.poses.joints); None where nothing says it.
     frames      [D] int64, the frame of each pose, from 0.
     keypoints   [D,J,3] float32: x, y in pixels and a confidence above 0; (0, 0, 0) where a joint is missing.
-    persons     [D] int64, whose pose it is; -1 everywhere where the file has no ids.
+    persons     [D] int64, whose pose it is; -1 where the file has no id.
     image_size  (width, height) in pixels, and
     fps         frames per second: None where the file does not say.
     length      the number of frames up to the last that the file knows of, with those without a person.
@@ -94,10 +95,11 @@ def read_keypoints(
     order = np.flatnonzero(seen)
     order = order[np.argsort(frames[order], kind="stable")]
     frames, keypoints, persons = frames[order], keypoints[order], persons[order]
-    if (persons == NO_ID).any():
-        persons = np.full_like(persons, NO_ID)  # ids of some poses alone follow nobody
-    else:
-        _check_ids(path, frames, persons)
+    once = ~_doubles(frames, keypoints, persons)
+    if not once.all():
+        logger.info(f"{path}: {(~once).sum()} poses that nearly coincide with another of their frame are left out")
+    frames, keypoints, persons = frames[once], keypoints[once], persons[once]
+    _check_ids(path, frames[persons != NO_ID], persons[persons != NO_ID])
     convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
     return KeypointFile(convention, frames, keypoints, persons, size, content.fps, length, known.title)
 
@@ -180,6 +182,26 @@ def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, 
             f"{path} holds normalised coordinates, and does not say how large the image is; give the image size"
         )
     return keypoints * [*size, 1]
+
+
+def _doubles(frames: np.ndarray, keypoints: np.ndarray, persons: np.ndarray) -> np.ndarray:
+    """[D] bool: poses that lie on another of the same frame that has an id or surer joints.  Two ids are two people."""
+    doubles = np.zeros(len(frames), bool)
+    _, begins, counts = np.unique(frames, return_index=True, return_counts=True)
+    for begin, count in zip(begins[counts > 1], counts[counts > 1], strict=True):
+        rows = np.arange(begin, begin + count)
+        rows = rows[np.lexsort((-keypoints[rows, :, 2].mean(axis=1), persons[rows] == NO_ID))]  # the better first
+        poses, ids = keypoints[rows], persons[rows]
+        seen = poses[..., 2] > 0
+        places = np.where(seen[..., None], poses[..., :2], np.nan)
+        size = np.linalg.norm(np.nanmax(places, axis=1) - np.nanmin(places, axis=1), axis=1)
+        both = seen[:, None] & seen
+        apart = np.linalg.norm(poses[:, None, :, :2] - poses[..., :2], axis=-1)
+        far = (apart * both).sum(axis=-1) / both.sum(axis=-1).clip(1)
+        near = (far < COINCIDE * np.minimum(size[:, None], size)) & (both.sum(axis=-1) * 2 > poses.shape[1])
+        near &= (ids[:, None] == ids) | (ids[:, None] == NO_ID) | (ids == NO_ID)
+        doubles[rows] = np.triu(near, 1).any(axis=0)
+    return doubles
 
 
 def _check_ids(path: Path, frames: np.ndarray, persons: np.ndarray) -> None:

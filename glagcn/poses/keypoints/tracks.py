@@ -1,5 +1,6 @@
 """Who is who in the frames of a keypoint file."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +9,7 @@ from glagcn.errors import UserError
 from glagcn.poses.gaps import GAP_SECONDS, gap_frames
 from glagcn.poses.keypoints.read import NO_ID, KeypointFile
 
+LOST_SECONDS = 3.0  # how long somebody may be hidden before a tracker gives him another id
 LEAST_OVERLAP = 0.1  # of two boxes, intersection over union; people move less than their own width between frames
 
 
@@ -25,14 +27,27 @@ class Track:
     keypoints: np.ndarray
 
 
-def tracks(file: KeypointFile, fps: float | None = None, gap: float = GAP_SECONDS) -> list[Track]:
+def tracks(
+    file: KeypointFile, fps: float | None = None, gap: float = GAP_SECONDS, same: Sequence[int] = ()
+) -> list[Track]:
     """The people of a file, by their first frames.
 
-    With ids, a track is a person; without, who overlaps most with whom in the frame before (or before a gap) is the
-    same.  Nobody for more than `gap` seconds ends a track.
+    Who has an id in the file is a person; poses without one are of whom they overlap most with in the frame before (or
+    before a gap).  Nobody for more than `gap` seconds ends a track.
+    same  numbers of people who are one, whose id has changed; the first is kept.
+    Raises UserError where there is no such person, or two of them are in the same frame.
     """
     longest = gap_frames(fps or file.fps, gap)
-    labels = _follow(file, longest) if (file.persons == NO_ID).any() else file.persons
+    labels = _follow(file, longest)
+    if same:
+        for person in same:
+            _check_person(person, np.unique(labels).tolist())
+        joined = np.isin(labels, same)
+        frames, count = np.unique(file.frames[joined], return_counts=True)
+        if (count > 1).any():
+            numbers = ", ".join(map(str, same))
+            raise UserError(f"persons {numbers} are not one: frame {frames[count > 1][0]} has {count.max()} of them")
+        labels = np.where(joined, same[0], labels)
     found: list[Track] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
@@ -60,33 +75,74 @@ def select(found: list[Track], person: str | int = "largest") -> list[Track]:
         return max(people.values(), key=lambda parts: sum(_areas(_boxes(part.keypoints)).sum() for part in parts))
     if person == "longest":
         return max(people.values(), key=lambda parts: sum(len(part.keypoints) for part in parts))
-    chosen = [track for track in found if str(track.person) == str(person)]
-    if not chosen:
+    _check_person(int(person), list(people))
+    return people[int(person)]
+
+
+def _check_person(person: int, people: list[int]) -> None:
+    if person not in people:
         ids = ", ".join(map(str, sorted(people)[:20])) + (", ..." if len(people) > 20 else "")
         raise UserError(f"there is no person {person}; expected largest, longest, all or one of the ids {ids}")
-    return chosen
+
+
+def likely_same(found: list[Track], chosen: list[Track], fps: float) -> list[int]:
+    """Who is likely the chosen person with another id: never together, and one begins where the other has ended."""
+    there = np.concatenate([track.start + np.arange(len(track.keypoints)) for track in chosen])
+    others: dict[int, list[Track]] = {}
+    for track in found:
+        if track.person != chosen[0].person:
+            others.setdefault(track.person, []).append(track)
+    return [
+        person for person, parts in others.items() if _continues(parts, chosen, there, gap_frames(fps, LOST_SECONDS))
+    ]
+
+
+def _continues(parts: list[Track], chosen: list[Track], there: np.ndarray, longest: int) -> bool:
+    if any(np.isin(part.start + np.arange(len(part.keypoints)), there).any() for part in parts):
+        return False
+    for one, other in ((a, b) for part in parts for own in chosen for a, b in ((part, own), (own, part))):
+        lost = other.start - one.start - len(one.keypoints)
+        boxes = _boxes(np.stack([one.keypoints[-1], other.keypoints[0]]))
+        middles = boxes.reshape(2, 2, 2).mean(axis=1)
+        if 0 <= lost <= longest and np.ptp(middles, axis=0).max() < (boxes[:, 2:] - boxes[:, :2]).max():
+            return True
+    return False
 
 
 def _follow(file: KeypointFile, longest: int) -> np.ndarray:
-    """[D] the number of the person of each pose, by the overlap of boxes; one where no frame has two."""
-    labels = np.full(len(file.frames), -1)
-    if (np.diff(file.frames) > 0).all():
+    """[D] the number of the person of each pose: its id, else by the overlap of boxes.
+
+    Nobody has an id and no frame has two: all are one.  Who is first seen without an id takes the one that he gets.
+    """
+    labels = file.persons.copy()
+    unnamed = labels == NO_ID
+    if not unnamed.any():
+        return labels
+    if unnamed.all() and (np.diff(file.frames) > 0).all():
         return np.zeros_like(labels)
     from scipy.optimize import linear_sum_assignment  # slow to import
 
     boxes = _boxes(file.keypoints)
     last: dict[int, int] = {}  # the last pose of each person
-    people = 0
+    first = people = int(labels.max()) + 1  # those without an id have the numbers from here on
     _, begins = np.unique(file.frames, return_index=True)
     for rows in np.split(np.arange(len(labels)), begins[1:]):
         last = {who: row for who, row in last.items() if file.frames[rows[0]] - file.frames[row] <= longest + 1}
-        known = list(last)
-        overlap = _overlap(boxes[[last[who] for who in known]], boxes[rows])
+        known = [who for who in last if who not in labels[rows]]
+        free = [row for row in rows if labels[row] not in last]
+        overlap = _overlap(boxes[[last[who] for who in known]], boxes[free])
+        overlap[np.ix_([who < first for who in known], ~unnamed[free])] = 0  # two ids are two people
         for place, number in zip(*linear_sum_assignment(-overlap), strict=True):
-            if overlap[place, number] >= LEAST_OVERLAP:
-                labels[rows[number]] = known[place]
+            who, row = known[place], free[number]
+            if overlap[place, number] < LEAST_OVERLAP:
+                continue
+            if unnamed[row]:
+                labels[row] = who
+            elif not np.isin(file.frames[labels == who], file.frames[labels == labels[row]]).any():
+                labels[labels == who] = labels[row]
+                last.pop(who)
         for row in rows:
-            if labels[row] < 0:
+            if labels[row] == NO_ID:
                 labels[row], people = people, people + 1
             last[int(labels[row])] = int(row)
     return labels

@@ -105,6 +105,10 @@ def pose(joints: int = 17, *changes) -> list[float]:
     return [number for row in rows for number in row]
 
 
+def moved(by: float, *changes) -> list[float]:
+    return (np.reshape(pose(17, *changes), (17, 3)) + np.array([by, 0, 0])).ravel().tolist()
+
+
 def row(keypoints, frame=0, **more) -> dict:
     return {"image_id": frame, "category_id": 1, "keypoints": keypoints, "score": 1.0, **more}
 
@@ -145,9 +149,19 @@ def test_the_marks_that_programs_put_before_a_text_are_read_over(tmp_path):
         assert len(read_keypoints(tmp_path / name).frames) == 1
 
 
-def test_ids_of_some_poses_alone_are_none(tmp_path):
-    found = read_json(tmp_path, [row(pose(), "0.jpg", idx=1), row(pose(), "1.jpg")])
-    assert found.persons.tolist() == [-1, -1]
+def test_ids_count_for_the_poses_that_have_one(tmp_path):
+    found = read_json(tmp_path, [row(pose(), "0.jpg", idx=1), row(pose(), "1.jpg"), row(pose(), "2.jpg", idx=-1)])
+    assert found.persons.tolist() == [1, -1, -1]
+
+
+def test_of_two_poses_that_nearly_coincide_the_surer_or_the_one_with_an_id_is_kept(tmp_path):
+    worse = moved(1, (4, (14, 24, 0.1)))
+    rows = [row(worse), row(pose()), row(moved(90)), row(pose(), 1), row(worse, 1, track_id=3)]
+    rows += [row(worse, 2, track_id=3), row(pose(), 2, track_id=4)]
+    found = read_json(tmp_path, rows)
+    assert found.frames.tolist() == [0, 0, 1, 2, 2]
+    assert found.persons.tolist() == [-1, -1, 3, 3, 4]
+    np.testing.assert_allclose(found.keypoints[:3, 0, 0], [10, 100, 11])
 
 
 def test_the_usual_order_of_a_detector_is_overruled_by_what_is_stated(tmp_path):
@@ -197,7 +211,7 @@ def test_pairs_without_confidence_are_sure(tmp_path):
         ([row(pose()), row(pose(26), 1)], {}, "frame 1: 26 joints; expected 17, as the other poses have"),
         ([row(pose(), -3)], {}, "frame number -3; expected 0 to "),
         ([row(pose(), 10**8)], {}, "frame number 100000000; expected 0 to "),
-        ([row(pose(), track_id=4)] * 2, {}, "person 4 is 2 times in frame 0; expected once"),
+        ([row(pose(), track_id=4), row(moved(90), track_id=4)], {}, "person 4 is 2 times in frame 0; expected once"),
         ([row([0] * 51)], {}, "every joint of its 1 poses is missing"),
         ([row(pose()[:50])], {}, "keypoints: 50 numbers for a pose; expected x, y"),
         ([row("far")], {}, "keypoints is 'far'; expected numbers"),
@@ -291,10 +305,10 @@ FLAT = np.reshape(pose(), (17, 3)).tolist()
         ([MARKS, MARKS, "?"], [0, 1], "frame 2: '.'; expected the landmarks"),
         (row(pose(), 3), [3], None),
         (ONE[0], [0], None),
-        ([*ultralytics(pose(), pose(), frame=4), *ultralytics(pose(), frame=7)], [4, 4, 7], None),
+        ([*ultralytics(pose(), moved(90), frame=4), *ultralytics(pose(), frame=7)], [4, 4, 7], None),
         ({"images": IMAGES, "annotations": ANNOTATIONS, "categories": []}, [0, 1, 3], None),
         ([FLAT, None, FLAT, []], [0, 2], None),
-        ([[FLAT, FLAT], [FLAT]], [0, 0, 1], None),
+        ([[FLAT, np.reshape(moved(90), (17, 3)).tolist()], [FLAT]], [0, 0, 1], None),
         ({"keypoints": [FLAT, FLAT], "image_size": SIZE, "fps": 50, "joints": "coco17"}, [0, 1], None),
     ],
 )  # fmt: skip
@@ -333,6 +347,13 @@ def test_what_is_packed_with_gzip_is_read(tmp_path):
     (tmp_path / "k.json.gz").write_bytes(b"\x1f\x8b damaged")
     with pytest.raises(UserError, match=r"k\.json\.gz cannot be read"):
         read_keypoints(tmp_path / "k.json.gz")
+
+
+@pytest.mark.parametrize("shape", [(3, 40, 17, 2), (100, 25, 17, 3)])
+def test_an_array_of_cameras_or_of_more_people_than_a_film_shows_is_refused(tmp_path, shape):
+    np.save(tmp_path / "k.npy", np.random.default_rng(0).uniform(9, 400, shape))
+    with pytest.raises(UserError, match=r"k\.npy holds .* first two axes seem to be people or cameras, and frames"):
+        read_keypoints(tmp_path / "k.npy")
 
 
 def test_landmarks_in_an_array_of_four_columns_are_read_without_their_depth(tmp_path):

@@ -3,7 +3,7 @@ import pytest
 
 from glagcn.errors import UserError
 from glagcn.poses.keypoints.read import KeypointFile
-from glagcn.poses.keypoints.tracks import select, tracks
+from glagcn.poses.keypoints.tracks import likely_same, select, tracks
 
 
 def moving(frames, left: float, speed: float, size: float = 50.0, joints: int = 4) -> np.ndarray:
@@ -62,6 +62,30 @@ def test_ids_are_followed_also_where_people_jump():
     found = tracks(detections((frames, swapped), (frames, other), ids=[7, 3]))
     assert [track.person for track in found] == [3, 7]
     np.testing.assert_array_equal(found[1].keypoints, swapped)
+
+
+def test_who_has_no_id_at_first_takes_the_one_that_he_gets():
+    frames = range(40)
+    a, b = moving(frames, 0, 5), moving(frames, 200, -5)  # they cross
+    file = detections((frames, a), (frames, b), ids=[7, 3])
+    file.persons[:6] = -1
+    file.persons[61] = -1  # of the first, once more
+    found = tracks(file)
+    assert [(track.person, track.start, len(track.keypoints)) for track in found] == [(3, 0, 40), (7, 0, 40)]
+    np.testing.assert_array_equal(found[1].keypoints, a)
+
+
+def test_somebody_whose_id_changes_is_named_and_can_be_joined():
+    file = detections(person(range(20), 0, 1), person(range(23, 40), 23, 1), person(range(40), 400, 0), ids=[1, 7, 4])
+    found = tracks(file, 25)
+    assert (likely_same(found, select(found, 1), 25), likely_same(found, select(found, 7), 25)) == ([7], [1])
+    assert likely_same(found, select(found, 4), 25) == []
+    joined = tracks(file, 25, same=[7, 1])
+    assert [(track.person, track.start, len(track.keypoints)) for track in joined] == [(4, 0, 40), (7, 0, 40)]
+    with pytest.raises(UserError, match="persons 1, 4 are not one: frame 0 has 2 of them"):
+        tracks(file, 25, same=[1, 4])
+    with pytest.raises(UserError, match="there is no person 2; expected"):
+        tracks(file, 25, same=[1, 2])
 
 
 def test_who_comes_later_or_elsewhere_is_another():
