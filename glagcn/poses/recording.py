@@ -1,7 +1,7 @@
 """The keypoints that are to be lifted: who is where in which frames of which video."""
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -71,6 +71,12 @@ def read_recording(
         raise UserError(
             f"{path} does not say how large its images are; give {prefix}image_size W,H or the video with {prefix}video"
         )
+    if video and length and found.frames[0] > 0 and found.frames[-1] == length:
+        logger.warning(
+            f"{path} has frames up to {length}, and {prefix}video {video.path} has the frames 0 to {length - 1}: its "
+            "pictures seem to be numbered from 1, so picture 1 is taken for frame 0"
+        )
+        found = replace(found, frames=found.frames - 1)
     if video:
         _check_video(path, found, video, length, prefix)
     order, size = CONVENTIONS[convention], np.array(found.image_size)
