@@ -28,7 +28,7 @@ from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Cache, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mocap.motion import demo_source
-from glagcn.data.mpi_inf_3dhp.dataset import (
+from glagcn.data.mpi_inf_3dhp.facts import (
     DEFAULT_CAMERAS,
     TEST_FPS,
     TEST_IMAGE_SIZES,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glagcn import bench
-from glagcn.data.mpi_inf_3dhp.dataset import TRAIN_SEQUENCES
+from glagcn.data.mpi_inf_3dhp.facts import TRAIN_SEQUENCES
 from glagcn.train.hardware import peak_memory
 from tests.command_line import assert_refused
 

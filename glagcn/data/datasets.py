@@ -1,4 +1,4 @@
-"""All data sets.  To add one, define a DataSet in a folder of sources/ and list it here."""
+"""All data sets.  To add one, define a DataSet in a folder of data/ and list it here."""
 
 from glagcn.data.dataset import DataSet
 from glagcn.data.mocap.dataset import DEMO, MOCAP

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.data.mpi_inf_3dhp.dataset import TEST_SEQUENCES
+from glagcn.data.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.errors import UserError
 from glagcn.evaluate.metrics import MPJPE, Metric, as_array, joint_errors, joint_metrics, mean
 from glagcn.skeletons import get_skeleton

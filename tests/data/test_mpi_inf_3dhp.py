@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 import scipy.io
 
-from glagcn.data.mpi_inf_3dhp import dataset as facts
-from glagcn.data.mpi_inf_3dhp.dataset import DEFAULT_CAMERAS, TRAIN_SEQUENCES
+from glagcn.data.mpi_inf_3dhp import facts
+from glagcn.data.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
 from glagcn.data.mpi_inf_3dhp.files import NpzPair, RawRelease, annotation_warning, projection_error
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp

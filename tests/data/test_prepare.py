@@ -12,13 +12,8 @@ import pytest
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import get_dataset
-from glagcn.data.mpi_inf_3dhp.dataset import (
-    DEFAULT_CAMERAS,
-    KNOWN_VALID_FRAMES,
-    TRAIN_SEQUENCES,
-    short_sequences_line,
-    valid_frames_line,
-)
+from glagcn.data.mpi_inf_3dhp.dataset import short_sequences_line, valid_frames_line
+from glagcn.data.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 from glagcn.data.mpi_inf_3dhp.files import find_3dhp
 from glagcn.data.prepare import prepare
 from glagcn.errors import UserError

@@ -8,7 +8,7 @@ import pytest
 from scipy.io import loadmat
 
 from glagcn import metrics
-from glagcn.data.mpi_inf_3dhp.dataset import TEST_SEQUENCES
+from glagcn.data.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.evaluate.benchmarks import benchmark_of, format_tables, official_csv, official_tables
 from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
 from glagcn.evaluate.protocols import GROUPS, PSTMO_WEIGHTS, official_3dhp, protocols, scenes, sequence_errors, weighted

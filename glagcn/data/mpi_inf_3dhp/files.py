@@ -22,7 +22,7 @@ from glagcn.data.checks import (
 )
 from glagcn.data.dataset import DEMO_HINT, FileSource, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mpi_inf_3dhp import mat
-from glagcn.data.mpi_inf_3dhp.dataset import (
+from glagcn.data.mpi_inf_3dhp.facts import (
     ANNOTATION_VARIABLES,
     SUBJECTS,
     TEST_FPS,

@@ -13,7 +13,7 @@ import scipy.io
 
 from glagcn.data.cache import hdf5_errors
 from glagcn.data.checks import as_frames
-from glagcn.data.mpi_inf_3dhp.dataset import NUM_ANNOTATED_JOINTS, RELEVANT_JOINTS
+from glagcn.data.mpi_inf_3dhp.facts import NUM_ANNOTATED_JOINTS, RELEVANT_JOINTS
 from glagcn.errors import UserError
 
 MOST_FRAMES = 1_000_000  # of a sequence: 11 hours

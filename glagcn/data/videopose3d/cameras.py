@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from glagcn.data.videopose3d.dataset import FACTS
+from glagcn.data.videopose3d.facts import FACTS
 from glagcn.errors import UserError
 
 CALIBRATION = Path(__file__).with_name("cameras.json")

@@ -19,7 +19,7 @@ from glagcn.data.videopose3d.cameras import (
     thinned,
     to_camera,
 )
-from glagcn.data.videopose3d.dataset import DATASETS_PAGE, FACTS, file_names, skeleton_name
+from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, file_names, skeleton_name
 from glagcn.errors import UserError
 from glagcn.safe_pickle import load_object
 from glagcn.skeletons import get_skeleton
