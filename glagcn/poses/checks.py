@@ -1,55 +1,599 @@
-"""What 2D poses cannot be: the checks of every way in."""
+"""What cannot be a filmed person: a check of a whole track of 2D poses, and one of its third channel.
+
+The statistics are those of people whom somebody has filmed: the joints lie in the image, the head is on its upper side,
+distances between joints are those of a body.  Every threshold stands beside what was measured, on
+
+  mocap   the 700 sequences of `--dataset mocap` (107 recordings with cartwheels, flips and bends before made-up
+          cameras), pieces of 2 seconds, 1 second and one frame of each, with noise of 3 % of the person's size too;
+  real    one person balancing on one leg, detected from four sides by OpenPose and by two models of MediaPipe;
+  rare    mocap people in handstands, lying before cameras all around, before cameras that look down by 45 to 90
+          degrees, as close-ups of the upper body, half outside the image, and at a third and a tenth of their size.
+
+The order of the frames is not used: the poses of all people of a film may be checked together.
+"""
 
 import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.joints import Convention, check_convention
+from glagcn.poses.joints import CONVENTIONS, Convention
 
 logger = logging.getLogger(__name__)
 
-MOST_OUTSIDE = 0.05  # of the joints, where width and height are not exchanged
+Kind = Literal[
+    "joint_order", "no_body", "parts", "about_hips", "origin_in_centre", "larger_image", "smaller_image",
+    "size_exchanged", "outside", "y_up", "axes_exchanged", "on_its_side", "array_axes",
+]  # fmt: skip
+
+# Poses that span fewer pixels are no person, in an image whose longer side is more than LEAST_IMAGE.
+MOST_PARTS, LEAST_IMAGE = 3.0, 32
+# The middle of the hips is so near to (0, 0), in diagonals of the pose, in nearly all frames.  mocap: never below 0.68.
+HIPS_AT_ZERO, NEARLY_ALL = 0.03, 0.9
+# The part of the joints that is inside, in the median frame.  mocap, real: 1; half outside: 0.12 at least (people who
+# walk out of the image), 0.24 in all but 1 in 100; close-ups of the upper body with all other joints guessed: 0.41;
+# y negative: 0; images 3 times larger: 0.06 at most.
+LEAST_INSIDE = 0.08
+# The part of the joints with negative x, and with negative y, where (0, 0) is in the middle: mocap 0.065 and 0.28 at
+# least (0.23 with y upwards).  Somebody half outside on one side has 0 of the other.
+LEAST_NEGATIVE = 0.05
+# The part of the joints beyond the right and beyond the lower edge, of an image half as large as it was: mocap 0.096
+# and 0.235 at least.  People half outside have 0 of one of the two; close-ups 0.082 at most of the first, 0.057 in all
+# but 1 in 100.
+BEYOND_RIGHT, BEYOND_BELOW = 0.08, 0.2
+# All joints in this part of width and height.  mocap: the rightmost at 0.54 at least, the lowest at 0.6; people far
+# away before a level camera have their feet below the middle.  Images twice as large: 0.45 and 0.48 at most.
+CORNER = 0.5
+# The part of the joints outside an image of this size, where hardly one is outside with width and height exchanged, and
+# the middle of all is near the middle of that image.
+SOME_OUTSIDE, MIDDLE = 0.05, 0.25
+# The part of the frames in which the head is on this side of the feet, in quarters of the circle.  mocap: above 0.53
+# at least (a flip), 0.78 in all but 1 in 20; below 0.28 at most, left or right 0.21.  Of the worst 2 seconds of a
+# sequence: below 0.42 at most, left or right more than half in 1 of 100 (bends, cartwheels).  Where legs are not seen,
+# a bend looks as if the person lay: more is needed.
+MOSTLY, MOSTLY_WITHOUT_LEGS = 0.5, 0.8
+# Frames in which head and feet are nearer, in diagonals of the pose, have no direction.  mocap: a quarter at most.
+SHORT = 0.4
+# The part of the frames upside down with both wrists beyond the head.  Handstands: 1; mocap, upright: 0.81 at most.
+HANDSTAND = 0.9
+MOST_PEOPLE = 20  # in an array of people
+MOST_CHECKED = 5000  # poses, over the whole track
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something about a track that a filmed person does not do, or hardly ever.
+
+    kind      what it is.
+    severity  "refuse" where no filmed person can be so, else "warn".
+    text      what was found, with numbers, and the likely cause.
+    remedy    what to do.
+    """
+
+    kind: Kind
+    severity: Literal["refuse", "warn"]
+    text: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"{self.text}; {self.remedy}"
 
 
 def check_poses(
-    keypoints: np.ndarray, size: np.ndarray, order: Convention, where: str, flag: str, stated: bool
+    keypoints: np.ndarray,
+    size: Sequence[float] | np.ndarray,
+    order: Convention,
+    where: str,
+    stated: bool,
+    prefix: str = "--",
 ) -> None:
-    """Check poses [...,J,3] in which missing joints have confidence 0; nothing where all are missing.
+    """Raise UserError for what refuses a track [T,J,3] (confidence 0 where a joint is missing), warn of the rest.
 
-    where   what holds them, and
-    flag    what states their convention, for the message: "joints=" or "--joints ".
-    stated  somebody has stated their convention `order`: it is not compared with the poses.
-    Raises UserError if they are no pixels of an image of `size`, or clearly in another order; warns if width and height
-    seem to be exchanged.
+    where   what holds it, for messages.
+    stated  somebody has said that its joints are those of `order`.
+    prefix  of the flags in messages.
     """
-    pixels = keypoints[keypoints[..., 2] > 0, :2]
-    if not len(pixels):
-        return
-    check_pixels(pixels, size, where)
-    outside, exchanged = share_outside(pixels, size), share_outside(pixels, size[::-1])
-    if outside > MOST_OUTSIDE > exchanged:
-        logger.warning("many joints are outside an image of %g x %g; are width and height swapped?", *size)
-    if not stated:
-        check_convention(keypoints, order, where, flag)
+    for finding in check_track(keypoints[..., :2], keypoints[..., 2], order.points, size, stated=stated):
+        text = f"{where}: {finding}".replace("--", prefix)
+        if finding.severity == "refuse":
+            raise UserError(text)
+        logger.warning(text)
 
 
-def check_pixels(pixels: np.ndarray, size: np.ndarray, where: str) -> None:
-    """Raise UserError if `pixels` [n,2] are no pixels of an image of `size`."""
-    width, height = size.tolist()
-    if np.abs(pixels).max() <= 2 < max(width, height):
+def check_track(
+    pixels: np.ndarray,
+    seen: np.ndarray,
+    joints: Sequence[str],
+    image_size: Sequence[float] | np.ndarray,
+    orders: Mapping[str, Sequence[str]] | None = None,
+    stated: bool = False,
+) -> list[Finding]:
+    """What about a track no filmed person does, or hardly ever; what refuses it comes first.  Empty where all is well.
+
+    pixels      [T,V,2] as given, before joints outside the image are dropped; of one person or several.
+    seen        [T,V] bool, or confidences: above 0 where a joint is there.
+    joints      V names in common words (`Convention.points`): the order that the poses are taken for.
+    image_size  (width, height) in pixels.
+    orders      joints of known conventions by name, of which those with V joints are tried; None: ORDERS.
+    stated      somebody has said which order it is: another that fits better is a warning then.
+    """
+    given, size = np.asarray(pixels, np.float64), np.asarray(image_size, np.float64)
+    there = (np.asarray(seen) > 0) & np.isfinite(given).all(axis=-1)
+    some = np.flatnonzero(there.any(axis=1))
+    if not len(some):
+        return []
+    some = some[:: -(-len(some) // MOST_CHECKED)]
+    given, there = np.where(there[some, :, None], given[some], np.nan), there[some]
+    first = _unit(given, joints, size) or _order(given, there, joints, ORDERS if orders is None else orders, stated)
+    if first:  # without the unit or the joints the rest says nothing
+        return [first]
+    turned = _turned(given, joints, size)
+    place = _place(given, size, turned)
+    if place and place.kind in ("y_up", "axes_exchanged", "outside"):
+        turned = None
+    return [each for each in (place, turned) if each]
+
+
+def check_axes(people: int, frames: int) -> Finding | None:
+    """Whether the first axes of an array [frames, people, V, C] were exchanged, or people are cameras."""
+    if people <= MOST_PEOPLE and not 1 < frames < people:
+        return None
+    return Finding(
+        "array_axes", "refuse",
+        f"an array of {frames} x {people} poses would be {people} people in {frames} frames: its first axis seems to "
+        "be people or cameras, and the second frames",
+        "give [frames, people, joints, 2 or 3] (numpy: swapaxes(0, 1)), and of several cameras one",
+    )  # fmt: skip
+
+
+class TrackChecker:
+    """Checks a live track over its first second, then over a second once a minute; each kind is reported once.
+
+    joints, image_size, orders, stated  as in `check_track`.
+    fps                                 frames per second.
+    """
+
+    def __init__(
+        self,
+        joints: Sequence[str],
+        image_size: Sequence[float] | np.ndarray,
+        fps: float = 30,
+        orders: Mapping[str, Sequence[str]] | None = None,
+        stated: bool = False,
+    ) -> None:
+        self._known = (joints, image_size, orders, stated)
+        self._second, self._pause = max(1, round(fps)), max(0, round(59 * fps))
+        self._frames: list[tuple[np.ndarray, np.ndarray]] = []
+        self._wait = 0
+        self._reported: set[str] = set()
+
+    def push(self, pixels: np.ndarray, seen: np.ndarray) -> list[Finding]:
+        """Take the next frame, [V,2] and [V]; what is new where it completes a second to check, else nothing."""
+        if self._wait:
+            self._wait -= 1
+            return []
+        self._frames.append((np.array(pixels), np.array(seen)))
+        return self.finish() if len(self._frames) == self._second else []
+
+    def finish(self) -> list[Finding]:
+        """What is new in the frames that are not checked yet, such as those of a stream that ends early."""
+        if not self._frames:
+            return []
+        pixels, seen = (np.stack(each) for each in zip(*self._frames, strict=True))
+        self._frames, self._wait = [], self._pause
+        new = [each for each in check_track(pixels, seen, *self._known) if each.kind not in self._reported]
+        self._reported |= {each.kind for each in new}
+        return new
+
+
+# ---- the third channel
+
+# Scores of detectors: 0..1, heat map peaks a little above, SimCC to 10, percent, 0..255.
+ABOUT_ONE, MOST_SCORE = 1.5, 300.0
+# Heat maps and SimCC give some joints a little less than 0.  Depths about the hips: half of them, as far as above 0.
+SOME, BELOW_ZERO = 0.02, 0.05
+USUAL_LEAST = 0.05  # the confidence, in parts of the scale, below which a joint is missing
+
+
+def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) -> tuple[float | None, str | None]:
+    """The confidence that counts as 1, and what is to be said of it; (None, text) for a depth, to be left out.
+
+    values     the third channel of all poses of a file, of any shape.  Not finite, 0 and -1 are missing joints.
+    where      what holds them, for messages.
+    has_depth  the joints come from a detector that gives a depth (MediaPipe), so a third channel may be one.
+    Raises UserError where the values are no confidences.
+    """
+    values = np.asarray(values, np.float64)
+    scores = values[np.isfinite(values) & (values != 0) & (values != -1)]
+    if not scores.size:
+        return 1.0, None
+    low, high = np.quantile(scores, (SOME, 0.99))
+    spans = f"the third value of the joints is from {scores.min():.3g} to {scores.max():.3g}"
+    if low < -BELOW_ZERO * np.abs(scores).max():
+        if has_depth:
+            return None, (
+                f"{where}: {spans}: a depth and no confidence; it is left out, and every joint counts as seen "
+                "(MediaPipe's confidence is its visibility)"
+            )
         raise UserError(
-            f"{where} is between {np.min(pixels):.3g} and {np.max(pixels):.3g}, so it seems to be normalised; "
-            f"expected pixels of an image of {width:g} x {height:g}"
+            f"{where}: {spans}; expected confidences, which are not negative. It seems to be a depth (z) or a "
+            "logarithm: leave it out, [T, joints, 2], or put the detector's score there"
         )
-    centre = np.median(pixels, axis=0)
-    if (centre < -size).any() or (centre > 2 * size).any():
+    if high > MOST_SCORE:
+        if has_depth:
+            return None, f"{where}: {spans}: a depth and no confidence; it is left out, and every joint counts as seen"
         raise UserError(
-            f"the median joint of {where} is at ({centre[0]:.0f}, {centre[1]:.0f}), far outside an image of "
-            f"{width:g} x {height:g}; expected pixels, and image_size as (width, height)"
+            f"{where}: {spans}; expected confidences, at most 1 (or 100, or 255). It seems to be a depth (z) or a "
+            "coordinate: leave it out, [T, joints, 2], or put the detector's score there"
         )
+    if high <= ABOUT_ONE:
+        return 1.0, None
+    flags = " (flags such as COCO's: 1 hidden, 2 visible)" if set(np.unique(scores)) <= {1.0, 2.0} else ""
+    return float(high), (
+        f"{where}: the confidences reach {high:.3g}{flags}, which counts as 1; joints below {USUAL_LEAST * high:.2g} "
+        "are missing; --min_confidence C sets this, in the unit of the file"
+    )
 
 
-def share_outside(pixels: np.ndarray, size: np.ndarray) -> float:
-    """The fraction of joints [n,2] outside an image of this size."""
-    return float(np.mean(((pixels < 0) | (pixels > size)).any(axis=-1)))
+# ---- the unit of the coordinates
+
+
+def _unit(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:
+    """Coordinates about the hips, and parts of the image."""
+    (left, top), (right, bottom) = np.nanmin(pixels, axis=(0, 1)), np.nanmax(pixels, axis=(0, 1))
+    width, height = size
+    spans = f"x is from {left:.4g} to {right:.4g} and y from {top:.4g} to {bottom:.4g}"
+    hips = (_middle(pixels, joints, ("left_hip",)) + _middle(pixels, joints, ("right_hip",))) / 2
+    known = np.isfinite(hips[:, 0])
+    near = np.hypot(*hips[known].T) <= HIPS_AT_ZERO * _diagonal(pixels[known])
+    if near.size and near.mean() > NEARLY_ALL:
+        return Finding(
+            "about_hips", "refuse",
+            f"the middle of the hips is at (0, 0) in {near.mean():.0%} of the frames, and {spans}: these are "
+            "coordinates about the hips, such as MediaPipe's pose_world_landmarks (metres) or a 3D pose, and no pixels "
+            f"of {width:g}x{height:g}",
+            "give the joints' places in the image in pixels (MediaPipe: pose_landmarks, times width and height)",
+        )  # fmt: skip
+    if max(size) <= LEAST_IMAGE or np.nanquantile(np.abs(pixels), 0.99) > MOST_PARTS:
+        return None
+    if min(left, top) > -0.1:
+        what, how = "0 to 1", f"x * {width:g} and y * {height:g}"
+    else:
+        half = f"x * {width / 2:g} + {width / 2:g}"
+        what = "-1 to 1, with (0, 0) in its middle"
+        how = (
+            f"{half} and y * {height / 2:g} + {height / 2:g} where both span 2 (OpenPose's --keypoint_scale 4), "
+            f"y * {width / 2:g} + {height / 2:g} where the width alone does (VideoPose3D)"
+        )
+    return Finding(
+        "parts", "refuse",
+        f"{spans}: these seem to be parts of the image ({what}), or metres, and no pixels of {width:g}x{height:g}",
+        f"give pixels; of parts: {how}",
+    )  # fmt: skip
+
+
+# ---- the place in the image
+
+
+def _place(pixels: np.ndarray, size: np.ndarray, turned: Finding | None) -> Finding | None:
+    """Joints outside the image, or all of them in a corner of it; `turned` is what the direction of the head says."""
+    width, height = size
+    image = f"the image of {width:g}x{height:g}"
+    low, high = (np.nanquantile(pixels, share, axis=(0, 1)) for share in (0.005, 0.995))
+    spans = f"x is from {low[0]:.0f} to {high[0]:.0f} and y from {low[1]:.0f} to {high[1]:.0f}"
+    negative, beyond = ((each & np.isfinite(pixels)).mean(axis=(0, 1)) for each in (pixels < 0, pixels > size))
+    joints = np.isfinite(pixels[..., 0]).mean()
+    negative, beyond, inside = negative / joints, beyond / joints, _inside(pixels, size)
+    if (negative > LEAST_NEGATIVE).all() and (np.abs([low, high]) <= 0.55 * size).all():
+        return Finding(
+            "origin_in_centre", "refuse",
+            f"{negative[0]:.0%} of x and {negative[1]:.0%} of y are negative ({spans}, in {image}): (0, 0) seems to "
+            "be the middle of the image, and not its upper left corner",
+            f"give pixels from the upper left corner: x + {width / 2:g}, and y + {height / 2:g} (where y counts "
+            f"upwards, {height / 2:g} - y)",
+        )  # fmt: skip
+    if inside < LEAST_INSIDE:
+        kind, cause, remedy = _why_outside(pixels, size, low, high, turned)
+        text = f"{1 - inside:.0%} of the joints are outside {image} in the median frame ({spans}): {cause}"
+        return Finding(kind, "refuse", text, remedy)
+    if (beyond > (BEYOND_RIGHT, BEYOND_BELOW)).all() and (negative < 0.01).all():
+        return Finding(
+            "larger_image", "warn",
+            f"{beyond[0]:.0%} of the joints are beyond the right edge of {image}, and {beyond[1]:.0%} below it "
+            f"({spans}): the keypoints seem to be of a larger image",
+            _size_remedy(high, size),
+        )  # fmt: skip
+    if (high < CORNER * size).all():
+        percent = ", or parts of a hundred" if (high <= 100).all() else ""
+        return Finding(
+            "smaller_image", "warn",
+            f"all joints are in the upper left quarter of {image} ({spans}): the keypoints seem to be of a smaller "
+            f"image, of a crop{percent}",
+            f"{_size_remedy()}; nothing is wrong where the person really is so far up there",
+        )  # fmt: skip
+    outside, exchanged = (1 - _inside(pixels, each, np.mean) for each in (size, size[::-1]))
+    off_centre = np.abs(np.nanmedian(pixels, axis=(0, 1)) / size[::-1] - 0.5)
+    if turned is None and outside > SOME_OUTSIDE > exchanged and (off_centre < MIDDLE).all():
+        return Finding(
+            "size_exchanged", "warn",
+            f"{outside:.0%} of the joints are outside {image} ({spans}), and {exchanged:.0%} outside one of "
+            f"{height:g}x{width:g}: width and height seem to be exchanged, or the person is cut by an edge",
+            f"give --image_size {height:g},{width:g} if that is their size (image_size= in Python)",
+        )  # fmt: skip
+    return None
+
+
+def _why_outside(
+    pixels: np.ndarray, size: np.ndarray, low: np.ndarray, high: np.ndarray, turned: Finding | None
+) -> tuple[Kind, str, str]:
+    """Kind, likely cause and remedy of poses hardly a joint of which is inside."""
+    if high[1] < 0.1 * size[1] and _inside(pixels * (1, -1), size) > 0.5:
+        return "y_up", "y seems to count upwards, and is negative", "give pixels from the upper left corner: -y"
+    if turned and turned.kind == "axes_exchanged" and _inside(pixels[..., ::-1], size) > 0.5:
+        return "axes_exchanged", "the coordinates seem to be (y, x)", "give (x, y): keypoints[..., [1, 0]]"
+    if (low > -0.1 * size).all():
+        return "larger_image", "the keypoints seem to be of a larger image", _size_remedy(high, size)
+    return (
+        "outside", "these are no places in the image",
+        f"give pixels from the upper left corner, x to the right and y downwards; or {_size_remedy()}",
+    )  # fmt: skip
+
+
+def _size_remedy(high: np.ndarray | None = None, size: np.ndarray | None = None) -> str:
+    """What to say of the size, with the smallest usual enlargement of an image that holds these coordinates."""
+    example = ""
+    if high is not None and size is not None:
+        factor = next((factor for factor in (1.5, 2, 3, 4, 6, 8, 10) if (high <= factor * size).all()), None)
+        example = f", at least {high[0]:.0f},{high[1]:.0f}"
+        if factor:
+            example += f" (such as {factor * size[0]:.0f},{factor * size[1]:.0f})"
+    return f"give the size of the images that the detector saw with --image_size W,H (image_size= in Python){example}"
+
+
+# ---- the side on which the head is
+
+
+def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:
+    """A head below the feet, or at one side of them, most of the time."""
+    head = _middle(pixels, joints, ("head", "head_top", "nose", *_both("eye", "ear")))
+    lowest = [_middle(pixels, joints, part) for part in (_both("ankle"), _both("knee"), ("pelvis", *_both("hip")),
+                                                         ("neck", *_both("shoulder")))]  # fmt: skip
+    feet = lowest[0]
+    for part in lowest[1:]:
+        feet = np.where(np.isnan(feet), part, feet)
+    legs = np.isfinite(lowest[0][:, 0]) | np.isfinite(lowest[1][:, 0])
+    long = np.linalg.norm(head - feet, axis=1) > SHORT * _diagonal(pixels)
+    if long.mean() < 0.5:  # seen from above, or the head is not seen
+        return None
+    across, down = (head - feet)[long, 0], (head - feet)[long, 1]
+    flat, tall = np.abs(across), np.abs(down)
+    sides: dict[str, np.ndarray] = {"below": down > flat, "left of": -across > tall, "right of": across > tall}
+    side = max(sides, key=lambda name: float(sides[name].mean()))
+    share = sides[side].mean()
+    if share <= (MOSTLY if legs[long].mean() > 0.5 else MOSTLY_WITHOUT_LEGS):
+        return None
+    width, height = size
+    found = f"the head is {side} the feet in {share:.0%} of the frames"
+    if side == "below":
+        wrists = [_middle(pixels, joints, (wrist,))[long, 1] for wrist in _both("wrist")]
+        if np.mean(np.minimum(*wrists)[sides[side]] > head[long, 1][sides[side]]) > HANDSTAND:
+            return None
+        return Finding(
+            "y_up", "warn",
+            f"{found}: y seems to count upwards, or the images are upside down",
+            f"give y from the upper edge: {height:g} - y (and {width:g} - x for images upside down); nothing is wrong "
+            "where the person is really head down",
+        )  # fmt: skip
+    real = "nothing is wrong where the person really lies"
+    if side == "left of":
+        return Finding(
+            "axes_exchanged", "warn",
+            f"{found}, as if the person lay: the coordinates seem to be (y, x), or the images are on their side",
+            f"give (x, y): keypoints[..., [1, 0]], or detect in upright images; {real}",
+        )  # fmt: skip
+    return Finding(
+        "on_its_side", "warn",
+        f"{found}, as if the person lay: the images seem to be on their side",
+        f"detect in upright images, as the video is displayed; {real}",
+    )  # fmt: skip
+
+
+# ---- the order of the joints
+
+# The correlation of the distances between joints with those of somebody who stands, both as logarithms, the best of
+# bodies whose heights are so much shorter, as they are before cameras that look down, or at the feet of people who lie.
+# In its own order 0.73 at least, of a single frame 0.61, with cameras that look down by 60 to 90 degrees 0.59, of
+# people who lie 0.40 (0.50 in all but 1 in 300); of shuffled joints 0.38 at most in all but 1 in 100, of random points
+# 0.32.
+NO_BODY, SHORTENED = 0.39, (1.0, 0.4, 0.15)
+# How many times worse a track fits than another order, by the pairs of joints that are more than DIFFERENT apart in
+# the two: in a wrong order 2.2 at least (a single frame 1.8), while the right one always fits best but for cameras
+# that look straight down, where another fits up to 1.3 times better.
+CLEAR, DIFFERENT = 1.5, 0.6
+# A pose is a line where the shorter side of its box is less than this part of the longer one.
+LINE = 0.005
+BLUR = 0.05  # of the mean distance: joints closer than that have no order
+MOST_POSES = 100  # that are compared, over the whole track
+LEAST_JOINTS = 10  # of an order, that are known here
+SELDOM = 0.2  # of the poses: pairs that are seen in fewer say nothing
+MOST_PAIRS = 0.8  # must be seen to tell that there is no body: not of close-ups
+
+# Ways in which arrays get out of order, and how to undo them: [T,V,2] to [T,V,2].
+REARRANGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
+    "the x of all joints seem to come first and then their y": lambda p: p.reshape(len(p), 2, -1).swapaxes(1, 2),
+    "the joints seem to be shifted by one place": lambda p: np.roll(p, -1, axis=1),
+    "the joints seem to be shifted by one place, backwards": lambda p: np.roll(p, 1, axis=1),
+}
+
+
+def _order(
+    pixels: np.ndarray, seen: np.ndarray, joints: Sequence[str], orders: Mapping[str, Sequence[str]], stated: bool
+) -> Finding | None:
+    """Another order of as many joints that fits better, joints that were mixed up, or poses that are no body."""
+    sides = np.sort(np.nanmax(pixels, axis=1) - np.nanmin(pixels, axis=1), axis=1)[seen.sum(axis=1) > 2]
+    if len(sides) and np.median(sides[:, 0] - LINE * sides[:, 1]) <= 0:
+        return Finding(
+            "no_body", "refuse",
+            "the joints of a pose are at one point, or on a line along x or y (box of the median pose: "
+            f"{np.median(sides[:, 1]):.4g} by {np.median(sides[:, 0]):.4g})",
+            "check how the array was made; expected [T, joints, 2] with x and y",
+        )  # fmt: skip
+    assumed = next((name for name, order in orders.items() if tuple(order) == tuple(joints)), "")
+    taken, named = (f" as {assumed}", f"--joints {assumed}") if assumed else ("", "the order that the model reads")
+    misfits = fit_orders(pixels, seen, {**orders, assumed: joints})
+    if assumed not in misfits:
+        return None
+    best = next(iter(misfits))
+    cause, undone = _rearranged(pixels, joints)
+    if misfits[assumed] > CLEAR * undone and undone < misfits[best]:
+        return Finding(
+            "joint_order", "refuse",
+            f"{cause}: undone, the distances between the {len(joints)} joints are {misfits[assumed] / undone:.1f} "
+            "times nearer to a body's",
+            f"check how the array was made; expected [T, joints, 2] with the joints of {named}",
+        )  # fmt: skip
+    times = 1.0 if best == assumed else _times_worse(pixels, seen, joints, orders[best])
+    if times > CLEAR:
+        return Finding(
+            "joint_order", "warn" if stated else "refuse",
+            f"the {len(joints)} joints look like {best}, and are taken for {assumed or 'those that the model reads'}: "
+            f"in that order the distances between them are {times:.1f} times farther from a body's",
+            f"check {named} (joints= in Python)" if stated
+            else f"say which they are with --joints {best}{f' or {assumed}' if assumed else ''} (joints= in Python)",
+        )  # fmt: skip
+    found, _ = _log_distances(pixels, seen, joints)
+    known = np.isfinite(found)
+    if known.sum() < MOST_PAIRS * np.isfinite(_log_body(joints)[0]).sum():
+        return None
+    alike = max(np.corrcoef(found[known], _log_body(joints, part)[0][known])[0, 1] for part in SHORTENED)
+    if alike < NO_BODY:
+        return Finding(
+            "no_body", "warn",
+            f"the distances between the {len(joints)} joints are not those of a body{taken} (correlation "
+            f"{alike:.2f}): they seem to be in another order",
+            f"check {named} (joints= in Python)",
+        )  # fmt: skip
+    return None
+
+
+def _rearranged(pixels: np.ndarray, joints: Sequence[str]) -> tuple[str, float]:
+    """The way of REARRANGED which undone fits best, and its misfit."""
+    tried = []
+    for cause, undo in REARRANGED.items():
+        undone = undo(pixels)
+        fits = fit_orders(undone, np.isfinite(undone).all(axis=-1), {"": joints})
+        tried.append((fits.get("", np.inf), cause))
+    misfit, cause = min(tried)
+    return cause, misfit
+
+
+def fit_orders(pixels: np.ndarray, seen: np.ndarray, orders: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """How badly poses [T,V,2] fit each order of V joints, {name: misfit}, the best first.
+
+    Misfit compares the distances between joints, in the median over the poses, with those of somebody who stands: the
+    mean absolute logarithm of their ratio.  Orders with fewer than 10 joints that are known here, and poses of which
+    less than half of the pairs is seen, are left out; without any pose there is no misfit.
+    """
+    tried = {name: joints for name, joints in orders.items() if len(joints) == pixels.shape[1]}
+    misfits = {name: _misfits(pixels, seen, joints) for name, joints in tried.items()}
+    fits = {name: float(np.nanmean(each)) for name, each in misfits.items() if np.isfinite(each).any()}
+    return dict(sorted(fits.items(), key=lambda item: item[1]))
+
+
+def _times_worse(pixels: np.ndarray, seen: np.ndarray, order: Sequence[str], other: Sequence[str]) -> float:
+    """How many times worse poses fit an order than another, by the distances in which the two differ."""
+    apart = np.abs(_log_body(order)[0] - _log_body(other)[0]) > DIFFERENT
+    worse, better = (_misfits(pixels, seen, joints) for joints in (order, other))
+    decisive = apart & np.isfinite(worse) & np.isfinite(better)
+    return float(worse[decisive].mean() / better[decisive].mean()) if decisive.any() else 1.0
+
+
+def _misfits(pixels: np.ndarray, seen: np.ndarray, joints: Sequence[str]) -> np.ndarray:
+    """[P] of all pairs of joints, as `fit_orders` has them; NaN where nothing can be said."""
+    found, expected = _log_distances(pixels, seen, joints)
+    return np.abs(found - expected)
+
+
+def _log_distances(pixels: np.ndarray, seen: np.ndarray, joints: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+    """[P] blurred logarithms of the median distances of all pairs, in the size of a body; and those of the body.
+
+    NaN where a joint of a pair is not known here, or seldom seen together with the other.
+    """
+    expected, body = _log_body(joints)
+    known = np.flatnonzero(np.isfinite(expected))
+    found = np.full(len(expected), np.nan)
+    if len(known) < LEAST_JOINTS * (LEAST_JOINTS - 1) // 2:
+        return found, expected
+    one, other = (each[known] for each in np.triu_indices(len(joints), 1))
+    step = -(-len(pixels) // MOST_POSES)
+    pixels, together, body = pixels[::step], seen[::step, one] & seen[::step, other], body[known]
+    lengths = np.where(together, np.linalg.norm(pixels[:, one] - pixels[:, other], axis=2), 0)
+    used = (together.mean(axis=1) > 0.5) & (lengths > 0).any(axis=1)
+    lengths, together = lengths[used], together[used]
+    sizes = lengths.sum(axis=1) / np.where(together, body, 0).sum(axis=1)
+    pairs = np.flatnonzero(together.mean(axis=0) > SELDOM) if len(lengths) else known[:0]
+    middle = np.nanmedian(np.where(together, lengths / sizes[:, None], np.nan)[:, pairs], axis=0)
+    found[known[pairs]] = np.log(middle + BLUR * body.mean())
+    return found, expected
+
+
+def _log_body(joints: Sequence[str], height: float = 1.0) -> tuple[np.ndarray, np.ndarray]:
+    """[P] blurred logarithms of the distances of all pairs of joints in somebody who stands, and the distances.
+
+    height  the part that is seen of each height.
+    """
+    places = np.array([STANDING.get(joint, (np.nan,) * 3) for joint in joints]) * (1, height, 1)
+    one, other = np.triu_indices(len(joints), 1)
+    body = np.linalg.norm(places[one] - places[other], axis=1)
+    known = np.isfinite(body)
+    return np.log(body + BLUR * (body[known].mean() if known.any() else 1.0)), body
+
+
+# ---- small statistics
+
+
+def _middle(pixels: np.ndarray, joints: Sequence[str], wanted: Sequence[str]) -> np.ndarray:
+    """[T,2]: the mean of those wanted joints that are there; NaN without any."""
+    points = pixels[:, [place for place, joint in enumerate(joints) if joint in wanted]]
+    there = np.isfinite(points)
+    return np.where(there, points, 0).sum(axis=1) / np.where(there.any(axis=1), there.sum(axis=1), np.nan)
+
+
+def _diagonal(pixels: np.ndarray) -> np.ndarray:
+    """[T]: the diagonal of the box around each pose, which has a joint."""
+    return np.linalg.norm(np.nanmax(pixels, axis=1) - np.nanmin(pixels, axis=1), axis=-1)
+
+
+def _inside(pixels: np.ndarray, size: np.ndarray, over: Callable = np.median) -> float:
+    """The part of a frame's joints that is inside the image, in the median (or mean) frame."""
+    inside = ((pixels >= 0) & (pixels <= size)).all(axis=-1).sum(axis=1)
+    return float(over(inside / np.isfinite(pixels[..., 0]).sum(axis=1)))
+
+
+# ---- somebody who stands, and the orders of joints
+
+
+ORDERS = {convention.name: convention.points for convention in CONVENTIONS.values()}  # by the names of --joints
+
+
+def _both(*parts: str) -> tuple[str, ...]:
+    return tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
+
+
+# In metres, x to the left, y up, z forward; the right side mirrors the left.
+STANDING = {
+    "head_top": (0, 1.75, 0), "head": (0, 1.60, 0.03), "nose": (0, 1.60, 0.12), "upper_neck": (0, 1.52, 0.02),
+    "neck": (0, 1.45, 0), "spine": (0, 1.20, 0), "chest": (0, 1.25, 0.02), "pelvis": (0, 0.95, 0),
+    "left_eye": (0.03, 1.64, 0.10),
+    "left_eye_inner": (0.02, 1.64, 0.11), "left_eye_outer": (0.05, 1.64, 0.09), "left_ear": (0.075, 1.61, 0),
+    "mouth_left": (0.02, 1.56, 0.11), "mouth_right": (-0.02, 1.56, 0.11), "left_shoulder": (0.18, 1.43, 0),
+    "left_elbow": (0.28, 1.17, 0), "left_wrist": (0.30, 0.95, 0.08), "left_hand": (0.30, 0.88, 0.12),
+    "left_hand_tip": (0.30, 0.80, 0.13), "left_index": (0.30, 0.86, 0.13), "left_pinky": (0.31, 0.87, 0.10),
+    "left_thumb": (0.27, 0.88, 0.14), "left_hip": (0.11, 0.93, 0), "left_knee": (0.12, 0.50, 0.03),
+    "left_ankle": (0.12, 0.09, 0), "left_heel": (0.12, 0.03, -0.05), "left_foot": (0.13, 0.03, 0.12),
+    "left_big_toe": (0.12, 0.02, 0.18), "left_foot_index": (0.12, 0.02, 0.17), "left_small_toe": (0.18, 0.02, 0.14),
+}  # fmt: skip
+STANDING |= {f"right{point[4:]}": (-x, y, z) for point, (x, y, z) in STANDING.items() if point.startswith("left")}

@@ -17,7 +17,7 @@ from torch import Tensor
 from glagcn.errors import UserError
 from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_every_core, one_thread
 from glagcn.model.interface import Model
-from glagcn.poses.checks import check_poses
+from glagcn.poses.checks import Finding, TrackChecker, check_poses, check_track
 from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, mark_missing, with_confidence
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
@@ -132,11 +132,14 @@ class Lifter:
             raise UserError(f"invalid fps {fps}: must be a number above 0")
         self._model, self._size, self.fps, self._joints = model.for_prediction(), as_size(image_size), fps, joints
         self._map = get_convention(joints).map_to(model.skeleton) if joints else None
+        self._order = get_convention(joints) if joints else input_convention(model.skeleton)
         self._lift = lifting(self._model, flip)
         self.delay = model.frames - 1 - model.target_frame
         self._reset()
 
     def _reset(self) -> None:
+        stated = self._joints is not None
+        self._checker = TrackChecker(self._order.points, self._size, self.fps, stated=stated)
         # [T,V,3] normalised, with confidence; before the first frame, that one repeated
         self._window: Tensor | None = None
         self._count = 0  # frames of the grid so far
@@ -166,6 +169,7 @@ class Lifter:
 
     def finish(self) -> np.ndarray:
         """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
+        self._warn(self._checker.finish())
         left = []
         for _ in range(self.delay if self._window is not None else 0):
             self._place(self._window[-1:], 1)  # type: ignore[index]
@@ -174,10 +178,20 @@ class Lifter:
         self._reset()
         return np.stack(left) if left else np.empty((0, self._model.skeleton.num_joints, 3), np.float32)
 
+    def _warn(self, findings: Sequence[Finding]) -> None:
+        for finding in findings:
+            logger.warning(f"keypoints: {finding}")
+
     def _read(self, values: ArrayLike) -> Tensor | None:
         """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
-        given = as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints)
-        keypoints = seen_joints(given, self._size, self._model.skeleton, self._joints, check=self._window is None)
+        keypoints = mark_missing(as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints))
+        pixels, confidence, stated = keypoints[:, :2], keypoints[:, 2], self._joints is not None
+        if self._window is None:  # one frame is little to go by: it is refused, but nothing is said of it
+            found = check_track(pixels[None], confidence[None], self._order.points, self._size, stated=stated)
+            if found and found[0].severity == "refuse":
+                raise UserError(f"keypoints: {found[0]}")
+        self._warn(self._checker.push(pixels, confidence))
+        keypoints = mark_missing(keypoints, (float(self._size[0]), float(self._size[1])))
         if self._map:
             keypoints = self._map.apply(keypoints)
         seen = keypoints[:, 2] > 0
@@ -285,14 +299,11 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
     return torch.from_numpy(chosen.astype(np.int64))
 
 
-def seen_joints(
-    keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None, check: bool = True
-) -> np.ndarray:
-    """Keypoints [...,J,3] float32 with (0, 0, 0) for missing joints, after `check_poses`."""
+def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None) -> np.ndarray:
+    """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `check_poses`."""
     keypoints = mark_missing(keypoints)
-    if check:
-        order = get_convention(joints) if joints else input_convention(skeleton)
-        check_poses(keypoints, size, order, "pose_2d", "joints=", stated=joints is not None)
+    order = get_convention(joints) if joints else input_convention(skeleton)
+    check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
     return mark_missing(keypoints, (float(size[0]), float(size[1])))
 
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.checks import check_poses
-from glagcn.poses.gaps import LEAST_CONFIDENCE, USUAL_FPS
-from glagcn.poses.joints import CONVENTIONS, conventions_of, guess_convention
+from glagcn.poses.checks import ORDERS, check_poses, fit_orders
+from glagcn.poses.gaps import LEAST_CONFIDENCE, USUAL_FPS, mark_missing
+from glagcn.poses.joints import CONVENTIONS, conventions_of
 from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
 from glagcn.poses.keypoints.tracks import Track, likely_same, select, tracks
 
@@ -79,9 +79,10 @@ def read_recording(
         found = replace(found, frames=found.frames - 1)
     if video:
         _check_video(path, found, video, length, prefix)
-    order, size = CONVENTIONS[convention], np.array(found.image_size)
-    check_poses(found.keypoints, size, order, str(path), f"{prefix}joints ", stated=joints is not None)
-    last, (width, height) = int(found.frames[-1]), found.image_size
+    order, size = CONVENTIONS[convention], found.image_size
+    check_poses(found.keypoints, size, order, str(path), joints is not None, prefix)
+    found = _near_image(path, found, size)
+    last, (width, height) = int(found.frames[-1]), size
     logger.info(
         f"{path}: {found.format}, joints {convention} ({order.title}), images of {width}x{height}, "
         f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {last}"
@@ -97,7 +98,16 @@ def read_recording(
             f"{video.path} has {video.fps:g} frames per second, and the poses have {fps:g}; frame n of one is "
             "taken for frame n of the other"
         )
-    return Recording(convention, _choose(found, fps, person, prefix), found.image_size, fps)
+    return Recording(convention, _choose(found, fps, person, prefix), size, fps)
+
+
+def _near_image(path: Path, found: KeypointFile, size: tuple[int, int]) -> KeypointFile:
+    """The poses without joints far outside the image, once the check has seen those too."""
+    keypoints = mark_missing(found.keypoints, size, 0)
+    seen = keypoints[..., 2].any(axis=1)
+    if not seen.any():
+        raise UserError(f"{path}: every joint is far outside the images of {size[0]}x{size[1]}")
+    return replace(found, frames=found.frames[seen], keypoints=keypoints[seen], persons=found.persons[seen])
 
 
 def _choose(found: KeypointFile, fps: float, person: str, prefix: str) -> list[Track]:
@@ -140,7 +150,7 @@ def _unstated(path: Path, found: KeypointFile, usual: str | None, prefix: str) -
     if not known:
         count = found.keypoints.shape[1]
         raise UserError(f"{path} has poses of {count} joints; expected those of {', '.join(CONVENTIONS)}")
-    looks = next(iter(guess_convention(found.keypoints)), known[0])
+    looks = next(iter(fit_orders(found.keypoints[..., :2], found.keypoints[..., 2] > 0, ORDERS)), known[0])
     raise UserError(
         f"{path} does not say which {found.keypoints.shape[1]} joints its poses have; give {prefix}joints, one of "
         f"{', '.join(known)}. They look like {looks}"

@@ -160,15 +160,20 @@ def test_missing_joints_are_counted_and_have_no_pixels(lift, tmp_path):
     found = keypoints()[:, :1]
     found[5, 0, 9] = 0  # the left wrist
     found[7, 0, 10, 2] = 0.2
+    found[9, 0, 9, :2] = 1300, 5  # far outside the image
     path = written.coco(tmp_path, found)
     path.write_text(path.read_text().replace("0.2]", "NaN]").replace(", 0.2,", ", NaN,"))
     ended = lift(f"{path} --image_size 640,480 --fps 25 --out p.npz")
     assert ended.code == 0, ended.err
-    assert "2 missing joints: 2 interpolated" in ended.out
+    assert "3 missing joints: 3 interpolated" in ended.out
     people = arrays("p.npz")
     missing = np.argwhere(np.isnan(people["pixels"]).any(axis=2)).tolist()
     joints = people["joints"].tolist()
-    assert missing == [[5, joints.index("left_wrist")], [7, joints.index("right_wrist")]]
+    assert missing == [
+        [5, joints.index("left_wrist")],
+        [7, joints.index("right_wrist")],
+        [9, joints.index("left_wrist")],
+    ]
     assert (people["confidence"][5, joints.index("left_wrist")], people["confidence"][5, 0] > 0) == (0, True)
 
 
@@ -334,6 +339,7 @@ def test_joints_that_the_model_reads_and_the_file_lacks_are_one_error(lift, monk
 def test_a_person_without_a_body_has_no_place(lift, tmp_path):
     found = keypoints(5)[:, :1]
     found[:, :, 5:] = 0
+    found[:, :, 1:5, 1] -= 3, 3, 1, 1  # eyes and ears above the nose
     ended = lift(f"{written.coco(tmp_path, found)} --image_size 640,480 --fps 25 --out p.json --out a.gif")
     assert ended.code == 0, ended.err
     assert "never seen (head_top, neck, right_shoulder, " in ended.out

@@ -338,12 +338,12 @@ def test_size_and_rate_come_from_flags_then_the_file_then_the_video(tmp_path):
 
 def test_joints_are_those_of_the_file_else_the_models_unless_the_poses_look_otherwise(tmp_path):
     path = alphapose(tmp_path / "a.json", walking(10))
-    message = r"look like joints mpi3dhp17 .*for coco17 .*--viz_joints mpi3dhp17 or --viz_joints coco17"
+    message = r"look like mpi3dhp17, .*for coco17: .*--viz_joints mpi3dhp17 or coco17"
     with pytest.raises(UserError, match=message):
         own(path, image_size=(640, 480))
     assert own(path, image_size=(640, 480), joints="mpi3dhp17")[0].convention == "mpi3dhp17"
     np.save(tmp_path / "k.npy", coco(walking(10)))
-    with pytest.raises(UserError, match=r"k\.npy: the poses look like joints coco17 .*for mpi3dhp17"):
+    with pytest.raises(UserError, match=r"k\.npy: the 17 joints look like coco17, .*for mpi3dhp17"):
         own(tmp_path / "k.npy", image_size=(640, 480))
     np.save(tmp_path / "k.npy", POSES[:, :15])
     with pytest.raises(UserError, match="does not say which 15 joints its poses have; give --viz_joints, one of "):

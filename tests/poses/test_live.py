@@ -187,7 +187,7 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 
 def test_coordinates_that_are_no_pixels_are_refused():
-    with pytest.raises(UserError, match="seems to be normalised"):
+    with pytest.raises(UserError, match="keypoints: .* seem to be parts of the image"):
         Lifter(a_model(), SIZE).push(pixels(1)[0] / 1920)
 
 

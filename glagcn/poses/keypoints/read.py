@@ -85,7 +85,7 @@ def read_keypoints(
         raise UserError(f"{path}: {error}") from None
     frames, keypoints, persons = (np.array(column) for column in zip(*poses, strict=True))
     size = image_size or content.image_size or other_size
-    keypoints = mark_missing(_in_pixels(path, keypoints, size, least_confidence), size, least_confidence)
+    keypoints = mark_missing(_in_pixels(path, keypoints, size, least_confidence), None, least_confidence)
     seen = np.asarray((keypoints[..., 2] > 0).any(axis=1))
     if not seen.any():
         raise UserError(

@@ -119,7 +119,7 @@ NAN, NULL = float("nan"), None
 @pytest.mark.parametrize(
     "mark",
     [(0, 0, 0.9), (-1, -1, 0.9), (5, 5, 0), (5, 5, 0.04), (NAN, 5, 0.9), (5, 5, NAN), (NULL, NULL, NULL), (5, 5, -1),
-     (1300, 5, 0.9), (5, -500, 0.9), (1e12, 5, 0.9), (float("inf"), 5, 1)],
+     (1e12, 5, 0.9), (float("inf"), 5, 1)],
 )  # fmt: skip
 def test_every_mark_of_a_missing_joint_is_one(tmp_path, mark):
     found = read_json(tmp_path, [row(pose(17, (3, mark)))], image_size=SIZE)

@@ -1,0 +1,422 @@
+"""What is said of poses that no filmed person has, and that nothing is said of people, however they are filmed."""
+
+from functools import cache
+
+import numpy as np
+import pytest
+
+from glagcn.data.mocap.motion import FPS, demo_source, draw_lens, joints_of, mocap_source, set_up
+from glagcn.errors import UserError
+from glagcn.poses.checks import (
+    STANDING,
+    TrackChecker,
+    check_axes,
+    check_track,
+    confidence_scale,
+    fit_orders,
+)
+from glagcn.poses.joints import CONVENTIONS
+from glagcn.skeletons import get_skeleton
+
+JOINTS = CONVENTIONS["mpi3dhp17"].points
+PLACE = {joint: place for place, joint in enumerate(JOINTS)}
+KNOWN = {name: convention.points for name, convention in CONVENTIONS.items()}
+ORDERS = {name: KNOWN[name] for name in ("openpose_body25b", "openpose_mpi15", "coco_neck18", "kinect25")}
+HIPS = PLACE["pelvis"]
+
+
+@cache
+def filmed() -> list:
+    """The six people of the demo's test set, and two who turn cartwheels, 10 frames a second for 5 seconds.
+
+    [(name, pixels [T,17,2], millimetres [T,17,3], image size)]
+    """
+    people = []
+    for sequence in demo_source().read("test"):
+        info, pixels, millimetres = sequence.info, sequence.pixels[::3], sequence.millimetres[::3]
+        people.append((info.name, pixels.astype(float), millimetres.astype(float), (info.width, info.height)))
+    for number, trial in enumerate(("49_08", "88_11")):
+        people.append((trial, *before_camera(joints_of(trial, "mpi3dhp17")[:150:3], number)))
+    return people
+
+
+def before_camera(world: np.ndarray, seed: int) -> tuple:
+    """World joints [T,17,3] before a camera that is drawn: pixels, millimetres and image size."""
+    rng = np.random.default_rng(seed)
+    lens = draw_lens(rng)
+    root = get_skeleton("mpi3dhp17").root
+    return *set_up(lens, rng, world, rng.uniform(0, 2 * np.pi), root, FPS).view(world), (lens.width, lens.height)
+
+
+def check(pixels, size, joints=JOINTS, seen=None, **more):
+    there = np.ones(pixels.shape[:2], bool) if seen is None else seen
+    return check_track(pixels, there, joints, size, KNOWN, **more)
+
+
+def metres_about_hips(p):
+    return (p - p[:, HIPS : HIPS + 1]) / np.ptp(p[..., 1], axis=1).mean() * 1.7
+
+
+# name: what becomes of pixels [T,17,2] and the image size [2]; the kind of finding expected; words of cause and remedy.
+TRANSFORMS = {
+    "y upwards": (lambda p, s: (p * (1, -1) + (0, s[1]), s), "y_up", "y seems to count upwards", " - y"),
+    "y negative": (lambda p, s: (p * (1, -1), s), "y_up", "y seems to count upwards", ": -y"),
+    "images upside down": (lambda p, s: (s - p, s), "y_up", "upside down", " - x"),
+    "(y, x)": (lambda p, s: (p[..., ::-1], s), "axes_exchanged", "(y, x)", "[1, 0]"),
+    "images on their right side": (
+        lambda p, s: (np.stack([s[1] - p[..., 1], p[..., 0]], -1), s[::-1]),
+        "on_its_side", "images seem to be on their side", "upright images",
+    ),
+    "images on their left side": (
+        lambda p, s: (np.stack([p[..., 1], s[0] - p[..., 0]], -1), s[::-1]),
+        "axes_exchanged", "on their side", "upright images",
+    ),
+    "origin in the centre": (lambda p, s: (p - s / 2, s), "origin_in_centre", "middle of the image", "x + "),
+    "the same, y upwards": (lambda p, s: ((p - s / 2) * (1, -1), s), "origin_in_centre", "middle of the", "- y"),
+    "parts of the image": (lambda p, s: (p / s, s), "parts", "0 to 1", "give pixels"),
+    "-1 to 1": (lambda p, s: (p / s * 2 - 1, s), "parts", "-1 to 1", "keypoint_scale 4"),
+    "VideoPose3D's scale": (lambda p, s: ((p * 2 - s) / s[0], s), "parts", "-1 to 1", "VideoPose3D"),
+    "percent": (lambda p, s: (p / s * 100, s), "smaller_image", "parts of a hundred", "--image_size"),
+    "world landmarks": (lambda p, s: (metres_about_hips(p), s), "about_hips", "pose_world_landmarks", "pose_landmarks"),
+    "world landmarks times the size": (lambda p, s: (metres_about_hips(p) * s, s), "about_hips", "at (0, 0)", "pixels"),
+    "a 3D pose in mm": (lambda p, s: (metres_about_hips(p) * 1000, s), "about_hips", "3D pose", "pixels"),
+    "a film 2 times larger": (lambda p, s: (p * 2, s), "larger_image", "larger image", "--image_size W,H"),
+    "a small proxy": (lambda p, s: (p * 10, s), "larger_image", "larger image", "such as "),
+    "640x360 for 1920x1080": (lambda p, s: (p / 3, s), "smaller_image", "smaller image", "--image_size W,H"),
+    "half the film": (lambda p, s: (p / 2, s), "smaller_image", "smaller image", "--image_size W,H"),
+    "beside the image": (lambda p, s: (p - (2 * s[0], 0), s), "outside", "outside the image", "upper left corner"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+@pytest.mark.parametrize("person", range(8))
+def test_a_transform_is_named_with_its_cause_and_remedy(name, person):
+    transform, kind, cause, remedy = TRANSFORMS[name]
+    _, pixels, _, size = filmed()[person]
+    found = check(*transform(pixels, np.array(size, float)))
+    assert kind in [each.kind for each in found]
+    each = next(each for each in found if each.kind == kind)
+    assert cause in each.text
+    assert remedy in each.remedy
+    assert any(digit in each.text for digit in "0123456789")
+    if kind in ("parts", "about_hips", "origin_in_centre", "outside") or name in ("y negative", "a small proxy"):
+        assert each.severity == "refuse"
+
+
+def test_width_and_height_exchanged():
+    _, pixels, _, _ = filmed()[0]
+    wide = (pixels - pixels.min(axis=(0, 1))) / np.ptp(pixels, axis=(0, 1)) * (1000, 600) + (500, 50)
+    (found,) = check(wide, (1080, 1920))
+    assert found.kind == "size_exchanged"
+    assert "--image_size 1920,1080" in found.remedy
+    assert not check(wide, (1920, 1080))
+
+
+# --- other orders of the joints ---
+
+
+def in_order(millimetres, pixels, points):
+    """The pixels [T,J,2] of points in common words, of people in mpi3dhp17: heads, hands and feet grow on them."""
+    at = {joint: millimetres[:, place] for joint, place in PLACE.items()}
+    unit = lambda v: v / np.linalg.norm(v, axis=-1, keepdims=True)  # noqa: E731
+    left, up = unit(at["left_hip"] - at["right_hip"]), unit(at["head_top"] - at["neck"])
+    ahead = unit(np.cross(left, unit(at["neck"] - at["pelvis"])))
+    across, front = {"left": left, "right": -left}, unit(np.cross(np.cross(up, ahead), up))
+    places = []
+    for point in points:
+        side = "left" if "left" in point else "right"
+        arm = unit(at[f"{side}_wrist"] - at[f"{side}_elbow"])
+        shin = unit(at[f"{side}_ankle"] - at[f"{side}_knee"])
+        part = point.replace(f"{side}_", "").replace(f"_{side}", "")
+        grown = {
+            "nose": ("head", 110 * front), "mouth": ("head", 95 * front - 40 * up + 20 * across[side]),
+            "ear": ("head", 75 * across[side]), "upper_neck": ("neck", 70 * up),
+            "chest": ("spine", 50 * up),
+            "thumb": (f"{side}_wrist", 70 * arm + 40 * ahead), "hand_tip": (f"{side}_wrist", 170 * arm),
+            "heel": (f"{side}_ankle", 60 * shin - 50 * ahead),
+            "small_toe": (f"{side}_ankle", 70 * shin + 140 * ahead + 60 * across[side]),
+        } | dict.fromkeys(("eye", "eye_inner", "eye_outer"), ("head", 90 * front + 40 * up + 30 * across[side])
+        ) | dict.fromkeys(("hand", "index", "pinky"), (f"{side}_wrist", 90 * arm)
+        ) | dict.fromkeys(("foot", "big_toe", "foot_index"), (f"{side}_ankle", 70 * shin + 150 * ahead))  # fmt: skip
+        base, shift = grown.get(part, (point, 0))
+        places.append(at[base] + shift)
+    world, seen = np.stack(places, axis=1), []
+    for axis in (0, 1):  # the camera, from the joints that are there
+        slope = millimetres[..., axis] / millimetres[..., 2]
+        focal, centre = np.polyfit(slope.ravel(), pixels[..., axis].ravel(), 1)
+        seen.append(focal * world[..., axis] / world[..., 2] + centre)
+    return np.stack(seen, axis=-1)
+
+
+BODIES = [name for name, points in KNOWN.items() if set(points) <= set(STANDING)]
+PAIRS = [(a, b) for a in BODIES for b in BODIES if a != b and len(KNOWN[a]) == len(KNOWN[b])]
+
+
+def test_the_new_orders_have_as_many_joints_as_their_names_say_once_each_and_sides_in_pairs():
+    lengths = {"openpose_body25b": 25, "openpose_mpi15": 15, "coco_neck18": 18, "kinect25": 25}
+    assert {name: len(points) for name, points in ORDERS.items()} == lengths
+    for points in ORDERS.values():
+        assert len(set(points)) == len(points)
+        left = {point[5:] for point in points if point.startswith("left_")}
+        assert left == {point[6:] for point in points if point.startswith("right_")}
+    assert ORDERS["kinect25"][20] == "neck"
+    assert ORDERS["kinect25"][15] == "left_foot"
+    assert ORDERS["openpose_body25b"][24] == "right_heel"
+    assert ORDERS["openpose_mpi15"][10] == "right_ankle"
+
+
+def test_every_pair_of_orders_with_as_many_joints_is_tried():
+    assert {frozenset(pair) for pair in PAIRS} == {
+        frozenset(pair)
+        for pair in (
+            ("coco17", "h36m17"), ("coco17", "mpi3dhp17"), ("h36m17", "mpi3dhp17"), ("openpose_coco18", "coco_neck18"),
+            ("openpose_body25", "openpose_body25b"), ("openpose_body25", "kinect25"), ("openpose_body25b", "kinect25"),
+            ("humaneva15", "openpose_mpi15"),
+        )
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("true", "assumed"), PAIRS)
+def test_another_order_is_named(true, assumed):
+    for _, pixels, millimetres, size in filmed()[::2]:
+        poses = in_order(millimetres, pixels, KNOWN[true])
+        (found,) = check(poses, size, KNOWN[assumed])
+        assert (found.kind, found.severity) == ("joint_order", "refuse")
+        assert f"look like {true}, and are taken for {assumed}" in found.text
+        assert f"--joints {true}" in found.remedy
+        assert check(poses, size, KNOWN[assumed], stated=True)[0].severity == "warn"
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_nothing_is_said_of_people_in_their_own_order_also_with_noise_and_gaps(name):
+    rng = np.random.default_rng(3)
+    for _, pixels, millimetres, size in filmed():
+        poses = in_order(millimetres, pixels, KNOWN[name])
+        poses += rng.normal(0, 0.03 * np.ptp(pixels[..., 1], axis=1).mean(), poses.shape)
+        assert check(poses, size, KNOWN[name]) == []
+        assert check(poses, size, KNOWN[name], rng.random(poses.shape[:2]) > 0.2) == []
+        assert check(poses[:1], size, KNOWN[name]) == []
+
+
+@pytest.mark.parametrize("name", BODIES)
+def test_shuffled_joints_are_no_body_also_where_one_order_alone_has_so_many(name):
+    points, some = KNOWN[name], 0
+    for seed, (_, pixels, millimetres, size) in enumerate(filmed()):
+        order = np.random.default_rng(seed).permutation(len(points))
+        (found,) = check(in_order(millimetres, pixels, points)[:, order], size, points)
+        assert found.kind in ("no_body", "joint_order")
+        if found.kind == "no_body":
+            assert found.severity == "warn"
+            assert f"not those of a body as {name} (correlation" in found.text
+            assert f"--joints {name}" in found.remedy
+            some += 1
+    assert some
+
+
+@pytest.mark.parametrize(
+    ("rearrange", "cause"),
+    [
+        (lambda p: p.swapaxes(1, 2).reshape(p.shape), "the x of all joints seem to come first"),
+        (lambda p: np.roll(p, 1, axis=1), "shifted by one place:"),
+        (lambda p: np.roll(p, -1, axis=1), "shifted by one place, backwards"),
+    ],
+)
+@pytest.mark.parametrize("name", ["coco17", "openpose_body25"])
+def test_joints_that_were_mixed_up_in_making_the_array(rearrange, cause, name):
+    for _, pixels, millimetres, size in filmed():
+        (found,) = check(rearrange(in_order(millimetres, pixels, KNOWN[name])), size, KNOWN[name])
+        assert (found.kind, found.severity) == ("joint_order", "refuse")
+        assert cause in found.text
+        assert "[T, joints, 2]" in found.remedy
+
+
+@pytest.mark.parametrize("flat", [(0, 0), (1, 0), (0, 1)])
+def test_points_and_lines_are_no_body(flat):
+    for _, pixels, _, size in filmed():
+        (found,) = check(pixels * flat + (100, 100), size)
+        assert (found.kind, found.severity) == ("no_body", "refuse")
+        assert "on a line along x or y" in found.text
+
+
+def test_fit_names_the_best_order_first():
+    _, pixels, millimetres, _ = filmed()[0]
+    poses = in_order(millimetres, pixels, ORDERS["kinect25"])
+    fits = fit_orders(poses, np.ones(poses.shape[:2], bool), KNOWN)
+    assert next(iter(fits)) == "kinect25"
+    assert len(fits) == 3
+    assert fit_orders(poses, np.zeros(poses.shape[:2], bool), KNOWN) == {}
+
+
+# --- people, however they are filmed ---
+
+
+def test_nothing_is_said_of_the_test_people_of_mocap_nor_of_their_seconds():
+    for sequence in mocap_source().read("test"):
+        pixels, size = sequence.pixels.astype(float), (sequence.info.width, sequence.info.height)
+        for part in (pixels[::2], pixels[:60], pixels[-30:]):
+            assert check(part, size) == [], sequence.info.name
+
+
+def raised(world):
+    """The same people with both arms stretched beyond their heads."""
+    world = world.copy()
+    up = world[:, PLACE["neck"]] - world[:, HIPS]
+    up /= np.linalg.norm(up, axis=-1, keepdims=True)
+    for side in ("left", "right"):
+        shoulder, elbow, wrist = (PLACE[f"{side}_{joint}"] for joint in ("shoulder", "elbow", "wrist"))
+        world[:, elbow], world[:, wrist] = world[:, shoulder] + 0.28 * up, world[:, shoulder] + 0.54 * up
+    return world
+
+
+RECORDED = ("14_05", "10_01", "94_04", "02_05", "13_30", "60_01")
+
+
+@pytest.mark.parametrize("trial", RECORDED)
+@pytest.mark.parametrize("seed", range(3))
+def test_nothing_is_said_of_handstands(trial, seed):
+    turned = raised(joints_of(trial, "mpi3dhp17")) * (-1, -1, 1)
+    pixels, _, size = before_camera(turned - (0, turned[..., 1].min(), 0), seed)
+    assert check(pixels, size) == []
+
+
+@pytest.mark.parametrize("trial", RECORDED)
+@pytest.mark.parametrize("seed", range(3))
+def test_of_people_who_lie_nothing_is_said_but_that(trial, seed):
+    world = joints_of(trial, "mpi3dhp17")
+    world = world - world[:, HIPS : HIPS + 1]
+    lying = np.stack([world[..., 0], world[..., 2] + 0.2, -world[..., 1]], axis=-1)
+    pixels, _, size = before_camera(lying, seed)
+    for found in check(pixels, size):
+        assert found.severity == "warn"
+        assert "of the feet in" in found.text or "below the feet in" in found.text
+        assert "nothing is wrong where the person" in found.remedy
+
+
+def zoomed(pixels, size):
+    """The upper body fills the image, and the camera follows it."""
+    neck, trunk = pixels[:, PLACE["neck"], None], pixels[:, PLACE["neck"]] - pixels[:, HIPS]
+    scale = min(0.45 * size[1], 0.5 * size[0]) / np.median(np.linalg.norm(trunk, axis=-1))
+    return (pixels - neck) * scale + np.array(size) * (0.5, 0.6)
+
+
+def moved(pixels, axis, place):
+    """The hips at a place along an axis."""
+    shift = np.zeros(2)
+    shift[axis] = place - np.median(pixels[:, HIPS, axis])
+    return pixels + shift
+
+
+RARE = {
+    "a close-up with guessed legs": zoomed,
+    "half out at the left": lambda p, s: moved(p, 0, 0),
+    "half out at the right": lambda p, s: moved(p, 0, s[0]),
+    "the head out": lambda p, s: moved(p, 1, 0.1 * s[1]),
+    "far away": lambda p, s: (p - p.mean(axis=(0, 1))) * 0.1 + np.array(s) * (0.2, 0.6),
+    "small": lambda p, s: (p - p.mean(axis=(0, 1))) * 0.3 + np.array(s) / 2,
+    "one frame": lambda p, s: p[:1],
+}
+
+
+@pytest.mark.parametrize("name", RARE)
+def test_nothing_is_said_of_rare_views(name):
+    for who, pixels, _, size in filmed():
+        assert check(RARE[name](pixels, size), size) == [], who
+
+
+def test_a_close_up_in_which_only_the_upper_body_is_seen():
+    for _, pixels, _, size in filmed()[:6]:  # without legs, the bends of 88_11 are of somebody who lies
+        near = zoomed(pixels, size)
+        assert check(near, size, seen=((near >= 0) & (near <= size)).all(axis=-1)) == []
+
+
+def test_people_cut_at_the_lower_edge_get_a_warning_at_most():
+    for _, pixels, _, size in filmed():
+        for found in check(moved(pixels, 1, size[1]), size):
+            assert (found.kind, found.severity) == ("size_exchanged", "warn")
+            assert "cut by an edge" in found.text
+
+
+def test_missing_joints_and_empty_tracks():
+    _, pixels, _, size = filmed()[0]
+    nobody = np.zeros(pixels.shape[:2])
+    assert check(pixels, size, seen=nobody) == []
+    assert check(np.zeros((0, 17, 2)), size) == []
+    gaps = pixels.copy()
+    gaps[::3] = np.nan
+    assert check(gaps, size) == []
+    assert [each.kind for each in check(np.where(np.isnan(gaps), np.nan, gaps / size), size)] == ["parts"]
+
+
+# --- the third channel ---
+
+
+@pytest.mark.parametrize(
+    ("values", "scale", "words"),
+    [
+        (np.linspace(0, 1, 100), 1, None),
+        (np.linspace(0, 1.2, 100), 1, None),  # heat map peaks
+        ([0.3, 0.2, 0, -1, np.nan], 1, None),
+        ([], 1, None),
+        (np.zeros(17), 1, None),
+        (np.r_[np.linspace(-0.01, 0, 30), np.linspace(0, 0.9, 70)], 1, None),
+        (np.linspace(0.6, 8, 1000), 7.93, "reach 7.93"),  # SimCC
+        (np.r_[np.full(20, 2), np.full(80, 90)], 90, "below 4.5 are missing"),
+        (np.linspace(1, 255, 1000), 252, "--min_confidence"),
+        (np.array([0, 1, 2] * 10), 2, "flags such as COCO's"),
+    ],
+)
+def test_the_scale_of_confidences(values, scale, words):
+    found, text = confidence_scale(np.array(values), "k.json")
+    assert found == pytest.approx(scale, rel=0.01)
+    assert (text is None) if words is None else (words in text and "k.json" in text)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (np.linspace(-0.4, 0.3, 33), "from -0.4 to 0.3"),  # MediaPipe's z
+        (np.linspace(-400, 300, 33), "a depth (z)"),  # the same in pixels
+        (np.linspace(2100, 2900, 25), "at most 1"),  # Kinect's mm
+        (np.linspace(-9, -0.1, 50), "logarithm"),
+    ],
+)
+def test_what_is_no_confidence_is_refused_and_left_out_where_a_depth_is_known(values, words):
+    with pytest.raises(UserError, match="k.npy: the third value") as refused:
+        confidence_scale(values, "k.npy")
+    assert words in str(refused.value)
+    assert "leave it out" in str(refused.value)
+    scale, text = confidence_scale(values, "k.npy", has_depth=True)
+    assert scale is None
+    assert "left out" in text
+
+
+# --- axes of arrays, and streams ---
+
+
+@pytest.mark.parametrize(("people", "frames", "fine"), [(1, 1, True), (2, 1, True), (3, 40, True), (20, 500, True),
+                                                       (40, 3, False), (21, 500, False), (3, 2, False)])  # fmt: skip
+def test_more_people_than_frames(people, frames, fine):
+    found = check_axes(people, frames)
+    assert (found is None) == fine
+    if found:
+        assert found.severity == "refuse"
+        assert f"{people} people in {frames} frames" in found.text
+        assert "[frames, people, joints" in found.remedy
+
+
+def test_a_stream_is_checked_over_its_first_second_and_once_a_minute_and_says_a_thing_once():
+    _, pixels, _, size = filmed()[0]
+    stream = TrackChecker(JOINTS, size, fps=10, orders=KNOWN)
+    wrong = pixels * (1, -1) + (0, size[1])
+    said = [stream.push(wrong[t % 50], np.ones(17)) for t in range(1300)]
+    assert [t for t, found in enumerate(said) if found] == [9]
+    assert said[9][0].kind == "y_up"
+
+    stream = TrackChecker(JOINTS, size, fps=10, orders=KNOWN)
+    said = [stream.push((pixels if t < 300 else wrong)[t % 50], np.ones(17)) for t in range(1300)]
+    assert [t for t, found in enumerate(said) if found] == [609]
+
+    stream = TrackChecker(JOINTS, size, fps=30, orders=KNOWN)
+    assert stream.push(wrong[0], np.ones(17)) == []
+    assert stream.finish()[0].kind == "y_up"
+    assert stream.finish() == []
