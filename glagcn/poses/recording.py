@@ -67,7 +67,8 @@ def read_recording(
     """
     found = read_keypoints(path, format, joints, image_size, min_confidence, video.size if video else None)
     convention = found.convention or _unstated(path, found, usual_joints, prefix)
-    if found.image_size is None:
+    order, size = CONVENTIONS[convention], found.image_size
+    if size is None:
         raise UserError(
             f"{path} does not say how large its images are; give {prefix}image_size W,H or the video with {prefix}video"
         )
@@ -79,7 +80,6 @@ def read_recording(
         found = replace(found, frames=found.frames - 1)
     if video:
         _check_video(path, found, video, length, prefix)
-    order, size = CONVENTIONS[convention], found.image_size
     check_poses(found.keypoints, size, order, str(path), joints is not None, prefix)
     found = _near_image(path, found, size)
     last, (width, height) = int(found.frames[-1]), size
