@@ -85,31 +85,20 @@ def device() -> "torch.device":
 # Environment variables that torchrun sets.
 VARIABLES = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 START = "start with torchrun or accelerate launch, which set all of them, or unset them all for one process"
-SRUN = (
-    "use `sbatch launch/slurm.sbatch ...`, or start one torchrun per node, such as `srun --ntasks-per-node 1 torchrun "
-    "--nproc_per_node GPUS ...`"
-)
-MPIRUN = (
-    "use torchrun or accelerate launch; on several nodes, start one torchrun per node, such as `mpirun --map-by "
-    "ppr:1:node torchrun --nnodes NODES --nproc_per_node GPUS --rdzv_backend c10d --rdzv_endpoint HOST:29500 ...`"
-)
-# {variable with the number of tasks of a batch system: what to do}
+# {variable with the number of tasks of a batch system: what started them}
 TASKS = {
-    "SLURM_STEP_NUM_TASKS": SRUN,
-    "OMPI_COMM_WORLD_SIZE": MPIRUN,
-    "PMI_SIZE": MPIRUN,
-    "MV2_COMM_WORLD_SIZE": MPIRUN,
+    "SLURM_STEP_NUM_TASKS": "srun",
+    "OMPI_COMM_WORLD_SIZE": "mpirun",
+    "PMI_SIZE": "mpirun",
+    "MV2_COMM_WORLD_SIZE": "mpirun",
 }
-# {what accelerate launch can be asked for: (the value that asks for nothing, what decides here)}
+# {what accelerate launch can be asked for: the value that asks for nothing}
 REQUESTS = {
-    "mixed_precision": ("no", "--precision"),
-    "gradient_accumulation_steps": ("1", "--micro_batch"),
-    "gradient_clipping": ("none", "--clip"),
-    "dynamo_backend": ("no", "--compile"),
-    "use_deepspeed": ("false", ""),
-    "use_fsdp": ("false", ""),
-    "use_megatron_lm": ("false", ""),
-    "use_parallelism_config": ("false", ""),
+    "mixed_precision": "no",
+    "gradient_accumulation_steps": "1",
+    "gradient_clipping": "none",
+    "dynamo_backend": "no",
+    **dict.fromkeys(("use_deepspeed", "use_fsdp", "use_megatron_lm", "use_parallelism_config"), "false"),
 }
 
 
@@ -143,15 +132,8 @@ def _do_without_account() -> None:
     except (KeyError, OSError):
         os.environ["USER"] = str(os.getuid())
     home = os.path.expanduser("~")  # noqa: PTH111  # that of Path raises where there is none
-    if "MPLCONFIGDIR" in os.environ or os.access(home, os.W_OK):
-        return
-    folder = Path(tempfile.gettempdir()) / f"matplotlib-{os.getuid()}"
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        if folder.lstat().st_uid == os.getuid():  # not a trap of somebody else
-            os.environ["MPLCONFIGDIR"] = str(folder)
-    except OSError:
-        pass  # matplotlib says so itself
+    if "MPLCONFIGDIR" not in os.environ and not os.access(home, os.W_OK):
+        os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
 
 
 def _check_ranks() -> None:
@@ -180,12 +162,13 @@ def _check_ranks() -> None:
 
 def _check_tasks() -> None:
     """Raise UserError if a batch system started several tasks, and nothing made them processes of one run."""
-    for name, advice in TASKS.items():
+    for name, launcher in TASKS.items():
         text = os.environ.get(name, "")
         if text.isdecimal() and int(text) > 1 and not {"RANK", "WORLD_SIZE"} & os.environ.keys():
             raise UserError(
-                f"{'srun' if advice is SRUN else 'mpirun'} started {text} tasks ({name}), and each would be a run of "
-                f"its own: {advice}. WORLD_SIZE=1 in the environment states that separate runs are meant"
+                f"{launcher} started {text} tasks ({name}), and each would be a run of its own: start one task per "
+                f"node, `{launcher} ... torchrun --nnodes NODES --nproc_per_node GPUS ...` (docs/cluster.md), or use "
+                "launch/slurm.sbatch. WORLD_SIZE=1 in the environment states that separate runs are meant"
             )
 
 
@@ -196,17 +179,14 @@ def ignored_requests() -> str:
             f"accelerate launch was asked for {asked_for} processes and started one; on GPUs give it --multi_gpu, on a "
             f"CPU use torchrun --nproc_per_node {asked_for}"
         )
-    asked = {}
-    for name, (nothing, flag) in REQUESTS.items():
-        value = os.environ.get(f"ACCELERATE_{name.upper()}", "")
-        if value and value.lower() != nothing:
-            asked[f"{name} {value}"] = flag
+    values = {name: os.environ.get(f"ACCELERATE_{name.upper()}", "") for name in REQUESTS}
+    asked = [f"{name} {value}" for name, value in values.items() if value and value.lower() != REQUESTS[name]]
     if not asked:
         return ""
-    flags = ", ".join(flag for flag in asked.values() if flag)
-    decides = f"; {flags} of this command decide" if flags else ""
-    whole = "; every process has a copy of the whole model" if "" in asked.values() else ""
-    return f"accelerate launch asks for {', '.join(asked)}, without effect here{decides}{whole}"
+    return (
+        f"accelerate launch asks for {', '.join(asked)}, without effect here; --precision, --micro_batch, --clip and "
+        "--compile of this command decide, and every process has a copy of the whole model"
+    )
 
 
 def _processes_asked_for() -> int:
@@ -308,7 +288,7 @@ def _join(timeout: timedelta) -> None:
         missing = sorted(set(range(world_size())) - present)
         if rank() != min(present):
             return ""
-        names = ", ".join(map(str, missing[:8])) + (f" and {len(missing) - 8} more" if len(missing) > 8 else "")
+        names = ", ".join(map(str, missing))
         return f"rank {names} of {world_size()}" if missing else "connections between the ranks"
 
     thread = threading.Thread(target=join, daemon=True)

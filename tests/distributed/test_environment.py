@@ -73,7 +73,8 @@ def test_what_accelerate_was_asked_for_in_vain_is_said_once(tmp_path):
     assert done.returncode == 0
     assert done.stderr == (
         "WARNING: accelerate launch asks for mixed_precision fp16, dynamo_backend INDUCTOR, use_fsdp true, without "
-        "effect here; --precision, --compile of this command decide; every process has a copy of the whole model\n"
+        "effect here; --precision, --micro_batch, --clip and --compile of this command decide, and every process has a "
+        "copy of the whole model\n"
     )
 
 
