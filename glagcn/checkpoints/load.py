@@ -24,7 +24,7 @@ from glagcn.checkpoints.published import (
     without_prefixes,
 )
 from glagcn.config.options import Config, foreign_options
-from glagcn.config.resolve import value_of
+from glagcn.config.resolve import plain_values
 from glagcn.data.dataset import Cache
 from glagcn.data.datasets import DATASETS, get_dataset
 from glagcn.errors import UserError
@@ -80,7 +80,10 @@ def load(
     with torch.random.fork_rng(devices=[]):  # building a model draws random weights; keep the caller's random state
         if content:
             weights = content["model"]
-            model, keypoints = _build(content["model_config"], path), content["config"].get("keypoints")
+            try:
+                model, keypoints = from_config(content["model_config"]), content["config"].get("keypoints")
+            except UserError as error:
+                raise UserError(f"{path}: {error}") from error
         else:
             weights = published_state(file, path)
             model, keypoints, assumed = build_published(path, weights, hints)
@@ -93,7 +96,9 @@ def load(
     else:
         assert isinstance(loaded.model, LiftingNetwork), "a published file holds a GLA-GCN, which `agrees` has seen"
         load_published_weights(loaded.model, weights, str(path))
-    _check_finite(loaded.model, path)
+    broken = [name for name, tensor in loaded.model.state_dict().items() if not torch.isfinite(tensor).all()]
+    if broken:
+        raise UserError(f"{path}: the weights {broken[0]!r} have values that are not finite; use an earlier checkpoint")
     return loaded
 
 
@@ -147,15 +152,9 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
     """Raise UserError if the model has another joint set than the data.  `source` names the data in the message."""
     model = loaded.model.skeleton
     if model.name != data.name:
-        fitting = [
-            dataset.name
-            for dataset in DATASETS.values()
-            if model.name in dataset.skeletons
-            and (not loaded.keypoints or dataset.skeleton_name(loaded.keypoints) in (None, model.name))
-        ]
+        fitting = [dataset.name for dataset in DATASETS.values() if model.name in dataset.skeletons]
         hint = f"-d {loaded.options['dataset'] if loaded.options else ' or '.join(fitting)}"
-        if loaded.keypoints:
-            hint += f" -k {loaded.keypoints}" + ("" if loaded.options else ", by its name")
+        hint += f" -k {loaded.keypoints}" if loaded.keypoints else ""
         raise UserError(
             f"{loaded.path} lifts the {model.num_input_joints} joints of {model.name} to {model.num_joints} joints, "
             f"but {source} has the {data.num_input_joints} joints of {data.name}; evaluate it on the data set (-d) "
@@ -187,14 +186,6 @@ def differences(loaded: Loaded, cache: Cache) -> list[str]:
     ]
 
 
-def _build(config: Mapping[str, Any], path: Path) -> Model:
-    """Build the model of a checkpoint of this program.  Raises UserError that names the file."""
-    try:
-        return from_config(config)
-    except UserError as error:
-        raise UserError(str(error) if str(path) in str(error) else f"{path}: {error}") from error
-
-
 def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence[int] | None) -> None:
     """Raise UserError if arguments of load_model contradict a checkpoint of this program."""
     if loaded.content is None:
@@ -215,14 +206,15 @@ def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None
     """Raise UserError if flags of the model contradict the checkpoint."""
     model = loaded.model
     kind = name_of(model)
-    for name in sorted(foreign_options(kind)):
-        if origin[name] == "flag" and value_of(config, name) is not None:
-            raise UserError(f"{loaded.path} contains a model of kind {kind}, which has no {name}; leave the flag out")
+    given = {
+        name: value for name, value in plain_values(config).items() if origin[name] == "flag" and value is not None
+    }
+    for name in sorted(foreign_options(kind) & given.keys()):
+        raise UserError(f"{loaded.path} contains a model of kind {kind}, which has no {name}; leave the flag out")
     for name, value in ({"model": kind} | dict(model.options())).items():
-        given = value_of(config, name)
-        if origin[name] == "flag" and given is not None and given != value:
+        if given.get(name, value) != value:
             raise UserError(
-                f"{loaded.path} was trained with {name} {value}, but the flag says {given}; "
+                f"{loaded.path} was trained with {name} {value}, but the flag says {given[name]}; "
                 "leave the flag out, or give another checkpoint"
             )
 
@@ -243,18 +235,6 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict
     for name in model.constant:
         own = expected[name].cpu()
         if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):
-            raise UserError(
-                f"{path}: its {name} differs from the one of this program; "
-                "evaluate it with the version of glagcn that trained it"
-            )
+            raise UserError(f"{path}: its {name} differs from ours; use it with the version of glagcn that trained it")
         state[name] = own
     return state
-
-
-def _check_finite(model: Model, path: Path) -> None:
-    """Raise UserError that names the checkpoint `path` if a weight of the model is not finite."""
-    broken = [name for name, tensor in model.state_dict().items() if not torch.isfinite(tensor).all()]
-    if broken:
-        raise UserError(
-            f"{path}: the weights {broken[0]!r} contain values that are not finite; use an earlier checkpoint"
-        )

@@ -15,16 +15,23 @@ import torch
 from torch import Tensor
 
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, StridedModule
+from glagcn.model.gla_gcn.blocks import NUM_SUBSETS, AdaptiveGraphConv, StridedModule
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import Skeleton, get_skeleton
 
 WIDTH = 3  # filter width of all stages of all published models
 SKELETONS = ("h36m17", "humaneva15", "humaneva15_coco17")
 NAME = re.compile(r"\d+_(?P<keypoints>\w+)_(?P<frames>\d+)_supervised")
-BATCH_NORM = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
-CONVOLUTION = ("weight", "bias")
-INPUT_NORM = "data_bn."
+# {layer of an AGCN block here: in the published code}
+LAYERS = {
+    "graph_conv.bn": "gcn1.bn",
+    "graph_conv.skip.0": "gcn1.down.0",
+    "graph_conv.skip.1": "gcn1.down.1",
+    "temporal": "tcn1.conv",
+    "bn": "tcn1.bn",
+    "residual.0": "residual.conv",
+    "residual.1": "residual.bn",
+}
 ALONE = (
     "weights of a model of this program are not enough without its configuration: give best.pt or last.pt of its run, "
     "or a file that glagcn export wrote"
@@ -86,6 +93,16 @@ def build_published(
         joints, channels = weights["expand_gcn.gcn1.PA"].shape[-1], weights["fc.weight"].shape[1]
     except (KeyError, IndexError) as error:
         raise UserError(f"{path}: not the weights of a published S-AGCN (no usable {error}); {ALONE}") from error
+    blocks = sum(name.startswith("layers_tcngcn.") and name.endswith(".PA") for name in weights)
+    trained = (WIDTH,) * (blocks // 2)
+    if widths is not None and len(widths) != len(trained):
+        arc = ",".join(map(str, trained))
+        raise UserError(
+            f"{path}: weights for {len(trained)} filter widths, not {len(widths)}; give -arc {arc} (widths=), or the "
+            "widths that it was trained with"
+        )
+    if hints.channels not in (None, channels):
+        raise UserError(f"{path}: weights for {channels} channels, not {hints.channels}; give --channel {channels}")
     named = NAME.search(path.name)
     assumed = []
     if skeleton is None:
@@ -104,7 +121,7 @@ def build_published(
             "skeleton"
         )
     if widths is None:
-        widths = (WIDTH,) * count_widths(weights)
+        widths = trained
         if named and int(named["frames"]) != prod(widths):
             raise UserError(
                 f"{path}: its name says {named['frames']} frames, but {len(widths)} stages of width {WIDTH} make "
@@ -119,7 +136,7 @@ def build_published(
             f"{prod(widths)}; poses are wrong unless it was trained with these widths"
         )
     model = LiftingNetwork(
-        skeleton, widths, hints.channels or channels, sequence_layers=0, head="shared",
+        skeleton, widths, channels, sequence_layers=0, head="shared",
         input_norm=skeleton.joint_map is None,  # the published model for COCO input never applies its own
     )  # fmt: skip
     return model, named["keypoints"] if named else None, tuple(assumed)
@@ -151,16 +168,28 @@ class Place(NamedTuple):
 
 def published_places(model: LiftingNetwork) -> dict[str, Place]:
     """The place of every published tensor, by published name, in a model of that form (see build_published)."""
-    shapes = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    pairs = [] if model.input_norm is None else _copies("input_norm", INPUT_NORM, BATCH_NORM)
-    places = {theirs: Place(ours, (), shapes[ours]) for ours, theirs in pairs}
-    places |= _block(model.expand, "expand", "expand_gcn.", shapes)
+    blocks = {"expand": ("expand_gcn", model.expand)}
     for number, module in enumerate(model.strided):
         assert isinstance(module, StridedModule)
-        places |= _block(module.spread, f"strided.{number}.spread", f"layers_tcngcn.{2 * number}.", shapes)
-        places |= _block(module.reduce, f"strided.{number}.reduce", f"layers_tcngcn.{2 * number + 1}.", shapes)
-    places["fc.weight"] = Place("head.shared.weight", (), (3, model.channels, 1))
-    places["fc.bias"] = Place("head.shared.bias", (), (3,))
+        blocks[f"strided.{number}.spread"] = f"layers_tcngcn.{2 * number}", module.spread
+        blocks[f"strided.{number}.reduce"] = f"layers_tcngcn.{2 * number + 1}", module.reduce
+    layers = {"input_norm": "data_bn", "head.shared": "fc"}
+    for ours, (theirs, _) in blocks.items():
+        layers |= {f"{ours}.{layer}": f"{theirs}.{name}" for layer, name in LAYERS.items()}
+    places = {}
+    for name, tensor in model.state_dict().items():
+        layer, _, part = name.rpartition(".")
+        if layer in layers:
+            places[f"{layers[layer]}.{part}"] = Place(name, (), tuple(tensor.shape))
+    places["fc.weight"] = places["fc.weight"]._replace(shape=(3, model.channels, 1))
+    for ours, (theirs, block) in blocks.items():
+        graph = f"{ours}.graph_conv"
+        places[f"{theirs}.gcn1.PA"] = Place(f"{graph}.free_graph", (), tuple(block.graph_conv.free_graph.shape))
+        places |= {f"{theirs}.gcn1.{name}": place for name, place in _subsets(block.graph_conv, graph)}
+        # Joints and frames are swapped in the published feature maps and therefore in the kernel.
+        weight = places[f"{theirs}.tcn1.conv.weight"]
+        outputs, inputs, joints, frames = weight.shape
+        places[f"{theirs}.tcn1.conv.weight"] = weight._replace(shape=(outputs, inputs, frames, joints))
     return places
 
 
@@ -174,70 +203,22 @@ def load_published_weights(model: LiftingNetwork, weights: Mapping[str, Tensor],
     """
     places = published_places(model)
     if model.input_norm is None:
-        weights = {name: tensor for name, tensor in weights.items() if not name.startswith(INPUT_NORM)}
+        weights = {name: tensor for name, tensor in weights.items() if not name.startswith("data_bn.")}
     for name in sorted(places.keys() | weights.keys()):
-        problem = _problem(name, places.get(name), weights.get(name))
-        if problem:
-            raise UserError(f"{source}: {problem}; {_hint(name, weights, model)}")
+        expected, found = places.get(name), weights.get(name)
+        if expected is None:
+            problem = f"unexpected weights {name!r} {list(weights[name].shape)}"
+        elif found is None:
+            problem = f"the weights {name!r} {list(expected.shape)} are missing"
+        elif tuple(found.shape) != expected.shape:
+            problem = f"the weights {name!r} have shape {list(found.shape)}, expected {list(expected.shape)}"
+        else:
+            continue
+        raise UserError(f"{source}: {problem}: it is incomplete, or another network than the published S-AGCN")
     state = model.state_dict()
     for name, place in places.items():
         target = state[place.name]
         target[place.part] = weights[name].reshape(target[place.part].shape).to(target.dtype)
-
-
-def count_widths(weights: Mapping[str, Tensor]) -> int:
-    """The number of filter widths of published weights; each has two blocks in layers_tcngcn."""
-    return sum(name.startswith("layers_tcngcn.") and name.endswith(".PA") for name in weights) // 2
-
-
-def _problem(name: str, place: Place | None, tensor: Tensor | None) -> str | None:
-    """What is wrong with the weights called `name`; None if they match."""
-    if tensor is None:
-        return f"the weights {name!r} {list(place.shape) if place else ''} are missing"
-    if place is None:
-        return f"unexpected weights {name!r} {list(tensor.shape)}"
-    if tuple(tensor.shape) != place.shape:
-        return f"the weights {name!r} have shape {list(tensor.shape)}, expected {list(place.shape)}"
-    return None
-
-
-def _hint(name: str, weights: Mapping[str, Tensor], model: LiftingNetwork) -> str:
-    """Advice for `weights` that do not match the model in the tensor called `name`."""
-    if name.startswith(INPUT_NORM) or name == "expand_gcn.gcn1.PA":
-        return "its size follows from the joints: choose the skeleton the file was trained with (skeleton=)"
-    widths, parts = count_widths(weights), []
-    channels = weights["fc.weight"].shape[1] if "fc.weight" in weights and weights["fc.weight"].dim() > 1 else None
-    if (widths, channels) == (len(model.widths), model.channels):
-        return "no flag helps: the file is incomplete, or contains another network than the published S-AGCN"
-    if widths:
-        parts.append(f"{widths} filter widths, such as -arc {','.join('3' * widths)}")
-    if channels is not None:
-        parts.append(f"--channel {channels}")
-    return f"the file has {' and '.join(parts)}" if parts else "the file is not a published S-AGCN"
-
-
-def _copies(ours: str, theirs: str, parts: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(f"{ours}.{part}", f"{theirs}{part}") for part in parts]
-
-
-def _block(block: AGCN, ours: str, theirs: str, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Place]:
-    """The places of one AGCN block, whose names start with `ours` here and with `theirs` in the published code."""
-    graph = f"{ours}.graph_conv"
-    pairs = [(f"{graph}.free_graph", f"{theirs}gcn1.PA")]
-    pairs += _copies(f"{graph}.bn", f"{theirs}gcn1.bn.", BATCH_NORM)
-    pairs += _copies(f"{ours}.temporal", f"{theirs}tcn1.conv.", CONVOLUTION)
-    pairs += _copies(f"{ours}.bn", f"{theirs}tcn1.bn.", BATCH_NORM)
-    if f"{graph}.skip.0.weight" in shapes:
-        pairs += _copies(f"{graph}.skip.0", f"{theirs}gcn1.down.0.", CONVOLUTION)
-        pairs += _copies(f"{graph}.skip.1", f"{theirs}gcn1.down.1.", BATCH_NORM)
-    if f"{ours}.residual.0.weight" in shapes:
-        pairs += _copies(f"{ours}.residual.0", f"{theirs}residual.conv.", CONVOLUTION)
-        pairs += _copies(f"{ours}.residual.1", f"{theirs}residual.bn.", BATCH_NORM)
-    places = {name: Place(our_name, (), shapes[our_name]) for our_name, name in pairs}
-    # Joints and frames are swapped in the published feature maps and therefore in the kernel.
-    places[f"{theirs}tcn1.conv.weight"] = Place(f"{ours}.temporal.weight", (), _swap(shapes[f"{ours}.temporal.weight"]))
-    places |= {f"{theirs}gcn1.{name}": place for name, place in _subsets(block.graph_conv, graph)}
-    return places
 
 
 def _subsets(conv: AdaptiveGraphConv, ours: str) -> Iterator[tuple[str, Place]]:
@@ -253,7 +234,3 @@ def _subsets(conv: AdaptiveGraphConv, ours: str) -> Iterator[tuple[str, Place]]:
         tap = (slice(None), slice(None), slice(k, k + 1))
         yield f"conv_d.{k}.weight", Place(f"{ours}.mix.weight", tap, (out_channels, in_channels, 1, 1))
         yield f"conv_d.{k}.bias", Place(f"{ours}.mix.bias", (k,), (out_channels,))
-
-
-def _swap(shape: tuple[int, ...]) -> tuple[int, ...]:
-    return (*shape[:2], shape[3], shape[2])

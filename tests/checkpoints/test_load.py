@@ -81,7 +81,7 @@ def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_
 
 def test_a_changed_graph_is_refused(tmp_path, model):
     state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
-    with pytest.raises(UserError, match="its adjacency differs from the one of this program"):
+    with pytest.raises(UserError, match="its adjacency differs from ours"):
         load_model(write(tmp_path / "best.pt", model, model=state))
 
 
@@ -162,13 +162,12 @@ def test_widths_that_contradict_the_published_name_are_used_and_it_is_said(tmp_p
     assert not any("its name says" in words for words in load(file, Hints(widths=(3, 3, 3))).assumed)
 
 
-def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
-    with pytest.raises(
-        UserError, match=r"'[\w.]+' have shape \[16.*\], expected \[32.*\]; the file has .*--channel 16"
-    ):
+def test_other_channels_and_widths_are_refused_with_the_flag_that_fits():
+    with pytest.raises(UserError, match="weights for 16 channels, not 32; give --channel 16"):
         load(GOLDEN / "h36m_27f.bin", Hints(channels=32))
-    with pytest.raises(UserError, match=r"are missing; the file has 3 filter widths, such as -arc 3,3,3"):
-        load_model(GOLDEN / "h36m_27f.bin", widths=(3, 3, 3, 3))
+    for widths in ((3, 3), (3, 3, 3, 3)):
+        with pytest.raises(UserError, match=f"for 3 filter widths, not {len(widths)}; give -arc 3,3,3"):
+            load_model(GOLDEN / "h36m_27f.bin", widths=widths)
 
 
 @pytest.mark.parametrize(
@@ -178,20 +177,17 @@ def test_other_channels_are_refused_with_key_shapes_and_the_flag_that_fits():
         (lambda weights: weights.update(more=torch.ones(2)), r"unexpected weights 'more' \[2\]"),
     ],
 )
-def test_where_no_flag_would_help_none_is_named(tmp_path, spoil, problem):
+def test_an_incomplete_published_file_is_refused(tmp_path, spoil, problem):
     weights = published_state(read(GOLDEN / "h36m_27f.bin"), GOLDEN / "h36m_27f.bin")
     spoil(weights)
     torch.save(weights, tmp_path / "spoilt.pth")
-    with pytest.raises(UserError, match=f"{problem}; no flag helps: the file is incomplete"):
+    with pytest.raises(UserError, match=f"{problem}: it is incomplete"):
         load(tmp_path / "spoilt.pth")
 
 
-def test_a_published_file_refuses_other_joints_or_widths():
+def test_a_published_file_refuses_other_joints():
     with pytest.raises(UserError, match="weights for 17 joints, but skeleton 'humaneva15' has 15"):
         load_model(GOLDEN / "h36m_27f.bin", skeleton="humaneva15")
-    for widths in ((3, 3), (3, 3, 3, 3)):
-        with pytest.raises(UserError, match=r"layers_tcngcn.*-arc"):
-            load_model(GOLDEN / "h36m_27f.bin", widths=widths)
 
 
 def test_loading_leaves_the_random_draws_of_the_caller_as_they_are():
