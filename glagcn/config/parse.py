@@ -17,12 +17,8 @@ from glagcn.errors import UserError
 HELP_ALL = "--help-all"
 
 
-def _each(table: Mapping[str, str]) -> dict[str, str]:
-    return {flag: reason for flags, reason in table.items() for flag in flags.split()}
-
-
-# {flag: why it is refused, and what to do}: flags of other programs, in every command that has no such flag
-REFUSED_EVERYWHERE = _each({
+# {flags: why it is refused, and what to do}: flags of other programs, in every command that has no such flag
+REFUSED_EVERYWHERE = {
     "--gpu --gpus --gpu_id --gpu_ids --num_gpus --n_gpu --devices":
         "a process uses one GPU; set CUDA_VISIBLE_DEVICES to choose it. To train or evaluate on N GPUs, use "
         "torchrun --nproc_per_node N or accelerate launch --num_processes N",
@@ -30,14 +26,13 @@ REFUSED_EVERYWHERE = _each({
         "a GPU is used where there is one. Set CUDA_VISIBLE_DEVICES to choose it; set to nothing, it means the CPU",
     "--num_workers --n_workers --dataloader_num_workers --pin_memory":
         "there are no loader processes: windows are cut from memory, on the device. Leave it out",
-})  # fmt: skip
+}  # fmt: skip
 
 # Likewise, of the published scripts and other trainers, in main_sagcn_gpus.py
-REFUSED = _each({
+REFUSED = REFUSED_EVERYWHERE | {
     "--dense": "this network uses strided, not dense (dilated) convolutions. Leave it out",
-    "--disable-optimizations": "there is only one implementation of the network. Leave it out",
-    "--linear-projection --no-bone-length --no-proj":
-        "it belongs to VideoPose3D's semi-supervised training, which is not supported. Leave it out",
+    "--disable-optimizations --linear-projection --no-bone-length --no-proj":
+        "it belongs to VideoPose3D. Leave it out",
     "--nepoch": "the published script trains for one epoch fewer than --nepoch. Give --epochs with that number",
     "--train": "training is the default. Leave it out",
     "--test": "give --evaluate, alone or with a checkpoint",
@@ -47,14 +42,9 @@ REFUSED = _each({
     "--refine --refine_reload --lr_refine":
         "the refinement network was never published, and needs cameras that the data does not have",
     "--crop_uv": "2D poses are never cropped, as in the published runs. Leave it out",
-    "--out_all": "the sequence head predicts all frames in training; see --sequence_layers. Leave it out",
-    "--pad": "it follows from --frames. Leave it out",
-    "--n_joints": "it follows from --dataset and --keypoints. Leave it out",
-    "--out_joints": "it follows from --dataset. Leave it out",
-    "--in_channels": "a 2D pose has two. Leave it out",
-    "--out_channels": "a 3D pose has three. Leave it out",
-    "--d_hid": "it belongs to another network. Give --channel",
-    "--layers": "it belongs to another network. Give --sequence_layers",
+    "--out_all --pad --n_joints --out_joints --in_channels --out_channels":
+        "it follows from --dataset, --keypoints, --frames and --sequence_layers. Leave it out",
+    "--d_hid --layers": "it belongs to another network. Give --channel or --sequence_layers",
     "--sync_bn --no-sync_bn":
         "batch statistics are per micro-batch, independent of the number of GPUs. Give --micro_batch N",
     "--fp16 --bf16 --amp --mixed_precision": "give --precision auto, fp32, tf32 or bf16; auto is the default",
@@ -64,22 +54,20 @@ REFUSED = _each({
     "--output_dir --save_dir --log_dir --work_dir --exp_name":
         "the folder of the runs is -c, the name of a run --run. Give these",
     "--gradient_accumulation_steps": "a large batch is cut by itself. Give --micro_batch N or --accumulate K",
-    "--distributed --multi_gpu --ddp --world_size --num_processes":
-        "the launcher decides. Use torchrun --nproc_per_node N or accelerate launch --num_processes N",
-    "--local_rank": "the launcher sets it in the environment. Use torchrun or accelerate launch",
-    "--nproc_per_node": "it is a flag of torchrun: torchrun --nproc_per_node N -- main_sagcn_gpus.py ...",
-})  # fmt: skip
+    "--distributed --multi_gpu --ddp --world_size --num_processes --local_rank --nproc_per_node":
+        "the launcher decides. Use torchrun --nproc_per_node N -- main_sagcn_gpus.py ..., or accelerate launch",
+}  # fmt: skip
 
 
 class Parser(argparse.ArgumentParser):
     """An ArgumentParser that raises UserError instead of exiting, and does not accept abbreviated flags.
 
-    refused  {flag: reason} of flags to refuse with a reason, if the parser does not have them.
+    refused  {flags: reason} of flags to refuse with a reason, if the parser does not have them.
     """
 
     def __init__(self, refused: Mapping[str, str] = REFUSED_EVERYWHERE, **settings: Any) -> None:
         super().__init__(**({"allow_abbrev": False} | settings))
-        self.refused = {_underscored(flag): (flag, reason) for flag, reason in refused.items()}
+        self.refused = {_underscored(flag): reason for flags, reason in refused.items() for flag in flags.split()}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but first refuses unknown flags, and abbreviated ones such as -tt, which argparse accepts."""
@@ -100,9 +88,8 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, flag: str) -> NoReturn:
         """Raise UserError for an unknown flag, with the reason if there is one, else with the nearest flag."""
-        if _underscored(flag) in self.refused:
-            spelling, reason = self.refused[_underscored(flag)]
-            raise UserError(f"{spelling} has no meaning here: {reason}")
+        if reason := self.refused.get(_underscored(flag)):
+            raise UserError(f"{flag} has no meaning here: {reason}")
         known: dict[str, str] = {}  # the first spelling of a flag is the one that the help lists
         for name in self._option_string_actions:
             if name.startswith("--"):
@@ -146,7 +133,7 @@ def add_options(
 
 def parse_flags(words: Iterable[str], *groups: type[Group]) -> dict[str, Any]:
     """The values of flags of main_sagcn_gpus.py that do not come from its command line, by key.  Raises UserError."""
-    parser = Parser(REFUSED | REFUSED_EVERYWHERE, prog="main_sagcn_gpus.py", add_help=False)
+    parser = Parser(REFUSED, prog="main_sagcn_gpus.py", add_help=False)
     add_options(parser, *groups)
     return vars(parser.parse_args(list(words)))
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from re import fullmatch
 from sys import getfilesystemencoding
-from typing import Any, NamedTuple
+from typing import Any
 
 from glagcn.config.options import (
     GROUPS,
@@ -24,7 +24,6 @@ from glagcn.config.options import (
 from glagcn.config.parse import (
     HELP_ALL,
     REFUSED,
-    REFUSED_EVERYWHERE,
     Parser,
     add_options,
     combined,
@@ -47,22 +46,17 @@ LIMITS = {  # of Option
 }
 
 
-class Command(NamedTuple):
-    """A parsed command line: the options, the source of each value, and the options of --render if given."""
+def parse_command_line(
+    arguments: list[str] | None = None, prog: str = "main_sagcn_gpus.py"
+) -> tuple[Config, Origin, RenderConfig | None]:
+    """Parse the command line of main_sagcn_gpus.py; None: sys.argv.  `--help` prints and exits.
 
-    config: Config
-    origin: Origin
-    render: RenderConfig | None
-
-
-def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sagcn_gpus.py") -> Command:
-    """Parse the command line of main_sagcn_gpus.py; None: sys.argv.  Raises UserError.  `--help` prints and exits.
-
+    Returns the options, the source of each value, and the options of --render if given.  Raises UserError.
     prog  the name of the command in help and messages.
     """
     words = sys.argv[1:] if arguments is None else arguments
     parser = Parser(
-        REFUSED | REFUSED_EVERYWHERE,
+        REFUSED,
         prog=prog,
         usage=f"{prog} [--dataset NAME] [flags]",
         description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
@@ -90,7 +84,7 @@ def parse_command_line(arguments: list[str] | None = None, prog: str = "main_sag
     render = filled(RenderConfig, drawing) if drawing else None
     for option in options_of(RenderConfig) if render else ():
         _check_limits(option, getattr(render, option.name))
-    return Command(config, origin, render)
+    return config, origin, render
 
 
 def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
@@ -160,17 +154,12 @@ def _check(given: Mapping[str, Any], config: Config) -> None:
             )
         if value is None and optim.schedule == "steps" and "steps" in option.schedules:
             raise UserError(f"--schedule steps needs {option.flag}")
-        if (
-            is_given and other and other in given and key != "architecture"
-        ):  # check_widths compares that one with --frames
+        if is_given and other in given and key != "architecture":  # check_widths compares that one with --frames
             raise UserError(f"--{key} {given[key]} and --{other} {given[other]} are alternatives; give one of them")
         if is_given and key in foreign:
             raise UserError(f"{option.flag} has no effect on --model {config.model.kind}; leave it out")
         if key in given and key in ("validation", "validation_frames") and selection.select_on != "validation":
-            raise UserError(
-                f"--{key} has no effect with --select_on {selection.select_on}; leave it out, or give --select_on "
-                "validation"
-            )
+            raise UserError(f"--{key} has no effect with --select_on {selection.select_on}; leave one of them out")
 
 
 def _check_limits(option: Option, value: Any) -> None:
@@ -195,11 +184,6 @@ def plain_values(config: Config) -> dict[str, Any]:
         for name, group in GROUPS.items()
         for option in options_of(group)
     }
-
-
-def value_of(config: Config, key: str) -> Any:
-    """The value of one option, by key."""
-    return plain_values(config)[key]
 
 
 def changed(config: Config, **values: Any) -> Config:

@@ -35,7 +35,7 @@ def call(demo_root, tmp_path):
 
 def test_its_options_are_those_of_the_same_flags():
     held = from_dict(json.loads((OLDER / "config.json").read_text()))
-    now = parse_command_line([*FLAGS, "--save_steps", "3", "--max_steps", "6"]).config
+    now = parse_command_line([*FLAGS, "--save_steps", "3", "--max_steps", "6"])[0]
     assert (held.model, held.selection) == (now.model, now.selection)
     assert held.optim.lr == now.optim.lr
 

@@ -56,11 +56,11 @@ def load(path) -> dict:
 
 
 def test_flags_have_the_published_defaults():
-    drawing = parse_command_line(["-d", "demo", "--render"]).render
+    drawing = parse_command_line(["-d", "demo", "--render"])[2]
     assert (drawing.camera, drawing.skip, drawing.bitrate) == (0, 0, 3000)
     assert (drawing.limit, drawing.downsample, drawing.size, drawing.ground_truth) == (None, 1, 5, True)
-    assert parse_command_line(["-d", "demo", "--render", "--viz-limit", "-1"]).render.limit is None
-    assert not parse_command_line(["-d", "demo", "--render", "--viz-no-ground-truth"]).render.ground_truth
+    assert parse_command_line(["-d", "demo", "--render", "--viz-limit", "-1"])[2].limit is None
+    assert not parse_command_line(["-d", "demo", "--render", "--viz-no-ground-truth"])[2].ground_truth
 
 
 def test_a_gif_of_the_chosen_frames(render, trained, sequence):

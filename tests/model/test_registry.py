@@ -11,7 +11,7 @@ from glagcn.skeletons import get_skeleton
 
 
 def built(name, *flags):
-    config = parse_command_line(["-d", "demo", "--model", name, "--channel", "8", "--frames", "9", *flags]).config
+    config = parse_command_line(["-d", "demo", "--model", name, "--channel", "8", "--frames", "9", *flags])[0]
     return get_kind(name).load().build(get_skeleton("mpi3dhp17"), config.model)
 
 

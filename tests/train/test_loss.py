@@ -17,7 +17,7 @@ def network(sequence_layers):
 
 
 def optim(*flags):
-    return parse_command_line(["--dataset", "demo", *flags]).config.optim
+    return parse_command_line(["--dataset", "demo", *flags])[0].optim
 
 
 def test_a_model_without_a_sequence_leaves_its_terms_out():
