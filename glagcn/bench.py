@@ -63,36 +63,24 @@ Work = Callable[[], object]
 
 @dataclass(frozen=True)
 class Setting:
-    """What every part measures: one machine, one data set, one model.
-
-    config     options of the trainer; the data set, "demo" or "3dhp", is the amount of data.
-    repeats    rounds per median.
-    reference  the module tests.reference_model; None: measure our code alone.
-    """
+    """What every part measures: one machine, one data set, one model."""
 
     config: Config
-    repeats: int
     data: RunData
     model: Model
-    reference: Any
+    reference: Any  # the module tests.reference_model; None: measure our code alone
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """The work of a part, to be timed.
-
-    ours, reference    do the work once; `reference` is None without --reference.
-    windows            made, trained or scored by a call of `ours`; flops: its operations, 0 if they do not count.
-    reference_windows  the same of a call of `reference`.
-    found              values that a call leaves for the report.
-    """
+    """The work of a part, to be timed."""
 
     ours: Work
-    reference: Work | None
-    windows: int
-    flops: int
+    windows: int  # made, trained or scored by a call of `ours`
+    flops: int = 0  # of a call of `ours`; 0 if they do not count
+    reference: Work | None  # None without --reference
     reference_windows: int
-    found: dict[str, Any]
+    found: dict[str, Any]  # values that a call leaves for the report
 
 
 def input_part(setting: Setting) -> Part:
@@ -114,7 +102,8 @@ def input_part(setting: Setting) -> Part:
             batch = loader.batch(plan.batch(0, next(other) % plan.steps_per_epoch).part(0, fewer))
             _ = [part.to(device) for part in batch]
 
-    return Part(make, reference, windows, 0, fewer, {"windows_in_epoch": plan.num_windows})
+    found = {"windows_in_epoch": plan.num_windows}
+    return Part(ours=make, windows=windows, reference=reference, reference_windows=fewer, found=found)
 
 
 def step_part(setting: Setting) -> Part:
@@ -140,12 +129,13 @@ def step_part(setting: Setting) -> Part:
             with full_precision():
                 plain.step(batch)
 
-    return Part(step, reference, windows, TRAINING_PASSES * model.flops() * windows, windows, {})
+    flops = TRAINING_PASSES * model.flops() * windows
+    return Part(ours=step, windows=windows, flops=flops, reference=reference, reference_windows=windows, found={})
 
 
 def evaluation_part(setting: Setting) -> Part:
     """Score frames, with test-time flip; "mpjpe_mm" is the error of the untrained model."""
-    data, model = setting.data.test, copy.deepcopy(setting.model)
+    data, model = setting.data.test, setting.model
     skeleton = data.store.skeleton
     frames = data.frames[:: max(1, len(data.frames) // EVALUATED_FRAMES)][:EVALUATED_FRAMES]
     target = data.split.millimetres[frames].astype(np.float64)
@@ -169,7 +159,8 @@ def evaluation_part(setting: Setting) -> Part:
             found["reference_mpjpe_mm"] = error
 
     flops = 2 * len(frames) * model.for_prediction().flops()
-    return Part(evaluate, reference, len(frames), flops, len(frames), found)
+    count = len(frames)
+    return Part(ours=evaluate, windows=count, flops=flops, reference=reference, reference_windows=count, found=found)
 
 
 PARTS = {"input": input_part, "step": step_part, "eval": evaluation_part}
@@ -203,11 +194,11 @@ def run_bench(
     with _data_set(config.data.dataset) as cache:
         data = load_data(config, cache)
         model = build_model(config, data).to(dist.device())
-        setting = Setting(config, repeats, data, model, module)
+        setting = Setting(config, data, model, module)
         results = {}
         for name in PARTS if part == "all" else (part,):
             work = PARTS[name](setting)
-            results[name] = _measure(work, setting, peak)
+            results[name] = _measure(work, repeats, peak)
             if profiled:
                 text = "\n\n" + _operators(work.ours, dist.device())
     report = {
@@ -231,10 +222,10 @@ def _reference_module() -> Any:
     return importlib.import_module("tests.reference_model")
 
 
-def _measure(part: Part, setting: Setting, peak: float) -> dict[str, Any]:
+def _measure(part: Part, repeats: int, peak: float) -> dict[str, Any]:
     """An entry of the report: the rates in windows/s, the time of a call, and the share of the peak arithmetic rate."""
     works = {"ours": part.ours} | ({"reference": part.reference} if part.reference else {})
-    times = interleaved(works, setting.repeats, dist.device())
+    times = interleaved(works, repeats, dist.device())
     elapsed = times["ours"]
     result = {
         "ours": part.windows / elapsed,

@@ -23,21 +23,15 @@ from glagcn.version import __version__
 
 logger = logging.getLogger(__name__)
 
-# {verb: (flags it stands for, help)}: verbs with the flags of main_sagcn_gpus.py, whatever folder they are called in.
-TRAINER_VERBS: dict[str, tuple[list[str], str]] = {
-    "train": ([], "train or evaluate: the same as main_sagcn_gpus.py"),
-    "render": (["--render"], "draw a sequence: the same as main_sagcn_gpus.py --render"),
-}
+# {verb: flags of main_sagcn_gpus.py that it stands for}; it takes the others too
+TRAINER_VERBS: dict[str, list[str]] = {"train": [], "render": ["--render"]}
 
 
 def train_main(arguments: list[str] | None = None) -> int:
     """Run main_sagcn_gpus.py.  Returns the exit code: 0, 2 after a UserError, 75 if stopped by a signal, 76 if a rank
     was lost."""
 
-    def work() -> None:
-        _run(*parse_command_line(arguments))
-
-    return _run_command(work)
+    return _run_command(lambda: _run(*parse_command_line(arguments)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,8 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not words:
             _parser().print_help()
         elif words[0] in TRAINER_VERBS:
-            flags, _ = TRAINER_VERBS[words[0]]
-            _run(*parse_command_line([*flags, *words[1:]], f"glagcn {words[0]}"))
+            _run(*parse_command_line([*TRAINER_VERBS[words[0]], *words[1:]], f"glagcn {words[0]}"))
         else:
             options = vars(_parser().parse_args(words))
             options.pop("verb")(options)
@@ -133,28 +126,20 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"glagcn {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    for name, (_, text) in TRAINER_VERBS.items():  # listed here, parsed in main
-        verbs.add_parser(name, help=text)
+    verbs.add_parser("train", help="train or evaluate: the same as main_sagcn_gpus.py")  # parsed in main
+    verbs.add_parser("render", help="draw a sequence: the same as main_sagcn_gpus.py --render")
     add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
-    evaluate.add_argument(
-        "evaluate",
-        metavar="CHECKPOINT",
-        help="last.pt, best.pt, an export, centred or causal (which come with the program), or a published file of "
-        "the data set's joints",
-    )
+    files = "last.pt, best.pt, an export, centred or causal (which come with the program), or a published file"
+    evaluate.add_argument("evaluate", metavar="CHECKPOINT", help=f"{files} of the data set's joints")
     add_options(evaluate, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.evaluate])
     evaluate.set_defaults(verb=_evaluate)
 
     add_lift(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
     export_parser.add_argument("checkpoint", metavar="CHECKPOINT")
-    export_parser.add_argument(
-        "--layout",
-        choices=("ours", "onnx", "safetensors"),
-        default="ours",
-        help="onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too",
-    )
+    layouts = "onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too"
+    export_parser.add_argument("--layout", choices=("ours", "onnx", "safetensors"), default="ours", help=layouts)
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
     export_parser.add_argument("--out", type=Path, required=True, metavar="FILE")
     export_parser.set_defaults(verb=export)
@@ -165,24 +150,16 @@ def _parser() -> Parser:
 
 def _add_bench(verbs: Any) -> None:
     bench = verbs.add_parser("bench", help="measure this machine's speed")
-    bench.add_argument(
-        "part",
-        choices=("input", "step", "eval", "all"),
-        help="input: make training batches; step: optimiser steps; eval: score frames",
-    )
-    bench.add_argument(
-        "--dataset_scale",
-        "--dataset-scale",
-        choices=("demo", "3dhp"),
-        default="3dhp",
-        help="amount of data: the demo, or synthetic data of the size of MPI-INF-3DHP (370 MB; default)",
-    )
+    parts = "input: make training batches; step: optimiser steps; eval: score frames"
+    bench.add_argument("part", choices=("input", "step", "eval", "all"), help=parts)
+    scale = "amount of data: the demo, or synthetic data of the size of MPI-INF-3DHP (370 MB; default)"
+    scales = {"choices": ("demo", "3dhp"), "default": "3dhp", "help": scale}
+    bench.add_argument("--dataset_scale", "--dataset-scale", **scales)
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds per median (default 5)")
     bench.add_argument("--json", type=Path, metavar="FILE", help="also write the results to this file")
     bench.add_argument("--profile", action="store_true", help="step: list the most expensive operators")
-    bench.add_argument(
-        "--reference", action="store_true", help="beside the plain implementation in the tests of a checkout"
-    )
+    plain = "beside the plain implementation in the tests of a checkout"
+    bench.add_argument("--reference", action="store_true", help=plain)
     add_options(bench, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.bench])
     bench.set_defaults(verb=_bench)
 
@@ -191,13 +168,10 @@ def _add_study(verbs: Any) -> None:
     study = verbs.add_parser("study", help="train several configurations with the same seeds, and compare them")
     study.add_argument("file", type=Path, metavar="FILE", help="the study: configurations and seeds, in TOML")
     study.add_argument("--out", type=Path, metavar="DIR", help="folder of runs and results (default study/NAME)")
-    study.add_argument(
-        "--jobs", type=int, metavar="N", help="number of parallel runs (default: one per CUDA device, or 1)"
-    )
+    study.add_argument("--jobs", type=int, metavar="N", help="parallel runs (default: one per CUDA device, or 1)")
     study.add_argument("--root_path", "--root-path", metavar="DIR", help="data folder, instead of that in FILE")
-    study.add_argument(
-        "--only", type=comma_separated(str), metavar="NAME,...", help="run only these configurations; report all"
-    )
+    only = "run only these configurations; report all"
+    study.add_argument("--only", type=comma_separated(str), metavar="NAME,...", help=only)
     study.set_defaults(verb=_study)
 
 

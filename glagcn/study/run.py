@@ -242,11 +242,9 @@ def run_study(
         raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
     study = read_study(path)
     names = [configuration.name for configuration in study.configurations]
-    for name in only or ():
-        if name not in names:
-            raise UserError(
-                f"invalid --only {name!r}: must be among the configurations of {path}: {', '.join(map(repr, names))}"
-            )
+    if unknown := [name for name in only or () if name not in names]:
+        listed = ", ".join(map(repr, names))
+        raise UserError(f"invalid --only {unknown[0]!r}: must be among the configurations of {path}: {listed}")
     devices = _devices(at_once)
     out = out or Path("study") / path.stem
     pairs = [(configuration, seed) for seed in study.seeds for configuration in study.configurations]
