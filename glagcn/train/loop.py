@@ -1,16 +1,15 @@
 """What happens in a training run, in one file: the optimiser step, then the loop around it.
 
 `Stepper.gradient` and `Stepper.apply` are one step on a global batch, split over ranks and micro-batches.
-`Trainer.run` is the loop: plan the batches, step, log, save, evaluate, until the last step.  What resuming needs is one
-value, `Trainer.state`.
+`Trainer.run` is the loop: plan the batches, step, log, save, evaluate.  What resuming needs is one value (`state_of`).
 """
 
 import logging
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import nullcontext
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any, NoReturn, cast
 
@@ -20,7 +19,7 @@ from torch import Tensor
 from glagcn import dist, signals
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.options import Config, OptimConfig
-from glagcn.data.plan import Share, share
+from glagcn.data.plan import Share
 from glagcn.data.windows import Batch
 from glagcn.errors import UserError
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, evaluate
@@ -32,7 +31,7 @@ from glagcn.train import hardware, optim
 from glagcn.train.log import RunLog
 from glagcn.train.loss import Loss
 from glagcn.train.reports import TrainingReports
-from glagcn.train.resume import Sums, restore, state_of
+from glagcn.train.resume import State, Sums, restore, state_of
 from glagcn.train.run_folder import RunFolder
 from glagcn.train.setup import RunData
 
@@ -97,8 +96,8 @@ class Stepper:
         for number, size in enumerate(mine.sizes):
             if seed:
                 torch.manual_seed(seed(mine.first + number))
-            last = number == len(mine.sizes) - 1
-            with nullcontext() if last or dist.world_size() == 1 else self._exchanging.no_sync():
+            exchanges = dist.world_size() == 1 or number == len(mine.sizes) - 1
+            with nullcontext() if exchanges else self._exchanging.no_sync():
                 part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
                 sums += self._micro_batch(part, mine.count, mine.has_windows)
             begin += size
@@ -205,34 +204,26 @@ class Trainer:
     """One run on this rank, new or resumed from `state`, the content of a checkpoint."""
 
     def __init__(
-        self,
-        config: Config,
-        data: RunData,
-        model: Model,
-        folder: RunFolder,
-        log: RunLog,
-        state: Mapping[str, Any] | None = None,
+        self, config: Config, data: RunData, model: Model, folder: RunFolder, log: RunLog, state: State | None = None
     ) -> None:
         self.config, self.data, self.plan, self.folder, self.log = config, data, data.plan, folder, log
         self.stepper = Stepper(config.optim, model, optim.step_sizes(config.optim, data.plan))
         self.progress = restore(state, self.stepper.model, self.stepper.optimizer)
         self.last_step = optim.last_step(config.optim, data.plan)
-        # The set that selects best.pt; None: the last state is the result.
-        sets = {"validation": data.validation, "test": data.test, "last": None}
+        sets = {"validation": data.validation, "test": data.test, "last": None}  # that select best.pt
         self.selection_set = sets[config.selection.select_on]
         terms, rows = len(self.stepper.loss.names), min(config.run.log_steps, self.last_step)
         self._rows = torch.zeros(rows, terms, dtype=torch.float64, device=dist.device())  # the loss sums of steps
-        self._num_rows = 0
+        self._num_rows = self._failed_saves = 0  # since the last drain; in a row
         self._first_step = self._checked_step = self.progress.step
         self._next_check = self._first_step + 1
-        self._failed_saves = 0  # in a row
         self._checked_at = now = time.monotonic()
         self._save_at = now + min(FIRST_SAVE_S, 60 * (config.run.save_minutes or 0))
         self.reports = TrainingReports(config, data, self.stepper.loss, self.progress, log)
 
     def rehearse(self) -> None:
         """Run a trial step; it may be interrupted without losing work."""
-        mine = self._share(0)
+        mine = optim.own_share(self.config.optim, self.plan, 0)
         first = self.data.train.windows(self.plan.batch(0, 0).part(mine.begin, mine.end))
         if problem := self.stepper.rehearse(first, mine):
             logger.warning(
@@ -244,22 +235,25 @@ class Trainer:
         if self.progress.step == 0:
             self.save()  # a run folder must have a checkpoint
         self.log.start_progress(self.progress.step, self.last_step)
+        run = self.config.run
         try:
             while True:
                 step = self.progress.step
                 scheduled = step > 0 and optim.next_evaluation(self.config, self.plan, step - 1) == step
                 if step > self.progress.evaluated_step and (scheduled or step >= self.last_step):
                     self._evaluate(scheduled)
-                self._keep_epoch()
+                epochs, rest = divmod(step, self.plan.steps_per_epoch)
+                if run.checkpoint_frequency and epochs and rest == 0 and epochs % run.checkpoint_frequency == 0:
+                    self._write(self.folder.epoch(epochs))
+                    if run.keep and dist.is_main():
+                        self.folder.prune_epochs(run.keep)
                 if step >= self.last_step:
                     return
                 self._train_segment()
         except signals.Stopped as request:
             self.save(now_or_never=True)
-            logger.info(
-                f"Stopped by {request.signal} at step {self.progress.step} of {self.last_step}; the state is "
-                "saved, and the same command resumes the run"
-            )
+            at = f"step {self.progress.step} of {self.last_step}"
+            logger.info(f"Stopped by {request.signal} at {at}; the state is saved, and this command resumes the run")
             raise
 
     def _train_segment(self) -> None:
@@ -268,7 +262,7 @@ class Trainer:
         epoch, begin = divmod(self.progress.step, plan.steps_per_epoch)
         stop = min(self.last_step, optim.next_evaluation(self.config, plan, self.progress.step))
         end = min(plan.steps_per_epoch, begin + stop - self.progress.step)
-        shares = {index: self._share(index) for index in range(begin, end)}
+        shares = {index: optim.own_share(config, plan, index) for index in range(begin, end)}
         windows = (plan.batch(epoch, index).part(mine.begin, mine.end) for index, mine in shares.items())
         stepper.model.train()
         stepper.set_momentum(optim.bn_momentum(config, plan, epoch))
@@ -286,12 +280,6 @@ class Trainer:
                 self._after_step(rate, norm)
         finally:
             self.reports.restart_clock()
-
-    def _share(self, index: int) -> Share:
-        """This rank's part of global batch `index` of any epoch."""
-        count = min(self.plan.batch_size, self.plan.num_windows - index * self.plan.batch_size)
-        most = optim.micro_batch(self.config.optim, self.plan.batch_size)
-        return share(count, most, dist.rank(), dist.world_size())
 
     def _after_step(self, rate: float, norm: Tensor) -> None:
         """Log, check and save.  Raises Stopped on all ranks, after the same step, if any received a signal."""
@@ -320,13 +308,10 @@ class Trainer:
         self._checked_at, self._checked_step = time.monotonic(), step
         self._next_check = step + min(max(steps, 1), MOST_STEPS_BETWEEN_CHECKS)
 
-    # ---- Save.
-
     def save(self, *, now_or_never: bool = False) -> None:
-        """Write last.pt and keep the previous one as last.pt.1.  All ranks must call it at the same step.
+        """Write last.pt and keep the one before as last.pt.1.  All ranks must call it at the same step.
 
-        now_or_never  raise WriteError on all ranks if the write fails.  By default a failure is logged, and the error
-                      raised only after --save_attempts failures in a row.
+        now_or_never  raise WriteError if the write fails, not only after --save_attempts failures in a row.
         """
         self._write(self.folder.last, self.folder.keep_previous, now_or_never=now_or_never)
         self._save_at = time.monotonic() + 60 * (self.config.run.save_minutes or 0)
@@ -337,7 +322,9 @@ class Trainer:
         written = True
         with dist.agree():
             if dist.is_main():
-                state = self.state()
+                if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
+                    self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
+                state = state_of(self.config, self.data, self.stepper.model, self.stepper.optimizer, self.progress)
                 try:
                     if prepare:
                         prepare()
@@ -352,20 +339,8 @@ class Trainer:
                     logger.warning(f"{error}. Attempt {self._failed_saves} of {attempts}; training continues")
         return dist.from_main(written)
 
-    def state(self) -> dict[str, Any]:
-        """The content of a checkpoint, after `_drain`.  Raises UserError if a weight is not finite."""
-        if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
-            self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
-        num_windows, fingerprint = self.plan.num_windows, self.data.cache.fingerprint
-        return state_of(
-            self.config, self.stepper.model, self.stepper.optimizer, self.progress, num_windows, fingerprint
-        )
-
     def _drain(self) -> None:
-        """Add the losses of the newest steps to `progress`.  All ranks must call it at the same step.
-
-        Raises UserError if a step was skipped because it was not finite.
-        """
+        """Add the losses of the newest steps, of all ranks, to `progress`.  Raises UserError if one was not finite."""
         taken = self._first_step + self.stepper.steps_taken()
         if taken < self.progress.step:
             epoch, index = divmod(taken, self.plan.steps_per_epoch)
@@ -373,15 +348,13 @@ class Trainer:
                 f"the loss or gradient of step {taken + 1} (batch {index + 1} of epoch {epoch + 1}) is not finite, so "
                 "the step was not taken"
             )
-        first, *others = dist.gather(self._rows[: self._num_rows])
-        total = first.clone()
-        for rows in others:  # torch.sum adds in an order that depends on the number of rows
-            total += rows
-        for step, row in enumerate(total.tolist(), self.progress.step - self._num_rows):
+        # Rank by rank: torch.sum adds in an order that depends on the number of rows, which a stop changes.
+        totals = reduce(torch.add, dist.gather(self._rows[: self._num_rows]))
+        for step, row in enumerate(totals.tolist(), self.progress.step - self._num_rows):
             if step % self.plan.steps_per_epoch == 0:
                 self.progress.epoch = Sums()
+            windows = self.plan.windows_until(step + 1) - self.plan.windows_until(step)
             for sums in (self.progress.interval, self.progress.epoch):
-                windows = self.plan.windows_until(step + 1) - self.plan.windows_until(step)
                 sums.add(windows, dict(zip(self.stepper.loss.names, row, strict=True)))
         self._num_rows = 0
 
@@ -393,42 +366,29 @@ class Trainer:
             "look for bad values in the data; torch.autograd.set_detect_anomaly(True) names the operation"
         )
 
-    def _keep_epoch(self) -> None:
-        """Write epoch_<number>.pt if --checkpoint_frequency wants it, and delete older ones beyond --keep."""
-        epochs, rest = divmod(self.progress.step, self.plan.steps_per_epoch)
-        run = self.config.run
-        if run.checkpoint_frequency and epochs and not rest and epochs % run.checkpoint_frequency == 0:
-            self._write(self.folder.epoch(epochs))
-            if run.keep and dist.is_main():
-                self.folder.prune_epochs(run.keep)
-
-    # ---- Evaluate.
-
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with full_precision():
-            annotation, flip = self.data.cache.annotation, self.config.data.test_flip
-            return evaluate(self.stepper.model, data, annotation=annotation, flip=flip)
+            flip = self.config.data.test_flip
+            return evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
 
     def _evaluate(self, scheduled: bool) -> None:
         """Evaluate, log, update best.pt and save.
 
-        scheduled  False if only --max_steps, which ends the run here, makes the evaluation.  last.pt is written before
-                   it and best.pt is backed up then: a longer run that resumes here must not depend on an evaluation
-                   that it would not have made.
+        scheduled  False if only --max_steps, which ends the run here, makes the evaluation.  Then last.pt is written
+                   before and best.pt backed up: a longer run that resumes must not depend on such an evaluation.
         """
         if not scheduled:
             self.save()
         self._drain()
-        progress, data = self.progress, self.selection_set
+        progress, data, error, improved = self.progress, self.selection_set, math.inf, True
         evaluation = self.evaluate(data) if data else None
         progress.evaluated_step = progress.step  # not before: a stopped evaluation is repeated
-        error, improved = math.inf, True
         if data:
             error = dist.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < progress.best_mm
-        if data and evaluation:
-            self.reports.log_evaluation(evaluation, data, scheduled, improved)
+            if evaluation:
+                self.reports.log_evaluation(evaluation, data, scheduled, improved)
         if improved:
             before = progress.best_mm, progress.best_step
             progress.best_mm, progress.best_step = error, progress.step

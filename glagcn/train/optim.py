@@ -1,4 +1,7 @@
-"""The optimisers of the recipes."""
+"""Schedules as pure functions of progress, so that there is no scheduler state, and the optimisers of the recipes.
+
+Progress is counted in training windows: a schedule does not depend on batch size or epoch length.
+"""
 
 import math
 from typing import cast
@@ -11,14 +14,10 @@ from torch.nn import Parameter
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
+from glagcn import dist
 from glagcn.config.options import Config, OptimConfig
-from glagcn.data.plan import EpochPlan, share
+from glagcn.data.plan import EpochPlan, Share, share
 from glagcn.model.interface import Model
-
-# ---- Learning rate, BatchNorm momentum and run length as pure functions of progress: there is no scheduler state.
-#
-# Progress is counted in training windows, so a schedule does not depend on batch size or epoch length.
-
 
 # Defaults when --batch_size and --warmup are not given: aim for FITTING_STEPS steps in batches of LEAST to MOST
 # windows, the first WARMUP_STEPS of which warm up (docs/recipe.md).
@@ -36,6 +35,12 @@ def fitting_batch(windows: int) -> int:
 def micro_batch(optim: OptimConfig, batch_size: int) -> int:
     """The largest micro-batch, windows: --micro_batch, or the batch divided by --accumulate."""
     return min(batch_size, -(-batch_size // optim.accumulate) if optim.accumulate else optim.micro_batch)
+
+
+def own_share(optim: OptimConfig, plan: EpochPlan, index: int) -> Share:
+    """This rank's part of global batch `index` of any epoch."""
+    count = min(plan.batch_size, plan.num_windows - index * plan.batch_size)
+    return share(count, micro_batch(optim, plan.batch_size), dist.rank(), dist.world_size())
 
 
 def step_sizes(optim: OptimConfig, plan: EpochPlan) -> frozenset[int]:
@@ -134,9 +139,6 @@ def bn_momentum(optim: OptimConfig, plan: EpochPlan, epoch: int) -> float:
     return optim.bn_momentum * (optim.bn_momentum_final / optim.bn_momentum) ** passed
 
 
-# ---- Muon: orthogonalised momentum for matrices, Adam for all other weights.
-
-
 MOMENTUM = 0.95
 BETAS, EPS = (0.9, 0.999), 1e-8  # of Adam
 RMS = 0.2  # root mean square of an update at rate 1, about that of Adam, so that both use the same rate
@@ -161,8 +163,9 @@ class Muon(torch.optim.Optimizer):
     A step does not wait for the device.  The first step creates the state; later ones may be captured in a CUDA graph.
     If `found_inf`, a scalar tensor on the device, is 1, weights and state do not change.
 
-    `pytorch_optimizer.Muon` computes the same update, but it applies gradients that are not finite, overwrites the
-    gradients, and keeps Adam's step count on the host, where a CUDA graph cannot update it.
+    `torch.optim.Muon` (2.9 and later, with match_rms_adamw) and `pytorch_optimizer.Muon` compute the same update.  But
+    the first takes matrices only, not the weights of convolutions, and neither has `found_inf`: a step that is not
+    finite would change weights, or the host would have to wait for the device to see it.
     """
 
     def __init__(self, matrices: list[Parameter], rest: list[Parameter], lr: float) -> None:
@@ -276,9 +279,6 @@ def _orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, x, factor, beta=a) if m > n else torch.baddbmm(x, factor, x, beta=a)
     return x.narrow(1, 0, m).narrow(2, 0, n).to(matrices.dtype).contiguous()
-
-
-# ---- The optimisers of the recipes.
 
 
 def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -17,6 +17,9 @@ from glagcn.errors import UserError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton, graph_flag
+from glagcn.train.setup import RunData
+
+State = Mapping[str, Any]  # the content of a checkpoint
 
 # {entry of model_config: flag}, where the names differ.
 FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
@@ -70,24 +73,21 @@ class Progress:
 
 
 def state_of(
-    config: Config, model: Model, optimizer: torch.optim.Optimizer, progress: Progress, num_windows: int, data: str
+    config: Config, data: RunData, model: Model, optimizer: torch.optim.Optimizer, progress: Progress
 ) -> dict[str, Any]:
-    """The content of a checkpoint: all that resuming needs.
-
-    num_windows  windows per epoch;  data  the fingerprint of the data.
-    """
+    """The content of a checkpoint: all that resuming needs."""
     return {
         "config": to_dict(config),
         "model_config": model_config(model),
         "model": model.state_dict(),
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
-        "num_windows": num_windows,
-        "data_fingerprint": data,
+        "num_windows": data.plan.num_windows,
+        "data_fingerprint": data.cache.fingerprint,
     }
 
 
-def restore(state: Mapping[str, Any] | None, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
+def restore(state: State | None, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
     """Load the content of a checkpoint into model and optimiser.  Returns its progress; None: that of a new run."""
     if state is None:
         return Progress()
@@ -142,9 +142,8 @@ def start_from(path: Path, config: Config, model: Model, num_windows: int, finge
     if content is None:
         note = f"Started from the weights of {path}, a published file; {FRESH}"
         return Start(None, "; ".join([note, *loaded.assumed]))
-    obstacle = _obstacle(content, config, num_windows, fingerprint)
-    if obstacle:
-        return Start(None, f"Started from the weights of {path}; {FRESH}, because {obstacle}")
+    if problem := obstacle(content, config, num_windows, fingerprint):
+        return Start(None, f"Started from the weights of {path}; {FRESH}, because {problem}")
     check_state(path, content, model)
     # best.pt of that run is in another folder, so the next evaluation here is the best so far.
     progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
@@ -177,13 +176,13 @@ def _as_flag(name: str, value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerprint: str) -> str | None:
+def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerprint: str) -> str | None:
     """Why a run cannot continue from the training state in `content`; None if it can."""
-    lacking = checkpoint.lacking_state(content)
-    if lacking:
+    if lacking := checkpoint.lacking_state(content):
         return f"the file lacks {', '.join(lacking)}"
     if not checkpoint.same_data(content, fingerprint):
-        return f"it was trained on other data than that in {data_folders(config.data)}"
+        folders, then = data_folders(config.data), content["data_fingerprint"]
+        return f"it was trained on other data than that in {folders} (fingerprint {fingerprint}, the run's is {then})"
     if differences := listed_differences(config, content):
         return f"options differ: {differences}"
     if content["num_windows"] != num_windows:

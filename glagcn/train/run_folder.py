@@ -10,7 +10,7 @@ stopped.json    present while the run is stopped by a signal
 result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
                 inference_data.mat
 
-.<name>.lock beside the folder lets only one process train in it (lock.py).
+.<name>.lock beside the folder lets only one process train in it.
 """
 
 import contextlib
@@ -21,7 +21,6 @@ import os
 import shutil
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,31 +29,30 @@ from filelock import FileLock, Timeout
 
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.options import Config
-from glagcn.config.resolve import data_folders, listed_differences, to_dict
+from glagcn.config.resolve import listed_differences, to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
-
-# ---- The lock of a run folder: only one process at a time trains in it.
-#
-# Two processes would overwrite each other's checkpoints and metrics, for example a requeued job whose first process
-# is still alive. The operating system releases the lock (flock) when its process dies. The lock file is beside the
-# folder, because --fresh renames the folder. The existence and content of the file do not mean that the lock is held.
-
+from glagcn.train.resume import obstacle
 
 logger = logging.getLogger(__name__)
 
 TIMEOUT_S = 120.0  # the earlier process may be exiting, and NFS keeps the lock of a dead node for 90 s
 POLL_INTERVAL_S = 0.5
-OTHER_FOLDER = "--run NAME for another folder"  # advice; a study replaces it by its own
+OTHER_FOLDER = "--run NAME for another folder"  # advice
+OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
 class RunLock:
-    """The lock of a run folder, held from the first `take` to the end of the `with` block."""
+    """The lock of a run folder, held from the first `take` to the end of the `with` block.
+
+    Two processes would overwrite each other's checkpoints and metrics, for example a requeued job whose first process
+    is still alive.  The operating system releases the lock (flock) when its process dies, so a lock file that is left
+    behind does no harm.  It is beside the folder, because --fresh renames the folder.
+    """
 
     def __init__(self, folder: Path) -> None:
-        self.path = folder.with_name(f".{folder.name}.lock")
-        self._folder = folder
+        self.path, self._folder = folder.with_name(f".{folder.name}.lock"), folder
         self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
         self._taken = False
 
@@ -76,13 +74,15 @@ class RunLock:
         if self._taken:
             return
         try:
-            self._acquire()
+            try:
+                self._lock.acquire(timeout=0)
+            except Timeout:
+                logger.info(f"{self._other()}; waiting for it to end, at most {TIMEOUT_S:.0f} s")
+                self._lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
             self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
         except Timeout:
-            raise UserError(
-                f"another process is using {self._folder} ({self._holder()}); "
-                f"wait for it or stop it, or give {OTHER_FOLDER}"
-            ) from None
+            other = self._other()
+            raise UserError(f"{other[0].lower()}{other[1:]}; wait for it or stop it, or give {OTHER_FOLDER}") from None
         except OSError as error:
             if error.errno not in UNSUPPORTED:
                 raise UserError(
@@ -94,124 +94,28 @@ class RunLock:
             )
         self._taken = True
 
-    def _acquire(self) -> None:
-        try:
-            self._lock.acquire(timeout=0)
-        except Timeout:
-            logger.info(
-                f"Another process is using {self._folder} ({self._holder()}); "
-                f"waiting for it to end, at most {TIMEOUT_S:.0f} s"
-            )
-            self._lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
-
-    def _holder(self) -> str:
-        try:
-            return self.path.read_text(encoding="utf-8", errors="replace").strip()[:200] or "unknown process"
-        except OSError:
-            return "unknown process"
+    def _other(self) -> str:
+        holder = ""
+        with contextlib.suppress(OSError):
+            holder = self.path.read_text(encoding="utf-8", errors="replace").strip()[:200]
+        return f"Another process is using {self._folder} ({holder or 'unknown process'})"
 
 
-# ---- Reads metrics.jsonl. Damaged lines are skipped: the file holds curves, not state.
-
-
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The valid records of a metrics.jsonl, in order; empty if the file does not exist."""
-    return [record for _, record in read_lines(path)]
-
-
-def count_lines(path: Path) -> int:
-    """The number of lines of a metrics.jsonl, damaged ones included."""
-    return len(_lines(path))
-
-
-def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The valid lines as (text, record).  A record is a dictionary with at least `kind` and `step`."""
-    return [(line, record) for line in _lines(path) if (record := _record(line)) is not None]
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file; none if it does not exist.  Raises UserError if it cannot be read."""
-    if not path.exists():
-        return []
-    try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
-    except OSError as error:
-        raise UserError(f"cannot read {path}: {error.strerror or error}; restore or remove it") from None
-
-
-def _record(line: str) -> dict[str, Any] | None:
-    try:
-        record = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-        return None
-    step = record.get("step")
-    return record if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
-
-
-# ---- The run folder: its files, resuming from them, and starting over.
-#
-# config.json the resolved options log.txt the printed lines metrics.jsonl one line per log interval and per
-# evaluation tensorboard/ the same as curves; training_curves.png: training and evaluation errors last.pt best.pt
-# checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency wandb.id mlflow.id the
-# run there, with --log_with stopped.json present while the run is stopped by a signal result.json the final
-# evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also inference_data.mat
-#
-# .<name>.lock beside the folder lets only one process train in it (lock.py).
-
-
-# The advice in every message about a folder that a run cannot resume from; a study replaces it by its own advice.
-OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
-
-
-Fits = Callable[[Path, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
 class RunFolder:
-    """The paths of one run."""
+    """The paths of one run, and what happens to its files at the start, while it trains and when it resumes."""
 
-    path: Path
-
-    @property
-    def last(self) -> Path:
-        """The newest checkpoint, from which a run resumes."""
-        return self.path / "last.pt"
-
-    @property
-    def best(self) -> Path:
-        """The checkpoint with the lowest MPJPE on the selection set."""
-        return self.path / "best.pt"
-
-    @property
-    def previous(self) -> Path:
-        """The previous last.pt, in case the newest one is damaged."""
-        return self.path / "last.pt.1"
-
-    @property
-    def stopped(self) -> Path:
-        """A file that exists while the run is stopped by a signal, with its state saved."""
-        return self.path / "stopped.json"
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.last = path / "last.pt"  # the newest checkpoint, from which a run resumes
+        self.previous = path / "last.pt.1"  # the one before, in case the newest is damaged
+        self.best = path / "best.pt"  # that with the lowest MPJPE on the selection set
+        self.best_backup = path / "best_before_end.pt"  # before an evaluation that only --max_steps made replaced it
+        self.stopped = path / "stopped.json"  # exists while the run is stopped by a signal, with its state saved
+        self.metrics = path / "metrics.jsonl"
 
     def epoch(self, number: int) -> Path:
         """The checkpoint after epoch `number`, counted from 1."""
         return self.path / f"epoch_{number}.pt"
-
-    @property
-    def best_backup(self) -> Path:
-        """Backup of best.pt, made before an off-schedule evaluation (forced by --max_steps) overwrote it."""
-        return self.path / "best_before_end.pt"
-
-    @property
-    def metrics(self) -> Path:
-        """The logged values, one JSON object per line."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def curves(self) -> Path:
-        """The picture of the errors."""
-        return self.path / "training_curves.png"
 
     def keep_previous(self) -> None:
         """Link last.pt to last.pt.1, so that the next last.pt does not delete it."""
@@ -292,7 +196,7 @@ class RunFolder:
         config: Config,
         num_windows: int,
         fingerprint: str,
-        fits: Fits = lambda path, content: None,  # noqa: ARG005
+        fits: Callable[[Path, dict[str, Any]], None],
     ) -> dict[str, Any] | None:
         """The content of the newest readable checkpoint; None at the start of a run.
 
@@ -309,22 +213,10 @@ class RunFolder:
                 f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
                 f"{config.run.resume}; leave --resume out to continue it, give {OTHER_FOLDER_OR_FRESH} from that file"
             )
-        if not checkpoint.same_data(content, fingerprint):
+        if problem := obstacle(content, config, num_windows, fingerprint):
             raise UserError(
-                f"{self.path} holds a run that was trained on other data than that in {data_folders(config.data)} "
-                f"(fingerprint {fingerprint}, the run's is {content['data_fingerprint']}); "
-                f"give the old --root_path to resume, {OTHER_FOLDER_OR_FRESH}"
-            )
-        differences = listed_differences(config, content)
-        if differences:
-            raise UserError(
-                f"{self.path} holds a run trained with other options: {differences}. "
-                f"Give the old values to resume, {OTHER_FOLDER_OR_FRESH}"
-            )
-        if content["num_windows"] != num_windows:
-            raise UserError(
-                f"{self.path} holds a run with {content['num_windows']} windows per epoch, and the data now has "
-                f"{num_windows}; restore the data, or give {OTHER_FOLDER_OR_FRESH}"
+                f"{self.path} holds a run that cannot go on: {problem}. Give the old options and --root_path to "
+                f"resume, {OTHER_FOLDER_OR_FRESH}"
             )
         return content
 
@@ -343,7 +235,7 @@ class RunFolder:
             kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_newest(self, config: Config, fits: Fits) -> dict[str, Any] | None:
+    def _load_newest(self, config: Config, fits: Callable[[Path, dict[str, Any]], None]) -> dict[str, Any] | None:
         """The content of the first readable checkpoint of `states`; None in a new folder.
 
         Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
@@ -351,7 +243,9 @@ class RunFolder:
         problems = []
         for path in self.states():
             try:
-                content = _load_state(path)
+                content = checkpoint.load(path)
+                if lacking := checkpoint.lacking_state(content):
+                    raise UserError(f"{path} holds weights without {', '.join(lacking)}, like an exported file")  # noqa: TRY301
                 if not listed_differences(config, content):
                     fits(path, content)
             except UserError as error:
@@ -362,7 +256,7 @@ class RunFolder:
                 logger.warning(f"{reason}; resuming from {path} (step {content['progress']['step']}) instead")
             return content
         if problems:
-            raise UserError(f"{'; '.join(problems)}; give {OTHER_FOLDER_OR_FRESH}")
+            raise UserError(f"{'; '.join(problems)}; restore one of the run, give {OTHER_FOLDER_OR_FRESH}")
         if read_lines(self.metrics):
             raise UserError(
                 f"{self.path} holds the metrics of a run but no checkpoint to resume from; give {OTHER_FOLDER_OR_FRESH}"
@@ -376,6 +270,42 @@ class RunFolder:
         return candidate
 
 
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The valid records of a metrics.jsonl, in order; empty if the file does not exist."""
+    return [record for _, record in read_lines(path)]
+
+
+def count_lines(path: Path) -> int:
+    """The number of lines of a metrics.jsonl, damaged ones included."""
+    return len(_lines(path))
+
+
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
+    """The valid lines as (text, record).  A record is a dictionary with at least `kind` and `step`."""
+    return [(line, record) for line in _lines(path) if (record := _record(line)) is not None]
+
+
+def _lines(path: Path) -> list[str]:
+    """The lines of a file; none if it does not exist.  Raises UserError if it cannot be read."""
+    if not path.exists():
+        return []
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+    except OSError as error:
+        raise UserError(f"cannot read {path}: {error.strerror or error}; restore or remove it") from None
+
+
+def _record(line: str) -> dict[str, Any] | None:
+    try:
+        record = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
+        return None
+    step = record.get("step")
+    return record if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+
+
 def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
     """The content of result.json in `folder` if it belongs to a run that ended at `step`, else None."""
     try:
@@ -383,18 +313,6 @@ def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
     except UserError:
         return None
     return result if isinstance(result, dict) and result.get("trained_steps") == step else None
-
-
-def _load_state(path: Path) -> dict[str, Any]:
-    """The content of a checkpoint that a run can resume from.  Raises UserError for any other file."""
-    content = checkpoint.load(path)
-    lacking = checkpoint.lacking_state(content)
-    if lacking:
-        raise UserError(
-            f"{path} holds weights without {', '.join(lacking)}, like an exported file, so the run cannot resume from "
-            "it; restore the last.pt or best.pt of the run"
-        )
-    return content
 
 
 def _belongs(record: dict[str, Any], step: int, evaluated_step: int) -> bool:

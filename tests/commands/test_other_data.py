@@ -35,9 +35,9 @@ def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, othe
     now, then = (open_cache(root / "demo_gt.h5").fingerprint for root in (other_root, demo_root))
     assert_refused(
         on(other_root, "--max_steps 6"),
-        f"{tmp_path}/runs/r holds a run that was trained on other data than that in --root_path {other_root}",
+        f"runs/r holds a run that cannot go on: it was trained on other data than that in --root_path {other_root}",
         f"fingerprint {now}, the run's is {then}",
-        "give the old --root_path to resume, --run NAME for another folder, or --fresh to start over",
+        "Give the old options and --root_path to resume, --run NAME for another folder, or --fresh to start over",
     )
     assert listing(tmp_path) == before
     assert on(demo_root, "--max_steps 6").code == 0
