@@ -1,13 +1,12 @@
 """The log of a run: log.txt, metrics.jsonl, training_curves.png, and TensorBoard or another board (--log_with)."""
 
-import contextlib
 import json
 import logging
 import math
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -59,29 +58,29 @@ class LineFile(logging.Handler):
 
     def add(self, text: str) -> None:
         """Append a line, or several."""
-        with self._warning():
+        try:
             self._file.write(f"{text}\n")
             self._file.flush()
+            self._fails = False
+        except OSError as error:
+            self._warn(error)
 
     def close(self) -> None:
         """End writing."""
-        with self._warning():
+        try:
             self._file.close()
+        except OSError as error:
+            self._warn(error)
         super().close()
 
-    @contextlib.contextmanager
-    def _warning(self) -> Iterator[None]:
+    def _warn(self, error: OSError) -> None:
         """Warn of the first failure to write."""
-        try:
-            yield
-            self._fails = False
-        except OSError as error:
-            if not self._fails:
-                self._fails = True
-                logger.warning(
-                    f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon "
-                    "as that is possible"
-                )
+        if not self._fails:
+            self._fails = True
+            logger.warning(
+                f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon as "
+                "that is possible"
+            )
 
 
 class RunLog:

@@ -113,34 +113,20 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
     selection = selection or select_data(config, cache)
     data, optim, skeleton = config.data, config.optim, get_skeleton(cache.skeleton)
     camera_range = CameraRange(data.turn, data.tilt, data.roll, data.distance)
-    form: dict[str, Any] = {
-        "skeleton": skeleton, "num_frames": config.model.frames, "device": dist.device(),
-        "channels": len(config.model.input), "causal": config.model.causal,
-    }  # fmt: skip
-    make_store: Callable[..., FrameStore] = partial(FrameStore, **form)
-    noise = None
-    if data.detections:
-        noise = DetectorNoise(LEVELS[data.detections], skeleton, optim.seed, dist.device())
-    augmentations: dict[str, Any] = {"camera_range": camera_range, "noise": noise}
+    noise = DetectorNoise(LEVELS[data.detections], skeleton, optim.seed, dist.device()) if data.detections else None
+    form: dict[str, Any] = {"channels": len(config.model.input), "causal": config.model.causal}
+    make_store: Callable[..., FrameStore] = partial(
+        FrameStore, skeleton=skeleton, num_frames=config.model.frames, device=dist.device(), **form
+    )
     benchmark = benchmark_of(cache.dataset)
     with dist.agree():  # fitting cameras for the augmentation may fail
-        test = EvaluationSet(
-            "test",
-            selection.test,
-            make_store(selection.test),
-            scored_frames(selection.test, config.selection.test_frames),
-            benchmark,
-        )
+        scored = scored_frames(selection.test, config.selection.test_frames)
+        test = EvaluationSet("test", selection.test, make_store(selection.test), scored, benchmark)
+        draws = camera_range.num_draws, NUM_DRAWS if noise else 0
         plan = EpochPlan(
-            selection.target_frames,
-            optim.batch_size or 0,
-            data.flip,
-            optim.seed,
-            data.distort_targets,
-            camera_range.num_draws,
-            NUM_DRAWS if noise else 0,
+            selection.target_frames, optim.batch_size or 0, data.flip, optim.seed, data.distort_targets, *draws
         )
-        train = make_store(selection.train, **augmentations)
+        train = make_store(selection.train, camera_range=camera_range, noise=noise)
         validation, held_out = None, selection.held_out
         if held_out is not None:
             scored = scored_frames(held_out, config.selection.validation_frames)
