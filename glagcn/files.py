@@ -1,7 +1,7 @@
 """Write files atomically, and read JSON."""
 
 import contextlib
-import functools
+import errno
 import glob
 import json
 import math
@@ -9,7 +9,6 @@ import os
 import platform
 import secrets
 import time
-import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +16,7 @@ from typing import Any, BinaryIO
 from glagcn.errors import UserError
 
 WRITE_ADVICE = "give a writable folder with enough space"
+HOST = platform.node().replace(".", "-")  # a container has a name of its own
 LEFTOVER_S = 24 * 3600  # a temporary file of an unknown process, unchanged for so long, is a leftover
 
 
@@ -49,7 +49,7 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
     An OSError in the block passes through, unless the block is also in `write_errors`.
     """
     # Processes that write the same file must not share a temporary file.
-    temporary = path.with_name(f".{path.name}.{_host()}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
     try:
         with write_errors(path, advice):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,7 +73,7 @@ def remove_leftovers(path: Path) -> None:
     for file in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         host, number, _ = ("", "", "", *file.name.removesuffix(".tmp").split("."))[-3:]
         with contextlib.suppress(OSError):  # another process may remove it too
-            mine = host == _host() and number.isdecimal()
+            mine = host == HOST and number.isdecimal()
             if (mine and _is_dead(int(number))) or time.time() - file.stat().st_mtime > LEFTOVER_S:
                 file.unlink()
 
@@ -87,16 +87,6 @@ def _is_dead(number: int) -> bool:
     except (OSError, OverflowError):  # it belongs to another user; or this was never a process
         pass
     return False
-
-
-@functools.cache
-def _host() -> str:
-    """What distinguishes this machine, since its start, from others and from containers, which count processes anew."""
-    parts = [platform.node()]
-    with contextlib.suppress(OSError):  # only Linux has these
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii"))
-        parts.append(str(Path("/proc/self/ns/pid").readlink()))
-    return f"{zlib.crc32(''.join(parts).encode()):08x}"
 
 
 @contextlib.contextmanager
@@ -133,12 +123,10 @@ def make_folder(path: Path, name: str, advice: str = "give a writable folder") -
     """
     try:
         path.mkdir(parents=True, exist_ok=True)
-        allowed = os.access(path, os.W_OK | os.X_OK)
-        reason = "permission denied"
+        if not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "permission denied")
     except OSError as error:
-        allowed, reason = False, error.strerror or str(error)
-    if not allowed:
-        raise UserError(f"{name} {path} is not writable ({reason}); {advice}")
+        raise UserError(f"{name} {path} is not writable ({error.strerror or error}); {advice}") from None
 
 
 def _flush(path: Path) -> None:
