@@ -73,7 +73,7 @@ class Benchmark(ABC):
 
     @abstractmethod
     def show(self, evaluation: "Evaluation", by_subject: bool) -> str:
-        """The tables as text; `by_subject` adds a table for each subject if the benchmark has none by default."""
+        """The tables as text; `by_subject` adds a table for each subject if there is none by default."""
 
     @abstractmethod
     def write(self, evaluation: "Evaluation", folder: Path) -> None:
@@ -437,12 +437,11 @@ def official_csv(tables: OfficialTables) -> dict[str, Table]:
     """
     files = {}
     columns = 1 + len(JOINTS) + 1
-    kinds = (("sequencewise", SEQUENCE_CSV, "seq_table"), ("activitywise", ACTIVITY_CSV, "activity_table"))
-    for kind, file, variable in kinds:
-        if kind not in tables:
-            continue
+    names = {"sequencewise": (SEQUENCE_CSV, "seq_table"), "activitywise": (ACTIVITY_CSV, "activity_table")}
+    for kind, blocks in tables.items():
+        file, variable = names[kind]
         lines: list[list[str]] = []
-        for title, rows in tables[kind].items():
+        for title, rows in blocks.items():
             lines.append(["" if title == MPJPE.title else title, *next(iter(rows.values()))])
             lines.extend([name, *map(csv_number, row.values())] for name, row in rows.items())
         padded = (line + [""] * (columns - len(line)) for line in lines)

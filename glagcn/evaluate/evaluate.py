@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from glagcn import dist
 from glagcn.config.options import Config
@@ -70,13 +69,12 @@ def scored_frames(split: Split, max_frames: int | None = None) -> np.ndarray:
 
 def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) -> Evaluation | None:
     """Predict on all ranks and score on rank 0.  Returns the evaluation on rank 0, None on other ranks."""
-    skeleton = data.store.skeleton
-    zero_root = data.benchmark.zero_root
-    predicted = predict_frames(model, data.store, data.frames, flip=flip, zero_root=zero_root)
+    benchmark, skeleton = data.benchmark, data.store.skeleton
+    predicted = predict_frames(model, data.store, data.frames, flip=flip, zero_root=benchmark.zero_root)
     evaluation = None
     with dist.agree():
         if dist.is_main():
-            evaluation = summarise(data.benchmark, data.split, skeleton, annotation, data.frames, predicted)
+            evaluation = summarise(benchmark, data.split, skeleton, annotation, data.frames, predicted)
     return evaluation
 
 
@@ -102,11 +100,11 @@ def predict_frames(
         batch_size = windows // (1 + flip)
     model = model.for_prediction()
     lift = lifting(model, flip)
-    begin, end = share_bounds(len(frames), dist.rank(), dist.world_size())
+    bounds = [share_bounds(len(frames), rank, dist.world_size()) for rank in range(dist.world_size())]
+    begin, end = bounds[dist.rank()]
     batches = _batches(frames[begin:end], batch_size)
     # All ranks gather the same shape: that of rank 0, which has the largest share.
-    largest = share_bounds(len(frames), 0, dist.world_size())[1]
-    poses = torch.zeros(largest, store.skeleton.num_joints, 3, device=dist.device())
+    poses = torch.zeros(bounds[0][1], store.skeleton.num_joints, 3, device=dist.device())
 
     if store.device.type == "cpu":
         parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
@@ -122,7 +120,8 @@ def predict_frames(
                 dist.check_stop()
     if zero_root:
         poses[:, store.skeleton.root] = 0
-    return _gather_poses(poses, len(frames))
+    shares = zip(dist.gather(poses), bounds, strict=True)
+    return torch.cat([part[: end - begin] for part, (begin, end) in shares]).double().cpu().numpy() * MM_PER_METRE
 
 
 def _batches(frames: np.ndarray, batch_size: int) -> Iterator[BatchSpec]:
@@ -130,15 +129,6 @@ def _batches(frames: np.ndarray, batch_size: int) -> Iterator[BatchSpec]:
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
         yield BatchSpec(part, np.zeros(len(part), dtype=bool))
-
-
-def _gather_poses(poses: Tensor, count: int) -> np.ndarray:
-    """The poses [count,V,3] mm of all ranks, from the share of each in metres, padded to the size of rank 0's."""
-    bounds = [share_bounds(count, rank, dist.world_size()) for rank in range(dist.world_size())]
-    parts = zip(dist.gather(poses), bounds, strict=True)
-    millimetres = torch.cat([part[: end - begin] for part, (begin, end) in parts]).double().cpu().numpy()
-    millimetres *= MM_PER_METRE
-    return millimetres
 
 
 def summarise(
@@ -178,8 +168,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     """
     evaluation.benchmark.write(evaluation, folder)
     result = _without_nan(evaluation.metrics | about)
-    text = json.dumps(result, indent=2, allow_nan=False) + "\n"
-    write_text(folder / "result.json", text)
+    write_text(folder / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
     return result
 
 
