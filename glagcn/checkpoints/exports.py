@@ -41,11 +41,8 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
         raise UserError(f"--out {target}: expected a name that ends in .safetensors")
     loaded = load(source)
     content = checkpoint.require_glagcn(loaded.content, source)
-    weights = {
-        # A tensor of its own, whose numbers lie in order.
-        name: tensor.clone(memory_format=torch.contiguous_format)
-        for name, tensor in content["model"].items()
-    }
+    # Tensors of their own, whose numbers lie in order.
+    weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content["model"].items()}
     if half:
         weights |= _halves(loaded)
     metadata = description(loaded.model) | {

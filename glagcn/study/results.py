@@ -68,8 +68,8 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
         raise UserError(f"{records} has damaged lines; {advice}")
     lines = [line for line in lines if line["kind"] in ("validation", "test")]
     for line in lines:
-        numbers: list[Any] = [line.get(name) for name in NEEDED]
-        if not all(is_number(number) and number >= 0 for number in numbers) or not isinstance(numbers[0], int):
+        numbers = [line.get(name) for name in NEEDED]
+        if not all(is_number(number) and number >= 0 for number in numbers):
             raise UserError(f"{records}: the {', '.join(NEEDED)} of an evaluation are {numbers!r:.80}; {advice}")
     if not lines:
         raise UserError(f"{records} holds no evaluation; {advice}")
@@ -158,20 +158,19 @@ def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run],
     axes = figure.subplots()
     values: dict[str, list[float]] = {"x": [], "y": []}
     lines, labels = [], []
-    numbers = {name: number for number, name in enumerate(names)}
     for name, own in _by_name(names, runs).items():
         points = mean_curve(own)
         if not points:
             continue
-        where = [getattr(point, against) for point in points]
-        round_, colour = divmod(numbers[name], COLOURS)
+        where, mean = [getattr(point, against) for point in points], [point.mean for point in points]
+        round_, colour = divmod(names.index(name), COLOURS)
         style: dict[str, Any] = {"color": f"C{colour}", "linestyle": STYLES[round_ % len(STYLES)]}
-        lines += axes.plot(where, [point.mean for point in points], marker="." if len(points) < 30 else None, **style)
+        lines += axes.plot(where, mean, marker="." if len(points) < 30 else None, **style)
         low, high = [point.low for point in points], [point.high for point in points]
         axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
         labels.append(f"{name} (n={len(own)})")
         values["x"] += where
-        values["y"] += [point.mean for point in points]
+        values["y"] += mean
     if not lines:
         return None
     for letter, found in values.items():
@@ -205,9 +204,8 @@ def mean_curve(runs: list[Run]) -> list[CurvePoint]:
     for windows in sorted(set.intersection(*map(set, by_windows))):
         here = [found[windows] for found in by_windows]
         errors = [point.mpjpe_mm for point in here]
-        points.append(
-            CurvePoint(windows, fmean(point.seconds for point in here), fmean(errors), min(errors), max(errors))
-        )
+        seconds = fmean(point.seconds for point in here)
+        points.append(CurvePoint(windows, seconds, fmean(errors), min(errors), max(errors)))
     return points
 
 

@@ -100,7 +100,7 @@ def read_study(path: Path) -> Study:
 def _study(path: Path, content: dict[str, Any]) -> Study:
     title, seeds = content.get("title", path.stem), content.get("seeds", [0])
     if not isinstance(title, str):
-        raise UserError(f'invalid title {title!r}: must be text, such as title = "Weight initialisation"')
+        raise UserError(f"invalid title {title!r}: must be text in quotes")
     integers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
     if not integers or not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"invalid seeds {seeds!r}: must be different integers from 0 up, such as [0, 1, 2]")
@@ -113,8 +113,8 @@ def _study(path: Path, content: dict[str, Any]) -> Study:
     for name, text in table.items():
         if not NAME.fullmatch(name):
             raise UserError(
-                f"invalid configurations.{name!r}: must be a name of 1 to 100 letters or digits, without commas and "
-                "without spaces around it, so that --only NAME,... can select it"
+                f"invalid configurations.{name!r}: must be 1 to 100 characters, without commas and without spaces "
+                "around it, so that --only NAME,... can select it"
             )
         own, values = _flags(f"configurations.{name}", text)
         found = Configuration(name, common + own, given | values)
@@ -143,9 +143,7 @@ def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
         raise UserError(f"{key}: {error}") from None
     for option in options_of(*GROUPS.values(), RenderConfig):
         if option.key in given and option.not_in_study:
-            raise UserError(
-                f"{key} has {option.flag}, which is not allowed in a study: {option.not_in_study}. Leave it out"
-            )
+            raise UserError(f"{key} has {option.flag}, which a study cannot have: {option.not_in_study}. Leave it out")
     return words, given
 
 
@@ -154,29 +152,25 @@ def _differences(resolved: list[Config]) -> tuple[str, ...]:
     windows = []
     values = [plain_values(config) for config in resolved]
     for key, option in OPTIONS.items():
-        found = list(dict.fromkeys(value[key] for value in values))
-        if len(found) > 1 and option.same_in_study:
+        first, *others = dict.fromkeys(value[key] for value in values)
+        if others and option.same_in_study:
             raise UserError(
-                f"configurations: {option.flag} is {found[0]} in one and {found[1]} in another, so their errors cannot "
+                f"configurations: {option.flag} is {first} in one and {others[0]} in another, so their errors cannot "
                 "be compared; give it once, in common"
             )
-        if len(found) > 1 and option.windows:
+        if others and option.windows:
             windows.append(option.flag)
     return tuple(windows)
 
 
 @dataclass(frozen=True)
 class Job:
-    """One run: a configuration with a seed.
-
-    folder     parent of the run folders.
-    arguments  all flags of its command.
-    """
+    """One run: a configuration with a seed."""
 
     configuration: Configuration
     seed: int
-    folder: Path
-    arguments: tuple[str, ...]
+    folder: Path  # parent of the run folders
+    arguments: tuple[str, ...]  # all flags of its command
     config: Config
 
     @property
@@ -232,10 +226,9 @@ def run_study(
 ) -> None:
     """Run or resume a study.
 
-    out        folder of the study; None: study/NAME, with the name of the file.
-    at_once    number of parallel runs; None: one per CUDA device, or one.
-    root_path  data folder, instead of that in the file.
-    only       names of the configurations to run; None: all.
+    out, root_path  None: study/NAME of the file, and the data folder in the file.
+    at_once         number of parallel runs; None: one per CUDA device, or one.
+    only            names of the configurations to run; None: all.
     Raises UserError for an invalid file or option before anything runs, and at the end if runs failed or were stopped.
     """
     if dist.world_size() > 1:
@@ -356,11 +349,10 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
         for process in running:
             process.terminate()
         for process in running:
-            try:
+            with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TERMINATE_TIMEOUT_S)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            process.kill()
+            process.wait()
         for number, handler in before.items():
             signal.signal(number, handler)
     return bool(received)
