@@ -16,7 +16,7 @@ from glagcn.config.recipes import RECIPES
 from glagcn.data.datasets import DATASETS
 from glagcn.data.noise_levels import LEVELS
 from glagcn.model.registry import INPUTS, MODELS, get_kind
-from glagcn.model.widths import widths_for
+from glagcn.model.widths import MAX_FRAMES, widths_for
 
 REQUIRED: Any = MISSING  # always set by a preset
 SHARED = ("resumable", "call", "of_model")  # attributes of a group that its options may override
@@ -176,15 +176,15 @@ class ModelConfig(Group):
 
     kind: str = option("gla_gcn", key="model", choices=MODELS, common=True,
         help="gla_gcn (the paper's) or temporal_conv (VideoPose3D's temporal convolutions, a baseline)")
-    frames: int = option(metavar="T", common=True, flags=("-f",), bench=True,
+    frames: int = option(metavar="T", common=True, flags=("-f",), most=MAX_FRAMES, bench=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")
     architecture: tuple[int, ...] | None = option(None, metavar="3,3,3", flags=("-arc",), instead_of="frames",
         evaluate="flag",
         help="temporal stride of each strided module; their product is the number of frames")
-    channels: int = option(flag="--channel", metavar="C", common=True, flags=("-ch", "--channels"), least=4, debug=16,
-        bench=True,
+    channels: int = option(flag="--channel", metavar="C", common=True, flags=("-ch", "--channels"), least=4,
+        most=1 << 14, debug=16, bench=True,
         help="feature channels")
-    sequence_layers: int = option(least=0, debug=1, bench=True,
+    sequence_layers: int = option(least=0, most=100, debug=1, bench=True,
         help="AGCN blocks of the sequence stage; 0: no sequence stage and head (the public S-AGCN)")
     head: str = option(choices=("unshared", "shared", "mixed"), bench=True,
         help="single head: a linear layer per joint (Eq. 5), one for all joints (Eq. 6), or the mean of both")

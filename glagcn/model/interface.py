@@ -12,10 +12,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from glagcn.errors import UserError
-from glagcn.model.widths import MAX_FRAMES, target_frame
+from glagcn.model.widths import target_frame
 from glagcn.skeletons import Skeleton, get_skeleton
-
-MAX_CHANNELS = 1 << 14  # a checkpoint with more is damaged
 
 
 class Prediction(NamedTuple):
@@ -147,17 +145,3 @@ class Model(nn.Module, ABC):
                 f"the model reads windows of shape [N, {', '.join(map(str, expected))}] (frames, joints of "
                 f"{self.skeleton.name}, {channels}), found {list(x.shape)}"
             )
-
-
-def check_size(channels: int, frames: int) -> None:
-    """Raise UserError unless channels and frames are in the allowed range."""
-    for flag, value, most in (("--channel", channels, MAX_CHANNELS), ("--frames", frames, MAX_FRAMES)):
-        if not isinstance(value, int) or not 1 <= value <= most:
-            raise UserError(f"invalid {flag} {value}: must be a number from 1 to {most}")
-
-
-def check_mean_pose(skeleton: Skeleton, mean_pose: Tensor) -> None:
-    """Raise ValueError unless the mean pose is [V,3]."""
-    expected = (skeleton.num_joints, 3)
-    if tuple(mean_pose.shape) != expected:
-        raise ValueError(f"mean pose of shape {tuple(mean_pose.shape)}; expected {expected} for {skeleton.name}")

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
+from glagcn.model.interface import Model, Prediction
 from glagcn.model.layers import BatchNorm, PoseInput, without_autocast
 from glagcn.model.widths import check_widths
 from glagcn.skeletons import Skeleton
@@ -87,7 +87,6 @@ class TemporalConv(Model):
     ) -> None:
         super().__init__()
         check_widths(widths)
-        check_size(channels, prod(widths))
         self.skeleton, self.widths, self.channels = skeleton, tuple(widths), channels
         self.frames, self.causal, self.dropout = prod(widths), causal, dropout
         self.input, self.relative_input = input, relative_input
@@ -113,7 +112,6 @@ class TemporalConv(Model):
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
         """Use PyTorch's default initialisation; with "tuned", the output starts near the mean training pose [V,3]."""
-        check_mean_pose(self.skeleton, mean_pose)
         for module in self.modules():
             if isinstance(module, nn.Linear | BatchNorm):
                 module.reset_parameters()

@@ -8,7 +8,7 @@ from glagcn.errors import UserError
 
 TEMPORAL_KERNEL = 9
 ALLOWED_WIDTHS = (3, 5, 7, 9)
-MAX_FRAMES = 3**8  # a checkpoint with longer windows is damaged
+MAX_FRAMES = 3**8
 
 
 def widths_for(frames: int) -> tuple[int, ...]:

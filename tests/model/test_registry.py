@@ -66,9 +66,7 @@ def test_a_kind_that_is_no_name_is_refused():
 @pytest.mark.parametrize(
     "change",
     [
-        {"channels": 10**9},
         {"channels": "8"},
-        {"widths": [3] * 20},
         {"widths": "ab"},
         {"dropout": "x"},
         {"skeleton": 3},
@@ -80,11 +78,6 @@ def test_a_kind_that_is_no_name_is_refused():
 def test_configurations_that_cannot_be_are_refused(name, change):
     with pytest.raises(UserError):
         from_config(model_config(built(name)) | change)
-
-
-def test_layers_are_not_built_by_the_million():
-    with pytest.raises(UserError, match="sequence_layers 1000000: must be a number from 0 to 100"):
-        from_config(model_config(built("gla_gcn")) | {"sequence_layers": 10**6})
 
 
 @pytest.mark.parametrize("flags", ["--sequence_layers 0", "--sequence_weight 2", "--head shared", "--graph h36m"])

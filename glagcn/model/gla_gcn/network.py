@@ -11,13 +11,12 @@ from torch import Tensor, nn
 
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, ConvNorm, GraphLinear, StridedModule
-from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
-from glagcn.model.interface import Model, Prediction, check_mean_pose, check_size
+from glagcn.model.gla_gcn.heads import JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.interface import Model, Prediction
 from glagcn.model.layers import BatchNorm, Folded, PoseInput
 from glagcn.model.widths import check_widths
 from glagcn.skeletons import Skeleton, get_skeleton, graph_flag, graph_skeleton
 
-MAX_LAYERS = 100  # layers of the sequence stage; a checkpoint with more is damaged
 OUTPUT_SCALE = 0.1  # factor on the output layers' weights in the tuned initialisation
 
 
@@ -63,7 +62,12 @@ class LiftingNetwork(Model):
     ):
         super().__init__()
         graph = graph or skeleton
-        _check_arguments(skeleton, graph, widths, channels, sequence_layers, head)
+        check_widths(widths)
+        if graph.num_joints != skeleton.num_joints:
+            raise UserError(
+                f"invalid --graph {graph.name}: it has {graph.num_joints} joints, but {skeleton.name} has "
+                f"{skeleton.num_joints}; give a graph with the same number of joints"
+            )
         self.skeleton, self.graph = skeleton, graph
         self.widths = tuple(widths)
         self.frames = prod(widths)
@@ -161,12 +165,20 @@ class LiftingNetwork(Model):
             "input": self.input,
         }
 
+    @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
-        """See Model."""
+        """Initialise as published; with "tuned", graph convolutions are active and the output is near `mean_pose`.
+
+        The BatchNorm of graph convolutions then has gamma 1.  The weights of output layers are multiplied by 0.1, and
+        their bias is the mean pose; a shared layer has one bias for all joints, the mean over joints.
+        """
+        init_published(self)
         if recipe == "tuned":
-            init_tuned(self, self.skeleton, mean_pose)
-        else:
-            init_published(self)
+            for module in self.modules():
+                if isinstance(module, AdaptiveGraphConv):
+                    nn.init.ones_(cast(BatchNorm, module.bn).weight)
+                elif isinstance(module, JointHead):
+                    _start_at(module, mean_pose)
 
     @property
     def map_size(self) -> int:
@@ -181,22 +193,6 @@ class LiftingNetwork(Model):
     def for_prediction(self) -> "LiftingNetwork":
         """A copy without sequence head, with BatchNorm folded into the previous layers."""
         return folded(self)
-
-
-def _check_arguments(
-    skeleton: Skeleton, graph: Skeleton, widths: Sequence[int], channels: int, sequence_layers: int, head: str
-) -> None:
-    check_widths(widths)
-    check_size(channels, prod(widths))
-    if not isinstance(sequence_layers, int) or not 0 <= sequence_layers <= MAX_LAYERS:
-        raise UserError(f"invalid --sequence_layers {sequence_layers}: must be a number from 0 to {MAX_LAYERS}")
-    if head not in HEADS:
-        raise UserError(f"unknown head {head!r}: must be one of {', '.join(HEADS)}")
-    if graph.num_joints != skeleton.num_joints:
-        raise UserError(
-            f"invalid --graph {graph.name}: it has {graph.num_joints} joints, but {skeleton.name} has "
-            f"{skeleton.num_joints}; give a graph with the same number of joints"
-        )
 
 
 @torch.no_grad()
@@ -222,25 +218,6 @@ def init_published(model: nn.Module) -> None:
             nn.init.normal_(module.embed.weight, std=math.sqrt(2 / module.embed_channels))
             nn.init.constant_(module.free_graph, 1e-6)
             nn.init.constant_(cast(BatchNorm, module.bn).weight, 1e-6)
-
-
-@torch.no_grad()
-def init_tuned(model: nn.Module, skeleton: Skeleton, mean_pose: Tensor) -> None:
-    """Initialise as published, but with active graph convolutions and an output near the mean training pose.
-
-    mean_pose  [V,3] metres relative to the root, the mean over the training frames.
-
-    The BatchNorm of graph convolutions has gamma 1.  The weights of output layers are multiplied by 0.1, and their bias
-    is the mean pose; a shared layer has one bias for all joints, the mean over joints.
-    Raises ValueError if mean_pose has another shape.
-    """
-    check_mean_pose(skeleton, mean_pose)
-    init_published(model)
-    for module in model.modules():
-        if isinstance(module, AdaptiveGraphConv):
-            nn.init.ones_(cast(BatchNorm, module.bn).weight)
-        elif isinstance(module, JointHead):
-            _start_at(module, mean_pose)
 
 
 def _start_at(head: JointHead, mean_pose: Tensor) -> None:
