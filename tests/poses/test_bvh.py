@@ -24,7 +24,7 @@ def joints_cm(text, skeleton):
 
 
 def text_of(written):
-    return bvh_text(written, int(written.frames[0]), int(written.frames[-1]))
+    return bvh_text(written, int(written.frames[-1]))
 
 
 def motion(written):
@@ -107,7 +107,7 @@ def test_lengths_come_from_the_persons_own_frames():
     poses = random_poses(skeleton, 3)
     poses *= np.array([0.8, 1, 1.3])[:, None, None]
     late = person(poses, frames=np.array([60, 61, 90]))
-    _, places, parents = read_bvh(bvh_text(late, 0, 100))
+    _, places, parents = read_bvh(bvh_text(late, 100))
     expected = read_bvh(text_of(person(poses)))[1]
     for joint, parent in parents.items():
         if parent:
@@ -141,17 +141,17 @@ def test_angles_go_the_short_way_round():
     assert np.ptp(angles[:, 2]) == pytest.approx(720, abs=0.01)
 
 
-def test_people_have_a_file_each_and_stay_together(tmp_path):
+def test_people_have_a_file_each_with_the_frames_of_the_video(tmp_path):
     poses = random_poses(get_skeleton("h36m17"), 4)
     early = person(poses, person=2, frames=np.array([10, 11, 13, 14]), fps=50.0)
     late = person(poses, person=7, frames=np.arange(12, 16), fps=50.0)
     paths = write_people(tmp_path / "new/clip.bvh", [early, late])
     assert [path.name for path in paths] == ["clip_person2.bvh", "clip_person7.bvh"]
-    for path, rows in zip(paths, ([0, 1, None, 2, 3, 3], [0, 0, 0, 1, 2, 3]), strict=True):
+    for path, rows in zip(paths, ([0] * 11 + [1, None, 2, 3, 3], [0] * 13 + [1, 2, 3]), strict=True):
         text = path.read_text()
         assert read_bvh(text)[0] == pytest.approx(1 / 50)
         found = joints_cm(text, early.skeleton)
-        assert len(found) == 6
+        assert len(found) == 16
         for row, source in enumerate(rows):
             if source is not None:
                 np.testing.assert_allclose(found[row], poses[source] @ Y_DOWN / 10, atol=WITHIN_CM)

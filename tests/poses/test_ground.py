@@ -109,7 +109,7 @@ def test_from_2d_to_a_file_step_by_step():
         lifted.append(smoothed(with_root(unplaced, focal)[0], 6.0))
     floor = find_ground(lifted)
     for someone, found in zip(people, lifted, strict=True):
-        _, places, _ = read_bvh(bvh_text(on_ground(found, floor), 0, len(found.frames) - 1))
+        _, places, _ = read_bvh(bvh_text(on_ground(found, floor), len(found.frames) - 1))
         expected = (someone.xyz + someone.root[:, None]) @ up + CAMERA_HEIGHT_MM  # heights
         expected += ANKLE_HEIGHT_MM - clearance
         heights = np.stack([10 * places[joint][:, 1] for joint in SKELETON.joints], axis=1)

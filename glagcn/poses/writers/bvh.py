@@ -64,32 +64,32 @@ def write_bvh(path: Path, people: Sequence[Poses]) -> list[Path]:
     Rest pose: arms out, facing z, with the median length of each bone.  Bone lengths are constant, so joints differ
     from the poses by as much as the lengths in the poses vary.  A joint with several children has an additional joint
     of length 0 for each child (see `Node`).
-    Frames: all files have the frames from the first to the last of all people, so that they stay synchronous.  Gaps are
-    interpolated; before and after its own frames a person does not move.
+    Frames: all files have the frames from that with number 0 to the last of all people, so that they stay synchronous
+    with each other and with the video.  Gaps are interpolated; before and after its own frames a person does not move.
     BVH cannot hold confidence, pixels, frame numbers and image size.
     """
-    first = min(int(person.frames[0]) for person in people)
     last = max(int(person.frames[-1]) for person in people)
     paths = []
     for person in people:
         own = path if len(people) == 1 else path.with_name(f"{path.stem}_person{person.person}{path.suffix}")
-        write_text(own, bvh_text(person, first, last))
+        write_text(own, bvh_text(person, last))
         paths.append(own)
     return paths
 
 
-def bvh_text(person: Poses, first: int, last: int) -> str:
-    """The content of the BVH file of one person, for the frames `first`..`last` of the video (both included)."""
+def bvh_text(person: Poses, last: int) -> str:
+    """The content of the BVH file of one person, for the frames 0..`last` of the video (both included)."""
     turn = TO_Y_UP[person.axes].T / MM_PER_UNIT
     # Bone lengths come from the person's own frames: interpolated poses have shorter bones.
     rig = rig_for(person.skeleton, person.xyz.astype(np.float64) / MM_PER_UNIT)
+    first = int(person.frames[0])
     whole = filled(person, first, last)
     root = np.zeros((len(whole.frames), 3)) if whole.root is None else whole.root @ turn
     angles = euler_angles(turns(rig, whole.xyz.astype(np.float64) @ turn))
     rows = np.concatenate([root, angles.reshape(len(angles), -1)], axis=1)
     lines = ["HIERARCHY", *_hierarchy(rig, 0, "")]
-    lines += ["MOTION", f"Frames: {len(rows)}", f"Frame Time: {1 / person.fps:.8f}"]
-    lines += [_row(row) for row in rows]
+    lines += ["MOTION", f"Frames: {last + 1}", f"Frame Time: {1 / person.fps:.8f}"]
+    lines += [_row(rows[0])] * first + [_row(row) for row in rows]
     return "\n".join(lines) + "\n"
 
 
