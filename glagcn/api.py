@@ -26,6 +26,8 @@ def predict(
     pose_2d     [T,V,2] pixels (array, tensor or lists), or [T,V,3] with a confidence, T of any length: beyond its ends
                 the first and last frame are repeated.  Missing joints (NaN, masked, (0, 0), (-1, -1), a confidence
                 below 0.05, or far outside the image) are filled from the frames around, and a warning counts them.
+                Confidences that go beyond 1 are divided by the largest that is usual, with a warning; the depth that
+                MediaPipe has in their place is left out, for joints="mediapipe33".
     image_size  (width, height) in pixels.
     flip        average with the mirrored-back prediction of the mirrored sequence (test-time augmentation): more
                 accurate, for twice the time.  On by default here, off in `Lifter`.
@@ -34,8 +36,9 @@ def predict(
     joints      the order of the joints, a name of glagcn.poses.joints, such as "coco17"; None: that of the model.
     fps         frames per second: gaps of up to half a second are interpolated; None: of up to 12 frames.
     Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
-    Raises UserError on a wrong shape, no joint at all, values that are not pixels of such an image, poses that are
-    clearly in another order than they should be, or frames that are not there; as `load_model` does for a name or path.
+    Raises UserError on a wrong shape, no joint at all, a third value that is no confidence, values that are not pixels
+    of such an image, poses that are clearly in another order than they should be, or frames that are not there; as
+    `load_model` does for a name or path.
     """
     return lift.predict(_model(model), pose_2d, image_size, flip, frames, joints, fps)
 

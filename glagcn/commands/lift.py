@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from glagcn.config.parse import comma_separated
 from glagcn.errors import UserError
+from glagcn.poses.checks import MOST_SCORE
 from glagcn.poses.gaps import FASTEST_FPS, LEAST_CONFIDENCE
 from glagcn.poses.joints import get_convention
 
@@ -61,8 +62,8 @@ def add_lift(verbs: Any) -> None:
         help=f"low-pass filter against jitter, with this cut-off ({SMOOTH_HZ:g} without a number; default: no filter)",
     )  # fmt: skip
     parser.add_argument(
-        "--min_confidence", "--min-confidence", type=float, default=LEAST_CONFIDENCE, metavar="C",
-        help=f"joints of less confidence are missing (default {LEAST_CONFIDENCE:g})",
+        "--min_confidence", "--min-confidence", type=float, metavar="C",
+        help=f"joints of less confidence are missing, in its unit (default {LEAST_CONFIDENCE:g} of what is sure)",
     )  # fmt: skip
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, default=True,
@@ -115,7 +116,7 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
     for flag, value, valid, expected in (
         ("--fps", fps, fps is None or 0 < fps <= FASTEST_FPS, f"above 0, up to {FASTEST_FPS:g}"),
         ("--focal", focal, focal is None or 1 <= focal <= LONGEST_FOCAL, f"from 1 to {LONGEST_FOCAL:g} pixels"),
-        ("--min_confidence", least, 0 <= least < 1, "in [0, 1)"),
+        ("--min_confidence", least, least is None or 0 <= least <= MOST_SCORE, f"from 0 to {MOST_SCORE:g}"),
         ("--person", flags.person, named, f"{', '.join(CHOICES)} or the number of a person, or numbers such as 1,7"),
     ):
         if not valid:

@@ -20,6 +20,7 @@ from typing import Literal
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import LEAST_CONFIDENCE
 from glagcn.poses.joints import CONVENTIONS, Convention
 
 logger = logging.getLogger(__name__)
@@ -195,7 +196,27 @@ class TrackChecker:
 ABOUT_ONE, MOST_SCORE = 1.5, 300.0
 # Heat maps and SimCC give some joints a little less than 0.  Depths about the hips: half of them, as far as above 0.
 SOME, BELOW_ZERO = 0.02, 0.05
-USUAL_LEAST = 0.05  # the confidence, in parts of the scale, below which a joint is missing
+WITH_DEPTH = ("mediapipe33",)  # joints of detectors that give a depth too
+
+
+def as_confidences(keypoints: np.ndarray, where: str, joints: str | None) -> tuple[np.ndarray, float]:
+    """Poses [...,3] of one source with confidences in parts of 1, and which confidence that was; warns of others.
+
+    joints  the name of their convention, where it is known.
+    Where the third value is a depth, every joint has the confidence 1.  Raises UserError as `confidence_scale` does.
+    """
+    scale, text = confidence_scale(keypoints[..., 2], where, joints in WITH_DEPTH)
+    if text:
+        logger.warning(text)
+    return scaled(keypoints, scale), scale or 1.0
+
+
+def scaled(keypoints: np.ndarray, scale: float | None) -> np.ndarray:
+    """Poses [...,3] whose confidences are divided by `scale`, or are all 1 where it is None."""
+    if scale == 1:
+        return keypoints
+    confidence = np.ones(keypoints.shape[:-1]) if scale is None else keypoints[..., 2] / scale
+    return np.concatenate([keypoints[..., :2], confidence[..., None]], axis=-1)
 
 
 def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) -> tuple[float | None, str | None]:
@@ -233,8 +254,8 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
         return 1.0, None
     flags = " (flags such as COCO's: 1 hidden, 2 visible)" if set(np.unique(scores)) <= {1.0, 2.0} else ""
     return float(high), (
-        f"{where}: the confidences reach {high:.3g}{flags}, which counts as 1; joints below {USUAL_LEAST * high:.2g} "
-        "are missing; --min_confidence C sets this, in the unit of the file"
+        f"{where}: the confidences reach {high:.3g}{flags}, which counts as 1; joints below "
+        f"{LEAST_CONFIDENCE * high:.2g} are missing (glagcn lift: or below --min_confidence C, in this unit)"
     )
 
 

@@ -5,6 +5,7 @@ joints that the model reads, fill gaps, normalise, cut windows, and predict, wit
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
@@ -17,8 +18,17 @@ from torch import Tensor
 from glagcn.errors import UserError
 from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_every_core, one_thread
 from glagcn.model.interface import Model
-from glagcn.poses.checks import Finding, TrackChecker, check_poses, check_track
-from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, mark_missing, with_confidence
+from glagcn.poses.checks import (
+    WITH_DEPTH,
+    Finding,
+    TrackChecker,
+    as_confidences,
+    check_poses,
+    check_track,
+    confidence_scale,
+    scaled,
+)
+from glagcn.poses.gaps import FASTEST_FPS, Counts, fill_gaps, gap_frames, mark_missing, with_confidence
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
@@ -29,6 +39,11 @@ from glagcn.skeletons import Skeleton
 
 logger = logging.getLogger(__name__)
 
+TIMES = 10  # frames by which a clock is judged
+# Frames of the grid from one frame to the next.  In a grid of 30 a second, a camera of one picture in four seconds has
+# 120, milliseconds have 1000, and a camera of 1000 pictures a second has 0.03.
+SLOWEST, FASTEST = 200.0, 0.02
+CLOCKS = (("milliseconds", 1e3), ("microseconds", 1e6), ("nanoseconds", 1e9))
 BATCH = 64  # windows that a GPU lifts at once, for speed at little memory (243 frames, 256 channels: about 2 GB)
 
 
@@ -144,6 +159,11 @@ class Lifter:
         self._window: Tensor | None = None
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
+        second = max(1, round(min(self.fps, FASTEST_FPS)))
+        self._confidences: deque[np.ndarray] = deque(maxlen=second)  # as given
+        self._scale: float | None = 1.0  # the confidence that counts as 1; None: a depth is in its place
+        self._times: deque[float] = deque(maxlen=TIMES)
+        self._said: set[str] = set()
 
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
@@ -152,9 +172,10 @@ class Lifter:
                    masked, (0, 0), (-1, -1), a confidence below 0.05, or far outside the image) stay at their last
                    place, without confidence; in the first frame they lie in the middle of the others.  None where
                    nobody was found: all joints are missing.
-        time       seconds by any clock; None: one frame after the one before.  The frame is placed at the nearest
-                   place of the grid.  Places that are left out have the keypoints before them; of several frames for
-                   the same place the last in which a joint was seen counts, and the pose is given again.
+        time       seconds by any clock, with a warning of other units and a clock that stands still; None: one frame
+                   after the one before.  The frame is placed at the nearest place of the grid.  Places that are left
+                   out have the keypoints before them; of several frames for the same place the last in which a joint
+                   was seen counts, and the pose is given again.
         The result is None for the first `delay` frames, and until there are keypoints, with which the grid begins.
         Raises UserError, and leaves the frame out, on a wrong shape, a first frame that is not in pixels of such an
         image, and a time before that of an earlier frame.
@@ -184,7 +205,9 @@ class Lifter:
 
     def _read(self, values: ArrayLike) -> Tensor | None:
         """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
-        keypoints = mark_missing(as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints))
+        given = as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints)
+        self._find_scale(given[:, 2])
+        keypoints = mark_missing(scaled(given, self._scale))
         pixels, confidence, stated = keypoints[:, :2], keypoints[:, 2], self._joints is not None
         if self._window is None:  # one frame is little to go by: it is refused, but nothing is said of it
             found = check_track(pixels[None], confidence[None], self._order.points, self._size, stated=stated)
@@ -202,6 +225,47 @@ class Lifter:
         newest[~seen, 2] = 0
         return newest[None]
 
+    def _find_scale(self, confidence: np.ndarray) -> None:
+        """Learn from the confidences [J] of the newest frame, and those of a second before, what counts as 1.
+
+        The largest of the stream so far.  Raises UserError where they are none.
+        """
+        self._confidences.append(confidence)
+        try:
+            scale, text = confidence_scale(np.stack(self._confidences), "keypoints", self._joints in WITH_DEPTH)
+        except UserError:
+            self._confidences.pop()
+            raise
+        self._scale = None if self._scale is None or scale is None else max(self._scale, scale)
+        self._say("scale", text)
+
+    def _say(self, kind: str, text: str | None) -> None:
+        """Warn once of each kind."""
+        if text and kind not in self._said:
+            self._said.add(kind)
+            logger.warning(text)
+
+    def _check_clock(self, time: float) -> None:
+        """Warn where the last frames came far slower or faster by their times than any camera gives them."""
+        self._times.append(time)
+        if len(self._times) < TIMES:
+            return
+        step = float(np.median(np.diff(self._times)))
+        frames = step * self.fps
+        if frames > SLOWEST:
+            unit = CLOCKS[min(round(np.log10(frames) / 3), len(CLOCKS)) - 1]
+            self._say("fast", (
+                f"time: from one frame to the next it grows by {step:g}, which would be {step:g} seconds: it seems to "
+                f"be in {unit[0]}. Each frame is taken for {round(frames)}, and the poses are wrong; give seconds, "
+                f"time / {unit[1]:g}"
+            ))  # fmt: skip
+        elif (mean := (time - self._times[0]) / (TIMES - 1)) * self.fps < FASTEST:
+            self._say("slow", (
+                f"time: from one frame to the next it grows by {mean:g} seconds: the clock stands still, is coarse or "
+                f"is in a larger unit. Frames of the same place of the grid, which has {self.fps:g} a second, replace "
+                "each other; give seconds of a clock that runs, or leave time out"
+            ))  # fmt: skip
+
     def _steps(self, time: float | None) -> int:
         """Places of the grid from the newest frame to that of this time: 1 for the next, 0 for the same."""
         if time is None:
@@ -213,6 +277,7 @@ class Lifter:
         steps = round((time - self._start) * self.fps) - (self._count - 1)
         if steps < 0:
             raise UserError(f"invalid time {time}: lies {-steps / self.fps:.3g} s before the newest frame's")
+        self._check_clock(time)
         return steps
 
     def _place(self, newest: Tensor | None, steps: int) -> None:
@@ -300,8 +365,8 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
 
 
 def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None) -> np.ndarray:
-    """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `check_poses`."""
-    keypoints = mark_missing(keypoints)
+    """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `as_confidences` and `check_poses`."""
+    keypoints = mark_missing(as_confidences(keypoints, "pose_2d", joints)[0])
     order = get_convention(joints) if joints else input_convention(skeleton)
     check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
     return mark_missing(keypoints, (float(size[0]), float(size[1])))

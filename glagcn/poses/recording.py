@@ -9,7 +9,7 @@ import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.poses.checks import ORDERS, check_poses, fit_orders
-from glagcn.poses.gaps import LEAST_CONFIDENCE, USUAL_FPS, mark_missing
+from glagcn.poses.gaps import USUAL_FPS, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of
 from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
 from glagcn.poses.keypoints.tracks import Track, likely_same, select, tracks
@@ -52,7 +52,7 @@ def read_recording(
     image_size: tuple[int, int] | None = None,
     fps: float | None = None,
     person: str = "largest",
-    min_confidence: float = LEAST_CONFIDENCE,
+    min_confidence: float | None = None,
     prefix: str = "--",
 ) -> Recording:
     """Read a keypoint file, compare it with its video, and choose the people.
@@ -60,7 +60,8 @@ def read_recording(
     length          the frames of the video; None: they need not be as many as those of the keypoints.
     format, joints  of the file, as `read_keypoints` takes them.
     usual_joints    the joints of a file that does not say which it has; None: it is refused.
-    image_size, fps, min_confidence  go before what the file says, and that before what the video does.
+    image_size, fps  go before what the file says, and that before what the video does.
+    min_confidence  as `read_keypoints` takes it.
     person          "largest", "longest", "all", the number of a person, or such numbers of one, parted by commas.
     prefix          of the flags in messages.
     Raises UserError where the file is damaged, does not fit the video, or lacks what nobody else says.

@@ -293,7 +293,7 @@ def bad_inputs(folder: Path) -> dict[str, str]:
         f"{detected} --image_size 640 {out}": "invalid --image_size 640: must be width and height",
         f"{detected} {size} --fps 0 {out}": "invalid --fps 0.0: must be above 0",
         f"{detected} {size} --focal -1 {out}": "invalid --focal -1.0: must be from 1 to 1e.06 pixels",
-        f"{detected} {size} --min_confidence 1 {out}": r"invalid --min_confidence 1\.0: must be in \[0, 1\)",
+        f"{detected} {size} --min_confidence -1 {out}": r"invalid --min_confidence -1\.0: must be from 0 to 300",
         f"{detected} {size} --min_confidence 0.95 {out}": "every joint of its 80 poses is missing",
         f"{detected} {size} --fps 10 --smooth {out}": "invalid --smooth 6: must be a frequency",
     }

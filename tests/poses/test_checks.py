@@ -361,7 +361,7 @@ def test_missing_joints_and_empty_tracks():
         (np.r_[np.linspace(-0.01, 0, 30), np.linspace(0, 0.9, 70)], 1, None),
         (np.linspace(0.6, 8, 1000), 7.93, "reach 7.93"),  # SimCC
         (np.r_[np.full(20, 2), np.full(80, 90)], 90, "below 4.5 are missing"),
-        (np.linspace(1, 255, 1000), 252, "--min_confidence"),
+        (np.linspace(1, 255, 1000), 252, "or below --min_confidence C"),
         (np.array([0, 1, 2] * 10), 2, "flags such as COCO's"),
     ],
 )

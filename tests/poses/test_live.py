@@ -101,6 +101,58 @@ def test_nobody_does_not_replace_a_frame_of_the_same_time(nobody):
     assert_same(poses, glagcn.predict(model, frames, SIZE, flip=False))
 
 
+def test_scores_above_1_are_divided_by_the_largest_so_far_and_said_once(caplog):
+    model = a_model(causal=True, input="xyc")
+    given = np.dstack([pixels(6), np.full((6, 17), 90.0)])
+    given[3:, 9] = 5, 5, 2  # of 100: not seen
+    expected = given * (1, 1, 1 / 90)
+    expected[3:, 9] = 0
+    poses = stream(Lifter(model, SIZE), given)
+    assert [message for message in caplog.messages if "which counts as 1" in message] == caplog.messages[:1]
+    assert_same(poses, glagcn.predict(model, expected, SIZE, flip=False))
+
+
+def test_a_depth_is_left_out_of_a_stream_of_mediapipe_and_refused_in_others(caplog):
+    model, marks = a_model(causal=True), np.random.default_rng(0).uniform((0, 0), SIZE, (4, 33, 2))
+    given = np.dstack([marks, np.tile(np.linspace(-0.4, 0.3, 33), (4, 1))])
+    poses = stream(Lifter(model, SIZE, joints="mediapipe33"), given)
+    assert len([message for message in caplog.messages if "a depth and no confidence; it is left" in message]) == 1
+    assert_same(poses, stream(Lifter(model, SIZE, joints="mediapipe33"), marks))
+    with pytest.raises(UserError, match="keypoints: the third value of the joints is from -0.4"):
+        Lifter(model, SIZE).push(given[0, :17])
+
+
+@pytest.mark.parametrize(("unit", "name"), [(1e3, "milliseconds"), (1e6, "microseconds"), (1e9, "nanoseconds")])
+@pytest.mark.parametrize("camera", [10, 30, 60])
+def test_times_in_another_unit_are_named_once(caplog, unit, name, camera):
+    lifter = Lifter(a_model(causal=True), SIZE, 30)
+    for number, frame in enumerate(pixels(40)):
+        lifter.push(frame, 5e5 + number / camera * unit)
+    (said,) = [message for message in caplog.messages if message.startswith("time:")]
+    assert f"it seems to be in {name}" in said
+    assert f"time / {unit:g}" in said
+
+
+@pytest.mark.parametrize("times", [np.zeros(40), np.arange(40) // 20, np.arange(40) / 30 / 3600])
+def test_a_clock_that_stands_still_is_named_once(caplog, times):
+    lifter = Lifter(a_model(causal=True), SIZE, 30)
+    for time, frame in zip(times, pixels(40), strict=True):
+        lifter.push(frame, time)
+    (said,) = [message for message in caplog.messages if message.startswith("time:")]
+    assert "the clock stands still" in said
+
+
+@pytest.mark.parametrize("times", [
+    np.arange(40) / 30, np.arange(40) * 2.0, np.arange(40) / 300, np.arange(40) // 2 / 15,
+    np.r_[np.arange(20) / 30, 50 + np.arange(20) / 30], np.r_[0, 1e3, 2e3, 2e3 + np.arange(37) / 30],
+])  # fmt: skip
+def test_of_slow_fast_and_interrupted_cameras_nothing_is_said(caplog, times):
+    lifter = Lifter(a_model(causal=True), SIZE, 30)
+    for time, frame in zip(times, pixels(40), strict=True):
+        lifter.push(frame, time)
+    assert not [message for message in caplog.messages if message.startswith("time:")]
+
+
 @pytest.mark.parametrize("input", ["xy", "xyc"])
 def test_missing_joints_stay_where_they_were_without_confidence(input):
     model, frames = a_model(input=input), pixels(5)

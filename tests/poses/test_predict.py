@@ -228,6 +228,27 @@ def test_a_confidence_alone_changes_nothing(model, caplog):
     assert caplog.text == ""
 
 
+def test_scores_above_1_are_brought_to_1_aloud(model, caplog):
+    """Of 0 to 100, 2 is no joint."""
+    given = np.concatenate([walking(40), np.full((40, 17, 1), 90.0)], axis=2)
+    given[10:15, 4] = 900, 900, 2
+    missing = walking(40)
+    missing[10:15, 4] = np.nan
+    np.testing.assert_allclose(predict(model, given, SIZE), predict(model, missing, SIZE), atol=1e-2)
+    assert caplog.messages[0].startswith("pose_2d: the confidences reach 90, which counts as 1; joints below 4.5 are")
+    assert caplog.messages[1] == "pose_2d has 5 missing joints: 5 interpolated"
+
+
+def test_a_depth_is_no_confidence(model, caplog):
+    depth = np.linspace(-0.4, 0.3, 33)
+    with pytest.raises(UserError, match=r"pose_2d: the third value .* from -0.4 to -0.05.*not negative"):
+        predict(model, np.dstack([walking(9), np.tile(depth[:17], (9, 1))]), SIZE)
+    marks = np.repeat(walking(9), 2, axis=1)[:, :33]
+    found = predict(model, np.dstack([marks, np.tile(depth, (9, 1))]), SIZE, joints="mediapipe33")
+    assert any("a depth and no confidence; it is left out" in message for message in caplog.messages)
+    np.testing.assert_array_equal(found, predict(model, marks, SIZE, joints="mediapipe33"))
+
+
 def test_a_joint_that_is_never_seen_is_named(model, caplog):
     given = walking(20)
     given[:, 13] = 0

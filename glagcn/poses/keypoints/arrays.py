@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.checks import check_axes
 from glagcn.poses.gaps import FASTEST_FPS, with_confidence
 from glagcn.poses.joints import CONVENTIONS
 from glagcn.poses.keypoints.content import Content, Format, Found, as_numbers
@@ -28,7 +29,7 @@ from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
 DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE)
-LARGEST_SIDE, MOST_PEOPLE = 100_000, 20
+LARGEST_SIDE = 100_000
 
 
 def _read(content: Content) -> Iterator[Found]:
@@ -71,12 +72,8 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             f"{content.path} holds {points.dtype} {shape}; expected pixels [T,V,2], or [T,V,3] with a confidence, of "
             "at least one frame"
         )
-    if points.ndim == 4 and shape[0] > 1 and (shape[1] > MOST_PEOPLE or shape[0] < shape[1]):
-        raise UserError(
-            f"{content.path} holds {shape}, which would be {shape[1]} people in {shape[0]} frames: the first two axes "
-            f"seem to be people or cameras, and frames; expected [frames, people, joints, {shape[-1]}]. Exchange them "
-            "with numpy.swapaxes(poses, 0, 1), or save the array of one camera"
-        )
+    if points.ndim == 4 and shape[0] > 1:
+        _check_axes(content, shape[1], shape[0])
     confidence = next((arrays[name] for name in CONFIDENCE if name in arrays), None)
     if confidence is not None and shape[-1] == 2:
         if confidence.shape != points.shape[:-1] or confidence.dtype.kind not in "fiu":
@@ -86,6 +83,11 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             )
         points = np.concatenate([points, confidence[..., None]], axis=-1)
     return points[0] if points.ndim == 4 and len(points) == 1 else points
+
+
+def _check_axes(content: Content, people: int, frames: int) -> None:
+    if found := check_axes(people, frames):
+        raise UserError(f"{content.path}: {found}")
 
 
 def _without_depth(points: np.ndarray) -> np.ndarray:
@@ -150,7 +152,10 @@ def _lists_fit(content: Content) -> bool:
 
 def _read_lists(content: Content) -> Iterator[Found]:
     _describe(content, content.value if isinstance(content.value, dict) else {})
-    for frame, people in enumerate(map(_list_of, _lists(content))):
+    found = [_list_of(frame) for frame in _lists(content)]
+    if len(counts := {len(people) for people in found if isinstance(people, np.ndarray)}) == 1:
+        _check_axes(content, counts.pop(), len(found))
+    for frame, people in enumerate(found):
         yield frame, None, None
         if isinstance(people, ValueError):
             yield frame, people, None

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.checks import as_confidences
 from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
@@ -58,7 +59,7 @@ def read_keypoints(
     format: str | None = None,
     joints: str | None = None,
     image_size: tuple[int, int] | None = None,
-    least_confidence: float = LEAST_CONFIDENCE,
+    least_confidence: float | None = None,
     other_size: tuple[int, int] | None = None,
 ) -> KeypointFile:
     """The poses of a keypoint file, or of a folder of them.
@@ -66,7 +67,7 @@ def read_keypoints(
     format            a name of FORMATS; None: recognised from the content.
     joints            a name of CONVENTIONS; None: what the file says, else what its format usually has.
     image_size        (width, height) in pixels, where the file does not say or is wrong.
-    least_confidence  joints less sure than this are missing.
+    least_confidence  joints less sure than this are missing, in the unit of the file; None: 0.05 of what counts as 1.
     other_size        (width, height) where neither `image_size` nor the file says it, such as that of the video.
     Raises UserError, naming the file, what was found and what was expected, for anything that cannot be read.
     """
@@ -85,12 +86,15 @@ def read_keypoints(
         raise UserError(f"{path}: {error}") from None
     frames, keypoints, persons = (np.array(column) for column in zip(*poses, strict=True))
     size = image_size or content.image_size or other_size
-    keypoints = mark_missing(_in_pixels(path, keypoints, size, least_confidence), None, least_confidence)
+    convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
+    keypoints, scale = as_confidences(keypoints, str(path), convention)
+    least = LEAST_CONFIDENCE if least_confidence is None else least_confidence / scale
+    keypoints = mark_missing(_in_pixels(path, keypoints, size, least), None, least)
     seen = np.asarray((keypoints[..., 2] > 0).any(axis=1))
     if not seen.any():
         raise UserError(
             f"{path}: every joint of its {len(seen)} poses is missing: zero, not finite, of a confidence "
-            f"below {least_confidence:g}, or far outside the image; expected at least one"
+            f"below {least * scale:g}, or far outside the image; expected at least one"
         )
     order = np.flatnonzero(seen)
     order = order[np.argsort(frames[order], kind="stable")]
@@ -100,7 +104,6 @@ def read_keypoints(
         logger.info(f"{path}: {(~once).sum()} poses that nearly coincide with another of their frame are left out")
     frames, keypoints, persons = frames[once], keypoints[once], persons[once]
     _check_ids(path, frames[persons != NO_ID], persons[persons != NO_ID])
-    convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
     return KeypointFile(convention, frames, keypoints, persons, size, content.fps, length, known.title)
 
 

@@ -352,8 +352,12 @@ def test_what_is_packed_with_gzip_is_read(tmp_path):
 @pytest.mark.parametrize("shape", [(3, 40, 17, 2), (100, 25, 17, 3)])
 def test_an_array_of_cameras_or_of_more_people_than_a_film_shows_is_refused(tmp_path, shape):
     np.save(tmp_path / "k.npy", np.random.default_rng(0).uniform(9, 400, shape))
-    with pytest.raises(UserError, match=r"k\.npy holds .* first two axes seem to be people or cameras, and frames"):
+    words = r"k\.npy: .* its first axis seems to be people or cameras, and the second frames"
+    with pytest.raises(UserError, match=words):
         read_keypoints(tmp_path / "k.npy")
+    (tmp_path / "k.json").write_text(json.dumps(np.load(tmp_path / "k.npy").tolist()))
+    with pytest.raises(UserError, match=words.replace("npy", "json")):
+        read_keypoints(tmp_path / "k.json")
 
 
 def test_landmarks_in_an_array_of_four_columns_are_read_without_their_depth(tmp_path):
