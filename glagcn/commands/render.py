@@ -1,7 +1,6 @@
 """`main_sagcn_gpus.py --render`: lift one sequence, draw it as an animation and write its coordinates."""
 
 import logging
-from collections.abc import Iterable
 from dataclasses import replace
 from math import isfinite
 from pathlib import Path
@@ -74,10 +73,9 @@ def check_options(drawing: RenderConfig) -> None:
             raise UserError(f"invalid {flag} {name}: is a folder; give the name of a file")
         if name and given and Path(name).resolve() == Path(given).resolve():
             raise UserError(f"invalid {flag} {name}: would overwrite {source}; give another name")
-    size = drawing.image_size
-    if size and (len(size) != 2 or min(size) < 1):
-        shown = ",".join(map(str, size))
-        raise UserError(f"invalid --viz_image_size {shown}: must be width and height, such as 1920,1080")
+    if (size := drawing.image_size) and (len(size) != 2 or min(size) < 1):
+        given = ",".join(map(str, size))
+        raise UserError(f"invalid --viz_image_size {given}: must be width and height, such as 1920,1080")
     if drawing.keypoints and (drawing.subject or drawing.action):
         raise UserError("--viz_keypoints excludes --viz_subject and --viz_action; give one or the other")
     for flag, value in (("--viz_joints", drawing.joints), ("--viz_image_size", size)):
@@ -195,20 +193,18 @@ def read_sequence(
 def _find(cache: Cache, subject: str | None, action: str | None, camera: int) -> tuple[Split, int]:
     """The split and number of a sequence."""
     rows = [(info, split, number) for split in (cache.test, cache.train) for number, info in enumerate(split.sequences)]
-    subjects = _distinct(info.subject for info, *_ in rows)
+    subjects = list(dict.fromkeys(info.subject for info, *_ in rows))
     rows = [row for row in rows if row[0].subject == subject]
     if not rows:
-        found = "--viz_subject is missing" if subject is None else f"invalid --viz_subject {subject}"
-        raise UserError(f"{found}: must be one of {_listed(subjects)}")
-    actions = _distinct(info.action for info, *_ in rows)
+        raise _unknown("--viz_subject", subject, subjects)
+    actions = list(dict.fromkeys(info.action for info, *_ in rows))
     matching = _matching_actions(actions, action)
     if not matching and actions == [""]:
         raise UserError(
             f"invalid --viz_action {action}: {subject} has a single sequence without a name; leave the flag out"
         )
     if not matching:
-        found = "--viz_action is missing" if action is None else f"invalid --viz_action {action}"
-        raise UserError(f"{found}: must be one of {_listed(actions)} for {subject}")
+        raise _unknown("--viz_action", action, actions, f" for {subject}")
     if len(matching) > 1:
         logger.info(f"--viz_action {action} matches {_listed(matching)}: taking the first")
     rows = [row for row in rows if row[0].action == matching[0]]
@@ -216,8 +212,12 @@ def _find(cache: Cache, subject: str | None, action: str | None, camera: int) ->
         if info.camera == camera or (info.camera == -1 and camera == 0):
             return split, number
     cameras = sorted({str(max(info.camera, 0)) for info, *_ in rows})
-    take = f"{subject}/{matching[0]}".removesuffix("/")
-    raise UserError(f"invalid --viz_camera {camera}: must be one of {_listed(cameras)} for {take}")
+    raise _unknown("--viz_camera", camera, cameras, f" for {subject}/{matching[0]}".removesuffix("/"))
+
+
+def _unknown(flag: str, value: object, names: list[str], of: str = "") -> UserError:
+    found = f"{flag} is missing" if value is None else f"invalid {flag} {value}"
+    return UserError(f"{found}: must be one of {_listed(names)}{of}")
 
 
 def _matching_actions(actions: list[str], wanted: str | None) -> list[str]:
@@ -228,10 +228,6 @@ def _matching_actions(actions: list[str], wanted: str | None) -> list[str]:
         return [wanted]
     takes = [action for action in actions if action.startswith(f"{wanted} ")]
     return takes or [action for action in actions if wanted and action.startswith(wanted)]
-
-
-def _distinct(names: Iterable[str]) -> list[str]:
-    return list(dict.fromkeys(names))
 
 
 def _listed(names: list[str]) -> str:

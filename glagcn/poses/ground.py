@@ -46,15 +46,18 @@ def find_ground(people: Sequence[Poses]) -> Ground:
     The camera is assumed to be level, with the reason in `doubt`, if no person has a root path, if the ankles cover
     less than NARROWEST_MM in any direction (standard deviation), if their distance from the plane over this width
     exceeds UNSURE_DEGREES, or if the plane is steeper than STEEPEST_DEGREES.
-    Raises ValueError if a person is not in camera axes.
+    people  in camera axes.
     """
-    ankles = [_ankles(person) for person in people if person.root is not None]
-    if not ankles:
+    pairs = []
+    for person in people:
+        if person.root is not None:
+            ankles = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
+            pairs.append(person.xyz[:, ankles] + person.root[:, None])
+    if not pairs:
         return Ground(CAMERA_UP, 0.0, "no person has a root path")
-    points = np.concatenate(ankles)
-    up = CAMERA_UP
+    points, up = np.concatenate(pairs), CAMERA_UP  # [n,2,3] mm
     for _ in range(ROUNDS):
-        lower = _lower(points, up)
+        lower = points[np.arange(len(points)), (points @ up).argmin(axis=1)]
         up, scatter, width = _fit_plane(lower)
     if np.degrees(np.arccos(-up[1])) > STEEPEST_DEGREES:
         return _level(points, f"the ankles lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
@@ -73,19 +76,6 @@ def on_ground(person: Poses, ground: Ground) -> Poses:
     turn = ground.rotation.T
     root = None if person.root is None else person.root @ turn - [0, 0, ground.height]
     return replace(person, xyz=(person.xyz @ turn).astype(np.float32), root=root, axes=Z_UP)
-
-
-def _ankles(person: Poses) -> np.ndarray:
-    """[T,2,3] both ankles in camera space, in millimetres."""
-    if person.axes != CAMERA or person.root is None:
-        raise ValueError(f"person {person.person} must have a root, in {CAMERA} axes")
-    joints = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
-    return person.xyz[:, joints] + person.root[:, None]
-
-
-def _lower(points: np.ndarray, up: np.ndarray) -> np.ndarray:
-    """The lower point [n,3] of each pair of points [n,2,3]."""
-    return points[np.arange(len(points)), (points @ up).argmin(axis=1)]
 
 
 def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:

@@ -117,34 +117,30 @@ def _sides(*parts: str, first: str = "left") -> tuple[str, ...]:
     return tuple(f"{side}_{part}" for part in parts for side in (first, second))
 
 
-def _limb(side: str, *parts: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{part}" for part in parts)
+def _limbs(*parts: str, first: str = "left") -> tuple[str, ...]:
+    """All parts of one side, then those of the other."""
+    second = "right" if first == "left" else "left"
+    return tuple(f"{side}_{part}" for side in (first, second) for part in parts)
 
 
 ARM, LEG, FOOT = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"), ("big_toe", "small_toe", "heel")
 COCO17 = ("nose", *_sides("eye", "ear", *ARM, *LEG))
 FACE_AND_HANDS = (
     *(f"face_{number}" for number in range(68)),
-    *(f"{side}_hand_{number}" for side in ("left", "right") for number in range(21)),
+    *_limbs(*(f"hand_{number}" for number in range(21))),
 )
 HALPE26 = (*COCO17, "head", "neck", "hip", *_sides(*FOOT))
 HALPE26_ANATOMY = (*COCO17, "head_top", "neck", "pelvis", *_sides(*FOOT))
-OPENPOSE_UPPER = ("nose", "neck", *_limb("right", *ARM), *_limb("left", *ARM))
+OPENPOSE_UPPER = ("nose", "neck", *_limbs(*ARM, first="right"))
 OPENPOSE_FACE = _sides("eye", "ear", first="right")
-OPENPOSE_LOWER = (*_limb("right", *LEG), *_limb("left", *LEG))
-OPENPOSE_END = (*OPENPOSE_LOWER, *OPENPOSE_FACE, *_limb("left", *FOOT), *_limb("right", *FOOT))
+OPENPOSE_LOWER = _limbs(*LEG, first="right")
+OPENPOSE_END = (*OPENPOSE_LOWER, *OPENPOSE_FACE, *_limbs(*FOOT))
 MPI15 = (*OPENPOSE_UPPER[1:], *OPENPOSE_LOWER)
-KINECT_ARM, KINECT_LEG = (*ARM, "hand"), (*LEG, "foot")
-KINECT_LIMBS = (
-    *_limb("left", *KINECT_ARM),
-    *_limb("right", *KINECT_ARM),
-    *_limb("left", *KINECT_LEG),
-    *_limb("right", *KINECT_LEG),
-)
-KINECT_HANDS = (*_limb("left", "hand_tip", "thumb"), *_limb("right", "hand_tip", "thumb"))
+KINECT_LIMBS = (*_limbs(*ARM, "hand"), *_limbs(*LEG, "foot"))
+KINECT_HANDS = _limbs("hand_tip", "thumb")
 MEDIAPIPE33 = (
-    "nose", *_limb("left", "eye_inner", "eye", "eye_outer"), *_limb("right", "eye_inner", "eye", "eye_outer"),
-    *_sides("ear"), "mouth_left", "mouth_right", *_sides(*ARM, "pinky", "index", "thumb", *LEG, "heel", "foot_index"),
+    "nose", *_limbs("eye_inner", "eye", "eye_outer"), *_sides("ear"), "mouth_left", "mouth_right",
+    *_sides(*ARM, "pinky", "index", "thumb", *LEG, "heel", "foot_index"),
 )  # fmt: skip
 H36M_POINTS = {"thorax": "neck", "neck": "head", "head": "head_top"}
 
@@ -158,36 +154,17 @@ CONVENTIONS = {
     convention.name: convention
     for convention in (
         Convention("coco17", "COCO", COCO17),
-        Convention(
-            "coco_wholebody133",
-            "COCO-WholeBody",
-            (*COCO17, *_limb("left", *FOOT), *_limb("right", *FOOT), *FACE_AND_HANDS),
-        ),
+        Convention("coco_wholebody133", "COCO-WholeBody", (*COCO17, *_limbs(*FOOT), *FACE_AND_HANDS)),
         Convention("halpe26", "Halpe, body", HALPE26, HALPE26_ANATOMY),
         Convention("halpe136", "Halpe, full body", (*HALPE26, *FACE_AND_HANDS), (*HALPE26_ANATOMY, *FACE_AND_HANDS)),
-        Convention(
-            "openpose_body25",
-            "OpenPose BODY_25",
-            (*OPENPOSE_UPPER, "mid_hip", *OPENPOSE_END),
-            (*OPENPOSE_UPPER, "pelvis", *OPENPOSE_END),
-        ),
-        Convention(
-            "openpose_body25b",
-            "OpenPose BODY_25B",
-            (*COCO17, "upper_neck", "head_top", *_limb("left", *FOOT), *_limb("right", *FOOT)),
-        ),
-        Convention(
-            "kinect25",
-            "Kinect, NTU RGB+D",
-            ("spine_base", "spine_mid", "neck", "head", *KINECT_LIMBS, "spine_shoulder", *KINECT_HANDS),
-            ("pelvis", "spine", "upper_neck", "head", *KINECT_LIMBS, "neck", *KINECT_HANDS),
-        ),
-        Convention(
-            "openpose_mpi15",
-            "OpenPose MPI",
-            ("head", *MPI15, "chest"),
-            ("head_top", "upper_neck", *MPI15[1:], "chest"),
-        ),
+        Convention("openpose_body25", "OpenPose BODY_25",
+                   (*OPENPOSE_UPPER, "mid_hip", *OPENPOSE_END), (*OPENPOSE_UPPER, "pelvis", *OPENPOSE_END)),
+        Convention("openpose_body25b", "OpenPose BODY_25B", (*COCO17, "upper_neck", "head_top", *_limbs(*FOOT))),
+        Convention("kinect25", "Kinect, NTU RGB+D",
+                   ("spine_base", "spine_mid", "neck", "head", *KINECT_LIMBS, "spine_shoulder", *KINECT_HANDS),
+                   ("pelvis", "spine", "upper_neck", "head", *KINECT_LIMBS, "neck", *KINECT_HANDS)),
+        Convention("openpose_mpi15", "OpenPose MPI",
+                   ("head", *MPI15, "chest"), ("head_top", "upper_neck", *MPI15[1:], "chest")),
         Convention("openpose_coco18", "OpenPose COCO", (*OPENPOSE_UPPER, *OPENPOSE_LOWER, *OPENPOSE_FACE)),
         Convention("coco_neck18", "COCO and the neck", (*COCO17, "neck")),
         Convention("mediapipe33", "MediaPipe Pose", MEDIAPIPE33),
@@ -195,7 +172,7 @@ CONVENTIONS = {
         _of_skeleton("mpi3dhp17", "MPI-INF-3DHP", {}),
         _of_skeleton("humaneva15", "HumanEva-I", {"thorax": "neck"}),
     )
-}
+}  # fmt: skip
 
 # Skeletons whose input is not, or not by its name, their own joints.
 INPUTS = {"humaneva15_tree": "humaneva15", "humaneva15_coco17": "coco17"}

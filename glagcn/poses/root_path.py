@@ -1,4 +1,4 @@
-"""Zero-phase low-pass filter against jitter of lifted poses."""
+"""The root path of lifted people in camera space, and a filter against their jitter."""
 
 from dataclasses import replace
 
@@ -38,12 +38,9 @@ def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     rays = (person.pixels - np.asarray(person.image_size) / 2) / focal
-    poses = person.xyz.astype(np.float64)
-    root, found = find_root(poses, rays, person.confidence)
-    if not found.any():
-        return replace(person, root=None), found
-    root = interpolated(person.frames[found], root[found], person.frames)
-    return replace(person, root=root), found
+    root, found = find_root(person.xyz.astype(np.float64), rays, person.confidence)
+    path = interpolated(person.frames[found], root[found], person.frames) if found.any() else None
+    return replace(person, root=path), found
 
 
 def find_root(poses: np.ndarray, rays: np.ndarray, confidence: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.poses.draw.projection import floor_lines, frame_box, upright_matrix
+from glagcn.poses.draw.projection import floor_lines, upright_matrix
 
 RIGHT, DOWN, FORWARD = np.eye(3)
 
@@ -41,12 +41,6 @@ def test_a_camera_that_looks_straight_down_has_the_top_of_its_image_ahead():
 def test_what_is_no_rotation_is_refused(rotation):
     with pytest.raises(UserError, match=r"must be an orthogonal matrix \[3,3\]"):
         upright_matrix(rotation)
-
-
-def test_the_box_is_a_square_around_all_points():
-    centre, half = frame_box(np.array([[-1000.0, 0, 5], [3000, 100, 5]]))
-    np.testing.assert_array_equal(centre, [1000, 50])
-    assert half == pytest.approx(2200)
 
 
 def test_the_floor_is_flat_of_whole_squares_and_not_too_many():

@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glagcn.poses.draw.projection import floor_lines, frame_box, screen_matrix, upright_matrix
+from glagcn.poses.draw.projection import floor_lines, screen_matrix, upright_matrix
 from glagcn.poses.draw.video import GIF_MAX_FPS, Video, write_animation
 from glagcn.poses.result import CAMERA, Poses
 from glagcn.progress import with_progress
@@ -35,6 +35,7 @@ BACKGROUND, FLOOR, CAPTION = "#f4f4f4", "#d5d5d5", "#404040"
 EDGE = 0.6  # share of a bone's length with a white edge, in 3D
 NARROWEST, WIDEST = 0.5, 2.0  # the panel of the image, in heights of the picture
 OUTLIER_PERCENT = 1.0  # of the positions at each end, which the 3D view may cut off
+MARGIN, LEAST_SIDE_MM = 1.1, 1000.0  # of the 3D view: its side / that of the smallest square around the poses
 FLOOR_MM, NEAR_FLOOR_MM = (500.0, 500.0), (300.0, 200.0)  # margin around the poses and squares of the floor
 
 
@@ -69,10 +70,11 @@ class Animation:
         self._figure = Figure(figsize=(self.size_px[0] / DPI, height / DPI), dpi=DPI, facecolor="white")
         self._canvas = FigureCanvasAgg(self._figure)
         self._borders = [0.0, *((image + number) / total for number in range(len(self._shown))), 1.0]
-        panels = zip((INPUT, *self._shown), self._borders, self._borders[1:], strict=False)
-        self.axes = {title: self._add_axes(title, left, right) for title, left, right in panels}
-        self._captions = {title: self._add_caption(axes) for title, axes in self.axes.items()}
-        self._bones = {title: self._add_bones(axes) for title, axes in self.axes.items()}
+        self.axes: dict[str, Axes] = {}
+        self._captions: dict[str, Text] = {}
+        self._bones: dict[str, LineCollection] = {}
+        for title, left, right in zip((INPUT, *self._shown), self._borders, self._borders[1:], strict=False):
+            self._add_panel(title, left, right)
         self._set_up_image()
         self._set_up_space(rotation)
         self._add_legend()
@@ -116,7 +118,8 @@ class Animation:
         seen = np.isfinite(bones).all(axis=(1, 2))
         bones, count = bones[seen], int(seen.sum())
         shades = ["white"] * count + [colour for colour, known in zip(colours, seen, strict=True) if known]
-        self._show(INPUT, np.concatenate([bones, bones]), shades, [0.8] * count + [0.45] * count)
+        widths = [0.8 * self._unit] * count + [0.45 * self._unit] * count
+        self._bones[INPUT].set(segments=[*bones, *bones], color=shades, linewidth=widths)
 
     def _set_bones(self, title: str, frame: int) -> None:
         """Set the 3D bones of a frame, the farthest first, each above an edge that separates crossing bones.
@@ -128,15 +131,15 @@ class Animation:
         bones = bones[order, :, :2]
         edges = (1 - EDGE) / 2 * bones.sum(axis=1, keepdims=True) + EDGE * bones
         pairs = np.stack([edges, bones], axis=1).reshape(-1, 2, 2)
-        self._show(title, pairs, [c for bone in order for c in ("white", colours[bone])], [0.9, 0.55] * len(bones))
+        shades = [colour for bone in order for colour in ("white", colours[bone])]
+        self._bones[title].set(
+            segments=pairs, color=shades, linewidth=[0.9 * self._unit, 0.55 * self._unit] * len(bones)
+        )
 
     def _bones_of(
-        self, frame: int, people: Sequence[Poses], points: Sequence[np.ndarray]
+        self, frame: int, people: Sequence[Poses], points: list[np.ndarray]
     ) -> tuple[np.ndarray, list[tuple]]:
-        """The ends [B,2,C] and colours of the bones of those who are in a frame.
-
-        points  [T,V,C] of each person.
-        """
+        """The ends [B,2,C], of the points [T,V,C] of each person, and colours of the bones of who is in a frame."""
         ends, colours = [np.zeros((0, 2, points[0].shape[-1]))], []
         for person, places, (children, parents, shades) in zip(people, points, self._tables, strict=True):
             for row in range(*np.searchsorted(person.frames, (frame, frame + 1))):
@@ -144,38 +147,23 @@ class Animation:
                 colours += shades
         return np.concatenate(ends), colours
 
-    def _show(self, title: str, segments: np.ndarray, colours: list, widths: list[float]) -> None:
-        self._bones[title].set_segments(list(segments))
-        self._bones[title].set_color(colours)
-        self._bones[title].set_linewidth([width * self._unit for width in widths])
-
-    def _add_axes(self, title: str, left: float, right: float) -> Axes:
-        gap = 0.03 * (right - left)
-        axes = self._figure.add_axes((left + gap, 0.06, right - left - 2 * gap, 0.80))
-        axes.set(xticks=[], yticks=[])
-        axes.set_frame_on(False)
-        self._add_text((left + right) / 2, 0.94, title, 2.8)
-        return axes
-
-    def _add_caption(self, axes: Axes) -> Text:
-        box = axes.get_position()
-        return self._add_text((box.x0 + box.x1) / 2, 0.89, "", 2.2, color=CAPTION, animated=True)
+    def _add_panel(self, title: str, left: float, right: float) -> None:
+        gap, middle = 0.03 * (right - left), (left + right) / 2
+        axes = self.axes[title] = self._figure.add_axes((left + gap, 0.06, right - left - 2 * gap, 0.80))
+        axes.set(xticks=[], yticks=[], frame_on=False)
+        self._add_text(middle, 0.94, title, 2.8)
+        self._captions[title] = self._add_text(middle, 0.89, "", 2.2, color=CAPTION, animated=True)
+        self._bones[title] = LineCollection([], capstyle="round", animated=True, zorder=3)
+        axes.add_collection(self._bones[title], autolim=False)
 
     def _add_text(self, x: float, y: float, text: str, size: float, **style: Any) -> Text:
         return self._figure.text(x, y, text, ha="center", va="center", fontsize=size * self._unit, **style)
 
-    def _add_bones(self, axes: Axes) -> LineCollection:
-        bones = LineCollection([], capstyle="round", animated=True, zorder=3)
-        axes.add_collection(bones, autolim=False)
-        return bones
-
     def _set_up_image(self) -> None:
         """Set up the 2D panel: image coordinates, y down, light background."""
         axes, (width, height) = self.axes[INPUT], self.people[0].image_size
-        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal")
+        axes.set(xlim=(0, width), ylim=(height, 0), aspect="equal", frame_on=True, facecolor=BACKGROUND)
         axes.apply_aspect()
-        axes.patch.set(visible=True, facecolor=BACKGROUND)
-        axes.set_frame_on(True)
         for spine in axes.spines.values():
             spine.set_color(FLOOR)
 
@@ -192,7 +180,9 @@ class Animation:
         margin, square = FLOOR_MM if moving else NEAR_FLOOR_MM
         floor = floor_lines(low[:2] - margin, high[:2] + margin, self.level, square) @ view
         usual = points[((points >= low) & (points <= high)).all(axis=1)] @ view
-        (x, y), half = frame_box(np.concatenate([usual, floor.reshape(-1, 3)]))
+        inside = np.concatenate([usual, floor.reshape(-1, 3)])[:, :2]
+        x, y = (inside.min(axis=0) + inside.max(axis=0)) / 2
+        half = max(float(np.ptp(inside, axis=0).max()), LEAST_SIDE_MM) / 2 * MARGIN
         for title in self._shown:
             axes = self.axes[title]
             axes.set(xlim=(x - half, x + half), ylim=(y - half, y + half), aspect="equal")

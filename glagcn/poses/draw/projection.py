@@ -1,4 +1,4 @@
-"""The view of 3D poses: upright rotation, view rotation, orthographic projection, bounding box and floor.
+"""The view of 3D poses: upright rotation, view rotation, orthographic projection and floor.
 
 Camera coordinates: x right, y down, z forward.  Upright coordinates: x right, y away from the camera, z up.  Screen
 coordinates: right, up, depth.  All in millimetres.
@@ -11,8 +11,6 @@ from glagcn.errors import UserError
 CAMERA_TO_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
 # The view is from the side and from above the camera: from the camera itself, depth errors would be invisible.
 TURN_DEGREES, RAISE_DEGREES = 25.0, 12.0
-MARGIN = 1.1  # side of the drawn box / side of the smallest box around the poses
-LEAST_SIDE_MM = 1000.0
 MOST_FLOOR_LINES = 24
 
 
@@ -41,12 +39,6 @@ def screen_matrix() -> np.ndarray:
     right, away = np.array([np.cos(turn), np.sin(turn), 0]), np.array([-np.sin(turn), np.cos(turn), 0])
     up = np.array([0.0, 0, 1])
     return np.stack([right, np.cos(raised) * up + np.sin(raised) * away, np.cos(raised) * away - np.sin(raised) * up])
-
-
-def frame_box(points: np.ndarray) -> tuple[np.ndarray, float]:
-    """The square around screen points [...,3]: its centre [2] and half its side, mm."""
-    low, high = (f(points[..., :2].reshape(-1, 2), axis=0) for f in (np.min, np.max))
-    return (low + high) / 2, max(float((high - low).max()), LEAST_SIDE_MM) / 2 * MARGIN
 
 
 def floor_lines(low: np.ndarray, high: np.ndarray, level: float, square: float) -> np.ndarray:

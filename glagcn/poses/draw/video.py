@@ -96,13 +96,11 @@ def _decoded(path: Path, flag: str) -> Generator[tuple[av.VideoFrame, float], No
                 yield frame, float(stream.average_rate or 0)
                 count += 1
     except av.FFmpegError as error:
-        reason = error.strerror or error
-        if count == 0:
-            raise UserError(f"{flag} {path} cannot be read as a video ({reason}); {ADVICE}") from error
-        fewer = ", or show fewer frames with --viz_limit" if flag == FLAG else ""
-        raise UserError(
-            f"{flag} {path} is damaged after frame {count} ({reason}); give a complete video{fewer}"
-        ) from error
+        what, advice = "cannot be read as a video", ADVICE
+        if count:
+            fewer = ", or show fewer frames with --viz_limit" if flag == FLAG else ""
+            what, advice = f"is damaged after frame {count}", f"give a complete video{fewer}"
+        raise UserError(f"{flag} {path} {what} ({error.strerror or error}); {advice}") from error
 
 
 def _size(frame: av.VideoFrame) -> tuple[int, int]:
@@ -155,13 +153,10 @@ def _gif_parts(pictures: Iterable[np.ndarray], fps: float) -> Iterator[bytes]:
 
     Each picture has its own palette of 256 colours and is one frame, even if it equals the previous one.
     """
-    begun = False
     for number, picture in enumerate(pictures):
         image = _with_palette(picture)
-        if not begun:
-            header, _ = GifImagePlugin.getheader(image.copy(), info={"loop": 0})
-            yield from header
-            begun = True
+        if number == 0:
+            yield from GifImagePlugin.getheader(image.copy(), info={"loop": 0})[0]
         # In hundredths of a second, the unit of GIF; rounding the times, not the delays, keeps the mean rate.
         delay = min(round(100 * (number + 1) / fps) - round(100 * number / fps), GIF_MAX_DELAY)
         yield from GifImagePlugin.getdata(image, duration=10 * delay, include_color_table=True)

@@ -59,13 +59,12 @@ def _load(content: Content) -> dict[str, np.ndarray]:
 
 def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
     """[T,V,2 or 3] or [T,P,V,2 or 3] float."""
-    names = [name for name in arrays if name not in DESCRIBING]
-    if KEY not in names and len(names) != 1:
+    names = [KEY] if KEY in arrays else [name for name in arrays if name not in DESCRIBING]
+    if len(names) != 1:
         raise UserError(
             f"{content.path} holds {', '.join(names)[:200] or 'no poses'}; expected one array, or one named {KEY!r}"
         )
-    points = arrays[KEY if KEY in names else names[0]]
-    points = _without_depth(points)
+    points = _without_depth(arrays[names[0]])
     shape = list(points.shape)
     if points.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape or points.dtype.kind not in "fiu":
         raise UserError(
@@ -76,7 +75,7 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
         _check_axes(content, shape[1], shape[0])
     confidence = next((arrays[name] for name in CONFIDENCE if name in arrays), None)
     if confidence is not None and shape[-1] == 2:
-        if confidence.shape != points.shape[:-1] or confidence.dtype.kind not in "fiu":
+        if list(confidence.shape) != shape[:-1] or confidence.dtype.kind not in "fiu":
             raise UserError(
                 f"{content.path}: the confidence is {confidence.dtype} {list(confidence.shape)}; expected "
                 f"{shape[:-1]}, as the poses have"
@@ -97,30 +96,28 @@ def _without_depth(points: np.ndarray) -> np.ndarray:
 
 def _describe(content: Content, arrays: Mapping[str, Any]) -> None:
     """Take the image size, frames per second and joints that a file states.  Raises UserError for nonsense."""
-    if (found := arrays.get("image_size")) is not None:
-        expected = "width and height, in pixels, each 1 or more"
-        width, height = _values(content, "image_size", found, (1, LARGEST_SIDE), 2, expected)
-        content.image_size = int(width), int(height)
-    if (found := arrays.get("fps")) is not None:
-        expected = f"one number, above 0 and up to {FASTEST_FPS:g}"
-        content.fps = float(_values(content, "fps", found, (1e-3, FASTEST_FPS), 1, expected)[0])
+    for name, count, least, most, expected in (
+        ("image_size", 2, 1, LARGEST_SIDE, "width and height, in pixels, each 1 or more"),
+        ("fps", 1, 1e-3, FASTEST_FPS, f"one number, above 0 and up to {FASTEST_FPS:g}"),
+    ):
+        if (value := arrays.get(name)) is None:
+            continue
+        try:
+            values = np.asarray(value)
+        except ValueError:  # lists of several lengths
+            values = np.array(str(value))
+        numbers = values.ravel().tolist()
+        if values.dtype.kind not in "fiu" or len(numbers) != count or not all(least <= n <= most for n in numbers):
+            raise UserError(f"{content.path}: {name} is {str(values.tolist())[:60]}; expected {expected}")
+        if name == "fps":
+            content.fps = float(numbers[0])
+        else:
+            content.image_size = int(numbers[0]), int(numbers[1])
     if (found := arrays.get("joints")) is not None:
         joints = str(found)[:40]
         if joints not in CONVENTIONS:
             raise UserError(f"{content.path}: unknown joints {joints!r}; must be one of {', '.join(CONVENTIONS)}")
         content.joints = content.joints or joints
-
-
-def _values(
-    content: Content, name: str, value: Any, limits: tuple[float, float], count: int, expected: str
-) -> np.ndarray:
-    try:
-        values = np.asarray(value)
-    except ValueError:  # lists of several lengths
-        values = np.array(str(value))
-    if values.dtype.kind in "fiu" and values.size == count and ((values >= limits[0]) & (values <= limits[1])).all():
-        return values.ravel()
-    raise UserError(f"{content.path}: {name} is {str(values.tolist())[:60]}; expected {expected}")
 
 
 # ---- the same in JSON: [T,V,2 or 3] or [T,P,V,2 or 3] in lists, or under "keypoints" beside the others

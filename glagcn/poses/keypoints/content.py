@@ -18,7 +18,7 @@ from glagcn.safe_pickle import ZIP_ERRORS
 
 MOST_BYTES, MOST_UNPACKED = 500_000_000, 4_000_000_000
 ZIP, NUMPY = b"PK\x03\x04", b"\x93NUMPY"
-NUMBER = re.compile(r"\d+")
+NUMBER, WHITESPACE = re.compile(r"\d+"), re.compile(r"\s*")
 
 # What programs call the number of a frame and the id of a person, in small letters without marks between the words.
 FRAME = ("frame", "frameid", "frameindex", "frameidx", "framenumber", "imageid")
@@ -90,16 +90,13 @@ def load_content(path: Path, joints: str | None = None) -> Content:
         return _load_folder(path, joints)
     if not path.is_file():
         raise UserError(f"{path}: no such file")
-    packed = _unpacked(path) if path.suffix.lower() == ".gz" else None
-    suffix = Path(path.stem if packed is not None else path.name).suffix.lower()
+    packed = _read(path, MOST_BYTES + 1) if path.suffix.lower() == ".gz" else None
+    _check_size(path, len(packed or b""))
+    suffix = Path(path.name if packed is None else path.stem).suffix.lower()
     begin = _read(path, 6) if packed is None else packed[:6]
-    kind = (
-        "npz"
-        if begin.startswith(ZIP) or (packed is None and zipfile.is_zipfile(path))
-        else "npy"
-        if begin == NUMPY
-        else "text"
-    )
+    kind = "npy" if begin == NUMPY else "text"
+    if begin.startswith(ZIP) or (packed is None and zipfile.is_zipfile(path)):
+        kind = "npz"
     if (suffix in (".npy", ".npz") or kind != "text") and suffix != f".{kind}":
         holds = "text or nothing" if kind == "text" else f"what a .{kind} file does"
         raise UserError(
@@ -107,7 +104,11 @@ def load_content(path: Path, joints: str | None = None) -> Content:
             "or write it again"
         )
     if kind == "npz" and packed is None:
-        _check_unpacked(path)
+        try:
+            with zipfile.ZipFile(path) as archive:
+                _check_size(path, sum(member.file_size for member in archive.infolist()), MOST_UNPACKED)
+        except (*ZIP_ERRORS, ValueError) as error:
+            raise UserError(f"{path} cannot be read ({error}); expected arrays saved with numpy.savez") from None
     if kind != "text":
         return Content(path, kind, packed, joints)
     text = _read_text(path, packed)
@@ -122,11 +123,9 @@ def _load_folder(path: Path, joints: str | None) -> Content:
     """All JSON files of a folder, or else all its labels."""
     try:
         inside = sorted(file for file in path.iterdir() if file.is_file() and not file.name.startswith("."))
-        total = sum(file.stat().st_size for file in inside if file.suffix.lower() in (".json", ".txt"))
+        _check_size(path, sum(file.stat().st_size for file in inside if file.suffix.lower() in (".json", ".txt")))
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-    if total > MOST_BYTES:
-        raise UserError(f"{path} {_too_large(total)}. Use one folder for each video or part of it")
     if files := [file for file in inside if file.suffix.lower() == ".json"]:
         return Content(path, "folder", {file.name: parse_json(file, _read_text(file)) for file in files}, joints)
     if files := [file for file in inside if file.suffix.lower() == ".txt"]:
@@ -134,51 +133,27 @@ def _load_folder(path: Path, joints: str | None) -> Content:
     raise UserError(f"{path} holds no .json and no .txt file; expected the folder that a detector wrote")
 
 
-def _check_unpacked(path: Path) -> None:
-    """Raise UserError for an archive that would unpack to more than memory should hold."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            size = sum(member.file_size for member in archive.infolist())
-    except (*ZIP_ERRORS, ValueError) as error:
-        raise UserError(f"{path} cannot be read ({error}); expected arrays saved with numpy.savez") from None
-    if size > MOST_UNPACKED:
+def _check_size(path: Path, size: int, most: int | None = None) -> None:
+    most = most or MOST_BYTES
+    if size > most:
         raise UserError(
-            f"{path} unpacks to {size / 1e9:.1f} GB; expected at most {MOST_UNPACKED / 1e9:.0f} GB. Write one file for "
-            "each video or part of it"
+            f"{path} holds more than {most / 1e6:g} MB, the most that is read; give one file or folder for each video "
+            "or part of it, or the poses as an .npz array [T,V,3]"
         )
-
-
-def _too_large(size: int) -> str:
-    return f"has {size / 1e6:.0f} MB; expected at most {MOST_BYTES / 1e6:.0f} MB"
 
 
 def _read(path: Path, count: int = -1) -> bytes:
+    """The first bytes of a file, of a .gz those that are packed in it."""
     try:
-        with path.open("rb") as file:
+        with gzip.open(path) if path.suffix.lower() == ".gz" else path.open("rb") as file:
             return file.read(count)
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _unpacked(path: Path) -> bytes:
-    """The content of a .gz file.  Raises UserError where it is damaged, or above 500 MB."""
-    try:
-        with gzip.open(path) as file:
-            content = file.read(MOST_BYTES + 1)
     except ZIP_ERRORS as error:
-        raise UserError(f"{path} cannot be read: {error}; compress it again with gzip") from None
-    if len(content) > MOST_BYTES:
-        raise UserError(f"{path} unpacks to more than {MOST_BYTES / 1e6:.0f} MB. Write one file for each video")
-    return content
+        raise UserError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
 
 
 def _read_text(path: Path, content: bytes | None = None) -> str:
-    """The text of a file, without its byte order mark.  Raises UserError above 500 MB, and where it is no text."""
-    if (size := path.stat().st_size) > MOST_BYTES:
-        raise UserError(
-            f"{path} {_too_large(size)}. Write one file for each video or part of it, or save the poses as an .npz "
-            "array [T,V,3]"
-        )
+    """The text of a file, without its byte order mark."""
+    _check_size(path, path.stat().st_size)
     content = _read(path) if content is None else content
     try:
         return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
@@ -193,14 +168,14 @@ def parse_json(path: Path, text: str) -> Any:
 
     NaN and Infinity are read as such.  Raises UserError where the text is empty, damaged or ends early.
     """
-    if not text.strip():
-        raise UserError(f"{path} is empty; expected keypoints as JSON")
     decoder, values, text, end = json.JSONDecoder(), [], text.strip(), 0
+    if not text:
+        raise UserError(f"{path} is empty; expected keypoints as JSON")
     try:
         while end < len(text):
             value, end = decoder.raw_decode(text, end)
             values.append(value)
-            end += len(text[end : end + 80]) - len(text[end : end + 80].lstrip())
+            end = WHITESPACE.match(text, end).end()  # type: ignore[union-attr]
     except json.JSONDecodeError as error:
         raise UserError(
             f"{path} is no JSON, is damaged or ends early: {error.msg} in line {error.lineno}, column {error.colno}; "
@@ -216,15 +191,14 @@ def parse_json(path: Path, text: str) -> Any:
 
 def as_numbers(name: str, values: Any) -> np.ndarray:
     """A float64 array of nested lists of numbers, with null as NaN."""
-    try:
-        array = np.array(values if isinstance(values, list) else [values])
-        fits = isinstance(values, list) and array.dtype.kind in "fiubO"
-        array = array.astype(np.float64)
-    except (TypeError, ValueError, OverflowError):
-        fits = False
-    if not fits:
-        raise ValueError(f"{name} is {shown(values)}; expected numbers")
-    return array
+    if isinstance(values, list):
+        try:
+            array = np.array(values)
+            if array.dtype.kind in "fiubO":
+                return array.astype(np.float64)
+        except (TypeError, ValueError, OverflowError):
+            pass
+    raise ValueError(f"{name} is {shown(values)}; expected numbers")
 
 
 def as_whole(name: str, value: Any) -> int:
@@ -233,10 +207,9 @@ def as_whole(name: str, value: Any) -> int:
         value = value[0]
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value.strip()):
         return int(value)
-    known = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9
-    if not known or value != int(value):
-        raise ValueError(f"{name} is {shown(value)}; expected a whole number")
-    return int(value)
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9 and value == int(value):
+        return int(value)
+    raise ValueError(f"{name} is {shown(value)}; expected a whole number")
 
 
 def entry(row: dict, keys: tuple[str, ...]) -> Any:
@@ -248,9 +221,7 @@ def entry(row: dict, keys: tuple[str, ...]) -> Any:
 def person_of(row: dict) -> int | None:
     """The id of a person; None for none, null, empty lists and negative ones."""
     value = entry(row, PERSON)
-    if value is None or value == []:
-        return None
-    number = as_whole("the id of a person", value)
+    number = -1 if value is None or value == [] else as_whole("the id of a person", value)
     return number if number >= 0 else None
 
 

@@ -53,9 +53,9 @@ def _format_of(person: Any) -> str | None:
     """The name of the format that writes such a person; None in what is no person."""
     if not isinstance(person, dict):
         return None
-    if FLAT[0] in person or FLAT[1] in person:
+    if "pose_keypoints_2d" in person or "pose_keypoints" in person:
         return "openpose"
-    if isinstance(person.get(FLAT[2]), list):
+    if isinstance(person.get("joints"), list):
         return "alphapose"
     keypoints = person.get("keypoints")
     if isinstance(keypoints, dict):
@@ -91,7 +91,8 @@ def _frames(content: Content) -> Frames:
         return _annotated(content, value)
     if isinstance(value, dict) and not any(key in value for key in (*PEOPLE, "keypoints", *FLAT)):
         frames = [(name, _people(content, frame)) for name, frame in value.items()]  # files, or images in one
-        return [(name, people if _some(people) else [_no_frame(value[name])]) for name, people in frames]
+        problem = "{}; expected the people of a frame"
+        return [(n, people if _some(people) else [ValueError(problem.format(shown(value[n])))]) for n, people in frames]
     if isinstance(value, dict) and isinstance(value.get("instance_info"), list):
         value = value["instance_info"]
     value = value if isinstance(value, list) else [value]
@@ -99,12 +100,11 @@ def _frames(content: Content) -> Frames:
         stated = [entry(person, FRAME) if isinstance(person, dict) else None for person in value]
         if stated.count(None) * 2 > len(stated):
             return [(0, value)]
-        lost = ValueError("a person without the number of a frame")
-        number = 0
-        rows = []
+        rows, number = [], 0
         for said, person in zip(stated, value, strict=True):
             number = number if said is None else said
-            rows.append((number, [lost if said is None and _format_of(person) else person]))
+            lost = said is None and _format_of(person)
+            rows.append((number, [ValueError("a person without the number of a frame") if lost else person]))
         return rows
     frames = [(entry(part, FRAME) if isinstance(part, dict) else None, _people(content, part)) for part in value]
     if any(stated is None for stated, _ in frames):
@@ -120,19 +120,19 @@ def _annotated(content: Content, value: dict) -> Frames:
         content.image_size = sizes[0]  # type: ignore[assignment]
     categories = [c["keypoints"] for c in value.get("categories") or () if isinstance(c, dict) and c.get("keypoints")]
     content.joints = content.joints or (_of_names(categories[0]) if len(categories) == 1 else None)
-    names = [str(image.get("file_name")) for image in images]
-    try:
-        frames_of_names(content.path, names)
-    except UserError:
-        names = list(range(len(images)))  # type: ignore[arg-type]
-    people: dict[Any, list] = {str(image.get("id")): [] for image in images}
+    people: dict[str, list] = {str(image.get("id")): [] for image in images}
+    known = len(people)
     for row in value["annotations"]:
         if isinstance(row, dict) and row.get("keypoints"):  # others have boxes or outlines alone
             people.setdefault(str(row.get("image_id")), []).append(row)
-    frames = list(zip([*names, *[len(images)] * (len(people) - len(images))], people.values(), strict=True))
-    if len(people) > len(images):
-        raise UserError(f"{content.path}: {len(people) - len(images)} images of annotations are not under 'images'")
-    return frames
+    if len(people) > known:
+        raise UserError(f"{content.path}: {len(people) - known} images of annotations are not under 'images'")
+    names: list[Any] = [str(image.get("file_name")) for image in images]
+    try:
+        frames_of_names(content.path, names)
+    except UserError:
+        names = list(range(len(images)))
+    return list(zip(names, people.values(), strict=True))
 
 
 def _some(people: list) -> bool:
@@ -142,10 +142,6 @@ def _some(people: list) -> bool:
 def _most(people: list) -> bool:
     there = [person for person in people if person]
     return sum(_format_of(person) is not None for person in there) * 2 > len(there)
-
-
-def _no_frame(value: Any) -> ValueError:
-    return ValueError(f"{shown(value)}; expected the people of a frame")
 
 
 def _recognise(content: Content) -> tuple[str | None, Frames]:
@@ -166,8 +162,8 @@ def _fits(name: str) -> Callable[[Content], bool]:
 
 def _read(content: Content) -> Iterator[Found]:
     value, frames = content.value, _recognise(content)[1]
-    told = [stated for stated, people in frames if isinstance(stated, str) and _some(people)]
-    names = frames_of_names(content.path, dict.fromkeys(told))
+    stated_names = [stated for stated, people in frames if isinstance(stated, str) and _some(people)]
+    names = frames_of_names(content.path, dict.fromkeys(stated_names))
     annotated = isinstance(value, dict) and "annotations" in value
     first = 0
     if isinstance(value, dict) and "instance_info" in value:
@@ -193,11 +189,12 @@ def _pose(content: Content, person: dict) -> np.ndarray | None:
     """The keypoints [J,3] of a person; None of somebody of whom there is nothing but hands or a face."""
     if isinstance(person, ValueError):
         raise person
-    if not isinstance(person, dict) or not ("keypoints" in person or any(key in person for key in FLAT)):
+    key = next((key for key in (*FLAT, "keypoints") if isinstance(person, dict) and key in person), None)
+    if key is None:
         raise ValueError(f"{shown(person)}; expected a person with 'keypoints'")
-    if key := next((key for key in FLAT if key in person), None):
-        return _of_list(content, key, person[key]) if person[key] else None
-    points = person["keypoints"]
+    points = person[key]
+    if key in FLAT:
+        return _of_list(content, key, points) if points else None
     if isinstance(points, dict):
         x: Any = points.get("x")
         columns = [x, points.get("y"), points.get("visible") or [1.0] * len(x if isinstance(x, list) else ())]
@@ -247,7 +244,7 @@ def _of_names(names: Any) -> str | None:
 BOX = 5  # class x y w h
 
 
-def _lines(text: str) -> list[list[str]]:
+def _lines(text: str) -> list[list]:
     return [line.split() for line in text.splitlines() if line.strip()]
 
 
@@ -259,17 +256,22 @@ def _labels_fit(content: Content) -> bool:
 def _read_labels(content: Content) -> Iterator[Found]:
     frames = frames_of_names(content.path, content.value) if len(content.value) > 1 else dict.fromkeys(content.value, 0)
     first = min(1, *frames.values())
+    for frame in frames.values():
+        yield frame - first, None, None
     rows = [(name, line) for name, text in content.value.items() for line in _lines(text)]
+    if not rows:
+        return
     if len(lengths := {len(line) for _, line in rows}) > 1:
         raise UserError(
             f"{content.path}: lines of {min(lengths)} and of {max(lengths)} numbers; expected all alike. Write the "
             "labels again, of a pose model"
         )
-    for frame in frames.values():
-        yield frame - first, None, None
-    if not rows:
-        return
-    table = np.array([_numbers(content, name, line) for name, line in rows])
+    for name, line in rows:
+        try:
+            line[:] = map(float, line)
+        except ValueError as error:
+            raise UserError(f"{content.path}: {name}: {error}; expected numbers") from None
+    table = np.array([line for _, line in rows])
     joints, channels = _layout(content, table.shape[1])
     end = BOX + joints * channels
     last = table[:, -1]
@@ -279,24 +281,14 @@ def _read_labels(content: Content) -> Iterator[Found]:
         yield frames[name] - first, keypoints, int(numbers[-1]) if tracked else None
 
 
-def _numbers(content: Content, name: str, line: list[str]) -> list[float]:
-    try:
-        return [float(word) for word in line]
-    except ValueError:
-        raise UserError(f"{content.path}: {name} holds {' '.join(line)[:40]!r}; expected numbers") from None
-
-
 def _layout(content: Content, length: int) -> tuple[int, int]:
     """The joints of a line and its numbers for each: the 17 of COCO where they fit, as published models have them."""
-    counts = sorted(content.counts(), key=lambda count: (count != 17, count))
-    for joints in counts:
+    for joints in sorted(content.counts(), key=lambda count: (count != 17, count)):
         for channels in (3, 2):
             if 0 <= length - BOX - joints * channels <= 2:
                 return joints, channels
-    raise UserError(
-        f"{content.path}: lines of {length} numbers; expected class, box and the joints of a pose: "
-        f"{', '.join(map(str, sorted(counts)))} of them"
-    )
+    counts = ", ".join(map(str, sorted(content.counts())))
+    raise UserError(f"{content.path}: lines of {length} numbers; expected class, box and a pose of {counts} joints")
 
 
 DETECTORS = (

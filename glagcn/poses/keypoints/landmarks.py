@@ -99,20 +99,14 @@ def _fits(content: Content) -> bool:
 
 
 def _read(content: Content) -> Iterator[Found]:
-    frames = _frames(content)
+    frames = [(stated, frame, _poses(frame)) for stated, frame in _frames(content)]
     folder = content.kind == "folder"
-    names = frames_of_names(content.path, [name for name, frame in frames if folder and _poses(frame) is not None])
+    names = frames_of_names(content.path, [name for name, _, poses in frames if folder and poses is not None])
     facts = content.value if content.kind == "json" and isinstance(content.value, dict) else {}
     _describe(content, {**facts, **next((facts[key] for key in FACTS if isinstance(facts.get(key), dict)), {})})
-    for stated, frame in frames:
-        if folder and stated not in names:
-            yield stated, ValueError(f"{shown(frame)}; expected the landmarks of a frame"), None
-            continue
-        number = names[stated] if folder else as_whole("a frame's number", stated)
-        yield number, None, None
-        poses = _poses(frame)
-        if poses is None:
-            yield number, ValueError(f"{shown(frame)}; expected the landmarks of a frame"), None
+    for stated, frame, poses in frames:
+        number = names.get(stated, stated) if folder else as_whole("a frame's number", stated)
+        yield number, ValueError(f"{shown(frame)}; expected the landmarks of a frame") if poses is None else None, None
         for pose in poses or ():
             try:
                 yield number, _points(pose), person_of(frame) if isinstance(frame, dict) else None
@@ -169,22 +163,25 @@ def _read_table(content: Content) -> Iterator[Found]:
     rows = _rows(content)
     header = [_plain(name) for name in rows[0]]
     if header[0] == "scorer":
-        yield from _read_deeplabcut(content, rows)
-    elif _is_number(header[-1]):
-        yield from _poses_of(content, _usual_header(content, len(header)), rows)
-    else:
-        yield from _poses_of(content, header, rows[1:])
+        return _read_deeplabcut(content, rows)
+    if not _is_number(header[-1]):
+        return _poses_of(content, header, rows[1:])
+    for axes in ("xyzv", "xyz"):
+        columns = ["frame", *(f"{axis}{joint}" for joint in range(COUNT) for axis in axes)]
+        if len(columns) - len(header) in (0, 1):
+            return _poses_of(content, columns[-len(header) :], rows)
+    raise UserError(f"{content.path} has {len(header)} columns and no header; expected 33 times x, y, z, visibility")
 
 
 def _read_deeplabcut(content: Content, rows: list[list[str]]) -> Iterator[Found]:
     """A table with rows of the scorer, individuals where there are several, body parts and axes above the frames."""
     titles = [_plain(row[0]) for row in rows[:4]]
-    if titles[1:] not in (["bodyparts", "coords", titles[-1]], ["individuals", "bodyparts", "coords"]):
+    several = titles[1:] == ["individuals", "bodyparts", "coords"]
+    if titles[1:3] != ["bodyparts", "coords"] and not several:
         raise UserError(
             f"{content.path} begins with rows {', '.join(titles)[:80]}; expected scorer, bodyparts and coords, as "
             "DeepLabCut writes them"
         )
-    several = titles[1] == "individuals"
     top, table = rows[: 3 + several], rows[3 + several :]
     width = min(map(len, rows))
     whose = top[1][1:width] if several else [""] * (width - 1)
@@ -195,22 +192,11 @@ def _read_deeplabcut(content: Content, rows: list[list[str]]) -> Iterator[Found]
         yield from ((frame, pose, number if several else None) for frame, pose, _ in _poses_of(content, header, part))
 
 
-def _usual_header(content: Content, width: int) -> list[str]:
-    """The columns of a table that has no header."""
-    for axes in (("x", "y", "z", "v"), ("x", "y", "z")):
-        columns = ["frame", *(f"{axis}{joint}" for joint in range(COUNT) for axis in axes)]
-        if width in (len(columns), len(columns) - 1):
-            return columns[-width:]
-    raise UserError(f"{content.path} has {width} columns and no header; expected 33 times x, y, z, visibility")
-
-
 def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Iterator[Found]:
     """The poses of a table with a row for each pose, or for each landmark."""
-    if number := next((number for number, row in enumerate(rows, start=1) if len(row) != len(header)), None):
-        raise UserError(
-            f"{content.path}: row {number} has {len(rows[number - 1])} columns, the header {len(header)}; expected as "
-            "many"
-        )
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise UserError(f"{content.path}: row {number} has {len(row)} columns; expected {len(header)}")
     places = {name.replace("_", ""): place for place, name in reversed(list(enumerate(header)))}
     landmark = _place(places, LANDMARK) if {"x", "y"} <= set(places) else None
     columns = _columns(header) if landmark is None else {}
@@ -222,16 +208,21 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
             "each landmark"
         )
     numbers = np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows])
-    frames = _frames_of(content, rows, numbers, _place(places, FRAME), landmark is None)
+    place = _place(places, FRAME)
+    if place is None:  # counted, or one frame
+        frames = np.arange(len(rows)) * (landmark is None)
+    elif any(_is_number(row[place]) for row in rows):
+        frames = _whole(content, "frame", numbers[:, place])
+    else:  # names of images
+        names = frames_of_names(content.path, dict.fromkeys(row[place] for row in rows))
+        frames = np.array([names[row[place]] for row in rows])
     place = _place(places, PERSON)
     people = np.full(len(rows), -1) if place is None else _whole(content, header[place], numbers[:, place])
     joints = _joints(content, found or list(dict.fromkeys(labels)))
     if landmark is None:
-        keypoints = np.ones((len(rows), len(joints), 3))
-        for joint, name in enumerate(joints):
-            for channel, axis in enumerate(("x", "y", "sure")):
-                if (name, axis) in columns:
-                    keypoints[:, joint, channel] = numbers[:, columns[name, axis]]
+        ones = np.append(numbers, np.ones((len(rows), 1)), axis=1)
+        of_joints = [[columns.get((name, axis), len(header)) for axis in ("x", "y", "sure")] for name in joints]
+        keypoints = ones[:, of_joints]
         whose = np.stack([frames, people], axis=1)
     else:
         order = {joint: number for number, joint in enumerate(joints)}
@@ -282,19 +273,6 @@ def _joints(content: Content, found: list[str]) -> list[str]:
         )
     content.joints = fitting[0].name
     return list(fitting[0].joints)
-
-
-def _frames_of(
-    content: Content, rows: list[list[str]], numbers: np.ndarray, place: int | None, counted: bool
-) -> np.ndarray:
-    """The frames of rows: of their column, which may hold the names of images; without one, counted or all 0."""
-    if place is None:
-        return np.arange(len(rows)) if counted else np.zeros(len(rows), np.int64)
-    words = [row[place] for row in rows]
-    if any(map(_is_number, words)):
-        return _whole(content, "frame", numbers[:, place])
-    names = frames_of_names(content.path, dict.fromkeys(words))
-    return np.array([names[word] for word in words])
 
 
 def _whole(content: Content, name: str, values: np.ndarray) -> np.ndarray:

@@ -72,7 +72,7 @@ def read_keypoints(
     Raises UserError, naming the file, what was found and what was expected, for anything that cannot be read.
     """
     path = Path(path)
-    if format is not None and format not in FORMATS:
+    if format not in (None, *FORMATS):
         raise UserError(f"unknown format {format!r}; must be one of {', '.join(FORMATS)}")
     if joints is not None:
         get_convention(joints)
@@ -103,7 +103,13 @@ def read_keypoints(
     if not once.all():
         logger.info(f"{path}: {(~once).sum()} poses that nearly coincide with another of their frame are left out")
     frames, keypoints, persons = frames[once], keypoints[once], persons[once]
-    _check_ids(path, frames[persons != NO_ID], persons[persons != NO_ID])
+    pairs, count = np.unique(np.stack([frames, persons])[:, persons != NO_ID], axis=1, return_counts=True)
+    if (count > 1).any():
+        frame, person = pairs[:, count > 1][:, 0]
+        raise UserError(
+            f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of several videos "
+            "or without a tracker cannot be followed by their ids; remove the ids"
+        )
     return KeypointFile(convention, frames, keypoints, persons, size, content.fps, length, known.title)
 
 
@@ -134,13 +140,13 @@ def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, 
     poses: list[tuple[int, np.ndarray, int]] = []
     problems: list[tuple[int | str, object]] = []
     for frame, pose, person in found:
-        if isinstance(frame, int) and not 0 <= frame < MOST_FRAMES:
-            raise UserError(f"{path}: frame number {frame}; expected 0 to {MOST_FRAMES - 1}")
+        if isinstance(frame, int):
+            if not 0 <= frame < MOST_FRAMES:
+                raise UserError(f"{path}: frame number {frame}; expected 0 to {MOST_FRAMES - 1}")
+            last = max(last, frame)
         if isinstance(frame, str) or isinstance(pose, ValueError):
             problems.append((frame, pose))
-            continue
-        last = max(last, frame)
-        if pose is not None:
+        elif pose is not None:
             poses.append((frame, pose, NO_ID if person is None else person))
     if not poses and not problems:
         raise UserError(f"{path} holds no person in any frame; expected at least one pose")
@@ -156,7 +162,7 @@ def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, 
     ]
     if problems:
         frame, problem = problems[0]
-        where = f"frame {frame}: {problem}" if isinstance(frame, int) else f"{frame}: {problem}"
+        where = f"{'frame ' if isinstance(frame, int) else ''}{frame}: {problem}"
         if len(problems) >= len(kept):
             raise UserError(f"{path}: {where}")
         total = len(kept) + len(problems)
@@ -205,17 +211,6 @@ def _doubles(frames: np.ndarray, keypoints: np.ndarray, persons: np.ndarray) -> 
         near &= (ids[:, None] == ids) | (ids[:, None] == NO_ID) | (ids == NO_ID)
         doubles[rows] = np.triu(near, 1).any(axis=0)
     return doubles
-
-
-def _check_ids(path: Path, frames: np.ndarray, persons: np.ndarray) -> None:
-    """Raise UserError where a person is twice in a frame."""
-    found, count = np.unique(np.stack([frames, persons], axis=1), axis=0, return_counts=True)
-    if (count > 1).any():
-        frame, person = found[count > 1][0]
-        raise UserError(
-            f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of "
-            "several videos, or without a tracker, cannot be followed by their ids; remove the ids"
-        )
 
 
 def _usual_joints(path: Path, count: int, known: Format) -> str | None:

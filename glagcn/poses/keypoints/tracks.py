@@ -66,9 +66,7 @@ def select(found: list[Track], person: str | int = "largest") -> list[Track]:
 
     Raises UserError where there is no such person.
     """
-    people: dict[int, list[Track]] = {}
-    for track in found:
-        people.setdefault(track.person, []).append(track)
+    people = _by_person(found)
     if person == "all" or not people:
         return found
     if person == "largest":
@@ -87,18 +85,24 @@ def _check_person(person: int, people: list[int]) -> None:
 
 def likely_same(found: list[Track], chosen: list[Track], fps: float) -> list[int]:
     """Who is likely the chosen person with another id: never together, and one begins where the other has ended."""
-    there = np.concatenate([track.start + np.arange(len(track.keypoints)) for track in chosen])
-    others: dict[int, list[Track]] = {}
+    others = _by_person([track for track in found if track.person != chosen[0].person])
+    longest = gap_frames(fps, LOST_SECONDS)
+    return [person for person, parts in others.items() if _continues(parts, chosen, longest)]
+
+
+def _by_person(found: list[Track]) -> dict[int, list[Track]]:
+    people: dict[int, list[Track]] = {}
     for track in found:
-        if track.person != chosen[0].person:
-            others.setdefault(track.person, []).append(track)
-    return [
-        person for person, parts in others.items() if _continues(parts, chosen, there, gap_frames(fps, LOST_SECONDS))
-    ]
+        people.setdefault(track.person, []).append(track)
+    return people
 
 
-def _continues(parts: list[Track], chosen: list[Track], there: np.ndarray, longest: int) -> bool:
-    if any(np.isin(part.start + np.arange(len(part.keypoints)), there).any() for part in parts):
+def _continues(parts: list[Track], chosen: list[Track], longest: int) -> bool:
+    there, others = (
+        {frame for track in tracks for frame in range(track.start, track.start + len(track.keypoints))}
+        for tracks in (chosen, parts)
+    )
+    if there & others:
         return False
     for one, other in ((a, b) for part in parts for own in chosen for a, b in ((part, own), (own, part))):
         lost = other.start - one.start - len(one.keypoints)

@@ -72,8 +72,7 @@ def write_bvh(path: Path, people: Sequence[Poses]) -> list[Path]:
     paths = []
     for person in people:
         own = path if len(people) == 1 else path.with_name(f"{path.stem}_person{person.person}{path.suffix}")
-        write_text(own, bvh_text(person, last))
-        paths.append(own)
+        paths.append(write_text(own, bvh_text(person, last)))
     return paths
 
 
@@ -95,12 +94,10 @@ def bvh_text(person: Poses, last: int) -> str:
 
 def _hierarchy(rig: list[Node], number: int, indent: str) -> list[str]:
     """The lines of a node and its descendants."""
-    node, inner, is_root = rig[number], indent + "\t", number == 0
-    channels = f"6 {ROOT_CHANNELS} {CHANNELS}" if is_root else f"3 {CHANNELS}"
-    lines = [
-        f"{indent}{'ROOT' if is_root else 'JOINT'} {node.name}", indent + "{",
-        f"{inner}OFFSET {_row(node.offset)}", f"{inner}CHANNELS {channels}",
-    ]  # fmt: skip
+    node, inner = rig[number], indent + "\t"
+    kind, channels = ("JOINT", f"3 {CHANNELS}") if number else ("ROOT", f"6 {ROOT_CHANNELS} {CHANNELS}")
+    lines = [f"{indent}{kind} {node.name}", indent + "{"]
+    lines += [f"{inner}OFFSET {_row(node.offset)}", f"{inner}CHANNELS {channels}"]
     children = _children(rig, number)
     for child in children:
         lines += _hierarchy(rig, child, inner)
@@ -118,19 +115,17 @@ def rig_for(skeleton: Skeleton, poses: np.ndarray) -> list[Node]:
     lengths = np.median(np.linalg.norm(poses - poses[:, skeleton.parents], axis=-1), axis=0)
     rig: list[Node] = []
 
-    def add(name: str, parent: int, joint: int, end: int, length: float) -> int:
-        direction = np.array(rest_direction(skeleton.joints[end]))
-        rig.append(Node(name, parent, joint, end, direction, direction * length))
-        return len(rig) - 1
-
     def hang(joint: int, parent: int) -> None:
         """Add a joint and its descendants, in the order of BVH."""
-        name = skeleton.joints[joint]
-        node = add(name, parent, joint, joint, lengths[joint])
+        name, node = skeleton.joints[joint], len(rig)
+        direction = np.array(rest_direction(name))
+        rig.append(Node(name, parent, joint, joint, direction, direction * lengths[joint]))
         children = [child for child, above in enumerate(skeleton.parents) if above == joint != child]
         for child in children:
-            several = len(children) > 1
-            hang(child, add(f"{name}_{skeleton.joints[child]}", node, joint, child, 0.0) if several else node)
+            if len(children) > 1:
+                towards = np.array(rest_direction(skeleton.joints[child]))
+                rig.append(Node(f"{name}_{skeleton.joints[child]}", node, joint, child, towards, towards * 0.0))
+            hang(child, len(rig) - 1 if len(children) > 1 else node)
 
     hang(skeleton.root, -1)
     return rig

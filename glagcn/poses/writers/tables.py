@@ -54,12 +54,11 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
     Nothing is pickled.
     """
     one = people[0]
-    roots = [np.full((len(p.frames), 3), np.nan) if p.root is None else p.root for p in people]
     arrays: dict[str, Any] = {
         "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
         "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
         "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
-        "root_mm": np.concatenate(roots).astype(np.float32),
+        "root_mm": np.concatenate([_root(p) for p in people]).astype(np.float32),
         "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
         "pixels": np.concatenate([p.pixels for p in people]).astype(np.float32),
         "skeleton": np.array(one.skeleton.name),
@@ -91,11 +90,15 @@ def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
 def _rows(person: Poses) -> Iterator[list[Any]]:
     parents = [person.joints[parent] for parent in person.parents]
     about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
-    roots = np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
-    numbers = (person.frames, roots, person.xyz, person.confidence[..., None], person.pixels)
+    numbers = (person.frames, _root(person), person.xyz, person.confidence[..., None], person.pixels)
     for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
         for joint, parent, place, sure, pixel in zip(person.joints, parents, pose, confidence, pixels, strict=True):
             yield [person.person, frame, joint, *_cells([*place, *root, *sure, *pixel]), parent, *about]
+
+
+def _root(person: Poses) -> np.ndarray:
+    """[T,3] mm, NaN where it is not known."""
+    return np.full((len(person.frames), 3), np.nan) if person.root is None else person.root
 
 
 def _cells(values: Sequence[float]) -> list[str]:
@@ -104,15 +107,10 @@ def _cells(values: Sequence[float]) -> list[str]:
 
 
 def people_json(path: Path, people: Sequence[Poses]) -> list[Path]:
-    """Write a JSON file with one object.
+    """Write a JSON file with one object, as it stands below; frame n is n / fps seconds after the start of the video.
 
-    skeleton    {"name", "joints": V names, "parents": V joint numbers; the root is its own parent}
-    fps         frames per second; frame n is n / fps seconds after the start of the video
-    image_size  [width, height] in pixels
-    units       {"poses", "root", "pixels", "confidence"}, in words
-    axes        {"name": a key of result.AXES, "about": its meaning}
-    people      list of {"person": number, "frames": T numbers, "poses": [T][V][3], "root": [T][3] or null if unknown,
-                "confidence": [T][V], "pixels": [T][V][2] with null for unknown coordinates}
+    "parents" are numbers of joints, and the root is its own; "poses" [T][V][3], "root" [T][3] or null if unknown,
+    "confidence" [T][V], "pixels" [T][V][2] with null for unknown coordinates.
     """
     one = people[0]
     content = {
@@ -168,21 +166,22 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
     .csv: a row per frame and joint: frame, joint, x_mm, y_mm, z_mm, then true_x_mm, ... if there is a true pose, then
     u_px, v_px; empty where unknown.
     """
-    target = None
+    target = []  # at most one array
     if truth is not None:
-        target = np.full_like(poses.xyz, np.nan)
+        target = [np.full_like(poses.xyz, np.nan)]
         _, rows, true_rows = np.intersect1d(poses.frames, truth.frames, return_indices=True)
-        target[rows] = truth.xyz[true_rows]
+        target[0][rows] = truth.xyz[true_rows]
     if path.suffix.lower() == ".csv":
-        true = [] if target is None else ["true_x_mm", "true_y_mm", "true_z_mm"]
-        values = np.concatenate([poses.xyz, *([] if target is None else [target]), poses.pixels], axis=-1).tolist()
-        joints = [(frame, joint) for frame in poses.frames.tolist() for joint in poses.joints]
-        cells = (numbers for pose in values for numbers in pose)
-        lines = ([*place, *_cells(numbers)] for place, numbers in zip(joints, cells, strict=True))
+        true = ["true_x_mm", "true_y_mm", "true_z_mm"] if target else []
+        values = np.concatenate([poses.xyz, *target, poses.pixels], axis=-1).tolist()
+        lines = (
+            [frame, joint, *_cells(numbers)]
+            for frame, pose in zip(poses.frames.tolist(), values, strict=True)
+            for joint, numbers in zip(poses.joints, pose, strict=True)
+        )
         write_csv(path, ["frame", "joint", "x_mm", "y_mm", "z_mm", *true, "u_px", "v_px"], lines)
         return
     width, height = poses.image_size
-    about = ABOUT_COMPARISON.format(width=width, height=height, name=name, skeleton=poses.skeleton.name)
     arrays: dict[str, Any] = {
         "frames": poses.frames.astype(np.int64),
         "joints": np.array(poses.joints),
@@ -190,6 +189,8 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
         "predicted_mm": poses.xyz,
         "pixels": poses.pixels.astype(np.float32),
         "fps": np.float64(poses.fps),
-        "about": np.array(about),
-    } | ({} if target is None else {"target_mm": target})
+        "about": ABOUT_COMPARISON.format(width=width, height=height, name=name, skeleton=poses.skeleton.name),
+    }
+    if target:
+        arrays["target_mm"] = target[0]
     write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
