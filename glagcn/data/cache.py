@@ -17,12 +17,11 @@ libhdf5 can crash the process on damaged metadata, and Python cannot catch that.
 therefore checked before HDF5 opens the file.
 """
 
-import contextlib
 import hashlib
 import io
 import json
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,7 @@ import numpy as np
 from glagcn.data.dataset import SPLITS, Cache, Sequence, SequenceInfo, Source, Split, SplitName
 from glagcn.errors import UserError
 from glagcn.files import WRITE_ADVICE, remove_leftovers, replacement, write_errors
-from glagcn.skeletons import get_skeleton
+from glagcn.skeletons import Skeleton, get_skeleton
 
 CACHE_VERSION = 2
 MAGIC = b"glagcn cache, version "
@@ -46,12 +45,6 @@ TABLE = np.dtype(
         ("fps", "<f8"), ("width", "<i4"), ("height", "<i4"),
     ]
 )  # fmt: skip
-# What h5py raises on damaged files.  MemoryError is for sizes that a damaged header claims.
-H5PY_ERRORS = (
-    OSError, RuntimeError, LookupError, ValueError, TypeError, AttributeError, ArithmeticError, MemoryError,
-)  # fmt: skip
-Extent = tuple[int, int]
-"""Offset and size of an array in the file, bytes."""
 
 
 # ---- Read.
@@ -66,31 +59,27 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
     """
     if not path.exists():
         raise UserError(f"{path} does not exist; write this cache with `glagcn prepare`")
-    with hdf5_errors(lambda reason: damaged_error(path, f"reading failed ({reason})")):
+    try:
         _check_seal(path)
         with h5py.File(path, "r", locking=False) as file:
             header = {key: bytes(file.attrs[key]).decode() for key in (*IDENTITY, "joints", "notes", "provenance")}
-            _check_joints(path, header["skeleton"], header["joints"])
             train, test = (_read_split(file[name], path, verify) for name in SPLITS)
             fingerprint = _fingerprint(file)
-        notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
+    except UserError:
+        raise
+    except (OSError, RuntimeError, LookupError, ValueError, TypeError) as error:
+        raise _damaged(path, f"reading failed ({type(error).__name__}: {error})") from error
     identity = {key: header[key] for key in IDENTITY}
+    if json.loads(header["joints"]) != list(get_skeleton(identity["skeleton"]).joints):
+        raise UserError(
+            f"{path} was written with other joints of skeleton {identity['skeleton']!r}: {header['joints']}. "
+            "Remove the file and prepare it again."
+        )
+    notes, provenance = tuple(json.loads(header["notes"])), json.loads(header["provenance"])
     return Cache(path, **identity, train=train, test=test, provenance=provenance, notes=notes, fingerprint=fingerprint)
 
 
-@contextlib.contextmanager
-def hdf5_errors(make_error: Callable[[str], UserError]) -> Iterator[None]:
-    """Turn any exception that h5py raises on a damaged file into `make_error(reason)`.  A UserError passes through."""
-    try:
-        yield
-    except UserError:
-        raise
-    except H5PY_ERRORS as error:
-        raise make_error(f"{type(error).__name__}: {error}") from error
-
-
-def damaged_error(path: Path, what: str) -> UserError:
-    """The UserError for a damaged cache."""
+def _damaged(path: Path, what: str) -> UserError:
     return UserError(
         f"the cache {path} is damaged: {what}. Remove the file; the next training or `glagcn prepare` writes it again. "
         "If this happens twice, check the disk."
@@ -114,30 +103,18 @@ def _check_seal(path: Path) -> None:
         size, checksum = expected["bytes"], expected["crc32"]
         arrays = [(int(offset), int(length)) for offset, length in expected["arrays"]]
     except (ValueError, TypeError, KeyError) as error:
-        raise damaged_error(path, f"its header is unreadable ({error})") from error
+        raise _damaged(path, f"its header is unreadable ({error})") from error
     if path.stat().st_size != size:
-        raise damaged_error(path, f"it is truncated: {path.stat().st_size} bytes, expected {size}")
+        raise _damaged(path, f"it is truncated: {path.stat().st_size} bytes, expected {size}")
     if _checksum_outside(path, size, arrays) != checksum:
-        raise damaged_error(path, "the checksum of its metadata does not match")
-
-
-def _check_joints(path: Path, skeleton: str, joints: str) -> None:
-    try:
-        known = get_skeleton(skeleton).joints
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
-    if json.loads(joints) != list(known):
-        raise UserError(
-            f"{path} was written with other joints of skeleton {skeleton!r}: {joints} instead of {', '.join(known)}. "
-            "Remove the file and prepare it again."
-        )
+        raise _damaged(path, "the checksum of its metadata does not match")
 
 
 def _read_split(group: h5py.Group, path: Path, verify: bool) -> Split:
     arrays = {name: group[name] for name in ARRAYS if name in group}
     for name, array in arrays.items() if verify else ():
         if _checksum(path, array) != int(array.attrs["crc32"]):
-            raise damaged_error(path, f"the checksum of {group.name[1:]}/{name} does not match")
+            raise _damaged(path, f"the checksum of {group.name[1:]}/{name} does not match")
     pixels, millimetres = (
         np.memmap(path, array.dtype, mode="r", offset=array.id.get_offset(), shape=array.shape)
         for array in (arrays["pixels"], arrays["millimetres"])
@@ -167,7 +144,7 @@ def _checksum(path: Path, array: h5py.Dataset) -> int:
     return checksum
 
 
-def _checksum_outside(path: Path, size: int, arrays: list[Extent]) -> int:
+def _checksum_outside(path: Path, size: int, arrays: list[tuple[int, int]]) -> int:
     """The crc32 of all bytes but the user block and the arrays, and of the extents, so that damage to them shows."""
     checksum, position = zlib.crc32(repr(arrays).encode()), USER_BLOCK
     with path.open("rb") as file:
@@ -235,26 +212,22 @@ class _DeferringFile(io.FileIO):
         """Write all of `content`, or store the error; returns the length in both cases."""
         view = memoryview(content)
         done = 0
-        try:
-            while self.error is None and done < len(view):
-                done += super().write(view[done:])
-        except OSError as error:
-            self.error = error
+        while self.error is None and done < len(view):
+            done += self._attempt(super().write, view[done:]) or 0
         return len(view)
 
     def truncate(self, size: int | None = None) -> int:
         """Set the file's size, or store the error."""
-        try:
-            return super().truncate(size)
-        except OSError as error:
-            self.error = self.error or error
-            return size or 0
+        return self._attempt(super().truncate, size) or size or 0
 
     def close(self) -> None:
-        """Close the file, or store the error."""
+        """Close the file, or store the error: network file systems may report a failed write only here."""
+        self._attempt(super().close)
+
+    def _attempt(self, operation: Callable, *arguments: Any) -> Any:
         try:
-            super().close()
-        except OSError as error:  # network file systems may report a failed write only here
+            return operation(*arguments)
+        except OSError as error:
             self.error = self.error or error
 
     def check(self) -> None:
@@ -270,18 +243,19 @@ def _write_splits(file: h5py.File, disk: _DeferringFile, source: Source, progres
     total, done = sum(int(table["length"].sum()) for table in tables.values()), 0
     some_valid = False
     for split, table in tables.items():
-        arrays = _ArrayWriter(file.create_group(split), int(table["length"].sum()), source.skeleton)
+        group, checksums = file.create_group(split), dict[str, int]()
         for row, sequence in zip(table, source.read(split), strict=True):
             if sequence.info != _info(row):
                 raise ValueError(f"the source listed {row} but read {sequence.info}")
-            arrays.append(sequence, int(row["start"]))
+            _append(group, checksums, sequence, row["start"], sum(table["length"]), get_skeleton(source.skeleton))
             disk.check()
             some_valid |= split == "test" and bool(sequence.valid.any())
             done += sequence.info.length
             if progress:
                 progress(done, total, f"{split} {sequence.info.name}")
-        arrays.write_checksums()
-        file[split]["sequences"] = table
+        for name, checksum in checksums.items():
+            group[name].attrs["crc32"] = np.uint32(checksum)
+        group["sequences"] = table
     if not some_valid:
         raise UserError("no test frame is valid, so there is nothing to score; check that the test set is complete")
 
@@ -300,36 +274,24 @@ def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
     return np.array(rows, dtype=TABLE)
 
 
-class _ArrayWriter:
-    """Writes the arrays of one split and computes their checksums."""
-
-    def __init__(self, group: h5py.Group, frames: int, skeleton: str) -> None:
-        joints, inputs = get_skeleton(skeleton).num_joints, get_skeleton(skeleton).num_input_joints
-        self.group, self.frames = group, frames
-        self.checksums: dict[str, int] = {}
-        self.kinds: dict[str, tuple[str, tuple[int, ...]]] = {
-            "pixels": ("<f4", (inputs, 2)), "millimetres": ("<f4", (joints, 3)), "valid": ("u1", ()),
-            "activity": ("u1", ()), "confidence": ("<f4", (inputs,)),
-        }  # fmt: skip
-
-    def append(self, sequence: Sequence, start: int) -> None:
-        """Write the frames of the next sequence.  The first one decides which arrays there are."""
-        arrays = {name: getattr(sequence, name) for name in ARRAYS if getattr(sequence, name) is not None}
-        if self.checksums and arrays.keys() != self.checksums.keys():
-            raise ValueError(f"{sequence.info.name} has the arrays {', '.join(arrays)}; other sequences have others")
-        for name, array in arrays.items():
-            dtype, tail = self.kinds[name]
-            if array.shape != (sequence.info.length, *tail):
-                raise ValueError(f"{name} has shape {array.shape}, expected {(sequence.info.length, *tail)}")
-            if name not in self.group:
-                self.group.create_dataset(name, (self.frames, *tail), dtype)
-            values = np.ascontiguousarray(array, dtype)
-            self.group[name][start : start + len(values)] = values
-            self.checksums[name] = zlib.crc32(values.data, self.checksums.get(name, 0))
-
-    def write_checksums(self) -> None:
-        for name, checksum in self.checksums.items():
-            self.group[name].attrs["crc32"] = np.uint32(checksum)
+def _append(
+    group: h5py.Group, checksums: dict[str, int], sequence: Sequence, start: int, frames: int, skeleton: Skeleton
+) -> None:
+    """Write the frames of a sequence into arrays of `frames` frames.  The first sequence decides which there are."""
+    inputs = skeleton.num_input_joints
+    shapes = {"pixels": (inputs, 2), "millimetres": (skeleton.num_joints, 3), "confidence": (inputs,)}
+    arrays = {name: getattr(sequence, name) for name in ARRAYS if getattr(sequence, name) is not None}
+    if checksums and arrays.keys() != checksums.keys():
+        raise ValueError(f"{sequence.info.name} has the arrays {', '.join(arrays)}; other sequences have others")
+    for name, array in arrays.items():
+        dtype, shape = "<f4" if name in shapes else "u1", shapes.get(name, ())
+        if array.shape != (sequence.info.length, *shape):
+            raise ValueError(f"{name} has shape {array.shape}, expected {(sequence.info.length, *shape)}")
+        if name not in group:
+            group.create_dataset(name, (frames, *shape), dtype)
+        values = np.ascontiguousarray(array, dtype)
+        group[name][start : start + len(values)] = values
+        checksums[name] = zlib.crc32(values.data, checksums.get(name, 0))
 
 
 def _write_header(file: h5py.File, source: Source) -> None:
@@ -339,7 +301,7 @@ def _write_header(file: h5py.File, source: Source) -> None:
     file.attrs.update({key: np.bytes_(text.encode()) for key, text in texts.items()})
 
 
-def seal(path: Path, arrays: list[Extent]) -> None:
+def seal(path: Path, arrays: list[tuple[int, int]]) -> None:
     """Write the user block of a closed HDF5 file that was created with a block of USER_BLOCK bytes.
 
     arrays  extents of the large arrays.

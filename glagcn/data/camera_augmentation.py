@@ -42,26 +42,12 @@ class CameraRange:
         return len(ranges) if any(ranges) else 0
 
 
-@dataclass(frozen=True)
-class SequenceCameras:
-    """The pinhole cameras of S sequences, float64.
+def find_cameras(split: Split, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """The cameras [S,5] and the up directions [S,3] of the sequences of a split, float64.
 
-    focal, centre       [S,2], pixels.
-    scale               [S], the factor on poses about their root that makes them project onto their 2D.
-    up                  [S,3], the mean direction from the root to the joints on the body's midline, camera coordinates.
-    reprojection_error  [S], the median distance between projected 3D and 2D, pixels.
-    """
-
-    focal: np.ndarray
-    centre: np.ndarray
-    scale: np.ndarray
-    up: np.ndarray
-    reprojection_error: np.ndarray
-
-
-def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
-    """Fit the camera of every sequence of a split.
-
+    A camera is its focal length and centre (x, y), pixels, and the factor on poses about their root that makes them
+    project onto their 2D.  Up is the mean direction from the root to the joints on the body's midline, in camera
+    coordinates.
     Raises UserError if 2D and 3D have different joints, or if the 3D does not project onto the 2D.
     """
     if skeleton.joint_map is not None:
@@ -69,13 +55,13 @@ def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
             "--turn, --tilt, --roll and --distance need 2D and 3D with the same joints; "
             f"{skeleton.name} maps other 2D joints. Leave these flags out."
         )
-    found = []
+    cameras, ups = [], []
     middle = [joint for joint, other in enumerate(skeleton.mirror) if joint == other and joint != skeleton.root]
     for info, start in zip(split.sequences, split.starts, strict=True):
         frames = int(start) + np.unique(np.linspace(0, info.length - 1, FITTED_FRAMES).astype(int))
         pixels, poses = (split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64))
         root = poses[:, skeleton.root, None]
-        scale, focal, centre, error = _fit(pixels, root, poses - root)
+        camera, error = _fit(pixels, root, poses - root)
         if not error < MAX_ERROR * info.width:
             raise UserError(
                 f"the best-fitting camera of {info.name} has a reprojection error of {error:.0f} px; --turn, --tilt, "
@@ -83,15 +69,17 @@ def find_cameras(split: Split, skeleton: Skeleton) -> SequenceCameras:
             )
         directions = (poses - root)[:, middle].mean(axis=1)
         up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
-        found.append((focal, centre, scale, up / np.linalg.norm(up), error))
-    return SequenceCameras(*(np.array(column) for column in zip(*found, strict=True)))
+        cameras.append(camera)
+        ups.append(up / np.linalg.norm(up))
+    return np.array(cameras), np.array(ups)
 
 
-def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[float, np.ndarray, np.ndarray, float]:
+def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, float]:
     """Fit a scale s and a pinhole by Gauss-Newton: pixels = centre + focal (X, Y) / Z, (X, Y, Z) = root + s offsets.
 
     pixels [n,V,2], root [n,1,3], offsets [n,V,3].
-    Returns scale, focal [2], centre [2] and the median reprojection error in pixels, infinite if the fit diverges.
+    Returns the camera [5], as in `find_cameras`, and the median reprojection error in pixels, infinite if the fit
+    diverges.
     """
     scale, focal, centre = 1.0, np.ones(2), np.zeros(2)
     with np.errstate(all="ignore"):
@@ -107,14 +95,14 @@ def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[flo
                 columns[..., axis, 3 + axis] = 1
             flat = columns.reshape(-1, 5)
             if not np.isfinite(flat).all():
-                return 1.0, focal, centre, np.inf
+                return np.zeros(5), np.inf
             if round_number == 0:  # keep the scale first: the other parameters are then a linear problem
                 flat[:, 0] = 0
             change = np.linalg.lstsq(flat, residuals.ravel(), rcond=None)[0]
             scale, focal, centre = scale + change[0], focal + change[1:3], centre + change[3:5]
     points = root + scale * offsets
     distances = np.linalg.norm(pixels - centre - focal * points[..., :2] / points[..., 2:], axis=-1)
-    return float(scale), focal, centre, float(np.median(distances))
+    return np.array([*focal, *centre, scale]), float(np.median(distances))
 
 
 class CameraAugmentation:
@@ -124,13 +112,12 @@ class CameraAugmentation:
     """
 
     def __init__(self, ranges: CameraRange, split: Split, skeleton: Skeleton, target: int) -> None:
-        cameras = find_cameras(split, skeleton)
+        cameras, ups = find_cameras(split, skeleton)
         self._root, self._target = skeleton.root, target
         largest = [np.deg2rad(ranges.turn), np.deg2rad(ranges.tilt), np.deg2rad(ranges.roll), ranges.distance]
         self._largest = torch.tensor(largest, dtype=torch.float32)
-        columns = np.concatenate([cameras.focal, cameras.centre, cameras.scale[:, None]], axis=1)
-        self._cameras = torch.tensor(columns, dtype=torch.float32)  # [S,5]
-        axes = np.stack([cameras.up, *np.broadcast_to(np.eye(3)[[0, 2], None], (2, *cameras.up.shape))], axis=1)
+        self._cameras = torch.tensor(cameras, dtype=torch.float32)  # [S,5]
+        axes = np.stack([ups, *np.broadcast_to(np.eye(3)[[0, 2], None], (2, *ups.shape))], axis=1)
         self._axes = torch.tensor(axes, dtype=torch.float32)  # [S,3,3]: axes of turn, tilt and roll
 
     def parameters(self, sequence: np.ndarray, draws: np.ndarray) -> Tensor:

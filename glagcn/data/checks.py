@@ -11,9 +11,9 @@ from glagcn.poses.gaps import fill_gaps, gap_frames, mark_missing, with_confiden
 
 # The median distance of a person's joints from the pelvis is about half a metre: 500 in millimetres, 0.5 in metres, 50
 # in centimetres.  If only the pelvis is absolute, it is the distance from the camera, several metres.
+UNITS = {"millimetres": 1, "centimetres": 10, "metres": 1000}
 SMALLEST_MEDIAN_MM = 100.0
 LARGEST_MEDIAN_MM = 2_000.0
-LARGEST_MEDIAN_METRES = 5.0
 # Normalised 2D is in [-1, 1], or slightly outside if the person leaves the image.
 LARGEST_NORMALISED = 2.5
 # No person is 100 m from the camera.  2D outside the image is normal, but not by many images.  A person who leaves the
@@ -68,8 +68,8 @@ def _column(where: str, name: str, values: object, frames: int) -> np.ndarray:
 def check_sequence(where: str, sequence: Sequence, root: int) -> None:
     """Check that a sequence has frames, plausible values and the right units.
 
-    All 2D is checked, because every frame is context.  3D is checked in the scored frames; copies of the test set
-    contain arbitrary values elsewhere (see `unscored_note`).  2D outside the image is accepted up to ten image sizes:
+    All 2D is checked, because every frame is context.  3D is checked in the scored frames; elsewhere, copies
+    of the test set contain arbitrary values, which are kept.  2D outside the image is accepted up to ten image sizes:
     published test sequences have it.
 
     root  the joint that the others are compared with.
@@ -81,7 +81,7 @@ def check_sequence(where: str, sequence: Sequence, root: int) -> None:
     _check_finite(where, "2D", pixels, np.ones(len(pixels), dtype=bool))
     checked = checked_frames(sequence.valid)
     _check_finite(where, "3D", millimetres, checked)
-    _check_unit(where, millimetres[checked], root)
+    _check_unit(where, millimetres[checked], root, "millimetres")
     _check_bound(where, "3D", "mm", millimetres, checked, np.full(3, LARGEST_MM))
     size = np.array([sequence.info.width, sequence.info.height], np.float64)
     for frames, images in ((checked, LARGEST_IMAGES), (~checked, LARGEST_UNSCORED_IMAGES)):
@@ -94,24 +94,9 @@ def check_sequence(where: str, sequence: Sequence, root: int) -> None:
         )
 
 
-def check_lengths(where: str, pixels: np.ndarray, millimetres: np.ndarray) -> None:
-    """Raise UserError unless 2D and 3D have the same number of frames."""
-    if len(pixels) != len(millimetres):
-        raise UserError(
-            f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
-            "The file is damaged or mixes two versions; get it again."
-        )
-
-
 def checked_frames(valid: np.ndarray) -> np.ndarray:
     """The [T] bool mask of the frames whose 3D is checked: the scored frames, or all if no frame is scored."""
     return valid if valid.any() else np.ones_like(valid)
-
-
-def unscored_note(name: str, millimetres: np.ndarray) -> str | None:
-    """A note if 3D [T,V,3] that passed `check_sequence` is not finite in some unscored frames; else None."""
-    bad = int((~np.isfinite(millimetres).all(axis=(1, 2))).sum())
-    return f"{name}: the 3D is not finite in {bad} unscored frames; they are copied unchanged" if bad else None
 
 
 def check_world(where: str, metres: np.ndarray, root: int) -> None:
@@ -119,20 +104,11 @@ def check_world(where: str, metres: np.ndarray, root: int) -> None:
     if not len(metres):
         raise UserError(f"{where}: has no frames; expected at least one")
     _check_finite(where, "3D", metres, np.ones(len(metres), dtype=bool))
-    distance = _median_distance(metres, root)
-    if SMALLEST_MEDIAN_MM <= 1000 * distance <= LARGEST_MEDIAN_MM:
-        _check_bound(where, "3D", "m", metres, np.ones(len(metres), dtype=bool), np.full(3, LARGEST_MM / 1000))
-        return
-    cause = "Convert the 3D to metres."
-    if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
-        cause = "The 3D seems to be in millimetres; divide it by 1000."
-    raise UserError(
-        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; expected about 0.5 (metres). "
-        f"{cause}"
-    )
+    _check_unit(where, metres, root, "metres")
+    _check_bound(where, "3D", "m", metres, np.ones(len(metres), dtype=bool), np.full(3, LARGEST_MM / 1000))
 
 
-def check_found(where: str, pixels: np.ndarray, advice: str) -> None:
+def check_found(where: str, pixels: np.ndarray) -> None:
     """Raise UserError that starts with `where` if a joint of pixels [T,V,2] is NaN, at (0, 0) or at (-1, -1)."""
     missing = mark_missing(with_confidence(pixels))[..., 2] == 0
     if missing.any():
@@ -140,7 +116,7 @@ def check_found(where: str, pixels: np.ndarray, advice: str) -> None:
         raise UserError(
             f"{where}: joints are missing, which is NaN, (0, 0) or (-1, -1), in {len(frames)} of {len(pixels)} frames, "
             f"first joint {int(missing[frames[0]].argmax())} of {pixels.shape[1]} in frame {frames[0]} (both counted "
-            f"from 0); expected a place for every joint. {advice}"
+            f"from 0); expected a place for every joint. glagcn prepare --mark_missing fills the gaps and marks them."
         )
 
 
@@ -181,30 +157,24 @@ def _check_bound(where: str, name: str, unit: str, values: np.ndarray, checked: 
         )
 
 
-def _check_unit(where: str, millimetres: np.ndarray, root: int) -> None:
-    distance = _median_distance(millimetres, root)
-    if SMALLEST_MEDIAN_MM <= distance <= LARGEST_MEDIAN_MM:
+def _check_unit(where: str, poses: np.ndarray, root: int, expected: str) -> None:
+    distance = float(np.median(np.linalg.norm(poses - poses[:, root : root + 1], axis=-1)))
+    likely = [unit for unit, size in UNITS.items() if SMALLEST_MEDIAN_MM <= distance * size <= LARGEST_MEDIAN_MM]
+    if expected in likely:
         return
-    from_camera = np.median(np.linalg.norm(millimetres, axis=-1), axis=0)  # of each joint
-    if distance < LARGEST_MEDIAN_METRES:
-        cause = "The 3D seems to be in metres; multiply it by 1000."
-    elif distance < SMALLEST_MEDIAN_MM:
-        cause = "The 3D seems to be in centimetres; multiply it by 10."
-    elif np.median(from_camera) <= LARGEST_MEDIAN_MM < from_camera[root]:
+    from_camera = np.median(np.linalg.norm(poses, axis=-1), axis=0)  # of each joint
+    cause = f"Convert the 3D to {expected}."
+    if likely:
+        cause = f"The 3D seems to be in {likely[0]}; multiply it by {UNITS[likely[0]] / UNITS[expected]:g}."
+    elif expected == "millimetres" and np.median(from_camera) <= LARGEST_MEDIAN_MM < from_camera[root]:
         cause = (
             "The pelvis is absolute but the other joints are relative to it: a program changed the arrays before it "
             "saved the file. Get the original file."
         )
-    else:
-        cause = "Convert the 3D to millimetres."
     raise UserError(
-        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; "
-        f"expected about 500 (millimetres). {cause}"
+        f"{where}: the median distance of the joints from the pelvis is {distance:.4g}; expected about "
+        f"{500 / UNITS[expected]:g} ({expected}). {cause}"
     )
-
-
-def _median_distance(poses: np.ndarray, root: int) -> float:
-    return float(np.median(np.linalg.norm(poses - poses[:, root : root + 1], axis=-1)))
 
 
 def kind(value: object) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
@@ -230,11 +230,6 @@ class PrepareFlags:
     mark_missing: bool | None = None
     subjects: tuple[str, ...] | None = None
 
-    @property
-    def given(self) -> list[str]:
-        """Names of the flags that are given."""
-        return [flag.name for flag in fields(self) if getattr(self, flag.name) is not None]
-
 
 @dataclass(frozen=True, kw_only=True)
 class DataSet(ABC):
@@ -296,9 +291,11 @@ class DataSet(ABC):
 
     def summary(self, cache: Cache) -> Iterable[str]:
         """Lines that describe the content of a cache: a table for each split, and warnings."""
-        table = subject_table if self.many_takes else take_table
+        key = "subject" if self.many_takes else "take"
         cut = cache.provenance.get("cut_frames", {})
-        return [line for split in (cache.train, cache.test) for line in table(split, cut).text().splitlines()]
+        return [
+            line for split in (cache.train, cache.test) for line in split_table(split, cut, key).text().splitlines()
+        ]
 
     def warning(self, cache: Cache) -> str | None:
         """Why results on this cache are not comparable with published ones; None if they are."""
@@ -321,36 +318,25 @@ class DataSet(ABC):
             raise UserError(f"invalid --keypoints {keypoints}: must be one of {known} for --dataset {self.name}")
 
 
-def take_table(split: Split, cut_frames: dict[str, int]) -> Table:
-    """The takes of a split, with a total.  The cameras of a take share a row."""
-    table = Table("sequence", "frames", "cameras", "cut", "fps", "image", "valid")
-    takes: dict[str, list[int]] = {}
+def split_table(split: Split, cut_frames: dict[str, int], key: str) -> Table:
+    """The subjects or takes (`key`) of a split, with a total.  Frames are counted for one camera."""
+    table = Table(key, "actions", "takes", "frames", "cameras", "cut", "fps", "images", "valid")
+    groups: dict[str, list[int]] = {}
     for row, info in enumerate(split.sequences):
-        takes.setdefault(info.take, []).append(row)
-    for name, rows in takes.items():
-        info = split.sequences[rows[0]]
-        valid = sum(int(split.valid[split.frames(row)].sum()) for row in rows)
-        image = f"{info.width}x{info.height}"
-        table.add(name, info.length, len(rows), cut_frames.get(name, 0), f"{info.fps:g}", image, valid)
-    table.add("all views", len(split.valid), "", "", "", "", int(split.valid.sum()))
-    return table
-
-
-def subject_table(split: Split, cut_frames: dict[str, int]) -> Table:
-    """The subjects of a split, with a total.  Frames are counted for one camera."""
-    table = Table("subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images")
-    for subject in dict.fromkeys(info.subject for info in split.sequences):
-        infos = [info for info in split.sequences if info.subject == subject]
+        groups.setdefault(getattr(info, key), []).append(row)
+    for name, rows in groups.items():
+        infos = [split.sequences[row] for row in rows]
         takes = {info.take: info.length for info in infos}
         table.add(
-            subject,
+            name,
             len({info.kind_of_action for info in infos}),
             len(takes),
             sum(takes.values()),
             len({info.camera for info in infos}),
-            sum(cut_frames.get(name, 0) for name in takes),
+            sum(cut_frames.get(take, 0) for take in takes),
             "/".join(dict.fromkeys(f"{info.fps:g}" for info in infos)),
             "/".join(dict.fromkeys(f"{info.width}x{info.height}" for info in infos)),
+            sum(int(split.valid[split.frames(row)].sum()) for row in rows),
         )
-    table.add("all views", "", "", len(split.valid), "", "", "", "")
+    table.add("all views", "", "", len(split.valid), "", "", "", "", int(split.valid.sum()))
     return table

@@ -5,19 +5,12 @@ import time
 from pathlib import Path
 
 from glagcn.data.cache import open_cache, write_cache
-from glagcn.data.dataset import DataSet, PrepareFlags, Source
+from glagcn.data.dataset import PrepareFlags, Source
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 from glagcn.progress import Progress
 
 logger = logging.getLogger(__name__)
-
-# The flags of `glagcn prepare` in usage messages.
-USAGE = {
-    "raw": "--raw DIR", "npz": "--npz DIR", "keypoints": "[-k NAME]", "annotation": "[--annotation NAME]",
-    "cameras": "[--cameras 0,1,...]", "mark_missing": "[--mark_missing]",
-    "subjects": "[--subjects S1,S2,...]",
-}  # fmt: skip
 
 
 def prepare(name: str, flags: PrepareFlags, out: Path | None = None) -> tuple[Path, Source]:
@@ -28,7 +21,12 @@ def prepare(name: str, flags: PrepareFlags, out: Path | None = None) -> tuple[Pa
     Returns the path of the cache and its source.  Raises UserError for invalid flags or files.
     """
     dataset = get_dataset(name)
-    folder = _folder(dataset, flags)
+    given = [flag for flag, value in vars(flags).items() if value is not None]
+    if foreign := [flag for flag in given if flag not in dataset.prepared_by]:
+        accepted = ", ".join(f"--{flag}" for flag in (*dataset.prepared_by, "out"))
+        raise UserError(f"glagcn prepare {name} does not take --{', --'.join(foreign)}; it takes {accepted}")
+    folder = flags.raw or flags.npz
+    assert folder is not None  # the command line requires one
     dataset.check(flags.keypoints or "gt", flags.annotation or "")
     if not folder.is_dir():
         raise UserError(f"{folder} is not a folder; pass the folder that contains the files")
@@ -44,28 +42,15 @@ def prepare(name: str, flags: PrepareFlags, out: Path | None = None) -> tuple[Pa
     return path, source
 
 
-def _folder(dataset: DataSet, flags: PrepareFlags) -> Path:
-    """The folder given by --raw or --npz.  Raises UserError for flags that the data set does not accept."""
-    if foreign := [flag for flag in flags.given if flag not in dataset.prepared_by]:
-        usage = " ".join(USAGE[flag] for flag in dataset.prepared_by)
-        expected = f"use glagcn prepare {dataset.name} {usage} [--out FILE]" if usage else "it has no files"
-        flags_text = ", ".join(f"--{flag}" for flag in foreign)
-        raise UserError(f"glagcn prepare {dataset.name} does not take {flags_text}; {expected}")
-    folder = flags.raw or flags.npz
-    if folder is None or (flags.raw and flags.npz):
-        raise UserError("pass either --raw DIR (the official release) or --npz DIR (npz files), not both")
-    return folder
-
-
 def write_and_report(path: Path, source: Source) -> None:
     """Write the cache; log all notes, a table of the sequences, and the path."""
-    known = list(source.notes)
-    for note in known:
+    known = len(source.notes)
+    for note in source.notes:
         logger.info(_labelled(note))
     begin = time.monotonic()
     with Progress("read") as progress:
         write_cache(path, source, progress)
-    for note in source.notes[len(known) :]:
+    for note in source.notes[known:]:
         logger.info(_labelled(note))
     cache = open_cache(path)
     for line in get_dataset(cache.dataset).summary(cache):

@@ -59,7 +59,8 @@ def split_validation(train: Split, names: Sequence[str]) -> tuple[np.ndarray, Sp
     """
     validated = np.zeros(len(train.sequences), dtype=bool)
     for name in names:
-        fits = [_begins(info.name, name) for info in train.sequences]
+        # In whole words: up to the end of the name, a slash, or a space before the number of a take.
+        fits = [i.name.startswith(name) and i.name[len(name) :][:1] in ("", "/", " ") for i in train.sequences]
         if not any(fits):
             takes = list(dict.fromkeys(info.take for info in train.sequences))
             listed = ", ".join(takes[:20]) + (", ..." if len(takes) > 20 else "")
@@ -83,11 +84,6 @@ def valid_frames(split: Split) -> np.ndarray:
     return np.concatenate([split.starts[row] + np.flatnonzero(split.valid[split.frames(row)]) for row in rows])
 
 
-def _begins(name: str, beginning: str) -> bool:
-    """Whether `name` starts with `beginning`, up to its end, a slash, or a space before the number of a take."""
-    return name.startswith(beginning) and name[len(beginning) :][:1] in ("", "/", " ")
-
-
 def _select(cache: Cache, own: SplitName, subjects: Names, actions: Names, downsample: int) -> Split:
     """The frames of the selected sequences, concatenated; the split `own` itself if they are all of it."""
     if downsample < 1:
@@ -98,37 +94,35 @@ def _select(cache: Cache, own: SplitName, subjects: Names, actions: Names, downs
     chosen = _choose({name: split.sequences for name, split in splits.items()}, own, subjects, actions)
     if downsample == 1 and chosen == [(own, row) for row in range(len(splits[own].sequences))]:
         return splits[own]
-    sources = [(splits[name], row, splits[name].frames(row)) for name, row in chosen]
-    infos = [source.sequences[row] for source, row, _ in sources]
+    sources = [(splits[name], splits[name].frames(row)) for name, row in chosen]
+    infos = [splits[name].sequences[row] for name, row in chosen]
     infos = [replace(info, length=-(-info.length // downsample), fps=info.fps / downsample) for info in infos]
     lengths = np.array([info.length for info in infos], dtype=np.int64)
 
-    def joined(name: str, usual: float = 0) -> np.ndarray | None:
+    def joined(name: str, usual: float) -> Any:
         """An array, with `usual` in the sequences of a split that does not have it; None if no split has it."""
-        arrays = [getattr(source, name) for source, _, _ in sources]
-        known = next((array for array in arrays if array is not None), None)
+        known = next((array for split, _ in sources if (array := getattr(split, name)) is not None), None)
         if known is None:
             return None
-        # Plain arrays, because concatenating memory maps returns a memory map.
-        return np.concatenate(
-            [
-                np.full((info.length, *known.shape[1:]), usual, known.dtype)
-                if array is None
-                else np.asarray(array)[frames][::downsample]
-                for array, info, (_, _, frames) in zip(arrays, infos, sources, strict=True)
-            ]
-        )
+        parts = []
+        for (split, frames), info in zip(sources, infos, strict=True):
+            array = getattr(split, name)
+            missing = np.full((info.length, *known.shape[1:]), usual, known.dtype)
+            # Plain arrays, because concatenating memory maps returns a memory map.
+            parts.append(missing if array is None else np.asarray(array)[frames][::downsample])
+        return np.concatenate(parts)
 
-    names = {"pixels": 0, "millimetres": 0, "valid": 0, "activity": 0, "confidence": 1}
-    arrays: dict[str, Any] = {name: joined(name, usual) for name, usual in names.items()}
-    return Split(tuple(infos), np.cumsum(lengths) - lengths, **arrays)
+    usual = {"pixels": 0, "millimetres": 0, "valid": 0, "activity": 0, "confidence": 1}
+    return Split(tuple(infos), np.cumsum(lengths) - lengths, **{name: joined(name, usual[name]) for name in usual})
 
 
 def _choose(infos: Infos, own: SplitName, subjects: Names, actions: Names) -> list[tuple[SplitName, int]]:
     """(split, row) of the sequences selected for the split `own`, in the order of the cache."""
     prefixes = None if not actions or "*" in actions else tuple(actions)
     every = {(split, row): info for split in SPLITS for row, info in enumerate(infos[split])}
-    _check_actions(prefixes, list(every.values()))
+    if missing := [prefix for prefix in prefixes or () if not any(i.action.startswith(prefix) for i in every.values())]:
+        kinds = ", ".join(sorted({info.kind_of_action for info in every.values() if info.action})) or "none"
+        raise UserError(f"invalid --actions {','.join(missing)}: the actions of this data set are {kinds}")
     known = dict.fromkeys(info.subject for info in every.values())
     if missing := [subject for subject in subjects or () if subject not in known]:
         raise UserError(
@@ -147,11 +141,3 @@ def _choose(infos: Infos, own: SplitName, subjects: Names, actions: Names) -> li
             f"{', '.join(dict.fromkeys(info.kind_of_action for info in of_subjects.values()))}"
         )
     return chosen
-
-
-def _check_actions(prefixes: Names, infos: list[SequenceInfo]) -> None:
-    missing = [prefix for prefix in prefixes or () if not any(info.action.startswith(prefix) for info in infos)]
-    if missing:
-        kinds = sorted({info.kind_of_action for info in infos if info.action})
-        known = f"the actions of this data set are {', '.join(kinds)}" if kinds else "this data set has no actions"
-        raise UserError(f"invalid --actions {','.join(missing)}: {known}{'' if kinds else '; leave it out'}")

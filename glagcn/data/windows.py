@@ -4,7 +4,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -44,12 +44,12 @@ class _HostTables(NamedTuple):
     noise: Tensor | None
 
     def part(self, part: slice) -> "_HostTables":
-        cameras, noise = (None if table is None else table[part] for table in (self.cameras, self.noise))
+        cameras, noise = (None if table is None else table[part] for table in self[1:])
         return _HostTables(self.rows[:, part], cameras, noise)
 
     def to(self, device: torch.device) -> "_HostTables":
-        cameras, noise = (None if table is None else _to_device(table, device) for table in (self.cameras, self.noise))
-        return _HostTables(_to_device(self.rows, device), cameras, noise)
+        tables: Any = (None if table is None else _to_device(table, device) for table in self)
+        return _HostTables(*tables)
 
 
 class FrameStore:
@@ -147,7 +147,7 @@ class FrameStore:
                memory can take longer than filling it.
         """
         if self._side_stream is not None:
-            yield from self._stream_ahead(specs, reuse)
+            yield from self._stream_ahead(self._side_stream, specs, reuse)
             return
         batch = None
         for spec in specs:
@@ -155,28 +155,22 @@ class FrameStore:
                 batch = self.allocate(len(spec.frames))
             yield self.windows(spec, batch)
 
-    def _stream_ahead(self, specs: Iterator[BatchSpec], reuse: bool) -> Iterator[Batch]:
-        side = self._side_stream
-        assert side is not None
-
+    def _stream_ahead(self, side: torch.cuda.Stream, specs: Iterator[BatchSpec], reuse: bool) -> Iterator[Batch]:
         def current() -> torch.cuda.Stream:
             return torch.cuda.current_stream(self.device)
 
+        def make(spec: BatchSpec) -> tuple[Batch, torch.cuda.Event]:
+            with torch.cuda.stream(side):
+                return self.windows(spec), side.record_event()
+
         # The first wait is for the store's tables, made on the caller's stream.  Later waits keep the memory of a batch
         # from being reused while the device still reads it, even if the host runs ahead.
-        for batch, ready in _ahead(self._make_on_side_stream, specs, lambda: side.wait_stream(current())):
+        for batch, ready in _ahead(make, specs, lambda: side.wait_stream(current())):
             current().wait_event(ready)
             if not reuse:
                 for part in batch:
                     part.record_stream(current())  # allocated on the side stream, used on the caller's
             yield batch
-
-    def _make_on_side_stream(self, spec: BatchSpec) -> tuple[Batch, torch.cuda.Event]:
-        """The windows, made on the side stream, and the event that marks their completion."""
-        side = self._side_stream
-        assert side is not None
-        with torch.cuda.stream(side):
-            return self.windows(spec), side.record_event()
 
     def _host_tables(self, spec: BatchSpec) -> _HostTables:
         sequence = np.searchsorted(self._starts, spec.frames, side="right") - 1

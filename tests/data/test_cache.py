@@ -2,7 +2,6 @@
 
 import hashlib
 import re
-import shutil
 import subprocess
 import sys
 import zlib
@@ -16,6 +15,7 @@ import pytest
 from glagcn.data.cache import USER_BLOCK, open_cache, seal, write_cache
 from glagcn.data.dataset import Sequence, SequenceInfo
 from glagcn.errors import UserError
+from glagcn.skeletons import SKELETONS
 
 
 class TinySource:
@@ -121,10 +121,6 @@ def shifted(name):
     return change
 
 
-def relabelled(**changes):
-    return lambda sequence: replace(sequence, info=replace(sequence.info, **changes))
-
-
 def test_the_fingerprint_is_of_tables_and_checksums(path):
     digest = hashlib.sha256()
     with h5py.File(path, "r") as file:
@@ -135,41 +131,25 @@ def test_the_fingerprint_is_of_tables_and_checksums(path):
     assert open_cache(path, verify=False).fingerprint == digest.hexdigest()[:16]
 
 
-def test_the_fingerprint_is_not_of_the_file(path, tmp_path):
+def test_the_fingerprint_differs_with_the_data_alone(path, tmp_path):
     source = TinySource()
     source.notes, source.provenance = ["read elsewhere"], lambda: {"kind": "other", "files": ["x"]}
     write_cache(tmp_path / "far/away.h5", source)
-    shutil.copy(path, tmp_path / "copy.h5")
-    paths = path, tmp_path / "far/away.h5", tmp_path / "copy.h5"
-    assert len({open_cache(each).fingerprint for each in paths}) == 1
-
-
-def test_the_fingerprint_differs_with_anything_that_the_data_say(path, tmp_path):
     found = [open_cache(path).fingerprint]
-    changes = [
-        ("test", shifted("activity")),
-        ("test", shifted("valid")),
-        ("train", relabelled(fps=7.0)),
-        ("test", relabelled(subject="S9")),
-    ]
-    changes += [(split, shifted(name)) for split in ("train", "test") for name in ("pixels", "millimetres")]
-    for split, change in changes:
-        write_cache(tmp_path / "changed.h5", ChangedSource(split, change))
+    assert open_cache(tmp_path / "far/away.h5").fingerprint == found[0]
+    changes = [shifted(name) for name in ("pixels", "millimetres", "valid", "activity")]
+    for change in (*changes, lambda sequence: replace(sequence, info=replace(sequence.info, fps=7.0))):
+        write_cache(tmp_path / "changed.h5", ChangedSource("test", change))
         found.append(open_cache(tmp_path / "changed.h5").fingerprint)
-    assert len(set(found)) == len(found) == 9
+    assert len(set(found)) == len(found) == 6
 
 
 @pytest.mark.parametrize(
     ("choices", "error"),
     [
         ({"fail_after": ("train", 0)}, KeyboardInterrupt("Ctrl-C")),
-        ({"fail_after": ("train", 2)}, OSError("the disk of the source")),
         ({"fail_after": ("test", 1)}, RuntimeError("a bug of the source")),
         ({"lengths": {"train": [3], "test": []}}, UserError("the test split has no frames; the cache was not written")),
-        (
-            {"lengths": {"train": [], "test": [3]}},
-            UserError("the train split has no frames"),
-        ),
         ({"valid": ["train"]}, UserError("no test frame is valid, so there is nothing to score")),
         ({"joints": 16}, ValueError("pixels has shape (5, 16, 2), expected (5, 17, 2)")),
     ],
@@ -211,20 +191,12 @@ def other_hdf5(path):
         file["x"] = 1
 
 
-def other_skeleton(path):
-    with h5py.File(path, "r+") as file:
-        file.attrs["skeleton"] = "h36m17"
-
-
 DAMAGES = {
     "missing": (Path.unlink, "does not exist; write this cache"),
-    "text": (lambda path: path.write_text("hello"), "is not a glagcn cache"),
     "another HDF5 file": (other_hdf5, "is not a glagcn cache"),
     "cut in the header": (cut_off(0.01), "its header is unreadable|is truncated"),
-    "cut in half": (cut_off(0.5), "is truncated: .* bytes, expected"),
     "cut at the end": (cut_off(0.999), "is truncated: .* bytes, expected"),
     "another version": (replace_bytes(b"version 2\n", b"version 3\n"), "version 3; this program reads version 2"),
-    "other metadata": (other_skeleton, "truncated|checksum of its metadata"),
     "another table": (replace_bytes(b"train1", b"train2"), "checksum of its metadata"),
     **{
         f"a bit of {name}": (change_bit(name), f"checksum of test/{name} does not match")
@@ -252,10 +224,7 @@ def test_checksums_are_not_compared_when_not_asked(path):
 
 
 def test_the_joints_of_a_skeleton_changed(path, monkeypatch):
-    from glagcn import skeletons as skeleton
-
-    other = skeleton.SKELETONS["h36m17"]
-    monkeypatch.setitem(skeleton.SKELETONS, "mpi3dhp17", other)
+    monkeypatch.setitem(SKELETONS, "mpi3dhp17", SKELETONS["h36m17"])
     with pytest.raises(UserError, match="joints of skeleton 'mpi3dhp17'"):
         open_cache(path)
 
@@ -301,16 +270,3 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, most_bytes):
         ended.stdout,
     )
     assert list(tmp_path.iterdir()) == []
-
-
-def test_two_processes_of_the_same_number_write_different_files(tmp_path, monkeypatch):
-    monkeypatch.setattr("os.getpid", lambda: 7)
-    seen = []
-
-    def look(*_):
-        seen.append({entry.name for entry in tmp_path.iterdir()} - {"a.h5"})
-
-    for _ in range(2):
-        write_cache(tmp_path / "a.h5", TinySource(), look)
-    assert all(name.startswith(".") and name.endswith(".tmp") for names in seen for name in names)
-    assert len(set.union(*seen)) == 2

@@ -44,31 +44,16 @@ def to_world(points: np.ndarray, camera: Camera) -> np.ndarray:
     return np.asarray(points, np.float64) @ axes_of(camera).T + camera.translation
 
 
-def test_a_camera_stands_where_it_stands():
-    camera = cameras_of("h36m", "S1")[0]
+def test_to_the_camera_and_back():
     np.testing.assert_allclose(
-        to_world(np.zeros(3), camera), (1841.1070556640625, 4955.28466796875, 1563.4454345703125)
+        to_world(np.zeros(3), cameras_of("h36m", "S1")[0]), (1841.1070556640625, 4955.28466796875, 1563.4454345703125)
     )
-    np.testing.assert_allclose(to_camera(camera.translation, camera), 0, atol=1e-9)
-
-
-@pytest.mark.parametrize("camera", EVERY)
-def test_to_the_camera_and_back(camera):
-    seen = to_camera(POINTS, camera)
-    np.testing.assert_allclose(to_world(seen, camera), POINTS, atol=1e-8)
-    np.testing.assert_allclose(  # rigid, and no mirror image
-        np.linalg.norm(seen[:, 0] - seen[:, 1], axis=-1), np.linalg.norm(POINTS[:, 0] - POINTS[:, 1], axis=-1)
-    )
-    axes = to_camera(np.eye(3), camera) - to_camera(np.zeros((3, 3)), camera)
-    assert np.linalg.det(axes) == pytest.approx(1)
-
-
-@pytest.mark.parametrize("camera", EVERY)
-def test_cameras_look_at_the_middle_of_the_room_and_stand_upright(camera):
-    middle, above = to_camera(np.array([[0, 0, 900], [0, 0, 1900]]), camera)
-    assert middle[2] > 2500
-    assert abs(middle[0]) < 0.4 * middle[2]
-    assert above[1] < middle[1] - 900, "y points down"
+    for camera in EVERY:
+        np.testing.assert_allclose(to_world(to_camera(POINTS, camera), camera), POINTS, atol=1e-8)
+        assert np.linalg.det(axes_of(camera)) == pytest.approx(1)  # rigid, and no mirror image
+        middle, above = to_camera(np.array([[0, 0, 900], [0, 0, 1900]]), camera)
+        assert abs(middle[0]) < 0.4 * middle[2] > 1000, "the camera looks at the middle of the room"
+        assert above[1] < middle[1] - 900, "y points down"
 
 
 def test_orientation_is_the_turn_from_camera_to_world():
@@ -89,21 +74,6 @@ def test_projection_of_known_points():
     tilted = Camera("p", 1, 1, **lens, tangential=(0.3, 0.5))
     factor = 1 + 0.3 * 0.2 + 0.5 * 0.1
     np.testing.assert_allclose(project(point, tilted), [100 * factor + 500 * 0.05, 200 * factor + 300 * 0.05])
-
-
-def test_projection_of_a_known_person():
-    """54138969 by hand, with the distortion written out."""
-    camera = cameras_of("h36m", "S1")[0]
-    x, y = 500 / 4000, -300 / 4000
-    r2 = x * x + y * y
-    k, p = camera.radial, camera.tangential
-    common = 1 + k[0] * r2 + k[1] * r2**2 + k[2] * r2**3 + p[0] * y + p[1] * x
-    expected = (
-        1145.0494384765625 * (x * common + p[1] * r2) + 512.54150390625,
-        1143.7811279296875 * (y * common + p[0] * r2) + 515.4514770507812,
-    )
-    np.testing.assert_allclose(project([500, -300, 4000], camera), expected, rtol=1e-12)
-    np.testing.assert_allclose(project([0.5, -0.3, 4], camera), expected, rtol=1e-12)  # any unit
 
 
 def test_projection_needs_intrinsics():

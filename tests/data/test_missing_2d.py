@@ -13,40 +13,26 @@ from tests.data import tiny_videopose3d
 CPN, FRAMES = "cpn_ft_h36m_dbb", 30
 
 
-@pytest.fixture
-def gappy():
-    """A function: the npz pair with a mark in place of one joint, for frames 5 to 7 of one take and camera."""
-
-    def write(folder, mark):
-        content = tiny_videopose3d.h36m_content(keypoints=(CPN,), frames=FRAMES)
-        view = content[CPN]["positions_2d"]["S1"]["Walking 1"][2]
-        whole = view.copy()
-        view[5:8, 3] = mark
-        tiny_videopose3d.save(folder, "h36m", content)
-        return whole
-
-    return write
-
-
-def prepared(folder, **flags):
-    flags = PrepareFlags(npz=folder, keypoints=CPN, **flags)
-    return open_cache(prepare("h36m", flags)[0])
+def prepared(folder, mark, **flags):
+    """The cache of files with a mark in place of one joint, frames 5 to 7 of one camera; and the whole 2D."""
+    content = tiny_videopose3d.h36m_content(keypoints=(CPN,), frames=FRAMES)
+    view = content[CPN]["positions_2d"]["S1"]["Walking 1"][2]
+    whole = view.copy()
+    view[5:8, 3] = mark
+    tiny_videopose3d.save(folder, "h36m", content)
+    return open_cache(prepare("h36m", PrepareFlags(npz=folder, keypoints=CPN, **flags))[0]), whole
 
 
 @pytest.mark.parametrize("mark", [(0, 0), (np.nan, np.nan)])
-def test_gaps_are_refused(gappy, tmp_path, mark):
-    gappy(tmp_path, mark)
-    with pytest.raises(
-        UserError, match=r"S1/Walking 1/cam2: joints are missing.* in 3 of 30 frames, first joint 3 .*"
-    ) as error:
-        prepared(tmp_path)
-    assert "--mark_missing" in str(error.value)
+def test_gaps_are_refused(tmp_path, mark):
+    message = "S1/Walking 1/cam2: joints are missing.* in 3 of 30 frames, first joint 3 .*--mark_missing"
+    with pytest.raises(UserError, match=message):
+        prepared(tmp_path, mark)
     assert not list(tmp_path.glob("*.h5"))
 
 
-def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(gappy, tmp_path):
-    whole = gappy(tmp_path, (0, 0))
-    cache = prepared(tmp_path, mark_missing=True)
+def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(tmp_path):
+    cache, whole = prepared(tmp_path, (0, 0), mark_missing=True)
     row = [info.name for info in cache.train.sequences].index("S1/Walking 1/cam2")
     frames = slice(int(cache.train.starts[row]), int(cache.train.starts[row]) + FRAMES)
     pixels, confidence = cache.train.pixels[frames], cache.train.confidence[frames]

@@ -25,8 +25,6 @@ from glagcn.data.mocap.motion import (
     set_up,
     trials,
 )
-from glagcn.data.selection import split_validation
-from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 from tests.prepared import prepared
 
@@ -87,24 +85,11 @@ def test_every_second_frame_is_taken():
     np.testing.assert_allclose(joints_of(WALK, "humaneva15")[:, place("humaneva15", "thorax")], recorded[::2, neck])
 
 
-@pytest.mark.parametrize("content", [None, b"no archive"])
-def test_without_its_file_the_program_says_so(monkeypatch, tmp_path, content):
-    if content:
-        (tmp_path / "cmu_motion.npz").write_bytes(content)
-    monkeypatch.setattr(motion, "MOTION", tmp_path / "cmu_motion.npz")
-    motion._read.cache_clear()
-    try:
-        with pytest.raises(UserError, match=r"cmu_motion\.npz cannot be read: .*install that again"):
-            joints_of(WALK, "h36m17")
-    finally:
-        motion._read.cache_clear()
-
-
 # --- cameras ---
 
 
 @pytest.mark.parametrize("lens", [PHONE, CAMCORDER], ids=["held", "tripod"])
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(2))
 def test_pixels_follow_from_the_camera_of_each_frame(lens, seed):
     world = joints_of("49_06", "mpi3dhp17")
     camera = filmed(lens, world, azimuth=1.0, seed=seed)
@@ -123,15 +108,12 @@ def test_pixels_follow_from_the_camera_of_each_frame(lens, seed):
     assert (pixels < [lens.width, lens.height]).all()
 
 
-def test_a_tripod_stands_where_it_is_told_and_people_are_upright_in_the_picture():
+def test_a_tripod_stands_where_it_should_and_people_are_upright_in_the_picture():
     world = joints_of(WALK, "mpi3dhp17")
     camera = filmed(CAMCORDER, world, azimuth=np.pi / 2)
-    position = -camera.rotation[0].T @ camera.translation[0]
-    middle = (world.min(axis=(0, 1)) + world.max(axis=(0, 1))) / 2
-    away = position - middle
+    away = -camera.rotation[0].T @ camera.translation[0] - (world.min(axis=(0, 1)) + world.max(axis=(0, 1))) / 2
     np.testing.assert_allclose(np.arctan2(away[0], away[2]), np.pi / 2, atol=1e-9)
-    pixels, _ = camera.view(world)
-    head, ankle = (pixels[:, place("mpi3dhp17", name), 1] for name in ("head_top", "left_ankle"))
+    head, ankle = (camera.view(world)[0][:, place("mpi3dhp17", name), 1] for name in ("head_top", "left_ankle"))
     assert (head < ankle - 50).all()
 
 
@@ -141,11 +123,7 @@ def test_a_held_phone_shakes_and_follows():
     held, fixed = (filmed(lens, world, azimuth=np.pi / 2) for lens in (PHONE, CAMCORDER))
     position = -np.einsum("tji,tj->ti", held.rotation, held.translation)
     steps = np.linalg.norm(np.diff(position, axis=0), axis=-1) * motion.FPS
-    assert steps.min() > 0.005
-    assert steps.max() < 6  # metres per second
-    turned = np.einsum("tij,tij->t", held.rotation[1:], held.rotation[:-1])
-    degrees = np.degrees(np.arccos(np.clip((turned - 1) / 2, -1, 1))) * motion.FPS
-    assert 2 < np.median(degrees) < 40  # per second
+    assert 0.005 < steps.min() < steps.max() < 6  # metres per second
     root = place("mpi3dhp17", "pelvis")
     share = [np.ptp(c.view(world)[0][:, root, 0]) / lens.width for c, lens in ((held, PHONE), (fixed, CAMCORDER))]
     assert share[0] < share[1]
@@ -206,32 +184,14 @@ def test_people_are_apart():
     assert {trial.activity for trial in trials().values()} == {1, 2, 3, 4, 6, 7}
 
 
-@pytest.fixture(scope="module")
-def small(monkeypatch_module, tmp_path_factory):
-    """A cache of three trials with the joints of Human3.6M."""
+def test_other_joints_are_trained_and_scored_by_action(monkeypatch, train, tmp_path):
     kept = {name: trials()[name] for name in (WALK, "35_17", "08_01")}
-    monkeypatch_module.setattr("glagcn.data.mocap.motion.trials", lambda: kept)
-    root = tmp_path_factory.mktemp("mocap")
-    prepared("mocap", root, keypoints="h36m17")
-    return root
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module():
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
-
-
-def test_other_joints_are_trained_and_scored_by_action(small, train, tmp_path):
-    cache = open_cache(small / "mocap_h36m17.h5")
+    monkeypatch.setattr("glagcn.data.mocap.motion.trials", lambda: kept)
+    cache = open_cache(prepared("mocap", tmp_path, keypoints="h36m17"))
     assert (cache.skeleton, len(cache.train.sequences), len(cache.test.sequences)) == ("h36m17", 16, 2)
     assert cache.test.sequences[0].name == "S08/StandingWalking 01/cam0"
-    trained, _ = split_validation(cache.train, ("S02",))
-    assert trained.tolist() == [False] * 8 + [True] * 8
-    flags = (
-        "--channel 4 --frames 9 --sequence_layers 0 --max_steps 2 --batch_size 16 --workers 1 --validation_frames 20"
-    )
-    ended = train(f"-d mocap -k h36m17 --root_path {small} -c {tmp_path} --run r {flags}")
+    flags = "--channel 4 --frames 9 --sequence_layers 0 --max_steps 2 -b 16 --workers 1 --validation_frames 20"
+    ended = train(f"-d mocap -k h36m17 --root_path {tmp_path} -c {tmp_path} --run r {flags}")
     assert ended.code == 0, ended.err
     assert list(json.loads((tmp_path / "r/result.json").read_text())["actions"]) == ["StandingWalking"]
 

@@ -49,7 +49,6 @@ def one_train(tmp_path, monkeypatch):
         source = raw(tmp_path)
         return source, list(source.read("train"))
 
-    read.root = tmp_path
     return read
 
 
@@ -64,8 +63,12 @@ def one_test(tmp_path, monkeypatch):
         assert source.infos("test")[0].length == frames
         return next(source.read("test"))
 
-    read.root = tmp_path
     return read
+
+
+def equal(found, expected, *names):
+    for name in names or ("pixels", "millimetres", "valid"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
 
 
 # ---------------------------------------------------------------- right files
@@ -111,25 +114,23 @@ def test_test_values_are_those_of_the_mat_file(release):
 
 
 @pytest.mark.parametrize("frames", [1, FRAMES])
-def test_a_test_file_saved_again_as_v5_is_the_same(one_test, frames):
+def test_a_test_file_saved_again_as_v5_is_the_same(one_test, tmp_path, frames):
     """MATLAB's order of axes; it leaves out the last ones of size 1, here the frames."""
     sequence = one_test(frames)
-    path = one_test.root / "TS6/annot_data.mat"
+    path = tmp_path / "TS6/annot_data.mat"
     with h5py.File(path) as file:
         variables = {name: values[()].T for name, values in file.items()}
     if frames == 1:
         variables["annot2"] = variables["annot2"][:, :, 0, 0]
     scipy.io.savemat(path, variables)
-    assert raw(one_test.root).infos("test")[0].length == frames
-    again = next(raw(one_test.root).read("test"))
-    for name in ("pixels", "millimetres", "valid", "activity"):
-        np.testing.assert_array_equal(getattr(again, name), getattr(sequence, name))
+    assert raw(tmp_path).infos("test")[0].length == frames
+    equal(next(raw(tmp_path).read("test")), sequence, "pixels", "millimetres", "valid", "activity")
 
 
-def test_a_training_file_saved_again_as_7_3_is_the_same(one_train):
+def test_a_training_file_saved_again_as_7_3_is_the_same(one_train, tmp_path):
     """There a cell array is an array of references to its cells, in reversed axes."""
     _, sequences = one_train()
-    path = one_train.root / "S1/Seq1/annot.mat"
+    path = tmp_path / "S1/Seq1/annot.mat"
     variables = {name: values for name, values in scipy.io.loadmat(path).items() if not name.startswith("__")}
     with h5py.File(path, "w", userblock_size=512) as file:
         for name, values in variables.items():
@@ -140,11 +141,9 @@ def test_a_training_file_saved_again_as_7_3_is_the_same(one_train):
             for camera, cell in enumerate(values.ravel()):
                 file[f"#refs#/{name}{camera}"] = cell.T
                 cells[0, camera] = file[f"#refs#/{name}{camera}"].ref
-    again = list(raw(one_train.root).read("train"))
-    assert [s.info for s in again] == [s.info for s in sequences]
-    for one, other in zip(again, sequences, strict=True):
-        np.testing.assert_array_equal(one.pixels, other.pixels)
-        np.testing.assert_array_equal(one.millimetres, other.millimetres)
+    for again, sequence in zip(raw(tmp_path).read("train"), sequences, strict=True):
+        assert again.info == sequence.info
+        equal(again, sequence)
 
 
 @pytest.mark.parametrize(("annotation", "suffix"), [("univ", ""), ("annot3", "_ori")])
@@ -156,9 +155,7 @@ def test_the_npz_gives_the_arrays_of_the_release(release, tmp_path, annotation, 
     from_npz, from_raw = read_all(source), read_all(raw(release, annotation))
     assert [s.info for s in from_npz] == [s.info for s in from_raw]
     for a, b in zip(from_npz, from_raw, strict=True):
-        np.testing.assert_array_equal(a.pixels, b.pixels)
-        np.testing.assert_array_equal(a.millimetres, b.millimetres)
-        np.testing.assert_array_equal(a.valid, b.valid)
+        equal(a, b)
         assert a.activity is None
     assert not any(note.startswith("warning") for note in source.notes)
 
@@ -191,23 +188,6 @@ def test_frames_beyond_the_official_length_are_cut_and_counted(release, pair, mo
             np.testing.assert_array_equal(some.millimetres, every.millimetres[:5])
 
 
-def test_image_size_comes_from_the_calibration(one_train):
-    def size_and_note():
-        source, sequences = one_train()
-        noted = any("no camera.calibration" in note for note in source.notes)
-        return sequences[0].info.width, sequences[0].info.height, noted
-
-    assert size_and_note() == (2048, 2048, True)
-    path = one_train.root / "S1/Seq1/camera.calibration"
-    tiny_3dhp.write_calibration(path, "1024.0 768.")
-    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))  # saved again on Windows
-    assert size_and_note() == (1024, 768, False)
-    for text in ("", "name 0\n size x y\n", "name 0\n size 0 0\n", "name 0\n size 2048.5 1\n", "name 0\n size inf 1\n"):
-        path.write_text(text)
-        with pytest.raises(UserError, match=r"camera\.calibration.*(get it|Get the file) again"):
-            one_train()
-
-
 def test_rows_beyond_those_that_frames_counts_are_cut_and_noted(one_train):
     note = "S1/Seq1: matrices of 12 rows; only the first 8, listed in `frames`, are used"
     source, sequences = one_train(frames=np.arange(8)[:, None])
@@ -217,14 +197,14 @@ def test_rows_beyond_those_that_frames_counts_are_cut_and_noted(one_train):
 
 
 @pytest.mark.parametrize("fill", [0.0, np.nan])
-def test_3d_of_unscored_frames_may_be_anything(one_test, fill):
+def test_3d_of_unscored_frames_may_be_anything(one_test, tmp_path, fill):
     arrays = tiny_3dhp.scene("TS6", FRAMES, 0)
     unscored = np.ones(FRAMES, dtype=bool)
     unscored[2:5] = False  # so few that they are not the median
     filled = np.where(unscored[:, None, None], fill, arrays["annot3"])
     sequence = one_test(univ_annot3=filled, valid_frame=1.0 - unscored)
     np.testing.assert_array_equal(sequence.millimetres, filled.astype(np.float32))
-    source = raw(one_test.root)
+    source = raw(tmp_path)
     list(source.read("test"))
     assert any("TS6: the 3D is not finite in 9 unscored frames" in note for note in source.notes) == np.isnan(fill)
     assert any(note.startswith("warning: TS6 was read as univ") for note in source.notes)  # by the scored frames
@@ -247,8 +227,10 @@ def test_2d_may_be_outside_the_image_and_far_outside_in_unscored_frames(one_test
         one_test(annot2=pixels, valid_frame=scored * 1.0)
 
 
-@pytest.mark.parametrize("folder", ["mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set", "mpi_inf_3dhp_test_set", "."])
-@pytest.mark.parametrize("base", [".", "mpi_inf_3dhp"])
+@pytest.mark.parametrize(
+    ("base", "folder"),
+    [("mpi_inf_3dhp", "mpi_inf_3dhp_test_set"), (".", "mpi_inf_3dhp_test_set/mpi_inf_3dhp_test_set"), (".", ".")],
+)
 def test_the_usual_nestings_are_found(tmp_path, base, folder):
     train = [tmp_path / base / name / "annot.mat" for name in tiny_3dhp.TRAIN_NAMES]
     for path in (*train, *(tmp_path / base / folder / name / "annot_data.mat" for name in tiny_3dhp.TEST_NAMES)):
@@ -270,17 +252,14 @@ def test_only_annot3_projects_onto_its_2d(release):
         assert projection_error(pixels, relative) is annotation_warning("TS1", other, pixels, relative) is None
 
 
-def test_an_npz_may_have_numbers_for_cameras_and_another_frame_rate(pair, tmp_path):
+def test_an_npz_may_have_numbers_for_cameras(pair, tmp_path):
     train, _ = tiny_3dhp.npz_content(FRAMES)
     for take in train.values():
         take[0] = {int(camera): view for camera, view in take[0].items()}
-    train["S1 Seq2"][1] = 25
     tiny_3dhp.save_npz(tmp_path / "data_train_3dhp.npz", train)
-    source = npz(tmp_path)
-    for found, expected in zip(source.read("train"), npz(pair).read("train"), strict=True):
+    for found, expected in zip(npz(tmp_path).read("train"), npz(pair).read("train"), strict=True):
         assert found.info == expected.info
-        np.testing.assert_array_equal(found.pixels, expected.pixels)
-    assert any("25 fps in the file; using the official 50 fps" in note for note in source.notes)
+        equal(found, expected)
 
 
 # ---------------------------------------------------------------- wrong files
@@ -329,22 +308,16 @@ TWO, FOUR = slice(2, 3), slice(4, 5)
         (edit("univ_annot3", lambda a: a / 1000), r"median distance of the joints from the pelvis is .*metres"),
         (edit("univ_annot3", lambda a: a / 10), r"from the pelvis is .*centimetres; multiply it by 10\."),
         (edit("univ_annot3", relative_to_the_pelvis), r"The pelvis is absolute but the other joints are relative"),
-        (edit("univ_annot3", lambda a: a * 1000), r"from the pelvis is .*Convert the 3D to millimetres"),
         (edit("annot2", lambda a: a / 1024 - 1), r"cam0: the largest 2D coordinate is .*normalised; expected pixels"),
         (edit("univ_annot3", put((3, tiny_3dhp.PELVIS, 2), 100_100), FOUR),
          r"cam4: 3D coordinate z of joint 14 of 17 in frame 3 \(both counted from 0\) is 1\.001e\+05 mm"),
         (edit("annot2", put((9, tiny_3dhp.SELECTED[0], 1), -20_500), TWO),
          r"cam2: 2D coordinate y of joint 0 of 17 in frame 9 .* is -2\.05e\+04 px; .* 20480 px from 0"),
         (edit("annot2", lambda a: a[:, :17]), r"annot2 of camera 0: found \(12, 34\), expected \(12, 56\)"),
-        (edit("univ_annot3", lambda a: a[:-1], TWO), r"univ_annot3 of camera 2: found \(11, 84\), expected \(12, 84\)"),
-        ({"univ_annot3": None}, "no variable univ_annot3; found annot2, annot3, cameras, frames"),
-        ({"cameras": np.arange(1, 15)}, "cameras does not count 0, 1, 2"),
-        ({"cameras": np.arange(8)}, "has 8 cameras instead of 14, so camera 8 is missing"),
-        ({"frames": np.arange(1, FRAMES + 1)}, "frames does not count 0, 1, 2"),
+        ({"univ_annot3": None}, "no variable univ_annot3; found annot2, annot3, .*frames"),
         ({"annot2": np.zeros((14, 1))}, "annot2 of camera 0: found no matrix"),
-        ({"annot2": cells((14, 2))}, r"annot2 has 28 cells, shape \(14, 2\); expected one for each of the 14 cameras"),
+        ({"annot2": cells((14, 2))}, r"annot2 has 28 cells, shape \(14, 2\); expected one for each of the 14"),
         ({"annot2": cells((14, 1), FRAMES + 1)}, "13 frames of 2D but 12 frames of 3D"),
-        ({"annot2": cells((14, 1), 0)}, r"annot2 of camera 0: found \(0, 56\), expected \(12, 56\)"),
     ],
 )  # fmt: skip
 def test_wrong_training_files(one_train, change, message):
@@ -371,45 +344,32 @@ def test_wrong_test_files(one_test, changes, message):
     assert "TS6/annot_data.mat" in str(caught.value)
 
 
-ELSEWHERE = {
-    "a link to another file": lambda file: file.__setitem__("annot2", h5py.ExternalLink("other.h5", "/x")),
-    "a link to itself": lambda file: file.__setitem__("annot2", h5py.SoftLink("/annot2")),
-    "values in another file": lambda file: file.create_dataset(
-        "annot2", (FRAMES, 1, 17, 2), "f8", external=[("other.bin", 0, h5py.h5f.UNLIMITED)]
-    ),
-    "a group": lambda file: file.create_group("annot2"),
-    "no values": lambda file: file.create_dataset("annot2", data=h5py.Empty("f8")),
-    "253 GiB": lambda file: file.create_dataset("annot2", (10**9, 1, 17, 2), "f8", chunks=(1000, 1, 17, 2)),
-}
-
-
-@pytest.mark.parametrize("kind", ELSEWHERE)
-def test_a_test_file_without_its_own_values_is_refused_before_they_are_read(one_test, kind):
+def test_a_count_of_frames_that_no_recording_has_is_refused_before_they_are_read(one_test, tmp_path):
     one_test()
-    with h5py.File(one_test.root / "TS6/annot_data.mat", "r+") as file:
+    with h5py.File(tmp_path / "TS6/annot_data.mat", "r+") as file:
         del file["annot2"]
-        ELSEWHERE[kind](file)
-    with pytest.raises(UserError, match=r"TS6/annot_data\.mat.*annot2"):
-        raw(one_test.root).infos("test")
+        file.create_dataset("annot2", (10**9, 1, 17, 2), "f8", chunks=(1000, 1, 17, 2))
+    with pytest.raises(UserError, match=r"TS6/annot_data\.mat: annot2: 1000000000 frames; expected 1 to 1000000"):
+        raw(tmp_path).infos("test")
 
 
-def test_truncated_and_exchanged_mat_files(one_train, one_test):
+def test_truncated_and_exchanged_mat_files(one_train, one_test, tmp_path):
     one_train(), one_test()
-    train, test = one_train.root / "S1/Seq1/annot.mat", one_test.root / "TS6/annot_data.mat"
-    for path, split, message in ((train, "train", r"annot\.mat.*get it again"), (test, "test", "truncated or damaged")):
+    train, test = tmp_path / "S1/Seq1/annot.mat", tmp_path / "TS6/annot_data.mat"
+    for path, split in ((train, "train"), (test, "test")):
         content = path.read_bytes()
         for share in (0.02, 0.5, 0.95):
             path.write_bytes(content[: int(len(content) * share)])
-            with pytest.raises(UserError, match=message):
-                list(raw(one_train.root).read(split))
+            with pytest.raises(UserError, match=rf"{path.name}.*get it again"):
+                list(raw(tmp_path).read(split))
         path.write_bytes(content)
-    held = train.read_bytes()
-    train.write_bytes(test.read_bytes())
-    test.write_bytes(held)
+    train.rename(tmp_path / "kept")
+    test.rename(train)
+    (tmp_path / "kept").rename(test)
     with pytest.raises(UserError, match=r"expected the annot\.mat of a training sequence"):
-        raw(one_train.root).infos("train")
+        raw(tmp_path).infos("train")
     with pytest.raises(UserError, match="no variable activity_annotation, valid_frame; found .*mpi_inf_3dhp_test_set"):
-        raw(one_test.root).infos("test")
+        raw(tmp_path).infos("test")
 
 
 def view_5(**changes):
@@ -426,32 +386,18 @@ def view_5(**changes):
 @pytest.mark.parametrize(
     ("split", "change", "message"),
     [
-        ("train", lambda d: d.clear(), r"data_train_3dhp\.npz has no sequences; expected 'S1 Seq1' to 'S8 Seq2'"),
-        ("train", lambda d: d.pop("S8 Seq2") and None, "missing: S8 Seq2; unknown: none"),
-        ("train", lambda d: d.update({("S9", "Seq1"): 1}), r"missing: none; unknown: \('S9', 'Seq1'\)"),
-        ("train", lambda d: [1, 2], "expected one pickled dict"),
+        ("train", lambda d: d.clear(), r"data_train_3dhp\.npz: expected the sequences .*; missing: S1 Seq1, .*--raw"),
+        ("train", lambda d: d.update({("S9", "Seq1"): 1}), r"missing: none; unknown: \('S9', 'Seq1'\). Get a complete"),
         ("train", lambda d: "text", "expected a dict of sequences .*found str"),
-        ("train", lambda d: tiny_3dhp.npz_content(FRAMES)[1], "has test sequences .* are swapped"),
-        (
-            "train",
-            lambda d: d.update({"S2 Seq1": {"0": 1}}),
-            r"expected the list \[cameras, fps\], found dict",
-        ),
+        ("train", lambda d: tiny_3dhp.npz_content(FRAMES)[1], "unknown: TS1, .*the train and the test file exchanged"),
+        ("train", lambda d: d.update({"S2 Seq1": {"0": 1}}), r"expected the list \[cameras, fps\], found dict"),
         ("train", lambda d: d["S2 Seq1"][0].pop("5") and None, r"S2 Seq1: no camera 5; found 0, 1, 2, 4, 6, 7, 8"),
         ("train", view_5(data_3d=None), "S2 Seq1 camera 5: no data_3d; found data_2d"),
-        (
-            "train",
-            lambda d: d["S2 Seq1"][0].update({"5": 3}),
-            "camera 5: expected a dict with data_2d, data_3d",
-        ),
+        ("train", lambda d: d["S2 Seq1"][0].update({"5": 3}), "camera 5: expected a dict with data_2d, data_3d"),
         ("train", view_5(data_2d=3), "data_2d must be an array of frames; found int"),
-        ("train", view_5(data_3d=[[[1.0]]]), "data_3d must be an array of frames; found list"),
         ("train", view_5(data_3d=np.ones((FRAMES, 16, 3))), r"shape \(12, 16, 3\); expected"),
-        ("train", view_5(data_3d=np.full((FRAMES, 17, 3), "x")), "data_3d has type <U1"),
-        ("test", lambda d: tiny_3dhp.npz_content(FRAMES)[0], "has train sequences .* are swapped"),
         ("test", lambda d: d["TS2"].pop("valid") is None, "TS2: no valid; found data_2d, data_3d"),
         ("test", lambda d: d["TS2"].update(valid=np.full(FRAMES, 0.5)), "TS2: the valid-frame table contains 0.5"),
-        ("test", lambda d: d["TS2"].update(data_3d=d["TS2"]["data_3d"] / 1000), "TS2: the median distance .*metres"),
     ],
 )
 def test_wrong_npz_files(tmp_path, split, change, message):

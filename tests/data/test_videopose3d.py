@@ -114,13 +114,12 @@ def test_what_is_left_out_is_said_once(root):
     assert notes[COCO, "humaneva15"] == [f"left out 2D without 3D: {unlabelled}", corrupt]
 
 
-@pytest.mark.parametrize(("joints", "skeleton"), [(15, "humaneva15"), (17, "humaneva15_coco17")])
-def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, humaneva, joints, skeleton):
-    part = humaneva["gt" if joints == 15 else COCO]
-    root = tiny_videopose3d.save(tmp_path, "humaneva15", {"3d": humaneva["3d"], "mine": part})
-    source = VideoPose3DFiles(root, "humaneva15", "mine")
-    assert source.skeleton == skeleton
-    assert next(iter(source.read("train"))).pixels.shape[1] == joints
+def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, humaneva):
+    tiny_videopose3d.save(tmp_path, "humaneva15", {"3d": humaneva["3d"], "a": humaneva["gt"], "b": humaneva[COCO]})
+    for keypoints, skeleton, joints in (("a", "humaneva15", 15), ("b", "humaneva15_coco17", 17)):
+        source = VideoPose3DFiles(tmp_path, "humaneva15", keypoints)
+        assert source.skeleton == skeleton
+        assert next(iter(source.read("train"))).pixels.shape[1] == joints
 
 
 # ---------------------------------------------------------------- odd files that can be read
@@ -177,18 +176,14 @@ def test_a_part_of_the_subjects_is_read_with_a_warning(change):
     assert any(note.startswith("warning: data_3d_h36m.npz has no 3D of S5, S6, S7, S8, S11") for note in source.notes)
 
 
-@pytest.mark.parametrize("dataset", ["h36m", "humaneva15"])
-def test_subjects_without_cameras_are_left_out(change, dataset):
-    first = "S1" if dataset == "h36m" else "Train/S1"
-    other = first.replace("S1", "S4")
-
+def test_subjects_without_cameras_are_left_out(change):
     def edit(poses, two_d):
-        poses[other] = poses[first]
-        two_d["positions_2d"][other] = two_d["positions_2d"][first]
+        poses["Train/S4"] = poses["Train/S1"]
+        two_d["positions_2d"]["Train/S4"] = two_d["positions_2d"]["Train/S1"]
 
-    source = change(dataset, edit)
-    assert other not in {sequence.info.subject for sequence in read_all(source)}
-    assert f"left out subjects without known cameras: {other}" in source.notes
+    source = change("humaneva15", edit)
+    assert "Train/S4" not in {sequence.info.subject for sequence in read_all(source)}
+    assert "left out subjects without known cameras: Train/S4" in source.notes
 
 
 def exchange_cameras(_, two_d):
@@ -209,33 +204,27 @@ def test_exchanged_cameras_are_one_warning(change, keypoints):
 # ---------------------------------------------------------------- files that are refused
 
 
-def s1(key, action="Walking 1"):
+def s1(key, make, action="Walking 1"):
     """A function that replaces one thing of S1 by what `make` makes of it."""
 
-    def setter(make):
-        def edit(poses, two_d):
-            actions = poses["S1"] if key == "3d" else two_d["positions_2d"]["S1"]
-            actions[action] = make(actions[action])
+    def edit(poses, two_d):
+        actions = poses["S1"] if key == "3d" else two_d["positions_2d"]["S1"]
+        actions[action] = make(actions[action])
 
-        return edit
-
-    return setter
+    return edit
 
 
 def views(make):
-    return s1("2d")(lambda views: [make(view.copy()) for view in views])
+    return s1("2d", lambda views: [make(view.copy()) for view in views])
 
 
-def with_nan(array):
-    array = array.copy()
-    array[2, 3] = np.nan
-    return array
+def put(place, value):
+    def change(array):
+        array = array.copy()
+        array[place] = value
+        return array
 
-
-def with_far_joint(array):
-    array = array.copy()
-    array[2, 6, 0] = 101  # joint 4 of the 17 that are kept
-    return array
+    return change
 
 
 def without(*keys):
@@ -251,67 +240,55 @@ def metadata(**changes):
     return lambda _, two_d: two_d["metadata"].update(changes)
 
 
-def no_metadata(name):
-    return lambda _, two_d: two_d["metadata"].pop(name)
-
-
-def delete_2d(subject, action=None):
-    def edit(_, two_d):
-        del (two_d["positions_2d"] if action is None else two_d["positions_2d"][subject])[action or subject]
-
-    return edit
-
-
 WRONG_H36M = [
     # the 3D
-    (s1("3d")(lambda x: 1000 * x), r"data_3d_h36m\.npz: S1/Walking 1: .*seems to be in millimetres; divide it by 1000"),
-    (s1("3d")(lambda x: 0.01 * x), r"data_3d_h36m\.npz: S1/Walking 1: the median distance .* Convert the 3D to metres"),
-    (s1("3d")(with_nan), r"data_3d_h36m\.npz: S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
-    (s1("3d")(with_far_joint), r"data_3d_h36m\.npz: S1/Walking 1: 3D coordinate x of joint 4 of 17 in .* is 101 m"),
-    (s1("3d")(lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: has no frames"),
-    (s1("3d")(lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
-    (s1("3d")(lambda x: x[..., :2]), r"S1/Walking 1: the 3D has shape \(6, 32, 2\); expected \(frames, 32, 3\)"),
-    (s1("3d")(lambda x: x.tolist()), r"S1/Walking 1: the 3D is list of 6; expected an array \(frames, 32, 3\)"),
-    (s1("3d")(lambda x: x.astype(str)), r"S1/Walking 1: the 3D has type <U32; expected numbers"),
-    (s1("3d")(lambda x: x.astype(str).astype(object)), r"S1/Walking 1: the 3D has type object; expected numbers"),
+    (
+        s1("3d", lambda x: 1000 * x),
+        r"data_3d_h36m\.npz: S1/Walking 1: .*seems to be in millimetres; multiply it by 0.001",
+    ),
+    (s1("3d", lambda x: 0.01 * x), r"S1/Walking 1: the median distance .* Convert the 3D to metres"),
+    (s1("3d", put((2, 3), np.nan)), r"S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
+    (s1("3d", put((2, 6, 0), 101)), r"S1/Walking 1: 3D coordinate x of joint 4 of 17 in .* is 101 m"),
+    (s1("3d", lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: has no frames"),
+    (s1("3d", lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
+    (s1("3d", lambda x: x.tolist()), r"S1/Walking 1: the 3D is list of 6; expected an array \(frames, 32, 3\)"),
+    (s1("3d", lambda x: x.astype(str)), r"S1/Walking 1: the 3D has type <U32; expected numbers"),
     # the 2D
-    (views(with_nan), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: joints are missing.* in 1 of 6 frames"),
+    (views(put((2, 3), np.nan)), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: joints are missing.* in 1 of 6 frames"),
     (views(lambda x: x / 1000), r"data_2d_h36m_gt\.npz: S1/Walking 1/cam0: .*the 2D looks normalised"),
     (views(lambda x: x[:5]), r"S1/Walking 1/cam0: 5 frames of 2D but 6 frames of 3D in data_3d_h36m\.npz"),
     (views(lambda x: x[:, :16]), r"S1/Walking 1/cam0: the 2D has shape \(6, 16, 2\); expected \(frames, 17, 2\)"),
-    (s1("2d")(lambda v: v[:3]), r"gt\.npz: S1/Walking 1: the 2D is list of 3; expected a list of 4 arrays.*54138969"),
-    (s1("2d")(lambda v: [*v, v[0]]), r"S1/Walking 1: the 2D is list of 5; expected a list of 4"),
-    (s1("2d")(lambda v: None), r"S1/Walking 1: the 2D is NoneType; expected a list of 4"),
-    (s1("2d")(lambda v: "four"), r"S1/Walking 1: the 2D is str of 4; expected a list of 4"),
-    (s1("2d")(lambda v: v[0]), r"S1/Walking 1: the 2D is an array of float32 \(6, 17, 2\); expected a list of 4"),
-    (s1("2d")(lambda v: [*v[:3], None]), r"S1/Walking 1/cam3: the 2D is NoneType; expected an array"),
-    (s1("2d")(lambda v: [*v[:3], [[1.0], [1.0, 2.0]]]), r"S1/Walking 1/cam3: the 2D is list of 2"),
+    (s1("2d", lambda v: v[:3]), r"gt\.npz: S1/Walking 1: the 2D is list of 3; expected a list of 4 arrays.*54138969"),
+    (s1("2d", lambda v: "four"), r"S1/Walking 1: the 2D is str of 4; expected a list of 4"),
+    (s1("2d", lambda v: [*v[:3], None]), r"S1/Walking 1/cam3: the 2D is NoneType; expected an array"),
     # one against the other
-    (delete_2d("S5"), r"data_3d_h36m\.npz has the 3D of S5/Directions 1, but .*data_2d_h36m_gt\.npz has no 2D of it"),
-    (delete_2d("S9", "Walking"), r"the 3D of S9/Walking, but .*data_2d_h36m_gt\.npz has no 2D"),
+    (
+        lambda _, t: t["positions_2d"].pop("S5"),
+        r"the 3D of S5/Directions 1, but .*data_2d_h36m_gt\.npz has no 2D of it",
+    ),
     # the splits and the nesting
-    (without("S9", "S11"), r"data_3d_h36m\.npz: no 3D of S9, S11, so the test split is empty; found S1, S5"),
-    (without("S1", "S5", "S6", "S7", "S8"), r"no 3D of S1, .*, so the train split is empty; found S9, S11"),
-    (without(*H36M_SUBJECTS), r"so the train split is empty; found no subject"),
-    (lambda p, _: p.update(S1=[1, 2]), r"data_3d_h36m\.npz: positions_3d of S1 is list of 2; expected positions_3d as"),
+    (
+        without("S9", "S11"),
+        r"data_3d_h36m\.npz: no usable take of S9, S11, so the test split is empty; found 3D of S1, S5",
+    ),
+    (without(*H36M_SUBJECTS), r"so the train split is empty; found 3D of no subject"),
+    (lambda p, _: p.update(S1=[1, 2]), r"data_3d_h36m\.npz: positions_3d of S1 is list of 2; expected positions_3d "),
     (lambda _, t: t.update(positions_2d=None), r"data_2d_h36m_gt\.npz: positions_2d is NoneType; expected pos"),
-    (lambda p, _: p["S1"].update({"a/cam0": 1}), r"an action of S1 is named 'a/cam0'; expected a short name"),
-    (lambda p, _: p["S1"].update({7: 1}), r"an action of S1 is named 7; expected"),
-    (lambda p, _: p["S1"].update({"é": 1}), r"an action of S1 is named 'é'; expected"),
-    (lambda p, _: p["S1"].update({"a" * 99: 1}), r"an action of S1 is named 'aaa"),
-    (lambda p, _: p.update({(1, 2): {}}), r"a subject is named \(1, 2\); expected"),
+    (lambda p, _: p["S1"].update({"a/cam0": 1}), r"positions_3d has the name 'a/cam0'; expected short names"),
+    (lambda p, _: p["S1"].update({"é": 1}), r"positions_3d has the name 'é'; expected"),
+    (lambda p, _: p["S1"].update({"a" * 99: 1}), r"positions_3d has the name 'aaa"),
+    (lambda p, _: p.update({(1, 2): {}}), r"positions_3d has the name \(1, 2\); expected"),
     # the metadata
     (lambda _, t: t.pop("metadata"), r"2d_h36m_gt\.npz: no key 'metadata'; found positions_2d; expected .*DATASETS"),
-    (lambda _, t: t.update(metadata=None), r"data_2d_h36m_gt\.npz: metadata is NoneType; expected positions_2d"),
-    (no_metadata("num_joints"), r"no num_joints in metadata; found keypoints_symmetry"),
-    (no_metadata("keypoints_symmetry"), r"no keypoints_symmetry in metadata; found num_joints"),
-    (metadata(num_joints=16, layout_name="mpii"), r"has num_joints 16 \(layout 'mpii'\); expected 17 for h36m17"),
-    (metadata(num_joints="17"), r"has num_joints '17'; expected 17"),
-    (metadata(keypoints_symmetry=COCO_SIDES), r"are \[1, 3, .* expected \[4, 5"),
-    (metadata(keypoints_symmetry=[[1, 2, 3, 14, 15, 16], [4, 5, 6, 11, 12, 13]]), r"joints in metadata are \[1, 2, 3"),
-    (metadata(keypoints_symmetry=7), r"the left and right joints in metadata are not two lists of joints; expected"),
-    (metadata(keypoints_symmetry=[["a"], ["b"]]), r"are not two lists of joints"),
-]  # fmt: skip
+    (lambda _, t: t.update(metadata=None), r"data_2d_h36m_gt\.npz: metadata has NoneType; expected num_joints"),
+    (
+        lambda _, t: t["metadata"].pop("num_joints"),
+        r"metadata has the keys keypoints_symmetry; expected num_joints and",
+    ),
+    (metadata(num_joints=16), r"metadata has num_joints 16 and .*; expected 17 and .* for h36m17"),
+    (metadata(keypoints_symmetry=COCO_SIDES), r"left and right joints \[\[1, 3, .* expected 17 and \[\[4, 5"),
+    (metadata(keypoints_symmetry=7), r"left and right joints 7; expected 17"),
+]
 
 
 @pytest.mark.parametrize(("edit", "message"), WRONG_H36M)
@@ -321,16 +298,11 @@ def test_wrong_files_of_h36m(change, edit, message):
 
 
 WRONG_HUMANEVA = [
-    (lambda p, _: p["Train/S1"].update({"Jog 1 chunk0": p["Train/S1"]["Jog 1 chunk0"][:, :14]}),
-     r"Train/S1/Jog 1 chunk0: the 3D has shape \(6, 14, 3\); expected \(frames, 15, 3\)", "gt"),
-    (lambda _, t: t["positions_2d"]["Train/S1"].update({"Jog 1 chunk0": [1, 2, 3, 4]}),
-     r"Train/S1/Jog 1 chunk0: the 2D is list of 4; expected a list of 3 arrays.*C1, C2, C3", "gt"),
-    (metadata(num_joints=17), r"num_joints 17 \(layout 'humaneva15'\); expected 15 for humaneva15", "gt"),
-    (metadata(num_joints=15), r"num_joints 15 \(layout 'coco'\); expected 17 for humaneva15_coco17", COCO),
+    (metadata(num_joints=17), r"num_joints 17 and .*; expected 15 and .* for humaneva15\.", "gt"),
     (metadata(num_joints=20), r"humaneva15_mine\.npz: metadata has num_joints 20; expected 15 .* or 17", "mine"),
-    (metadata(keypoints_symmetry=[[*range(1, 8)], [*range(8, 15)]]), r"expected \[1, 3, 5, 7, 9, 11, 13, 15\]", COCO),
+    (metadata(keypoints_symmetry=[[*range(1, 8)], [*range(8, 15)]]), r"expected 17 and \[\[1, 3, 5, 7, 9, ", COCO),
     (lambda p, _: [array.__setitem__(0, np.nan) for s in HUMANEVA_SUBJECTS[3:] for array in p[s].values()],
-     r"data_3d_humaneva15\.npz: no take of Validate/S1, .* is usable, so the test split is empty", "gt"),
+     r"data_3d_humaneva15\.npz: no usable take of Validate/S1, .*, so the test split is empty", "gt"),
 ]  # fmt: skip
 
 
@@ -362,11 +334,11 @@ def test_the_table_has_a_row_for_each_subject(root, tmp_path, said):
     assert provenance["cut_frames"] == {f"{subject}/Walking": 3 for subject in H36M_SUBJECTS}
     assert [file["path"] for file in provenance["files"]] == ["data_3d_h36m.npz", "data_2d_h36m_gt.npz"]
     rows = {line.split()[0]: line.split() for line in said}
-    assert rows["subject"] == ["subject", "actions", "takes", "frames", "cameras", "cut", "fps", "images"]
-    assert rows["S11"] == ["S11", "2", "3", str(3 * FRAMES), "4", "3", "50", "1000x1002/1000x1000"]
-    totals = [line.split()[2] for line in said if line.strip().startswith("all views")]
-    assert totals == [str(60 * FRAMES), str(24 * FRAMES)]
-    assert said[-1].startswith(f"wrote {tmp_path / 'a.h5'}")
+    assert rows["S11"] == ["S11", "2", "3", str(3 * FRAMES), "4", "3", "50", "1000x1002/1000x1000", str(12 * FRAMES)]
+    assert [line.split()[2] for line in said if line.strip().startswith("all views")] == [
+        str(60 * FRAMES),
+        str(24 * FRAMES),
+    ]
 
 
 def test_a_selection_that_is_empty_leaves_nothing(tmp_path):
@@ -377,45 +349,29 @@ def test_a_selection_that_is_empty_leaves_nothing(tmp_path):
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_one_missing_file_names_its_companion_and_what_there_is(root, tmp_path):
+def test_missing_files_are_named_with_what_there_is_and_how_to_get_them(root, tmp_path):
     with pytest.raises(UserError) as caught:
         prepared("h36m", root, keypoints="cpn_typo")
     text = str(caught.value)
-    assert f"{root / 'data_2d_h36m_cpn_typo.npz'} is missing; it is needed together with data_3d_h36m.npz" in text
+    assert f"no Human3.6M with the 2D source 'cpn_typo' found in {root}. Looked for the cache h36m_cpn_typo.h5" in text
+    assert "of which data_2d_h36m_cpn_typo.npz is missing" in text
     assert f"Available 2D sources: {CPN}, gt; select one with -k NAME" in text
     assert "https://github.com/facebookresearch/VideoPose3D/blob/main/DATASETS.md" in text
-    (tmp_path / "data_2d_humaneva15_gt.npz").write_bytes(b"")
-    with pytest.raises(
-        UserError, match=r"data_3d_humaneva15\.npz is missing; it is needed together with data_2d_humaneva15_gt\.npz"
-    ):
+    assert "--dataset demo" in text
+    with pytest.raises(UserError, match=r"data_3d_humaneva15\.npz and data_2d_humaneva15_gt\.npz is missing"):
         prepare_videopose3d("humaneva15", tmp_path)
-
-
-def test_no_file_lists_what_was_looked_for_and_the_demo(tmp_path):
-    with pytest.raises(UserError) as caught:
-        prepared("humaneva15", tmp_path, keypoints=COCO)
-    for part in (
-        "HumanEva-I", str(tmp_path), f"humaneva15_{COCO}.h5", "3d_humaneva15.npz", f"data_2d_humaneva15_{COCO}.npz",
-        "DATASETS.md", "--dataset demo",
-    ):  # fmt: skip
-        assert part in str(caught.value)
 
 
 def test_the_verb(verb, root, tmp_path):
     done = verb(f"prepare h36m --npz {root} -k {CPN} --out {tmp_path}/h36m_{CPN}.h5")
     assert done.code == 0, done.err
     assert f"--dataset h36m --root_path {tmp_path} -k {CPN}" in done.out
-    done = verb(f"prepare humaneva15 --npz {root} --out {tmp_path}/other.h5")
-    assert done.code == 0, done.err
-    assert "Train with" not in done.out
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("h36m --raw {root}", "does not take --raw; use glagcn prepare h36m --npz DIR [-k NAME] [--mark_missing] [--"),
-        ("humaneva15 --npz {root} --annotation univ --cameras 0,1",
-         "glagcn prepare humaneva15 does not take --annotation, --cameras; use glagcn prepare humaneva15 --npz DIR"),
+        ("h36m --raw {root}", "does not take --raw; it takes --npz, --keypoints, --mark_missing, --out"),
         ("3dhp --npz {root} -k cpn", "invalid --keypoints cpn: must be one of gt for --dataset 3dhp"),
         ("h36m --npz {root} -k sh", "data_2d_h36m_sh.npz is missing"),
         ("h36m --npz {root} -k ../gt", "invalid --keypoints '../gt': must be the NAME of a file data_2d_h36m_NAME.npz"),

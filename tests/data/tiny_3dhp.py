@@ -68,23 +68,12 @@ def write_test_mat(path: Path, arrays: dict[str, np.ndarray], **changes: object)
             file[key] = np.asarray(values, np.float64)[:, None]
 
 
-def write_calibration(path: Path, size: str = "2048 2048", cameras: int = 14) -> None:
-    """A camera.calibration with the image size that every camera shall have."""
-    matrix = "1 0 0 0 0 1 0 0 0 0 1 0 0 0 0 1"
-    lines = ["Skeletool Camera Calibration File V1.0"]
-    for camera in range(cameras):
-        lines += [f"name          {camera}", "  sensor      10 10", f"  size        {size}", "  animated    0"]
-        lines += [f"  intrinsic   {matrix}", f"  extrinsic   {matrix}", "  radial      0"]
-    path.write_text("\n".join(lines) + "\n")
-
-
-def write_release(folder: Path, frames: int = 40, seed: int = 0, test_folder: str = "mpi_inf_3dhp_test_set") -> Path:
+def write_release(folder: Path, frames: int = 40, seed: int = 0) -> Path:
     """The official release with `frames` frames in every sequence; returns `folder`."""
     for name in TRAIN_NAMES:
         write_train_mat(folder / name / "annot.mat", take(name, frames, seed))
-        write_calibration(folder / name / "camera.calibration")
     for name in TEST_NAMES:
-        write_test_mat(folder / test_folder / name / "annot_data.mat", scene(name, frames, seed))
+        write_test_mat(folder / "mpi_inf_3dhp_test_set" / name / "annot_data.mat", scene(name, frames, seed))
     return folder
 
 

@@ -85,12 +85,11 @@ def _one_of_each(module: ModuleType) -> AbstractContextManager:
     return patch.multiple(module, TRAIN_SEQUENCES={"S1/Seq1": (10, 25)}, TEST_SEQUENCES=("TS6",))
 
 
-def _release(folder: Path) -> tuple[Path, Path, Path]:
+def _release(folder: Path) -> tuple[Path, Path]:
     train, test = folder / "S1/Seq1/annot.mat", folder / "TS6/annot_data.mat"
-    tiny_3dhp.write_train_mat(train, tiny_3dhp.take("S1/Seq1", FRAMES, 0)[:3])
-    tiny_3dhp.write_calibration(train.with_name("camera.calibration"), cameras=3)
+    tiny_3dhp.write_train_mat(train, tiny_3dhp.take("S1/Seq1", FRAMES, 0))
     tiny_3dhp.write_test_mat(test, tiny_3dhp.scene("TS6", FRAMES, 0))
-    return train, test, train.with_name("camera.calibration")
+    return train, test
 
 
 def _read_release(path: Path) -> None:
@@ -271,7 +270,6 @@ STUDY = 'title = "A study"\nseeds = [0]\ncommon = "-d demo --max_steps 3"\n[conf
 READERS = {
     "annot.mat": Reader(lambda folder: _release(folder)[0], _read_release, _spoil_mat),
     "annot_data.mat": Reader(lambda folder: _release(folder)[1], _read_release, spoil_hdf5),
-    "camera.calibration": Reader(lambda folder: _release(folder)[2], _read_release),
     "3dhp train npz": Reader(lambda folder: _npz_pair(folder)[0], _read_npz_pair, _spoil_npz),
     "3dhp test npz": Reader(lambda folder: _npz_pair(folder)[1], _read_npz_pair, _spoil_npz),
     "data_3d npz": Reader(lambda folder: _videopose3d(folder, "data_3d_h36m.npz"), _read_videopose3d, _spoil_npz),

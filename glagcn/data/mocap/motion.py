@@ -1,7 +1,6 @@
 """Recorded people before drawn cameras: sequences made on the spot."""
 
-import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -10,7 +9,6 @@ import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, SplitName, file_record
-from glagcn.errors import UserError
 from glagcn.skeletons import get_skeleton
 
 # ---- The recorded motion: trials of cmu_motion.npz (see README.md) as joints of the program's skeletons.
@@ -46,15 +44,10 @@ class Trial:
     person: str
     activity: int
 
-    @property
-    def number(self) -> str:
-        """The number among the trials of the person."""
-        return self.name.removeprefix(f"{self.person}_").removeprefix("file")
-
 
 @cache
 def trials() -> dict[str, Trial]:
-    """All trials by name, in the order of the file.  Raises UserError where the file cannot be read."""
+    """All trials by name, in the order of the file."""
     table = _read("clips")
     column = {name: number for number, name in enumerate(_read("clip_columns").tolist())}
     rows = [[str(row[column[name]]) for name in ("trial", "subject", "activity")] for row in table]
@@ -62,27 +55,21 @@ def trials() -> dict[str, Trial]:
 
 
 def joints_of(trial: str, skeleton: str) -> np.ndarray:
-    """A trial as joints [T,V,3] of a skeleton.  Raises UserError where the file cannot be read.
+    """A trial as joints [T,V,3] of a skeleton.
 
     The file holds the differences between frames, in units of `quantum` metres.
     """
     steps = _read(f"clip_{trial}").astype(np.int64)
     recorded = (np.cumsum(steps, axis=0) * float(_read("quantum")))[:: round(float(_read("fps")) / FPS)]
     number = {name: place for place, name in enumerate(_read("joints").tolist())}
-    table = JOINTS[skeleton]
-    columns = [
-        recorded[:, [number[name] for name in table[joint]]].mean(axis=1) for joint in get_skeleton(skeleton).joints
-    ]
-    return np.stack(columns, axis=1)
+    parts = [JOINTS[skeleton][joint] for joint in get_skeleton(skeleton).joints]
+    return np.stack([recorded[:, [number[name] for name in names]].mean(axis=1) for names in parts], axis=1)
 
 
 @cache
 def _read(name: str) -> np.ndarray:
-    try:
-        with np.load(MOTION, allow_pickle=False) as file:
-            return file[name]
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
-        raise UserError(f"{MOTION} cannot be read: {error}. It is part of the program; install that again") from error
+    with np.load(MOTION, allow_pickle=False) as file:
+        return file[name]
 
 
 # ---- Cameras as people set them up: on a tripod, or a phone that is held by hand and follows the person.
@@ -232,14 +219,12 @@ class Take:
 
 
 def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
-    """Every trial.  Raises UserError where the motion cannot be read."""
-    takes: dict[SplitName, tuple[Take, ...]] = {}
-    for split in SPLITS:
-        own = [trial for trial in trials().values() if (trial.person in TEST_PEOPLE) == (split == "test")]
-        takes[split] = tuple(
-            Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {trial.number}", f"S{trial.person}", trial.name)
-            for trial in own
-        )
+    """Every trial."""
+    takes: dict[SplitName, list[Take]] = {"train": [], "test": []}
+    for name, trial in trials().items():
+        number = name.removeprefix(f"{trial.person}_").removeprefix("file")
+        take = Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {number}", f"S{trial.person}", name)
+        takes["test" if trial.person in TEST_PEOPLE else "train"].append(take)
     return MocapSource("mocap", takes, {"train": 8, "test": 2}, keypoints, seed)
 
 
@@ -251,7 +236,7 @@ def demo_source(seed: int = 0) -> "MocapSource":
         for number, trial in enumerate(pair, start=1)
     ]
     test = [Take(f"TS{k}", f"TS{k}", trial, DEMO_FRAMES["test"]) for k, trial in enumerate(DEMO_TEST, start=1)]
-    return MocapSource("demo", {"train": tuple(train), "test": tuple(test)}, {"train": 4, "test": 1}, "gt", seed)
+    return MocapSource("demo", {"train": train, "test": test}, {"train": 4, "test": 1}, "gt", seed)
 
 
 class MocapSource:
@@ -265,12 +250,7 @@ class MocapSource:
     annotation = ""
 
     def __init__(
-        self,
-        dataset: str,
-        takes: Mapping[SplitName, tuple[Take, ...]],
-        cameras: Mapping[SplitName, int],
-        keypoints: str,
-        seed: int,
+        self, dataset: str, takes: dict[SplitName, list[Take]], cameras: dict[SplitName, int], keypoints: str, seed: int
     ) -> None:
         self.dataset, self.keypoints, self.seed = dataset, keypoints, seed
         self.takes, self.cameras = takes, cameras

@@ -61,10 +61,8 @@ class MpiInf3dhpDataSet(DataSet):
         usual = self.cache_name(source.keypoints, source.annotation)
         return (
             f"{usual.removesuffix('.h5')}_cam{'-'.join(map(str, cameras))}.h5",
-            f"cameras {','.join(map(str, cameras))} are not the default ones, so the cache is not named {usual} and "
-            "training will not use it. To train on some of the default cameras, prepare all of them and pass --cameras "
-            f"to training. To train on this cache, rename it to {usual} in a separate folder and pass that folder as "
-            "--cache_dir",
+            f"training will use the cache of these cameras only if it is renamed to {usual} in a folder of its own, "
+            "which is passed as --cache_dir. For some of the default ones, prepare all and pass --cameras to training",
         )
 
     def summary(self, cache: Cache) -> Iterable[str]:
@@ -77,12 +75,10 @@ class MpiInf3dhpDataSet(DataSet):
         subjects = dict.fromkeys(info.subject for info in cache.train.sequences)
         if set(subjects) != set(SUBJECTS):
             return f"{cache.path}: {part_note(subjects)}"
-        cameras = cache.provenance.get("cameras")
-        if not isinstance(cameras, list):
+        cameras = sorted(cache.provenance.get("cameras", DEFAULT_CAMERAS))
+        if cameras == sorted(DEFAULT_CAMERAS):
             return None
-        found, default = (",".join(sorted(map(str, numbers))) for numbers in (cameras, DEFAULT_CAMERAS))
-        if found == default:
-            return None
+        found, default = (",".join(map(str, numbers)) for numbers in (cameras, DEFAULT_CAMERAS))
         return (
             f"{cache.path} has the training cameras {found} instead of the default {default}; results are not "
             "comparable with published ones. For the default cameras, remove the file; training writes it again"
@@ -110,9 +106,8 @@ def short_sequences_line(train: Split) -> str | None:
         return None
     official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
     names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
-    which = "training sequence is" if len(short) == 1 else "training sequences are"
     return (
-        f"note: {len(short)} {which} shorter than the official length ({names}): "
+        f"note: {len(short)} training sequences are shorter than the official length ({names}): "
         f"{sum(lengths.values())} frames per camera instead of {official}"
     )
 

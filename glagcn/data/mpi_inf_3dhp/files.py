@@ -3,23 +3,13 @@
 The npz pair is the one that P-STMO's converter writes (univ_annot3), or D3DP's `_ori` pair (annot3).
 """
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from glagcn.data.checks import (
-    as_activity,
-    as_frames,
-    as_valid,
-    check_lengths,
-    check_sequence,
-    checked_frames,
-    kind,
-    unscored_note,
-)
+from glagcn.data.checks import as_activity, as_frames, as_valid, check_sequence, checked_frames, kind
 from glagcn.data.dataset import DEMO_HINT, FileSource, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mpi_inf_3dhp import mat
 from glagcn.data.mpi_inf_3dhp.facts import (
@@ -96,10 +86,10 @@ def pair_in(root: Path, annotation: str | None, cameras: tuple[int, ...]) -> Sou
     """
     order = sorted(FILE_NAMES, key=lambda named: named != (annotation or "univ"))
     pairs = [NpzPair(root, named, annotation, cameras) for named in order]
-    complete = next((pair for pair in pairs if not pair.missing), None)
-    if complete is None:
-        raise UserError(f"no npz pair in {root}; missing:\n{_listed(pairs[0].missing)}\n{HOW_TO_GET}")
-    return complete
+    for pair in pairs:
+        if not pair.missing:
+            return pair
+    raise UserError(f"no npz pair in {root}; missing:\n{_listed(pairs[0].missing)}\n{HOW_TO_GET}")
 
 
 def _nothing_found(root: Path, annotation: str, raw: "RawRelease", npz: "NpzPair") -> str:
@@ -142,15 +132,15 @@ class _Files(FileSource):
         """See Source."""
         return super().provenance() | {"annotation": self.named_annotation, "cameras": list(self.cameras)}
 
-    def _train_info(
-        self, name: str, camera: int, frames: int, size: tuple[int, int] = TRAIN_IMAGE_SIZE
-    ) -> SequenceInfo:
+    def _train_info(self, name: str, camera: int, frames: int) -> SequenceInfo:
         """Frames beyond the official length are cut."""
         official, fps = TRAIN_SEQUENCES[name]
         if frames > official:
             self.cut_frames[name] = frames - official
         subject = name.partition("/")[0]
-        return SequenceInfo(f"{name}/cam{camera}", subject, camera, min(frames, official), float(fps), *size)
+        return SequenceInfo(
+            f"{name}/cam{camera}", subject, camera, min(frames, official), float(fps), *TRAIN_IMAGE_SIZE
+        )
 
     def _test_info(self, name: str, frames: int) -> SequenceInfo:
         return SequenceInfo(name, name, -1, frames, TEST_FPS, *TEST_IMAGE_SIZES[name])
@@ -166,14 +156,19 @@ class _Files(FileSource):
     ) -> Sequence:
         """The checked sequence of arrays with at least as many frames as it has."""
         where = f"{path}: {info.name}"
-        check_lengths(where, pixels, millimetres)
+        if len(pixels) != len(millimetres):
+            raise UserError(
+                f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
+                "The file is damaged or mixes two versions; get it again."
+            )
         sequence = Sequence(info, pixels[: info.length], millimetres[: info.length], valid[: info.length], activity)
         check_sequence(where, sequence, get_skeleton(self.skeleton).root)
         # Only TS5 and TS6 are checked: they are short, and their scale in univ_annot3 differs from 1.
         if info.name in ("TS5", "TS6"):
             checked = checked_frames(valid)
             self.note(annotation_warning(info.name, self.annotation, pixels[checked], millimetres[checked]))
-        self.note(unscored_note(info.name, sequence.millimetres))
+        if bad := int((~np.isfinite(sequence.millimetres).all(axis=(1, 2))).sum()):
+            self.note(f"{info.name}: the 3D is not finite in {bad} unscored frames; they are copied unchanged")
         return sequence
 
 
@@ -208,7 +203,8 @@ class RawRelease(_Files):
         """See Source.  Reads only the headers of the files."""
         if split == "train":
             return [info for name in self._train for info in self._infos(name)]
-        return [self._test_info(name, self._count_test_frames(name)) for name in TEST_SEQUENCES]
+        paths = {name: self.paths[name] for name in TEST_SEQUENCES}
+        return [self._test_info(n, mat.count_test_frames(path, self.named_annotation)) for n, path in paths.items()]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """See Source.  One annot.mat at a time is in memory."""
@@ -216,43 +212,30 @@ class RawRelease(_Files):
             for name in self._train:
                 yield from self._read_train(name)
         else:
-            for name in TEST_SEQUENCES:
-                yield self._read_test(name)
+            yield from map(self._read_test, TEST_SEQUENCES)
 
     def _infos(self, name: str) -> list[SequenceInfo]:
         """The views of a training sequence."""
         frames = mat.count_train_frames(self.paths[name], self.named_annotation)
-        calibration = self.paths[name].with_name("camera.calibration")
-        if calibration.is_file():
-            sizes = mat.image_sizes(calibration, self.cameras)
-        else:
-            sizes = dict.fromkeys(self.cameras, TRAIN_IMAGE_SIZE)
-            size = "{} x {}".format(*TRAIN_IMAGE_SIZE)
-            self.note(f"some annot.mat have no camera.calibration: training image size {size} assumed")
-        return [self._train_info(name, camera, frames, sizes[camera]) for camera in self.cameras]
+        return [self._train_info(name, camera, frames) for camera in self.cameras]
 
     def _read_train(self, name: str) -> Iterator[Sequence]:
         path = self.paths[name]
         self.record(path)
-        infos = self._infos(name)
-        mat.check_numbering(path, self.cameras)
         frames = mat.count_train_frames(path, self.named_annotation)
-        pixels = mat.read_train_joints(path, "annot2", 2, self.cameras)
-        millimetres = mat.read_train_joints(path, self.named_annotation, 3, self.cameras)
-        for info in infos:
+        pixels = mat.read_train_joints(path, "annot2", 2, self.cameras, frames)
+        millimetres = mat.read_train_joints(path, self.named_annotation, 3, self.cameras, frames)
+        for info in self._infos(name):
             rows = len(pixels[info.camera])
             if rows != frames:
                 self.note(f"{name}: matrices of {rows} rows; only the first {frames}, listed in `frames`, are used")
             valid = np.ones(info.length, dtype=bool)
             yield self._sequence(path, info, pixels.pop(info.camera), millimetres.pop(info.camera), valid)
 
-    def _count_test_frames(self, name: str) -> int:
-        return mat.count_test_frames(self.paths[name], self.named_annotation)
-
     def _read_test(self, name: str) -> Sequence:
         path, variable = self.paths[name], self.named_annotation
         self.record(path)
-        info, where = self._test_info(name, self._count_test_frames(name)), f"{path}: {name}"
+        info, where = self._test_info(name, mat.count_test_frames(path, variable)), f"{path}: {name}"
         arrays = mat.read_test_arrays(path, variable)
         pixels = as_frames(where, "annot2", arrays["annot2"], 17, 2)
         millimetres = as_frames(where, variable, arrays[variable], 17, 3)
@@ -327,22 +310,20 @@ class NpzPair(_Files):
             return {name: _fields(f"{path}: {name}", content[name], names) for name in TEST_SEQUENCES}
         _check_keys(path, split, content, [name.replace("/", " ") for name in TRAIN_SEQUENCES])
         entries = {}
-        for name, (_, fps) in TRAIN_SEQUENCES.items():
+        for name in TRAIN_SEQUENCES:
             key = name.replace("/", " ")
-            views = self._views(f"{path}: {key}", content.pop(key), fps)
+            views = self._views(f"{path}: {key}", content.pop(key))
             for camera in self.cameras:
                 where = f"{path}: {key} camera {camera}"
                 entries[f"{name}/cam{camera}"] = _fields(where, views.get(str(camera)), ("data_2d", "data_3d"))
         return entries
 
-    def _views(self, where: str, value: object, official_fps: int) -> dict:
+    def _views(self, where: str, value: object) -> dict:
         """The {"0": ..., "1": ...} of one sequence, from [cameras, fps]."""
         if not isinstance(value, list | tuple | np.ndarray) or len(value) != 2 or not isinstance(value[0], dict):
             raise UserError(
                 f"{where}: expected the list [cameras, fps], found {kind(value)}; this is not a 3DHP npz of P-STMO"
             )
-        if not np.array_equal(value[1], official_fps):
-            self.note(f"warning: {where}: {value[1]} fps in the file; using the official {official_fps} fps")
         views = {str(camera): view for camera, view in value[0].items()}  # the keys of some copies are numbers
         missing = [camera for camera in self.cameras if str(camera) not in views]
         if missing:
@@ -356,24 +337,17 @@ class NpzPair(_Files):
 def _check_keys(path: Path, split: SplitName, content: object, expected: list[str]) -> None:
     if not isinstance(content, dict):
         raise UserError(f"{path}: expected a dict of sequences {KEYS[split]}, found {kind(content)}")
-    found = [str(key) for key in content]
-    if not found:
-        raise UserError(
-            f"{path} has no sequences; expected {KEYS[split]}. On Linux, converters with Windows paths write such "
-            "files. Get another copy, or use the official release with --raw."
-        )
-    other, pattern = ("test", r"TS\d+") if split == "train" else ("train", r"S\d+ Seq\d+")
-    if all(re.fullmatch(pattern, key) for key in found):
-        raise UserError(
-            f"{path} has {other} sequences ({', '.join(found[:3])}, ...) instead of {KEYS[split]}; "
-            "the train and the test file are swapped"
-        )
     missing = [key for key in expected if key not in content]
-    unknown = [key for key in found if key not in expected]
+    unknown = [str(key) for key in content if key not in expected]
     if missing or unknown:
+        hint = "Get a complete file."
+        if not content:
+            hint = "Converters with Windows paths write empty files on Linux. Get another copy, or use --raw."
+        elif len(missing) == len(expected):
+            hint = "Are the train and the test file exchanged?"
         raise UserError(
             f"{path}: expected the sequences {KEYS[split]}; missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(unknown[:8]) or 'none'}. Get a complete file."
+            f"unknown: {', '.join(unknown[:8]) or 'none'}. {hint}"
         )
 
 

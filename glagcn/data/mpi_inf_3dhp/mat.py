@@ -1,25 +1,23 @@
-"""The files of the official release: annot.mat (training), camera.calibration beside it, and annot_data.mat (test).
+"""The files of the official release: annot.mat (training) and annot_data.mat (test).
 
 MATLAB files are v5, as the release has for training, or 7.3 (HDF5), as it has for the test set.  Either kind may have
 been saved again as the other, by MATLAB, Octave or SciPy.
 """
 
+import contextlib
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import h5py
 import numpy as np
 import scipy.io
 
-from glagcn.data.cache import hdf5_errors
 from glagcn.data.checks import as_frames
-from glagcn.data.mpi_inf_3dhp.facts import NUM_ANNOTATED_JOINTS, RELEVANT_JOINTS
+from glagcn.data.mpi_inf_3dhp.facts import NUM_ANNOTATED_JOINTS, NUM_CAMERAS, RELEVANT_JOINTS
 from glagcn.errors import UserError
 
 MOST_FRAMES = 1_000_000  # of a sequence: 11 hours
-MOST_VALUES = MOST_FRAMES * NUM_ANNOTATED_JOINTS * 3  # of a camera
-MOST_CELLS = 1000
-MOST_PIXELS = 1_000_000  # of a side
 TEST_ARRAYS = ("annot2", "valid_frame", "activity_annotation")
 TRAIN_DOWNLOAD = "expected the annot.mat of a training sequence (14 cameras)"
 TEST_DOWNLOAD = (
@@ -30,34 +28,27 @@ TEST_DOWNLOAD = (
 def count_train_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot.mat, from its headers.  Raises UserError for another kind of file."""
     shapes = _shapes_of(path, TRAIN_DOWNLOAD)
-    missing = {"annot2", variable, "cameras", "frames"} - shapes.keys()
-    if missing:
-        found = ", ".join(sorted(shapes)) or "nothing"
-        kind = "the file is truncated or another file; get it again"
-        if "valid_frame" in shapes:
-            kind = "this seems to be a test file"
-        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {TRAIN_DOWNLOAD}; {kind}")
+    _check_variables(path, {"annot2", variable, "frames"}, shapes, TRAIN_DOWNLOAD)
     return _check_frames(path, math.prod(shapes["frames"]))
 
 
-def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[int, ...]) -> dict[int, np.ndarray]:
+def read_train_joints(
+    path: Path, variable: str, channels: int, cameras: tuple[int, ...], frames: int
+) -> dict[int, np.ndarray]:
     """{camera: [rows,17,channels] float32} of one variable of an annot.mat.  Raises UserError.
 
-    The file has one (rows, 28 * channels) matrix per camera, joint by joint, with at least one row per frame.
+    The file has one (rows, 28 * channels) matrix per camera, joint by joint, with at least `frames` rows.
     """
-    found_cells = _read_variable(path, variable, TRAIN_DOWNLOAD)
-    cells = found_cells.ravel()
-    shapes = _shapes_of(path, TRAIN_DOWNLOAD)
-    frames, expected_cells = (math.prod(shapes[name]) for name in ("frames", "cameras"))
-    if len(cells) != expected_cells:
+    cells = _read_variable(path, variable, TRAIN_DOWNLOAD)
+    if cells.size != NUM_CAMERAS:
         raise UserError(
-            f"{path}: {variable} has {len(cells)} cells, shape {found_cells.shape}; expected one for each of the "
-            f"{expected_cells} cameras. Another layout would mix up cameras; get the file again."
+            f"{path}: {variable} has {cells.size} cells, shape {cells.shape}; expected one for each of the "
+            f"{NUM_CAMERAS} cameras. Another layout would mix up cameras; get the file again."
         )
     joints = {}
     for camera in cameras:
         where = f"{path}: {variable} of camera {camera}"
-        block = cells[camera] if cells.dtype == object else None
+        block = cells.flat[camera] if cells.dtype == object else None
         expected = (frames, NUM_ANNOTATED_JOINTS * channels)
         matrix = block if isinstance(block, np.ndarray) and block.ndim == 2 else np.empty((0, 0))
         if len(matrix) < frames or matrix.shape[1] != expected[1]:
@@ -70,53 +61,10 @@ def read_train_joints(path: Path, variable: str, channels: int, cameras: tuple[i
     return joints
 
 
-def check_numbering(path: Path, cameras: tuple[int, ...]) -> None:
-    """Raise UserError unless `cameras` and `frames` of an annot.mat count from 0 and include the given cameras."""
-    for variable in ("cameras", "frames"):
-        numbers = _read_variable(path, variable, TRAIN_DOWNLOAD).ravel()
-        if numbers.dtype.kind not in "iuf" or not np.array_equal(numbers, np.arange(len(numbers))):
-            raise UserError(
-                f"{path}: {variable} does not count 0, 1, 2, ...: found {numbers[:16].tolist()}; "
-                "another numbering would mix up cameras or frames. Get the file again."
-            )
-        if variable == "cameras" and len(numbers) <= max(cameras):
-            raise UserError(
-                f"{path}: has {len(numbers)} cameras instead of 14, so camera {max(cameras)} is missing. "
-                f"Get the file again, or select from 0..{len(numbers) - 1} with --cameras."
-            )
-
-
-def image_sizes(path: Path, cameras: tuple[int, ...]) -> dict[int, tuple[int, int]]:
-    """{camera: (width, height)} in pixels of a camera.calibration.  Raises UserError if a camera or size is missing.
-
-    Values are split at white space, because readers of fixed columns have read 2048 as 204.
-    """
-    sizes: dict[int, tuple[int, int]] = {}
-    camera = None
-    try:
-        for line in path.read_text(encoding="utf-8-sig").splitlines():
-            key, *values = line.split() or [""]
-            if key == "name":
-                camera = int(values[0])
-            elif key == "size" and camera is not None:
-                sizes[camera] = (_whole(values[0]), _whole(values[1]))
-    except (OSError, ValueError, IndexError) as error:
-        raise UserError(f"{path} is not a valid camera calibration ({error}); get it again or remove it") from error
-    for camera in cameras:
-        if camera not in sizes or not all(0 < side <= MOST_PIXELS for side in sizes[camera]):
-            raise UserError(
-                f"{path}: the image size of camera {camera} is {sizes.get(camera, 'missing')}; expected the lines "
-                f"`name {camera}` and `size WIDTH HEIGHT`. Get the file again, or remove it to assume 2048 x 2048."
-            )
-    return sizes
-
-
 def count_test_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot_data.mat, from its headers.  Raises UserError for another kind of file."""
     shapes = _shapes_of(path, TEST_DOWNLOAD)
-    if missing := {*TEST_ARRAYS, variable} - shapes.keys():
-        found = ", ".join(sorted(shapes)) or "nothing"
-        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {TEST_DOWNLOAD}")
+    _check_variables(path, {*TEST_ARRAYS, variable}, shapes, TEST_DOWNLOAD)
     for name, channels in (("annot2", 2), (variable, 3)):
         shape = _frames_first(shapes[name])
         if shape[1:] != (1, len(RELEVANT_JOINTS), channels):
@@ -143,16 +91,26 @@ def _check_frames(where: object, frames: int) -> int:
     return frames
 
 
+def _check_variables(path: Path, needed: set[str], shapes: dict[str, tuple[int, ...]], expected: str) -> None:
+    if missing := needed - shapes.keys():
+        found = ", ".join(sorted(shapes)) or "nothing"
+        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {expected}; get it again")
+
+
 def _frames_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The reverse of MATLAB's shape (channels, joints, persons, frames), which ends with the last axis above 1."""
     return (1,) * (4 - len(shape)) + shape[::-1]
 
 
-def _whole(text: str) -> int:
-    """The whole number in text such as "2048" or "2048.0"; raises ValueError for anything else."""
-    if not float(text).is_integer():
-        raise ValueError(f"{text} is not a whole number of pixels")
-    return int(float(text))
+@contextlib.contextmanager
+def _mat_errors(where: object, expected: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # h5py and SciPy's parser raise exceptions of any kind on damaged files
+        raise UserError(
+            f"{where} cannot be read ({type(error).__name__}: {error}); it is not a MATLAB file, or is truncated or "
+            f"damaged; {expected}; get it again"
+        ) from error
 
 
 def _shapes_of(path: Path, expected: str) -> dict[str, tuple[int, ...]]:
@@ -161,64 +119,23 @@ def _shapes_of(path: Path, expected: str) -> dict[str, tuple[int, ...]]:
     expected  what the file should be, for the message.
     Raises UserError for a file of another kind, or a damaged one.
     """
-
-    def damaged(reason: object) -> UserError:
-        return UserError(
-            f"{path} is not a MATLAB file, or is truncated or damaged ({reason}); {expected}; get it again"
-        )
-
-    if h5py.is_hdf5(path):
-        with hdf5_errors(damaged), h5py.File(path, "r", locking=False) as file:
-            # "#refs#" has the cells.
-            return {name: _dataset(file, name).shape[::-1] for name in file if not name.startswith("#")}
-    try:
+    with _mat_errors(path, expected):
+        if h5py.is_hdf5(path):
+            with h5py.File(path, "r", locking=False) as file:
+                return {name: file[name].shape[::-1] for name in file if not name.startswith("#")}  # "#refs#": cells
         return {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path)}
-    except Exception as error:  # SciPy's parser can raise any exception on damaged files
-        raise damaged(error) from error
 
 
 def _read_variable(path: Path, name: str, expected: str) -> np.ndarray:
     """One variable, with MATLAB's order of axes; a cell array is an array of objects.  Raises UserError."""
-
-    def damaged(reason: str) -> UserError:
-        return UserError(
-            f"{path}: {name} cannot be read ({reason}); {expected}. The file is truncated or damaged; get it again."
-        )
-
-    if h5py.is_hdf5(path):
-        with hdf5_errors(damaged), h5py.File(path, "r", locking=False) as file:
-            found = _dataset(file, name)
-            return _cells(file, found) if found.dtype == h5py.ref_dtype else _values(found)
-    try:
-        values = scipy.io.loadmat(path, variable_names=[name])[name]
-    except Exception as error:  # SciPy's parser can raise any exception on damaged files
-        raise damaged(f"{type(error).__name__}: {error}") from error
-    if not isinstance(values, np.ndarray):
-        raise damaged(f"it is a {type(values).__name__}")
-    return values
-
-
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset whose values are in this file.  Raises ValueError for anything else."""
-    found = file[name] if isinstance(file.get(name, getlink=True), h5py.HardLink) else None
-    if not isinstance(found, h5py.Dataset) or found.shape is None or found.external or found.is_virtual:
-        raise ValueError(f"{name} has no values in this file")
-    return found
-
-
-def _values(found: h5py.Dataset) -> np.ndarray:
-    if found.size > MOST_VALUES:
-        raise ValueError(f"shape {found.shape} is too large")
-    return found[()].T
-
-
-def _cells(file: h5py.File, found: h5py.Dataset) -> np.ndarray:
-    """What the references of a cell array point to."""
-    if found.size > MOST_CELLS:
-        raise ValueError(f"{found.size} cells are too many")
-    references = found[()].T
-    cells = np.empty(references.shape, dtype=object)
-    for place in np.ndindex(references.shape):
-        name = h5py.h5r.get_name(references[place], file.id)  # None for a reference to nothing
-        cells[place] = _values(_dataset(file, name.decode()))
-    return cells
+    with _mat_errors(f"{path}: {name}", expected):
+        if not h5py.is_hdf5(path):
+            return np.asarray(scipy.io.loadmat(path, variable_names=[name])[name])
+        with h5py.File(path, "r", locking=False) as file:
+            values = file[name][()].T
+            if values.dtype != h5py.ref_dtype:
+                return values
+            cells = np.empty(values.shape, dtype=object)
+            for place in np.ndindex(values.shape):
+                cells[place] = file[values[place]][()].T
+            return cells

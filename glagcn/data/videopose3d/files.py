@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -31,6 +30,11 @@ ACTION = re.compile(r"\w[\w .()+-]{0,35}", re.ASCII)
 # The 17 joints of COCO: the nose, then left and right alternating.
 COCO_LEFT, COCO_RIGHT = tuple(range(1, 17, 2)), tuple(range(2, 17, 2))
 
+HINT = (
+    "expected positions_3d {subject: {action: [T,V,3]}}, or positions_2d {subject: {action: [one [T,V,2] per camera]}} "
+    f"and metadata, as VideoPose3D writes them, see {DATASETS_PAGE}"
+)
+
 Poses = dict[str, dict[str, object]]
 
 
@@ -41,28 +45,17 @@ def find_videopose3d(root: Path, dataset: str, keypoints: str, mark_missing: boo
     Raises UserError that names the missing files, the available 2D sources, and how to get the files.
     """
     source = VideoPose3DFiles(root, dataset, keypoints, mark_missing)
-    if source.missing:
-        raise UserError(_pair_incomplete(source))
-    return source
-
-
-def _pair_incomplete(source: "VideoPose3DFiles") -> str:
-    root, dataset, missing = source.root, source.dataset, source.missing
-    if len(missing) == 1:
-        there = next(path for path in (source.path_3d, source.path_2d) if path not in missing)
-        lines = [f"{missing[0]} is missing; it is needed together with {there.name}, which exists"]
-    else:
-        lines = [
-            f"no {source.facts.title} with the 2D source {source.keypoints!r} found in {root}. Looked for:",
-            f"  the cache {cache_name(dataset, source.keypoints, '')}",
-            f"  the npz pair {source.path_3d.name} and {source.path_2d.name}",
-        ]
-    if source.path_2d in missing:
-        prefix = f"data_2d_{dataset}_"
-        others = sorted(path.name.removeprefix(prefix).removesuffix(".npz") for path in root.glob(f"{prefix}*.npz"))
-        if others:
-            lines.append(f"Available 2D sources: {', '.join(others)}; select one with -k NAME (--keypoints)")
-    return "\n".join([*lines, f"How to get the files: {DATASETS_PAGE} (see docs/data.md)", DEMO_HINT])
+    if not source.missing:
+        return source
+    lines = [
+        f"no {source.facts.title} with the 2D source {keypoints!r} found in {root}. Looked for the cache "
+        f"{cache_name(dataset, keypoints, '')}, and for the npz pair {source.path_3d.name} and {source.path_2d.name}, "
+        f"of which {' and '.join(path.name for path in source.missing)} is missing"
+    ]
+    prefix = f"data_2d_{dataset}_"
+    if others := sorted(path.stem.removeprefix(prefix) for path in root.glob(f"{prefix}*.npz")):
+        lines.append(f"Available 2D sources: {', '.join(others)}; select one with -k NAME (--keypoints)")
+    raise UserError("\n".join([*lines, f"How to get the files: {DATASETS_PAGE} (see docs/data.md)", DEMO_HINT]))
 
 
 @dataclass(frozen=True)
@@ -70,8 +63,7 @@ class Take:
     """One action of one subject.
 
     world    [T,V,3] float32, world coordinates, metres.
-    views    the 2D of each camera, [T,V,2] float32, pixels.
-    cameras  the cameras, in the order of `views`.
+    views    the 2D of each of the cameras, [T,V,2] float32, pixels.
     """
 
     subject: str
@@ -110,8 +102,7 @@ class VideoPose3DFiles(FileSource):
     @cached_property
     def skeleton(self) -> str:
         """See Source.  For an unknown 2D source it is read from the metadata of the 2D file.  Raises UserError."""
-        known = skeleton_name(self.dataset, self.keypoints)
-        if known:
+        if known := skeleton_name(self.dataset, self.keypoints):
             return known
         joints = load_metadata(self.path_2d)["num_joints"]
         if not isinstance(joints, int | np.integer) or joints not in self.facts.by_joints:
@@ -135,7 +126,7 @@ class VideoPose3DFiles(FileSource):
                 if self.mark_missing:
                     pixels, confidence = fill_missing(where, pixels, info.fps)
                 else:
-                    check_found(where, pixels, "glagcn prepare --mark_missing fills the gaps and marks them.")
+                    check_found(where, pixels)
                 valid = np.ones(info.length, dtype=bool)
                 sequence = Sequence(info, pixels, millimetres, valid, confidence=confidence)
                 check_sequence(where, sequence, root)
@@ -157,8 +148,7 @@ class VideoPose3DFiles(FileSource):
             self.record(path)
         check_metadata(self.path_2d, load_metadata(self.path_2d), self.skeleton)
         poses_3d, poses_2d = load_poses(self.path_3d, "positions_3d"), load_poses(self.path_2d, "positions_2d")
-        self._check_splits(poses_3d)
-        self._note_without_3d(poses_3d, poses_2d)
+        self._note_subjects(poses_3d, poses_2d)
         takes = self._make_takes(poses_3d, poses_2d)
         if self.cut_frames:
             most = max(self.cut_frames.values())
@@ -166,22 +156,16 @@ class VideoPose3DFiles(FileSource):
         for split, subjects in self.facts.subjects.items():
             if not takes[split]:
                 raise UserError(
-                    f"{self.path_3d}: no take of {', '.join(subjects)} is usable, so the {split} split is empty; "
-                    "get a complete file"
+                    f"{self.path_3d}: no usable take of {', '.join(subjects)}, so the {split} split is empty; found 3D "
+                    f"of {', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
                 )
         self._compare_files([take for split in takes.values() for take in split])
         return takes
 
-    def _check_splits(self, poses_3d: Poses) -> None:
-        """Raise UserError unless each split has a subject; add notes about missing and unknown subjects."""
+    def _note_subjects(self, poses_3d: Poses, poses_2d: Poses) -> None:
+        """Add notes about missing and unknown subjects, and about 2D without 3D."""
         wanted = [subject for subjects in self.facts.subjects.values() for subject in subjects]
         absent = [subject for subject in wanted if not poses_3d.get(subject)]
-        for split, subjects in self.facts.subjects.items():
-            if set(subjects) <= set(absent):
-                raise UserError(
-                    f"{self.path_3d}: no 3D of {', '.join(subjects)}, so the {split} split is empty; found "
-                    f"{', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
-                )
         if absent:
             self.note(
                 f"warning: {self.path_3d.name} has no 3D of {', '.join(absent)}: {self.facts.title} is incomplete, and "
@@ -190,8 +174,6 @@ class VideoPose3DFiles(FileSource):
         unknown = [subject for subject in poses_3d if subject not in wanted]
         if unknown:
             self.note(f"left out subjects without known cameras: {', '.join(unknown)}")
-
-    def _note_without_3d(self, poses_3d: Poses, poses_2d: Poses) -> None:
         left_out = []
         for subject, actions in poses_2d.items():
             with_3d = poses_3d.get(subject, {})
@@ -203,13 +185,13 @@ class VideoPose3DFiles(FileSource):
     def _make_takes(self, poses_3d: Poses, poses_2d: Poses) -> dict[str, list[Take]]:
         corrupt: list[str] = []
         takes: dict[str, list[Take]] = {split: [] for split in self.facts.subjects}
-        for split, subjects in self.facts.subjects.items():
-            for subject in subjects:
-                for action in sorted(poses_3d.get(subject, {})):
-                    world = self._world(f"{self.path_3d}: {subject}/{action}", poses_3d[subject][action])
-                    if world is None:
-                        corrupt.append(f"{subject}/{action}")
-                        continue
+        of_split = [(split, subject) for split, subjects in self.facts.subjects.items() for subject in subjects]
+        for split, subject in of_split:
+            for action, value in sorted(poses_3d.get(subject, {}).items()):
+                world = self._world(f"{self.path_3d}: {subject}/{action}", value)
+                if world is None:
+                    corrupt.append(f"{subject}/{action}")
+                else:
                     takes[split].append(self._take(subject, action, world, poses_2d))
         if corrupt:
             self.note(f"left out corrupt takes (NaN in the 3D): {', '.join(corrupt)}")
@@ -285,79 +267,43 @@ class VideoPose3DFiles(FileSource):
 
 def load_poses(path: Path, key: str) -> Poses:
     """{subject: {action: unchecked value}} of the npz member `key`.  Raises UserError for another structure."""
-    subjects = load_object(path, key, _hint(key))
+    subjects = load_object(path, key, HINT)
     if not isinstance(subjects, dict):
-        raise UserError(f"{path}: {key} is {kind(subjects)}; {_hint(key)}")
+        raise UserError(f"{path}: {key} is {kind(subjects)}; {HINT}")
     for subject, actions in subjects.items():
-        _check_name(path, "a subject", subject, SUBJECT)
         if not isinstance(actions, dict):
-            raise UserError(f"{path}: {key} of {subject} is {kind(actions)}; {_hint(key)}")
-        for action in actions:
-            _check_name(path, f"an action of {subject}", action, ACTION)
+            raise UserError(f"{path}: {key} of {subject} is {kind(actions)}; {HINT}")
+        for name, pattern in ((subject, SUBJECT), *((action, ACTION) for action in actions)):
+            if not isinstance(name, str) or not pattern.fullmatch(name):
+                raise UserError(
+                    f"{path}: {key} has the name {name!r:.80}; expected short names of subjects and actions, of ASCII "
+                    "letters, digits and spaces, such as S1 and Walking 1"
+                )
     return subjects
 
 
 def load_metadata(path: Path) -> dict:
     """The metadata of a 2D file, with at least "num_joints" and "keypoints_symmetry".  Raises UserError."""
-    metadata = load_object(path, "metadata", _hint("metadata"))
-    if not isinstance(metadata, dict):
-        raise UserError(f"{path}: metadata is {kind(metadata)}; {_hint('metadata')}")
-    missing = [name for name in ("num_joints", "keypoints_symmetry") if name not in metadata]
-    if missing:
-        found = ", ".join(map(str, metadata)) or "nothing"
-        raise UserError(f"{path}: no {', '.join(missing)} in metadata; found {found}; {_hint('metadata')}")
+    metadata = load_object(path, "metadata", HINT)
+    if not isinstance(metadata, dict) or not {"num_joints", "keypoints_symmetry"} <= metadata.keys():
+        found = f"the keys {', '.join(map(str, metadata))}" if isinstance(metadata, dict) else kind(metadata)
+        raise UserError(f"{path}: metadata has {found}; expected num_joints and keypoints_symmetry; {HINT}")
     return metadata
 
 
 def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
     """Raise UserError unless the metadata of a 2D file match the joints and sides of the skeleton's input."""
-    joints = get_skeleton(skeleton).num_input_joints
-    layout = metadata.get("layout_name")
-    layout_note = f" (layout {layout!r})" if isinstance(layout, str) else ""
-    if not isinstance(metadata["num_joints"], int | np.integer) or metadata["num_joints"] != joints:
-        raise UserError(
-            f"{path}: metadata has num_joints {metadata['num_joints']!r}{layout_note}; expected {joints} for "
-            f"{skeleton}. Other joint sets are not supported; see docs/data.md."
-        )
-    expected = _sides_of_input(skeleton)
-    found = _sides(metadata["keypoints_symmetry"])
-    if found != expected:
-        given = "not two lists of joints" if found is None else " and ".join(str(sorted(side)) for side in found)
-        wanted = " and ".join(str(sorted(side)) for side in expected)
-        raise UserError(
-            f"{path}: the left and right joints in metadata are {given}{layout_note}; expected {wanted} for "
-            f"{skeleton}. Other joint orders are not supported; see docs/data.md."
-        )
-
-
-def _sides_of_input(skeleton: str) -> tuple[set[int], set[int]]:
-    """The left and the right joints of the skeleton's 2D input."""
-    if skeleton == "humaneva15_coco17":
-        return set(COCO_LEFT), set(COCO_RIGHT)
-    return set(get_skeleton(skeleton).left), set(get_skeleton(skeleton).right)
-
-
-def _sides(symmetry: Any) -> tuple[set[int], set[int]] | None:
-    """The sets of left and right joints; None if `symmetry` is not two lists of whole numbers."""
+    known = get_skeleton(skeleton)
+    left, right = (COCO_LEFT, COCO_RIGHT) if skeleton == "humaneva15_coco17" else (known.left, known.right)
+    expected = (known.num_input_joints, sorted(left), sorted(right))
     try:
-        left, right = ({int(joint) for joint in side} for side in symmetry)
+        found = (int(metadata["num_joints"]), *(sorted(map(int, side)) for side in metadata["keypoints_symmetry"]))
     except (TypeError, ValueError, OverflowError):
-        return None
-    return left, right
-
-
-def _check_name(path: Path, what: str, name: object, pattern: re.Pattern) -> None:
-    if not isinstance(name, str) or not pattern.fullmatch(name):
+        found = None
+    if found != expected:
+        joints, sides = (metadata[name] for name in ("num_joints", "keypoints_symmetry"))
         raise UserError(
-            f"{path}: {what} is named {name!r:.80}; expected a short name of ASCII letters, digits and spaces, such "
-            f"as {'Walking 1' if pattern is ACTION else 'S1 or Train/S1'}"
+            f"{path}: metadata has num_joints {joints!r} and the left and right joints {sides!r:.150}; expected "
+            f"{expected[0]} and {list(expected[1:])} for {skeleton}. Other joint sets and orders are not supported; "
+            "see docs/data.md."
         )
-
-
-def _hint(key: str) -> str:
-    if key == "positions_3d":
-        return f"expected positions_3d as VideoPose3D writes it: {{subject: {{action: [T,V,3]}}}}, see {DATASETS_PAGE}"
-    return (
-        "expected positions_2d {subject: {action: [one [T,V,2] per camera]}} and metadata, as VideoPose3D writes them, "
-        f"see {DATASETS_PAGE}"
-    )
