@@ -96,7 +96,6 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
             "-d humaneva15 --resume {}/" + COCO,
             (r"the skeleton of the data \(-d, -k\) is humaneva15 and was humaneva15_coco17",),
         ),
-        ("--resume {}/" + GT, (r"the skeleton of the data \(-d, -k\) is h36m17 and was humaneva15",)),
         ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("unexpected weights", "-arc 3,3,3,3,3")),
         ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", (r"have shape \[8", r"expected \[16", "--channel 8")),
         ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--head is mixed and was shared",)),
@@ -148,8 +147,6 @@ def test_the_full_model_trains_here_too(start, tmp_path, flags):
     ("flags", "parts"),
     [
         ("-a Dance", ("--actions Dance", "Directions", "Walking")),
-        ("-ste S9,S12", ("--subjects-test S12", "S11")),
-        ("-str Train/S1", ("--subjects-train Train/S1", "S1, S5")),
         ("-k cpn", ("data_2d_h36m_cpn.npz", "data_3d_h36m.npz", "DATASETS.md")),
         (
             "-d humaneva15 --evaluate {}/h36m/96_gt_243_supervised.bin",
@@ -159,7 +156,6 @@ def test_the_full_model_trains_here_too(start, tmp_path, flags):
             "-d humaneva15 --evaluate {}/" + COCO,
             ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco, by its name\)"),
         ),
-        ("--evaluate {}/" + GT, ("15 joints of humaneva15", r"\(-d humaneva15 -k gt, by its name\)")),
         (
             "--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin",
             ("--resume x.bin has no effect on --evaluate and --render",),
@@ -185,25 +181,11 @@ def test_another_2d_source_than_the_name_tells_is_a_warning(start, files, tmp_pa
     assert any("cpn_ft_h36m_dbb, according to its name" in warning for warning in results(tmp_path / "out")["warnings"])
 
 
-def test_a_published_file_without_a_suffix_has_a_place_for_its_results(start, tmp_path):
-    write_published(tmp_path / "bare", "humaneva15", 3)
-    assert start("-d humaneva15 --test_frames 4 --evaluate bare").code == 0
-    assert results(tmp_path / "bare_results")["frames"] == 4
-
-
 def test_a_dry_run_evaluates_nothing(start, files, tmp_path):
     ended = start(f"-d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out --dry_run")
     assert ended.code == 0, ended.err
     assert f"Dry run: nothing was evaluated; the results would be in {tmp_path}/out" in ended.out
     assert not (tmp_path / "out").exists()
-
-
-def test_where_results_cannot_be_written_is_told_before_the_work(start, tmp_path):
-    write_published(tmp_path / "gt.bin", "humaneva15", 3)
-    (tmp_path / "gt").symlink_to("/dev/null")
-    ended = start("-d humaneva15 --test_frames 4 --evaluate gt.bin")
-    assert_refused(ended, f"the results folder {tmp_path}/gt is not writable", "with --output")
-    assert "Evaluating" not in ended.out
 
 
 def test_a_published_file_is_no_reason_to_warn_where_its_name_fits_the_data(start, files, tmp_path):

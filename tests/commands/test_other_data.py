@@ -43,13 +43,6 @@ def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, othe
     assert on(demo_root, "--max_steps 6").code == 0
 
 
-def test_the_folder_of_a_second_cache_is_named(on, demo_root, other_root, tmp_path):
-    assert on(demo_root, "").code == 0
-    assert_refused(
-        on(demo_root, f"--cache_dir {other_root}"), f"in --cache_dir {other_root} or --root_path {demo_root}"
-    )
-
-
 def test_data_that_were_moved_are_the_same(on, demo_root, tmp_path):
     assert on(demo_root, "--max_steps 4").code == 0
     moved = shutil.copytree(demo_root, tmp_path / "moved")

@@ -3,27 +3,37 @@
 import numpy as np
 import pytest
 
-from glagcn.data.plan import EpochPlan
+from glagcn.data.plan import EpochPlan, share_bounds
 
 
-def order(count, seed, epoch=0, batch_size=None):
-    """All windows of an epoch, one after the other."""
-    plan = EpochPlan(np.arange(count), batch_size or count, "none", seed)
-    return np.concatenate([plan.batch(epoch, index).frames for index in range(plan.steps_per_epoch)])
+def order(count, seed, epoch=0):
+    """All windows of an epoch."""
+    return EpochPlan(np.arange(count), count, "none", seed).batch(epoch, 0).frames
 
 
-@pytest.mark.parametrize("count", [1, 2, 3, 5, 16, 37, 1000, 1023, 10_007])
-def test_every_number_comes_once(count):
-    for epoch in range(3):
-        assert sorted(order(count, 0, epoch)) == list(range(count))
-
-
-def test_batches_are_pieces_of_one_list():
-    plan = EpochPlan(np.arange(1000), 96, "none", 7)
-    pieces = [plan.batch(2, index).frames for index in range(plan.steps_per_epoch)]
-    assert [len(piece) for piece in pieces] == [96] * 10 + [40]
-    np.testing.assert_array_equal(np.concatenate(pieces), order(1000, 7, 2))
+@pytest.mark.parametrize("flip", ["copy", "random", "none"])
+@pytest.mark.parametrize("count", [1, 2, 37, 1000, 10_007])
+def test_every_window_comes_once_in_pieces_of_one_list(flip, count):
+    plan = EpochPlan(np.arange(100, 100 + count), 96, flip, seed=3)
+    batches = [plan.batch(2, index) for index in range(plan.steps_per_epoch)]
+    frames, flips = (np.concatenate([getattr(batch, part) for batch in batches]) for part in ("frames", "flips"))
+    copies = 2 if flip == "copy" else 1
+    assert sorted(frames) == sorted(np.repeat(np.arange(100, 100 + count), copies))
+    assert [len(batch.frames) for batch in batches[:-1]] == [96] * (plan.steps_per_epoch - 1)
     assert len(plan.batch(2, plan.steps_per_epoch).frames) == 0
+    if flip == "copy":
+        assert sorted(frames[flips]) == list(range(100, 100 + count))
+    assert flips.any() == (flip != "none") or count < 9
+
+
+@pytest.mark.parametrize("world_size", [1, 3, 64])
+@pytest.mark.parametrize("count", [1, 7, 64, 65])
+def test_shares_are_the_whole_whatever_the_world_size(world_size, count):
+    bounds = [share_bounds(count, rank, world_size) for rank in range(world_size)]
+    assert [number for begin, end in bounds for number in range(begin, end)] == list(range(count))
+    sizes = [end - begin for begin, end in bounds]
+    assert max(sizes) - min(sizes) <= 1
+    assert sizes[0] == max(sizes)
 
 
 def test_a_batch_is_the_same_whichever_came_before():
@@ -38,34 +48,11 @@ def test_a_batch_is_the_same_whichever_came_before():
             np.testing.assert_array_equal(part, other)
 
 
-def test_nothing_is_left_out_at_the_size_of_a_data_set():
-    assert (np.bincount(order(2_105_472, 0, batch_size=100_000)) == 1).all()
-
-
 def test_seeds_and_epochs_give_other_orders():
     orders = [order(500, *seed) for seed in ((0, 0), (0, 1), (1, 0), (1, 1))]
     for number, one in enumerate(orders):
         for other in orders[:number]:
-            # Two random orders agree at one place on average, and at ten or more once in ten million times.
-            assert (one == other).sum() < 10
-
-
-def test_the_order_looks_drawn():
-    """Over many seeds each of few numbers comes first equally often, and the place of one tells nothing of the next."""
-    first = np.array([order(10, seed)[:2] for seed in range(4000)])
-    pairs = np.bincount(first[:, 0] * 10 + first[:, 1], minlength=100).reshape(10, 10)
-    assert np.diag(pairs).sum() == 0
-    expected = 4000 / 90
-    chi_squared = ((pairs[~np.eye(10, dtype=bool)] - expected) ** 2 / expected).sum()
-    assert chi_squared < 89 + 4 * np.sqrt(2 * 89)
-
-
-def test_neighbours_are_far_apart():
-    drawn = order(1_000_000, 0)[:100_000].astype(float)
-    assert abs(drawn.mean() / 1_000_000 - 0.5) < 0.005
-    assert abs(np.corrcoef(drawn[:-1], drawn[1:])[0, 1]) < 0.02
-    # The distance of two drawn numbers is a third of the range on average.
-    assert np.abs(np.diff(drawn)).mean() / 1_000_000 == pytest.approx(1 / 3, abs=0.005)
+            assert (one == other).sum() < 10  # one on average; ten once in ten million times
 
 
 def test_draws_are_fair_and_others_in_every_batch_and_epoch():

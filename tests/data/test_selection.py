@@ -79,7 +79,7 @@ def test_a_part_of_one_split_leaves_the_other_alone(h36m):
     train, test = select(h36m, subjects_train=("S5", "S8"))
     assert test is h36m.test
     check_equal(train, expected(h36m, lambda info: info.subject in ("S5", "S8")))
-    assert not isinstance(train.pixels, np.memmap)
+    assert not isinstance(train.pixels, np.memmap)  # but a copy, which may be changed
     assert train.pixels.dtype == train.millimetres.dtype == np.float32
 
 
@@ -87,18 +87,11 @@ def test_subjects_of_either_split(h36m):
     train, test = select(h36m, ("S1", "S9"), ("S6", "S11"))
     check_equal(train, expected(h36m, lambda info: info.subject in ("S1", "S9")))
     check_equal(test, expected(h36m, lambda info: info.subject in ("S6", "S11")))
-    both = select(h36m, ("S1",), ("S1",))  # allowed; the caller may warn
-    assert both[0].sequences == both[1].sequences
 
 
 @pytest.mark.parametrize(
     ("actions", "kept"),
-    [
-        (("Walk",), {"WalkDog", "Walking 1"}),
-        (("Walking", "Directions 1"), {"Walking 1", "Directions 1"}),
-        (("Directions",), {"Directions", "Directions 1"}),
-        (("WalkDog", "*"), set(ACTIONS)),
-    ],
+    [(("Walk",), {"WalkDog", "Walking 1"}), (("Walking", "Directions 1"), {"Walking 1", "Directions 1"})],
 )
 def test_actions_are_prefixes_for_both_splits(h36m, actions, kept):
     for split, subjects in zip(select(h36m, actions=actions), (TRAIN, TEST), strict=True):
@@ -106,7 +99,7 @@ def test_actions_are_prefixes_for_both_splits(h36m, actions, kept):
         assert {info.action for info in split.sequences} == kept
 
 
-@pytest.mark.parametrize("downsample", [2, 5, 100])
+@pytest.mark.parametrize("downsample", [2, 100])
 def test_downsampling_slices_every_sequence(h36m, downsample):
     train, test = select(h36m, None, ("S9",), ("Dir",), downsample)
     for split, subjects in ((train, TRAIN), (test, ("S9",))):
@@ -116,14 +109,6 @@ def test_downsampling_slices_every_sequence(h36m, downsample):
         )
         assert {info.fps for info in split.sequences} == {50 / downsample}
         assert {info.length for info in split.sequences} == {-(-11 // downsample)}
-
-
-def test_choices_leave_the_file_and_its_splits_alone(h36m):
-    before = h36m.path.read_bytes(), h36m.train.pixels[:11].copy()
-    train, _ = select(h36m, ("S1",))
-    train.pixels[:] = 0
-    np.testing.assert_array_equal(h36m.train.pixels[:11], before[1])
-    assert h36m.path.read_bytes() == before[0]
 
 
 def test_3dhp_has_subjects_and_sequences(mpi):
@@ -138,26 +123,25 @@ def test_3dhp_has_subjects_and_sequences(mpi):
     np.testing.assert_array_equal(thinned.activity, mpi.test.activity.reshape(6, 7)[:, ::3].ravel())
 
 
-WRONG = [
-    (("S1", "S2"), None, None, r"invalid --subjects-train S2: the subjects of this data set are S1, S5, .*S9, S11"),
-    (None, ("S12", "S13"), None, r"invalid --subjects-test S12,S13: the subjects of this data set are"),
-    (
-        None,
-        None,
-        ("Walking", "walk"),
-        r"invalid --actions walk: the actions of this data set are Directions, WalkDog, ",
-    ),
-    (None, ("S11",), ("Directions 2",), r"invalid --actions Directions 2: the actions of this data set are"),
-]
-
-
-@pytest.mark.parametrize(("subjects_train", "subjects_test", "actions", "message"), WRONG)
-def test_what_is_not_there(h36m, subjects_train, subjects_test, actions, message):
+@pytest.mark.parametrize(
+    ("choice", "message"),
+    [
+        (
+            (("S1", "S2"), None, None),
+            "invalid --subjects-train S2: the subjects of this data set are S1, .*S9, S11",
+        ),
+        ((None, ("S12", "S13"), None), "invalid --subjects-test S12,S13: the subjects of this data set are"),
+        (
+            (None, None, ("Walking", "walk")),
+            "invalid --actions walk: the actions of this data set are Directions, W",
+        ),
+    ],
+)
+def test_what_is_not_there(h36m, choice, message):
     with pytest.raises(UserError, match=message):
-        select(h36m, subjects_train, subjects_test, actions)
-    infos = {"train": h36m.train.sequences, "test": h36m.test.sequences}
+        select(h36m, *choice)
     with pytest.raises(UserError, match=message):
-        check_selection(infos, subjects_train, subjects_test, actions)
+        check_selection({"train": h36m.train.sequences, "test": h36m.test.sequences}, *choice)
 
 
 def test_what_leaves_nothing_is_refused(h36m):
@@ -172,13 +156,11 @@ def test_what_leaves_nothing_is_refused(h36m):
 
 
 def test_nothing_scored(mpi):
-    alone = np.flatnonzero(mpi.test.valid)
-    valid = mpi.test.valid.copy()
-    mpi.test.valid[:] = False
-    mpi.test.valid[alone[-1] // 7 * 7 + 1] = True
+    valid = np.zeros_like(mpi.test.valid)
+    valid[1] = True
+    cache = replace(mpi, test=replace(mpi.test, valid=valid))
     with pytest.raises(UserError, match=r"test sequences have no scored frame; .*--downsample"):
-        select(mpi, downsample=7)
-    mpi.test.valid[:] = valid
+        select(cache, downsample=7)
 
 
 # ---------------------------------------------------------------- validation
@@ -195,16 +177,7 @@ def split():
     return Split(infos, np.arange(0, 24, 4), zeros[..., :2], zeros, valid, None)
 
 
-@pytest.mark.parametrize(
-    ("names", "held"),
-    [
-        (("S1/Seq1",), [0, 1]),
-        (("S1",), [0, 1, 2]),
-        (("S10/Seq1/cam0",), [3]),
-        (("S8/Jog",), [4]),
-        (("S1/Seq2", "S10"), [2, 3]),
-    ],
-)
+@pytest.mark.parametrize(("names", "held"), [(("S1",), [0, 1, 2]), (("S8/Jog",), [4]), (("S1/Seq2", "S10"), [2, 3])])
 def test_names_are_beginnings_of_whole_words(split, names, held):
     trained, validation = split_validation(split, names)
     assert np.flatnonzero(~trained).tolist() == held
@@ -223,14 +196,11 @@ def test_trained_and_held_out_frames_share_nothing_and_make_up_all(split):
     assert cameras.tolist() == [8, 16, 20]
 
 
-def test_names_that_fit_nothing_are_refused(split):
+def test_names_that_fit_nothing_or_leave_nothing_are_refused(split):
     for name in ("S2", "S1/Seq", "S1/Seq1/", "eq1"):
         message = f"invalid --validation {name}: must be the beginning of .*, of which the data has S1/Seq1, "
         with pytest.raises(UserError, match=message):
             split_validation(split, ("S1/Seq2", name))
-
-
-def test_something_must_be_left_to_train_on(split):
     with pytest.raises(UserError, match="leaves no sequence to train on"):
         split_validation(split, ("S1", "S10", "S8"))
     trained, _ = split_validation(split, ("S1/Seq1",))

@@ -72,11 +72,11 @@ def save(root: Path, dataset: str, content: Content) -> Path:
 
 
 def h36m_content(
-    keypoints=("gt", "cpn_ft_h36m_dbb"), frames: int = 24, actions=H36M_ACTIONS, subjects=H36M_SUBJECTS, noise=4.0
+    keypoints=("gt", "cpn_ft_h36m_dbb"), frames: int = 24, actions=H36M_ACTIONS, subjects=H36M_SUBJECTS
 ) -> Content:
     """Human3.6M: `frames` of 3D in every take, 32 joints.
 
-    2D of "gt" is the projection, of any other source that and `noise` pixels.  The 2D of "Walking" is three frames
+    2D of "gt" is the projection, of any other source that and noise of 4 pixels.  The 2D of "Walking" is three frames
     longer than its 3D.  Detectors also have S2, which has no 3D.  S11 has no "Directions", as in the real files.
     """
     content: Content = {"3d": {}, **{name: {"positions_2d": {}, "metadata": dict(H36M_METADATA)} for name in keypoints}}
@@ -92,33 +92,26 @@ def h36m_content(
             views = [project(to_camera(1000 * poses[:shown], camera), camera) for camera in cameras]
             for name in keypoints:
                 if subject != "S2" or name != "gt":
-                    found = _detected(views, 0 if name == "gt" else noise, f"{name}/{subject}/{action}")
+                    found = _detected(views, 0 if name == "gt" else 4.0, f"{name}/{subject}/{action}")
                     content[name]["positions_2d"].setdefault(subject, {})[action] = found
     return content
 
 
-def humaneva_content(
-    keypoints=("gt", "detectron_pt_coco"),
-    frames: int = 24,
-    actions=HUMANEVA_ACTIONS,
-    subjects=HUMANEVA_SUBJECTS,
-    noise=3.0,
-    nan_chunk: bool = True,
-) -> Content:
+def humaneva_content(keypoints=("gt", "detectron_pt_coco"), frames: int = 24, actions=HUMANEVA_ACTIONS) -> Content:
     """HumanEva-I: each take in the chunks 0 and 2, the number between having been skipped for corrupt mocap.
 
     2D of "gt" has 15 joints; any other source has 17 in COCO's order, also for "Unlabeled/S4" and the skipped chunk.
-    nan_chunk: Validate/S3 also has the chunk "Walking 1 chunk4" (its first action's), whose 3D holds a NaN.
+    Validate/S3 also has the chunk "Walking 1 chunk4" (its first action's), whose 3D holds a NaN.
     """
     content: Content = {"3d": {}}
     for name in keypoints:
         metadata = HUMANEVA_METADATA if name == "gt" else COCO_METADATA
         content[name] = {"positions_2d": {}, "metadata": dict(metadata)}
-    for subject in subjects:
+    for subject in HUMANEVA_SUBJECTS:
         for action in actions:
             for chunk in (0, 1, 2, 4):
                 corrupt = chunk == 4
-                if corrupt and not (nan_chunk and (subject, action) == ("Validate/S3", actions[0])):
+                if corrupt and (subject, action) != ("Validate/S3", actions[0]):
                     continue
                 named = f"{action} chunk{chunk}"
                 poses = world_motion("humaneva15", subject, named, frames)
@@ -127,7 +120,7 @@ def humaneva_content(
                 if corrupt:
                     content["3d"][subject][named][frames // 2, 4] = np.nan
                 for name in keypoints:
-                    _add_humaneva_2d(content[name]["positions_2d"], name, subject, named, poses, noise)
+                    _add_humaneva_2d(content[name]["positions_2d"], name, subject, named, poses)
     for name in keypoints:
         if name != "gt":
             blank = np.zeros((frames, 17, 2), np.float32)
@@ -135,13 +128,13 @@ def humaneva_content(
     return content
 
 
-def _add_humaneva_2d(positions: dict, name: str, subject: str, action: str, poses: np.ndarray, noise: float) -> None:
+def _add_humaneva_2d(positions: dict, name: str, subject: str, action: str, poses: np.ndarray) -> None:
     skipped = action.endswith("chunk1")
     if name == "gt" and skipped:
         return
     joints = poses[:, TO_HUMANEVA] if name == "gt" else coco(poses)
     views = [lens(to_camera(1000 * joints, camera)) for camera in cameras_of("humaneva15", subject)]
-    found = _detected(views, 0 if name == "gt" else noise, f"{name}/{subject}/{action}")
+    found = _detected(views, 0 if name == "gt" else 3.0, f"{name}/{subject}/{action}")
     positions.setdefault(f"Unlabeled/{subject}" if skipped else subject, {})[action] = found
 
 
