@@ -16,7 +16,13 @@ from glagcn.poses.checks import (
     fit_orders,
 )
 from glagcn.poses.joints import CONVENTIONS
+from glagcn.poses.lift import lift_people
+from glagcn.poses.recording import read_recording
 from glagcn.skeletons import get_skeleton
+from tests.checkpoints.exported_models import a_model
+from tests.poses.keypoints import written
+from tests.poses.keypoints.test_formats import LAYOUTS
+from tests.poses.keypoints.written import SIZE
 
 JOINTS = CONVENTIONS["mpi3dhp17"].points
 PLACE = {joint: place for place, joint in enumerate(JOINTS)}
@@ -196,6 +202,26 @@ def test_nothing_is_said_of_people_in_their_own_order_also_with_noise_and_gaps(n
         assert check(poses, size, KNOWN[name]) == []
         assert check(poses, size, KNOWN[name], rng.random(poses.shape[:2]) > 0.2) == []
         assert check(poses[:1], size, KNOWN[name]) == []
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("stated", [True, False])
+def test_of_people_who_are_lifted_from_a_file_of_any_layout_nothing_is_said(tmp_path, caplog, layout, stated):
+    _, _, convention, _ = LAYOUTS[layout]
+    name = convention or "coco17"
+    for who, pixels, millimetres, size in filmed()[::3]:
+        poses = in_order(millimetres, pixels, KNOWN[name] if name in BODIES else KNOWN["coco17"])
+        scale = min(np.array(SIZE) / size)
+        places = poses * scale + (np.array(SIZE) - np.array(size) * scale) / 2
+        if name not in BODIES:  # of the whole body: faces and hands grow on it
+            places = places[:, np.r_[:17, [15, 15, 15, 16, 16, 16], np.zeros(68, int), [9] * 21, [10] * 21]]
+        folder = tmp_path / who
+        folder.mkdir()
+        keypoints = np.dstack([places, np.full(places.shape[:2], 0.9)])[:, None].round(4)
+        path = getattr(written, layout)(folder, keypoints)
+        recording = read_recording(path, joints=name if stated else None, usual_joints=name, image_size=SIZE, fps=10)
+        lift_people(a_model(), recording, False, np.arange(1))
+        assert caplog.messages == [], who
 
 
 @pytest.mark.parametrize("name", BODIES)
