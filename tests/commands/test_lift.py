@@ -256,7 +256,7 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     Path("huge.json").touch()
     os.truncate("huge.json", 2_000_000_000)
     write_json("minus.json", [row(frame=-3)])
-    right = [100 + place for place in row()["keypoints"]]
+    right = np.add(row()["keypoints"], [100, 100, 0] * 17).tolist()
     write_json("twice.json", [row(track_id=4), row(track_id=4) | {"keypoints": right}])
     write_json("nobody.json", [{"frame_id": 0, "instances": []}])
     write_json("marks.json", [row(33)])
