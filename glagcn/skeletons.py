@@ -14,21 +14,16 @@ from glagcn.errors import UserError
 class Skeleton:
     """A set of V joints.
 
-    name      the identifier stored in caches and checkpoints.
-    joints    V joint names.
-    parents   V joint numbers; the root is its own parent.
-    left      joints of the left side, in the order of `right`.
-    right     joints of the right side.
-    links     directed (from, to) pairs, the "inward" graph of the convolution: (child, parent) for every joint except
-              the root, unless the published code differs.
-    joint_map for input with another joint set: V rows of input joints, whose mean is the joint; None if the input has
-              the same V joints.
+    links      directed (from, to) pairs, the "inward" graph of the convolution: (child, parent) for every joint except
+               the root, unless the published code differs.
+    joint_map  for input with another joint set: V rows of input joints, whose mean is the joint; None if the input has
+               the same V joints.
     """
 
-    name: str
+    name: str  # stored in caches and checkpoints
     joints: tuple[str, ...]
-    parents: tuple[int, ...]
-    left: tuple[int, ...]
+    parents: tuple[int, ...]  # the root is its own parent
+    left: tuple[int, ...]  # in the order of `right`
     right: tuple[int, ...]
     links: tuple[tuple[int, int], ...]
     joint_map: tuple[tuple[int, ...], ...] | None = None

@@ -40,20 +40,13 @@ HALF_PRECISION = 0.005  # what float16 or bfloat16 may round off a number, as a 
 
 @dataclass(frozen=True)
 class Loaded:
-    """A model loaded from a checkpoint.
+    """A model loaded from a checkpoint."""
 
-    model      the model, on the CPU, in eval mode.
-    path       path of the checkpoint.
-    content    content of a checkpoint of this program (checkpoints.ours); None for a published file.
-    keypoints  2D source of the training data; None if unknown.
-    assumed    notes on assumptions about a published file.
-    """
-
-    model: Model
+    model: Model  # on the CPU, in eval mode
     path: Path
-    content: dict[str, Any] | None
-    keypoints: str | None
-    assumed: tuple[str, ...]
+    content: dict[str, Any] | None  # of a checkpoint of this program (checkpoints.ours); None for a published file
+    keypoints: str | None  # 2D source of the training data; None if unknown
+    assumed: tuple[str, ...]  # assumptions about a published file
 
     @property
     def options(self) -> dict[str, Any] | None:
@@ -142,9 +135,8 @@ def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = Fals
     path = find_checkpoint(config, "--evaluate", config.run.evaluate or "best.pt")
     loaded = load(path, hints, lambda loaded: _check_flags(config, origin, loaded))
     if data_skeleton:
-        check_skeleton(
-            loaded, data_skeleton, f"--dataset {config.data.dataset} with --keypoints {config.data.keypoints}"
-        )
+        source = f"--dataset {config.data.dataset} with --keypoints {config.data.keypoints}"
+        check_skeleton(loaded, data_skeleton, source)
     return loaded
 
 
@@ -165,18 +157,17 @@ def check_skeleton(loaded: Loaded, data: Skeleton, source: str) -> None:
 def differences(loaded: Loaded, cache: Cache) -> list[str]:
     """Warnings about differences between training and test data that affect the metrics, for log and result.json."""
     path = loaded.path
+    if loaded.options is None and loaded.keypoints is None:
+        return [
+            f"{path} is a published file without information on its training data; assumed: {cache.dataset} with "
+            f"{cache.keypoints} 2D poses"
+        ]
     if loaded.options is None:
-        if loaded.keypoints is None:
-            return [
-                f"{path} is a published file without information on its training data; assumed: "
-                f"{cache.dataset} with {cache.keypoints} 2D poses"
-            ]
-        if loaded.keypoints != cache.keypoints:
-            return [
-                f"{path} was trained on 2D poses from {loaded.keypoints}, according to its name, but is evaluated on "
-                f"{cache.keypoints}: errors will be larger than published (use -k {loaded.keypoints})"
-            ]
-        return []
+        warning = (
+            f"{path} was trained on 2D poses from {loaded.keypoints}, according to its name, but is evaluated on "
+            f"{cache.keypoints}: errors will be larger than published (use -k {loaded.keypoints})"
+        )
+        return [warning] if loaded.keypoints != cache.keypoints else []
     data = {"dataset": cache.dataset, "keypoints": cache.keypoints, "annotation": cache.annotation}
     return [
         f"{path} was trained with {name} {loaded.options.get(name) or 'none'} and is evaluated with {name} "
@@ -191,15 +182,11 @@ def _check_arguments(loaded: Loaded, skeleton: Skeleton | None, widths: Sequence
     if loaded.content is None:
         return  # a published file was recognised with these arguments
     model = loaded.model
-    if skeleton is not None and skeleton.name != model.skeleton.name:
-        raise UserError(
-            f"{loaded.path}: trained with skeleton {model.skeleton.name!r}, not {skeleton.name!r}; leave it out"
-        )
-    trained = model.options().get("architecture")
-    if widths is not None and tuple(widths) != trained:
-        raise UserError(
-            f"{loaded.path}: trained with widths {list(trained or ()) or 'none'}, not {list(widths)}; leave them out"
-        )
+    trained = {"skeleton": model.skeleton.name, "widths": list(model.options().get("architecture", ()))}
+    given = {"skeleton": skeleton and skeleton.name, "widths": widths and list(widths)}
+    for name, value in given.items():
+        if value is not None and value != trained[name]:
+            raise UserError(f"{loaded.path}: trained with {name} {trained[name]!r}, not {value!r}; leave it out")
 
 
 def _check_flags(config: Config, origin: dict[str, str], loaded: Loaded) -> None:

@@ -63,18 +63,12 @@ def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 @dataclass(frozen=True)
 class Hints:
-    """Facts about a published file that the caller knows.
+    """Facts about a published file that the caller knows."""
 
-    skeleton       None: from the number of joints and the file name.
-    widths         None: from the number of stages and the file name.
-    channels       None: from the tensors.
-    data_skeleton  joint set of the data, used if neither tensors nor file name determine the skeleton.
-    """
-
-    skeleton: Skeleton | None = None
-    widths: Sequence[int] | None = None
-    channels: int | None = None
-    data_skeleton: Skeleton | None = None
+    skeleton: Skeleton | None = None  # None: from the number of joints and the file name
+    widths: Sequence[int] | None = None  # None: from the number of stages and the file name
+    channels: int | None = None  # None: from the tensors
+    data_skeleton: Skeleton | None = None  # used if neither tensors nor file name determine the skeleton
 
 
 NO_HINTS = Hints()

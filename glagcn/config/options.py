@@ -128,13 +128,11 @@ class DataConfig(Group):
     annotation: str = option(choices=[kind for dataset in DATASETS.values() for kind in dataset.annotations],
         evaluate="checkpoint", same_in_study=True,
         help="3D poses of 3dhp: univ_annot3 (scaled to one body size, as in papers) or annot3 (true size)")
-    cameras: tuple[int, ...] | None = option(None, metavar="0,1,...", windows=True,
-        help="train on these cameras only")
+    cameras: tuple[int, ...] | None = option(None, metavar="0,1,...", windows=True, help="train on these cameras only")
     subjects_train: tuple[str, ...] | None = option(None, metavar="S1,...", common=True, flags=("-str",), windows=True,
         help="train on these subjects only")
     subjects_test: tuple[str, ...] | None = option(None, metavar="S9,...", common=True, flags=("-ste",),
-        evaluate="checkpoint", same_in_study=True,
-        help="evaluate these subjects only")
+        evaluate="checkpoint", same_in_study=True, help="evaluate these subjects only")
     actions: tuple[str, ...] | None = option(None, metavar="Walk,...", common=True, flags=("-a",),
         evaluate="checkpoint", same_in_study=True,
         help="train on and evaluate only actions whose names start with one of these; * is all")
@@ -179,11 +177,9 @@ class ModelConfig(Group):
     frames: int = option(metavar="T", common=True, flags=("-f",), most=MAX_FRAMES, bench=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")
     architecture: tuple[int, ...] | None = option(None, metavar="3,3,3", flags=("-arc",), instead_of="frames",
-        evaluate="flag",
-        help="temporal stride of each strided module; their product is the number of frames")
+        evaluate="flag", help="temporal stride of each strided module; their product is the number of frames")
     channels: int = option(flag="--channel", metavar="C", common=True, flags=("-ch", "--channels"), least=4,
-        most=1 << 14, debug=16, bench=True,
-        help="feature channels")
+        most=1 << 14, debug=16, bench=True, help="feature channels")
     sequence_layers: int = option(least=0, most=100, debug=1, bench=True,
         help="AGCN blocks of the sequence stage; 0: no sequence stage and head (the public S-AGCN)")
     head: str = option(choices=("unshared", "shared", "mixed"), bench=True,
@@ -197,8 +193,7 @@ class ModelConfig(Group):
         help="input channels of a joint: xy, or xyc with the confidence of a detector (0 to 1) as a third")
     relative_input: bool = option(switch=True,
         help="input: 2D joints relative to the root joint, and the position of the root")
-    dropout: float = option(common=True, flags=("-drop",), least=0, below=1,
-        help="dropout probability")
+    dropout: float = option(common=True, flags=("-drop",), least=0, below=1, help="dropout probability")
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -252,8 +247,7 @@ class OptimConfig(Group):
     warmup: int | None = option(None, metavar="WINDOWS", least=0, debug=320,
         help="training windows of the linear warm-up of the learning rate; default for tuned: 16 steps (demo: 1000 "
         "windows)")
-    clip: float | None = option(None, metavar="NORM", off=0, least=0,
-        help="clip the gradient norm to this value")
+    clip: float | None = option(None, metavar="NORM", off=0, least=0, help="clip the gradient norm to this value")
     sequence_weight: float = option(1.0, metavar="W", least=0, of_model=True,
         help="loss weight of the sequence head; that of the single head is 1")
     seed: int = option(0, metavar="SEED", common=True, least=0, below=2**63,
@@ -302,11 +296,9 @@ class RunConfig(Group):
     resumable: ClassVar[bool] = True
 
     checkpoint: str = option("checkpoint", metavar="DIR", common=True, flags=("-c",),
-        not_in_study="give --out DIR to glagcn study",
-        help="parent of the run folders")
+        not_in_study="give --out DIR to glagcn study", help="parent of the run folders")
     name: str | None = option(None, key="run", metavar="NAME", common=True, flags=("--run_name",),
-        not_in_study="the study names its runs",
-        help="name of the run folder; default: derived from the main options")
+        not_in_study="the study names its runs", help="name of the run folder; default: derived from the main options")
     fresh: bool = option(False, common=True, call=True,
         not_in_study="remove the study's folder, or give another with --out DIR",
         help="start over; an existing run folder is renamed")
@@ -318,26 +310,20 @@ class RunConfig(Group):
     output: str | None = option(None, metavar="DIR", common=True, call=True, evaluate="flag",
         not_in_study="results stay in the run folders; give --out DIR to glagcn study",
         help="folder of the results; default: beside the checkpoint")
-    by_subject: bool = option(False, evaluate="flag",
-        help="also print the errors of each subject (h36m, humaneva15)")
-    save_steps: int | None = option(None, off=0, least=0,
-        help="write last.pt every N optimiser steps")
+    by_subject: bool = option(False, evaluate="flag", help="also print the errors of each subject (h36m, humaneva15)")
+    save_steps: int | None = option(None, off=0, least=0, help="write last.pt every N optimiser steps")
     save_minutes: float | None = option(10.0, metavar="M", off=0, least=0,
         help="write last.pt every M minutes, first within one minute; 0: never")
-    save_attempts: int = option(5, least=1,
-        help="end the run after N failed writes of last.pt in a row")
+    save_attempts: int = option(5, least=1, help="end the run after N failed writes of last.pt in a row")
     timeout: float = option(10.0, metavar="M", above=0, below=inf,
         help="end the run after a process has been missing for M minutes; preparing the data may take longer")
     check_replicas: int | None = option(None, off=0, least=0,
         help="compare the weights of all processes every N optimiser steps, and end the run if they differ")
     checkpoint_frequency: int | None = option(None, off=0, least=0,
         help="keep a checkpoint every N epochs, as epoch_<number>.pt")
-    keep: int | None = option(None, least=1,
-        help="keep only the newest N of the states of --checkpoint_frequency")
-    export_training_curves: bool = option(True, switch=True,
-        help="draw training_curves.png after every evaluation")
-    log_steps: int = option(50, least=1, debug=5,
-        help="optimiser steps between two log lines")
+    keep: int | None = option(None, least=1, help="keep only the newest N of the states of --checkpoint_frequency")
+    export_training_curves: bool = option(True, switch=True, help="draw training_curves.png after every evaluation")
+    log_steps: int = option(50, least=1, debug=5, help="optimiser steps between two log lines")
     log_with: str = option("tensorboard", choices=("tensorboard", "wandb", "mlflow", "none"), common=True,
         help="where the curves go beside metrics.jsonl; wandb and mlflow obey their own environment variables")
     workers: int | None = option(None, off=0, least=0, evaluate="flag", machine=True, bench=True,
@@ -363,26 +349,18 @@ class RenderConfig(Group):
         help="subject or test sequence to draw, such as S11 or TS1")
     action: str | None = option(None, common=True, metavar="NAME",
         help="action or sequence of the subject, such as Walking or Seq1")
-    camera: int = option(0,
-        help="camera number")
-    output: str | None = option(None, metavar="FILE", common=True,
-        help="write the animation here: .gif or .mp4")
+    camera: int = option(0, help="camera number")
+    output: str | None = option(None, metavar="FILE", common=True, help="write the animation here: .gif or .mp4")
     video: str | None = option(None, metavar="FILE", common=True,
         help="show the frames of this video behind the 2D poses")
-    skip: int = option(0, least=0,
-        help="start at frame N")
-    limit: int | None = option(None, off=-1, least=1,
-        help="show at most N frames; -1: all")
-    downsample: int = option(1, least=1,
-        help="show every N-th frame, at the frame rate divided by N")
-    size: float = option(5.0, metavar="INCHES", least=1, most=40,
-        help="height of the picture, at 100 pixels per inch")
-    bitrate: int = option(3000, metavar="KBPS", least=1, most=1_000_000,
-        help="bit rate of the .mp4, kbit/s")
+    skip: int = option(0, least=0, help="start at frame N")
+    limit: int | None = option(None, off=-1, least=1, help="show at most N frames; -1: all")
+    downsample: int = option(1, least=1, help="show every N-th frame, at the frame rate divided by N")
+    size: float = option(5.0, metavar="INCHES", least=1, most=40, help="height of the picture, at 100 pixels per inch")
+    bitrate: int = option(3000, metavar="KBPS", least=1, most=1_000_000, help="bit rate of the .mp4, kbit/s")
     ground_truth: bool = option(True, flag="--viz_no_ground_truth", action="store_false",
         help="do not show the ground truth")
-    export: str | None = option(None, metavar="FILE",
-        help="write the coordinates of the frames shown: .npz or .csv")
+    export: str | None = option(None, metavar="FILE", help="write the coordinates of the frames shown: .npz or .csv")
     keypoints: str | None = option(None, metavar="FILE",
         help="lift the 2D poses of this file instead of a sequence of the data set: what detectors write, .npy, .npz")
     joints: str | None = option(None, metavar="NAME",

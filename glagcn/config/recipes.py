@@ -12,16 +12,11 @@ Options = Mapping[str, Any]
 
 @dataclass(frozen=True)
 class Preset:
-    """The options of a data set.
+    """The options of a data set."""
 
-    recipe   the default recipe.
-    options  for every recipe; must set all options that have neither a default nor an entry in a recipe.
-    recipes  {recipe: options}; these override those of RECIPES.
-    """
-
-    recipe: str
-    options: Options
-    recipes: Mapping[str, Options]
+    recipe: str  # the default recipe
+    options: Options  # for every recipe: all that have neither a default nor an entry in a recipe
+    recipes: Mapping[str, Options]  # {recipe: options}; these override those of RECIPES
 
 
 # fmt: off

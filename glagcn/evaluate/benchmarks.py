@@ -42,14 +42,10 @@ BLOCK = 65_536
 
 
 class Benchmark(ABC):
-    """Scores predictions, and shows and writes the metrics.
+    """Scores predictions, and shows and writes the metrics."""
 
-    zero_root  whether the predicted root is set to zero before scoring; otherwise its small error counts.
-    files      names of the files written beside result.json, for messages.
-    """
-
-    zero_root: ClassVar[bool]
-    files: ClassVar[str]
+    zero_root: ClassVar[bool]  # the predicted root is set to zero before scoring; otherwise its small error counts
+    files: ClassVar[str]  # written beside result.json, for messages
 
     @property
     @abstractmethod
@@ -95,28 +91,17 @@ class Benchmark(ABC):
 
 @dataclass(frozen=True)
 class Evaluation:
-    """The scored frames of a split with their predictions, S sequences including those without scored frames.
-
-    benchmark   scores the predictions.
-    skeleton    joint set of the poses.
-    sequences   S descriptions.
-    frames      S arrays [n]: the scored frames, counted in the split, increasing.
-    predicted   S arrays [n,V,3] mm, relative to the root.
-    target      S arrays [n,V,3] mm, relative to the root, which is zero.
-    activity    S arrays [n]; None if the data has no activities.
-    annotation  annotation of the target, such as "univ"; may be empty.
-    metrics     content of result.json: scalars, protocol, groups, sequences.
-    """
+    """The scored frames of a split with their predictions, S sequences including those without scored frames."""
 
     benchmark: Benchmark
-    skeleton: Skeleton
+    skeleton: Skeleton  # of the poses
     sequences: tuple[SequenceInfo, ...]
-    frames: list[np.ndarray]
-    predicted: list[np.ndarray]
-    target: list[np.ndarray]
-    activity: list[np.ndarray] | None = None
-    annotation: str = ""
-    metrics: Metrics = field(default_factory=dict)
+    frames: list[np.ndarray]  # S arrays [n]: the scored frames, counted in the split, increasing
+    predicted: list[np.ndarray]  # S arrays [n,V,3] mm, relative to the root
+    target: list[np.ndarray]  # S arrays [n,V,3] mm, relative to the root, which is zero
+    activity: list[np.ndarray] | None = None  # S arrays [n]; None if the data has no activities
+    annotation: str = ""  # of the target, such as "univ"; may be empty
+    metrics: Metrics = field(default_factory=dict)  # content of result.json: scalars, protocol, groups, sequences
 
     @property
     def scalars(self) -> dict[str, float]:

@@ -38,19 +38,12 @@ BATCHES_BETWEEN_CHECKS = 4  # batches between checks for a stop signal
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """The frames to evaluate on.
+    """The frames to evaluate on."""
 
-    name       "test" or "validation".
-    split      the sequences; its arrays may contain other sequences too.
-    store      the resident frames, numbered as in the split.
-    frames     [n] the scored frames, increasing.
-    benchmark  benchmark of the data set.
-    """
-
-    name: str
-    split: Split
-    store: FrameStore
-    frames: np.ndarray
+    name: str  # "test" or "validation"
+    split: Split  # the sequences; its arrays may contain other sequences too
+    store: FrameStore  # the resident frames, numbered as in the split
+    frames: np.ndarray  # [n] the scored frames, increasing
     benchmark: Benchmark
 
 
@@ -141,9 +134,8 @@ def summarise(
 ) -> Evaluation:
     """Score the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
 
-    benchmark   scores the predictions, whose root must follow its `zero_root`.
-    skeleton    joint set of the poses.
-    annotation  annotation of the split, such as "univ"; empty if the data set has only one.
+    The predicted root must follow `zero_root` of the benchmark.  The annotation, such as "univ", is empty if the data
+    set has only one.
     """
     target = split.millimetres[frames].astype(np.float64)
     target -= target[:, skeleton.root : skeleton.root + 1]

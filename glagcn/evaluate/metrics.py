@@ -148,16 +148,11 @@ def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of an evaluation.
+    """A metric of an evaluation."""
 
-    name   key in result.json, metrics.jsonl, TensorBoard and CSV files.
-    title  name in text.
-    unit   unit in text; empty for a percentage.
-    """
-
-    name: str
-    title: str
-    unit: str
+    name: str  # key in result.json, metrics.jsonl, TensorBoard and CSV files
+    title: str  # name in text
+    unit: str  # unit in text; empty for a percentage
 
     def text(self, value: float | None) -> str:
         """Title, value and unit, such as "MPJPE 45.10 mm"."""
@@ -166,20 +161,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class FrameMetric(Metric):
-    """A metric that is a mean over frames, for every benchmark.
+    """A metric that is a mean over frames, for every benchmark."""
 
-    errors    function from predicted and target poses [n,V,3] mm to the error of each frame [n].
-    of_pairs  `errors` returns the errors [n-1] of pairs (t, t+1), and only pairs of consecutive frames count.
-    column    heading in the tables by action; empty: the title.
-    about     description above these tables.
-    drawn     whether training_curves.png shows it.
-    """
-
-    errors: Callable[[Any, Any], np.ndarray]
-    of_pairs: bool = False
-    column: str = ""
-    about: str = ""
-    drawn: bool = False
+    errors: Callable[
+        [Any, Any], np.ndarray
+    ]  # from predicted and target poses [n,V,3] mm to the error of each frame [n]
+    of_pairs: bool = False  # `errors` returns those [n-1] of pairs (t, t+1); only pairs of consecutive frames count
+    column: str = ""  # heading in the tables by action; empty: the title
+    about: str = ""  # description above these tables
+    drawn: bool = False  # training_curves.png shows it
 
     @property
     def heading(self) -> str:
@@ -189,12 +179,9 @@ class FrameMetric(Metric):
 
 @dataclass(frozen=True)
 class JointMetric(Metric):
-    """A metric of the distribution of joint errors, for MPI-INF-3DHP only, whose official evaluation uses 14 joints.
+    """A metric of the distribution of joint errors, for MPI-INF-3DHP only, whose official evaluation uses 14 joints."""
 
-    share  function from joint errors in mm, of any shape, to the metric.
-    """
-
-    share: Callable[[np.ndarray], float]
+    share: Callable[[np.ndarray], float]  # from joint errors in mm, of any shape, to the metric
 
 
 def shown(value: float | None) -> str:

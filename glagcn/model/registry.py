@@ -27,20 +27,13 @@ def check_strides(options: Any) -> None:
 
 @dataclass(frozen=True)
 class ModelKind:
-    """One kind of model.
+    """One kind of model.  `label` and `check` take its options, a config.options.ModelConfig."""
 
-    title     name in text.
-    location  "module:class" of its Model, imported when a model is built.
-    options   keys of the model options that it reads, so that flags of others are refused; None: all.
-    label     function from options (config.options.ModelConfig) to the model's part of the run folder name.
-    check     function that raises UserError for an invalid combination of options, such as a wrong window length.
-    """
-
-    title: str
-    location: str
-    options: tuple[str, ...] | None
-    label: Callable[[Any], str]
-    check: Callable[[Any], None] = check_frames
+    title: str  # name in text
+    location: str  # "module:class" of its Model, imported when a model is built
+    options: tuple[str, ...] | None  # keys of the options that it reads, so that flags of others are refused; None: all
+    label: Callable[[Any], str]  # the model's part of the run folder name
+    check: Callable[[Any], None] = check_frames  # raises UserError for options that do not fit together
 
     def load(self) -> type[Model]:
         """Import and return the class."""

@@ -67,17 +67,13 @@ class Configuration:
 
 @dataclass(frozen=True)
 class Study:
-    """A valid study file.
-
-    select_on      --select_on of all configurations.
-    other_windows  the flags in which configurations differ that the training windows depend on; usually empty.
-    """
+    """A valid study file."""
 
     title: str
     seeds: tuple[int, ...]
     configurations: tuple[Configuration, ...]
-    select_on: str
-    other_windows: tuple[str, ...]
+    select_on: str  # of all configurations
+    other_windows: tuple[str, ...]  # flags in which they differ and the training windows depend on; usually empty
 
 
 def read_study(path: Path) -> Study:
