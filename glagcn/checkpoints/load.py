@@ -55,10 +55,7 @@ class Loaded:
 
 
 def load(
-    path: Path,
-    hints: Hints = NO_HINTS,
-    agrees: Callable[[Loaded], None] | None = None,
-    into: Model | None = None,
+    path: Path, hints: Hints = NO_HINTS, agrees: Callable[[Loaded], None] | None = None, into: Model | None = None
 ) -> Loaded:
     """Load the model of a checkpoint of this program or a published one, without executing pickled code.
 

@@ -106,10 +106,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def add_options(
-    parser: argparse.ArgumentParser,
-    *groups: type[Group],
-    keys: Iterable[str] | None = None,
-    everything: bool = True,
+    parser: argparse.ArgumentParser, *groups: type[Group], keys: Iterable[str] | None = None, everything: bool = True
 ) -> None:
     """Add the flags of groups of options.  Flags that are not given have no value in the parsed namespace.
 

@@ -21,15 +21,7 @@ from glagcn.config.options import (
     foreign_options,
     options_of,
 )
-from glagcn.config.parse import (
-    HELP_ALL,
-    REFUSED,
-    Parser,
-    add_options,
-    combined,
-    other_spellings,
-    read_flags,
-)
+from glagcn.config.parse import HELP_ALL, REFUSED, Parser, add_options, combined, other_spellings, read_flags
 from glagcn.config.recipes import preset, tuned_rate
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError

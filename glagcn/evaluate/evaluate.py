@@ -73,13 +73,7 @@ def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) 
 
 @torch.inference_mode()
 def predict_frames(
-    model: Model,
-    store: FrameStore,
-    frames: np.ndarray,
-    *,
-    flip: bool,
-    zero_root: bool,
-    batch_size: int | None = None,
+    model: Model, store: FrameStore, frames: np.ndarray, *, flip: bool, zero_root: bool, batch_size: int | None = None
 ) -> np.ndarray:
     """The predicted poses [n,V,3] mm of the target frames `frames`, on every rank.
 
@@ -125,12 +119,7 @@ def _batches(frames: np.ndarray, batch_size: int) -> Iterator[BatchSpec]:
 
 
 def summarise(
-    benchmark: Benchmark,
-    split: Split,
-    skeleton: Skeleton,
-    annotation: str,
-    frames: np.ndarray,
-    predicted: np.ndarray,
+    benchmark: Benchmark, split: Split, skeleton: Skeleton, annotation: str, frames: np.ndarray, predicted: np.ndarray
 ) -> Evaluation:
     """Score the predictions [n,V,3] mm of the frames `frames` [n], increasing, of a split, in float64.
 

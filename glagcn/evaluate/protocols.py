@@ -45,10 +45,7 @@ def official_metrics() -> list[Metric]:
 
 
 def official_3dhp(
-    predicted: Sequence[Any],
-    target: Sequence[Any],
-    activity: Sequence[Any] | None,
-    names: Sequence[str] | None = None,
+    predicted: Sequence[Any], target: Sequence[Any], activity: Sequence[Any] | None, names: Sequence[str] | None = None
 ) -> OfficialTables:
     """The tables of the official evaluation (mpii_test_predictions_py.m), equal in every digit that it prints.
 
