@@ -135,9 +135,7 @@ class Model(nn.Module, ABC):
         """Raise UserError unless x is a tensor with the type, frames and joints of this model."""
         if not isinstance(x, Tensor) or x.dtype != self.dtype:
             found = f"a tensor of {x.dtype}" if isinstance(x, Tensor) else f"{type(x).__name__}"
-            raise UserError(
-                f"the model reads a tensor of {self.dtype}, found {found}; convert it first, e.g. x.float()"
-            )
+            raise UserError(f"the model reads a tensor of {self.dtype}, found {found}; convert it first")
         expected = self.window_shape
         if x.dim() != 4 or tuple(x.shape[1:]) != expected:
             channels = "x and y" if self.input == "xy" else "x, y and confidence"

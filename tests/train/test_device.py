@@ -24,7 +24,7 @@ from glagcn.data.noise_levels import LEVELS
 from glagcn.data.plan import BatchSpec, share
 from glagcn.data.windows import Batch, FrameStore
 from glagcn.evaluate import evaluate as predict
-from glagcn.model.gla_gcn.network import LiftingNetwork, folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 from glagcn.train import hardware as precision
 from glagcn.train.loop import Stepper
@@ -151,7 +151,7 @@ def test_steps_wait_for_nothing(fake, monkeypatch, form):
 @pytest.mark.parametrize("form", FORMS)
 def test_frames_are_lifted_without_waiting_until_all_are_read_back(fake, monkeypatch, split, form):
     # Fake tensors can neither be copied with all they know, nor go with inference mode, nor become arrays in the end.
-    model = folded(model_of(form).to(DEVICE))
+    model = model_of(form).to(DEVICE).for_prediction()
     monkeypatch.setattr(type(model), "for_prediction", lambda model: model)
     lift = predict.predict_frames.__wrapped__
     with fake, torch.no_grad():

@@ -4,7 +4,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import Any, Self, TypeVar, cast
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -191,8 +191,25 @@ class LiftingNetwork(Model):
         return f"{self.frames} frames ({widths}), {self.channels} channels, graph {self.graph.name}"
 
     def for_prediction(self) -> "LiftingNetwork":
-        """A copy without sequence head, with BatchNorm folded into the previous layers."""
-        return folded(self)
+        """A faster copy in eval mode that predicts the same target frame up to rounding.
+
+        It has no sequence head, whose output only the loss uses, and BatchNorm is folded into the layers before, in
+        float64, and rounded once.
+        """
+        result = copy.deepcopy(self).eval()
+        result.sequence_head = None
+        with torch.no_grad():
+            for module in result.modules():
+                if isinstance(module, AdaptiveGraphConv):
+                    _fold(module.mix, module.bn)
+                    module.bn = Folded()
+                elif isinstance(module, AGCN):
+                    _fold(module.temporal, module.bn)
+                    module.bn = Folded()
+                elif isinstance(module, ConvNorm):
+                    _fold(module.conv, module[1])
+                    module[1] = Folded()
+        return result
 
 
 @torch.no_grad()
@@ -231,30 +248,6 @@ def _start_at(head: JointHead, mean_pose: Tensor) -> None:
         # In a mixed head, the unshared bias adds the part that the shared bias cannot represent.
         rest = mean_pose if head.shared is None else mean_pose - (1 - head.mix) * mean_pose.mean(dim=0)
         head.unshared.bias.copy_(rest / head.mix)
-
-
-Network = TypeVar("Network", bound=nn.Module)
-
-
-@torch.no_grad()
-def folded(model: Network) -> Network:
-    """A faster copy of `model` in eval mode that predicts the same target frame up to rounding; `model` is not changed.
-
-    It has no sequence head, whose output only the loss uses.  Weights are folded in float64 and rounded once.
-    """
-    result = copy.deepcopy(model).eval()
-    result.sequence_head = None  # type: ignore[assignment]
-    for module in result.modules():
-        if isinstance(module, AdaptiveGraphConv):
-            _fold(module.mix, module.bn)
-            module.bn = Folded()
-        elif isinstance(module, AGCN):
-            _fold(module.temporal, module.bn)
-            module.bn = Folded()
-        elif isinstance(module, ConvNorm):
-            _fold(module.conv, module[1])
-            module[1] = Folded()
-    return result
 
 
 def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:

@@ -5,7 +5,7 @@ import reference
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.model.gla_gcn.network import LiftingNetwork, folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.layers import BatchNorm
 from glagcn.skeletons import get_skeleton
 
@@ -27,7 +27,7 @@ def trained_model(widths=(3, 3), channels=8, **options) -> LiftingNetwork:
 def test_it_predicts_the_same_center_and_no_sequence(options):
     model = trained_model(**options).eval().double()
     x = torch.randn(5, 9, 17, 2, dtype=torch.float64)
-    expected, found = model(x), folded(model)(x)
+    expected, found = model(x), model.for_prediction()(x)
     torch.testing.assert_close(found.target, expected.target, rtol=1e-9, atol=1e-9)
     assert found.sequence is None
 
@@ -36,7 +36,7 @@ def test_a_block_that_mixes_before_it_aggregates_keeps_its_bias():
     model = trained_model((3,), 1, sequence_layers=0, head="shared").eval()  # 2 input channels to 1
     assert any(getattr(module, "mixes_first", False) for module in model.modules())
     x = torch.randn(5, 3, 17, 2)
-    torch.testing.assert_close(folded(model)(x).target, model(x).target, rtol=0, atol=1e-5)
+    torch.testing.assert_close(model.for_prediction()(x).target, model(x).target, rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", reference.NAMES)
@@ -46,20 +46,21 @@ def test_the_error_of_a_published_model_stays_within_a_ten_thousandth_of_a_milli
     model, x = load_model(reference.checkpoint(name)), torch.from_numpy(results["input_2d"])
     target = torch.from_numpy(results["target_3d"])
     plain, found = (
-        reference.mean_distance(each(x).target.double(), target).item() * 1000 for each in (model, folded(model))
+        reference.mean_distance(each(x).target.double(), target).item() * 1000
+        for each in (model, model.for_prediction())
     )
     assert found == pytest.approx(plain, rel=1e-4 / 50)  # as if the error were 50 mm; targets are random
 
 
 def test_no_norm_is_left_but_that_of_the_input():
-    norms = [name for name, module in folded(trained_model()).named_modules() if isinstance(module, BatchNorm)]
+    norms = [name for name, module in trained_model().for_prediction().named_modules() if isinstance(module, BatchNorm)]
     assert norms == ["input_norm"]
 
 
 def test_the_model_stays_as_it_was():
     model = trained_model().train()
     before = copy.deepcopy(model.state_dict())
-    folded(model)(torch.randn(5, 9, 17, 2))
+    model.for_prediction()(torch.randn(5, 9, 17, 2))
     assert model.training
     after = model.state_dict()
     assert after.keys() == before.keys()

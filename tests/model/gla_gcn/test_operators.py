@@ -11,7 +11,7 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from glagcn.model.gla_gcn import blocks
-from glagcn.model.gla_gcn.network import LiftingNetwork, folded
+from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 
 SKELETON = get_skeleton("mpi3dhp17")
@@ -56,7 +56,7 @@ def recorded_training(input: str = "xy") -> list:
 
 def recorded_evaluation() -> list:
     """A forward pass in float32, in the form that a GPU computes."""
-    model = folded(network())
+    model = network().for_prediction()
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
         patch.setattr(blocks, "_is_plain", lambda x: False)
         with Recorder() as recorder:
