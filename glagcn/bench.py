@@ -10,7 +10,6 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import count
@@ -26,7 +25,7 @@ from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache import open_cache, write_cache
-from glagcn.data.dataset import Cache, Sequence, SequenceInfo, Source, SplitName, cache_name
+from glagcn.data.dataset import Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mocap.motion import demo_source
 from glagcn.data.mpi_inf_3dhp.facts import (
     DEFAULT_CAMERAS,
@@ -191,8 +190,11 @@ def run_bench(
     config = changed(config, precision=hardware.set_up(config.optim, dist.device()))
     peak = peak_flops(dist.device(), config.optim.precision)
     text = ""
-    with _data_set(config.data.dataset) as cache:
-        data = load_data(config, cache)
+    source: Source = demo_source() if config.data.dataset == "demo" else RepeatedMotion()
+    with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:
+        path = Path(folder) / cache_name(source.dataset, source.keypoints, source.annotation)
+        write_cache(path, source)
+        data = load_data(config, open_cache(path))
         model = build_model(config, data).to(dist.device())
         setting = Setting(config, data, model, module)
         results = {}
@@ -295,16 +297,6 @@ def _text(report: dict[str, Any]) -> str:
             cell("flops_per_second", scale=1e9), cell("peak_memory_bytes", ".2f", 1e9),
         )  # fmt: skip
     return f"{head}\n{table.text()}"
-
-
-@contextmanager
-def _data_set(scale: str) -> Iterator[Cache]:
-    """The cache of a scale, in a temporary folder: "demo", or "3dhp" with 368 MB."""
-    source: Source = demo_source() if scale == "demo" else RepeatedMotion()
-    with tempfile.TemporaryDirectory(prefix="glagcn_bench_") as folder:
-        path = Path(folder) / cache_name(source.dataset, source.keypoints, source.annotation)
-        write_cache(path, source)
-        yield open_cache(path)
 
 
 class RepeatedMotion:
