@@ -29,9 +29,14 @@ def open_data(data: DataConfig) -> Cache:
         if not path.exists():
             raise UserError(f"rank {dist.rank()} cannot find {path}; put --cache_dir on a file system of all nodes")
         cache = open_cache(path, verify=dist.local_rank() == 0)
-        _check_identity(cache, data)
-    warning = get_dataset(cache.dataset).warning(cache)
-    if warning:
+        found = cache_name(cache.dataset, cache.keypoints, cache.annotation)
+        wanted = cache_name(data.dataset, data.keypoints, data.annotation)
+        if found != wanted:
+            raise UserError(
+                f"{path} contains the data of {found}, but {wanted} is needed; rename the file to {found}, and the "
+                "next training prepares the right cache"
+            )
+    if warning := get_dataset(cache.dataset).warning(cache):
         logger.warning(warning)
     return cache
 
@@ -70,14 +75,3 @@ def _cache_places(data: DataConfig) -> list[Path]:
     """Where the cache may be, the preferred place first."""
     file = get_dataset(data.dataset).cache_name(data.keypoints, data.annotation)
     return [Path(folder) / file for folder in (data.cache_dir, data.root_path) if folder]
-
-
-def _check_identity(cache: Cache, data: DataConfig) -> None:
-    """Raise UserError if the cache contains other data than its file name says."""
-    found = cache_name(cache.dataset, cache.keypoints, cache.annotation)
-    wanted = cache_name(data.dataset, data.keypoints, data.annotation)
-    if found != wanted:
-        raise UserError(
-            f"{cache.path} contains the data of {found}, but {wanted} is needed; rename the file to {found}, and the "
-            "next training prepares the right cache"
-        )

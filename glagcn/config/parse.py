@@ -201,9 +201,8 @@ def read_flags(path: Path) -> dict[str, Any]:
         text = path.read_text(encoding="utf-8-sig")
         content = json.loads(text) if path.suffix == ".json" else tomllib.loads(text)
     except OSError as error:
-        raise UserError(
-            f"invalid --config {path}: {error.strerror or error}; give a TOML file of flags, or a config.json"
-        ) from None
+        reason = error.strerror or error
+        raise UserError(f"invalid --config {path}: {reason}; give flags in TOML, or a config.json") from None
     except (ValueError, RecursionError) as error:  # from JSON, TOML or UTF-8
         kind = "JSON" if path.suffix == ".json" else "TOML"
         raise UserError(f"invalid --config {path}: not {kind} ({error})") from None

@@ -203,22 +203,17 @@ def from_dict(values: Mapping[str, Any]) -> Config:
     return from_values(_preset(known) | known)
 
 
-def training_differences(ours: Config, theirs: Config) -> list[tuple[str, Any, Any]]:
-    """(flag, our value, their value) of every option that affects training and differs."""
-    now, then = plain_values(ours), plain_values(theirs)
-    return [
-        (option.flag, now[key], then[key])
+def listed_differences(config: Config, content: dict[str, Any]) -> str:
+    """The options that affect training and differ from those of a checkpoint, as text."""
+    now, then = plain_values(config), plain_values(from_dict(content["config"]))
+    differences = [
+        f"{option.flag} is {now[key]} now and was {then[key]}"
         for key, option in OPTIONS.items()
         if not option.resumable and now[key] != then[key]
     ]
-
-
-def listed_differences(config: Config, content: dict[str, Any]) -> str:
-    """The options that affect training and differ from those of a checkpoint, as text."""
-    differences = training_differences(config, from_dict(content["config"]))
     if content["config"].get("stream") == "on":  # an option of an earlier version, with another order of the windows
-        differences.append(("--stream", "not supported any more", "on"))
-    return "; ".join(f"{flag} is {now} now and was {then}" for flag, now, then in differences)
+        differences.append("--stream is not supported any more now and was on")
+    return "; ".join(differences)
 
 
 def data_folders(data: DataConfig) -> str:

@@ -10,7 +10,7 @@ import pytest
 from glagcn.config.options import GROUPS, OPTIONS, RenderConfig, options_of
 from glagcn.config.parse import REFUSED
 from glagcn.config.recipes import PRESETS, RECIPES
-from glagcn.config.resolve import changed, from_dict, parse_command_line, plain_values, to_dict, training_differences
+from glagcn.config.resolve import changed, from_dict, listed_differences, parse_command_line, plain_values, to_dict
 from glagcn.data.datasets import DATASETS
 from glagcn.errors import UserError
 from tests.command_line import assert_refused
@@ -213,8 +213,9 @@ def test_run_name_follows_from_the_flags_that_define_the_run():
 
 def test_differences_that_matter_on_resume():
     config, _, _ = parse("-d demo")
-    assert training_differences(changed(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), config) == []
-    assert training_differences(changed(config, lr=1.0), config) == [("--lr", 1.0, config.optim.lr)]
+    content = {"config": to_dict(config)}
+    assert listed_differences(changed(config, epochs=9, workers=3, log_steps=1, max_steps=4, run="x"), content) == ""
+    assert listed_differences(changed(config, lr=1.0), content) == f"--lr is 1.0 now and was {config.optim.lr}"
 
 
 def test_every_option_has_help_and_presets_name_options():
