@@ -229,9 +229,7 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     if torch.cuda.is_available():
         count, processes = torch.cuda.device_count(), processes_on_this_node()
         if processes > count:
-            raise UserError(
-                f"{processes} processes on this node, but {count} visible GPU(s); start one process per GPU"
-            )
+            raise UserError(f"{processes} processes on this node, but {count} visible GPU(s); start one per GPU")
         _device = torch.device("cuda", local_rank())
         torch.cuda.set_device(_device)
     else:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-from typing import NoReturn
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
 SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
@@ -73,7 +72,8 @@ class StopRequest:
     def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
         if self.number:
             if number == signal.SIGINT and time.monotonic() - self._first_at > ECHO_SECONDS:
-                _leave_at_once()
+                os.write(sys.stderr.fileno(), b"interrupted twice: left without saving\n")
+                os._exit(128 + signal.SIGINT)
             return
         self.number, self._first_at = number, time.monotonic()
         if not self._deferred:
@@ -81,11 +81,6 @@ class StopRequest:
 
 
 REQUEST = StopRequest()
-
-
-def _leave_at_once() -> NoReturn:
-    os.write(sys.stderr.fileno(), b"interrupted twice: left without saving\n")
-    os._exit(128 + signal.SIGINT)
 
 
 def print_stacks_on_signal() -> None:

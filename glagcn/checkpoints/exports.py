@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.checkpoints.load import Loaded, load
+from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
@@ -43,8 +43,13 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     content = checkpoint.require_glagcn(loaded.content, source)
     # Tensors of their own, whose numbers lie in order.
     weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content["model"].items()}
-    if half:
-        weights |= _halves(loaded)
+    for name, parameter in loaded.model.named_parameters() if half else ():
+        weights[name] = parameter.detach().half()
+        if not weights[name].isfinite().all():
+            raise UserError(
+                f"--half: {source} has weights {name!r} beyond {torch.finfo(torch.float16).max:g}, the largest number "
+                "in half precision; export without --half"
+            )
     metadata = description(loaded.model) | {
         "format": checkpoint.FORMAT,
         "version": json.dumps(checkpoint.VERSION),
@@ -53,18 +58,6 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     }
     metadata["digest"] = checkpoint.digest(checkpoint.assemble(metadata, weights))
     write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, metadata)))
-
-
-def _halves(loaded: Loaded) -> dict[str, Tensor]:
-    """The parameters of a model in half precision."""
-    halves = {name: parameter.detach().half() for name, parameter in loaded.model.named_parameters()}
-    for name, tensor in halves.items():
-        if not tensor.isfinite().all():
-            raise UserError(
-                f"--half: {loaded.path} has weights {name!r} beyond {torch.finfo(torch.float16).max:g}, the largest "
-                "number in half precision; export without --half"
-            )
-    return halves
 
 
 class Lifted(nn.Module):

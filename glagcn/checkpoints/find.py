@@ -50,9 +50,7 @@ def find_checkpoint(config: Config, flag: str, name: str) -> Path:
         if place.is_file():
             return place
     listed = ", ".join(map(str, places))
-    raise UserError(
-        f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give the path of a file, {OR_SHIPPED}"
-    )
+    raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give a path, {OR_SHIPPED}")
 
 
 def find_model(name: str, flag: str = "--checkpoint") -> Path:
@@ -61,7 +59,5 @@ def find_model(name: str, flag: str = "--checkpoint") -> Path:
     if path.is_dir():
         raise UserError(f"invalid {flag} {name}: is a folder; give a file in it, such as {path / 'best.pt'}")
     if not path.is_file():
-        raise UserError(
-            f"invalid {flag} {name}: no such file; give a trained model, such as best.pt of a run folder, {OR_SHIPPED}"
-        )
+        raise UserError(f"invalid {flag} {name}: no such file; give best.pt of a run folder, {OR_SHIPPED}")
     return path

@@ -213,9 +213,7 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict
     for name in sorted(expected.keys() | state.keys()):
         found, wanted = (list(d[name].shape) if name in d else "nothing" for d in (state, expected))
         if found != wanted:
-            raise UserError(
-                f"{path}: weights {name!r}: found {found}, expected {wanted} from the file's own model_config"
-            )
+            raise UserError(f"{path}: weights {name!r}: found {found}, expected {wanted} from its model_config")
     for name in model.constant:
         own = expected[name].cpu()
         if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):

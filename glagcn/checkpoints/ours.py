@@ -78,7 +78,7 @@ def as_glagcn(content: Any, path: Path) -> dict[str, Any] | None:
     version = content.get("version")
     if not isinstance(version, int) or version > VERSION:
         raise UserError(
-            f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update the program."
+            f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update it"
         )
     lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
     if lacking:

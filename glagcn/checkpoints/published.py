@@ -45,9 +45,7 @@ def published_state(content: Any, path: Path) -> dict[str, Tensor]:
     """
     state = content.get("model_pos", content) if isinstance(content, Mapping) else None
     if not state or not isinstance(state, Mapping):
-        raise UserError(
-            f"{path}: no weights found; must be a state dict, or a dict with one under 'model_pos'; {ALONE}"
-        )
+        raise UserError(f"{path}: no weights found; must be a state dict, or one under 'model_pos' in a dict; {ALONE}")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
             raise UserError(f"{path}: not a state dict: the entry {name!r} is not a named tensor; {ALONE}")
@@ -122,7 +120,7 @@ def build_published(
                 f"{prod(widths)}; give the filter widths with -arc (widths=)"
             )
         assumed.append(
-            f"{path.name} does not name its filter widths: assumed {widths}; for others, give -arc (widths=)"
+            f"{path.name} does not name its filter widths: assumed {widths}; give others with -arc (widths=)"
         )
     elif named and int(named["frames"]) != prod(widths):
         assumed.append(

@@ -44,9 +44,7 @@ def velocity_error(predicted: Any, target: Any, consecutive: Any = None) -> floa
         return float(mean(errors))
     used = as_array(consecutive)
     if used.shape != errors.shape or used.dtype != bool:
-        raise UserError(
-            f"consecutive is {used.dtype} {used.shape}; expected one bool per pair of frames, {errors.shape}"
-        )
+        raise UserError(f"consecutive is {used.dtype} {used.shape}; expected a bool for each pair, {errors.shape}")
     return float(mean(errors[used]))
 
 

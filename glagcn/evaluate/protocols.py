@@ -73,15 +73,11 @@ def official_3dhp(
 def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.ndarray]:
     """The joint errors [n,17] of every sequence; arguments and UserError as in `official_3dhp`."""
     if len(predicted) != len(target) or not len(target):
-        raise UserError(
-            f"{len(predicted)} predicted and {len(target)} target sequences; expected the same number, at least one"
-        )
+        raise UserError(f"{len(predicted)} predicted and {len(target)} target sequences; expected one or more of each")
     errors = [joint_errors(*pair) for pair in zip(predicted, target, strict=True)]
     for number, frames in enumerate(errors, start=1):
         if frames.shape[1] != len(JOINTS):
-            raise UserError(
-                f"sequence {number} has {frames.shape[1]} joints; the 3DHP evaluation expects {len(JOINTS)}"
-            )
+            raise UserError(f"sequence {number} has {frames.shape[1]} joints; 3DHP's evaluation expects {len(JOINTS)}")
     return errors
 
 

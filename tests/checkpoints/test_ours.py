@@ -56,7 +56,7 @@ def test_an_export_holds_the_weights_and_no_more(path, tmp_path):
 
 def test_a_newer_version_is_refused_with_both(path, monkeypatch):
     monkeypatch.setattr(checkpoint, "VERSION", 0)
-    with pytest.raises(UserError, match=r"version 1; this program reads versions up to 0\. Update the program"):
+    with pytest.raises(UserError, match=r"version 1; this program reads versions up to 0\. Update it"):
         checkpoint.load(path)
 
 

@@ -100,7 +100,7 @@ def test_velocity_counts_neighbours_only():
     consecutive = np.array([1, 1, 1, 0, 1, 1], dtype=bool)
     assert metrics.velocity_error(predicted, target, consecutive) == pytest.approx(0)
     assert np.isnan(metrics.velocity_error(predicted, target, np.zeros(6, dtype=bool)))
-    with pytest.raises(UserError, match=r"expected one bool per pair of frames, \(6,\)"):
+    with pytest.raises(UserError, match=r"expected a bool for each pair, \(6,\)"):
         metrics.velocity_error(predicted, target, np.ones(7, dtype=bool))
 
 
