@@ -111,8 +111,7 @@ def prepare() -> None:
         if getattr(sys, name) is None:  # closed, as by a service: the next file must not take its number
             setattr(sys, name, open(os.open(os.devnull, os.O_RDWR), mode))  # noqa: PTH123, SIM115
     for stream in (sys.stdout, sys.stderr):
-        # A terminal or log that takes ASCII only must not end a run whose folder has another letter.
-        if hasattr(stream, "reconfigure"):
+        if hasattr(stream, "reconfigure"):  # a log that takes ASCII only must not end a run with other letters
             stream.reconfigure(errors="backslashreplace")
     # Figures are drawn into files; the backend of a notebook, which its kernel leaves here, may not be installed.
     os.environ["MPLBACKEND"] = "agg"
@@ -120,13 +119,7 @@ def prepare() -> None:
     # training takes ten times as long.  It reads this when torch is imported.
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", str(SPINS))
-    _do_without_account()
-    _check_ranks()
-    _check_tasks()
-
-
-def _do_without_account() -> None:
-    """Give torch.compile a user name, and matplotlib a folder for its cache, in a container that has neither."""
+    # In a container without an account, torch.compile needs a user name, and matplotlib a folder for its cache.
     try:
         getpass.getuser()
     except (KeyError, OSError):
@@ -134,6 +127,8 @@ def _do_without_account() -> None:
     home = os.path.expanduser("~")  # noqa: PTH111  # that of Path raises where there is none
     if "MPLCONFIGDIR" not in os.environ and not os.access(home, os.W_OK):
         os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
+    _check_ranks()
+    _check_tasks()
 
 
 def _check_ranks() -> None:
@@ -144,7 +139,7 @@ def _check_ranks() -> None:
         if not text.strip():
             os.environ.pop(name, None)
         elif name != "MASTER_ADDR":
-            if not (text.isascii() and text.isdecimal() and len(text) < 10):
+            if not text.isdecimal():
                 raise UserError(f"invalid {name}={text[:80]!r} in the environment: must be a whole number; {START}")
             numbers[name] = int(text)
     size = numbers.get("WORLD_SIZE", 1)
@@ -154,10 +149,8 @@ def _check_ranks() -> None:
         raise UserError(f"WORLD_SIZE={size} needs {', '.join(missing)} in the environment too; {START}")
     for name, count in (("RANK", size), ("LOCAL_RANK", numbers.get("LOCAL_WORLD_SIZE", size))):
         if numbers.get(name, 0) >= count:
-            raise UserError(
-                f"invalid {name}={numbers[name]} in the environment: must be below the number of processes, {count}; "
-                f"{START}"
-            )
+            problem = f"invalid {name}={numbers[name]} in the environment"
+            raise UserError(f"{problem}: must be below the number of processes, {count}; {START}")
 
 
 def _check_tasks() -> None:
@@ -224,11 +217,11 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     global _device
     import torch
 
-    threads = workers or _omp_threads() or max(1, len(os.sched_getaffinity(0)) // processes_on_this_node())
+    processes = processes_on_this_node()
+    threads = workers or _omp_threads() or max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if torch.cuda.is_available():
-        count, processes = torch.cuda.device_count(), processes_on_this_node()
-        if processes > count:
+        if processes > (count := torch.cuda.device_count()):
             raise UserError(f"{processes} processes on this node, but {count} visible GPU(s); start one per GPU")
         _device = torch.device("cuda", local_rank())
         torch.cuda.set_device(_device)
@@ -242,8 +235,7 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
 def _omp_threads() -> int | None:
     """The first number of OMP_NUM_THREADS, unless it is the 1 that launchers set where nothing is set."""
     text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    is_launched = "TORCHELASTIC_RUN_ID" in os.environ or "ACCELERATE_MIXED_PRECISION" in os.environ
-    return int(text) if text.isdecimal() and int(text) > is_launched else None
+    return int(text) if text.isdecimal() and int(text) > signals.is_launched() else None
 
 
 def _join(timeout: timedelta) -> None:
@@ -257,6 +249,11 @@ def _join(timeout: timedelta) -> None:
     import torch.distributed as td
 
     host, port, seconds = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"]), timeout.total_seconds()
+    # torchrun keeps one store over restarts (--max-restarts): without a name space for each, a restarted rank would
+    # read the address of a dead one.  Each node counts its own restarts, so the count serves one node only; on several,
+    # TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 makes a new store at each start.
+    one_node = processes_on_this_node() == world_size()
+    prefix = f"start{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if one_node else "start"
     serves = is_main() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
     stores: list[Store] = []  # one for exchanges, and one that nothing blocks
     beats: list[Heartbeat] = []
@@ -268,12 +265,11 @@ def _join(timeout: timedelta) -> None:
                 torch.cuda.set_device(device())  # that of this thread
             for is_master in (serves, False):
                 store = td.TCPStore(host, port, world_size(), is_master, timeout, wait_for_workers=False)
-                stores.append(td.PrefixStore(_prefix(), store))
+                stores.append(td.PrefixStore(prefix, store))
             beats.append(Heartbeat(stores[1], f"{host}:{port}", rank(), world_size(), seconds))
             stores[0].wait(beats[0].keys, timeout)
-            backend = "nccl" if device().type == "cuda" else "gloo"
-            wait = timeout + BACKSTOP
-            td.init_process_group(backend, store=stores[0], rank=rank(), world_size=world_size(), timeout=wait)
+            group = {"store": stores[0], "rank": rank(), "world_size": world_size(), "timeout": timeout + BACKSTOP}
+            td.init_process_group("nccl" if device().type == "cuda" else "gloo", **group)
         except Exception as error:  # noqa: BLE001  (raised below)
             errors.append(error)
 
@@ -303,8 +299,7 @@ def _join(timeout: timedelta) -> None:
             reason = "is taken" if "EADDRINUSE" in str(errors[0]) else f"cannot be opened ({errors[0]!s:.200})"
             raise UserError(
                 f"the port {port} of this machine (MASTER_PORT), over which the processes of a run find each other, "
-                f"{reason}; give the launcher another: --master_port of torchrun, --main_process_port of accelerate "
-                "launch"
+                f"{reason}; give another: --master_port of torchrun, --main_process_port of accelerate launch"
             ) from errors[0]
         if not is_lost_connection(errors[0]):
             raise errors[0]
@@ -316,17 +311,6 @@ def _join(timeout: timedelta) -> None:
         leave(LOST_RANK_CODE)
     _store, _heartbeat = stores[0], beats[0]
     _heartbeat.start()
-
-
-def _prefix() -> str:
-    """The name space of this start in the store.
-
-    torchrun keeps one store over restarts (--max-restarts): without a name space, a restarted rank would read the
-    address of a dead one.  Each node counts its own restarts, so the count serves one node only; on several,
-    TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1 makes a new store at each start.
-    """
-    one_node = processes_on_this_node() == world_size()
-    return f"start{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if one_node else "start"
 
 
 # ---------------------------------------------------------------- exchange
@@ -460,14 +444,12 @@ class Heartbeat:
 
     store    a connection that nothing else uses: a call hangs as long as the network does.
     address  of the store, for messages.
-    keys     of the signs of all ranks; a rank that has not come yet has none.
-    step     the last step that this rank took; `report_step` sets it.
     """
 
     def __init__(self, store: "Store", address: str, number: int, size: int, timeout_s: float) -> None:
-        self.step = 0
         self._store, self._address, self._rank, self._timeout_s = store, address, number, timeout_s
-        self.keys = [f"beat{peer}" for peer in range(size)]
+        self.keys = [f"beat{peer}" for peer in range(size)]  # of the signs; a rank that has not come yet has none
+        self.step = 0  # the last one of this rank; `report_step` sets it
         self._beats = 0
         self._signs: list[str] = []  # the newest of each rank,
         self._heard_at: list[float] = []  # and when it came, by the clock of this process
@@ -523,11 +505,8 @@ class Heartbeat:
             tell(f"{self._names(back)} answers again")
         self._late = late
         if gone := {peer for peer in late if silent[peer] > self._timeout_s}:
-            text = (
-                f"error: {self._lost(late, gone)} for {minutes} (--timeout). Look at that "
-                "machine, its network and its log; the same command goes on from the last checkpoint"
-            )
-            (fail if prints else record)(text)
+            advice = "Look at that machine, its network and its log; the same command goes on from the last checkpoint"
+            (fail if prints else record)(f"error: {self._lost(late, gone)} for {minutes} (--timeout). {advice}")
             leave(LOST_RANK_CODE)
 
     def _lost(self, late: set[int], peers: Iterable[int]) -> str:
@@ -582,8 +561,7 @@ def record(text: str) -> None:
     torchrun and accelerate launch print a report of their own below all messages; this one then stands in its last
     block.  The form is that of torch.distributed.elastic.multiprocessing.errors, with the message for a traceback.
     """
-    path = os.environ.get("TORCHELASTIC_ERROR_FILE")
-    if path:
+    if path := os.environ.get("TORCHELASTIC_ERROR_FILE"):
         error = {"message": text, "extraInfo": {"timestamp": str(int(time.time()))}}
         with contextlib.suppress(OSError):
             Path(path).write_text(json.dumps({"message": error}), encoding="ascii")

@@ -11,7 +11,6 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from types import FrameType
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
@@ -88,13 +87,18 @@ def print_stacks_on_signal() -> None:
     faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
 
 
+def is_launched() -> bool:
+    """Whether torchrun or accelerate launch started this process."""
+    return bool({"TORCHELASTIC_RUN_ID", "ACCELERATE_MIXED_PRECISION"} & os.environ.keys())
+
+
 def die_with_launcher() -> None:
     """Ask Linux to send SIGTERM when the launcher of this process dies; otherwise the process would keep training.
 
     Does nothing without a launcher: a shell may exit before the processes that it started.
     """
     parent = os.getppid()
-    if not sys.platform.startswith("linux") or not _is_launcher(parent):
+    if not sys.platform.startswith("linux") or not is_launched():
         return
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # the launcher died before the prctl call
@@ -109,12 +113,3 @@ def keep_launcher_from_restarting() -> None:
     left = int(os.environ.get("TORCHELASTIC_MAX_RESTARTS", 0)) - int(os.environ.get("TORCHELASTIC_RESTART_COUNT", 0))
     if left > 0 and os.environ.get("LOCAL_RANK", "0") == "0":
         os.kill(os.getppid(), signal.SIGTERM)
-
-
-def _is_launcher(process: int) -> bool:
-    """Whether a process is torchrun or accelerate launch."""
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        return True
-    with suppress(OSError):
-        return b"accelerate" in Path(f"/proc/{process}/cmdline").read_bytes()
-    return False
