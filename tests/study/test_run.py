@@ -228,10 +228,10 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     write(tmp_path, {"a": "--lr 0.5"})
     ended = study()
     advice = f"To start a run over, remove its folder in {tmp_path}/out/runs; --out DIR keeps the old ones"
-    assert_refused(ended, "a, seed 0: .*other options: --lr is 0.5 now", advice)
+    assert_refused(ended, "a, seed 0: .*options differ: --lr is 0.5 now", advice)
     write(tmp_path, {"a": "--lr 0.25"})
     ended = study()
-    assert_refused(ended, "a, seed 0: .*other options: --lr is 0.25 now")
+    assert_refused(ended, "a, seed 0: .*options differ: --lr is 0.25 now")
     assert "0.5" not in ended.err  # that was said before, in the same log
     assert "0 of 1 runs have finished" in (tmp_path / "out/summary.md").read_text()
     assert not list((tmp_path / "out").glob("*.png"))
