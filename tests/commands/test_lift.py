@@ -231,16 +231,6 @@ def mediapipe(coco: np.ndarray) -> np.ndarray:
 # ---------------------------------------------------------------- what is refused
 
 
-def write_json(name: str, value) -> str:
-    Path(name).write_text(value if isinstance(value, str) else json.dumps(value))
-    return name
-
-
-def row(joints: int = 17, frame=0, **more) -> dict:
-    pose = [number for joint in range(joints) for number in (100.0 + joint, 50.0 + 10 * joint, 0.9)]
-    return {"image_id": frame, "category_id": 1, "keypoints": pose, "score": 1.0, **more}
-
-
 def bad_inputs(folder: Path) -> dict[str, str]:
     """Files in the current folder; {flags of the verb: the message (a regular expression)}."""
     (folder / "d").mkdir()
@@ -252,36 +242,22 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     film(Path("wide.mp4"), 40, (800, 300))
     np.save("k.npy", keypoints()[:, 0])
     np.save("right.npy", keypoints()[:, 1] + [170, 0, 0])
-    Path("a.npz").write_bytes(Path("k.npy").read_bytes())
     Path("huge.json").touch()
     os.truncate("huge.json", 2_000_000_000)
-    write_json("minus.json", [row(frame=-3)])
-    right = np.add(row()["keypoints"], [100, 100, 0] * 17).tolist()
-    write_json("twice.json", [row(track_id=4), row(track_id=4) | {"keypoints": right}])
-    write_json("nobody.json", [{"frame_id": 0, "instances": []}])
-    write_json("marks.json", [row(33)])
-    write_json("folder", "not a folder")
+    Path("folder").write_text("not a folder")
     size, out = "--image_size 640,480", "--out p.npz"
     return {
-        f"a.npz {size} {out}": r"a\.npz.* ends in '\.npz' and holds what a \.npy file does",
-        f"{detected} --format openpose {size} {out}": "is not OpenPose JSON: found Ultralytics JSON",
         f"{detected} --format yolo {size} {out}": "unknown format 'yolo'; must be one of alphapose, ",
         f"{detected} --video short.mp4 {out}": r"poses up to frame 39, and --video short\.mp4 has the frames 0 to 38",
         f"{mediapipe_file} --video upright.mp4 {out}": r"on their side: --video upright\.mp4 is displayed as 480x640",
         f"right.npy --joints coco17 --video upright.mp4 {out}": r"on their side: --video upright\.mp4",
         f"{mediapipe_file} --video wide.mp4 {out}": r"640x480, and --video wide\.mp4 has another shape, 800x300",
         f"{detected} --video none.mp4 {out}": r"invalid --video none\.mp4: no such file",
-        f"{detected} --video k.npy {out}": r"--video k\.npy cannot be read as a video",
-        f"nobody.json {size} {out}": "holds no person in any frame",
         f"none.json {size} {out}": r"none\.json: no such file",
-        f"marks.json --joints coco17 {size} {out}": r"33 joints; expected 17, as coco17 \(COCO\) has",
-        f"{detected} --joints coco {size} {out}": "unknown joints 'coco'; must be one of coco17, ",
         f"k.npy {size} {out}": "does not say which 17 joints .* --joints, one of coco17, .* look like coco17",
         f"k.npy --joints h36m17 --checkpoint d {size} {out}": "invalid --checkpoint d: is a folder; .*d/best.pt",
         f"k.npy --joints coco17 --checkpoint none.pt {size} {out}": r"invalid --checkpoint none\.pt: no such file",
         f"huge.json {size} {out}": r"huge\.json holds more than 500 MB",
-        f"minus.json {size} {out}": r"minus\.json.* frame number -3; expected 0 to",
-        f"twice.json {size} {out}": r"twice\.json: person 4 is 2 times in frame 0",
         f"{detected} {out}": "does not say how large its images are; give --image_size W,H or .* --video",
         f"{detected} {size} --person 7 {out}": "there is no person 7; expected largest, longest, all or .* 1, 2",
         f"{detected} {size} --person tallest {out}": "invalid --person tallest: must be largest, longest, all or ",

@@ -26,36 +26,36 @@ def grey(level, size=SIZE) -> np.ndarray:
     return np.full((size[1], size[0], 3), level, dtype=np.uint8)
 
 
-def levels(count=12) -> list[int]:
-    return [20 * k for k in range(count)]
+def noise(size=SIZE) -> list[np.ndarray]:
+    rng = np.random.default_rng(0)
+    return [rng.integers(0, 255, (size[1], size[0], 3), dtype=np.uint8) for _ in range(30)]
 
 
 def names(folder) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
+LEVELS = [20 * k for k in range(12)]
+
+
 @pytest.fixture
 def film(tmp_path):
     """A video of 12 grey frames, each 20 lighter than the one before, at 10 frames per second."""
     path = tmp_path / "film.mp4"
-    write_animation(path, map(grey, levels()), SIZE, 10, 3000)
+    write_animation(path, map(grey, LEVELS), SIZE, 10, 3000)
     return path
 
 
 # ---- reading
 
 
-def test_a_video_says_what_it_is(film):
-    video = open_video(film)
-    assert (video.size, video.fps, video.stored(), video.count(12, 1, 100)) == (SIZE, 10, 12, 0)
-
-
-@pytest.mark.parametrize(("skip", "step"), [(0, 1), (3, 1), (0, 5), (2, 4), (11, 1)])
+@pytest.mark.parametrize(("skip", "step"), [(0, 1), (2, 4), (11, 1)])
 def test_the_wanted_frames_are_read_at_the_wanted_size(film, skip, step):
     video = open_video(film)
+    assert (video.size, video.fps, video.stored(), video.count(12, 1, 100)) == (SIZE, 10, 12, 0)
     frames = list(video.frames((20, 10), skip, step))
     assert {frame.shape for frame in frames} == {(10, 20, 3)}
-    np.testing.assert_allclose([frame.mean() for frame in frames], levels()[skip::step], atol=4)
+    np.testing.assert_allclose([frame.mean() for frame in frames], LEVELS[skip::step], atol=4)
     assert video.count(skip, step, 100) == len(frames)
     assert video.count(skip, step, 1) == 1
 
@@ -110,11 +110,9 @@ def test_a_video_that_lies_on_its_side_is_turned(tmp_path, matrix, shown):
     write_animation(tmp_path / "film.mp4", [image], SIZE, 10, 3000)
     content = (tmp_path / "film.mp4").read_bytes()
     track = content.index(b"tkhd")
-    (a, b, c, d), one = (value << 16 for value in matrix), 1 << 16
-    place = content.index(display_matrix(one, 0, 0, one), track)
+    place = content.index(display_matrix(1, 0, 0, 1), track)
     assert place < track + 100
-    turned = content[:place] + display_matrix(a, b, c, d) + content[place + 36 :]
-    (tmp_path / "turned.mp4").write_bytes(turned)
+    (tmp_path / "turned.mp4").write_bytes(content[:place] + display_matrix(*matrix) + content[place + 36 :])
     video, wanted = open_video(tmp_path / "turned.mp4"), shown(image)
     assert video.size == wanted.shape[1::-1]
     (frame,) = video.frames(video.size)
@@ -126,7 +124,7 @@ def test_a_video_that_lies_on_its_side_is_turned(tmp_path, matrix, shown):
 
 def display_matrix(a: int, b: int, c: int, d: int) -> bytes:
     """As an .mp4 holds it."""
-    return struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    return struct.pack(">9i", a << 16, b << 16, 0, c << 16, d << 16, 0, 0, 0, 1 << 30)
 
 
 def test_odd_names_and_tags_do_not_matter(film, tmp_path):
@@ -178,9 +176,7 @@ def test_what_is_no_video_is_refused(tmp_path, name, write, message):
 
 def test_a_damaged_video_says_where(tmp_path):
     """What comes before the damage can be shown; nothing is shown in its place."""
-    rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(40)]
-    write_animation(tmp_path / "film.mp4", noise, SIZE, 10, 3000)
+    write_animation(tmp_path / "film.mp4", noise(), SIZE, 10, 3000)
     content = bytearray((tmp_path / "film.mp4").read_bytes())
     content[len(content) // 2 :] = bytes(len(content) - len(content) // 2)
     (tmp_path / "film.mp4").write_bytes(content)
@@ -190,7 +186,7 @@ def test_a_damaged_video_says_where(tmp_path):
     ) as ended:
         list(video.frames(SIZE))
     whole = int(str(ended.value).split("after frame ")[1].split()[0])
-    assert 1 <= whole < 40
+    assert 1 <= whole < 30
     with closing(video.frames(SIZE)) as frames:
         assert len(list(islice(frames, whole))) == whole
 
@@ -218,16 +214,11 @@ def test_gif_keeps_every_frame_its_times_and_colours(tmp_path):
             np.testing.assert_allclose(np.asarray(image.convert("RGB")), shade, atol=4)
 
 
-@pytest.mark.parametrize(
-    ("fps", "total"), [(30, 1000), (29.97, 1000), (12.5, 2400), (50, 600), (120, 600), (1e-9, None)]
-)
+@pytest.mark.parametrize(("fps", "total"), [(29.97, 1000), (12.5, 2400), (120, 600), (1e-9, None)])
 def test_gif_keeps_the_mean_rate(tmp_path, fps, total):
     write_animation(tmp_path / "a.gif", map(grey, [9] * 30), SIZE, fps, 1)
-    durations = []
     with Image.open(tmp_path / "a.gif") as image:
-        for k in range(30):
-            image.seek(k)
-            durations.append(image.info["duration"])
+        durations = [image.seek(k) or image.info["duration"] for k in range(30)]
     assert min(durations) >= 20
     assert total is None or sum(durations) == total
 
@@ -237,14 +228,14 @@ def test_gif_does_not_hold_its_pictures(tmp_path):
     picture = grey(0)
 
     def pictures():
-        for level in levels():
+        for level in LEVELS:
             picture[:] = level
             yield picture
 
     for name in ("a.gif", "a.mp4"):
         write_animation(tmp_path / name, pictures(), SIZE, 10, 3000)
         frames = [frame.mean() for frame in open_video(tmp_path / name).frames(SIZE)]
-        np.testing.assert_allclose(frames, levels(), atol=4)
+        np.testing.assert_allclose(frames, LEVELS, atol=4)
 
 
 def test_mp4_is_what_players_play(film):
@@ -257,29 +248,26 @@ def test_mp4_is_what_players_play(film):
 
 @pytest.mark.parametrize("fps", [30000 / 1001, 12.5, 1000, 25 / 3])
 def test_mp4_keeps_the_rate(tmp_path, fps):
-    write_animation(tmp_path / "a.mp4", map(grey, levels()), SIZE, fps, 100)
+    write_animation(tmp_path / "a.mp4", map(grey, LEVELS), SIZE, fps, 100)
     assert open_video(tmp_path / "a.mp4").fps == pytest.approx(fps, rel=1e-6)
 
 
 def test_bitrate_makes_the_size(tmp_path):
-    rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 255, (96, 128, 3), dtype=np.uint8) for _ in range(30)]
     sizes = []
     for bitrate in (100, 3000):
-        write_animation(tmp_path / "a.mp4", noise, (128, 96), 10, bitrate)
+        write_animation(tmp_path / "a.mp4", noise((128, 96)), (128, 96), 10, bitrate)
         sizes.append((tmp_path / "a.mp4").stat().st_size)
     assert 5 * sizes[0] < sizes[1]
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
-@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt])
-@pytest.mark.parametrize("count", [0, 1, 200])  # an encoder keeps the first ones to itself
+@pytest.mark.parametrize(("count", "error"), [(0, RuntimeError), (1, RuntimeError), (200, KeyboardInterrupt)])
 def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, name, error, count):
     (tmp_path / name).write_bytes(b"old")
 
     def pictures():
         yield from map(grey, range(count))
-        assert (open_files(tmp_path) != []) == (name == "a.gif" or count == 200)
+        assert (open_files(tmp_path) != []) == (name == "a.gif" or count == 200)  # an encoder keeps the first ones
         raise error
 
     with pytest.raises(error):
@@ -293,26 +281,22 @@ def test_a_failure_leaves_the_old_file_and_nothing_else(tmp_path, name, error, c
 def test_what_the_encoder_refuses_names_the_file_and_what_was_asked(tmp_path, size, fps):
     asked = rf"{size[0]}x48 at {fps:g} frames per second and 100 kbit/s \(\S+.*\)"
     with pytest.raises(UserError, match=rf"cannot write .*a\.mp4: the encoder refuses {asked}"):
-        write_animation(tmp_path / "a.mp4", (grey(k, size) for k in levels()), size, fps, 100)
+        write_animation(tmp_path / "a.mp4", (grey(k, size) for k in LEVELS), size, fps, 100)
     assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
-def test_a_full_disk_leaves_no_file(tmp_path, name):
-    """At the start, in the middle, and in the last bytes, which are written after all pictures."""
-    rng = np.random.default_rng(0)
-    noise = [rng.integers(0, 255, (48, 64, 3), dtype=np.uint8) for _ in range(30)]
-    write_animation(tmp_path / name, noise, SIZE, 10, 3000)
-    whole, before = (tmp_path / name).read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
+@pytest.mark.parametrize("share", [0.01, 0.5, 0.95])  # the last bytes are written after all pictures
+def test_a_full_disk_leaves_the_old_file(tmp_path, name, share):
+    write_animation(tmp_path / name, noise(), SIZE, 10, 3000)
+    whole, (soft, hard) = (tmp_path / name).read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (int(share * len(whole)), hard))
     try:
-        for size in (100, len(whole) // 2, 95 * len(whole) // 100):
-            resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
-            with pytest.raises(UserError, match=rf"cannot write .*{name}: File too large"):
-                write_animation(tmp_path / name, noise, SIZE, 10, 3000)
-            resource.setrlimit(resource.RLIMIT_FSIZE, before)
-            assert names(tmp_path) == [name]
-            assert (tmp_path / name).read_bytes() == whole
+        with pytest.raises(UserError, match=rf"cannot write .*{name}: File too large"):
+            write_animation(tmp_path / name, noise(), SIZE, 10, 3000)
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
         signal.signal(signal.SIGXFSZ, handler)
+    assert names(tmp_path) == [name]
+    assert (tmp_path / name).read_bytes() == whole

@@ -122,15 +122,10 @@ NAN, NULL = float("nan"), None
      (1e12, 5, 0.9), (float("inf"), 5, 1)],
 )  # fmt: skip
 def test_every_mark_of_a_missing_joint_is_one(tmp_path, mark):
-    found = read_json(tmp_path, [row(pose(17, (3, mark)))], image_size=SIZE)
+    others = (1270, -470, 0.9), (5, 5, 0.06)  # somewhat outside the image, and just sure enough
+    found = read_json(tmp_path, [row(pose(17, (3, mark), *enumerate(others, start=4)))], image_size=SIZE)
     assert found.keypoints[0, 3].tolist() == [0, 0, 0]
     assert (np.delete(found.keypoints[0], 3, axis=0)[:, 2] > 0).all()
-
-
-def test_a_joint_somewhat_outside_the_image_or_as_sure_as_asked_is_there(tmp_path):
-    keypoints = pose(17, (3, (1270, -470, 0.9)), (4, (5, 5, 0.04)))
-    found = read_json(tmp_path, [row(keypoints)], image_size=SIZE, least_confidence=0.01)
-    assert (found.keypoints[0, :, 2] > 0).all()
 
 
 def test_poses_without_a_joint_are_left_out_and_frames_keep_their_numbers(tmp_path):
@@ -171,23 +166,16 @@ def test_the_usual_order_of_a_detector_is_overruled_by_what_is_stated(tmp_path):
     assert read_keypoints(tmp_path / "k.npz", joints="mpi3dhp17").convention == "mpi3dhp17"
 
 
-def scaled_openpose(tmp_path, scale, offset):
-    """One pose of BODY_25, with a joint that was not found, in pixels divided by `scale` minus `offset`."""
-    keypoints = np.reshape(pose(25, (3, (640, 360, 0.9))), (25, 3))
-    keypoints[:, :2] = keypoints[:, :2] / scale - offset
-    keypoints[5] = (-offset, -offset, 0)
-    people = [{"pose_keypoints_2d": keypoints.ravel().tolist()}]
-    return read_json(tmp_path, {"people": people}, image_size=SIZE, format="openpose")
+def test_openpose_in_parts_of_the_image_is_brought_to_pixels_and_from_minus_one_to_one_is_refused(tmp_path):
+    def read(scale, offset):
+        keypoints = np.reshape(pose(25, (3, (640, 360, 0.9))), (25, 3)) / [*scale, 1] - [offset, offset, 0]
+        keypoints[5] = (-offset, -offset, 0)  # was not found
+        people = [{"pose_keypoints_2d": keypoints.ravel().tolist()}]
+        return read_json(tmp_path, {"people": people}, image_size=SIZE, format="openpose").keypoints[0]
 
-
-def test_openpose_in_parts_of_the_image_is_brought_to_pixels(tmp_path):
-    found = scaled_openpose(tmp_path, np.array(SIZE), 0)
-    np.testing.assert_allclose(found.keypoints[0, [0, 3, 5]], [(10, 20, 0.9), (640, 360, 0.9), (0, 0, 0)], atol=1e-3)
-
-
-def test_openpose_from_minus_one_to_one_is_refused(tmp_path):
+    np.testing.assert_allclose(read(SIZE, 0)[[0, 3, 5]], [(10, 20, 0.9), (640, 360, 0.9), (0, 0, 0)], atol=1e-3)
     with pytest.raises(UserError, match=r"pose 0: a joint is at -0\.969.*-1 to 1.*--keypoint_scale 0 or 3"):
-        scaled_openpose(tmp_path, np.array(SIZE) / 2, 1)
+        read(np.array(SIZE) / 2, 1)
 
 
 def test_pairs_without_confidence_are_sure(tmp_path):
@@ -201,16 +189,13 @@ def test_pairs_without_confidence_are_sure(tmp_path):
         ("", {}, "is empty; expected keypoints as JSON"),
         ("[", {}, "is no JSON, is damaged or ends early"),
         ('[{"image_id": 1, "keypoi', {}, "ends early: .* in line 1, column 18"),
-        ("[1, 2] 3,", {}, "is no JSON"),
         ("[" * 100_000, {}, "is no JSON"),
         ([], {}, "holds no person in any frame"),
-        ([None, [], ""], {"format": "ultralytics"}, "holds no person in any frame"),
         ({"a": 1}, {}, "holds JSON of an object with a; expected AlphaPose JSON, COCO results JSON, MMPose JSON"),
         ([row(pose(33))], {"joints": "coco17"}, r"frame 0: 33 joints; expected 17, as coco17 \(COCO\) has"),
         ([row(pose(19))], {}, "holds poses of 19 joints; expected those of coco17, "),
         ([row(pose()), row(pose(26), 1)], {}, "frame 1: 26 joints; expected 17, as the other poses have"),
         ([row(pose(), -3)], {}, "frame number -3; expected 0 to "),
-        ([row(pose(), 10**8)], {}, "frame number 100000000; expected 0 to "),
         ([row(pose(), track_id=4), row(moved(90), track_id=4)], {}, "person 4 is 2 times in frame 0; expected once"),
         ([row([0] * 51)], {}, "every joint of its 1 poses is missing"),
         ([row(pose()[:50])], {}, "keypoints: 50 numbers for a pose; expected x, y"),
@@ -218,9 +203,7 @@ def test_pairs_without_confidence_are_sure(tmp_path):
         ([row(pose(), track_id="me")], {}, "the id of a person is 'me'; expected a whole number"),
         ([row(pose(), "a.jpg")], {}, "'a.jpg' holds no frame number"),
         ([row(pose(), "v1_1.jpg"), row(pose(), "v2_1.jpg")], {}, "are of different sequences"),
-        ([{"frame_id": 0, "instances": []}], {}, "holds no person in any frame"),
         ([[{"x": 0.5, "y": 0.5}] * 33], {}, "holds normalised coordinates, and does not say how large the image is"),
-        ([row(pose())], {"format": "openpose"}, "is not OpenPose JSON: found COCO results JSON"),
         ([row(pose())], {"format": "yolo"}, "unknown format 'yolo'; must be one of alphapose, "),
         ([row(pose())], {"joints": "coco"}, "unknown joints 'coco'; must be one of coco17, "),
     ],

@@ -1,6 +1,7 @@
 """Keypoint files in the layouts that detectors document, written from one array of people."""
 
 import json
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -58,16 +59,14 @@ def alphapose(root: Path, keypoints) -> Path:
     return _save(root / "alphapose-results.json", poses)
 
 
-def alphapose_cmu(root: Path, keypoints) -> Path:
-    frames = of_frames(keypoints, lambda _, pose: {"joints": pose.ravel().tolist()})
-    images = {f"{n}.jpg": {"version": "AlphaPose v0.3", "bodies": found} for n, found in enumerate(frames)}
+def _alphapose_images(root: Path, keypoints, people: str, pose_name: str) -> Path:
+    frames = of_frames(keypoints, lambda _, pose: {pose_name: pose.ravel().tolist()})
+    images = {f"{n}.jpg": {"version": "AlphaPose v0.3", people: found} for n, found in enumerate(frames)}
     return _save(root / "alphapose-results.json", images)
 
 
-def alphapose_open(root: Path, keypoints) -> Path:
-    frames = of_frames(keypoints, lambda _, pose: {"pose_keypoints_2d": pose.ravel().tolist()})
-    images = {f"{n}.jpg": {"version": "AlphaPose v0.3", "people": found} for n, found in enumerate(frames)}
-    return _save(root / "alphapose-results.json", images)
+alphapose_cmu = partial(_alphapose_images, people="bodies", pose_name="joints")
+alphapose_open = partial(_alphapose_images, people="people", pose_name="pose_keypoints_2d")
 
 
 def coco(root: Path, keypoints) -> Path:
@@ -76,6 +75,12 @@ def coco(root: Path, keypoints) -> Path:
         for frame, _, pose in rows(keypoints)
     ]
     return _save(root / "results.json", poses)
+
+
+def _file_per_frame(root: Path, keypoints, make, name: str) -> Path:
+    for frame, found in enumerate(of_frames(keypoints, make)):
+        _save(root / name.format(frame), found)
+    return root
 
 
 def openpose(root: Path, keypoints) -> Path:
@@ -107,10 +112,7 @@ def mmpose_lists(root: Path, keypoints) -> Path:
     return _save(root / "predictions.json", of_frames(keypoints, _mmpose_instance))
 
 
-def mmpose_images(root: Path, keypoints) -> Path:
-    for frame, found in enumerate(of_frames(keypoints, _mmpose_instance)):
-        _save(root / f"img_{frame:05d}.json", found)
-    return root
+mmpose_images = partial(_file_per_frame, make=_mmpose_instance, name="img_{:05d}.json")
 
 
 def _ultralytics_instance(person, pose):
@@ -134,29 +136,21 @@ def ultralytics_lines(root: Path, keypoints) -> Path:
     return root / "yolo.json"
 
 
-def ultralytics_folder(root: Path, keypoints) -> Path:
-    for frame, found in enumerate(of_frames(keypoints, _ultralytics_instance)):
-        _save(root / f"frame{frame}.json", found)
-    return root
+ultralytics_folder = partial(_file_per_frame, make=_ultralytics_instance, name="frame{}.json")
 
 
-def _labels(root: Path, keypoints, extra) -> Path:
+def labels(root: Path, keypoints, extra=lambda person: "") -> Path:
     def line(person, pose):
         numbers = (pose / [*SIZE, 1]).ravel()
-        return " ".join(f"{number:.8f}" for number in (0, 0.5, 0.5, 0.1, 0.2, *numbers)) + extra(person)
+        return " ".join(["0", *(f"{number:.8f}" for number in (0.5, 0.5, 0.1, 0.2, *numbers))]) + extra(person) + "\n"
 
     for frame, found in enumerate(of_frames(keypoints, line)):
         if found:  # a frame without a person has no file
-            (root / f"video_{frame + 1}.txt").write_text("".join("0" + text[10:] + "\n" for text in found))
+            (root / f"video_{frame + 1}.txt").write_text("".join(found))
     return root
 
 
-def labels(root: Path, keypoints) -> Path:
-    return _labels(root, keypoints, lambda person: "")
-
-
-def labels_tracked(root: Path, keypoints) -> Path:
-    return _labels(root, keypoints, lambda person: f" 0.8 {person + 1}")
+labels_tracked = partial(labels, extra=lambda person: f" 0.8 {person + 1}")
 
 
 def _landmarks(person, pose):
@@ -247,8 +241,7 @@ def array(root: Path, keypoints) -> Path:
 
 
 def array_first_axis(root: Path, keypoints) -> Path:
-    np.save(root / "k.npy", keypoints[None, :, 0])
-    return root / "k.npy"
+    return array(root, keypoints[None].swapaxes(1, 2))
 
 
 def array_people(root: Path, keypoints) -> Path:
