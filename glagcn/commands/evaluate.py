@@ -10,7 +10,7 @@ from glagcn.config.open_data import open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.detector_noise import with_detector_noise
-from glagcn.data.selection import select_test
+from glagcn.data.selection import select
 from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, about_evaluation, evaluate, scored_frames, write_results
@@ -36,7 +36,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     folder = results_folder(config, loaded)
     with dist.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
-        split = select_test(cache, config.data.subjects_test, config.data.actions, config.data.downsample)
+        split = select(cache, "test", config.data.subjects_test, config.data.actions, config.data.downsample)
         split = with_detector_noise(split, skeleton, config.selection.test_detections)
         frames = scored_frames(split, config.selection.test_frames)
         if dist.is_main() and not config.run.dry_run:  # before the evaluation, not after it

@@ -13,35 +13,31 @@ Names = tuple[str, ...] | None
 Infos = dict[SplitName, tuple[SequenceInfo, ...]]
 
 
-def select_train(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """The training sequences of these subjects and actions.
+def select(cache: Cache, split: SplitName, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
+    """The sequences of these subjects and actions to train or to test on.
 
-    subjects    subjects from either split of the cache; None: those of its train split.
+    subjects    subjects from either split of the cache; None: those of `split`.
     actions     prefixes of action names: "Walk" selects "Walking 1" and "WalkDog".  None or ("*",): all.  Sequences
                 without an action (TS1 of MPI-INF-3DHP) are always selected.
     downsample  n keeps every n-th frame of each sequence, starting with the first, and divides the frame rate by n.
     A split that is selected whole is returned as it is, memory-mapped; otherwise its arrays are copied.
-    Raises UserError that names the flag, the unknown value and the known ones.
+    Raises UserError that names the flag, the unknown value and the known ones, or if no frame to test is scored.
     """
-    return _select(cache, "train", subjects, actions, downsample)
-
-
-def select_test(cache: Cache, subjects: Names = None, actions: Names = None, downsample: int = 1) -> Split:
-    """The test sequences, as in `select_train`.  Raises UserError also if none of their frames is scored."""
-    split = _select(cache, "test", subjects, actions, downsample)
-    if not split.valid.any():
+    splits: dict[SplitName, Split] = {"train": cache.train, "test": cache.test}
+    chosen = _choose({name: part.sequences for name, part in splits.items()}, split, subjects, actions)
+    selected = splits[split]
+    if downsample > 1 or chosen != [(split, row) for row in range(len(selected.sequences))]:
+        selected = _joined([(splits[name], row) for name, row in chosen], downsample)
+    if split == "test" and not selected.valid.any():
         raise UserError(
             "the selected test sequences have no scored frame; select others with --subjects-test and --actions, or "
             "keep more frames with a smaller --downsample"
         )
-    return split
+    return selected
 
 
 def check_selection(infos: Infos, subjects_train: Names, subjects_test: Names, actions: Names) -> None:
-    """Raise the UserError that `select_train` or `select_test` would raise for a cache of these sequences.
-
-    Called before it is written.
-    """
+    """Raise the UserError that `select` would raise for a cache of these sequences, before it is written."""
     _choose(infos, "train", subjects_train, actions)
     _choose(infos, "test", subjects_test, actions)
 
@@ -84,22 +80,14 @@ def valid_frames(split: Split) -> np.ndarray:
     return np.concatenate([split.starts[row] + np.flatnonzero(split.valid[split.frames(row)]) for row in rows])
 
 
-def _select(cache: Cache, own: SplitName, subjects: Names, actions: Names, downsample: int) -> Split:
-    """The frames of the selected sequences, concatenated; the split `own` itself if they are all of it."""
-    if downsample < 1:
-        raise UserError(
-            f"invalid --downsample {downsample}: must be a whole number >= 1, such as 5 for every 5th frame"
-        )
-    splits: dict[SplitName, Split] = {"train": cache.train, "test": cache.test}
-    chosen = _choose({name: split.sequences for name, split in splits.items()}, own, subjects, actions)
-    if downsample == 1 and chosen == [(own, row) for row in range(len(splits[own].sequences))]:
-        return splits[own]
-    sources = [(splits[name], splits[name].frames(row)) for name, row in chosen]
-    infos = [splits[name].sequences[row] for name, row in chosen]
+def _joined(rows: list[tuple[Split, int]], downsample: int) -> Split:
+    """Every n-th frame of these sequences (split, row), concatenated."""
+    sources = [(split, split.frames(row)) for split, row in rows]
+    infos = [split.sequences[row] for split, row in rows]
     infos = [replace(info, length=-(-info.length // downsample), fps=info.fps / downsample) for info in infos]
     lengths = np.array([info.length for info in infos], dtype=np.int64)
 
-    def joined(name: str, usual: float) -> Any:
+    def array_of(name: str, usual: float) -> Any:
         """An array, with `usual` in the sequences of a split that does not have it; None if no split has it."""
         known = next((array for split, _ in sources if (array := getattr(split, name)) is not None), None)
         if known is None:
@@ -113,7 +101,7 @@ def _select(cache: Cache, own: SplitName, subjects: Names, actions: Names, downs
         return np.concatenate(parts)
 
     usual = {"pixels": 0, "millimetres": 0, "valid": 0, "activity": 0, "confidence": 1}
-    return Split(tuple(infos), np.cumsum(lengths) - lengths, **{name: joined(name, usual[name]) for name in usual})
+    return Split(tuple(infos), np.cumsum(lengths) - lengths, **{name: array_of(name, usual[name]) for name in usual})
 
 
 def _choose(infos: Infos, own: SplitName, subjects: Names, actions: Names) -> list[tuple[SplitName, int]]:

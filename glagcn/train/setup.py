@@ -16,7 +16,7 @@ from glagcn.data.dataset import Cache, Split
 from glagcn.data.detector_noise import NUM_DRAWS, DetectorNoise, with_detector_noise
 from glagcn.data.noise_levels import LEVELS
 from glagcn.data.plan import EpochPlan, select_target_frames, windows_in_epoch
-from glagcn.data.selection import select_test, select_train, split_validation
+from glagcn.data.selection import select, split_validation
 from glagcn.data.windows import FrameStore, mean_pose
 from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import EvaluationSet, scored_frames
@@ -58,8 +58,8 @@ def select_data(config: Config, cache: Cache) -> Selection:
     """Select subjects, actions, held-out sequences and windows.  Raises UserError on all ranks if nothing is left."""
     data = config.data
     with dist.agree():
-        train = select_train(cache, data.subjects_train, data.actions, data.downsample)
-        test = select_test(cache, data.subjects_test, data.actions, data.downsample)
+        train = select(cache, "train", data.subjects_train, data.actions, data.downsample)
+        test = select(cache, "test", data.subjects_test, data.actions, data.downsample)
         test = with_detector_noise(test, get_skeleton(cache.skeleton), config.selection.test_detections)
         trained, held_out, scored = None, None, 0
         if config.selection.select_on == "validation":

@@ -6,7 +6,7 @@ import pytest
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.prepare import prepare
-from glagcn.data.selection import select_train
+from glagcn.data.selection import select
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
 
@@ -43,6 +43,6 @@ def test_marked_gaps_are_filled_on_a_line_and_have_confidence_0(tmp_path):
     np.testing.assert_allclose(pixels[5:8, 3], line, rtol=1e-5)
     np.testing.assert_array_equal(pixels[confidence > 0], whole[confidence > 0])
     assert (cache.test.confidence == 1).all()
-    part = select_train(cache, subjects=("S1",), downsample=2)
+    part = select(cache, "train", subjects=("S1",), downsample=2)
     assert part.confidence.shape == part.pixels.shape[:2]
     assert (part.confidence == 0).sum() == 1  # of the frames 5 to 7, every second

@@ -16,6 +16,7 @@ from tests.prepared import prepared
 
 FRAMES = 24
 H36M_NAMES = ("Directions 1", "Walking", "Walking 1")
+HUMANEVA_NAMES = ("Jog 1 chunk0", "Jog 1 chunk2", "Walking 1 chunk0", "Walking 1 chunk2")
 CPN, COCO = "cpn_ft_h36m_dbb", "detectron_pt_coco"
 COCO_SIDES = tiny_videopose3d.COCO_METADATA["keypoints_symmetry"]
 
@@ -29,13 +30,12 @@ def root(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def h36m():
-    return tiny_videopose3d.h36m_content(frames=FRAMES)
-
-
-@pytest.fixture(scope="module")
-def humaneva():
-    return tiny_videopose3d.humaneva_content(frames=FRAMES)
+def contents():
+    """What the files of both data sets hold."""
+    return {
+        "h36m": tiny_videopose3d.h36m_content(frames=FRAMES),
+        "humaneva15": tiny_videopose3d.humaneva_content(frames=FRAMES),
+    }
 
 
 def prepare_videopose3d(name, npz, keypoints=None, out=None):
@@ -50,53 +50,39 @@ def read_all(source):
 # ---------------------------------------------------------------- what is read
 
 
-@pytest.mark.parametrize("keypoints", ["gt", CPN])
-def test_h36m_holds_what_the_cameras_see(root, h36m, keypoints):
-    source = VideoPose3DFiles(root, "h36m", keypoints)
-    assert (source.dataset, source.keypoints, source.annotation) == ("h36m", keypoints, "")
-    assert source.skeleton == "h36m17"
-    for split, subjects in (("train", H36M_SUBJECTS[:5]), ("test", H36M_SUBJECTS[5:])):
-        found = list(source.read(split))
-        names = [f"{s}/{a}/cam{k}" for s in subjects for a in H36M_NAMES for k in range(4)]
-        assert [sequence.info.name for sequence in found] == names
-        assert [sequence.info for sequence in found] == source.infos(split)
-        for sequence in found:
-            info = sequence.info
-            camera = cameras_of("h36m", info.subject)[info.camera]
-            assert (info.length, info.fps) == (FRAMES, 50)
-            assert (info.width, info.height) == (1000, 1002 if info.camera in (0, 3) else 1000)
-            assert sequence.pixels.dtype == sequence.millimetres.dtype == np.float32
-            assert sequence.valid.all()
-            assert sequence.activity is None
-            world = h36m["3d"][info.subject][info.action][:, H36M_KEPT]
-            np.testing.assert_allclose(to_world(sequence.millimetres, camera) / 1000, world, atol=2e-6)
-            views = h36m[keypoints]["positions_2d"][info.subject][info.action]
-            np.testing.assert_array_equal(sequence.pixels, views[info.camera][:FRAMES])
-            if keypoints == "gt":
-                np.testing.assert_allclose(sequence.pixels, project(sequence.millimetres, camera), atol=2e-3)
+READ = [
+    ("h36m", "gt", "h36m17", H36M_SUBJECTS, H36M_NAMES),
+    ("h36m", CPN, "h36m17", H36M_SUBJECTS, H36M_NAMES),
+    ("humaneva15", "gt", "humaneva15", HUMANEVA_SUBJECTS, HUMANEVA_NAMES),
+    ("humaneva15", COCO, "humaneva15_coco17", HUMANEVA_SUBJECTS, HUMANEVA_NAMES),
+]
 
 
-@pytest.mark.parametrize(
-    ("keypoints", "skeleton", "joints"), [("gt", "humaneva15", 15), (COCO, "humaneva15_coco17", 17)]
-)
-def test_humaneva_holds_what_the_cameras_see(root, humaneva, keypoints, skeleton, joints):
-    source = VideoPose3DFiles(root, "humaneva15", keypoints)
-    assert source.skeleton == skeleton
+@pytest.mark.parametrize(("dataset", "keypoints", "skeleton", "subjects", "actions"), READ)
+def test_the_source_has_what_the_cameras_see(root, contents, dataset, keypoints, skeleton, subjects, actions):
+    source, content = VideoPose3DFiles(root, dataset, keypoints), contents[dataset]
+    assert (source.dataset, source.keypoints, source.annotation, source.skeleton) == (dataset, keypoints, "", skeleton)
     found = read_all(source)
-    takes = [f"{action} chunk{chunk}" for action in ("Jog 1", "Walking 1") for chunk in (0, 2)]
-    assert [s.info.name for s in found] == [
-        f"{s}/{t}/cam{k}" for s in HUMANEVA_SUBJECTS for t in takes for k in range(3)
-    ]
-    assert {s.info.kind_of_action for s in found} == {"Jog", "Walking"}
+    assert [sequence.info for sequence in found] == [*source.infos("train"), *source.infos("test")]
+    cameras = range(4 if dataset == "h36m" else 3)
+    assert [s.info.name for s in found] == [f"{s}/{a}/cam{k}" for s in subjects for a in actions for k in cameras]
     for sequence in found:
         info = sequence.info
-        assert (info.length, info.fps, info.width, info.height) == (FRAMES, 60, 640, 480)
-        assert sequence.pixels.shape == (FRAMES, joints, 2)
-        camera = cameras_of("humaneva15", info.subject)[info.camera]
-        world = humaneva["3d"][info.subject][info.action]
+        if dataset == "h36m":
+            size, kept = (50, 1000, 1002 if info.camera in (0, 3) else 1000), H36M_KEPT
+        else:
+            size, kept = (60, 640, 480), slice(None)
+        assert (info.length, info.fps, info.width, info.height) == (FRAMES, *size)
+        assert sequence.pixels.dtype == sequence.millimetres.dtype == np.float32
+        assert sequence.valid.all()
+        assert sequence.activity is None
+        camera = cameras_of(dataset, info.subject)[info.camera]
+        world = content["3d"][info.subject][info.action][:, kept]
         np.testing.assert_allclose(to_world(sequence.millimetres, camera) / 1000, world, atol=2e-6)
-        views = humaneva[keypoints]["positions_2d"][info.subject][info.action]
-        np.testing.assert_array_equal(sequence.pixels, views[info.camera])
+        views = content[keypoints]["positions_2d"][info.subject][info.action]
+        np.testing.assert_array_equal(sequence.pixels, views[info.camera][:FRAMES])
+        if (dataset, keypoints) == ("h36m", "gt"):
+            np.testing.assert_allclose(sequence.pixels, project(sequence.millimetres, camera), atol=2e-3)
 
 
 def test_what_is_left_out_is_said_once(root):
@@ -114,7 +100,8 @@ def test_what_is_left_out_is_said_once(root):
     assert notes[COCO, "humaneva15"] == [f"left out 2D without 3D: {unlabelled}", corrupt]
 
 
-def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, humaneva):
+def test_the_metadata_tell_the_skeleton_of_an_unknown_2d_source(tmp_path, contents):
+    humaneva = contents["humaneva15"]
     tiny_videopose3d.save(tmp_path, "humaneva15", {"3d": humaneva["3d"], "a": humaneva["gt"], "b": humaneva[COCO]})
     for keypoints, skeleton, joints in (("a", "humaneva15", 15), ("b", "humaneva15_coco17", 17)):
         source = VideoPose3DFiles(tmp_path, "humaneva15", keypoints)
@@ -154,7 +141,7 @@ def test_views_may_be_a_tuple_or_an_array_and_a_confidence_is_left_out_aloud(cha
     assert source.notes.count("the 2D has a third value for each joint: taken for a confidence and left out") == 1
 
 
-def test_poses_of_17_joints_are_taken_in_order(change, h36m):
+def test_poses_of_17_joints_are_taken_in_order(change):
     def edit(poses, _):
         for actions in poses.values():
             for action in actions:

@@ -26,7 +26,7 @@ from glagcn.data.datasets import get_dataset
 from glagcn.data.mpi_inf_3dhp import files as files_3dhp
 from glagcn.data.mpi_inf_3dhp.files import NpzPair, RawRelease
 from glagcn.data.plan import EpochPlan, select_target_frames
-from glagcn.data.selection import select_test, select_train
+from glagcn.data.selection import select
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.data.windows import FrameStore
 from glagcn.model.registry import get_kind, model_config
@@ -75,7 +75,7 @@ def _cached(source: Source, folder: Path) -> None:
 def _use_cache(path: Path) -> None:
     cache = open_cache(path)
     get_dataset(cache.dataset).warning(cache)
-    for split in (select_train(cache), select_test(cache)):
+    for split in (select(cache, "train"), select(cache, "test")):
         plan = EpochPlan(select_target_frames(split), 4, "none", 0)
         FrameStore(split, get_skeleton(cache.skeleton), 3, torch.device("cpu")).windows(plan.batch(0, 0))
 

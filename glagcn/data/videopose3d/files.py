@@ -10,14 +10,7 @@ import numpy as np
 
 from glagcn.data.checks import as_frames, check_found, check_sequence, check_world, fill_missing, kind
 from glagcn.data.dataset import DEMO_HINT, FileSource, Sequence, SequenceInfo, SplitName, cache_name
-from glagcn.data.videopose3d.cameras import (
-    Camera,
-    cameras_of,
-    reprojection_error,
-    reprojection_warning,
-    thinned,
-    to_camera,
-)
+from glagcn.data.videopose3d.cameras import Camera, cameras_of, reprojection_error, to_camera
 from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, file_names, skeleton_name
 from glagcn.errors import UserError
 from glagcn.safe_pickle import load_object
@@ -26,6 +19,10 @@ from glagcn.skeletons import get_skeleton
 # Names appear in messages and in sequence names "<subject>/<action>/cam<k>", which have 64 bytes in the cache.
 SUBJECT = re.compile(r"\w[\w/-]{0,31}", re.ASCII)
 ACTION = re.compile(r"\w[\w .()+-]{0,35}", re.ASCII)
+
+FRAMES_COMPARED = 8  # of a take, with their projection
+# The error of ground-truth 2D is below a pixel, of detectors about ten pixels, of swapped cameras hundreds of pixels.
+MAX_GROUND_TRUTH_PX, MAX_DETECTED_PX = 5.0, 40.0
 
 # The 17 joints of COCO: the nose, then left and right alternating.
 COCO_LEFT, COCO_RIGHT = tuple(range(1, 17, 2)), tuple(range(2, 17, 2))
@@ -251,15 +248,24 @@ class VideoPose3DFiles(FileSource):
 
     def _compare_files(self, takes: list[Take]) -> None:
         """Add a warning for subjects and cameras with a large reprojection error, if intrinsics are known."""
-        distances = []
+        bound, far = MAX_GROUND_TRUTH_PX if self.keypoints == "gt" else MAX_DETECTED_PX, []
         for subject in dict.fromkeys(take.subject for take in takes):
-            of_subject = [(take, thinned(len(take.world))) for take in takes if take.subject == subject]
-            for number, camera in enumerate(of_subject[0][0].cameras):
+            own = [take for take in takes if take.subject == subject]
+            some = [np.unique(np.linspace(0, len(take.world) - 1, FRAMES_COMPARED).astype(int)) for take in own]
+            for number, camera in enumerate(own[0].cameras):
                 if camera.focal is not None:
-                    poses = np.concatenate([take.in_camera(number, frames) for take, frames in of_subject])
-                    pixels = np.concatenate([take.views[number][frames] for take, frames in of_subject])
-                    distances.append((f"{subject} cam{number}", reprojection_error(camera, poses, pixels)))
-        self.note(reprojection_warning(self.keypoints, distances))
+                    pairs = list(zip(own, some, strict=True))
+                    poses = np.concatenate([take.in_camera(number, frames) for take, frames in pairs])
+                    pixels = np.concatenate([take.views[number][frames] for take, frames in pairs])
+                    error = reprojection_error(camera, poses, pixels)
+                    if not error <= bound:
+                        far.append(f"{subject} cam{number} {error:.0f} px")
+        if far:
+            listed = ", ".join(far[:8]) + (", ..." if len(far) > 8 else "")
+            self.note(
+                f"warning: large reprojection error in {len(far)} views (median: {listed}; expected < {bound:g} px): "
+                "the cameras are in another order, or 2D and 3D are of different versions. Results are meaningless"
+            )
 
 
 # ---- The structure of the files.
