@@ -126,7 +126,10 @@ def read(path: Path) -> Any:
     A .safetensors file must be an export of this program; its content is returned as that of a checkpoint.
     Raises UserError that names the file if it is missing, damaged or contains other objects.  Executes no pickled code.
     """
-    _check_is_there(path)
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin, .pth or .safetensors), {OR_SHIPPED}")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty; expected a checkpoint")
     if path.suffix == ".safetensors":
         return read_safetensors(path)
     _check_is_zip(path)
@@ -157,18 +160,9 @@ def _check_is_zip(path: Path) -> None:
     if start.startswith(b"PK"):
         raise UserError(f"{path}: the file is truncated; copy or download it again")
     if start.startswith(b"\x80"):
-        raise UserError(
-            f"{path}: a checkpoint in the format of PyTorch before 1.6, which cannot be read safely; if you trust its "
-            "origin, load it with torch.load and write it again with torch.save"
-        )
+        advice = "if you trust its origin, load it with torch.load and write it again with torch.save"
+        raise UserError(f"{path}: a checkpoint of PyTorch before 1.6, which cannot be read safely; {advice}")
     raise UserError(f"{path}: not a checkpoint (it begins with {start!r}); expected a file written by torch.save")
-
-
-def _check_is_there(path: Path) -> None:
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; expected a checkpoint (.pt, .bin, .pth or .safetensors), {OR_SHIPPED}")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; expected a checkpoint")
 
 
 IN_JSON = ("version", "config", "model_config")  # entries of a checkpoint that are JSON in the metadata
@@ -191,12 +185,11 @@ def read_safetensors(path: Path) -> dict[str, Any]:
     except Exception as error:  # what is damaged can be anything  # noqa: BLE001
         reason = first_line(error)
         raise UserError(
-            f"{path} cannot be read as a safetensors file ({reason}); is it complete? Copy it again or use another"
+            f"{path} cannot be read as a safetensors file ({reason}); copy it again or use another"
         ) from None
     if lacking:
         raise UserError(
-            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export --layout safetensors "
-            "has written"
+            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export has written"
         )
     return content
 

@@ -145,8 +145,7 @@ def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
 
 def _differences(resolved: list[Config]) -> tuple[str, ...]:
     """Study.other_windows.  Raises UserError if the errors of the configurations cannot be compared."""
-    windows = []
-    values = [plain_values(config) for config in resolved]
+    windows, values = [], [plain_values(config) for config in resolved]
     for key, option in OPTIONS.items():
         first, *others = dict.fromkeys(value[key] for value in values)
         if others and option.same_in_study:
@@ -165,24 +164,11 @@ class Job:
 
     configuration: Configuration
     seed: int
-    folder: Path  # parent of the run folders
     arguments: tuple[str, ...]  # all flags of its command
     config: Config
-
-    @property
-    def run_folder(self) -> Path:
-        """The run folder."""
-        return self.folder / self.config.run_name
-
-    @property
-    def log(self) -> Path:
-        """The file with the output of its process."""
-        return self.folder / f"{self.config.run_name}.log"
-
-    @property
-    def mark(self) -> Path:
-        """The file that says that it has finished, with which options: result.json may be of a shorter run."""
-        return self.folder / f"{self.config.run_name}.finished.json"
+    run_folder: Path
+    log: Path  # the output of its process
+    mark: Path  # says that it has finished, with which options: result.json may be of a shorter run
 
     def options(self) -> dict[str, Any]:
         """The options that make it this run; not those that the study sets, or that depend on the machine."""
@@ -297,7 +283,9 @@ def _job(configuration: Configuration, seed: int, folder: Path, root_path: str |
         added["workers"] = max(1, len(os.sched_getaffinity(0)) // at_once)
     config, _ = resolve(configuration.given | added)
     flags = [f"--{name}={value}" for name, value in added.items()]
-    return Job(configuration, seed, folder, (*configuration.arguments, *flags), config)
+    own = folder / config.run_name
+    log, mark = (own.with_name(f"{own.name}{suffix}") for suffix in (".log", ".finished.json"))
+    return Job(configuration, seed, (*configuration.arguments, *flags), config, own, log, mark)
 
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:

@@ -37,9 +37,7 @@ SPOILT = {  # {what is said of a file: how to make it}
     "the file is truncated; copy": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:5000]),
     "the file is truncated": lambda path, trained: path.write_bytes((trained / "best.pt").read_bytes()[:-700]),
     "it contains .*; nothing was executed": lambda path, trained: torch.save({"model": Hostile(path.parent)}, path),
-    "a checkpoint in the format of PyTorch before 1.6": lambda path, trained: path.write_bytes(
-        pickle.dumps(Hostile(path.parent))
-    ),
+    "a checkpoint of PyTorch before 1.6": lambda path, trained: path.write_bytes(pickle.dumps(Hostile(path.parent))),
     "PyTorch before 1.6": lambda path, trained: torch.save(
         Hostile(path.parent), path, _use_new_zipfile_serialization=False
     ),

@@ -154,16 +154,8 @@ class LiftingNetwork(Model):
 
     def options(self) -> Mapping[str, Any]:
         """See Model."""
-        return {
-            "frames": self.frames,
-            "channels": self.channels,
-            "architecture": self.widths,
-            "head": self.head_kind,
-            "sequence_layers": len(self.sequence),
-            "graph": graph_flag(self.graph),
-            "causal": self.causal,
-            "input": self.input,
-        }
+        stages = {"head": self.head_kind, "sequence_layers": len(self.sequence), "graph": graph_flag(self.graph)}
+        return {**super().options(), **stages}
 
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:
