@@ -132,9 +132,10 @@ def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
         raise UserError(f'invalid {key} {text!r}: must be flags of main_sagcn_gpus.py in quotes, or ""')
     try:
         words = tuple(shlex.split(text))
-        given = parse_flags(words, *GROUPS.values(), RenderConfig)
     except ValueError as error:
         raise UserError(f"{key} = {text!r} does not parse ({error}); close every quotation mark") from None
+    try:
+        given = parse_flags(words, *GROUPS.values(), RenderConfig)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
     for option in options_of(*GROUPS.values(), RenderConfig):

@@ -86,7 +86,7 @@ def test_what_may_be_left_out_and_overridden(tmp_path):
         ("[configurations]\n'9 frames, wide' = ''", ["configurations.'9 frames, wide'", "without commas"]),
         ("[configurations]\n' a' = ''", ["configurations.' a'", "without spaces around it"]),
         (one('"'), ["configurations.a", "close every quotation mark"]),
-        (one("--lrr 1"), ["configurations.a", "--lrr"]),
+        (one("--lrr 1"), ["configurations.a: unrecognized --lrr; did you mean --lr"]),
         (one("--help"), ["configurations.a", "--help"]),
         (one("--dense"), ["configurations.a", "--dense has no meaning here"]),
         (one("--lr -1"), ["configurations.a", "invalid --lr -1.0: must be above 0"]),
