@@ -1,12 +1,17 @@
 """What is said of poses that no filmed person has, and that nothing is said of people, however they are filmed."""
 
+import re
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from glagcn.checkpoints.load import load_model
 from glagcn.data.mocap.motion import FPS, demo_source, draw_lens, joints_of, mocap_source, set_up
 from glagcn.errors import UserError
+from glagcn.evaluate.metrics import mpjpe
 from glagcn.poses.checks import (
     STANDING,
     TrackChecker,
@@ -16,7 +21,7 @@ from glagcn.poses.checks import (
     fit_orders,
 )
 from glagcn.poses.joints import CONVENTIONS
-from glagcn.poses.lift import lift_people
+from glagcn.poses.lift import lift_frames, lift_people
 from glagcn.poses.recording import read_recording
 from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_model
@@ -78,7 +83,10 @@ TRANSFORMS = {
         "axes_exchanged", "on their side", "upright images",
     ),
     "origin in the centre": (lambda p, s: (p - s / 2, s), "origin_in_centre", "middle of the image", "x + "),
-    "the same, y upwards": (lambda p, s: ((p - s / 2) * (1, -1), s), "origin_in_centre", "middle of the", "- y"),
+    "origin in the centre, y upwards": (
+        lambda p, s: ((p - s / 2) * (1, -1), s),
+        "origin_in_centre", "middle of the image", "- y",
+    ),
     "parts of the image": (lambda p, s: (p / s, s), "parts", "0 to 1", "give pixels"),
     "-1 to 1": (lambda p, s: (p / s * 2 - 1, s), "parts", "-1 to 1", "keypoint_scale 4"),
     "VideoPose3D's scale": (lambda p, s: ((p * 2 - s) / s[0], s), "parts", "-1 to 1", "VideoPose3D"),
@@ -446,3 +454,33 @@ def test_a_stream_is_checked_over_its_first_second_and_once_a_minute_and_says_a_
     assert stream.push(wrong[0], np.ones(17)) == []
     assert stream.finish()[0].kind == "y_up"
     assert stream.finish() == []
+
+
+# --- the table of docs/lift.md ---
+
+
+def table() -> list[str]:
+    """A row for each transform of the demo's test people: name, the error in mm without the check, and what is said."""
+    model, rows = load_model("centred"), []
+    people = [(each.pixels.astype(float), each.millimetres, each.info) for each in demo_source().read("test")]
+    for name, (transform, kind, cause, _) in {"nothing": (lambda p, s: (p, s), "", "", ""), **TRANSFORMS}.items():
+        errors, severities = [], set()
+        for pixels, millimetres, info in people:
+            wrong, size = transform(pixels, np.array((info.width, info.height), float))
+            severities |= {each.severity for each in check(wrong, size) if each.kind == kind}
+            given = np.dstack([wrong, np.ones(wrong.shape[:2])])
+            lifted = np.concatenate([*lift_frames(model, given, size, True, torch.arange(0, len(given), 5))])
+            errors.append(mpjpe(lifted, (millimetres - millimetres[:, HIPS : HIPS + 1])[::5]))
+        said = " or ".join(sorted({"warn": "warning", "refuse": "refused"}[each] for each in severities))
+        rows.append(f"| {name} | {np.mean(errors):.0f} | {said}{': ' if kind else ''}{cause} |")
+    return rows
+
+
+def test_every_transform_is_in_the_table_of_the_docs():
+    docs = (Path(__file__).parents[2] / "docs/lift.md").read_text()
+    for name, (_, _, cause, _) in TRANSFORMS.items():
+        assert re.search(rf"^\| {re.escape(name)} \| \d+ \| .*{re.escape(cause)}.*\|$", docs, re.MULTILINE), name
+
+
+if __name__ == "__main__":
+    print("\n".join(table()))
