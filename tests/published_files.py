@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from glagcn.checkpoints.published import INPUT_NORM
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 from tests.data import tiny_videopose3d
@@ -40,7 +39,7 @@ def write_published(path: Path, skeleton: str, widths: int, channels: int = 8) -
     weights = published_weights(model)
     if coco:  # it owns an input normalisation that it never applies
         unused = torch.nn.BatchNorm1d(30).state_dict()
-        weights |= {INPUT_NORM + name: tensor for name, tensor in unused.items()}
+        weights |= {f"data_bn.{name}": tensor for name, tensor in unused.items()}
     content = {
         "epoch": 7,
         "lr": 0.001,
