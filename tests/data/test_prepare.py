@@ -105,14 +105,6 @@ def test_all_missing_files_are_listed(release):
     assert sum("annot.mat" in line for line in lines) == 1
 
 
-def test_annotation_cameras_and_out(release, tmp_path):
-    out = tmp_path / "new" / "folder" / "my.h5"
-    assert prepare_3dhp(raw=release, annotation="annot3", cameras=(0, 3), out=out) == out
-    cache = open_cache(out)
-    assert cache.annotation == "annot3"
-    assert [info.camera for info in cache.train.sequences] == [0, 3] * 16
-
-
 def test_a_part_of_the_release_is_read_where_its_subjects_are_named(release, said):
     for number in range(3, 9):
         shutil.rmtree(release / f"S{number}")
