@@ -69,16 +69,13 @@ class Counts:
         if not self.missing:
             return ""
         lost = [names[joint] if names else f"joint {joint}" for joint in sorted(set(self.lost))]
-        parts = [
-            f"{count} {what}"
-            for count, what in (
-                (self.filled, "interpolated"),
-                (self.held, "held at their nearest place"),
-                (self.unseen, f"never seen ({', '.join(lost)})"),
-            )
-            if count
-        ]
-        return f"{self.missing} missing joints: {', '.join(parts)}"
+        parts = {
+            "interpolated": self.filled,
+            "held at their nearest place": self.held,
+            f"never seen ({', '.join(lost)})": self.unseen,
+        }
+        shown = ", ".join(f"{count} {what}" for what, count in parts.items() if count)
+        return f"{self.missing} missing joints: {shown}"
 
 
 def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None) -> np.ndarray:
@@ -103,7 +100,6 @@ def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None)
         after = np.searchsorted(known, frames).clip(0, len(known) - 1)
         before = (np.searchsorted(known, frames, side="right") - 1).clip(0)
         nearest = np.where(known[after] - frames < frames - known[before], known[after], known[before])
-        nearest = np.where(frames < known[0], known[0], np.where(frames > known[-1], known[-1], nearest))
         short = (known[after] - known[before] - 1 <= longest) & (frames > known[0]) & (frames < known[-1])
         missing = ~seen[:, joint]
         for axis in (0, 1):

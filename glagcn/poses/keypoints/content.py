@@ -58,7 +58,7 @@ class Content:
 
     def counts(self) -> set[int]:
         """The numbers of joints that a pose may have."""
-        return {len(c.joints) for c in ([CONVENTIONS[self.joints]] if self.joints else CONVENTIONS.values())}
+        return {len(CONVENTIONS[name].joints) for name in ([self.joints] if self.joints else CONVENTIONS)}
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ rows of titles.  Columns may also be parted by semicolons or tabs, and then have
 
 import csv
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -149,14 +149,9 @@ def _rows(content: Content) -> list[list[str]]:
         rows = [row for row in csv.reader(lines, delimiter=separator, skipinitialspace=True) if any(row)]
     except csv.Error as error:
         raise UserError(f"{content.path} is no table of comma-separated values: {error}") from None
+    if not rows:
+        raise UserError(f"{content.path} is an empty table; expected x and y of landmarks")
     return rows if separator == "," else [[word.replace(",", ".") for word in row] for row in rows]
-
-
-def _table_fits(content: Content) -> bool:
-    try:
-        return bool(_rows(content))
-    except UserError:
-        return False
 
 
 def _read_table(content: Content) -> Iterator[Found]:
@@ -198,7 +193,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
         if len(row) != len(header):
             raise UserError(f"{content.path}: row {number} has {len(row)} columns; expected {len(header)}")
     places = {name.replace("_", ""): place for place, name in reversed(list(enumerate(header)))}
-    landmark = _place(places, LANDMARK) if {"x", "y"} <= set(places) else None
+    landmark = entry(places, LANDMARK) if {"x", "y"} <= set(places) else None
     columns = _columns(header) if landmark is None else {}
     found = [joint for joint, axis in columns if axis == "x" and (joint, "y") in columns]
     labels = [_plain(row[landmark]) for row in rows] if landmark is not None else []
@@ -208,7 +203,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
             "each landmark"
         )
     numbers = np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows])
-    place = _place(places, FRAME)
+    place = entry(places, FRAME)
     if place is None:  # counted, or one frame
         frames = np.arange(len(rows)) * (landmark is None)
     elif any(_is_number(row[place]) for row in rows):
@@ -216,7 +211,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
     else:  # names of images
         names = frames_of_names(content.path, dict.fromkeys(row[place] for row in rows))
         frames = np.array([names[row[place]] for row in rows])
-    place = _place(places, PERSON)
+    place = entry(places, PERSON)
     people = np.full(len(rows), -1) if place is None else _whole(content, header[place], numbers[:, place])
     joints = _joints(content, found or list(dict.fromkeys(labels)))
     if landmark is None:
@@ -233,7 +228,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
             raise UserError(
                 f"{content.path} has a landmark twice in a frame; expected a column 'frame', and 'person' for several"
             )
-        sure = _place(places, SURE)
+        sure = entry(places, SURE)
         keypoints = np.full((len(whose), len(joints), 3), np.nan)
         keypoints[(*which, 0)], keypoints[(*which, 1)] = (numbers[kept, places[axis]] for axis in "xy")
         keypoints[(*which, 2)] = 1 if sure is None else numbers[kept, sure]
@@ -281,10 +276,6 @@ def _whole(content: Content, name: str, values: np.ndarray) -> np.ndarray:
     return values.astype(np.int64)
 
 
-def _place(places: dict[str, int], names: Sequence[str]) -> int | None:
-    return next((places[name] for name in names if name in places), None)
-
-
 def _plain(name: str) -> str:
     return name.strip().lower().replace(" ", "_")
 
@@ -299,5 +290,5 @@ def _is_number(word: str) -> bool:
 
 LANDMARKS = (
     Format("mediapipe", "MediaPipe landmarks as JSON", ("json", "folder"), _fits, _read),
-    Format("landmark_table", "a table of landmarks", ("csv",), _table_fits, _read_table),
+    Format("landmark_table", "a table of landmarks", ("csv",), lambda _: True, _read_table),
 )

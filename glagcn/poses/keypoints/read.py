@@ -117,16 +117,15 @@ def _format(content: Content, stated: str | None) -> Format:
     """The format of a content.  Raises UserError where it is none, or not the one that is stated."""
     kinds = [known for known in FORMATS.values() if content.kind in known.kinds]
     fitting = [known for known in kinds if known.fits(content)]
-    looks = {
-        "folder": "JSON files of no known layout", "labels": "text that is no labels", "csv": "an empty table"
-    }.get(content.kind, f"JSON of {shown(content.value)}")  # fmt: skip
+    looks = {"folder": "JSON files of no known layout", "labels": "text that is no labels"}
+    looked = looks.get(content.kind) or f"JSON of {shown(content.value)}"
     if stated is not None and FORMATS[stated] not in fitting:
-        found = fitting[0].title if fitting else looks
+        found = fitting[0].title if fitting else looked
         raise UserError(
             f"{content.path} is not {FORMATS[stated].title}: found {found}; leave the format out, or name that one"
         )
     if not fitting:
-        raise UserError(f"{content.path} holds {looks}; expected {', '.join(known.title for known in kinds)}")
+        raise UserError(f"{content.path} holds {looked}; expected {', '.join(known.title for known in kinds)}")
     return FORMATS[stated] if stated else fitting[0]
 
 
@@ -157,9 +156,8 @@ def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, 
         counts = Counter(len(pose) for _, pose, _ in poses)
         expected, why = max(counts, key=counts.__getitem__, default=0), "as the other poses have"
     kept = [row for row in poses if len(row[1]) == expected]
-    problems += [
-        (frame, f"{len(pose)} joints; expected {expected}, {why}") for frame, pose, _ in poses if len(pose) != expected
-    ]
+    others = ((frame, len(pose)) for frame, pose, _ in poses if len(pose) != expected)
+    problems += [(frame, f"{count} joints; expected {expected}, {why}") for frame, count in others]
     if problems:
         frame, problem = problems[0]
         where = f"{'frame ' if isinstance(frame, int) else ''}{frame}: {problem}"

@@ -75,14 +75,9 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
 def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
 
-    person, frame      numbers; frame is the frame number in the video
-    joint, parent      joint names; the root is its own parent
-    x_mm, y_mm, z_mm   millimetres relative to the root joint
-    root_x_mm, ...     position of the root joint in millimetres; empty if unknown
-    confidence         of the 2D joint
-    u_px, v_px         the 2D joint in pixels, x right, y down; empty if unknown
-    skeleton, axes, fps, image_width, image_height
-                       equal in all rows: the skeleton's name, a key of result.AXES, frames per second, pixels
+    x_mm, y_mm, z_mm are relative to the root joint, root_x_mm, ... its position, empty if unknown; confidence is that
+    of the 2D joint u_px, v_px (x right, y down; empty if unknown); the root is its own parent.  The columns from
+    skeleton on are equal in all rows: its name, a key of result.AXES, frames per second, pixels.
     """
     return [write_csv(path, COLUMNS, (row for person in people for row in _rows(person)))]
 
