@@ -13,6 +13,20 @@ from tests.poses.people import person, random_poses
 SKELETON = get_skeleton("h36m17")
 
 
+def load(path) -> dict[str, np.ndarray]:
+    with np.load(path, allow_pickle=False) as content:
+        return dict(content)
+
+
+def table(path) -> list[dict[str, str]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def numbers(row: dict[str, str], names: str) -> list[float]:
+    return [float(row[name] or "nan") for name in names.split()]
+
+
 def two(root=True):
     """Two people with gaps, and a joint that was not seen."""
     people = []
@@ -29,8 +43,7 @@ def two(root=True):
 def test_npz_holds_everything(tmp_path, root):
     people = two(root)
     assert write_people(tmp_path / "new/a.npz", people) == [tmp_path / "new/a.npz"]
-    with np.load(tmp_path / "new/a.npz", allow_pickle=False) as content:
-        held = {name: content[name] for name in content.files}
+    held = load(tmp_path / "new/a.npz")
     np.testing.assert_array_equal(held["person"], [3, 3, 3, 9, 9])
     np.testing.assert_array_equal(held["frame"], [4, 5, 8, 0, 2])
     for name, field in (("poses_mm", "xyz"), ("confidence", "confidence"), ("pixels", "pixels")):
@@ -70,23 +83,20 @@ def test_json_holds_everything(tmp_path, root):
 def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
     people = two(root)
     write_people(tmp_path / "a.csv", people)
-    with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
     expected = [(someone, index, joint) for someone in people for index, joint in np.ndindex(len(someone.frames), 17)]
-    for row, (someone, index, joint) in zip(rows, expected, strict=True):
+    for row, (someone, index, joint) in zip(table(tmp_path / "a.csv"), expected, strict=True):
         assert (row["person"], row["frame"]) == (str(someone.person), str(someone.frames[index]))
         assert (row["joint"], row["parent"]) == (SKELETON.joints[joint], SKELETON.joints[SKELETON.parents[joint]])
         same = tuple(row[name] for name in ("skeleton", "axes", "fps", "image_width", "image_height"))
         assert same == ("h36m17", "camera", "29.97", "640", "480")
-        numbers = {
+        values = {
             "x_mm y_mm z_mm": someone.xyz[index, joint],
             "root_x_mm root_y_mm root_z_mm": someone.root[index] if root else np.full(3, np.nan),
             "u_px v_px": someone.pixels[index, joint],
             "confidence": [someone.confidence[index, joint]],
         }
-        for names, values in numbers.items():
-            found = [float(row[name] or "nan") for name in names.split()]
-            np.testing.assert_allclose(found, values, atol=6e-4)
+        for names, value in values.items():
+            np.testing.assert_allclose(numbers(row, names), value, atol=6e-4)
 
 
 @pytest.mark.parametrize("suffix", WRITERS)
@@ -115,8 +125,8 @@ def test_one_person_may_have_no_path(tmp_path):
     nowhere = replace(other, root=None)
     for suffix in WRITERS:
         write_people(tmp_path / f"a{suffix}", [one, nowhere])
-    with np.load(tmp_path / "a.npz") as held:
-        np.testing.assert_array_equal(np.isnan(held["root_mm"]).all(axis=1), held["person"] == other.person)
+    held = load(tmp_path / "a.npz")
+    np.testing.assert_array_equal(np.isnan(held["root_mm"]).all(axis=1), held["person"] == other.person)
 
 
 def test_people_of_one_file_share_a_video(tmp_path):
@@ -128,17 +138,14 @@ def test_people_of_one_file_share_a_video(tmp_path):
 def compared(name="humaneva15_coco17"):
     """One person in three frames, and the true poses of two of them."""
     skeleton = get_skeleton(name)
-    poses, truth = (person(random_poses(skeleton, 3, seed), name, frames=np.array([4, 6, 8])) for seed in range(2))
-    return poses, replace(
-        truth, frames=truth.frames[1:], xyz=truth.xyz[1:], confidence=truth.confidence[1:], pixels=truth.pixels[1:]
-    )
+    frames = np.array([4, 6, 8])
+    return tuple(person(random_poses(skeleton, 3, n)[n:], name, frames=frames[n:]) for n in range(2))
 
 
 def test_a_comparison_as_npz_has_everything_and_nothing_pickled(tmp_path):
     poses, truth = compared()
     write_comparison(tmp_path / "new/a.npz", poses, truth, "S1/x")
-    with np.load(tmp_path / "new/a.npz", allow_pickle=False) as content:
-        held = {name: content[name] for name in content.files}
+    held = load(tmp_path / "new/a.npz")
     expected = {
         "frames": [4, 6, 8], "joints": poses.joints, "parents": poses.parents, "predicted_mm": poses.xyz,
         "pixels": poses.pixels.astype(np.float32), "fps": 25.0,
@@ -150,22 +157,19 @@ def test_a_comparison_as_npz_has_everything_and_nothing_pickled(tmp_path):
     for words in ("millimetres", "x right, y down, z forward", "640 x 480", "S1/x", "humaneva15_coco17"):
         assert words in str(held["about"])
     write_comparison(tmp_path / "a.npz", poses, None, "x")
-    with np.load(tmp_path / "a.npz") as content:
-        assert "target_mm" not in content.files
+    assert "target_mm" not in load(tmp_path / "a.npz")
 
 
 def test_a_comparison_as_csv_has_a_row_per_frame_and_joint(tmp_path):
     poses, truth = compared()
     write_comparison(tmp_path / "a.csv", poses, truth, "x")
-    with (tmp_path / "a.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    for row, (k, joint) in zip(rows, np.ndindex(3, 15), strict=True):
+    for row, (k, joint) in zip(table(tmp_path / "a.csv"), np.ndindex(3, 15), strict=True):
         assert (row["frame"], row["joint"]) == (str([4, 6, 8][k]), poses.joints[joint])
         true = truth.xyz[k - 1, joint] if k else np.full(3, np.nan)
         for names, values in (
             ("x_mm y_mm z_mm", poses.xyz[k, joint]), ("true_x_mm true_y_mm true_z_mm", true),
             ("u_px v_px", poses.pixels[k, joint]),
         ):  # fmt: skip
-            np.testing.assert_allclose([float(row[name] or "nan") for name in names.split()], values, atol=6e-4)
+            np.testing.assert_allclose(numbers(row, names), values, atol=6e-4)
     write_comparison(tmp_path / "a.csv", poses, None, "x")
     assert (tmp_path / "a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px\n4,")
