@@ -268,8 +268,8 @@ def _join(timeout: timedelta) -> None:
                 stores.append(td.PrefixStore(prefix, store))
             beats.append(Heartbeat(stores[1], f"{host}:{port}", rank(), world_size(), seconds))
             stores[0].wait(beats[0].keys, timeout)
-            group = {"store": stores[0], "rank": rank(), "world_size": world_size(), "timeout": timeout + BACKSTOP}
-            td.init_process_group("nccl" if device().type == "cuda" else "gloo", **group)
+            backend, wait = "nccl" if device().type == "cuda" else "gloo", timeout + BACKSTOP
+            td.init_process_group(backend, store=stores[0], rank=rank(), world_size=world_size(), timeout=wait)
         except Exception as error:  # noqa: BLE001  (raised below)
             errors.append(error)
 

@@ -146,7 +146,8 @@ def _check(given: Mapping[str, Any], config: Config) -> None:
             )
         if value is None and optim.schedule == "steps" and "steps" in option.schedules:
             raise UserError(f"--schedule steps needs {option.flag}")
-        if is_given and other in given and key != "architecture":  # check_widths compares that one with --frames
+        # check_widths compares --architecture with --frames.
+        if is_given and other and other in given and key != "architecture":
             raise UserError(f"--{key} {given[key]} and --{other} {given[other]} are alternatives; give one of them")
         if is_given and key in foreign:
             raise UserError(f"{option.flag} has no effect on --model {config.model.kind}; leave it out")

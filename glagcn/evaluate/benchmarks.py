@@ -169,7 +169,8 @@ class ByActionBenchmark(Benchmark):
             return {kind: _row(totals[kinds[kind]]) for kind in sorted(kinds, key=str.lower)}, _row(totals[chosen])
 
         actions, frame_mean = group([*range(len(infos))])
-        subjects, cells = {}, {}
+        subjects: dict[str, Metrics] = {}
+        cells: dict[str, Row] = {}
         for name in dict.fromkeys(info.subject for info in infos):
             own, own_mean = group([number for number, info in enumerate(infos) if info.subject == name])
             subjects[name] = {"actions": own, "mean": _mean_row(own.values()), "frame_mean": _means(own_mean)}

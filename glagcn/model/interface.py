@@ -35,7 +35,7 @@ class Model(nn.Module, ABC):
     input     the C input channels, "xy" or "xyc" (see PoseInput).
 
     A subclass needs `forward`, and a constructor with `skeleton` and keywords named like options
-    (config.config.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
+    (config.options.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
     """
 
     constant: ClassVar[tuple[str, ...]] = ()
@@ -50,7 +50,7 @@ class Model(nn.Module, ABC):
 
     @classmethod
     def build(cls, skeleton: Skeleton, options: Any) -> Self:
-        """Build the model from options (config.config.ModelConfig).  Raises UserError for a bad combination."""
+        """Build the model from options (config.options.ModelConfig).  Raises UserError for a bad combination."""
         return cls(skeleton, **{name: getattr(options, name) for name in cls._form()})  # type: ignore[call-arg]
 
     @classmethod

@@ -68,7 +68,7 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
         raise UserError(f"{records} has damaged lines; {advice}")
     lines = [line for line in lines if line["kind"] in ("validation", "test")]
     for line in lines:
-        numbers = [line.get(name) for name in NEEDED]
+        numbers: list[Any] = [line.get(name) for name in NEEDED]
         if not all(is_number(number) and number >= 0 for number in numbers):
             raise UserError(f"{records}: the {', '.join(NEEDED)} of an evaluation are {numbers!r:.80}; {advice}")
     if not lines:
