@@ -11,7 +11,7 @@ from glagcn.errors import UserError
 from glagcn.poses.checks import ORDERS, check_poses, fit_orders
 from glagcn.poses.gaps import USUAL_FPS, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of
-from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
+from glagcn.poses.keypoints.read import MOST_FRAMES, KeypointFile, read_keypoints
 from glagcn.poses.keypoints.tracks import Track, likely_same, select, tracks
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ SAME = 0.01  # relative difference of aspect ratios or frame rates that count as
 SURE = 0.5  # confidence from which a joint outside the image is no guess of the detector
 MOST_OUTSIDE = 0.05  # of the joints, in a video that is not turned
 MOST_LISTED = 10
+SAME_TIME = 0.9  # where fewer entries have a frame of their own by their times, those or the rate are wrong
 
 
 @dataclass(frozen=True)
@@ -67,6 +68,7 @@ def read_recording(
     Raises UserError where the file is damaged, does not fit the video, or lacks what nobody else says.
     """
     found = read_keypoints(path, format, joints, image_size, min_confidence, video.size if video else None)
+    found = _by_times(path, found, fps or found.fps or (video.fps if video else None), length)
     convention = found.convention or _unstated(path, found, usual_joints, prefix)
     order, size = CONVENTIONS[convention], found.image_size
     if size is None:
@@ -100,6 +102,43 @@ def read_recording(
             "taken for frame n of the other"
         )
     return Recording(convention, _choose(found, fps, person, prefix), size, fps)
+
+
+def _by_times(path: Path, found: KeypointFile, fps: float | None, length: int | None) -> KeypointFile:
+    """The poses in the frames where their own times put them, from that of the first entry on.
+
+    fps     None: that of the times.
+    length  the frames of the video: as many entries are its frames, whatever their times.
+    """
+    times = found.times
+    entries, rows = np.unique(found.frames, return_index=True)
+    if times is None or found.length == length or times[-1] == times[0]:
+        return found
+    rate = (len(entries) - 1) / max(float(times[-1] - times[0]), 1e-9)
+    if fps is None:
+        steps = np.diff(np.unique(times))
+        fps = round(1 / float(steps[steps < 1.5 * np.median(steps)].mean()), 4)  # the others are gaps
+        logger.info(f"{path}: {fps:g} frames per second, by the times in the file")
+        found = replace(found, fps=fps)
+    places = np.rint(times * fps).astype(np.int64)
+    if np.array_equal(places, found.frames):
+        return found
+    if len(np.unique(places[rows])) < SAME_TIME * len(entries) or places[-1] >= (length or MOST_FRAMES):
+        logger.warning(
+            f"{path}: by its times it has {rate:.3g} poses a second, which do not fit {fps:g} frames per second"
+            f"{f' and a video of {length} frames' if length else ''}; the times are not used, and each entry is a frame"
+        )
+        return found
+    logger.warning(
+        f"{path}: its entries do not follow each other by 1/{fps:g} s; they are placed by the times in the file, up to "
+        f"frame {places[-1]}"
+    )
+    _, first, inverse = np.unique(places, return_index=True, return_inverse=True)
+    once = found.frames == found.frames[first][inverse]
+    return replace(
+        found, frames=places[once], keypoints=found.keypoints[once], persons=found.persons[once], times=None,
+        length=int(places[-1]) + 1,
+    )  # fmt: skip
 
 
 def _near_image(path: Path, found: KeypointFile, size: tuple[int, int]) -> KeypointFile:

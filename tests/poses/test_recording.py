@@ -53,3 +53,26 @@ def test_the_depth_of_mediapipe_in_a_file_is_left_out_and_others_are_refused(tmp
     assert "k.npy: the third value of the joints is from -0.4 to 0.3: a depth and no confidence" in caplog.text
     with pytest.raises(UserError, match=r"k\.npz: the third value of the joints is from -0.4 to -0.05.*not negative"):
         read_recording(scores(tmp_path / "k.npz", depth[:, :17]))
+
+
+@pytest.mark.parametrize(
+    ("key", "unit"), [("timestamp_ms", 1000), ("timestamp", 1e6), ("time", 1), ("timestamp", 1000)]
+)
+@pytest.mark.parametrize(("fps", "begin"), [(30, 0), (None, 7000)])
+def test_frames_that_have_a_time_and_no_number_are_placed_by_it(tmp_path, caplog, key, unit, fps, begin):
+    kept = [n for n in range(40) if n % 4 != 1]
+    poses = np.repeat(keypoints(40)[:, 0, :, :2], 2, axis=1)[:, :33].tolist()
+    rows = [{key: begin + round(n / 30 * unit, 3), "landmarks": poses[n]} for n in kept]
+    (tmp_path / "k.json").write_text(json.dumps(rows))
+    recording = read_recording(tmp_path / "k.json", image_size=SIZE, fps=fps, joints="mediapipe33")
+    (track,) = recording.tracks
+    assert len(track.keypoints) == 40
+    assert np.flatnonzero(track.keypoints[..., 2].any(axis=1)).tolist() == kept
+    assert recording.fps == pytest.approx(30, abs=0.1)
+    assert "placed by the times in the file, up to frame 39" in caplog.text
+    caplog.clear()
+    video = SimpleNamespace(path="clip.mp4", size=SIZE, fps=30)
+    (track,) = read_recording(tmp_path / "k.json", video, len(kept), joints="mediapipe33").tracks
+    assert len(track.keypoints) == len(kept)  # as many as the frames of the video are those, at whatever times
+    read_recording(tmp_path / "k.json", image_size=SIZE, fps=10, joints="mediapipe33")
+    assert "do not fit 10 frames per second; the times are not used" in caplog.text

@@ -22,6 +22,7 @@ NUMBER, WHITESPACE = re.compile(r"\d+"), re.compile(r"\s*")
 
 # What programs call the number of a frame and the id of a person, in small letters without marks between the words.
 FRAME = ("frame", "frameid", "frameindex", "frameidx", "framenumber", "imageid")
+TIME = ("timestampms", "timestamp", "timems", "time")
 PERSON = ("person", "personid", "trackid", "idx", "instanceid")
 
 Found = tuple[int | str, "np.ndarray | ValueError | None", int | None]
@@ -41,6 +42,7 @@ class Content:
     joints      the convention that the user states, else that the content says, where it says one.
     image_size  (width, height) in pixels, and
     fps         frames per second, where the content says them: set by the reader of a format.
+    times       {frame: a number that grows with time}, where frames have no number but that.
     people      what recognising the format has found, for its reader.
     """
 
@@ -50,6 +52,7 @@ class Content:
     joints: str | None = None
     image_size: tuple[int, int] | None = None
     fps: float | None = None
+    times: "dict[int, float] | None" = None
     people: Any = None
 
     def open(self) -> IO[bytes]:

@@ -25,6 +25,7 @@ from glagcn.poses.joints import CONVENTIONS, MEDIAPIPE33
 from glagcn.poses.keypoints.content import (
     FRAME,
     PERSON,
+    TIME,
     Content,
     Format,
     Found,
@@ -89,6 +90,9 @@ def _frames(content: Content) -> list[tuple[Any, Any]]:
     frames = value if _pose(value) is None else [value]
     stated = [entry(frame, FRAME) if isinstance(frame, dict) else None for frame in frames]
     if any(number is None for number in stated):
+        times: list[Any] = [entry(frame, TIME) if isinstance(frame, dict) else None for frame in frames]
+        if all(isinstance(time, int | float) for time in times):
+            content.times = dict(enumerate(times))
         return list(enumerate(frames))
     return list(zip(stated, frames, strict=True))
 

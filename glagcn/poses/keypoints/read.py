@@ -24,6 +24,9 @@ logger = logging.getLogger(__name__)
 FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
 MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
 NO_ID = -1
+# Times whose steps are shorter than this are in units of which a second has so many: hardly anybody detects one frame
+# in 4 seconds, or films 250 in one.
+UNITS = ((4.0, 1.0), (4e3, 1e3), (4e6, 1e6), (np.inf, 1e9))
 COINCIDE = 0.05  # of the diagonal of the smaller: joints of two poses so near in the mean are of one person
 # Coordinates up to this are parts of the image, 0 to 1 within it: people may be partly outside, and no person is so
 # small in pixels.  Where so many of them are below LOWEST, (0, 0) is not the corner of the image.
@@ -40,6 +43,7 @@ class KeypointFile:
     persons     [D] int64, whose pose it is; -1 where the file has no id.
     image_size  (width, height) in pixels, and
     fps         frames per second: None where the file does not say.
+    times       [D] seconds after the first entry of the file, where frames have no number but a time; else None.
     length      the number of frames up to the last that the file knows of, with those without a person.
     format      the title of the file's format; "" where these are not read from a file.
     """
@@ -50,6 +54,7 @@ class KeypointFile:
     persons: np.ndarray
     image_size: tuple[int, int] | None = None
     fps: float | None = None
+    times: np.ndarray | None = None
     length: int = 0
     format: str = ""
 
@@ -110,7 +115,8 @@ def read_keypoints(
             f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of several videos "
             "or without a tracker cannot be followed by their ids; remove the ids"
         )
-    return KeypointFile(convention, frames, keypoints, persons, size, content.fps, length, known.title)
+    times = _seconds(content.times, frames)
+    return KeypointFile(convention, frames, keypoints, persons, size, content.fps, times, length, known.title)
 
 
 def _format(content: Content, stated: str | None) -> Format:
@@ -189,6 +195,15 @@ def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, 
             f"{path} holds normalised coordinates, and does not say how large the image is; give the image size"
         )
     return keypoints * [*size, 1]
+
+
+def _seconds(times: dict[int, float] | None, frames: np.ndarray) -> np.ndarray | None:
+    """[D] seconds after the first entry, by times in any unit; None where they do not grow."""
+    steps = np.diff(list(times.values())) if times else np.zeros(0)
+    if times is None or not len(steps) or not np.isfinite(steps).all() or steps.min() < 0 or not np.median(steps):
+        return None
+    unit = next(unit for longest, unit in UNITS if np.median(steps) < longest)
+    return (np.array([times[int(frame)] for frame in frames]) - times[0]) / unit
 
 
 def _doubles(frames: np.ndarray, keypoints: np.ndarray, persons: np.ndarray) -> np.ndarray:
