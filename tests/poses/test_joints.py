@@ -4,17 +4,9 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.poses.joints import (
-    CONVENTIONS,
-    INPUTS,
-    conventions_of,
-    get_convention,
-    input_convention,
-)
+from glagcn.poses.joints import CONVENTIONS, INPUTS, conventions_of, get_convention, input_convention
 from glagcn.skeletons import COCO_TO_HUMANEVA, SKELETONS, Skeleton, get_skeleton, tree_links
 from tests.data.tiny_videopose3d import TO_H36M
-
-RNG = np.random.default_rng(0)
 
 
 def upright(convention) -> np.ndarray:

@@ -36,13 +36,9 @@ def test_a_part_can_be_taken():
         ({"root": np.zeros((3, 2))}, "root"),
         ({"root": np.full((3, 3), np.nan)}, "finite"),
         ({"pixels": np.zeros((3, 16, 2))}, "pixels"),
+        ({"poses": np.zeros((0, 17, 3))}, "at least one"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes, words):
     with pytest.raises(ValueError, match=words):
-        person(random_poses(get_skeleton("h36m17"), 3), **changes)
-
-
-def test_nobody_has_no_frames():
-    with pytest.raises(ValueError, match="at least one"):
-        person(np.zeros((0, 17, 3)))
+        person(**{"poses": random_poses(get_skeleton("h36m17"), 3), **changes})

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -28,11 +30,10 @@ def test_a_known_camera_gives_the_known_root(name):
 
 def test_joints_that_were_not_seen_do_not_count():
     someone, root = seen()
-    wrong, confidence = someone.pixels.copy(), someone.confidence.copy()
-    wrong[:, 2:6] += 300
-    confidence[:, 2:6] = 0
-    wrong[:, 7] = np.nan
-    found, good = with_root(person(someone.xyz, pixels=wrong, confidence=confidence, image_size=SIZE), FOCAL)
+    someone.pixels[:, 2:6] += 300
+    someone.confidence[:, 2:6] = 0
+    someone.pixels[:, 7] = np.nan
+    found, good = with_root(someone, FOCAL)
     assert good.all()
     np.testing.assert_allclose(found.root, root, atol=1e-3)
 
@@ -41,7 +42,7 @@ def test_confidence_decides_between_joints():
     """The solution is that of the normal equations, solved by numpy, with the same weights."""
     someone, _ = seen(frames=4)
     noisy = someone.pixels + np.random.default_rng(6).normal(0, 10, someone.pixels.shape)
-    found, _ = with_root(person(someone.xyz, pixels=noisy, image_size=SIZE), FOCAL)
+    found, _ = with_root(replace(someone, pixels=noisy), FOCAL)
     for index, pose in enumerate(someone.xyz.astype(np.float64)):
         rays = (noisy[index] - np.array(SIZE) / 2) / FOCAL
         rows = np.concatenate([np.c_[np.eye(2)[[axis] * 17], -rays[:, axis]] for axis in (0, 1)])
@@ -53,14 +54,10 @@ def test_confidence_decides_between_joints():
 
 def test_frames_with_too_few_joints_are_interpolated():
     someone, root = seen(frames=6)
-    confidence = someone.confidence.copy()
-    confidence[2, LEAST_JOINTS - 1 :] = 0
-    confidence[3] = np.nan
-    confidence[5] = 0
-    frames = np.array([0, 1, 2, 5, 9, 10])
-    found, good = with_root(
-        person(someone.xyz, frames=frames, pixels=someone.pixels, confidence=confidence, image_size=SIZE), FOCAL
-    )
+    someone.confidence[2, LEAST_JOINTS - 1 :] = 0
+    someone.confidence[3] = np.nan
+    someone.confidence[5] = 0
+    found, good = with_root(replace(someone, frames=np.array([0, 1, 2, 5, 9, 10])), FOCAL)
     np.testing.assert_array_equal(good, [True, True, False, False, True, False])
     np.testing.assert_allclose(found.root[[0, 1, 4, 5]], root[[0, 1, 4, 4]], atol=1e-3)
     np.testing.assert_allclose(found.root[3], (root[1] + root[4]) / 2, atol=1e-3)
@@ -69,10 +66,9 @@ def test_frames_with_too_few_joints_are_interpolated():
 def test_nobody_is_behind_the_camera():
     """Mirrored 2D fits best at a negative depth; noise alone may fit anywhere."""
     someone, _root = seen(frames=40)
-    pixels = someone.pixels.copy()
-    pixels[1::2] = np.array(SIZE) - pixels[1::2]
-    pixels[20:] = np.random.default_rng(7).uniform(0, 1000, pixels[20:].shape)
-    found, good = with_root(person(someone.xyz, pixels=pixels, image_size=SIZE), FOCAL)
+    someone.pixels[1::2] = np.array(SIZE) - someone.pixels[1::2]
+    someone.pixels[20:] = np.random.default_rng(7).uniform(0, 1000, someone.pixels[20:].shape)
+    found, good = with_root(someone, FOCAL)
     assert good[:20:2].all()
     assert not good[1:20:2].any()
     assert (found.root[:, 2] > 0).all()
@@ -81,7 +77,7 @@ def test_nobody_is_behind_the_camera():
 def test_no_good_frame_is_no_path():
     someone, _ = seen(frames=3)
     for pixels in (np.full_like(someone.pixels, np.nan), np.full_like(someone.pixels, 7.0)):
-        found, good = with_root(person(someone.xyz, pixels=pixels, image_size=SIZE), FOCAL)
+        found, good = with_root(replace(someone, pixels=pixels), FOCAL)
         assert found.root is None
         assert not good.any()
 
