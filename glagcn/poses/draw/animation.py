@@ -18,7 +18,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from glagcn.poses.draw.projection import floor_lines, screen_matrix, upright_matrix
+from glagcn.errors import UserError
 from glagcn.poses.draw.video import GIF_MAX_FPS, Video, write_animation
 from glagcn.poses.result import CAMERA, Poses
 from glagcn.progress import with_progress
@@ -36,6 +36,10 @@ EDGE = 0.6  # share of a bone's length with a white edge, in 3D
 NARROWEST, WIDEST = 0.5, 2.0  # the panel of the image, in heights of the picture
 OUTLIER_PERCENT = 1.0  # of the positions at each end, which the 3D view may cut off
 MARGIN, LEAST_SIDE_MM = 1.1, 1000.0  # of the 3D view: its side / that of the smallest square around the poses
+CAMERA_TO_UPRIGHT = np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]])
+# The view is from the side and from above the camera: from the camera itself, depth errors would be invisible.
+TURN_DEGREES, RAISE_DEGREES = 25.0, 12.0
+MOST_FLOOR_LINES = 24
 FLOOR_MM, NEAR_FLOOR_MM = (500.0, 500.0), (300.0, 200.0)  # margin around the poses and squares of the floor
 
 
@@ -48,7 +52,7 @@ class Animation:
     truth     the true poses of the only person, in all frames or some; None: no third panel.
     rotation  [3,3] camera to world coordinates, z up, which makes the floor level; None assumes a level camera.
 
-    axes      {title: matplotlib axes}; 3D panels use screen coordinates (projection.py), mm.
+    axes      {title: matplotlib axes}; 3D panels use screen coordinates (see below), mm.
     size_px   (width, height) of a picture, both even, as video encoders require.
     level     height of the floor that is drawn, mm: 0 in z-up axes, else that of the lowest joints.
     """
@@ -252,3 +256,48 @@ def _places(people: Sequence[Poses]) -> list[np.ndarray]:
     roots = [person.root for person in people if person.root is not None]
     middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
     return [person.xyz + (middle if person.root is None else person.root[:, None]) for person in people]
+
+
+# ---- The view.  Camera coordinates: x right, y down, z forward.  Upright coordinates: x right, y away from the camera,
+# z up.  Screen coordinates: right, up, depth.  All in millimetres.
+
+
+def upright_matrix(rotation: np.ndarray | None = None) -> np.ndarray:
+    """The rotation [3,3] from camera to upright coordinates.
+
+    rotation  [3,3] from camera to world coordinates with z up, which makes the floor level; None assumes a level
+              camera.
+    Raises UserError if `rotation` is not an orthogonal matrix.
+    """
+    if rotation is None:
+        return CAMERA_TO_UPRIGHT
+    rotation = np.asarray(rotation, dtype=np.float64)
+    if rotation.shape != (3, 3) or not np.allclose(rotation @ rotation.T, np.eye(3), atol=1e-3):
+        raise UserError(f"invalid rotation {rotation.tolist()}: must be an orthogonal matrix [3,3], camera to world")
+    forward = rotation[:2, 2]
+    if np.hypot(*forward) < 1e-3:  # the camera looks straight down or up: the top of its image is ahead
+        forward = -rotation[:2, 1]
+    x, y = forward / np.hypot(*forward)
+    return np.array([[y, -x, 0], [x, y, 0], [0, 0, 1]]) @ rotation
+
+
+def screen_matrix() -> np.ndarray:
+    """The rotation [3,3] from upright coordinates to the screen: rows right, up, depth."""
+    turn, raised = np.radians(TURN_DEGREES), np.radians(RAISE_DEGREES)
+    right, away = np.array([np.cos(turn), np.sin(turn), 0]), np.array([-np.sin(turn), np.cos(turn), 0])
+    up = np.array([0.0, 0, 1])
+    return np.stack([right, np.cos(raised) * up + np.sin(raised) * away, np.cos(raised) * away - np.sin(raised) * up])
+
+
+def floor_lines(low: np.ndarray, high: np.ndarray, level: float, square: float) -> np.ndarray:
+    """A grid on the floor [n,2,3], mm: z = level, x and y from `low` [2] to `high` [2], rounded to whole squares.
+
+    square  the side of a square, mm; doubled until there are at most MOST_FLOOR_LINES.
+    """
+    step = square
+    while (high - low).max() > MOST_FLOOR_LINES * step:
+        step *= 2
+    (x0, y0), (x1, y1) = np.floor(low / step) * step, np.ceil(high / step) * step
+    along_y = [[(x, y0, level), (x, y1, level)] for x in np.arange(x0, x1 + step / 2, step)]
+    along_x = [[(x0, y, level), (x1, y, level)] for y in np.arange(y0, y1 + step / 2, step)]
+    return np.array(along_y + along_x)
