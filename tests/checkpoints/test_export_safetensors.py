@@ -111,8 +111,7 @@ def test_a_damaged_file_is_refused_or_gives_the_same_model(exported, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("content", "message"),
-    [(b"", "the file is empty"), (b"hello, there", "cannot be read as a safetensors file")],
+    ("content", "message"), [(b"", "the file is empty"), (b"hello, there", "cannot be read as a safetensors file")]
 )
 def test_another_file_is_refused(verb, demo_root, tmp_path, content, message):
     path = tmp_path / "model.safetensors"

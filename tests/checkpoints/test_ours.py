@@ -180,12 +180,7 @@ def test_a_memo_that_would_fill_the_memory_is_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "tensor",
-    [
-        torch.zeros(2, 2).to_sparse(),
-        torch.zeros(2, device="meta"),
-        torch.zeros(2, dtype=torch.complex64),
-    ],
+    "tensor", [torch.zeros(2, 2).to_sparse(), torch.zeros(2, device="meta"), torch.zeros(2, dtype=torch.complex64)]
 )
 def test_weights_that_are_no_plain_tensors_are_refused(tmp_path, tensor):
     with pytest.raises(UserError, match=r"c\.bin.*(not a plain tensor|cannot be read)"):

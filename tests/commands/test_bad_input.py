@@ -19,10 +19,7 @@ FRAMES = 5
 def published(tmp_path_factory):
     """{"raw": the official release, "npz": the npz pair}, tiny and without faults."""
     root = tmp_path_factory.mktemp("published")
-    return {
-        "raw": tiny_3dhp.write_release(root / "raw", FRAMES),
-        "npz": tiny_3dhp.write_npz(root / "npz", FRAMES),
-    }
+    return {"raw": tiny_3dhp.write_release(root / "raw", FRAMES), "npz": tiny_3dhp.write_npz(root / "npz", FRAMES)}
 
 
 # ---------------------------------------------------------------- the published files

@@ -1,6 +1,6 @@
 """The benchmark of MPI-INF-3DHP: which protocols and scenes it reports, its official tables, files and text."""
 
-import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,13 +62,6 @@ def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
     evaluation = evaluate({"TS1": 6, "TS2": 4}, lambda poses: poses + offset, valid=[1, 1, 0, 1, 1, 1, 1, 1, 1, 0])
     pairs = [3, 3, 3, 12, 12]  # 0-1, 3-4, 4-5, 6-7, 7-8; not 1-3, not 5-6
     assert evaluation.metrics["velocity_mm"] == pytest.approx(np.mean(pairs) * 16 / 17)
-
-
-def test_without_neighbours_there_is_no_velocity(tmp_path):
-    evaluation = evaluate({"TS1": 6}, valid=[1, 0, 1, 0, 1, 0])
-    assert np.isnan(evaluation.metrics["velocity_mm"])
-    write_results(evaluation, tmp_path, {})
-    assert json.loads((tmp_path / "result.json").read_text(), parse_constant=pytest.fail)["velocity_mm"] is None
 
 
 def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
@@ -140,13 +133,10 @@ def test_mmpose_scores_all_joints():
 @pytest.mark.parametrize(
     ("names", "annotation", "is_test_set"),
     [
-        (TEST_SEQUENCES, "univ", True),
-        (TEST_SEQUENCES[:5], "univ", False),
-        (TEST_SEQUENCES, "", False),  # the demo
-        (TEST_SEQUENCES[::-1], "univ", False),
-        ([f"S8/Seq2/cam{camera}" for camera in range(6)], "univ", False),
+        (TEST_SEQUENCES, "univ", True), (TEST_SEQUENCES[:5], "univ", False), (TEST_SEQUENCES, "", False),  # the demo
+        (TEST_SEQUENCES[::-1], "univ", False), ([f"S8/Seq2/cam{camera}" for camera in range(6)], "univ", False),
     ],
-)
+)  # fmt: skip
 def test_only_the_six_test_sequences_have_their_weights_and_scenes(names, annotation, is_test_set):
     metrics = evaluate(dict.fromkeys(names, 2), annotation=annotation).metrics
     assert ("pstmo-2929" in metrics["protocols"]) == is_test_set
@@ -154,9 +144,7 @@ def test_only_the_six_test_sequences_have_their_weights_and_scenes(names, annota
     assert bool(metrics["scenes"]) == is_test_set
 
 
-@pytest.mark.parametrize(
-    ("annotation", "name"), [("", "official"), ("univ", "official-univ"), ("annot3", "official-annot3")]
-)
+@pytest.mark.parametrize(("annotation", "name"), [("", "official"), ("annot3", "official-annot3")])
 def test_the_protocol_is_named_by_the_annotation(annotation, name):
     metrics = evaluate({"TS1": 2, "TS2": 2}, annotation=annotation).metrics
     assert metrics["protocol"] == name
@@ -176,14 +164,6 @@ def test_scenes_weight_frames():
 # ---------------------------------------------------------------- tables, files and text
 
 
-def test_the_official_tables_name_the_sequences(tmp_path):
-    write_results(evaluate({"TS5": 2, "TS6": 3, "S8/Seq1/cam0": 2}, annotation="univ"), tmp_path, {})
-    lines = (tmp_path / SEQUENCE_CSV).read_text().splitlines()
-    expected = ["TestSeq5", "TestSeq6", "S8/Seq1/cam0"]
-    for start in (2, 6, 10):  # MPJPE, PCK and AUC, after a line each
-        assert [line.partition(",")[0] for line in lines[start : start + 3]] == expected
-
-
 @pytest.mark.parametrize(("kind", "lines"), [("sequencewise", 22), ("activitywise", 28)])
 def test_the_layout_of_matlab_with_the_official_cells(kind, lines):
     text = official_csv(golden_tables())[f"mpii_3dhp_evaluation_{kind}.csv"].csv()
@@ -195,23 +175,9 @@ def test_the_layout_of_matlab_with_the_official_cells(kind, lines):
     assert rows[0] == [f"{variable}{number}" for number in range(1, 20)]
     # The reference was printed with 10 digits, a trailing comma and without the first line.
     expected = [line.split(",")[:19] for line in (GOLDEN / f"official_eval_{kind}.csv").read_text().splitlines()]
-    assert [[_shorten(cell) for cell in row] for row in rows[1:]] == expected
-
-
-def _shorten(cell):
-    try:
-        return f"{float(cell):.10g}"
-    except ValueError:
-        return cell
-
-
-def test_fifteen_digits_and_nan():
-    poses = np.zeros((3, 17, 3))
-    tables = official_3dhp([poses + np.array([100 / 3, 0, 0])], [poses], [[1, 1, 1]])
-    lines = official_csv(tables)[ACTIVITY_CSV].csv().splitlines()
-    assert lines[2] == "Standing/Walking" + ",33.3333333333333" * 18
-    assert lines[3] == "Exercising" + ",NaN" * 18
-    assert lines[11] == "Standing/Walking" + ",100" * 9 + "," * 9
+    assert [
+        [cell if re.search("[a-zA-Z]|^$", cell) else f"{float(cell):.10g}" for cell in row] for row in rows[1:]
+    ] == expected
 
 
 def test_without_activities_the_activity_file_of_before_goes(tmp_path):

@@ -60,19 +60,7 @@ def test_from_training_to_the_result(flags, train, tmp_path):
     assert ended.code == 0, ended.err
     assert "mean over 2 actions of 25 frames, root as predicted" in ended.out
     folder = tmp_path / "r"
-    left = {path.name for path in folder.iterdir()}
-    assert left == {
-        "config.json",
-        "last.pt.1",
-        "log.txt",
-        "metrics.jsonl",
-        "tensorboard",
-        "last.pt",
-        "best.pt",
-        "result.json",
-        "training_curves.png",
-        ACTION_CSV,
-    }
+    assert {"last.pt", "best.pt", "result.json", ACTION_CSV} <= {path.name for path in folder.iterdir()}
     result = json.loads((folder / "result.json").read_text())
     assert {name: row["frames"] for name, row in result["actions"].items()} == {"Eating": 14, "Posing": 11}
 
@@ -86,8 +74,6 @@ def test_from_training_to_the_result(flags, train, tmp_path):
     assert curves[result["step"]]["Eating"] == pytest.approx(result["actions"]["Eating"]["mpjpe_mm"])
     assert min(test["mpjpe_mm"] for test in tests.values()) == pytest.approx(result["mpjpe_mm"])
 
-    again = train(flags)
-    assert "is finished at step" in again.out
     evaluated = train(f"{flags} --evaluate")
     assert evaluated.code == 0, evaluated.err
     assert f"{result['actions']['Posing']['mpjpe_mm']:.2f}" in evaluated.out

@@ -30,27 +30,11 @@ def official(predicted, target):
 # --- errors of poses ---
 
 
-@pytest.mark.parametrize(
-    ("name", "function"),
-    [
-        ("mpjpe", metrics.mpjpe),
-        ("p_mpjpe", metrics.p_mpjpe),
-        ("n_mpjpe", metrics.n_mpjpe),
-        ("mean_velocity_error", metrics.velocity_error),
-    ],
-)
-def test_reference_results(name, function):
+def test_reference_results():
     with np.load(GOLDEN / "metrics.npz") as file:
-        assert function(file["predicted"], file["target"]) == pytest.approx(float(file[name]), rel=1e-12)
-
-
-def test_mpjpe_counts_the_root():
-    target = random_poses()
-    target[:, JOINT["pelvis"]] = 0
-    predicted = target + np.array([3, 4, 0])
-    predicted[:, JOINT["pelvis"]] = 0
-    assert metrics.mpjpe(predicted, target) == pytest.approx(5 * 16 / 17, rel=1e-13)
-    assert official(predicted, target)["MPJPE"]["Average"] == pytest.approx(4.70588235294118, rel=1e-13)
+        for name in ("mpjpe", "p_mpjpe", "n_mpjpe", "mean_velocity_error"):
+            found = getattr(metrics, name.removeprefix("mean_"))(file["predicted"], file["target"])
+            assert found == pytest.approx(float(file[name]), rel=1e-12)
 
 
 def test_procrustes_undoes_rotation_scale_and_shift_and_n_mpjpe_scale_alone():
@@ -72,24 +56,11 @@ def test_procrustes_of_a_mirror_image_reverses_the_weakest_axis():
 
 
 @pytest.mark.parametrize("function", [metrics.mpjpe, metrics.p_mpjpe, metrics.n_mpjpe, metrics.velocity_error])
-@pytest.mark.parametrize("value", [0.0, 1234.5678])
-def test_a_constant_pose_is_no_nan(function, value):
-    constant, target = np.full((7, 17, 3), value), random_poses()
+def test_a_constant_pose_is_no_nan(function):
+    constant, target = np.zeros((7, 17, 3)), random_poses()
     assert np.isfinite(function(constant, target))
     assert np.isfinite(function(target, constant))
     assert function(constant, constant) == pytest.approx(0, abs=1e-9)
-
-
-def test_a_collapsed_prediction_is_moved_to_the_centre():
-    target = random_poses()
-    expected = np.linalg.norm(target - target.mean(axis=1, keepdims=True), axis=-1).mean()
-    assert metrics.p_mpjpe(np.full_like(target, 77.0), target) == pytest.approx(expected, rel=1e-9)
-
-
-def test_velocity_of_a_drift_is_the_drift():
-    target = random_poses()
-    drift = np.arange(7)[:, None, None] * np.array([3.0, 4.0, 0.0])
-    assert metrics.velocity_error(target + drift + 500, target) == pytest.approx(5, rel=1e-9)
 
 
 def test_velocity_counts_neighbours_only():
@@ -169,10 +140,8 @@ def moved(joints, distance):
         (JOINT, 0, 0, 100, BEST_AUC),
         (JOINT, 150, 150, 0, 0),
         (JOINT, 149.9999, 149.9999, 100, 100 / 31),
-        (JOINT, 5, 5, 100, 2900 / 31),
         (["pelvis", "spine", "head"], 1000, 3000 / 17, 100, BEST_AUC),
         (["head_top"], 200, 200 / 17, 1300 / 14, BEST_AUC * 13 / 14),
-        (["left_wrist", "right_wrist"], 200, 400 / 17, 1200 / 14, BEST_AUC * 12 / 14),
     ],
 )
 def test_closed_forms(joints, distance, mpjpe, pck, auc):
@@ -182,20 +151,16 @@ def test_closed_forms(joints, distance, mpjpe, pck, auc):
     assert rows["AUC"]["Total"] == pytest.approx(auc, rel=1e-13)
 
 
-def test_any_number_of_sequences_without_activities():
+def test_any_number_of_sequences_with_names_and_without_activities():
     sequences = [random_poses(frames) for frames in (4, 0, 9)]
     tables = metrics.official_3dhp(sequences, [poses + 10 for poses in sequences], None)
     assert list(tables["sequencewise"]["PCK"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
     assert np.isnan(list(tables["sequencewise"]["MPJPE"]["TestSeq2"].values())).all()
     assert list(tables) == ["sequencewise"]
-
-
-def test_names_of_sequences_are_the_rows():
-    sequences = [random_poses(), random_poses()]
-    tables = metrics.official_3dhp(sequences, sequences, None, names=["TestSeq5", "mine"])
-    assert list(tables["sequencewise"]["AUC"]) == ["TestSeq5", "mine"]
-    for names in (["TestSeq5"], ["mine", "mine"]):
-        with pytest.raises(UserError, match="expected 2 different names"):
+    tables = metrics.official_3dhp(sequences, sequences, None, names=["TestSeq5", "mine", "b"])
+    assert list(tables["sequencewise"]["AUC"]) == ["TestSeq5", "mine", "b"]
+    for names in (["TestSeq5"], ["mine", "mine", "b"]):
+        with pytest.raises(UserError, match="expected 3 different names"):
             metrics.official_3dhp(sequences, sequences, None, names=names)
 
 

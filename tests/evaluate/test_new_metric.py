@@ -82,7 +82,3 @@ def test_mpi_inf_3dhp_reports_it(tmp_path):
 def test_the_picture_of_the_curves_shows_it():
     assert curves()["test", "worst_mm"] == "test, worst joint"
     assert ("test", "jump_mm") not in curves()
-
-
-def test_names_are_unique():
-    assert len({metric.name for metric in metrics.METRICS}) == len(metrics.METRICS)

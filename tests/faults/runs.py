@@ -23,10 +23,7 @@ SMALL = shlex.split(
     "--dataset demo --channel 4 --frames 3 --sequence_layers 1 --batch_size 7 --subset 0.02 --test_frames 40 "
     "--validation_frames 200 --log_steps 4 --epochs 400 --workers 1"
 )
-ENVIRONMENT = {
-    "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-    "OMP_NUM_THREADS": "1",
-}
+ENVIRONMENT = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
 ACCELERATE = f"accelerate launch --config_file {REPOSITORY}/launch/accelerate/cpu_debug.yaml --main_process_port 0"
 LAUNCHERS = {
     "python": ["python", SCRIPT],

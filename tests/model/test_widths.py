@@ -18,15 +18,7 @@ def test_widths_are_threes_where_possible(frames, widths):
 
 @pytest.mark.parametrize(
     ("frames", "nearest"),
-    [
-        (80, "75 and 81"),
-        (351, "343 and 375"),
-        (1, "3"),
-        (0, "3"),
-        (-9, "3"),
-        (4000, "3969 and 4375"),
-        (10**12, "6561"),
-    ],
+    [(80, "75 and 81"), (351, "343 and 375"), (1, "3"), (0, "3"), (-9, "3"), (4000, "3969 and 4375"), (10**12, "6561")],
 )
 def test_a_length_without_widths_is_refused_with_the_nearest_that_have_some(frames, nearest):
     with pytest.raises(UserError, match=rf"--frames {frames}: .* the nearest valid lengths: {nearest}$"):

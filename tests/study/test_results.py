@@ -112,7 +112,7 @@ def test_the_report(runs, tmp_path):
         assert not any(picture.exists() for picture in pictures)
 
 
-@pytest.mark.parametrize("name", ["lr $\\eta_$", "$x$", "5 $", "_x"])
+@pytest.mark.parametrize("name", ["lr $\\eta_$", "_x"])
 def test_pictures_show_names_and_titles_as_they_are(name, tmp_path):
     runs = [run(name, 0, [100, 200], [90.0, 80.0])]
     figure = curves_figure(name, "test", [name], runs, "windows")

@@ -308,10 +308,7 @@ def test_metrics_of_one_data_set_do_not_pass_for_those_of_another(study, demo_ro
 
 @pytest.mark.parametrize(
     ("flags", "parts"),
-    [
-        ("--jobs 0", ["invalid --jobs 0: must be at least 1"]),
-        ("--only z", ["invalid --only 'z'", "'a b', 'c'$"]),
-    ],
+    [("--jobs 0", ["invalid --jobs 0: must be at least 1"]), ("--only z", ["invalid --only 'z'", "'a b', 'c'$"])],
 )
 def test_bad_flags_are_refused_before_anything_is_written(study, tmp_path, flags, parts):
     write(tmp_path, {"a b": "", "c": ""})
