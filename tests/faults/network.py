@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, assert_same, last_step, some, undisturbed
+from tests.faults.runs import ENVIRONMENT, SCRIPT, SMALL, Skipped, assert_same, last_step, some, undisturbed, until
 
 NAMES = ("glagcn0", "glagcn1")
 PORT = 29_500
@@ -47,12 +47,10 @@ def hosts() -> Iterator[None]:
 
 
 def ip(command: str) -> str:
-    """Run ip; raises CalledProcessError if it fails."""
     return subprocess.run(["ip", *command.split()], check=True, capture_output=True, text=True).stdout
 
 
 def set_wire(state: str) -> None:
-    """Let the link be "up" or "down" on both sides."""
     for number, name in enumerate(NAMES):
         ip(f"-n {name} link set wire{number} {state}")
 
@@ -81,30 +79,28 @@ def start(root: Path, folder: Path, flags: str) -> list[subprocess.Popen]:
 
 
 def log(folder: Path, number: int) -> Path:
-    """What host `number` prints."""
     return folder.with_name(f"{folder.name}.{number}.log")
 
 
 def reach(folder: Path, step: int, launchers: list[subprocess.Popen]) -> None:
     """Wait for a step of the run."""
-    end = time.monotonic() + 240
-    while last_step(folder) < step:
+
+    def is_there() -> bool:
         assert all(launcher.poll() is None for launcher in launchers), log(folder, 0).read_text()
-        assert time.monotonic() < end, log(folder, 0).read_text()
-        time.sleep(0.1)
+        return last_step(folder) >= step
+
+    until(is_there, 240, log(folder, 0).read_text)
 
 
 def wait_for_workers(folder: Path, seconds: float) -> None:
     """Wait until no process of the run is left but the launchers."""
-    end = time.monotonic() + seconds
-    while any(SCRIPT in line and "torchrun" not in line for name in NAMES for line in _commands(name)):
-        assert time.monotonic() < end, "a worker outlives the cut\n" + log(folder, 0).read_text()
-        time.sleep(0.5)
 
+    def is_over() -> bool:
+        pids = [pid for name in NAMES for pid in ip(f"netns pids {name}").split()]
+        commands = [(Path("/proc") / pid / "cmdline").read_text() for pid in pids]  # of one that has ended: asked again
+        return not any(SCRIPT in command and "torchrun" not in command for command in commands)
 
-def _commands(name: str) -> list[str]:
-    paths = (Path("/proc") / process / "cmdline" for process in ip(f"netns pids {name}").split())
-    return [path.read_bytes().replace(b"\0", b" ").decode() for path in paths if path.exists()]
+    until(is_over, seconds, log(folder, 0).read_text)
 
 
 def check(root: Path, folder: Path, cut_s: float) -> str:
@@ -132,13 +128,10 @@ def check(root: Path, folder: Path, cut_s: float) -> str:
     return f"{'stopped and resumed' if is_lost else 'went on'}, same weights"
 
 
-def missing() -> str:
-    """What this part needs and is not there."""
-    return "" if os.geteuid() == 0 and shutil.which("ip") and shutil.which("unshare") else "no root, ip or unshare"
-
-
 def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
     """(name, check) of `count` cut links."""
+    if os.geteuid() or not shutil.which("ip") or not shutil.which("unshare"):
+        raise Skipped("no root, ip or unshare")
     with hosts():
         for number, seconds in enumerate(some(draw, [SHORT_CUT_S, LONG_CUT_S], count)):
             name = f"link cut for {seconds} s, limit {TIMEOUT_S} s"

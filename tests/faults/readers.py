@@ -1,9 +1,8 @@
 """Every reader of files, with a small valid file for it and ways to spoil that."""
 
-import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
@@ -14,12 +13,8 @@ import numpy as np
 import scipy.io
 import torch
 
-from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.exports import export_safetensors
 from glagcn.checkpoints.load import load
-from glagcn.commands.render import read_own
-from glagcn.config.options import Config, RenderConfig
-from glagcn.config.resolve import parse_command_line, resolve, to_dict
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Source
 from glagcn.data.datasets import get_dataset
@@ -29,15 +24,9 @@ from glagcn.data.plan import EpochPlan, select_target_frames
 from glagcn.data.selection import select
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.data.windows import FrameStore
-from glagcn.model.registry import get_kind, model_config
 from glagcn.poses.keypoints.read import read_keypoints
 from glagcn.skeletons import get_skeleton
-from glagcn.study.results import read_run
-from glagcn.study.run import read_study
-from glagcn.train.log import draw_training_curves
-from glagcn.train.optim import build_optimizer
-from glagcn.train.resume import Progress
-from glagcn.train.run_folder import RunFolder
+from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.data import tiny_3dhp, tiny_videopose3d
 from tests.faults.mutations import spoil_array, spoil_hdf5, spoil_json, spoil_value
 from tests.poses.keypoints import written
@@ -52,7 +41,6 @@ class Reader:
     """A reader to be fuzzed.
 
     write  writes what it needs into a folder; returns the file that is to be spoilt, or a folder of such files.
-    read   reads it as the program does.
     spoil  spoils the file by what it holds; None: only its bytes are spoilt.
     cheap  reading takes a few milliseconds.
     """
@@ -61,9 +49,6 @@ class Reader:
     read: Callable[[Path], object]
     spoil: Callable[[Random, Path], None] | None = None
     cheap: bool = False
-
-
-# ---------------------------------------------------------------- data sets
 
 
 def _cached(source: Source, folder: Path) -> None:
@@ -154,15 +139,9 @@ def _read_videopose3d(path: Path) -> None:
     _cached(VideoPose3DFiles(path.parent, "h36m", "gt"), path.parent)
 
 
-# ---------------------------------------------------------------- our cache
-
-
 def _cache(folder: Path) -> Path:
     _read_release(_release(folder)[0])
     return folder / "out.h5"
-
-
-# ---------------------------------------------------------------- keypoint files
 
 
 def _spoil_keypoints(rng: Random, path: Path) -> None:
@@ -184,53 +163,6 @@ def _layout(layout: str) -> Reader:
     )
 
 
-def _read_own_keypoints(path: Path) -> object:
-    return read_own(RenderConfig(keypoints=str(path)), get_skeleton("h36m17"), None)
-
-
-def _own_keypoints(folder: Path) -> Path:
-    np.savez(folder / "own.npz", keypoints=written.people(17)[:, 0], image_size=[640, 480], fps=25)
-    return folder / "own.npz"
-
-
-# ---------------------------------------------------------------- files of a run and of flags
-
-
-def _run(folder: Path) -> Path:
-    """A run folder with the files that are read again; returns its path."""
-    config, path = _config(folder), folder / "run"
-    model = get_kind(config.model.kind).load().build(get_skeleton("mpi3dhp17"), config.model)
-    content = {
-        "config": to_dict(config), "model_config": model_config(model), "model": model.state_dict(),
-        "optimizer": build_optimizer(config.optim, model).state_dict(),
-        "progress": asdict(Progress(3, 2, 60.0, 2, 1.5)), "num_windows": 100, "data_fingerprint": "0123456789abcdef",
-    }  # fmt: skip
-    checkpoint.save(path / "last.pt", content)
-    (path / "config.json").write_text(json.dumps(to_dict(config), indent=2))
-    (path / "result.json").write_text(json.dumps({"mpjpe_mm": 50.0, "trained_steps": 3, "frames": 40}, indent=2))
-    line = {"windows": 8, "seconds": 0.5, "mpjpe_mm": 70.0}
-    lines = [{"kind": kind, "step": step, "epoch": step} | line
-             for step in (1, 2) for kind in ("train", "train_epoch", "validation")]  # fmt: skip
-    (path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return path
-
-
-def _config(folder: Path) -> Config:
-    given = {"dataset": "demo", "root_path": str(folder), "checkpoint": str(folder), "run": "run", "frames": 3}
-    return resolve(given | {"channels": 4, "sequence_layers": 1, "batch_size": 8, "max_steps": 3})[0]
-
-
-def _resume(path: Path) -> None:
-    config = _config(path.parents[1])
-    RunFolder(path.parent).resume(config, 100, "0123456789abcdef", lambda path, content: None)
-
-
-def _read_study_run(path: Path) -> None:
-    RunFolder(path.parent).rewind(3, 3, 1)
-    draw_training_curves(path.with_name("metrics.jsonl"), path.with_name("curves.png"))
-    read_run(path.parent, "plain", 0)
-
-
 def _published(folder: Path) -> Path:
     write_published(folder / "96_gt_27_supervised.bin", "h36m17", 3, 4)
     return folder / "96_gt_27_supervised.bin"
@@ -243,7 +175,7 @@ def _spoil_published(rng: Random, path: Path) -> None:
 
 
 def _safetensors(folder: Path) -> Path:
-    export_safetensors(_run(folder) / "last.pt", folder / "model.safetensors")
+    export_safetensors(a_checkpoint(folder / "last.pt", a_model()), folder / "model.safetensors")
     return folder / "model.safetensors"
 
 
@@ -251,21 +183,6 @@ def _read_weights(path: Path) -> None:
     loaded = load(path)
     loaded.model.eval()(torch.zeros(1, loaded.model.frames, loaded.model.skeleton.num_input_joints, 2))
 
-
-def _text(name: str, text: str) -> Callable[[Path], Path]:
-    def write(folder: Path) -> Path:
-        (folder / name).write_text(text)
-        return folder / name
-
-    return write
-
-
-def _read_flags(path: Path) -> object:
-    return parse_command_line(["--config", str(path)])
-
-
-FLAGS = 'dataset = "demo"\n[model]\nframes = 27\ncausal = true\n[data]\nsubjects_train = ["S1", "S2"]\n'
-STUDY = 'title = "A study"\nseeds = [0]\ncommon = "-d demo --max_steps 3"\n[configurations]\n"plain" = ""\n'
 
 READERS = {
     "annot.mat": Reader(lambda folder: _release(folder)[0], _read_release, _spoil_mat),
@@ -275,14 +192,7 @@ READERS = {
     "data_3d npz": Reader(lambda folder: _videopose3d(folder, "data_3d_h36m.npz"), _read_videopose3d, _spoil_npz),
     "data_2d npz": Reader(lambda folder: _videopose3d(folder, "data_2d_h36m_gt.npz"), _read_videopose3d, _spoil_npz),
     "cache": Reader(_cache, _use_cache),
-    "--viz-keypoints": Reader(_own_keypoints, _read_own_keypoints, _spoil_keypoints, cheap=True),
-    "last.pt, resumed": Reader(lambda folder: _run(folder) / "last.pt", _resume),
-    "last.pt, evaluated": Reader(lambda folder: _run(folder) / "last.pt", _read_weights),
-    "metrics.jsonl": Reader(lambda folder: _run(folder) / "metrics.jsonl", _read_study_run, spoil_json),
-    "result.json": Reader(lambda folder: _run(folder) / "result.json", _read_study_run, spoil_json),
+    "checkpoint": Reader(lambda folder: a_checkpoint(folder / "last.pt", a_model()), _read_weights),
     "published .bin": Reader(_published, _read_weights, _spoil_published),
     "safetensors": Reader(_safetensors, _read_weights),
-    "--config TOML": Reader(_text("flags.toml", FLAGS), _read_flags, cheap=True),
-    "--config JSON": Reader(lambda folder: _run(folder) / "config.json", _read_flags, spoil_json, cheap=True),
-    "study TOML": Reader(_text("study.toml", STUDY), read_study, cheap=True),
 } | {f"keypoints {layout}": _layout(layout) for layout in LAYOUTS}

@@ -7,6 +7,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
@@ -34,6 +36,10 @@ LAUNCHERS = {
 }
 
 
+class Skipped(Exception):  # noqa: N818
+    """What a part needs and is not there."""
+
+
 @dataclass
 class Run:
     """A started run: its launcher's process, its run folder, and the file that it prints to."""
@@ -50,20 +56,22 @@ class Run:
 
     def reach(self, step: int, timeout: float = 120) -> None:
         """Wait until the log has a line of `step` or later."""
-        end = time.monotonic() + timeout
-        while last_step(self.folder) < step:
+
+        def is_there() -> bool:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() < end, f"step {step} was not reached in {timeout} s"
-            time.sleep(0.05)
+            return last_step(self.folder) >= step
+
+        until(is_there, timeout, self.log.read_text)
 
     def end(self, timeout: float = 60) -> int:
         """Wait for the launcher and its workers to end; -> the exit code of the launcher."""
         code = self.process.wait(timeout)
-        end = time.monotonic() + timeout
-        while any(map(_lives, self.known)):
-            assert time.monotonic() < end, "a worker outlives its launcher"
-            time.sleep(0.05)
+        until(lambda: not any(map(_lives, self.known)), timeout, lambda: "a worker outlives its launcher")
         return code
+
+    def finish(self, timeout: float = 180) -> None:
+        """Wait for an end without an error."""
+        assert self.end(timeout) == 0, self.log.read_text()
 
 
 def start(launcher: str, root: Path, folder: Path, flags: str = "", **popen: Any) -> Run:
@@ -86,11 +94,9 @@ def take_signals() -> None:
 def send(run: Run, kind: signal.Signals, target: str) -> None:
     """Send a signal to the "launcher", to "one" worker (the last rank's), or to "all" of the run."""
     run.known = run.known or run.workers()
-    workers = run.known
     if target in ("launcher", "all"):
         run.process.send_signal(kind)
-    chosen = {"launcher": [], "one": workers[-1:], "all": workers}[target]
-    for worker in chosen:
+    for worker in {"launcher": [], "one": run.known[-1:], "all": run.known}[target]:
         if worker.pid != run.process.pid or target == "one":
             worker.send_signal(kind)
 
@@ -100,6 +106,17 @@ def _lives(process: psutil.Process) -> bool:
         return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def until(condition: Callable[[], bool], seconds: float, text: Callable[[], str] = str) -> None:
+    """Wait for a condition; raises AssertionError with `text` after `seconds`."""
+    end = time.monotonic() + seconds
+    while True:
+        with suppress(subprocess.CalledProcessError, OSError):
+            if condition():
+                return
+        assert time.monotonic() < end, f"waited {seconds} s\n{text()}"
+        time.sleep(0.1)
 
 
 def last_step(folder: Path) -> int:
@@ -113,8 +130,7 @@ def last_step(folder: Path) -> int:
 
 def undisturbed(launcher: str, root: Path, folder: Path, flags: str) -> Path:
     """The run folder of a run that nothing disturbs."""
-    run = start(launcher, root, folder, flags)
-    assert run.end(180) == 0, run.log.read_text()
+    start(launcher, root, folder, flags).finish()
     return folder
 
 

@@ -9,7 +9,6 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -18,7 +17,7 @@ from random import Random
 
 import psutil
 
-from tests.faults.runs import REPOSITORY, SMALL, assert_same, last_step, some, undisturbed
+from tests.faults.runs import REPOSITORY, SMALL, Skipped, assert_same, last_step, some, undisturbed, until
 
 PROGRAMS = ("munged", "slurmctld", "slurmd", "sbatch", "scontrol")
 FLAGS = "--epochs 4000 --eval_epochs 20"  # longer than any test
@@ -94,10 +93,7 @@ def _write_configuration(folder: Path, nodes: int) -> None:
     host = socket.gethostname().partition(".")[0]
     text = CONFIGURATION.format(folder=folder, host=host, port=ports[0], node_port=ports[1])
     for number, port in enumerate(ports[1:], 1):
-        text += (
-            f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000 "
-            "State=UNKNOWN\n"
-        )
+        text += f"NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 RealMemory=4000\n"
     (folder / "slurm.conf").write_text(text)
 
 
@@ -109,21 +105,7 @@ def _jobs_have_left() -> bool:
 
 
 def run(*command: str) -> str:
-    """What a command prints; raises CalledProcessError if it fails."""
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-
-def until(condition: Callable[[], bool], seconds: float, text: Callable[[], str] = str) -> None:
-    """Wait for a condition; raises AssertionError with `text` after `seconds`."""
-    end = time.monotonic() + seconds
-    while True:
-        try:
-            if condition():
-                return
-        except (subprocess.CalledProcessError, OSError):
-            pass
-        assert time.monotonic() < end, f"waited {seconds} s\n{text()}"
-        time.sleep(0.2)
 
 
 class Job:
@@ -212,13 +194,10 @@ def check(root: Path, folder: Path, options: str = "") -> str:
     return "2 requeues by the time limit, 1 by hand, 1 scancel, same weights"
 
 
-def missing() -> str:
-    """What this part needs and is not there."""
-    return "" if os.geteuid() == 0 and all(map(shutil.which, PROGRAMS)) else "no slurm, or not root"
-
-
 def cases(root: Path, count: int, draw: Random) -> Iterator[tuple[str, Callable[[], str]]]:
     """(name, check) of `count` jobs on one node or two."""
+    if os.geteuid() or not all(map(shutil.which, PROGRAMS)):
+        raise Skipped("no slurm, or not root")
     for number, nodes in enumerate(some(draw, [1, 2], count)):
         with slurm(root / f"slurm{number}", nodes):
             options = f"--nodes={nodes}" if nodes > 1 else ""
