@@ -5,8 +5,8 @@ feature maps [N,C,T,V] (batch, channels, frames, joints), one convolution per su
 subset, one output layer call per joint, windows cut one by one.  Nothing is fused, and nothing is slower than this
 layout requires.
 
-Parameters have the published names, so that published weights load.  The sequence stage and the unshared head, which
-were never published, are written in the same style.
+Parameters have the published names.  The sequence stage and the unshared head were never published and are written in
+the same style.
 """
 
 from collections.abc import Mapping, Sequence
@@ -50,7 +50,6 @@ class TemporalConv(nn.Module):
         self.bn = nn.BatchNorm2d(out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features [N,C,T,V] to features [N,C',ceil(T/stride),V]."""
         return self.bn(self.conv(x))
 
 
@@ -75,7 +74,6 @@ class GraphConv(nn.Module):
             self.down = nn.Sequential(nn.Conv2d(in_channels, out_channels, 1), nn.BatchNorm2d(out_channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features [N,C,T,V] to features [N,C',T,V]."""
         n, c, t, v = x.shape
         fixed = self.A + self.PA
         flat = x.reshape(n, c * t, v)
@@ -92,17 +90,7 @@ class GraphConv(nn.Module):
 class Block(nn.Module):
     """Graph convolution, temporal convolution, residual, ReLU; `activation` False leaves out the last ReLU."""
 
-    def __init__(
-        self,
-        in_channels: int,
-        out_channels: int,
-        adjacency: Tensor,
-        dropout: float,
-        *,
-        stride: int = 1,
-        residual: bool = True,
-        activation: bool = True,
-    ):
+    def __init__(self, in_channels, out_channels, adjacency, dropout, *, stride=1, residual=True, activation=True):
         super().__init__()
         self.gcn1 = GraphConv(in_channels, out_channels, adjacency, dropout)
         self.tcn1 = TemporalConv(out_channels, out_channels, stride=stride)
@@ -113,7 +101,6 @@ class Block(nn.Module):
         self.relu = nn.ReLU(inplace=True) if activation else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features [N,C,T,V] to features [N,C',ceil(T/stride),V]."""
         y = self.tcn1(self.gcn1(x))
         return self.relu(y if self.residual is None else y + self.residual(x))
 
@@ -127,7 +114,6 @@ class JointOutput(nn.Module):
         self.layers = nn.ModuleList(nn.Conv1d(channels, 3, 1) for _ in range(1 if shared else num_joints))
 
     def forward(self, x: Tensor) -> Tensor:
-        """Features [N,C,T,V] to positions [N,T,V,3] in metres."""
         outputs = [self.layers[0 if self.shared else joint](x[..., joint]) for joint in range(self.num_joints)]
         return torch.stack(outputs, dim=-1).permute(0, 2, 3, 1)
 
@@ -135,8 +121,7 @@ class JointOutput(nn.Module):
 class ReferenceModel(nn.Module):
     """S-AGCN as published (sequence_layers 0, head "shared"), or with the sequence stage and an unshared head.
 
-    skeleton, graph, widths, channels, sequence_layers, head, dropout, causal, input_norm as in
-    `glagcn.model.gla_gcn.network.LiftingNetwork`; "mixed" heads are left out.  Raises ValueError for another head.
+    Arguments as those of LiftingNetwork; "mixed" heads are left out.
     """
 
     def __init__(
@@ -153,8 +138,7 @@ class ReferenceModel(nn.Module):
         input_norm: bool = True,
     ):
         super().__init__()
-        if head not in ("shared", "unshared"):
-            raise ValueError(f"invalid head {head!r}: must be shared or unshared")
+        assert head in ("shared", "unshared")
         joints, shared = skeleton.num_joints, head == "shared"
         adjacency = torch.from_numpy((graph or skeleton).adjacency())
         self.skeleton, self.widths = skeleton, tuple(widths)
@@ -195,33 +179,14 @@ class ReferenceModel(nn.Module):
             x = self.data_bn(x)
         return x.view(n, v, c, t).permute(0, 2, 3, 1).contiguous()
 
-    def load_published(self, weights: dict[str, Tensor]) -> None:
-        """Load weights under their published names, where the output layer is `fc.weight` and `fc.bias`.
-
-        Raises RuntimeError (of load_state_dict) where a name or a shape does not fit.
-        """
-        renamed = {name.replace("fc.", "fc.layers.0.") if name[:3] == "fc." else name: w for name, w in weights.items()}
-        self.load_state_dict(renamed)
-
 
 def reference_of(model: Model) -> ReferenceModel:
-    """The reference model with the options and weights of `model`, on its device and in its mode.
-
-    Raises ValueError for a mixed head and TypeError for another kind of model.
-    """
-    if not isinstance(model, LiftingNetwork):
-        raise TypeError(f"the reference is a GLA-GCN, not a {type(model).__name__}")
+    """The reference model with the options and weights of `model`, on its device and in its mode."""
+    assert isinstance(model, LiftingNetwork)
     reference = ReferenceModel(
-        model.skeleton,
-        model.widths,
-        model.channels,
-        graph=model.graph,
-        sequence_layers=len(model.sequence),
-        head=model.head_kind,
-        dropout=model.dropout,
-        causal=model.causal,
-        input_norm=model.input_norm is not None,
-    )
+        model.skeleton, model.widths, model.channels, graph=model.graph, sequence_layers=len(model.sequence),
+        head=model.head_kind, dropout=model.dropout, causal=model.causal, input_norm=model.input_norm is not None,
+    )  # fmt: skip
     pairs: list[tuple[Any, Any]] = [(reference.expand_gcn, model.expand)]
     pairs += zip(reference.sequence, model.sequence, strict=True)
     for number, module in enumerate(model.strided):
@@ -265,10 +230,9 @@ def _load_output(plain: Any, head: Any) -> None:
 class ReferenceLoader:
     """Batches of windows of `num_frames` frames, cut one by one from the sequences of a split and then collated.
 
-    It works like one loader process of the published code.  Poses are float64: 2D in image coordinates, 3D in camera
-    coordinates relative to the root.  Each sample copies the whole sequence, slices the window, pads it beyond the ends
-    of the sequence, and may mirror it.  Targets are in metres with a zero root, as ours (published: millimetres, with
-    the root in absolute coordinates); this does not affect the speed.
+    It works like one loader process of the published code: each sample copies the whole sequence of float64 poses,
+    slices the window, pads it beyond the ends of the sequence, and may mirror it.  Targets are in metres with a zero
+    root, as ours (published: millimetres, with the root in absolute coordinates), which does not affect the speed.
     """
 
     def __init__(self, split: Split, skeleton: Skeleton, num_frames: int) -> None:

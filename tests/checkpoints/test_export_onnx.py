@@ -35,8 +35,7 @@ def exported(tmp_path):
     return export
 
 
-@pytest.mark.parametrize("causal", [False, True])
-@pytest.mark.parametrize("skeleton", ["mpi3dhp17", "humaneva15_coco17"])
+@pytest.mark.parametrize(("skeleton", "causal"), [("mpi3dhp17", True), ("humaneva15_coco17", False)])
 @pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
 def test_onnx_runtime_gives_the_poses_of_the_model(exported, kind, skeleton, causal):
     model = a_model(kind, skeleton, causal=causal)
@@ -86,11 +85,6 @@ def test_the_formula_is_the_one_that_windows_are_made_by():
     assert torch.allclose(found, torch.tensor([x, y]))
 
 
-def test_a_published_file_can_be_exported_too(tmp_path):
-    export_onnx(GOLDEN / "h36m_27f.bin", tmp_path / "h36m.onnx")
-    assert session(tmp_path / "h36m.onnx").get_modelmeta().custom_metadata_map["skeleton"] == "h36m17"
-
-
 def test_a_trace_that_holds_for_one_batch_size_is_not_written(tmp_path, monkeypatch):
     """As that of a model that asks for len(x), which is a number to the trace."""
     source = a_checkpoint(tmp_path / "best.pt", a_model("temporal_conv"))
@@ -107,12 +101,6 @@ def test_without_the_package_one_message_says_what_to_install(verb, trained, tmp
     monkeypatch.setitem(sys.modules, package, None)  # what a failed import is to Python
     ended = verb(f"export {trained}/best.pt --layout onnx --out {tmp_path}/model.onnx")
     assert_refused(ended, f"--layout onnx needs the package {package}", r"pip install glagcn\[onnx\]")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_another_ending_is_refused(verb, trained, tmp_path):
-    ended = verb(f"export {trained}/best.pt --layout onnx --out {tmp_path}/model.pt")
-    assert_refused(ended, r"--out .*model\.pt: expected a name that ends in \.onnx")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -1,9 +1,7 @@
 import json
-import random
 
 import pytest
 import torch
-from safetensors import safe_open
 
 import glagcn
 from glagcn.checkpoints import ours as checkpoint
@@ -12,8 +10,6 @@ from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 from tests.command_line import assert_refused
-
-MUTATIONS = 40
 
 
 @pytest.fixture
@@ -25,9 +21,8 @@ def exported(tmp_path):
     return export
 
 
-@pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
-def test_there_and_back_nothing_changes(exported, tmp_path, kind):
-    model = a_model(kind, causal=True)
+def test_there_and_back_nothing_changes(exported, tmp_path):
+    model = a_model(causal=True)
     loaded, held = load(exported(model)), checkpoint.load(tmp_path / "best.pt")
     assert {name: loaded.content[name] for name in ("config", "model_config")} == {
         name: held[name] for name in ("config", "model_config")
@@ -37,9 +32,8 @@ def test_there_and_back_nothing_changes(exported, tmp_path, kind):
     assert not loaded.model.training
 
 
-@pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
-def test_half_precision_comes_back_as_float32(exported, kind):
-    model = a_model(kind)
+def test_half_precision_comes_back_as_float32(exported):
+    model = a_model()
     whole, halved = exported(model).stat().st_size, exported(model, half=True)
     assert halved.stat().st_size < 0.75 * whole
     loaded, expected = glagcn.load_model(halved), model.state_dict()
@@ -60,15 +54,6 @@ def test_weights_beyond_half_precision_are_refused(exported):
         exported(model, half=True)
 
 
-def test_the_metadata_are_text_that_other_programs_read(exported):
-    model = a_model("gla_gcn", "humaneva15_coco17")
-    with safe_open(exported(model), "np") as file:
-        told = file.metadata()
-    assert json.loads(told["joints"]) == list(model.skeleton.joints)
-    assert json.loads(told["model_config"])["skeleton"] == told["skeleton"] == "humaneva15_coco17"
-    assert json.loads(told["frames"]) == 9
-
-
 def test_it_is_evaluated_and_rendered_like_a_checkpoint(verb, demo, demo_root, trained, tmp_path):
     path = tmp_path / "model.safetensors"
     assert verb(f"export {trained}/best.pt --layout safetensors --out {path}").code == 0
@@ -83,31 +68,13 @@ def test_it_is_evaluated_and_rendered_like_a_checkpoint(verb, demo, demo_root, t
     assert (tmp_path / "a.gif").stat().st_size
 
 
-def test_a_damaged_file_is_refused_or_gives_the_same_model(exported, tmp_path):
-    """Bytes changed, cut off, doubled, and taken away, anywhere."""
-    model = a_model()
-    whole, damaged = exported(model).read_bytes(), tmp_path / "damaged.safetensors"
-    draw, refused = random.Random(0), 0
-    header = 8 + int.from_bytes(whole[:8], "little")
-    for number in range(MUTATIONS):
-        content = bytearray(whole)
-        at = draw.randrange(header if number % 2 else len(whole))
-        kind = draw.choice(["change", "change", "cut", "double", "take"])
-        if kind == "change":
-            content[at] ^= 1 << draw.randrange(8)
-        elif kind == "cut":
-            del content[at:]
-        else:
-            content[at : at + 40] = content[at : at + 40] * 2 if kind == "double" else b""
-        damaged.write_bytes(content)
-        try:
-            state = load(damaged).model.state_dict()
-        except UserError as error:
-            assert str(damaged) in str(error)  # noqa: PT017
-            refused += 1
-        else:
-            assert all(torch.equal(state[name], tensor) for name, tensor in model.state_dict().items())
-    assert refused > 0.8 * MUTATIONS
+def test_a_flipped_bit_is_noticed(exported, tmp_path):
+    path = exported(a_model())
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"model\.safetensors.*does not match its digest"):
+        load(path)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +98,8 @@ def test_a_file_of_another_program_is_refused(tmp_path):
     ("flags", "message"),
     [
         ("--layout safetensors --out {}/x.pt", r"--out .*x\.pt: expected a name that ends in \.safetensors"),
+        ("--layout onnx --out {}/x.pt", r"--out .*x\.pt: expected a name that ends in \.onnx"),
         ("--layout onnx --half --out {}/x.onnx", "invalid --half with --layout onnx"),
-        ("--half --out {}/x.pt", "invalid --half with --layout ours"),
     ],
 )
 def test_flags_that_do_not_fit_are_refused(verb, trained, tmp_path, flags, message):

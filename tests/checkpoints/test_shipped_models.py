@@ -16,7 +16,7 @@ from glagcn.checkpoints.find import MODELS, SHIPPED, find_model
 from glagcn.checkpoints.load import load
 from glagcn.errors import UserError
 from tests.checkpoints.exported_models import a_checkpoint, a_model
-from tests.command_line import assert_refused
+from tests.command_line import TINY, assert_refused
 from tests.commands.filmed import SIZE, keypoints
 from tests.poses.keypoints import written
 
@@ -53,8 +53,6 @@ def test_an_unknown_name_lists_those_of_the_program(shipped, verb, demo):
     with pytest.raises(UserError, match=f"center: no such file; expected a checkpoint .*{names}"):
         glagcn.load_model("center")
     assert_refused(verb("lift k.json --checkpoint center --out p.npz"), f"invalid --checkpoint center: .*{names}")
-    assert_refused(verb("evaluate center"), names)
-    assert_refused(verb("export center --out x.pt"), names)
     assert_refused(demo("--frames 9 --evaluate center"), f"--evaluate center: no such checkpoint; .*{names}")
 
 
@@ -63,9 +61,7 @@ def test_a_missing_file_says_how_to_make_it(shipped, verb, demo):
     message = r"the model causal of this program is missing: no file .*; make it with launch/pretrain\.sh, or give"
     with pytest.raises(UserError, match=message):
         glagcn.Lifter("causal", SIZE)
-    for command in ("lift k.json --checkpoint causal --out p.npz", "evaluate causal", "export causal --out x.pt"):
-        assert_refused(verb(command), message)
-    assert_refused(demo("--frames 9 --evaluate causal"), message)
+    assert_refused(verb("lift k.json --checkpoint causal --out p.npz"), message)
     assert_refused(demo("--frames 9 --resume causal"), message)
 
 
@@ -138,8 +134,8 @@ def script(tmp_path, monkeypatch):
 
 def test_the_commands_of_the_script_make_both(script, demo_root, train, verb):
     """With tiny data, length and size instead of the recipe's, one after the other in this process."""
-    small = "--frames 9 --channel 4 --batch_size 64 --subset 0.02 --max_steps 2 --test_frames 40 --workers 1"
-    *commands, (_, *folders) = script("--dataset", "demo", "--root_path", str(demo_root), *small.split())
+    small = f"--dataset demo --root_path {demo_root} {TINY} --frames 9 --max_steps 2 --validation_frames 40"
+    *commands, (_, *folders) = script(*small.split())
     for command in commands:
         ended = train(" ".join(command[1:])) if command[0] == "main_sagcn_gpus.py" else verb(" ".join(command[2:]))
         assert ended.code == 0, ended.err

@@ -29,18 +29,14 @@ def test_it_goes_every_way_that_the_first_one_goes(demo, verb, tmp_path):
     assert glagcn.predict(model, pixels, image_size=(1000, 1000)).shape == (12, 17, 3)
 
 
-def test_a_run_is_not_gone_on_with_by_another_model(demo):
-    assert demo(f"{MODEL} --run r --no_eval").code == 0
-    assert_refused(demo("--frames 9 --run r"), "--model is gla_gcn now and was temporal_conv")
-
-
 def test_weights_of_another_model_are_refused(demo, trained):
     assert_refused(demo(f"{MODEL} --run s --resume {trained}/best.pt"), "--model is temporal_conv and was gla_gcn")
     assert_refused(demo(f"{MODEL} --evaluate {trained}/best.pt"), "trained with model gla_gcn, but the flag says")
 
 
-def test_flags_that_the_checkpoint_s_model_does_not_read_are_refused(demo, tmp_path):
+def test_a_run_of_another_model_and_flags_that_it_does_not_read_are_refused(demo, tmp_path):
     assert demo(f"{MODEL} --run r --no_eval").code == 0
+    assert_refused(demo("--frames 9 --run r"), "--model is gla_gcn now and was temporal_conv")
     best = f"--frames 9 --evaluate {tmp_path}/runs/r/best.pt"
     assert_refused(
         demo(f"{best} --sequence_layers 2"), "best.pt contains a model of kind temporal_conv.*no sequence_layers"
@@ -53,14 +49,6 @@ def test_a_checkpoint_of_an_unknown_model_is_refused_by_name(demo, verb, trained
     content["model_config"]["kind"] = "transformer"
     torch.save(content, tmp_path / "new.pt")
     message = "new.pt: unknown model 'transformer'; must be one of gla_gcn, temporal_conv"
-    assert_refused(demo(f"--frames 9 --evaluate {tmp_path}/new.pt"), message)
     assert_refused(demo(f"--frames 9 --resume {tmp_path}/new.pt"), message)
     assert_refused(verb(f"export {tmp_path}/new.pt --out {tmp_path}/out.pt"), message)
     assert list(tmp_path.iterdir()) == [tmp_path / "new.pt"]
-
-
-def test_the_summary_leaves_out_what_the_model_does_not_read(demo):
-    options = {"sequence_layers", "sequence_weight", "head", "graph"}
-    for flags, shown in ((MODEL, set()), ("--frames 9", options)):
-        ended = demo(f"{flags} --dry_run")
-        assert {line.split()[0] for line in ended.out.splitlines() if line.startswith("    ")} & options == shown

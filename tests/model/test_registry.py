@@ -25,6 +25,9 @@ def test_a_model_is_built_again_from_what_a_checkpoint_keeps_of_it(name):
     x = torch.randn(2, 9, 17, 2)
     assert torch.equal(again(x).target, model(x).target)
     assert model_config(again) == kept
+    if name == "gla_gcn":  # as version 0.1.0 kept it
+        older = {key: value for key, value in kept.items() if key not in ("kind", "input")}
+        assert model_config(from_config(older)) == kept
 
 
 @pytest.mark.parametrize("name", MODELS)
@@ -46,21 +49,9 @@ def test_every_model_keeps_the_interface(name):
             model(wrong)
 
 
-def test_a_checkpoint_without_a_kind_is_a_gla_gcn():
-    kept = model_config(built("gla_gcn"))
-    del kept["kind"]
-    assert name_of(from_config(kept)) == "gla_gcn"
-
-
-@pytest.mark.parametrize("kind", ["transformer", 3, None])
-def test_unknown_kinds_name_the_known_ones(kind):
-    with pytest.raises(UserError, match=f"unknown model {kind!r}; must be one of gla_gcn, temporal_conv"):
-        from_config({"kind": kind})
-
-
-def test_a_kind_that_is_no_name_is_refused():
-    with pytest.raises(UserError, match="missing or unknown entry"):
-        from_config({"kind": ["gla_gcn"]})
+def test_unknown_kinds_name_the_known_ones():
+    with pytest.raises(UserError, match="unknown model 'transformer'; must be one of gla_gcn, temporal_conv"):
+        from_config({"kind": "transformer"})
 
 
 @pytest.mark.parametrize(
@@ -68,7 +59,6 @@ def test_a_kind_that_is_no_name_is_refused():
     [
         {"channels": "8"},
         {"widths": "ab"},
-        {"dropout": "x"},
         {"skeleton": 3},
         {"colour": "red"},
     ],
@@ -80,7 +70,7 @@ def test_configurations_that_cannot_be_are_refused(name, change):
         from_config(model_config(built(name)) | change)
 
 
-@pytest.mark.parametrize("flags", ["--sequence_layers 0", "--sequence_weight 2", "--head shared", "--graph h36m"])
+@pytest.mark.parametrize("flags", ["--sequence_layers 0", "--head shared", "--graph h36m"])
 def test_flags_of_another_model_are_refused(flags):
     assert built("gla_gcn", *flags.split())
     with pytest.raises(UserError, match=f"{flags.split()[0]} has no effect on --model temporal_conv"):

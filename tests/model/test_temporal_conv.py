@@ -5,8 +5,6 @@ import torch
 import torch.nn.functional as F
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from glagcn.config.resolve import parse_command_line
-from glagcn.errors import UserError
 from glagcn.model.temporal_conv import Layer, TemporalConv
 from glagcn.skeletons import get_skeleton
 from tests.model.gla_gcn.test_operators import ROW, Recorder, large_products, row, tensors
@@ -32,7 +30,7 @@ def test_the_paper_s_model_of_27_frames_has_8_56_million_parameters():
     assert model.flops() == 2 * 1024 * (9 * 104 + 3 * 4096 + 4096 + 51)  # rows of 102 inputs are padded to 104
 
 
-@pytest.mark.parametrize(("widths", "frames"), [((3,), 3), ((3, 3), 9), ((5, 3), 15), ((3, 5, 3), 45)])
+@pytest.mark.parametrize(("widths", "frames"), [((3,), 3), ((3, 5, 3), 45)])
 @pytest.mark.parametrize("causal", [False, True])
 def test_every_frame_of_the_window_reaches_the_pose(widths, frames, causal):
     model = network(widths, 64, causal=causal)
@@ -72,11 +70,6 @@ def test_the_tuned_start_predicts_about_the_mean_pose():
     assert (model(torch.randn(20, 9, 17, 2)).target[:, 0] - mean).abs().max() < 0.5
 
 
-def test_only_the_last_layer_gives_coordinates():
-    model = network()
-    assert [weight.shape for weight in model.output_weights()] == [(51, 8)]
-
-
 def test_on_a_gpu_every_row_of_a_large_bfloat16_product_is_aligned():
     """A row of the input is 3 frames of 17 joints, 102 numbers, which no tensor core reads aligned."""
     model = TemporalConv(H36M, (3, 3, 3), 256, dropout=0.0).train()
@@ -102,9 +95,3 @@ def test_under_autocast_coordinates_are_read_beyond_bfloat16():
     with torch.autocast("cpu", dtype=torch.bfloat16):
         found = layer(x)
     assert (found - exact).abs().max() < 0.01 * exact.max()
-
-
-@pytest.mark.parametrize(("options", "form"), [(("--frames", "10"), "--frames 10"), (("-arc", "2,3"), "-arc 2,3")])
-def test_windows_that_strides_do_not_divide_are_refused(options, form):
-    with pytest.raises(UserError, match=form):
-        parse_command_line(["-d", "demo", "--model", "temporal_conv", *options])

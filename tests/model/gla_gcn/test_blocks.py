@@ -2,7 +2,8 @@ import pytest
 import torch
 from torch import nn
 
-from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv, StridedModule
+from glagcn.model.gla_gcn.blocks import AGCN, AdaptiveGraphConv
+from glagcn.model.gla_gcn.heads import JointHead, SequenceHead
 from glagcn.skeletons import get_skeleton
 
 ADJACENCY = torch.from_numpy(get_skeleton("mpi3dhp17").adjacency())
@@ -46,17 +47,40 @@ def test_features_stay_channels_last():
     assert block(x, ADJACENCY).is_contiguous(memory_format=torch.channels_last)
 
 
-def test_the_strided_module_adds_the_centre_frames():
-    """With all weights 0 the units give 0, and what is left is the outer residual: the centre of each group."""
-    module = StridedModule(4, 17, 3, dropout=0.0)
-    with torch.no_grad():
-        for parameter in module.parameters():
-            parameter.zero_()
-    x = torch.randn(2, 4, 9, 17)
-    torch.testing.assert_close(module(x, ADJACENCY), x[:, :, [1, 4, 7]])
-
-
 @pytest.mark.parametrize(("in_channels", "out_channels", "parameters"), [(96, 96, 126_195), (96, 3, 4_176)])
 def test_block_sizes_are_the_published_ones(in_channels, out_channels, parameters):
     block = AGCN(in_channels, out_channels, 17)
     assert sum(p.numel() for p in block.parameters()) == parameters
+
+
+@pytest.fixture
+def features():
+    torch.manual_seed(0)
+    return torch.randn(2, 8, 5, 17)
+
+
+def test_an_unshared_head_has_a_linear_layer_per_joint(features):
+    head = JointHead(8, 17, "unshared")
+    out = head(features)
+    for joint in (0, 7, 16):
+        weight, bias = head.unshared.weight[joint], head.unshared.bias[joint]
+        torch.testing.assert_close(out[:, :, joint], features[..., joint].transpose(1, 2) @ weight + bias)
+
+
+def test_a_mixed_head_is_the_weighted_mean_of_both(features):
+    head = JointHead(8, 17, "mixed", mix=0.25)
+    x = features.permute(0, 2, 3, 1)
+    torch.testing.assert_close(head(features), 0.25 * head.unshared(x) + 0.75 * head.shared(x))
+
+
+def test_autocast_does_not_round_a_head(features):
+    head = JointHead(8, 17, "unshared")
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        out = head(features)
+    assert torch.equal(out, head(features))
+
+
+def test_the_sequence_head_is_linear_at_its_end(features):
+    head = SequenceHead(8, 17, "shared", 0.5, dropout=0.0)
+    assert (head.block(features, ADJACENCY) < 0).any()
+    assert head(features, ADJACENCY).shape == (2, 5, 17, 3)

@@ -118,18 +118,6 @@ def test_every_row_of_a_large_product_is_aligned(calls):
     assert unaligned == []
 
 
-def test_confidences_leave_every_product_aligned():
-    with_confidence, without = (
-        [(name, tensors([*arguments, result])) for name, arguments, result in large_products(recorded_training(input))]
-        for input in ("xyc", "xy")
-    )
-    shapes = [
-        [(name, [(part.shape, part.stride()) for part in parts]) for name, parts in calls]
-        for calls in (with_confidence, without)
-    ]
-    assert shapes[0] == shapes[1]
-
-
 def test_large_products_are_there_and_are_bfloat16_in_training():
     found = large_products(recorded_training())
     assert len(found) > 10 * BLOCKS
@@ -150,9 +138,3 @@ def test_maps_are_only_copied_to_pad_their_joints_and_to_join_gradients(calls, r
     # In the backward pass: theta, phi and the rest side by side, and the gradient without the pad.
     expected = {"constant_pad_nd": 12, "cat": 6} if training else {"constant_pad_nd": 5}
     assert Counter(copies) == expected
-
-
-def test_rows_are_told_by_strides():
-    x = torch.empty(4, 24, 16)
-    assert (row(x, False), row(x.transpose(1, 2), False)) == (16, 16)
-    assert row(torch.empty(2, 8, 5, 7).to(memory_format=torch.channels_last), True) == 8
