@@ -11,17 +11,17 @@ import torch
 
 import glagcn
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.commands.train import check_batch
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
-from glagcn.errors import UserError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton
 from glagcn.train import optim as schedule
+from tests.command_line import assert_refused, listing
 from tests.data import tiny_3dhp
 
 PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
+ONE_STEP = "--frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
 CURVES = {"log.txt", "metrics.jsonl", "tensorboard"}
 RESULT_FILES = {
     "result.json", "inference_data.mat",
@@ -39,11 +39,8 @@ def release(tmp_path):
     return tiny_3dhp.write_release(tmp_path / "data/s-agcn", frames=6)
 
 
-# ---------------------------------------------------------------- training
-
-
 def test_3d_of_unscored_frames_changes_nothing(release, train, tmp_path):
-    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    flags = f"--dataset 3dhp --root_path {release} {ONE_STEP}"
     assert train(f"{flags} -c {tmp_path} --run whole").code == 0
     for path in release.glob("mpi_inf_3dhp_test_set/TS*/annot_data.mat"):
         with h5py.File(path, "r+") as file:
@@ -59,8 +56,7 @@ def test_3d_of_unscored_frames_changes_nothing(release, train, tmp_path):
 def test_a_cache_of_other_cameras_is_not_taken_for_the_usual_one_in_silence(release, train, verb, tmp_path):
     prepared = verb(f"prepare 3dhp --raw {release} --cameras 0,2")
     assert (prepared.code, "3dhp_gt_univ_cam0-2.h5" in prepared.out) == (0, True)
-    assert "Train with" not in prepared.out
-    flags = f"--dataset 3dhp --root_path {release} --frames 9 --channel 4 --sequence_layers 1 --workers 1 --max_steps 1"
+    flags = f"--dataset 3dhp --root_path {release} {ONE_STEP}"
     ended = train(f"{flags} -c {tmp_path}/usual")
     assert (ended.code, "WARNING" in ended.out) == (0, False), ended.err
     assert "3dhp_gt_univ.h5 does not exist yet" in ended.out
@@ -99,23 +95,13 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
 
 def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train, tmp_path, monkeypatch):
     monkeypatch.setattr(schedule, "FITTING_STEPS", 1)
-    flags = (
-        f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --frames 9 --channel 4 --sequence_layers 0 --run r "
-    )
-    flags += "--workers 1 --subset 0.3 --windows"
+    flags = f"--dataset 3dhp --root_path {release} -c {tmp_path}/runs --run r --subset 0.3 "
+    flags += "--frames 9 --channel 4 --sequence_layers 0 --workers 1 --windows"
     for windows, fresh, batch in ((100, "", 100), (300, "", 100), (300, "--fresh", 300)):
         ended = train(f"{flags} {windows} {fresh}")
         assert ended.code == 0, ended.err
         held = json.loads((tmp_path / "runs/r/config.json").read_text())
         assert (held["windows"], held["batch_size"], held["warmup"]) == (windows, batch, 16 * batch)
-
-
-def test_a_fitted_batch_smaller_than_the_processes_is_refused_as_what_it_is():
-    check_batch(64, 64)
-    with pytest.raises(
-        UserError, match="the batch that fits this run has 64 windows, and there are 65 processes; give"
-    ):
-        check_batch(64, 65)
 
 
 def test_the_published_command_evaluates_the_run_of_the_same_flags(release, train, tmp_path, monkeypatch):
@@ -136,19 +122,16 @@ def test_the_published_command_evaluates_the_run_of_the_same_flags(release, trai
     assert (result(folder)["dataset"], result(folder)["warnings"]) == ("3dhp", [])
 
 
-def test_a_finished_run_prints_its_result_and_leaves(demo, tmp_path):
-    first = demo("--run r --frames 9")
-    assert first.code == 0
-    before = {path: path.read_bytes() for path in (tmp_path / "runs/r").iterdir() if path.is_file()}
+def test_a_finished_run_is_left_as_it_is_and_one_without_a_result_is_concluded_again(demo, tmp_path):
+    """The latter as after a run that was killed between its last checkpoint and its result."""
+    ended = demo("--run r --frames 9")
+    assert ended.code == 0
+    for pattern in ("step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "):
+        assert re.search(f"^{pattern}", ended.out, re.MULTILINE), ended.out
+    before = listing(tmp_path / "runs/r")
     again = demo("--run r --frames 9")
-    assert again.code == 0
-    assert "is finished at step 6: MPJPE" in again.out
-    assert {path: path.read_bytes() for path in (tmp_path / "runs/r").iterdir() if path.is_file()} == before
-
-
-def test_an_end_without_a_result_is_concluded_again(demo, tmp_path):
-    """As after a run that was killed between its last checkpoint and its result."""
-    assert demo("--run r --frames 9").code == 0
+    assert (again.code, "is finished at step 6: MPJPE" in again.out) == (0, True)
+    assert listing(tmp_path / "runs/r") == before
     first = result(tmp_path / "runs/r")
     (tmp_path / "runs/r/result.json").unlink()
     assert demo("--run r --frames 9").code == 0
@@ -156,23 +139,17 @@ def test_an_end_without_a_result_is_concluded_again(demo, tmp_path):
     assert result(tmp_path / "runs/r") | changing == first | changing
 
 
-def test_results_go_to_output(demo, tmp_path):
-    assert demo(f"--run r --frames 9 --output {tmp_path}/results").code == 0
-    assert {path.name for path in (tmp_path / "results").iterdir()} == RESULT_FILES
-    assert not (tmp_path / "runs/r/result.json").exists()
-
-
 def test_sequences_without_scored_frames_are_no_obstacle(demo, tmp_path):
-    ended = demo("--run r --frames 9 --test_frames 3")
+    ended = demo(f"--frames 9 --test_frames 3 --windows 200 --output {tmp_path}/results")
     assert ended.code == 0, ended.err
-    found = result(tmp_path / "runs/r")
+    for pattern in ("step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 200/200 windows: validation "):
+        assert re.search(f"^{pattern}", ended.out, re.MULTILINE), ended.out
+    assert {path.name for path in (tmp_path / "results").iterdir()} == RESULT_FILES
+    found = result(tmp_path / "results")
     assert found["velocity_mm"] is None
     assert found["frames"] == 3
     assert found["program"]["glagcn"] == glagcn.__version__
     assert found["parameters"] > 0
-
-
-# ---------------------------------------------------------------- evaluating
 
 
 def test_evaluate_gives_what_training_ended_with(demo, trained, tmp_path):
@@ -206,9 +183,6 @@ def test_another_data_set_of_the_same_skeleton_is_a_loud_warning(demo, trained, 
     assert len(result(tmp_path / "results")["warnings"]) == 2
 
 
-# ---------------------------------------------------------------- sharing
-
-
 def test_exported_weights_give_the_same_poses_and_can_be_evaluated(verb, demo, trained, tmp_path):
     ended = verb(f"export {trained}/best.pt --out {tmp_path}/new/shared.pt")
     assert (ended.code, ended.err) == (0, "")
@@ -225,22 +199,18 @@ def test_exported_weights_give_the_same_poses_and_can_be_evaluated(verb, demo, t
     assert result(tmp_path / "new")["mpjpe_mm"] == result(trained)["mpjpe_mm"]
 
 
-def test_prepare_says_how_to_train(verb, release, tmp_path):
-    ended = verb(f"prepare 3dhp --raw {release} --out {tmp_path}/3dhp_gt_univ.h5")
-    assert ended.code == 0
-    assert f"wrote {tmp_path}/3dhp_gt_univ.h5" in ended.out
-    assert ended.out.splitlines()[-1].endswith(f"main_sagcn_gpus.py --dataset 3dhp --root_path {tmp_path}")
-
-
-@pytest.mark.parametrize(
-    ("flags", "during", "end"),
-    [
-        ("", "step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "),
-        ("--windows 200", "step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 200/200 windows: validation "),
-    ],
-)
-def test_lines_say_where_a_run_is_in_what_sets_its_length(demo, flags, during, end):
-    ended = demo(f"--frames 9 {flags}")
-    assert ended.code == 0, ended.err
-    for line in (during, end):
-        assert re.search(f"^{line}", ended.out, re.MULTILINE), ended.out
+def test_a_model_trained_on_detections_is_tested_on_every_level(demo, trained, tmp_path):
+    flags = "--frames 9 --input xyc --detections heavy"
+    assert demo(f"--run r {flags}").code == 0
+    best = tmp_path / "runs/r/best.pt"
+    assert glagcn.load_model(best).window_shape == (9, 17, 3)
+    errors = {result(tmp_path / "runs/r")["mpjpe_mm"]}  # without simulated detections
+    for level in ("moderate", "heavy", "none"):
+        ended = demo(f"--evaluate {best} --frames 9 --test_detections {level} --output {tmp_path}/{level}")
+        assert ended.code == 0, ended.err
+        assert ("simulated detections" in ended.out) == (level != "none")
+        assert result(tmp_path / level)["simulated_detections"] == level
+        errors.add(result(tmp_path / level)["mpjpe_mm"])
+    assert len(errors) == 3
+    message = "was trained with input xy, but the flag says xyc"
+    assert_refused(demo(f"--evaluate {trained}/best.pt --frames 9 --input xyc"), message)

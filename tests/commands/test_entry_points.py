@@ -44,16 +44,6 @@ def test_the_verbs_of_the_trainer_have_its_flags(name, verb, capsys):
     assert "--batch_size" in text
 
 
-def test_train_and_render_are_the_trainer(verb, demo_root, tmp_path):
-    common = f"--dataset demo --root_path {demo_root} -c {tmp_path} --frames 9 --channel 4 --batch_size 64 --run r"
-    done = verb(f"train {common} --subset 0.02 --test_frames 40 --max_steps 2 --workers 1")
-    assert (done.code, done.err) == (0, "")
-    assert (tmp_path / "r/best.pt").is_file()
-    drawn = verb(f"render {common} --viz-subject TS1 --viz-limit 2 --viz-export {tmp_path}/a.csv")
-    assert (drawn.code, drawn.err) == (0, "")
-    assert (tmp_path / "a.csv").is_file()
-
-
 @pytest.mark.launched
 def test_a_launcher_starts_the_installed_package_in_any_folder(tmp_path):
     torchrun = ["torchrun", "--standalone", "--nproc_per_node=2", "-m", "--", "glagcn", "train", "--run", "r"]

@@ -2,15 +2,11 @@
 
 import json
 
-import numpy as np
 import pytest
 import torch
 
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load_model
-from glagcn.data.cache import open_cache
-from glagcn.evaluate.metrics import mpjpe, p_mpjpe
-from glagcn.poses.lift import predict
 from tests.command_line import Ended, assert_refused, listing
 from tests.published_files import write_folder, write_published
 
@@ -37,28 +33,6 @@ def start(train, files, tmp_path):
 
 def results(folder):
     return json.loads((folder / "result.json").read_text())
-
-
-def test_the_metrics_are_those_of_the_poses(start, files, tmp_path):
-    """Against predictions sequence by sequence through the public API, grouped by hand."""
-    ended = start(f"-tta -d humaneva15 --evaluate {files}/checkpoint/{GT} --output {tmp_path}/out")
-    assert ended.code == 0, ended.err
-    model, split = load_model(files / "checkpoint" / GT), open_cache(files / "data/humaneva15_gt.h5").test
-    errors: dict[str, list] = {}
-    for info, start_frame in zip(split.sequences, split.starts, strict=True):
-        frames = slice(start_frame, start_frame + info.length)
-        pose_3d = predict(model, split.pixels[frames], (640, 480))
-        target = split.millimetres[frames] - split.millimetres[frames][:, :1]
-        pose_3d[:, 0] = target[:, 0]  # predict zeroes the root, so it is compared without it
-        errors.setdefault(info.kind_of_action, []).append((pose_3d[:, 1:], target[:, 1:]))
-    found = results(tmp_path / "out")["actions"]
-    assert set(found) == set(errors) == {"Walking", "Jog", "Box"}
-    for action, pairs in errors.items():
-        predicted, target = (np.concatenate(parts) for parts in zip(*pairs, strict=True))
-        assert len(predicted) == found[action]["frames"]
-        root = found[action]["mpjpe_mm"] - mpjpe(predicted, target) * 14 / 15  # what the root's own error adds
-        assert 0 < root < 100
-        assert p_mpjpe(predicted, target) < found[action]["mpjpe_mm"]
 
 
 @pytest.mark.parametrize(
@@ -96,9 +70,8 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
             "-d humaneva15 --resume {}/" + COCO,
             (r"the skeleton of the data \(-d, -k\) is humaneva15 and was humaneva15_coco17",),
         ),
-        ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("unexpected weights", "-arc 3,3,3,3,3")),
-        ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", (r"have shape \[8", r"expected \[16", "--channel 8")),
-        ("--resume {}/h36m/96_gt_243_supervised.bin --head mixed", ("--head is mixed and was shared",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("for 5 filter widths, not 2; give -arc 3,3,3,3,3",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", ("weights for 8 channels, not 16; give --channel 8",)),
         ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("--causal is True and was False",)),
     ],
 )
@@ -160,7 +133,6 @@ def test_the_full_model_trains_here_too(start, tmp_path, flags):
             "--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin",
             ("--resume x.bin has no effect on --evaluate and --render",),
         ),
-        ("--evaluate {}/h36m/96_gt_243_supervised.bin -ch 96", ("have shape", "--channel 8")),
         ("--evaluate {}/h36m/96_gt_243_supervised.bin -f 27", ("frames 243, but the flag says 27",)),
     ],
 )

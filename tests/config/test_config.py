@@ -64,28 +64,19 @@ def test_spellings_values_and_paths():
     ("line", "message"),
     [
         ("--dataset h3wb", "invalid choice: 'h3wb'"),
-        (
-            "-d demo --frame 81",
-            r"^unrecognized --frame; did you mean --frames\? `main_sagcn_gpus.py --help` lists the fl",
-        ),
+        ("-d demo --frame 81", r"^unrecognized --frame; did you mean --frames\? `main_sagcn_gpus.py --help` lists"),
         ("--dataset demo --frames 80", "--frames 80.*81"),
-        ("--dataset demo --frames 351", "--frames 351"),
         ("--dataset demo --frames 81 -arc 3,3,3", "--frames 81 contradicts -arc 3,3,3.*27"),
-        ("--dataset demo -arc 3,13", "13"),
         ("--dataset demo -arc 3,4", "4"),
         ("--dataset demo --frames x", "--frames: invalid int value: 'x'"),
         ("--dataset demo --batch_size 0", "--batch_size 0: must be"),
-        ("--dataset demo --lr 0", "--lr 0.0: must be"),
-        ("--dataset demo --lr -1", "--lr"),
         ("--dataset demo --dropout 1", "--dropout 1.0: must be"),
         ("--dataset demo --subset 0", "--subset 0.0: must be"),
         ("--dataset demo --channel 2", "--channel 2: must be at least 4"),
-        ("--dataset demo --max_steps 0", "--max_steps 0: must be at least 1$"),
         ("--dataset demo --lr inf", "--lr inf: must be above 0$"),
         ("--dataset demo --turn -1", "--turn -1.0: must be 0 or more$"),
         ("--dataset demo --clip nan", "--clip nan: must be 0 or more$"),
         ("--dataset demo --bn_momentum 2", "--bn_momentum 2.0: must be above 0, at most 1$"),
-        ("--dataset demo --dropout -1", "--dropout -1.0: must be 0 or more, below 1$"),
         (f"--dataset demo --seed {2**63}", f"--seed {2**63}: must be 0 or more, below {2**63}$"),
         ("--dataset demo --windows 5 --epochs 1", "--windows 5 and --epochs 1 are alternatives"),
         ("--dataset demo --annotation univ", "--annotation univ has no effect on --dataset demo"),
@@ -93,13 +84,8 @@ def test_spellings_values_and_paths():
         ("-lrd 0.95", "--lr_decay 0.95 has no effect on --schedule cosine, which --recipe published uses on h36m"),
         ("--schedule steps", "--schedule steps needs --lr_decay"),
         ("-d demo -k cpn_ft_h36m_dbb", "invalid --keypoints cpn_ft_h36m_dbb: must be one of gt for --dataset demo"),
-        ("-k ../gt", "invalid --keypoints ../gt"),
         ("-tt", "-tt is not a flag; did you mean -tta?"),
-        ("-ar 3,3,3", "-ar is not a flag; did you mean -arc?"),
-        ("--eval", r"unrecognized --eval; did you mean --evaluate\?"),
-        ("--batchsize 3", r"unrecognized --batchsize; did you mean --batch_size\?"),
         ("--batchSize=3", r"unrecognized --batchSize; did you mean --batch_size\?"),
-        ("--epoch 3", r"unrecognized --epoch; did you mean --epochs\?"),
         ("--dryrun", r"unrecognized --dryrun; did you mean --dry_run\?"),
         ("--qqqqq", "^unrecognized --qqqqq; `main_sagcn_gpus.py --help`"),
         ("-d demo what", "unrecognized arguments: what"),
@@ -130,13 +116,10 @@ def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
     ("line", "message"),
     [
         ("lift k.json --outt a.npz", r"unrecognized --outt; did you mean --out\? `glagcn lift --help` lists the flags"),
-        ("lift k.json --imagesize 3,4", r"unrecognized --imagesize; did you mean --image_size\?"),
         ("evaluate best.pt --batchsize 3", "unrecognized --batchsize; `glagcn evaluate --help`"),
-        ("evaluate best.pt --test-flipp", r"unrecognized --test-flipp; did you mean --test_flip\?"),
         ("prepare demo --npzz x", r"unrecognized --npzz; did you mean --npz\?"),
         ("export best.pt --layuot onnx --out x", r"unrecognized --layuot; did you mean --layout\?"),
         ("study a.toml --gpus 4", "--gpus has no meaning here: a process uses one GPU; set CUDA_VISIBLE_DEVICES"),
-        ("lift k.json --device cpu", "--device has no meaning here: a GPU is used where there is one"),
         ("--versoin", r"unrecognized --versoin; did you mean --version\? `glagcn --help`"),
         ("train --frame 9", r"unrecognized --frame; did you mean --frames\? `glagcn train --help`"),
         ("render --viz-actoin x", r"unrecognized --viz-actoin; did you mean --viz_action\? `glagcn render --help`"),
@@ -156,6 +139,9 @@ def test_without_a_data_set_it_is_human36m_as_published():
     )  # fmt: skip
     plain, _, _ = parse("-k cpn_ft_h36m_dbb -arc 3,3,3,3,3")
     assert chosen(plain, "flip test_flip distort_targets") == ("none", False, False)
+    assert parse("--data_augmentation -d 3dhp --flip none")[0].data.flip == "none"  # the last one counts
+    other = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")[0]
+    assert chosen(other, "lr_decay lr_final") == (None, 1e-6)  # of another schedule
 
 
 def test_the_published_humaneva_command():
@@ -170,20 +156,6 @@ def test_the_published_humaneva_command():
     assert parse("-d humaneva15")[0].run.by_subject is False
     assert parse("-d humaneva15 -a *")[0].data.actions == ("*",)
     assert parse("-d humaneva15 -a 'Walk, Jog'")[0].data.actions == ("Walk", "Jog")
-
-
-def test_switches_that_stand_for_a_value():
-    assert parse("--no-eval")[0].selection.eval_epochs is None
-    assert parse("--data_augmentation -d 3dhp --flip none")[0].data.flip == "none"  # the last one counts
-    assert parse("-dg")[0].run.debug
-    assert not parse("--no-export-training-curves")[0].run.export_training_curves
-
-
-def test_a_schedule_of_another_preset_brings_its_own_options():
-    config, _, _ = parse("-d 3dhp --recipe published --schedule cosine --lr_final 1e-6")
-    assert (config.optim.lr_decay, config.optim.lr_final) == (None, 1e-6)
-    with pytest.raises(UserError, match="--large_decay_epoch 5 has no effect on --schedule linear"):
-        parse("-d 3dhp --large_decay_epoch 5")
 
 
 def test_a_configuration_survives_json_and_one_of_an_older_version_takes_the_presets_of_what_it_lacks():
@@ -244,18 +216,11 @@ def helped(flag, capsys):
 def test_help_has_the_common_flags_and_help_all_has_all(capsys):
     short, whole = helped("--help", capsys), helped("--help-all", capsys)
     flags = {option.flag for option in options_of(*GROUPS.values(), RenderConfig)}
-    listed = {
-        flag: set(re.findall(r"^  (--\w+)", text, re.MULTILINE)) & flags for flag, text in (("s", short), ("w", whole))
-    }
-    assert listed["w"] == flags
-    assert 30 <= len(listed["s"]) <= 40
-    assert short.count("\n") < 130
+    assert set(re.findall(r"^  (--\w+)", whole, re.MULTILINE)) & flags == flags
+    assert 30 <= len(set(re.findall(r"^  (--\w+)", short, re.MULTILINE)) & flags) <= 40
     for text in (short, whole):
         assert text.startswith("usage: main_sagcn_gpus.py [--dataset NAME] [flags]\n\n")
-        told = " ".join(text.split())
-        assert "-tta --test_augmentation --test_time_augmentation = --test_flip" in told
-        assert "-da --data_augmentation = --flip copy" in told
-        assert len(re.findall(r"^  -\w", text, re.MULTILINE)) == 1  # -h
+        assert "-tta --test_augmentation --test_time_augmentation = --test_flip" in " ".join(text.split())
 
 
 def test_flags_from_a_file(tmp_path):
@@ -277,7 +242,6 @@ def test_flags_from_a_file(tmp_path):
     [
         "-d h36m -da -tta",
         "-d 3dhp --windows 9000 --causal -arc 3,5 --select_on last",
-        "-d 3dhp --sequence_layers 0 --turn 0 --warmup 0 --seed 0 --no-test_flip",
         "-d demo --no-eval --save_minutes 0 --accumulate 4",
         "-d demo --model temporal_conv",
     ],
@@ -296,7 +260,6 @@ def test_the_config_of_a_run_gives_that_run(tmp_path, line):
         ("a.toml", 'frames = "x"', "a.toml: argument --frames: invalid int value: 'x'"),
         ("a.toml", "frames", "a.toml: not TOML"),
         ("a.json", "{", "a.json: not JSON"),
-        ("a.json", "[]", "a.json: holds a list"),
         ("b.toml", None, "--config .*b.toml: No such file"),
     ],
 )
@@ -305,17 +268,3 @@ def test_a_bad_file_of_flags_is_named(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message):
         parse(f"--config {tmp_path / name}")
-
-
-def test_help_does_not_import_torch():
-    code = (
-        "import sys; from glagcn.cli import train_main, main\n"
-        "for command in (train_main, main):\n"
-        "    try: command(['--help'])\n"
-        "    except SystemExit as stop: assert stop.code == 0\n"
-        "assert 'torch' not in sys.modules and 'numpy' not in sys.modules"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "--frames" in done.stdout
-    assert "prepare" in done.stdout
