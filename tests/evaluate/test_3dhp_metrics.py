@@ -42,9 +42,6 @@ def evaluate(lengths, move=lambda poses: poses, annotation="", **options):
     return summarise(BENCHMARK, split, SKELETON, annotation, frames, move(true_poses(split, frames, SKELETON.root)))
 
 
-# ---------------------------------------------------------------- metrics
-
-
 def test_a_known_error_gives_known_metrics():
     """50 mm in one of 17 joints."""
     metrics = evaluate({"TS1": 4, "TS2": 3}, lambda poses: poses + (np.arange(17) == 3)[:, None] * [30, 40, 0]).metrics
@@ -73,9 +70,6 @@ def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
     assert write_results(evaluation, tmp_path, {})["sequences"]["TS2"] == {"frames": 0}
 
 
-# ---------------------------------------------------------------- protocols
-
-
 PSTMO = {
     "pck": [99.680170575693, 96.865079365079, 98.969508752118, 97.849462365591, 96.894409937888, 96.446793002915],
     "auc": [82.818625765183, 73.670848267623, 77.427096045609, 74.113440034356, 72.015461163428, 71.223431769021],
@@ -94,7 +88,6 @@ CURRENT = (603, 540, 506, 558, 276, 392)
     [
         (PSTMO, PSTMO_WEIGHTS, (97.9315, 75.7516, 32.1745)),
         (PSTMO, CURRENT, (97.9627, 75.8439, 32.0359)),
-        (PSTMO, [1] * 6, (97.7842, 75.2115, 32.8933)),
         (D3DP, CURRENT, (98.3553, 79.8256, 27.1919)),
         (D3DP, [1] * 6, (98.0742, 79.1203, 28.2335)),
     ],
@@ -161,9 +154,6 @@ def test_scenes_weight_frames():
     assert found["outdoor"]["auc"] == pytest.approx(3000 / 31)
 
 
-# ---------------------------------------------------------------- tables, files and text
-
-
 @pytest.mark.parametrize(("kind", "lines"), [("sequencewise", 22), ("activitywise", 28)])
 def test_the_layout_of_matlab_with_the_official_cells(kind, lines):
     text = official_csv(golden_tables())[f"mpii_3dhp_evaluation_{kind}.csv"].csv()
@@ -204,9 +194,4 @@ def test_the_screen_shows_totals_groups_and_joints():
     assert lines["TestSeq1"][1:4] == ["75.59", "86.07", "52.63"]
     assert max(map(len, text.splitlines())) <= 120
     assert text.count("left_ankle") == 1
-
-
-def test_without_activities_the_text_says_so():
-    text = format_tables(golden_tables(with_activities=False))
-    assert "TestSeq6" in text
-    assert text.endswith("so there is no activity table")
+    assert format_tables(golden_tables(with_activities=False)).endswith("so there is no activity table")

@@ -20,9 +20,6 @@ def split_of(*lengths, valid=None):
     return make_split({f"TS{number}": length for number, length in enumerate(lengths, start=1)}, "mpi3dhp17", valid)
 
 
-# ---------------------------------------------------------------- which frames
-
-
 def test_valid_frames_are_scored():
     np.testing.assert_array_equal(scored_frames(split_of(3, 4, valid=[0, 1, 1, 0, 0, 1, 0])), [1, 2, 5])
     with pytest.raises(UserError, match="no test frame is valid.*prepare"):
@@ -37,9 +34,6 @@ def test_thinning_is_even(most, expected):
     assert expected == 1 or frames[-1] == 9
     steps = np.diff(frames)
     assert len(steps) == 0 or np.ptp(steps) <= 1
-
-
-# ---------------------------------------------------------------- predictions
 
 
 class Echo(torch.nn.Module):

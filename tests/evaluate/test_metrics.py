@@ -27,9 +27,6 @@ def official(predicted, target):
     return {name: tables[name]["TestSeq1"] for name in tables}
 
 
-# --- errors of poses ---
-
-
 def test_reference_results():
     with np.load(GOLDEN / "metrics.npz") as file:
         for name in ("mpjpe", "p_mpjpe", "n_mpjpe", "mean_velocity_error"):
@@ -121,9 +118,6 @@ def test_shapes_that_do_not_fit(function):
     broken[3, 2, 1] = np.nan
     with pytest.raises(UserError, match="target poses contain NaN"):
         function(random_poses(), broken)
-
-
-# --- the official evaluation ---
 
 
 def moved(joints, distance):

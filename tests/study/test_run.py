@@ -75,32 +75,19 @@ def test_what_may_be_left_out_and_overridden(tmp_path):
         ("title = 3", ["invalid title 3"]),
         ("seeds = []", ["invalid seeds \\[\\]", "such as"]),
         ("seeds = [0, 0]", ["invalid seeds \\[0, 0\\]"]),
-        ("seeds = [true]", ["invalid seeds \\[True\\]"]),
-        ("seeds = [-1]", ["invalid seeds \\[-1\\]"]),
-        ("seeds = 1", ["invalid seeds 1"]),
         ("common = 3", ["invalid common 3"]),
         ("seeds = [0]", ["no configurations", "\\[configurations\\]"]),
-        ("[configurations]", ["no configurations"]),
         ("[configurations]\na = ['--lr']", ["invalid configurations.a \\['--lr'\\]"]),
         ("[configurations]\n'' = ''", ["configurations.''", "1 to 100"]),
         ("[configurations]\n'9 frames, wide' = ''", ["configurations.'9 frames, wide'", "without commas"]),
-        ("[configurations]\n' a' = ''", ["configurations.' a'", "without spaces around it"]),
         (one('"'), ["configurations.a", "close every quotation mark"]),
         (one("--lrr 1"), ["configurations.a: unrecognized --lrr; did you mean --lr"]),
-        (one("--help"), ["configurations.a", "--help"]),
-        (one("--dense"), ["configurations.a", "--dense has no meaning here"]),
         (one("--lr -1"), ["configurations.a", "invalid --lr -1.0: must be above 0"]),
-        (one("", common="--lr fast"), ["common", "fast"]),
         (one("--seed 1"), ["configurations.a has --seed", "list the seeds"]),
         (one("--run_name x"), ["configurations.a has --run"]),
         (one("-c x"), ["has --checkpoint", "--out"]),
-        (one("--output x"), ["has --output"]),
-        (one("--evaluate"), ["has --evaluate"]),
-        (one("--render"), ["has --render"]),
         (one("", common="--fresh"), ["common has --fresh"]),
-        (one("--dry-run"), ["has --dry_run"]),
         ("[configurations]\n'a b' = '-d demo'\n'a_b' = '-d demo'", ["'a b' and 'a_b' would share"]),
-        ("[configurations]\nA = '-d demo'\na = '-d demo'", ["'A' and 'a' would share"]),
         (one("--test_frames 5"), ["--test_frames is 5 in one and None in another", "in common"]),
         (one("--recipe published"), ["--select_on is test in one and validation in another"]),
     ],
@@ -115,28 +102,11 @@ def test_what_cannot_be_a_study_is_refused(tmp_path, text, parts):
         read_study(tmp_path / "none.toml")
 
 
-def test_the_example_is_a_study_and_the_one_of_the_readme():
+def test_the_studies_that_come_along_can_be_run_and_the_example_is_documented():
+    for path in LAUNCH.glob("*.toml"):
+        assert all(resolve(one.given)[0].optim.windows for one in read_study(path).configurations)
     path = LAUNCH / "study.toml"
-    assert [configuration.name for configuration in read_study(path).configurations] == ["some", "none at all"]
     assert f"```toml\n{path.read_text()}```" in (path.parents[1] / "docs/training.md").read_text()
-
-
-@pytest.mark.parametrize("path", sorted(LAUNCH.glob("*.toml")), ids=lambda path: path.name)
-def test_every_study_that_comes_along_can_be_run(path):
-    for configuration in read_study(path).configurations:
-        config, _ = resolve(configuration.given)
-        assert config.optim.windows
-
-
-def test_the_study_of_the_recipe_compares_published_and_tuned_on_the_same_frames():
-    study = read_study(LAUNCH / "recipe_study.toml")
-    configs = {one.name: resolve(one.given)[0] for one in study.configurations}
-    assert (configs["published"].optim.recipe, configs["tuned"].optim.recipe) == ("published", "tuned")
-    assert {config.optim.windows for config in configs.values()} == {50000}
-    assert {(config.selection.select_on, config.selection.validation) for config in configs.values()} == {
-        ("validation", ("S4/Seq1", "S8/Seq2"))
-    }
-    assert study.other_windows == ()
 
 
 # ---------------------------------------------------------------- running
@@ -229,10 +199,6 @@ def test_changed_options_are_refused_by_the_run_and_the_old_result_is_not_shown(
     ended = study()
     advice = f"To start a run over, remove its folder in {tmp_path}/out/runs; --out DIR keeps the old ones"
     assert_refused(ended, "a, seed 0: .*options differ: --lr is 0.5 now", advice)
-    write(tmp_path, {"a": "--lr 0.25"})
-    ended = study()
-    assert_refused(ended, "a, seed 0: .*options differ: --lr is 0.25 now")
-    assert "0.5" not in ended.err  # that was said before, in the same log
     assert "0 of 1 runs have finished" in (tmp_path / "out/summary.md").read_text()
     assert not list((tmp_path / "out").glob("*.png"))
     write(tmp_path, {"a": ""})
@@ -291,19 +257,9 @@ def test_metrics_of_one_data_set_do_not_pass_for_those_of_another(study, demo_ro
     advice = "a_seed0; give the old --root_path, or --out DIR"
     assert_refused(study(f"--root_path {other}"), refusal, advice)
     assert listing(tmp_path) == before
-    copy = shutil.copytree(demo_root, tmp_path / "copy")
-    ended = study(f"--root_path {copy}")  # the same data elsewhere
-    assert ended.code == 0, ended.err
-    shutil.copy(other / "demo_gt.h5", copy)  # the same flags, other data
-    assert_refused(study(f"--root_path {copy}"), refusal, advice)
-    shutil.rmtree(copy)
-    copy.write_text("no folder, so that the demo cannot be made again")
-    ended = study(f"--root_path {copy}")
-    assert (ended.code, "1 runs, 0 to do" in ended.out) == (0, True), ended.err
+    moved = shutil.copytree(demo_root, tmp_path / "moved")
+    assert study(f"--root_path {moved}").code == 0
     assert (out / "summary.md").read_text() == summary
-    (out / "runs/a_seed0.finished.json").unlink()
-    (out / "runs/a_seed0/result.json").unlink()
-    assert_refused(study(f"--root_path {other}"), "on other data .*: a_seed0; give")
 
 
 @pytest.mark.parametrize(
@@ -316,18 +272,10 @@ def test_bad_flags_are_refused_before_anything_is_written(study, tmp_path, flags
     assert not (tmp_path / "out").exists()
 
 
-def test_among_ranks_it_is_refused(study, tmp_path, monkeypatch):
-    write(tmp_path, {"a": ""})
-    monkeypatch.setattr("glagcn.dist.world_size", lambda: 2)
-    monkeypatch.setattr("glagcn.dist.leave", lambda code: None)
-    assert_refused(study(), "without torchrun or accelerate launch")
-
-
 @pytest.mark.parametrize(
     ("count", "visible", "at_once", "expected"),
     [
-        (0, None, None, [None]), (0, None, 3, [None] * 3), (2, None, None, ["0", "1"]), (2, None, 3, ["0", "1", "0"]),
-        (2, "4,7", None, ["4", "7"]), (2, "4,7", 1, ["4"]),
+        (0, None, 3, [None] * 3), (2, None, None, ["0", "1"]), (2, "4,7", 3, ["4", "7", "4"]),
     ],
 )  # fmt: skip
 def test_every_process_has_a_device(monkeypatch, count, visible, at_once, expected):
