@@ -127,7 +127,7 @@ def test_the_full_model_trains_here_too(start, tmp_path, flags):
         ),
         (
             "-d humaneva15 --evaluate {}/" + COCO,
-            ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco, by its name\)"),
+            ("17 joints of humaneva15_coco17", r"\(-d humaneva15 -k detectron_pt_coco\)"),
         ),
         (
             "--evaluate {}/h36m/96_gt_243_supervised.bin --resume x.bin",
