@@ -9,9 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from glagcn.config.parse import comma_separated
 from glagcn.errors import UserError
-from glagcn.poses.checks import MOST_SCORE
-from glagcn.poses.gaps import FASTEST_FPS, LEAST_CONFIDENCE
-from glagcn.poses.joints import get_convention
 
 if TYPE_CHECKING:
     from glagcn.poses.draw.video import Video
@@ -63,7 +60,7 @@ def add_lift(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min_confidence", "--min-confidence", type=float, metavar="C",
-        help=f"joints of less confidence are missing, in its unit (default {LEAST_CONFIDENCE:g} of what is sure)",
+        help="joints of less confidence are missing, in its unit (default 0.05 of what is sure)",
     )  # fmt: skip
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, default=True,
@@ -111,6 +108,10 @@ def lift(options: dict[str, Any]) -> None:
 
 def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
     """Raise UserError, naming the flag, if a value cannot work; `suffixes` are those that can be written."""
+    from glagcn.poses.checks import MOST_SCORE  # with NumPy, which --help does without
+    from glagcn.poses.gaps import FASTEST_FPS
+    from glagcn.poses.joints import get_convention
+
     size, fps, focal, least = flags.image_size, flags.fps, flags.focal, flags.min_confidence
     named = flags.person in CHOICES or all(number.isdecimal() for number in flags.person.split(","))
     for flag, value, valid, expected in (
