@@ -33,6 +33,12 @@ def test_the_module_is_the_command(tmp_path):
     assert refused.err.startswith("error: unrecognized --frame; did you mean --frames?")
 
 
+def test_without_stderr_it_works_all_the_same(tmp_path):
+    words = [sys.executable, "-m", "glagcn", "train", *DRY]  # as in services and cron jobs
+    done = launch(["bash", "-c", '"$@" 2>&-', "-", *words], tmp_path, PYTHONPATH=str(REPOSITORY))
+    assert (done.code, done.err) == (0, "")
+
+
 @pytest.mark.parametrize("name", TRAINER_VERBS)
 def test_the_verbs_of_the_trainer_have_its_flags(name, verb, capsys):
     with pytest.raises(SystemExit) as stop:
