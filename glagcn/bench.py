@@ -22,7 +22,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 from glagcn import dist
-from glagcn.config.options import Config
+from glagcn.config.options import OPTIONS, Config
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Sequence, SequenceInfo, Source, SplitName, cache_name
@@ -49,7 +49,6 @@ from glagcn.train.loop import Stepper
 from glagcn.train.optim import micro_batch, step_sizes
 from glagcn.train.setup import RunData, build_model, load_data
 
-REPORTED = ("batch_size", "channels", "compile", "frames", "head", "precision", "sequence_layers")
 EVALUATED_FRAMES = 512
 REFERENCE_WINDOWS = 64  # the plain loader makes a few hundred a second
 SHOWN_OPERATORS = 15
@@ -206,7 +205,7 @@ def run_bench(
     report = {
         "machine": describe(dist.device()),
         "peak_flops_per_second": peak,
-        "options": {name: to_dict(config)[name] for name in REPORTED}
+        "options": {key: value for key, value in to_dict(config).items() if OPTIONS[key].bench}
         | {"dataset_scale": config.data.dataset, "repeats": repeats},
         "results": results,
     }
