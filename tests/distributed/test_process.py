@@ -78,7 +78,14 @@ def start(port, rank, seconds):
     """One of two ranks; the other never comes."""
     launch = {"RANK": rank, "LOCAL_RANK": "0", "WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
     command = [sys.executable, "-c", WAITING, str(seconds)]
-    return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | launch)
+    return subprocess.Popen(
+        command, stderr=subprocess.PIPE, text=True, env=os.environ | launch, preexec_fn=_heed_interrupts
+    )
+
+
+def _heed_interrupts():
+    """A shell that starts the tests in the background has them, and their processes, ignore Ctrl-C."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ UNEVEN = EpochPlan(np.arange(1010), 100, "none", 0)  # 11 steps, the last one of
 
 
 def config(line):
-    return parse_command_line(line.split()).config.optim
+    return parse_command_line(line.split())[0].optim
 
 
 def settled(line, centers=1000, scored=0, **earlier):
@@ -152,7 +152,7 @@ def test_two_budgets_are_one_too_many(flags):
 )
 def test_evaluations_come_at_their_interval_and_at_the_planned_end(line, scheduled):
     for flags in (line, f"{line} --max_steps 25"):
-        config = parse_command_line(flags.split()).config
+        config, _, _ = parse_command_line(flags.split())
         assert [step for step in range(1, 31) if next_evaluation(config, PLAN, step - 1) == step] == scheduled
     for step in range(30):
         assert next_evaluation(config, PLAN, step) == min(due for due in scheduled if due > step)
