@@ -483,7 +483,8 @@ def _order(
             f"the {len(joints)} joints look like {best}, and are taken for {assumed or 'those that the model reads'}: "
             f"in that order the distances between them are {times:.1f} times farther from a body's",
             f"check {named} (joints= in Python)" if stated
-            else f"say which they are with --joints {best}{f' or {assumed}' if assumed else ''} (joints= in Python)",
+            else f"say which they are with --joints {best}{f' or {assumed}' if assumed else ''} (joints= in Python; "
+            "docs/data.md, Keypoint files)",
         )  # fmt: skip
     found, _ = _log_distances(pixels, seen, joints)
     known = np.isfinite(found)

@@ -260,7 +260,7 @@ def test_joints_in_another_order_are_mapped_where_it_is_said_and_refused_where_n
     expected = predict(model, walking(20), SIZE)
     np.testing.assert_allclose(predict(model, walking(20)[:, TO_H36M], SIZE, joints="h36m17"), expected, atol=1e-2)
     with pytest.raises(
-        UserError, match=r"pose_2d: .* look like h36m17, .*--joints h36m17 or mpi3dhp17 \(joints= in Python\)"
+        UserError, match=r"pose_2d: .* look like h36m17, .*--joints h36m17 or mpi3dhp17 \(joints= in Python; docs"
     ):
         predict(model, walking(20)[:, TO_H36M], SIZE)
     predict(model, walking(20)[:, TO_H36M], SIZE, joints="mpi3dhp17")  # whoever says it is believed
