@@ -41,16 +41,16 @@ OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=sqlite:
 class LineFile(logging.Handler):
     """Appends lines to a file; as a handler, the messages of the program.
 
-    A full disk does not end the run: lines that cannot be written stay in the buffer of the file and are written with
-    later ones.  A warning says so once.
+    A full disk does not end the run: what cannot be written stays in memory and is written before later lines.  A
+    warning says so once.
     """
 
     def __init__(self, path: Path) -> None:
         super().__init__()
         self.setFormatter(PlainText())
         self._path, self._fails = path, False
-        # Bytes of file names that are no text become escapes.
-        self._file = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._file = path.open("ab", buffering=0)  # a buffer of Python loses what a full disk does not take
+        self._unwritten = b""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Append a message."""
@@ -58,20 +58,23 @@ class LineFile(logging.Handler):
 
     def add(self, text: str) -> None:
         """Append a line, or several."""
-        try:
-            self._file.write(f"{text}\n")
-            self._file.flush()
-            self._fails = False
-        except OSError as error:
-            self._warn(error)
+        # Bytes of file names that are no text become escapes.
+        self._unwritten += f"{text}\n".encode(errors="backslashreplace")
+        self._write()
 
     def close(self) -> None:
         """End writing."""
+        self._write()
+        self._file.close()
+        super().close()
+
+    def _write(self) -> None:
         try:
-            self._file.close()
+            while self._unwritten:
+                self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
+            self._fails = False
         except OSError as error:
             self._warn(error)
-        super().close()
 
     def _warn(self, error: OSError) -> None:
         """Warn of the first failure to write."""
