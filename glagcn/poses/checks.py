@@ -231,6 +231,8 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
     scores = values[np.isfinite(values) & (values != 0) & (values != -1)]
     if not scores.size:
         return 1.0, None
+    if scores.min() >= 0 and scores.max() <= ABOUT_ONE:  # nearly always, and a live stream asks at every frame
+        return 1.0, None
     low, high = np.quantile(scores, (SOME, 0.99))
     spans = f"the third value of the joints is from {scores.min():.3g} to {scores.max():.3g}"
     if low < -BELOW_ZERO * np.abs(scores).max():
