@@ -20,9 +20,9 @@ def main(model: str, keypoints: str, width: float, height: float, out: str) -> N
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # by default all cores, whose threads wait for each other without sleeping
     session = onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
-    told = session.get_modelmeta().custom_metadata_map
-    frames, target, joints = (json.loads(told[name]) for name in ("frames", "target_frame", "input_joints"))
-    channels = json.loads(told["input_channels"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    frames, target, joints = (json.loads(metadata[name]) for name in ("frames", "target_frame", "input_joints"))
+    channels = json.loads(metadata["input_channels"])
 
     pixels = np.load(keypoints).astype(np.float32)
     if pixels.ndim != 3 or pixels.shape[1:] != (joints, len(channels)):

@@ -247,7 +247,7 @@ def frames_of_names(path: Path, names: Iterable[str]) -> dict[str, int]:
         if NUMBER.split(stem) != first[0] or not steps <= {values[-1] - first[1][-1]}:
             raise UserError(
                 f"{path}: {first[2][:80]!r} and {name[:80]!r} are of different sequences; expected the frames of one "
-                "video, told apart by their last number"
+                "video, whose names differ in their last number"
             )
         frames[name] = values[-1]
     if len(set(frames.values())) < len(frames):
