@@ -21,7 +21,7 @@ import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.poses.gaps import LEAST_CONFIDENCE
-from glagcn.poses.joints import CONVENTIONS, Convention
+from glagcn.poses.joints import CONVENTIONS, Convention, both_sides
 
 logger = logging.getLogger(__name__)
 
@@ -381,12 +381,12 @@ def _size_remedy(high: np.ndarray | None = None, size: np.ndarray | None = None)
 
 def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:
     """A head below the feet, or at one side of them, most of the time."""
-    head = _middle(pixels, joints, ("head", "head_top", "nose", *_both("eye", "ear")))
-    lowest = [_middle(pixels, joints, part) for part in (_both("ankle"), _both("knee"), ("pelvis", *_both("hip")),
-                                                         ("neck", *_both("shoulder")))]  # fmt: skip
+    head = _middle(pixels, joints, ("head", "head_top", "nose", *both_sides("eye", "ear")))
+    parts = both_sides("ankle"), both_sides("knee"), ("pelvis", *both_sides("hip")), ("neck", *both_sides("shoulder"))
+    lowest = [_middle(pixels, joints, part) for part in parts]
     feet = lowest[0]
-    for part in lowest[1:]:
-        feet = np.where(np.isnan(feet), part, feet)
+    for each in lowest[1:]:
+        feet = np.where(np.isnan(feet), each, feet)
     legs = np.isfinite(lowest[0][:, 0]) | np.isfinite(lowest[1][:, 0])
     long = np.linalg.norm(head - feet, axis=1) > SHORT * _diagonal(pixels)
     if long.mean() < 0.5:  # seen from above, or the head is not seen
@@ -401,7 +401,7 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
     width, height = size
     found = f"the head is {side} the feet in {share:.0%} of the frames"
     if side == "below":
-        wrists = [_middle(pixels, joints, (wrist,))[long, 1] for wrist in _both("wrist")]
+        wrists = [_middle(pixels, joints, (wrist,))[long, 1] for wrist in both_sides("wrist")]
         if np.mean(np.minimum(*wrists)[sides[side]] > head[long, 1][sides[side]]) > HANDSTAND:
             return None
         return Finding(
@@ -601,10 +601,6 @@ def _inside(pixels: np.ndarray, size: np.ndarray, over: Callable = np.median) ->
 
 
 ORDERS = {convention.name: convention.points for convention in CONVENTIONS.values()}  # by the names of --joints
-
-
-def _both(*parts: str) -> tuple[str, ...]:
-    return tuple(f"{side}_{part}" for part in parts for side in ("left", "right"))
 
 
 # In metres, x to the left, y up, z forward; the right side mirrors the left.

@@ -111,7 +111,7 @@ def _combination(point: str, places: dict[str, int], being_made: frozenset[str])
     return None
 
 
-def _sides(*parts: str, first: str = "left") -> tuple[str, ...]:
+def both_sides(*parts: str, first: str = "left") -> tuple[str, ...]:
     """Both sides of every part in turn."""
     second = "right" if first == "left" else "left"
     return tuple(f"{side}_{part}" for part in parts for side in (first, second))
@@ -124,23 +124,23 @@ def _limbs(*parts: str, first: str = "left") -> tuple[str, ...]:
 
 
 ARM, LEG, FOOT = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle"), ("big_toe", "small_toe", "heel")
-COCO17 = ("nose", *_sides("eye", "ear", *ARM, *LEG))
+COCO17 = ("nose", *both_sides("eye", "ear", *ARM, *LEG))
 FACE_AND_HANDS = (
     *(f"face_{number}" for number in range(68)),
     *_limbs(*(f"hand_{number}" for number in range(21))),
 )
-HALPE26 = (*COCO17, "head", "neck", "hip", *_sides(*FOOT))
-HALPE26_ANATOMY = (*COCO17, "head_top", "neck", "pelvis", *_sides(*FOOT))
+HALPE26 = (*COCO17, "head", "neck", "hip", *both_sides(*FOOT))
+HALPE26_ANATOMY = (*COCO17, "head_top", "neck", "pelvis", *both_sides(*FOOT))
 OPENPOSE_UPPER = ("nose", "neck", *_limbs(*ARM, first="right"))
-OPENPOSE_FACE = _sides("eye", "ear", first="right")
+OPENPOSE_FACE = both_sides("eye", "ear", first="right")
 OPENPOSE_LOWER = _limbs(*LEG, first="right")
 OPENPOSE_END = (*OPENPOSE_LOWER, *OPENPOSE_FACE, *_limbs(*FOOT))
 MPI15 = (*OPENPOSE_UPPER[1:], *OPENPOSE_LOWER)
 KINECT_LIMBS = (*_limbs(*ARM, "hand"), *_limbs(*LEG, "foot"))
 KINECT_HANDS = _limbs("hand_tip", "thumb")
 MEDIAPIPE33 = (
-    "nose", *_limbs("eye_inner", "eye", "eye_outer"), *_sides("ear"), "mouth_left", "mouth_right",
-    *_sides(*ARM, "pinky", "index", "thumb", *LEG, "heel", "foot_index"),
+    "nose", *_limbs("eye_inner", "eye", "eye_outer"), *both_sides("ear"), "mouth_left", "mouth_right",
+    *both_sides(*ARM, "pinky", "index", "thumb", *LEG, "heel", "foot_index"),
 )  # fmt: skip
 H36M_POINTS = {"thorax": "neck", "neck": "head", "head": "head_top"}
 
