@@ -413,7 +413,7 @@ def add_up(tensors: "list[torch.Tensor]") -> None:
 def exchanging(module: "torch.nn.Module") -> "torch.nn.Module":
     """The module wrapped in DDP, which averages gradients over ranks; the module itself if there is one rank.
 
-    DDP does not synchronise buffers: RunningStatistics keeps them equal.
+    DDP does not synchronise buffers: `Stepper` keeps them equal.
     """
     if world_size() == 1:
         return module

@@ -71,7 +71,7 @@ class BatchNorm(nn.BatchNorm2d):
 
     By default it updates the running statistics after every batch, like nn.BatchNorm.  After `accumulate` it adds the
     statistics of every batch, times `share`, to `batch_mean` and `batch_var`; the trainer updates the running
-    statistics with their sums over a step (`RunningStatistics`).
+    statistics with their sums over a step (`Stepper` in train/loop.py).
     """
 
     running_mean: Tensor
