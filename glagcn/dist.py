@@ -145,6 +145,10 @@ def _check_ranks() -> None:
     size = numbers.get("WORLD_SIZE", 1)
     if size < 1:
         raise UserError(f"invalid WORLD_SIZE={size} in the environment: must be at least 1; {START}")
+    if "RANK" in numbers and "WORLD_SIZE" not in numbers:
+        raise UserError(f"RANK={numbers['RANK']} needs WORLD_SIZE in the environment too; {START}")
+    if not 0 < numbers.get("MASTER_PORT", 1) < 1 << 16:
+        raise UserError(f"invalid MASTER_PORT={numbers['MASTER_PORT']} in the environment: must be 1 to 65535; {START}")
     if size > 1 and (missing := [name for name in VARIABLES if name not in os.environ and name != "LOCAL_WORLD_SIZE"]):
         raise UserError(f"WORLD_SIZE={size} needs {', '.join(missing)} in the environment too; {START}")
     for name, count in (("RANK", size), ("LOCAL_RANK", numbers.get("LOCAL_WORLD_SIZE", size))):

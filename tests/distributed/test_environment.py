@@ -29,7 +29,12 @@ def start(command, folder, without=(), **settings) -> subprocess.CompletedProces
     [
         ({"RANK": "x"}, "invalid RANK='x' in the environment: must be a whole number; start with torchrun"),
         ({"WORLD_SIZE": "0"}, "invalid WORLD_SIZE=0 in the environment: must be at least 1"),
-        ({"RANK": "3"}, "invalid RANK=3 in the environment: must be below the number of processes, 1"),
+        (
+            {"RANK": "3", "WORLD_SIZE": "1"},
+            "invalid RANK=3 in the environment: must be below the number of",
+        ),
+        ({"RANK": "0", **LAUNCHED}, "RANK=0 needs WORLD_SIZE in the environment too; start with torchrun"),
+        ({**LAUNCHED, "MASTER_PORT": "70000"}, "invalid MASTER_PORT=70000 in the environment: must be 1 to 65535"),
         ({"WORLD_SIZE": "2"}, "WORLD_SIZE=2 needs RANK, LOCAL_RANK, MASTER_ADDR, MASTER_PORT in the environment too"),
         ({"RANK": "0", "WORLD_SIZE": "2", **LAUNCHED, "MASTER_PORT": "a"}, "invalid MASTER_PORT='a'"),
         ({"SLURM_STEP_NUM_TASKS": "4"}, "srun started 4 tasks (SLURM_STEP_NUM_TASKS), and each would be a run of its"),
