@@ -14,7 +14,7 @@ from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
 from glagcn.commands.prepare import add_prepare
 from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig
-from glagcn.config.parse import Parser, add_options, comma_separated
+from glagcn.config.parse import Parser, add_options, comma_separated, in_home
 from glagcn.config.recipes import BENCH
 from glagcn.config.resolve import from_dict, parse_command_line, plain_values, resolve
 from glagcn.errors import UserError
@@ -131,13 +131,13 @@ def _parser() -> Parser:
     add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
     files = "last.pt, best.pt, an export, centred or causal (which come with the program), or a published file"
-    evaluate.add_argument("evaluate", metavar="CHECKPOINT", help=f"{files} of the data set's joints")
+    evaluate.add_argument("evaluate", type=in_home, metavar="CHECKPOINT", help=f"{files} of the data set's joints")
     add_options(evaluate, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.evaluate])
     evaluate.set_defaults(verb=_evaluate)
 
     add_lift(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
-    export_parser.add_argument("checkpoint", metavar="CHECKPOINT")
+    export_parser.add_argument("checkpoint", type=in_home, metavar="CHECKPOINT")
     layouts = "onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too"
     export_parser.add_argument("--layout", choices=("ours", "onnx", "safetensors"), default="ours", help=layouts)
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")
@@ -169,7 +169,8 @@ def _add_study(verbs: Any) -> None:
     study.add_argument("file", type=Path, metavar="FILE", help="the study: configurations and seeds, in TOML")
     study.add_argument("--out", type=Path, metavar="DIR", help="folder of runs and results (default study/NAME)")
     study.add_argument("--jobs", type=int, metavar="N", help="parallel runs (default: one per CUDA device, or 1)")
-    study.add_argument("--root_path", "--root-path", metavar="DIR", help="data folder, instead of that in FILE")
+    root = "data folder, instead of that in FILE"
+    study.add_argument("--root_path", "--root-path", type=in_home, metavar="DIR", help=root)
     only = "run only these configurations; report all"
     study.add_argument("--only", type=comma_separated(str), metavar="NAME,...", help=only)
     study.set_defaults(verb=_study)

@@ -7,7 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from glagcn.config.parse import comma_separated
+from glagcn.config.parse import comma_separated, in_home
 from glagcn.errors import UserError
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def add_lift(verbs: Any) -> None:
         help="write .npz, .json, .csv, .bvh, .mp4 or .gif, by the name; several times for several files",
     )  # fmt: skip
     parser.add_argument(
-        "--checkpoint", default="centred", metavar="FILE",
+        "--checkpoint", type=in_home, default="centred", metavar="FILE",
         help="a trained model: a file, or centred (default) or causal, which come with the program",
     )  # fmt: skip
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video in which the keypoints were detected")

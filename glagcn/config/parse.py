@@ -67,6 +67,7 @@ class Parser(argparse.ArgumentParser):
 
     def __init__(self, refused: Mapping[str, str] = REFUSED_EVERYWHERE, **settings: Any) -> None:
         super().__init__(**({"allow_abbrev": False} | settings))
+        self.register("type", Path, lambda text: Path(in_home(text)))
         self.refused = {_underscored(flag): reason for flags, reason in refused.items() for flag in flags.split()}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
@@ -158,6 +159,11 @@ def comma_separated(kind: type) -> Callable[[str], tuple]:
     return parse
 
 
+def in_home(path: str) -> str:
+    """The path with the home folder for a `~` at its start, which a shell leaves in --flag=~/x."""
+    return os.path.expanduser(path)  # noqa: PTH111  # that of Path raises where there is no home
+
+
 def _arguments(option: Option) -> dict[str, Any]:
     """The keyword arguments of add_argument that follow from the type of an option, and its own."""
     parts = get_args(option.type) if isinstance(option.type, UnionType) else (option.type,)
@@ -167,7 +173,7 @@ def _arguments(option: Option) -> dict[str, Any]:
     if get_origin(kind) is tuple:
         return {"type": comma_separated(get_args(kind)[0])} | dict(option.argparse)
     if option.argparse.get("metavar") in ("DIR", "FILE", "CHECKPOINT"):
-        return {"type": os.path.expanduser} | dict(option.argparse)  # a shell leaves --flag=~/x as it is
+        return {"type": in_home} | dict(option.argparse)
     return ({"type": int, "metavar": "N"} if kind is int else {"type": kind}) | dict(option.argparse)
 
 

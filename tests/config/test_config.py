@@ -1,3 +1,4 @@
+import argparse
 import json
 import re
 import shlex
@@ -7,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from glagcn.cli import _parser
 from glagcn.config.options import GROUPS, OPTIONS, RenderConfig, options_of
 from glagcn.config.parse import REFUSED
 from glagcn.config.recipes import PRESETS, RECIPES
@@ -58,6 +60,28 @@ def test_spellings_values_and_paths():
     config, _, _ = parse("-d demo -arc 5,5 --root_path=~/data")
     assert (config.model.frames, config.model.widths) == (25, (5, 5))
     assert config.data.root_path == str(Path.home() / "data")  # a shell leaves --flag=~/x as it is
+
+
+PATHS = {
+    "lift": "--out=~/x.bvh --checkpoint=~/x --video=~/x",
+    "prepare": "--raw=~/x --npz=~/x --out=~/x",
+    "export": "--out=~/x",
+    "bench": "--json=~/x",
+    "study": "--out=~/x --root_path=~/x",
+    "evaluate": "--root_path=~/x --cache_dir=~/x --output=~/x",
+}
+
+
+@pytest.mark.parametrize("verb", PATHS)
+def test_every_flag_of_a_path_takes_the_home_folder(verb):
+    parser = _parser()._subparsers._group_actions[0].choices[verb]
+    for word in PATHS[verb].split():
+        flag, _, text = word.partition("=")
+        action = parser._option_string_actions[flag]
+        assert str(parser._get_value(action, text)) == str(Path.home() / "x") + text.removeprefix("~/x"), flag
+    flags = [action for action in parser._actions if action.metavar in ("FILE", "DIR") and action.option_strings]
+    paths = {action.option_strings[0] for action in flags if action.help != argparse.SUPPRESS}
+    assert paths == set(re.findall(r"--\w+", PATHS[verb]))
 
 
 @pytest.mark.parametrize(
