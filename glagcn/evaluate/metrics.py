@@ -7,6 +7,7 @@ To add a metric, write a function here and add a line to METRICS at the end; res
 include it.
 """
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,11 @@ import numpy as np
 
 from glagcn.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 PCK_THRESHOLD = 150.0
+# A threshold as a part of the size of a person: those in use are 0.002 to 0.5, and 1000 times that in another unit.
+NARROWEST, WIDEST = 2e-4, 5.0
 AUC_THRESHOLDS = np.arange(0.0, 151.0, 5.0)
 
 
@@ -92,27 +97,43 @@ def pck(predicted: Any, target: Any = None, threshold: float = PCK_THRESHOLD) ->
     """Percentage of joints with an error strictly below the threshold (mpii_compute_3d_pck.m).
 
     predicted, target  poses [T,V,3]; or joint errors of any shape, without a target: `pck(errors)`, `pck(errors, 50)`.
+    Raises UserError for a threshold that is no positive number, and for errors in metres with a threshold in mm.
     """
     if target is not None and np.ndim(target) == 0:
         target, threshold = None, target
-    return float(100 * mean(_errors(predicted, target) < threshold))
+    if np.ndim(threshold) or isinstance(threshold, bool | str) or threshold is None or not 0 < threshold < np.inf:
+        raise UserError(f"invalid threshold {threshold!r}: must be a positive number, in the unit of the poses")
+    return float(100 * mean(_errors(predicted, target, threshold) < threshold))
 
 
 def auc(predicted: Any, target: Any = None) -> float:
     """Mean PCK over the thresholds 0, 5, ..., 150 mm, of what `pck` takes; at most 30/31, as no error is below 0."""
-    errors = _errors(predicted, target)
+    errors = _errors(predicted, target, PCK_THRESHOLD)
     return float(np.mean([100 * mean(errors < threshold) for threshold in AUC_THRESHOLDS]))
 
 
-def _errors(predicted: Any, target: Any) -> np.ndarray:
-    """The joint errors of poses, or, without a target, those given.  Raises UserError if they are not finite."""
-    if target is not None:
-        return joint_errors(predicted, target)
-    errors = as_array(predicted)
+def _errors(predicted: Any, target: Any, threshold: float) -> np.ndarray:
+    """The joint errors of poses, or, without a target, those given.
+
+    Raises UserError if they are not finite, or in another unit than the threshold.
+    """
+    errors = as_array(predicted) if target is None else joint_errors(predicted, target)
     if errors.dtype.kind not in "fiu":
         raise UserError(f"the joint errors have type {errors.dtype}; expected numbers")
     if not np.isfinite(errors).all():
         raise UserError("the joint errors contain NaN or infinity, so their share below a threshold is undefined")
+    if errors.min(initial=0) < 0:
+        raise UserError(f"a joint error is {errors.min():g}, which is no distance; for poses, give the target too")
+    if target is None:
+        if threshold / 1e4 < errors.max(initial=0) < threshold / 100:
+            logger.warning(f"the largest joint error is {errors.max():.3g}: metres? The threshold is {threshold:g}")
+        return errors
+    size = np.ptp(as_array(target), axis=1).max(initial=0)  # of the largest person
+    if size and not NARROWEST < threshold / size < WIDEST:
+        raise UserError(
+            f"the threshold is {threshold:g} and the people of the target are {size:.3g} large; give both in the same "
+            f"unit ({PCK_THRESHOLD:g}, the threshold without another one, is in millimetres)"
+        )
     return errors
 
 

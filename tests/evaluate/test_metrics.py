@@ -93,11 +93,32 @@ def test_pck_and_auc_take_poses_or_their_joint_errors():
         ((["far"],), "joint errors have type <U3; expected numbers"),
         ((np.full((2, 17, 3), np.nan), np.zeros((2, 17, 3))), "the predicted poses contain NaN or infinity"),
         ((np.zeros((2, 17, 3)), np.zeros((2, 16, 3))), "expected two equal shapes"),
+        (([-1.0, 5.0],), "a joint error is -1, which is no distance; for poses, give the target too"),
+        (
+            (random_poses() / 1000, random_poses(seed=1) / 1000),
+            "the target are .* large; give both in the same unit",
+        ),
     ],
 )
 def test_errors_of_which_no_share_can_be_counted_are_refused(function, arguments, message):
     with pytest.raises(UserError, match=message):
         function(*arguments)
+
+
+@pytest.mark.parametrize("threshold", [0, -5, np.nan, np.inf, True, "150", None, [50, 150]])
+def test_a_threshold_that_is_no_positive_number_is_refused(threshold):
+    with pytest.raises(UserError, match="invalid threshold .*must be a positive number"):
+        metrics.pck(random_poses(), random_poses(seed=1), threshold=threshold)
+
+
+def test_a_threshold_in_another_unit_is_refused_or_warned_of(caplog):
+    target, predicted = random_poses(), random_poses(seed=1)
+    with pytest.raises(UserError, match=r"the threshold is 0\.15 and the people of the target are .* same unit"):
+        metrics.pck(predicted, target, 0.15)
+    assert metrics.pck(predicted / 1000, target / 1000, 0.15) == pytest.approx(metrics.pck(predicted, target))
+    assert not caplog.messages
+    metrics.pck(metrics.joint_errors(predicted, target) / 1000)
+    assert "metres? The threshold is 150" in caplog.text
 
 
 def test_float32_and_tensors_are_taken():
