@@ -17,6 +17,7 @@ libhdf5 can crash the process on damaged metadata, and Python cannot catch that.
 therefore checked before HDF5 opens the file.
 """
 
+import fcntl
 import hashlib
 import io
 import json
@@ -36,6 +37,7 @@ from glagcn.skeletons import Skeleton, get_skeleton
 CACHE_VERSION = 2
 MAGIC = b"glagcn cache, version "
 USER_BLOCK = 1024
+CONSISTENCY = slice(20, 24)  # the consistency flags in the superblock, which follows the user block
 CHECKED_AT_ONCE = 1 << 20  # bytes
 ARRAYS = ("pixels", "millimetres", "valid", "activity", "confidence")
 IDENTITY = ("dataset", "keypoints", "annotation", "skeleton")
@@ -80,6 +82,16 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
 
 
 def _damaged(path: Path, what: str) -> UserError:
+    with path.open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return UserError(
+                f"the cache {path} is open for writing in another program, so that it cannot be read now ({what}); "
+                "close it there, and give the same command again"
+            )
+        except OSError:  # a file system without locks
+            pass
     return UserError(
         f"the cache {path} is damaged: {what}. Remove the file; the next training or `glagcn prepare` writes it again. "
         "If this happens twice, check the disk."
@@ -105,7 +117,8 @@ def _check_seal(path: Path) -> None:
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(path, f"its header is unreadable ({error})") from error
     if path.stat().st_size != size:
-        raise _damaged(path, f"it is truncated: {path.stat().st_size} bytes, expected {size}")
+        what = "truncated" if path.stat().st_size < size else "longer than it was written"
+        raise _damaged(path, f"it is {what}: {path.stat().st_size} bytes, expected {size}")
     if _checksum_outside(path, size, arrays) != checksum:
         raise _damaged(path, "the checksum of its metadata does not match")
 
@@ -145,12 +158,18 @@ def _checksum(path: Path, array: h5py.Dataset) -> int:
 
 
 def _checksum_outside(path: Path, size: int, arrays: list[tuple[int, int]]) -> int:
-    """The crc32 of all bytes but the user block and the arrays, and of the extents, so that damage to them shows."""
+    """The crc32 of all bytes but the user block and the arrays, and of the extents, so that damage to them shows.
+
+    A program that opens the file for writing sets the consistency flags, and leaves them set if it is killed.
+    """
     checksum, position = zlib.crc32(repr(arrays).encode()), USER_BLOCK
     with path.open("rb") as file:
         for offset, length in [*sorted(arrays), (size, 0)]:
             file.seek(position)
-            checksum = zlib.crc32(file.read(max(offset - position, 0)), checksum)
+            part = bytearray(file.read(max(offset - position, 0)))
+            if position == USER_BLOCK:
+                part[CONSISTENCY] = bytes(len(part[CONSISTENCY]))
+            checksum = zlib.crc32(part, checksum)
             position = offset + length
     return checksum
 

@@ -191,11 +191,17 @@ def other_hdf5(path):
         file["x"] = 1
 
 
+def lengthened(path):
+    with path.open("ab") as file:
+        file.write(b"x")
+
+
 DAMAGES = {
     "missing": (Path.unlink, "does not exist; write this cache"),
     "another HDF5 file": (other_hdf5, "is not a glagcn cache"),
     "cut in the header": (cut_off(0.01), "its header is unreadable|is truncated"),
     "cut at the end": (cut_off(0.999), "is truncated: .* bytes, expected"),
+    "added to": (lengthened, "is longer than it was written: .* bytes, expected"),
     "another version": (replace_bytes(b"version 2\n", b"version 3\n"), "version 3; this program reads version 2"),
     "another table": (replace_bytes(b"train1", b"train2"), "checksum of its metadata"),
     **{
@@ -270,3 +276,31 @@ def test_a_full_disk_is_one_message_and_leaves_nothing(tmp_path, most_bytes):
         ended.stdout,
     )
     assert list(tmp_path.iterdir()) == []
+
+
+WRITER = """
+import sys, h5py
+file = h5py.File(sys.argv[1], "r+")
+print("open", flush=True)
+for _ in sys.stdin:
+    file.attrs["note"] = "x"
+    file.flush()
+    print("written", flush=True)
+"""
+
+
+def test_a_cache_that_another_program_has_open_for_writing_is_not_called_damaged(path):
+    fingerprint = open_cache(path).fingerprint
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+    with subprocess.Popen([sys.executable, "-c", WRITER, path], text=True, **pipes) as writer:
+        assert writer.stdout.readline() == "open\n"
+        assert path.read_bytes()[USER_BLOCK + 20]  # a consistency flag; a program that is killed leaves it
+        assert open_cache(path).fingerprint == fingerprint
+        print(file=writer.stdin, flush=True)
+        assert writer.stdout.readline() == "written\n"
+        with pytest.raises(
+            UserError, match=r"tiny_gt\.h5 is open for writing in another program.*close it there"
+        ) as met:
+            open_cache(path)
+        assert "damaged" not in str(met.value)
+        assert "emove" not in str(met.value)
