@@ -141,6 +141,22 @@ def test_views_may_be_a_tuple_or_an_array_and_a_confidence_is_left_out_aloud(cha
     assert source.notes.count("the 2D has a third value for each joint: taken for a confidence and left out") == 1
 
 
+@pytest.mark.parametrize("absent", [None, np.zeros((0, 17, 2)), []])
+def test_a_camera_without_2d_is_left_out_with_a_note(change, absent):
+    def edit(_, two_d):
+        two_d["positions_2d"]["S1"]["Walking 1"][1] = absent
+        two_d["positions_2d"]["S9"]["Directions 1"] = [absent] * 4
+
+    expected = {sequence.info.name: sequence for sequence in read_all(change("h36m", lambda *_: None))}
+    source = change("h36m", edit)
+    found = {sequence.info.name: sequence for sequence in read_all(source)}
+    absent_names = ["S1/Walking 1/cam1", *(f"S9/Directions 1/cam{number}" for number in range(4))]
+    assert list(found) == [name for name in expected if name not in absent_names]
+    np.testing.assert_array_equal(found["S1/Walking 1/cam2"].pixels, expected["S1/Walking 1/cam2"].pixels)
+    assert found["S1/Walking 1/cam2"].info.camera == 2
+    assert f"left out cameras without 2D: {', '.join(absent_names)}" in source.notes
+
+
 def test_poses_of_17_joints_are_taken_in_order(change):
     def edit(poses, _):
         for actions in poses.values():
@@ -247,7 +263,7 @@ WRONG_H36M = [
     (views(lambda x: x[:, :16]), r"S1/Walking 1/cam0: the 2D has shape \(6, 16, 2\); expected \(frames, 17, 2\)"),
     (s1("2d", lambda v: v[:3]), r"gt\.npz: S1/Walking 1: the 2D is list of 3; expected a list of 4 arrays.*54138969"),
     (s1("2d", lambda v: "four"), r"S1/Walking 1: the 2D is str of 4; expected a list of 4"),
-    (s1("2d", lambda v: [*v[:3], None]), r"S1/Walking 1/cam3: the 2D is NoneType; expected an array"),
+    (s1("2d", lambda v: [*v[:3], "none"]), r"S1/Walking 1/cam3: the 2D is str of 4; expected an array"),
     # one against the other
     (
         lambda _, t: t["positions_2d"].pop("S5"),

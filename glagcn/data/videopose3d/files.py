@@ -60,13 +60,13 @@ class Take:
     """One action of one subject.
 
     world    [T,V,3] float32, world coordinates, metres.
-    views    the 2D of each of the cameras, [T,V,2] float32, pixels.
+    views    the 2D of each of the cameras, [T,V,2] float32, pixels; None for a camera without 2D.
     """
 
     subject: str
     action: str
     world: np.ndarray
-    views: tuple[np.ndarray, ...]
+    views: tuple[np.ndarray | None, ...]
     cameras: tuple[Camera, ...]
 
     @property
@@ -94,6 +94,7 @@ class VideoPose3DFiles(FileSource):
         self.dataset, self.keypoints, self.mark_missing = dataset, keypoints, mark_missing
         self.path_3d, self.path_2d = (root / name for name in file_names(dataset, keypoints))
         self.facts = FACTS[dataset]
+        self.without_2d: list[str] = []  # cameras
         super().__init__(root, {"3d": self.path_3d, "2d": self.path_2d})
 
     @cached_property
@@ -117,8 +118,9 @@ class VideoPose3DFiles(FileSource):
         """See Source.  All frames are valid; there are no activities."""
         root = get_skeleton(self.skeleton).root
         for take in self._takes[split]:
-            for number, info in enumerate(self._infos(take)):
-                pixels, millimetres = take.views[number], take.in_camera(number).astype(np.float32)
+            for info in self._infos(take):
+                pixels, millimetres = take.views[info.camera], take.in_camera(info.camera).astype(np.float32)
+                assert pixels is not None
                 where, confidence = f"{self.path_2d}: {info.name}", None
                 if self.mark_missing:
                     pixels, confidence = fill_missing(where, pixels, info.fps)
@@ -136,6 +138,7 @@ class VideoPose3DFiles(FileSource):
                 camera.width, camera.height,
             )
             for number, camera in enumerate(take.cameras)
+            if take.views[number] is not None
         ]  # fmt: skip
 
     @cached_property
@@ -150,8 +153,10 @@ class VideoPose3DFiles(FileSource):
         if self.cut_frames:
             most = max(self.cut_frames.values())
             self.note(f"2D longer than 3D in {len(self.cut_frames)} takes: cut by at most {most} frames")
+        if self.without_2d:
+            self.note(f"left out cameras without 2D: {', '.join(self.without_2d)}")
         for split, subjects in self.facts.subjects.items():
-            if not takes[split]:
+            if not any(map(self._infos, takes[split])):
                 raise UserError(
                     f"{self.path_3d}: no usable take of {', '.join(subjects)}, so the {split} split is empty; found 3D "
                     f"of {', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
@@ -224,10 +229,14 @@ class VideoPose3DFiles(FileSource):
                 f"{where}: the 2D is {kind(found)}; expected a list of {len(cameras)} arrays, one for each camera: "
                 f"{', '.join(camera.id for camera in cameras)}. Get the file again."
             )
-        pixels = [self._view(f"{where}/cam{number}", view, len(world)) for number, view in enumerate(views)]
-        cut = max(len(view) for view in views) - len(world)
-        if cut:
-            self.cut_frames[name] = cut
+        pixels = []
+        for number, view in enumerate(views):
+            absent = view is None or len(view if isinstance(view, list) else np.atleast_1d(view)) == 0
+            pixels.append(None if absent else self._view(f"{where}/cam{number}", view, len(world)))
+            if absent:
+                self.without_2d.append(f"{name}/cam{number}")
+            elif cut := len(view) - len(world):
+                self.cut_frames[name] = max(cut, self.cut_frames.get(name, 0))
         return Take(subject, action, world, tuple(pixels), cameras)
 
     def _view(self, where: str, view: object, frames: int) -> np.ndarray:
@@ -253,10 +262,12 @@ class VideoPose3DFiles(FileSource):
             own = [take for take in takes if take.subject == subject]
             some = [np.unique(np.linspace(0, len(take.world) - 1, FRAMES_COMPARED).astype(int)) for take in own]
             for number, camera in enumerate(own[0].cameras):
-                if camera.focal is not None:
-                    pairs = list(zip(own, some, strict=True))
+                pairs = [
+                    (take, frames) for take, frames in zip(own, some, strict=True) if take.views[number] is not None
+                ]
+                if camera.focal is not None and pairs:
                     poses = np.concatenate([take.in_camera(number, frames) for take, frames in pairs])
-                    pixels = np.concatenate([take.views[number][frames] for take, frames in pairs])
+                    pixels = np.concatenate([take.views[number][frames] for take, frames in pairs])  # type: ignore[index]
                     error = reprojection_error(camera, poses, pixels)
                     if not error <= bound:
                         far.append(f"{subject} cam{number} {error:.0f} px")
