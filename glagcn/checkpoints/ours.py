@@ -143,7 +143,10 @@ def read(path: Path) -> Any:
         content.seek(0)
         with safe_globals(PLACEHOLDERS):
             if foreign := get_unsafe_globals_in_checkpoint(content):
-                raise ValueError(f"it contains {', '.join(foreign)}, which no checkpoint has; nothing was executed")  # noqa: TRY301
+                what = f"it contains {', '.join(foreign)}, which no checkpoint has"
+                if own := sorted(name for name in foreign if name.startswith("glagcn.")):
+                    what = f"it is a whole model, with {own[0]}: give best.pt of its run, or what glagcn export writes"
+                raise ValueError(f"{what}; nothing was executed")  # noqa: TRY301
             content.seek(0)
             return torch.load(content, map_location="cpu", weights_only=True)
     except Exception as error:  # a damaged or hostile file can make torch.load raise any exception  # noqa: BLE001

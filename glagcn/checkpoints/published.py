@@ -32,6 +32,8 @@ LAYERS = {
     "residual.0": "residual.conv",
     "residual.1": "residual.bn",
 }
+# Where programs put a state dict in a file, the published one first; one may be in another.
+WRAPPED = ("model_pos", "model", "state_dict", "model_state_dict", "ema", "model_ema", "ema_state_dict", "weights")
 ALONE = (
     "weights of a model of this program are not enough without its configuration: give best.pt or last.pt of its run, "
     "or a file that glagcn export wrote"
@@ -39,12 +41,14 @@ ALONE = (
 
 
 def published_state(content: Any, path: Path) -> dict[str, Tensor]:
-    """The weights in the `content` of a published file: a state dict, or one under "model_pos"; without prefixes.
+    """The weights in the `content` of a published file: a state dict, or one under a key of WRAPPED; without prefixes.
 
     Raises UserError that names `path` if there are none.
     """
-    state = content.get("model_pos", content) if isinstance(content, Mapping) else None
-    if not state or not isinstance(state, Mapping):
+    state = content
+    while isinstance(state, Mapping) and (key := next((key for key in WRAPPED if key in state), None)):
+        state = state[key]
+    if not isinstance(state, Mapping) or not state:
         raise UserError(f"{path}: no weights found; must be a state dict, or one under 'model_pos' in a dict; {ALONE}")
     for name, tensor in state.items():
         if not isinstance(name, str) or not isinstance(tensor, Tensor):
@@ -55,8 +59,8 @@ def published_state(content: Any, path: Path) -> dict[str, Tensor]:
 
 
 def without_prefixes(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict without the prefixes that DDP and torch.compile give to all names."""
-    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): tensor for name, tensor in state.items()}
+    """A state dict without the prefixes that DDP, torch.compile and averaging of weights give to all names."""
+    return {re.sub(r"^(module\.|_orig_mod\.)+", "", name): state[name] for name in state if name != "n_averaged"}
 
 
 @dataclass(frozen=True)

@@ -46,9 +46,13 @@ def test_prefixes_of_wrappers_and_half_precision_do_not_matter(tmp_path, model, 
 @pytest.mark.parametrize("kind", ["gla_gcn", "temporal_conv"])
 @pytest.mark.parametrize("wrapped", [lambda state: state, lambda state: {"state_dict": state, "epoch": 3}])
 def test_weights_of_this_program_without_their_configuration_are_named(tmp_path, kind, wrapped):
-    torch.save(wrapped(a_model(kind).state_dict()), tmp_path / "w.pt")
+    state = {f"module._orig_mod.{name}": tensor.half() for name, tensor in a_model(kind).state_dict().items()}
+    torch.save(wrapped(state), tmp_path / "w.pt")
     with pytest.raises(UserError, match=r"w\.pt: .*not enough without its configuration: give best\.pt or last\.pt"):
         load_model(tmp_path / "w.pt")
+    torch.save(a_model(kind), tmp_path / "whole.pt")
+    with pytest.raises(UserError, match=r"a whole model, with glagcn\.model.*: give best\.pt.*nothing was executed"):
+        load_model(tmp_path / "whole.pt")
 
 
 def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_path, model):
@@ -154,5 +158,6 @@ def test_a_bare_published_state_dict_is_read(tmp_path):
     x = torch.randn(2, 9, 17, 2)
     assert torch.equal(load_model(tmp_path / "a.pth")(x).target, public(x).target)
     halves = {f"_orig_mod.module.{name}": tensor.half() for name, tensor in published_weights(public).items()}
-    torch.save(halves, tmp_path / "half.pth")
+    halves["n_averaged"] = torch.tensor(7)  # of torch.optim.swa_utils.AveragedModel
+    torch.save({"epoch": 3, "model": {"ema": halves}}, tmp_path / "half.pth")
     torch.testing.assert_close(load_model(tmp_path / "half.pth")(x).target, public(x).target, atol=0.02, rtol=0)
