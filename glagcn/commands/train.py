@@ -1,6 +1,7 @@
 """`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
 import logging
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
 from glagcn.train.resume import Start, check_state, start_from
-from glagcn.train.run_folder import RunFolder, RunLock, finished_result
+from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
 logger = logging.getLogger(__name__)
@@ -46,11 +47,11 @@ def train(config: Config, origin: dict[str, str]) -> None:
         logger.info(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
         return
 
-    with RunLock(folder.path) as lock:
+    with ExitStack() as until_end:
         with dist.agree(), dist.waiting_for_main():
-            if dist.is_main() and folder.path.is_dir():
-                lock.take()  # before reading the folder
-        content, start = _open_folder(config, folder, lock, data, model)
+            if dist.is_main():
+                until_end.enter_context(run_lock(folder.path))
+        content, start = _open_folder(config, folder, data, model)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
             logger.info(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
@@ -129,11 +130,7 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
 
 
 def _open_folder(
-    config: Config,
-    folder: RunFolder,
-    lock: RunLock,
-    data: RunData,
-    model: Model,
+    config: Config, folder: RunFolder, data: RunData, model: Model
 ) -> tuple[dict[str, Any] | None, Start | None]:
     """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder."""
     start = None
@@ -154,7 +151,7 @@ def _open_folder(
         if dist.is_main() and config.run.output:
             make_folder(Path(config.run.output), "--output")
         if dist.is_main():
-            folder.create(config, lock, fresh=config.run.fresh, begins=content is None)
+            folder.create(config, fresh=config.run.fresh)
     return content, start
 
 

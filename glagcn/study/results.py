@@ -15,7 +15,7 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from glagcn.errors import UserError
 from glagcn.files import is_number, read_json, write_atomically, write_text
 from glagcn.tables import Table
-from glagcn.train.run_folder import count_lines, read_records
+from glagcn.train.run_folder import read_lines
 
 NEEDED = ("windows", "seconds", "mpjpe_mm")  # of a line of metrics.jsonl
 MOST_BUDGETS = 5
@@ -63,10 +63,12 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
     test_mm: Any = result.get("mpjpe_mm") if isinstance(result, dict) else None
     if not is_number(test_mm):
         raise UserError(f"{folder}/result.json has the mpjpe_mm {test_mm!r:.80}; {advice}")
-    lines = read_records(records)
-    if len(lines) != count_lines(records):
-        raise UserError(f"{records} has damaged lines; {advice}")
-    lines = [line for line in lines if line["kind"] in ("validation", "test")]
+    lines = []
+    for _, line in read_lines(records):
+        if line is None:
+            raise UserError(f"{records} has damaged lines; {advice}")
+        if line["kind"] in ("validation", "test"):
+            lines.append(line)
     for line in lines:
         numbers: list[Any] = [line.get(name) for name in NEEDED]
         if not all(is_number(number) and number >= 0 for number in numbers):

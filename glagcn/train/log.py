@@ -23,7 +23,7 @@ from glagcn.evaluate.benchmarks import Evaluation
 from glagcn.evaluate.metrics import MPJPE, frame_metrics
 from glagcn.files import is_number, write_atomically, write_text
 from glagcn.progress import PlainText
-from glagcn.train.run_folder import read_records
+from glagcn.train.run_folder import read_lines
 
 logger = logging.getLogger(__name__)
 
@@ -275,7 +275,7 @@ def draw_training_curves(
     baseline  the error in mm of the mean training pose, drawn as a line.
     Raises UserError if `target` cannot be written.
     """
-    lines = [line for line in read_records(records) if _is_drawable(line.get(against))]
+    lines = [line for _, line in read_lines(records) if line and _is_drawable(line.get(against))]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.subplots()

@@ -10,7 +10,7 @@ stopped.json    present while the run is stopped by a signal
 result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
                 inference_data.mat
 
-.<name>.lock beside the folder lets only one process train in it.
+.<name>.lock beside the folder lets only one process train in it (`run_lock`).
 """
 
 import contextlib
@@ -20,8 +20,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,62 +42,50 @@ OTHER_FOLDER_OR_FRESH = f"{OTHER_FOLDER}, or --fresh to start over"
 UNSUPPORTED = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
 
-class RunLock:
-    """The lock of a run folder, held from the first `take` to the end of the `with` block.
+@contextlib.contextmanager
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, a file beside it: --fresh renames the folder itself.
 
     Two processes would overwrite each other's checkpoints and metrics, for example a requeued job whose first process
     is still alive.  The operating system releases the lock (flock) when its process dies, so a lock file that is left
-    behind does no harm.  It is beside the folder, because --fresh renames the folder.
+    behind does no harm.
+
+    Raises UserError if another process holds it for longer than TIMEOUT_S, or if the lock file cannot be written.
     """
+    path = folder.with_name(f".{folder.name}.lock")
+    lock = FileLock(path, fallback_to_soft=False)
 
-    def __init__(self, folder: Path) -> None:
-        self.path, self._folder = folder.with_name(f".{folder.name}.lock"), folder
-        self._lock = FileLock(self.path, thread_local=False, fallback_to_soft=False)
-        self._taken = False
-
-    def __enter__(self) -> "RunLock":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if self._lock.is_locked:
-            with contextlib.suppress(OSError):
-                self.path.unlink()  # while the lock is held: a waiting process notices and makes a new file
-        self._lock.release()
-        self._taken = False
-
-    def take(self) -> None:
-        """Acquire the lock, unless this process already holds it.  The parent of the folder must exist.
-
-        Raises UserError if another process holds it for longer than TIMEOUT_S, or if the lock file cannot be written.
-        """
-        if self._taken:
-            return
-        try:
-            try:
-                self._lock.acquire(timeout=0)
-            except Timeout:
-                logger.info(f"{self._other()}; waiting for it to end, at most {TIMEOUT_S:.0f} s")
-                self._lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
-            self.path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
-        except Timeout:
-            other = self._other()
-            raise UserError(f"{other[0].lower()}{other[1:]}; wait for it or stop it, or give {OTHER_FOLDER}") from None
-        except OSError as error:
-            if error.errno not in UNSUPPORTED:
-                raise UserError(
-                    f"cannot write {self.path} ({error.strerror or error}); give another parent with -c DIR"
-                ) from None
-            logger.warning(
-                f"the file system of {self._folder} has no locks ({error.strerror}); "
-                "make sure that only one process trains in this folder"
-            )
-        self._taken = True
-
-    def _other(self) -> str:
+    def other() -> str:
         holder = ""
         with contextlib.suppress(OSError):
-            holder = self.path.read_text(encoding="utf-8", errors="replace").strip()[:200]
-        return f"Another process is using {self._folder} ({holder or 'unknown process'})"
+            holder = path.read_text(encoding="utf-8", errors="replace").strip()[:200]
+        return f"process is using {folder} ({holder or 'unknown process'})"
+
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            logger.info(f"Another {other()}; waiting for it to end, at most {TIMEOUT_S:.0f} s")
+            lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
+        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+    except Timeout:
+        raise UserError(f"another {other()}; wait for it or stop it, or give {OTHER_FOLDER}") from None
+    except OSError as error:
+        if error.errno not in UNSUPPORTED:
+            problem = f"cannot write {error.filename or path} ({error.strerror or error})"
+            raise UserError(f"{problem}; give another parent with -c DIR") from None
+        logger.warning(
+            f"the file system of {folder} has no locks ({error.strerror}); "
+            "make sure that only one process trains in this folder"
+        )
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            with contextlib.suppress(OSError):
+                path.unlink()  # while the lock is held: a waiting process notices and makes a new file
+        lock.release()
 
 
 class RunFolder:
@@ -150,25 +137,17 @@ class RunFolder:
         """Write `stopped`, for scripts: launchers do not pass on the exit code of a process."""
         write_text(self.stopped, json.dumps({"signal": signal, "step": step}) + "\n")
 
-    def create(self, config: Config, lock: RunLock, *, fresh: bool, begins: bool) -> None:
+    def create(self, config: Config, *, fresh: bool) -> None:
         """Make the folder and write config.json.  With `fresh`, rename an existing folder first.
 
-        lock    of the folder; it is taken before anything is moved or written.
-        begins  whether the run starts from scratch in this folder instead of resuming.
-        Raises UserError if the folder cannot be written, or another process has just started a run in it.
+        Raises UserError if the folder cannot be written.
         """
         try:
-            existed = self.path.exists()
-            self.path.mkdir(parents=True, exist_ok=True)
-            lock.take()
-            if fresh and existed:
+            if fresh and self.path.exists():
                 self.path.rename(self._free_name())
-                self.path.mkdir()
-            if begins and self.last.exists():
-                raise UserError(f"another process has just started a run in {self.path}; the same command resumes it")
+            self.path.mkdir(parents=True, exist_ok=True)
             self.stopped.unlink(missing_ok=True)
-            text = json.dumps(to_dict(config), indent=2) + "\n"
-            write_text(self.path / "config.json", text)
+            write_text(self.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
         except OSError as error:
             raise UserError(
                 f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
@@ -178,11 +157,10 @@ class RunFolder:
         """The options of a run with a checkpoint here: from config.json, else from the newest readable checkpoint, else
         none.
         """
-        readers: list[Callable[[], Any]] = [partial(read_json, self.path / "config.json")]
-        readers += [lambda path=path: checkpoint.load(path)["config"] for path in self.states()]  # type: ignore[misc]
-        for read in readers if self.states() else ():
+        states = self.states()
+        for path in (self.path / "config.json", *states) if states else ():
             with contextlib.suppress(UserError):
-                options = read()
+                options = read_json(path) if path.suffix == ".json" else checkpoint.load(path)["config"]
                 if isinstance(options, dict):
                     return options
         return {}
@@ -232,7 +210,14 @@ class RunFolder:
             self.best.unlink(missing_ok=True)
         self.restore_best()
         if self.metrics.exists():
-            kept = [line for line, record in read_lines(self.metrics) if _belongs(record, step, evaluated_step)]
+            reached = {"train": step}  # by kind of record; the others are of evaluations
+            kept = [
+                line
+                for line, record in read_lines(self.metrics)
+                if record
+                and record["step"] <= reached.get(record["kind"], evaluated_step)
+                and not record.get("unscheduled")
+            ]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
     def _load_newest(self, config: Config, fits: Callable[[Path, dict[str, Any]], None]) -> dict[str, Any] | None:
@@ -270,29 +255,18 @@ class RunFolder:
         return candidate
 
 
-def read_records(path: Path) -> list[dict[str, Any]]:
-    """The valid records of a metrics.jsonl, in order; empty if the file does not exist."""
-    return [record for _, record in read_lines(path)]
+def read_lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:
+    """The lines of a metrics.jsonl, each with its record, which has at least `kind` and `step`; None if it is damaged.
 
-
-def count_lines(path: Path) -> int:
-    """The number of lines of a metrics.jsonl, damaged ones included."""
-    return len(_lines(path))
-
-
-def read_lines(path: Path) -> list[tuple[str, dict[str, Any]]]:
-    """The valid lines as (text, record).  A record is a dictionary with at least `kind` and `step`."""
-    return [(line, record) for line in _lines(path) if (record := _record(line)) is not None]
-
-
-def _lines(path: Path) -> list[str]:
-    """The lines of a file; none if it does not exist.  Raises UserError if it cannot be read."""
+    No lines if the file does not exist.  Raises UserError if it cannot be read.
+    """
     if not path.exists():
         return []
     try:
-        return path.read_text(encoding="utf-8", errors="replace").splitlines()
+        lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError as error:
         raise UserError(f"cannot read {path}: {error.strerror or error}; restore or remove it") from None
+    return [(line, _record(line)) for line in lines]
 
 
 def _record(line: str) -> dict[str, Any] | None:
@@ -313,8 +287,3 @@ def finished_result(folder: Path, step: int) -> dict[str, Any] | None:
     except UserError:
         return None
     return result if isinstance(result, dict) and result.get("trained_steps") == step else None
-
-
-def _belongs(record: dict[str, Any], step: int, evaluated_step: int) -> bool:
-    reached = step if record["kind"] == "train" else evaluated_step
-    return record["step"] <= reached and not record.get("unscheduled")

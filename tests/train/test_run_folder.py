@@ -15,7 +15,7 @@ from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.resolve import changed, from_dict, parse_command_line, to_dict
 from glagcn.errors import UserError
 from glagcn.train import run_folder as lock_module
-from glagcn.train.run_folder import OTHER_FOLDER_OR_FRESH, RunFolder, RunLock, finished_result
+from glagcn.train.run_folder import OTHER_FOLDER_OR_FRESH, RunFolder, finished_result, run_lock
 from tests.command_line import assert_refused, listing
 
 
@@ -27,13 +27,8 @@ def config():
 @pytest.fixture
 def folder(tmp_path, config):
     folder = RunFolder(tmp_path / "runs/r")
-    create(folder, config)
+    folder.create(config, fresh=False)
     return folder
-
-
-def create(folder, config, *, fresh=False, begins=True):
-    with RunLock(folder.path) as lock:
-        folder.create(config, lock, fresh=fresh, begins=begins)
 
 
 def save_last(folder, config, num_windows=100):
@@ -48,7 +43,7 @@ def test_the_folder_holds_the_options(folder, config):
 def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
     for number in range(3):
         (folder.path / "mark").write_text(f"run {number}")
-        create(folder, config, fresh=True)
+        folder.create(config, fresh=True)
     names = ["r", "r.old1", "r.old2", "r.old3"]
     assert sorted(path.name for path in folder.path.parent.iterdir()) == names
     assert [(folder.path.parent / name / "mark").read_text() for name in names[1:]] == ["run 0", "run 1", "run 2"]
@@ -57,23 +52,14 @@ def test_fresh_keeps_every_older_folder_under_another_name(folder, config):
 
 def test_fresh_on_nothing_is_a_start(tmp_path, config):
     folder = RunFolder(tmp_path / "new")
-    create(folder, config, fresh=True)
+    folder.create(config, fresh=True)
     assert [path.name for path in tmp_path.iterdir()] == ["new"]
 
 
 def test_a_file_in_the_way_is_named(tmp_path, config):
     (tmp_path / "file").write_text("")
     with pytest.raises(UserError, match=r"cannot write the run folder .*file/r \(Not a directory\); .* -c DIR"):
-        create(RunFolder(tmp_path / "file/r"), config)
-
-
-def test_a_run_that_another_process_began_meanwhile_is_not_begun_again(folder, config):
-    save_last(folder, config)
-    options = (folder.path / "config.json").read_bytes()
-    with pytest.raises(UserError, match="another process has just started a run in .*/r; the same command resumes"):
-        create(folder, changed(config, lr=0.5))
-    assert (folder.path / "config.json").read_bytes() == options
-    create(folder, changed(config, lr=0.5), begins=False)
+        RunFolder(tmp_path / "file/r").create(config, fresh=False)
 
 
 # ---------------------------------------------------------------- resuming
@@ -229,16 +215,16 @@ def lock_of(path):
 
 def refused(path):
     try:
-        with RunLock(path) as lock:
-            lock.take()
+        with run_lock(path):
+            return False
     except UserError:
         return True
-    return False
 
 
 def test_a_second_process_waits_says_so_and_is_refused(path, other, said):
-    with pytest.raises(UserError, match=r"is using .*/r \(process 4711 on afar\); wait for it or stop it, .*--run NA"):
-        RunLock(path).take()
+    message = r"another process is using .*/r \(process 4711 on afar\); wait for it or stop it, .*--run NA"
+    with pytest.raises(UserError, match=message), run_lock(path):
+        pass
     assert len(said) == 1
     assert f"Another process is using {path} (process 4711 on afar); waiting for it to end" in said[0]
     assert lock_of(path).read_text() == "process 4711 on afar\n"
@@ -247,8 +233,7 @@ def test_a_second_process_waits_says_so_and_is_refused(path, other, said):
 def test_it_goes_on_when_the_first_is_killed(path, other, monkeypatch):
     monkeypatch.setattr(lock_module, "TIMEOUT_S", 60.0)
     monkeypatch.setattr(lock_module.logger, "info", lambda text: other.kill())
-    with RunLock(path) as lock:
-        lock.take()
+    with run_lock(path):
         assert "4711" not in lock_of(path).read_text()
         monkeypatch.setattr(lock_module, "TIMEOUT_S", 0.1)
         assert refused(path)
@@ -256,9 +241,7 @@ def test_it_goes_on_when_the_first_is_killed(path, other, monkeypatch):
 
 def test_the_folder_is_left_as_it_was_and_free(path):
     for _ in range(2):
-        with RunLock(path) as lock:
-            lock.take()
-            lock.take()
+        with run_lock(path):
             assert f"process {os.getpid()} on " in lock_of(path).read_text()
             assert refused(path)
         assert not refused(path)
@@ -268,25 +251,21 @@ def test_the_folder_is_left_as_it_was_and_free(path):
 
 def test_what_a_killed_process_left_does_no_harm(path, said):
     lock_of(path).write_text("process 1 on a machine of long ago\n")
-    with RunLock(path) as lock:
-        lock.take()
-    assert said == []
+    with run_lock(path):
+        assert said == []
 
 
 def test_a_copy_is_free(path, tmp_path):
-    with RunLock(path) as lock:
-        lock.take()
+    with run_lock(path):
         shutil.copytree(path, tmp_path / "copy")
         assert not refused(tmp_path / "copy")
 
 
 def test_a_folder_may_be_moved_aside_and_its_place_stays_taken(path, tmp_path):
-    with RunLock(path) as lock:
-        lock.take()
+    with run_lock(path):
         path.rename(tmp_path / "old")
         assert refused(path)
         path.mkdir()
-        lock.take()
         assert refused(path)
         assert not refused(tmp_path / "old")
     assert not refused(path)
@@ -299,17 +278,23 @@ def test_a_file_that_was_deleted_before_it_was_locked_does_not_count(path, monke
         fcntl.flock(file, flags)
 
     monkeypatch.setattr(fcntl, "flock", delete_first)
-    with RunLock(path) as lock:
-        lock.take()
-        with lock_of(path).open() as file, pytest.raises(BlockingIOError):
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with run_lock(path), lock_of(path).open() as file, pytest.raises(BlockingIOError):
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
-def test_a_folder_that_cannot_be_written(path, said):
-    lock_of(path).mkdir()
-    with pytest.raises(UserError, match=r"cannot write .*/\.r\.lock \(Is a directory\); .* -c DIR"):
-        RunLock(path).take()
-
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda path: lock_of(path).mkdir(), r"/\.r\.lock \(Is a directory\)"),
+        (lambda path: (path.rmdir(), path.parent.rmdir(), path.parent.write_text("")), r" \(File exists\)"),
+    ],
+)
+def test_a_folder_that_cannot_be_written(tmp_path, said, spoil, reason):
+    path = tmp_path / "runs/r"
+    path.mkdir(parents=True)
+    spoil(path)
+    with pytest.raises(UserError, match=rf"cannot write .*{reason}; .* -c DIR"), run_lock(path):
+        pass
     assert said == []
 
 
@@ -326,8 +311,7 @@ def test_without_locks_there_is_one_warning(demo, tmp_path, monkeypatch, number)
 
 def test_training_and_starting_over_are_refused_and_evaluating_is_not(demo, tmp_path):
     assert demo("--run r --frames 9").code == 0
-    with RunLock(tmp_path / "runs/r") as lock:
-        lock.take()
+    with run_lock(tmp_path / "runs/r"):
         before = listing(tmp_path)
         for flags in ("", "--max_steps 8", "--fresh"):
             assert_refused(demo(f"--run r --frames 9 {flags}"), "another process is using .*/runs/r")
