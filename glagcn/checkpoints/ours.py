@@ -86,12 +86,12 @@ def as_glagcn(content: Any, path: Path) -> dict[str, Any] | None:
     return content
 
 
-def lacking_state(content: dict[str, Any]) -> list[str]:
+def lacking_state(content: Mapping[str, Any]) -> list[str]:
     """The entries for resuming that a checkpoint lacks, as exported files do; empty if a run can resume from it."""
     return [name for name in STATE if name not in content]
 
 
-def same_data(content: dict[str, Any], fingerprint: str) -> bool:
+def same_data(content: Mapping[str, Any], fingerprint: str) -> bool:
     """Whether a checkpoint or result has this data fingerprint; True if it has none (earlier versions)."""
     return content.get("data_fingerprint", fingerprint) == fingerprint
 

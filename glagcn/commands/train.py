@@ -22,7 +22,7 @@ from glagcn.train.log import RunLog, check_tracker
 from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
-from glagcn.train.resume import Start, check_state, start_from
+from glagcn.train.resume import check_state, start_from
 from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
@@ -51,7 +51,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
         with dist.agree(), dist.waiting_for_main():
             if dist.is_main():
                 until_end.enter_context(run_lock(folder.path))
-        content, start = _open_folder(config, folder, data, model)
+        content, state, note = _open_folder(config, folder, data, model)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
         if content and done >= end and (headline := _finished_headline(config, folder, done)):
             logger.info(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
@@ -59,11 +59,11 @@ def train(config: Config, origin: dict[str, str]) -> None:
         log = _open_log(config, folder, content)
         logger.info(summary)
         logger.info(_start_text(config, folder, content, end))
-        if start:
-            logger.info(start.note)
+        if note:
+            logger.info(note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
-            trainer = Trainer(config, data, model, folder, log, content or (start.content if start else None))
+            trainer = Trainer(config, data, model, folder, log, state)
             trainer.rehearse()
             with signals.REQUEST.deferred():
                 trainer.run()
@@ -131,16 +131,19 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
 
 def _open_folder(
     config: Config, folder: RunFolder, data: RunData, model: Model
-) -> tuple[dict[str, Any] | None, Start | None]:
-    """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder."""
-    start = None
+) -> tuple[dict[str, Any] | None, dict[str, Any] | None, str]:
+    """Read last.pt, or the checkpoint of --resume for a new run, on every rank.  Then rank 0 makes the folder.
+
+    Returns the content of last.pt or None, the training state to go on from or None, and a line for the log.
+    """
+    note = ""
     with dist.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
         fits = partial(check_state, model=model)
-        content = None if config.run.fresh else folder.resume(config, *now, fits=fits)
+        content = state = None if config.run.fresh else folder.resume(config, *now, fits=fits)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
-            start = start_from(path, config, model, *now)
+            state, note = start_from(path, config, model, *now)
     steps = dist.gather_objects(content["progress"]["step"] if content else None)
     if len(set(steps)) > 1:
         raise UserError(
@@ -152,7 +155,7 @@ def _open_folder(
             make_folder(Path(config.run.output), "--output")
         if dist.is_main():
             folder.create(config, fresh=config.run.fresh)
-    return content, start
+    return content, state, note
 
 
 def _open_log(config: Config, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:

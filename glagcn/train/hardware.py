@@ -12,7 +12,7 @@ from torch import nn
 
 from glagcn import dist
 from glagcn.config.options import OptimConfig
-from glagcn.errors import UserError
+from glagcn.errors import UserError, first_line
 from glagcn.model.cores import allow_tf32
 from glagcn.model.interface import Model
 
@@ -27,22 +27,17 @@ def set_up(optim: OptimConfig, device: torch.device) -> str:
 
     Raises UserError if the device does not support it.
     """
-    precision = _precision(optim.precision, device)
+    precision, cuda = optim.precision, device.type == "cuda"
+    if precision == "auto":
+        precision = "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    if precision == "tf32" and not cuda:
+        raise UserError("invalid --precision tf32: needs a CUDA device, and this run uses the CPU; use fp32")
     allow_tf32(precision != "fp32")
     if optim.deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # required for reproducible cuBLAS results
         torch.use_deterministic_algorithms(True)
         torch.backends.cudnn.benchmark = False
     return precision
-
-
-def _precision(requested: str, device: torch.device) -> str:
-    cuda = device.type == "cuda"
-    if requested == "auto":
-        return "bf16" if cuda and torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
-    if requested == "tf32" and not cuda:
-        raise UserError("invalid --precision tf32: needs a CUDA device, and this run uses the CPU; use fp32")
-    return requested
 
 
 def autocast(precision: str, device: torch.device) -> AbstractContextManager:
@@ -79,9 +74,7 @@ def rehearsed(run: Callable[[], None]) -> str | None:
     except torch.OutOfMemoryError:
         full = True
     except Exception as error:  # noqa: BLE001
-        problem = (
-            f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error).strip() else 'no message'}"
-        )
+        problem = f"{type(error).__name__}: {first_line(error)}"
     found = dist.gather_objects((full, problem))
     if any(full for full, _ in found):
         raise torch.OutOfMemoryError
@@ -92,15 +85,11 @@ def peak_memory(device: torch.device) -> int:
     """Peak memory so far, bytes: of the CUDA device, else of this process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
-    # Not ru_maxrss: a process inherits it from its parent.
-    return _status_bytes("VmHWM") or resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
-def _status_bytes(name: str) -> int:
-    """An entry of Linux's /proc/self/status, bytes; 0 if there is none."""
     status = Path("/proc/self/status")
-    lines = status.read_text(encoding="utf-8").splitlines() if status.exists() else []
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+    for line in status.read_text(encoding="utf-8").splitlines() if status.exists() else ():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a process inherits it from its parent
 
 
 @contextmanager
@@ -109,18 +98,13 @@ def out_of_memory(size: int) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as error:
-        raise UserError(f"out of memory: {memory_advice(size)}") from error
-
-
-def memory_advice(size: int) -> str:
-    """The message when micro-batches of `size` windows do not fit."""
-    smaller = size // 2
-    if smaller < 1:
-        return "a micro-batch of one window does not fit into GPU memory; give a smaller --channel or --frames"
-    return (
-        f"a micro-batch of {size} windows needs more memory than the GPU has free; give --micro_batch {smaller} "
-        "(BatchNorm statistics are then over this many windows)"
-    )
+        problem = "a micro-batch of one window does not fit into GPU memory; give a smaller --channel or --frames"
+        if size > 1:
+            problem = (
+                f"a micro-batch of {size} windows needs more memory than the GPU has free; give --micro_batch "
+                f"{size // 2} (BatchNorm statistics are then over this many windows)"
+            )
+        raise UserError(f"out of memory: {problem}") from error
 
 
 def check_replicas(model: Model, step: int) -> None:

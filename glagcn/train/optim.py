@@ -300,15 +300,7 @@ def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimiz
             use_gc=False, degenerated_to_sgd=True,
         )  # fmt: skip
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
-    adam = torch.optim.Adam(model.parameters(), lr=optim.lr, amsgrad=True, fused=True, capturable=on_cuda)
-    # A loaded state has the options of its own run, which may have used another device.
-    adam.register_load_state_dict_post_hook(lambda loaded: _set_capturable(loaded, on_cuda))
-    return adam
-
-
-def _set_capturable(optimizer: torch.optim.Optimizer, capturable: bool) -> None:
-    for group in optimizer.param_groups:
-        group["capturable"] = capturable
+    return torch.optim.Adam(model.parameters(), lr=optim.lr, amsgrad=True, fused=True, capturable=on_cuda)
 
 
 def is_capturable(optimizer: torch.optim.Optimizer) -> bool:

@@ -4,7 +4,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
@@ -110,28 +110,19 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
 
 def check_state(path: Path, content: Mapping[str, Any], model: Model) -> None:
     """Raise UserError that names the file `path` unless `content` has the weights of `model` and a training state."""
-    lacking = checkpoint.lacking_state(dict(content))
-    if lacking:
+    if lacking := checkpoint.lacking_state(content):
         raise UserError(f"{path} lacks {', '.join(lacking)}; use another checkpoint")
     check_weights(path, content["model"], model)
 
 
-class Start(NamedTuple):
-    """How a run starts.
-
-    content  the training state to continue from; None if only the weights were loaded, into the model.
-    note     a line for the log.
-    """
-
-    content: dict[str, Any] | None
-    note: str
-
-
-def start_from(path: Path, config: Config, model: Model, num_windows: int, fingerprint: str) -> Start:
+def start_from(
+    path: Path, config: Config, model: Model, num_windows: int, fingerprint: str
+) -> tuple[dict[str, Any] | None, str]:
     """Start a run from the checkpoint `path`: from its training state if options and data are the same, else from its
-    weights.
+    weights, which are loaded into `model`.
 
     num_windows  windows per epoch of this run;  fingerprint  of its data.
+    Returns the training state to continue from, or None, and a line for the log.
     Raises UserError, naming the flags that differ, if the checkpoint is of another network than `model`.
     """
     # Our checkpoints store their model options; a published file is assumed to match those of `model`.
@@ -141,13 +132,13 @@ def start_from(path: Path, config: Config, model: Model, num_windows: int, finge
     content = loaded.content
     if content is None:
         note = f"Started from the weights of {path}, a published file; {FRESH}"
-        return Start(None, "; ".join([note, *loaded.assumed]))
+        return None, "; ".join([note, *loaded.assumed])
     if problem := obstacle(content, config, num_windows, fingerprint):
-        return Start(None, f"Started from the weights of {path}; {FRESH}, because {problem}")
+        return None, f"Started from the weights of {path}; {FRESH}, because {problem}"
     check_state(path, content, model)
     # best.pt of that run is in another folder, so the next evaluation here is the best so far.
     progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
-    return Start(content | {"progress": progress}, f"Started from the state of {path}, step {progress['step']}")
+    return content | {"progress": progress}, f"Started from the state of {path}, step {progress['step']}"
 
 
 def _check_same_network(loaded: Loaded, model: Model) -> None:

@@ -53,7 +53,7 @@ def run_lock(folder: Path) -> Iterator[None]:
     Raises UserError if another process holds it for longer than TIMEOUT_S, or if the lock file cannot be written.
     """
     path = folder.with_name(f".{folder.name}.lock")
-    lock = FileLock(path, fallback_to_soft=False)
+    lock, is_first = FileLock(path, fallback_to_soft=False), not folder.parent.exists()
 
     def other() -> str:
         holder = ""
@@ -86,6 +86,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.unlink()  # while the lock is held: a waiting process notices and makes a new file
         lock.release()
+        if is_first:
+            with contextlib.suppress(OSError):  # not empty, unless the run was refused
+                folder.parent.rmdir()
 
 
 class RunFolder:

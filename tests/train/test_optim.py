@@ -214,15 +214,6 @@ def test_what_decides_on_the_device_can_be_captured(optimizer, expected):
     assert is_capturable(build_optimizer(config.optim, torch.nn.Linear(4, 4))) == expected
 
 
-def test_a_state_from_another_device_leaves_adam_as_this_one_needs_it():
-    config, _, _ = parse_command_line(["-d", "h36m", "--optimizer", "adam"])
-    optimizer = build_optimizer(config.optim, torch.nn.Linear(4, 4))
-    state = optimizer.state_dict()
-    state["param_groups"][0]["capturable"] = True
-    optimizer.load_state_dict(state)
-    assert optimizer.param_groups[0]["capturable"] is False
-
-
 SHAPES = [(8, 8), (48, 32), (32, 96), (6, 54), (8, 8)]
 
 
