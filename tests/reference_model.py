@@ -10,16 +10,20 @@ the same style.
 """
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from glagcn import dist
+from glagcn.bench import Part, Setting, evaluated_frames
 from glagcn.checkpoints.published import Place, published_places
 from glagcn.data.dataset import Split
 from glagcn.data.plan import BatchSpec
 from glagcn.data.windows import Batch
+from glagcn.model.cores import full_precision
 from glagcn.model.gla_gcn.blocks import AGCN
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.interface import Model
@@ -337,3 +341,49 @@ def reference_mpjpe(
         predicted[:, :, skeleton.root] = 0
         total += mean_distance(predicted, targets[:, frame : frame + 1]).item() * len(part)
     return total / len(frames) * MM_PER_METRE
+
+
+# ---------------------------------------------------------------- the parts of `glagcn bench`
+
+
+def input_part(setting: Setting) -> Part:
+    """Make training batches: the loader makes a few hundred windows a second, so they are small."""
+    plan, data, device = setting.data.plan, setting.data, dist.device()
+    loader = ReferenceLoader(data.train_split, data.train.skeleton, data.train.num_frames)
+    windows, numbers = min(64, plan.batch_size, plan.num_windows), count()
+
+    def make() -> None:
+        batch = loader.batch(plan.batch(0, next(numbers) % plan.steps_per_epoch).part(0, windows))
+        _ = [part.to(device) for part in batch]
+
+    return Part(make, windows)
+
+
+def step_part(setting: Setting) -> Part:
+    """Make optimiser steps on a batch in memory."""
+    optim, model = setting.config.optim, setting.model
+    batch = setting.data.train.windows(setting.data.plan.batch(0, 0))
+    stepper = ReferenceStepper(reference_of(model), optim.lr, optim.sequence_weight, model.target_frame)
+
+    def step() -> None:
+        with full_precision():
+            stepper.step(batch)
+
+    return Part(step, len(batch.inputs))
+
+
+def evaluation_part(setting: Setting) -> Part:
+    """Score frames, with test-time flip."""
+    data, skeleton, frames = setting.data.test, setting.data.test.store.skeleton, evaluated_frames(setting)
+    loader, model = ReferenceLoader(data.split, skeleton, data.store.num_frames), reference_of(setting.model)
+    how = {"frame": setting.model.target_frame, "batch_size": setting.data.plan.batch_size}
+    found: dict[str, float] = {}
+
+    def evaluate() -> None:
+        with full_precision():
+            found["reference_mpjpe_mm"] = reference_mpjpe(model, loader, skeleton, frames, **how)
+
+    return Part(evaluate, len(frames), found=found)
+
+
+PARTS = {"input": input_part, "step": step_part, "eval": evaluation_part}

@@ -150,19 +150,21 @@ def peak_flops(device: torch.device, precision: str) -> float:
     return peak
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
-    """The duration of one call, seconds; on CUDA measured by events, after waiting for earlier work."""
+def seconds(work: Callable[[], object], device: torch.device, calls: int = 1) -> float:
+    """The mean duration of `calls` calls in a row, seconds; on CUDA by events, after waiting for earlier work."""
     if device.type != "cuda":
         now = time.perf_counter()
-        work()
-        return time.perf_counter() - now
+        for _ in range(calls):
+            work()
+        return (time.perf_counter() - now) / calls
     begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize(device)
     begin.record(torch.cuda.current_stream(device))
-    work()
+    for _ in range(calls):
+        work()
     end.record(torch.cuda.current_stream(device))
     end.synchronize()
-    return begin.elapsed_time(end) / 1000
+    return begin.elapsed_time(end) / 1000 / calls
 
 
 def is_warm(first: int, step: int, last: int) -> bool:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from tqdm import tqdm
 
@@ -74,16 +73,12 @@ class LineFile(logging.Handler):
                 self._unwritten = self._unwritten[self._file.write(self._unwritten) :]
             self._fails = False
         except OSError as error:
-            self._warn(error)
-
-    def _warn(self, error: OSError) -> None:
-        """Warn of the first failure to write."""
-        if not self._fails:
-            self._fails = True
-            logger.warning(
-                f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon as "
-                "that is possible"
-            )
+            if not self._fails:
+                self._fails = True  # before the warning, which is a line too
+                logger.warning(
+                    f"cannot write {self._path}: {error.strerror}; the run goes on, and its lines are written as soon "
+                    "as that is possible"
+                )
 
 
 class RunLog:
@@ -100,20 +95,14 @@ class RunLog:
     """
 
     def __init__(
-        self,
-        folder: Path,
-        *,
-        resumed_at: int = 0,
-        log_with: str = "tensorboard",
-        options: dict[str, Any] | None = None,
+        self, folder: Path, *, resumed_at: int = 0, log_with: str = "tensorboard", options: dict[str, Any] | None = None
     ) -> None:
+        self.folder, self._log_with, self._options = folder, log_with, options or {}
         self._bar: tqdm | None = None
         self._text: LineFile | None = None
         self._records: LineFile | None = None
         self._board: TensorBoard | Tracker | None = None
-        self._options, self._log_with = options or {}, log_with
-        self._folder, self._writes = folder, dist.is_main()
-        if not self._writes:
+        if not dist.is_main():
             return
         if log_with == "tensorboard":
             self._board = TensorBoard(folder, resumed_at)
@@ -138,20 +127,11 @@ class RunLog:
 
         for kind, values in {name: evaluation.scalars, **evaluation.benchmark.curves(evaluation.metrics)}.items():
             self.record(kind, step, values, drawn=drawn, **marks)
-        self.figure(f"{name}/skeletons", lambda: skeleton_figure(evaluation), step)
-
-    def draw_curves(self, against: str, baseline: float) -> None:
-        """Draw training_curves.png anew; see draw_training_curves."""
-        records, target = self._folder / "metrics.jsonl", self._folder / "training_curves.png"
-        draw_training_curves(records, target, against, self._folder.name, baseline)
+        self._show(lambda board: board.figure(f"{name}/skeletons", skeleton_figure(evaluation), step))
 
     def text(self, name: str, text: str) -> None:
         """Add a text to the board."""
         self._show(lambda board: board.text(name, text))
-
-    def figure(self, name: str, draw: Callable[[], Any], step: int) -> None:
-        """Add the matplotlib figure that `draw` returns to the board.  Without a board, nothing is drawn."""
-        self._show(lambda board: board.figure(name, draw(), step))
 
     def result(self, scalars: dict[str, float], step: int) -> None:
         """Add the test metrics of the finished run to the board; TensorBoard also gets its options then."""
@@ -159,7 +139,7 @@ class RunLog:
 
     def start_progress(self, done: int, total: int) -> None:
         """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""
-        if sys.stderr.isatty() and sys.stdout.isatty() and self._writes:
+        if sys.stderr.isatty() and sys.stdout.isatty() and dist.is_main():
             self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
 
     def advance(self) -> None:
@@ -183,11 +163,10 @@ class RunLog:
     def close(self) -> None:
         """Close the progress bar and all files."""
         self._show(lambda board: board.close())
-        if self._text is not None:
+        if self._text:
             logging.getLogger("glagcn").removeHandler(self._text)
-        for part in (self._bar, self._text, self._records):
-            if part is not None:
-                part.close()
+        for part in filter(None, (self._bar, self._text, self._records)):
+            part.close()
         self._text = self._records = self._board = self._bar = None
 
     def _show(self, work: Callable[[Any], object]) -> None:
@@ -236,9 +215,10 @@ class TensorBoard:
 
         rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
         self._writer.add_text(TEST, f"| metric | value |\n|---|---|\n{rows}", step)
-        known = {key: value for key, value in options.items() if value is not None}
         plain = {
-            key: value if isinstance(value, int | float | str | bool) else str(value) for key, value in known.items()
+            key: value if isinstance(value, int | float | str) else str(value)
+            for key, value in options.items()
+            if value is not None
         }
         tag = f"{TEST}/{MPJPE.name}"
         self._writer.add_scalar(tag, scalars[MPJPE.name], step)  # the column of the hyperparameters needs a curve
@@ -257,41 +237,39 @@ class TensorBoard:
 
 def curves() -> dict[tuple[str, str], str]:
     """The curves in the order of the legend: {(kind, name) of the records: label}."""
-    drawn = [metric for metric in frame_metrics() if metric.drawn]
     evaluated = {
         (kind, metric.name): kind if metric is MPJPE else f"{kind}, {metric.title}"
         for kind in ("validation", "test")
-        for metric in drawn
+        for metric in frame_metrics()
+        if metric.drawn
     }
     return TRAINING | evaluated
 
 
-def draw_training_curves(
-    records: Path, target: Path, against: str = "epoch", title: str = "", baseline: float | None = None
-) -> None:
-    """Draw the errors in mm from `records` (a metrics.jsonl) to the PNG file `target`.
+def draw_training_curves(folder: Path, against: str, baseline: float) -> None:
+    """Draw the errors in mm from metrics.jsonl in a run folder to training_curves.png.
 
     against   the horizontal axis, "epoch" or "windows".
     baseline  the error in mm of the mean training pose, drawn as a line.
-    Raises UserError if `target` cannot be written.
+    Raises UserError if the file cannot be written.
     """
-    lines = [line for _, line in read_lines(records) if line and _is_drawable(line.get(against))]
+    records = [record for _, record in read_lines(folder / "metrics.jsonl") if record]
     figure = Figure(figsize=(7, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
     axes = figure.subplots()
     for (kind, name), label in curves().items():
         points = [
-            (line[against], line[name]) for line in lines if line["kind"] == kind and _is_drawable(line.get(name))
+            (record[against], record[name])
+            for record in records
+            if record["kind"] == kind and _is_drawable(record.get(against)) and _is_drawable(record.get(name))
         ]
         if points:
             style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
             axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
-    if baseline is not None:
-        axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
-    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=title)
+    axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
+    axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=folder.name)
     axes.grid(alpha=0.3)
     axes.legend()
-    write_atomically(target, lambda file: figure.savefig(file, dpi=120, format="png"))
+    write_atomically(folder / "training_curves.png", lambda file: figure.savefig(file, dpi=120, format="png"))
 
 
 def _is_drawable(value: Any) -> bool:

@@ -23,7 +23,7 @@ from glagcn.model.interface import Model
 from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.skeletons import get_skeleton
 from glagcn.train.hardware import TRAINING_PASSES, is_warm, peak_flops, peak_memory, percent
-from glagcn.train.log import RunLog
+from glagcn.train.log import RunLog, draw_training_curves
 from glagcn.train.loss import Loss
 from glagcn.train.optim import last_step, micro_batch
 from glagcn.train.resume import Progress, Sums
@@ -224,7 +224,8 @@ class TrainingReports:
             if self._baseline is None:
                 self._baseline = mean_pose_error(self._data, data)
             try:
-                self._log.draw_curves("windows" if self._config.optim.windows else "epoch", self._baseline)
+                axis = "windows" if self._config.optim.windows else "epoch"
+                draw_training_curves(self._log.folder, axis, self._baseline)
             except WriteError as error:
                 logger.warning(f"{error}. The run goes on")
 

@@ -10,12 +10,10 @@ import time
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from glagcn.progress import print_messages
-from glagcn.train import log as curves
 from glagcn.train.log import LineFile, RunLog, draw_training_curves
 from tests.command_line import assert_refused
 from tests.full_disk import files_limited_to
@@ -152,18 +150,13 @@ def test_no_figure_is_drawn_without_a_board(demo, tmp_path, monkeypatch):
     assert drawn == []
 
 
-def test_figures_texts_and_the_result_are_in_tensorboard(tmp_path):
+def test_texts_and_the_result_are_in_tensorboard(tmp_path):
     log = RunLog(tmp_path, options={"lr": 0.1, "cameras": [0, 1], "run": None})
-    figure = Figure(figsize=(1, 1))
-    figure.subplots().plot([0, 1])
-    log.figure("test/skeletons", lambda: figure, 3)
     log.text("configuration", "    frames 27")
     log.record("test", 7, {"mpjpe_mm": 42.0, "pck": 91.0}, drawn=False)
     log.result({"mpjpe_mm": 42.0, "pck": 91.0}, 7)
     log.close()
     found = events(tmp_path)
-    assert found.Tags()["images"] == ["test/skeletons"]
-    assert found.Images("test/skeletons")[0].step == 3
     assert {"configuration/text_summary", "test/text_summary"} == set(found.Tags()["tensors"])
     (table,) = found.Tensors("test/text_summary")
     assert b"| mpjpe_mm | 42.00 |\n| pck | 91.00 |\n" in table.tensor_proto.string_val[0]
@@ -207,6 +200,8 @@ def test_tensorboard_lists_a_run_once_and_shows_its_errors_first(demo, tmp_path,
     assert all(path.is_file() for path in (folder / "tensorboard").iterdir())
     assert sorted(events(folder).Tags()["scalars"])[: len(errors)] == errors
     assert [step for step, _ in curve(folder, "error_mm/train")] == [3, 6]
+    pictures = [picture.step for tag in events(folder).Tags()["images"] for picture in events(folder).Images(tag)]
+    assert pictures == ([] if "last" in flags else [5, 6])
     ended = json.loads((folder / "result.json").read_text())["mpjpe_mm"]
     assert curve(folder, "test/mpjpe_mm") == [(6, pytest.approx(ended, abs=1e-3))]
 
@@ -218,10 +213,9 @@ def test_a_record_of_epochs_becomes_a_picture(tmp_path):
             {"kind": "test", "step": epoch, "epoch": epoch, "mpjpe_mm": 100.0 / epoch, "p_mpjpe_mm": None},
             {"kind": "train", "step": epoch, "epoch": epoch, "mpjpe_mm": 80.0 / epoch},
         ]
-    records = tmp_path / "metrics.jsonl"
-    records.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    draw_training_curves(records, tmp_path / "curves.png", title="a run", baseline=120.0)
-    picture = imread(tmp_path / "curves.png")[..., :3]
+    (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    draw_training_curves(tmp_path, "epoch", baseline=120.0)
+    picture = imread(tmp_path / "training_curves.png")[..., :3]
     tab_blue, tab_orange, tab_green = (31, 119, 180), (255, 127, 14), (44, 160, 44)
     shown = [(np.abs(picture * 255 - colour).max(axis=-1) < 2).any() for colour in (tab_blue, tab_orange, tab_green)]
     assert shown == [True, True, False]  # training and test; no sequence head, no aligned error
@@ -237,10 +231,9 @@ def test_a_run_draws_its_curves_unless_told_not_to(demo, tmp_path):
 @pytest.mark.parametrize(("flags", "against"), [("", "epoch"), ("--windows 200", "windows")])
 def test_the_axis_is_what_sets_the_length_of_a_run(demo, monkeypatch, flags, against):
     drawn = []
-    monkeypatch.setattr(curves, "draw_training_curves", lambda *arguments: drawn.append(arguments))
+    monkeypatch.setattr("glagcn.train.reports.draw_training_curves", lambda *arguments: drawn.append(arguments))
     assert demo(f"--run r --frames 9 --eval_windows 128 --export_training_curves {flags}").code == 0
-    assert {axis for _, _, axis, *_ in drawn} == {against}
-    assert {title for *_, title, _ in drawn} == {"r"}
+    assert {(folder.name, axis) for folder, axis, _ in drawn} == {("r", against)}
     assert all(100 < baseline < 400 for *_, baseline in drawn)
 
 
