@@ -177,10 +177,11 @@ def _add_study(verbs: Any) -> None:
 
 
 def _evaluate(options: dict) -> None:
-    from glagcn.checkpoints import ours as checkpoint
     from glagcn.checkpoints.find import model_path
+    from glagcn.checkpoints.ours import as_glagcn, read
 
-    if content := checkpoint.load_glagcn(model_path(options["evaluate"])):  # a bad path is the first thing to say
+    path = model_path(options["evaluate"])
+    if content := as_glagcn(read(path), path):  # a bad path is the first thing to say
         trained = content["config"]
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             values = plain_values(from_dict(trained))

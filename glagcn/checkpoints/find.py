@@ -10,14 +10,14 @@ SHIPPED = ("centred", "causal")  # made by launch/pretrain.sh
 OR_SHIPPED = f"or the name of a model of this program: {', '.join(SHIPPED)}"
 
 
-def shipped_model(name: str | Path) -> Path | None:
-    """The file of the model of this program that has this name; None if `name` is no such name.
+def model_path(name: str | Path) -> Path:
+    """The file that a path or the name of a model of this program means.
 
     "centred" is the model, whatever the current folder holds; "./centred" and Path("centred") are paths.
-    Raises UserError if this copy of the program lacks the file.
+    Raises UserError if this copy of the program lacks the file of its model.
     """
     if name not in SHIPPED:
-        return None
+        return Path(name)
     path = MODELS / f"{name}.safetensors"
     if not path.is_file():
         raise UserError(
@@ -27,17 +27,12 @@ def shipped_model(name: str | Path) -> Path | None:
     return path
 
 
-def model_path(name: str | Path) -> Path:
-    """The file that a path or the name of a model of this program means; see `shipped_model`."""
-    return shipped_model(name) or Path(name)
-
-
 def checkpoint_places(config: Config, name: str) -> list[Path]:
     """The paths to search for a checkpoint: in the run folder, the -c folder, its subfolder of the data set (as in the
     published project), and `name` as a path.  The name of a model of this program means its file alone.
     """
-    if shipped := shipped_model(name):
-        return [shipped]
+    if name in SHIPPED:
+        return [model_path(name)]
     parent = Path(config.run.checkpoint)
     folders = (parent / config.run_name, parent, parent / config.data.dataset, Path())
     return list(dict.fromkeys(folder / name for folder in folders))

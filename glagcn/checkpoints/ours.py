@@ -53,16 +53,11 @@ def load(path: Path) -> dict[str, Any]:
 
     Raises UserError if the file is missing, damaged, incomplete, of another kind or of a newer version.
     """
-    return require_glagcn(load_glagcn(path), path)
-
-
-def load_glagcn(path: Path) -> dict[str, Any] | None:
-    """As `load`, but returns None for a file that is not a checkpoint of this program, such as a published file."""
-    return as_glagcn(read(path), path)
+    return require_glagcn(as_glagcn(read(path), path), path)
 
 
 def require_glagcn(content: dict[str, Any] | None, path: Path) -> dict[str, Any]:
-    """`content` from `load_glagcn`.  Raises UserError if it is None."""
+    """`content` from `as_glagcn`.  Raises UserError if it is None."""
     if content is None:
         raise UserError(f"{path} is not a checkpoint of this program; give a last.pt, best.pt or exported file")
     return content

@@ -58,7 +58,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
             return
         log = _open_log(config, folder, content)
         logger.info(summary)
-        logger.info(_start_text(config, folder, content, end))
+        logger.info(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
         if note:
             logger.info(note)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
@@ -83,19 +83,6 @@ def _finished_headline(config: Config, folder: RunFolder, step: int) -> str | No
         return benchmark_of(config.data.dataset).headline(result) if result else None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):  # from another program
         return None
-
-
-def _start_text(config: Config, folder: RunFolder, content: dict[str, Any] | None, end: int) -> str:
-    """The run folder and, for a resumed run, the step at which it resumes."""
-    text = f"Run folder: {folder.path}"
-    if content:
-        text += f", resumed at step {content['progress']['step']} of {end}"
-        if "micro_batch" not in content["config"]:
-            text += (
-                "\nnote: the version that started this run computed BatchNorm statistics over each shard; "
-                f"from now on they are computed over micro-batches of at most {config.optim.micro_batch} windows"
-            )
-    return text
 
 
 def _output_folder(config: Config, folder: RunFolder) -> Path:

@@ -11,7 +11,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Any, NoReturn, get_args, get_origin
 
-from glagcn.config.options import GROUPS, OPTIONS, Group, Option, foreign_options, options_of
+from glagcn.config.options import GROUPS, OPTIONS, Group, Option, RenderConfig, foreign_options, options_of
 from glagcn.errors import UserError
 
 HELP_ALL = "--help-all"
@@ -68,7 +68,7 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, refused: Mapping[str, str] = REFUSED_EVERYWHERE, **settings: Any) -> None:
         super().__init__(**({"allow_abbrev": False} | settings))
         self.register("type", Path, lambda text: Path(in_home(text)))
-        self.refused = {_underscored(flag): reason for flags, reason in refused.items() for flag in flags.split()}
+        self.refused = {_squeezed(flag): reason for flags, reason in refused.items() for flag in flags.split()}
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """As in argparse, but first refuses unknown flags, and abbreviated ones such as -tt, which argparse accepts."""
@@ -89,7 +89,7 @@ class Parser(argparse.ArgumentParser):
 
     def _refuse(self, flag: str) -> NoReturn:
         """Raise UserError for an unknown flag, with the reason if there is one, else with the nearest flag."""
-        if reason := self.refused.get(_underscored(flag)):
+        if reason := self.refused.get(_squeezed(flag)):
             raise UserError(f"{flag} has no meaning here: {reason}")
         known: dict[str, str] = {}  # the first spelling of a flag is the one that the help lists
         for name in self._option_string_actions:
@@ -129,16 +129,16 @@ def add_options(
                 parser.add_argument(*_spellings(flags), **constant, **shared)
 
 
-def parse_flags(words: Iterable[str], *groups: type[Group]) -> dict[str, Any]:
+def parse_flags(words: Iterable[str]) -> dict[str, Any]:
     """The values of flags of main_sagcn_gpus.py that do not come from its command line, by key.  Raises UserError."""
     parser = Parser(REFUSED, prog="main_sagcn_gpus.py", add_help=False)
-    add_options(parser, *groups)
+    add_options(parser, *GROUPS.values(), RenderConfig)
     return vars(parser.parse_args(list(words)))
 
 
-def other_spellings(*groups: type[Group]) -> str:
-    """One line with the spellings that the help does not list."""
-    options = list(options_of(*groups))
+def other_spellings() -> str:
+    """One line with the spellings of the flags of main_sagcn_gpus.py that the help does not list."""
+    options = options_of(*GROUPS.values(), RenderConfig)
     same = [f"{' '.join(option.flags)} = {option.flag}" for option in options if option.flags]
     switches = [
         f"{' '.join(flags)} = {option.flag} {value}" for option in options for value, flags in option.switches.items()
@@ -182,10 +182,6 @@ def _help(option: Option) -> str:
     return option.help + (f" (default {option.default})" if shown else "")
 
 
-def _underscored(flag: str) -> str:
-    return "--" + flag[2:].replace("-", "_")
-
-
 def _squeezed(flag: str) -> str:
     """A flag without what people spell differently: --batchSize, --batch-size and --batch_size are one."""
     return flag.lower().replace("-", "").replace("_", "")
@@ -218,7 +214,7 @@ def read_flags(path: Path) -> dict[str, Any]:
         content = _for_another_run(content)
     words = [word for key, value in _flat(content) for word in _words(path, key, value)]
     try:
-        return parse_flags(words, *GROUPS.values())
+        return parse_flags(words)
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
 

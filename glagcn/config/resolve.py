@@ -53,7 +53,7 @@ def parse_command_line(
         usage=f"{prog} [--dataset NAME] [flags]",
         description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
         "The same command resumes a run that was stopped.",
-        epilog=f"{other_spellings(*GROUPS.values(), RenderConfig)} `glagcn --help` lists the other commands.",
+        epilog=f"{other_spellings()} `glagcn --help` lists the other commands.",
     )
     parser.add_argument(HELP_ALL, action="help", help="show all flags and exit")
     parser.add_argument(

@@ -135,7 +135,7 @@ def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     except ValueError as error:
         raise UserError(f"{key} = {text!r} does not parse ({error}); close every quotation mark") from None
     try:
-        given = parse_flags(words, *GROUPS.values(), RenderConfig)
+        given = parse_flags(words)
     except UserError as error:
         raise UserError(f"{key}: {error}") from None
     for option in options_of(*GROUPS.values(), RenderConfig):

@@ -25,7 +25,6 @@ State = Mapping[str, Any]  # the content of a checkpoint
 FLAGS = {"kind": "--model", "skeleton": "the skeleton of the data (-d, -k)", "widths": "-arc", "channels": "--channel"}
 NOT_COMPARED = ("dropout", "input_norm")  # dropout may differ, input_norm follows from --graph
 FRESH = "optimiser, learning rate and epoch count start from scratch"
-OLDER_TERMS = ("mpjpe", "sequence_mpjpe")  # older checkpoints store a list: windows, then these sums
 
 
 @dataclass
@@ -40,14 +39,6 @@ class Sums:
         self.windows += windows
         for name, value in row.items():
             self.terms[name] = self.terms.get(name, 0.0) + value
-
-    @classmethod
-    def of(cls, content: Mapping[str, Any] | list[float]) -> "Sums":
-        """Read from a checkpoint, also from an older one whose sums have no names."""
-        if isinstance(content, Mapping):
-            return cls(**content)
-        windows, *values = content
-        return cls(windows, dict(zip(OLDER_TERMS, values, strict=True)))
 
 
 @dataclass
@@ -69,7 +60,7 @@ class Progress:
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":
         """The inverse of `dataclasses.asdict`."""
-        return cls(**{**content, **{name: Sums.of(content[name]) for name in ("interval", "epoch")}})
+        return cls(**{**content, **{name: Sums(**content[name]) for name in ("interval", "epoch")}})
 
 
 def state_of(
@@ -171,6 +162,8 @@ def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerpr
     """Why a run cannot continue from the training state in `content`; None if it can."""
     if lacking := checkpoint.lacking_state(content):
         return f"the file lacks {', '.join(lacking)}"
+    if "micro_batch" not in content["config"]:
+        return "version 0.1.0 wrote it, which computed BatchNorm statistics over the share of a process"
     if not checkpoint.same_data(content, fingerprint):
         folders, then = data_folders(config.data), content["data_fingerprint"]
         return f"it was trained on other data than that in {folders} (fingerprint {fingerprint}, the run's is {then})"

@@ -73,13 +73,6 @@ def test_progress_comes_back_from_a_checkpoint(tmp_path):
     assert found.epoch == Sums(96, {"mpjpe": 3.0, "other": 2.0})
 
 
-def test_sums_without_names_are_those_of_the_first_version():
-    content = asdict(Progress(step=3)) | {"interval": [10.0, 2.0, 3.0], "epoch": [20.0, 4.0, 0.0]}
-    found = Progress.of(content)
-    assert found.interval == Sums(10.0, {"mpjpe": 2.0, "sequence_mpjpe": 3.0})
-    assert found.epoch.terms["sequence_mpjpe"] == 0.0
-
-
 def test_switches_are_those_of_this_run():
     optimizer = torch.optim.Adam(torch.nn.Linear(3, 3).parameters(), amsgrad=False, fused=True)
     state = optimizer.state_dict()
