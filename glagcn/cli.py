@@ -130,7 +130,7 @@ def _parser() -> Parser:
     verbs.add_parser("render", help="draw a sequence: the same as main_sagcn_gpus.py --render")
     add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
-    files = "last.pt, best.pt, an export, centred or causal (which come with the program), or a published file"
+    files = "a run folder, last.pt, best.pt, an export, centred or causal (of this program), or a published file"
     evaluate.add_argument("evaluate", type=in_home, metavar="CHECKPOINT", help=f"{files} of the data set's joints")
     add_options(evaluate, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.evaluate])
     evaluate.set_defaults(verb=_evaluate)

@@ -10,14 +10,16 @@ SHIPPED = ("centred", "causal")  # made by launch/pretrain.sh
 OR_SHIPPED = f"or the name of a model of this program: {', '.join(SHIPPED)}"
 
 
-def model_path(name: str | Path) -> Path:
+def model_path(name: str | Path, of_folder: str = "best.pt") -> Path:
     """The file that a path or the name of a model of this program means.
 
     "centred" is the model, whatever the current folder holds; "./centred" and Path("centred") are paths.
+    A folder that holds a file `of_folder`, such as that of a run, means this file.
     Raises UserError if this copy of the program lacks the file of its model.
     """
     if name not in SHIPPED:
-        return Path(name)
+        inside = Path(name) / of_folder
+        return inside if inside.is_file() else Path(name)
     path = MODELS / f"{name}.safetensors"
     if not path.is_file():
         raise UserError(
@@ -39,11 +41,14 @@ def checkpoint_places(config: Config, name: str) -> list[Path]:
 
 
 def find_checkpoint(config: Config, flag: str, name: str) -> Path:
-    """The first existing path of `checkpoint_places`.  Raises UserError that lists `flag` and these paths."""
+    """The first existing path of `checkpoint_places`; of a run folder, last.pt for --resume, else best.pt.
+
+    Raises UserError that lists `flag` and these paths.
+    """
     places = checkpoint_places(config, name)
     for place in places:
-        if place.is_file():
-            return place
+        if (path := model_path(place, "last.pt" if flag == "--resume" else "best.pt")).is_file():
+            return path
     listed = ", ".join(map(str, places))
     raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give a path, {OR_SHIPPED}")
 

@@ -1,15 +1,15 @@
 """`main_sagcn_gpus.py` without --evaluate: start or resume a run, train it and write the result."""
 
 import logging
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from glagcn import dist, signals
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.checkpoints.find import checkpoint_places, find_checkpoint
-from glagcn.config.open_data import open_data
+from glagcn.checkpoints.find import find_checkpoint
+from glagcn.config.open_data import folder_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.errors import UserError
@@ -35,7 +35,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
     check_processes(config)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = hardware.set_up(config.optim, dist.device())
-    cache = open_data(config.data)
+    cache = open_data(config.data, _known_data(config, folder, origin))
     selection = select_data(config, cache)
     earlier = dist.from_main(folder.options() if dist.is_main() and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
@@ -112,8 +112,21 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
     """The checkpoint of --resume; None if it is the last.pt that the run resumes from anyway."""
     if not config.run.resume or config.run.fresh or not folder.last.exists():
         return config.run.resume
-    named = next((place for place in checkpoint_places(config, config.run.resume) if place.is_file()), None)
-    return None if named and named.samefile(folder.last) else config.run.resume
+    with suppress(UserError):
+        if find_checkpoint(config, "--resume", config.run.resume).samefile(folder.last):
+            return None
+    return config.run.resume
+
+
+def _known_data(config: Config, folder: RunFolder, origin: dict[str, str]) -> Path | None:
+    """The folder of the data of the run that this one goes on from, or starts from; None where flags name one."""
+    paths = [] if config.run.fresh else folder.states()
+    with suppress(UserError):  # what is wrong with the file is reported where it is needed
+        paths += [find_checkpoint(config, "--resume", config.run.resume)] if config.run.resume else []
+    for path in paths:
+        with suppress(UserError):
+            return folder_of_run(checkpoint.load(path), origin)
+    return None
 
 
 def _open_folder(

@@ -1,7 +1,9 @@
 """Find or prepare, open and check the cache of a run."""
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from glagcn import dist
 from glagcn.config.options import DataConfig
@@ -15,15 +17,28 @@ from glagcn.errors import UserError
 logger = logging.getLogger(__name__)
 
 
-def open_data(data: DataConfig) -> Cache:
+def folder_of_run(content: Mapping[str, Any] | None, origin: Mapping[str, str]) -> Path | None:
+    """The folder in which the run of a checkpoint had its cache; None where flags say where the data is.
+
+    content  of the checkpoint, None for a published file;  origin  the source of each option (config.resolve).
+    """
+    if content is None or any(origin[key] != "default" for key in ("root_path", "cache_dir")):
+        return None
+    options = content["config"]  # an export, and a checkpoint of an older version, has no data_folder
+    folder = content.get("data_folder") or options.get("cache_dir") or options.get("root_path")
+    return Path(folder) if folder else None
+
+
+def open_data(data: DataConfig, known: Path | None = None) -> Cache:
     """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
 
+    known  a folder to search first (see `folder_of_run`).
     Raises UserError on all ranks if it cannot be prepared or opened.
     """
     path = None
     with dist.agree(), dist.waiting_for_main():
         if dist.is_main():
-            path = prepare_cache(data)
+            path = prepare_cache(data, known)
     path = dist.from_main(path)
     with dist.agree():
         if not path.exists():
@@ -41,19 +56,27 @@ def open_data(data: DataConfig) -> Cache:
     return cache
 
 
-def prepare_cache(data: DataConfig) -> Path:
+def prepare_cache(data: DataConfig, known: Path | None = None) -> Path:
     """The path of the cache for the options; written from the published files if missing.
 
-    Searches --cache_dir if given, then --root_path, and writes to the first of them.  Call it on one process while the
-    others wait.
+    Searches the folder `known` if given, then --cache_dir if given, then --root_path, and writes to the first of these
+    two.  Call it on one process while the others wait.
     Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or if the selection
     of subjects and actions is empty.
     """
+    dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
+    if known and (place := known / path.name).is_file():
+        if place.resolve() not in [usual.resolve() for usual in _cache_places(data)]:
+            logger.info(f"Data where the run had it: {place}")
+        return place
     if existing := _existing_cache(data):
         return existing
-    dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
     dataset.check(data.keypoints, data.annotation)
-    source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
+    try:
+        source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
+    except UserError as error:
+        moved = f"\nThe run had its data in {known}, where it is not any more; give --root_path with its place now"
+        raise UserError(f"{error}{moved if known else ''}") from None
     infos = {split: tuple(source.infos(split)) for split in SPLITS}
     check_selection(infos, data.subjects_train, data.subjects_test, data.actions)
     logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")

@@ -3,6 +3,7 @@
 import json
 import re
 import shlex
+import shutil
 
 import h5py
 import numpy as np
@@ -17,7 +18,7 @@ from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton
 from glagcn.train import optim as schedule
-from tests.command_line import assert_refused, listing
+from tests.command_line import TINY, assert_refused, listing
 from tests.data import tiny_3dhp
 
 PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
@@ -170,6 +171,41 @@ def test_the_verb_takes_the_dataset_from_the_checkpoint(verb, demo_root, trained
     ended = verb(f"evaluate {trained}/best.pt --test_frames 40 {where}")
     assert ended.code == 0, ended.err
     assert result(tmp_path)["mpjpe_mm"] == result(trained)["mpjpe_mm"]
+
+
+def test_the_data_are_found_where_the_run_had_them(train, verb, demo_root, tmp_path, monkeypatch):
+    first, away = tmp_path / "first", tmp_path / "away"
+    away.mkdir()
+    shutil.copytree(demo_root, first / "data")
+    monkeypatch.chdir(first)
+    assert train(f"--dataset demo {TINY} --frames 9 --run r").code == 0  # with relative folders
+    monkeypatch.chdir(away)
+    data, folder = f"Data where the run had it: {first}/data/demo_gt.h5", first / "checkpoint/r"
+    flags = "--workers 1 --output results"
+    for name in (folder, folder / "best.pt"):
+        ended = verb(f"evaluate {name} --test_frames 40 {flags}")
+        assert (ended.code, data in ended.out) == (0, True), ended.err
+        assert result(away / "results")["mpjpe_mm"] == result(folder)["mpjpe_mm"]
+    drawn = train(f"--dataset demo --render --evaluate {folder} --viz_subject TS1 --viz_export p.npz {flags}")
+    assert (drawn.code, data in drawn.out) == (0, True), drawn.err
+    started = train(f"--dataset demo {TINY} --frames 9 --run s --resume {folder} --max_steps 7")
+    assert (started.code, data in started.out) == (0, True), started.err
+    assert f"Started from the state of {folder}/last.pt" in started.out
+    monkeypatch.chdir(tmp_path)
+    resumed = train(f"--dataset demo {TINY} --frames 9 --run s -c away/checkpoint --max_steps 8")
+    assert (resumed.code, data in resumed.out) == (0, True), resumed.err
+    assert [path.parent.parent for path in tmp_path.glob("**/*.h5")] == [first]
+
+
+def test_data_that_were_moved_are_missed_at_both_places(verb, trained, tmp_path, monkeypatch):
+    content = torch.load(trained / "best.pt", weights_only=True)
+    content["config"] |= {"dataset": "3dhp", "annotation": "univ"}
+    monkeypatch.chdir(tmp_path)
+    checkpoint.save(tmp_path / "best.pt", content | {"data_folder": "/gone/3dhp"})
+    assert_refused(
+        verb("evaluate best.pt"), r"found below data\.", "The run had its data in /gone/3dhp, where it is not any more"
+    )
+    assert_refused(verb("evaluate best.pt --root_path here"), r"found below here\.(?s:(?!/gone/3dhp).)*$")
 
 
 def test_another_data_set_of_the_same_skeleton_is_a_loud_warning(demo, trained, tmp_path):
