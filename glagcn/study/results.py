@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from glagcn.errors import UserError
-from glagcn.files import is_number, read_json, write_atomically, write_text
+from glagcn.files import read_json, write_atomically, write_text
 from glagcn.tables import Table
 from glagcn.train.run_folder import read_lines
 
-NEEDED = ("windows", "seconds", "mpjpe_mm")  # of a line of metrics.jsonl
 MOST_BUDGETS = 5
 NEAR = 0.03  # relative tolerance for the same number of windows: evaluations come after whole batches
 AXES = {"windows": "training windows", "seconds": "seconds of training"}
@@ -59,24 +58,15 @@ class Run:
 def read_run(folder: Path, configuration: str, seed: int) -> Run:
     """Read a finished run from metrics.jsonl and result.json.  Raises UserError naming an incomplete file."""
     records, advice = folder / "metrics.jsonl", f"remove {folder} to run it again"
-    result = read_json(folder / "result.json")
-    test_mm: Any = result.get("mpjpe_mm") if isinstance(result, dict) else None
-    if not is_number(test_mm):
-        raise UserError(f"{folder}/result.json has the mpjpe_mm {test_mm!r:.80}; {advice}")
-    lines = []
-    for _, line in read_lines(records):
-        if line is None:
-            raise UserError(f"{records} has damaged lines; {advice}")
-        if line["kind"] in ("validation", "test"):
-            lines.append(line)
-    for line in lines:
-        numbers: list[Any] = [line.get(name) for name in NEEDED]
-        if not all(is_number(number) and number >= 0 for number in numbers):
-            raise UserError(f"{records}: the {', '.join(NEEDED)} of an evaluation are {numbers!r:.80}; {advice}")
+    found = (record for _, record in read_lines(records))
+    lines = [record for record in found if record and record["kind"] in ("validation", "test")]
     if not lines:
         raise UserError(f"{records} holds no evaluation; {advice}")
-    found = (Evaluation(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"]) for line in lines)
-    return Run(configuration, seed, tuple(found), test_mm)
+    try:
+        points = (Evaluation(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"]) for line in lines)
+        return Run(configuration, seed, tuple(points), read_json(folder / "result.json")["mpjpe_mm"])
+    except (LookupError, TypeError):
+        raise UserError(f"{records} or result.json beside it lacks windows, seconds or mpjpe_mm; {advice}") from None
 
 
 def write_report(

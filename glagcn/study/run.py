@@ -35,11 +35,10 @@ from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.open_data import fingerprint_now, prepare_cache
 from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig, options_of
 from glagcn.config.parse import parse_flags
-from glagcn.config.resolve import data_folders, plain_values, resolve, to_dict
+from glagcn.config.resolve import plain_values, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
 from glagcn.study.results import read_run, write_report
-from glagcn.train.run_folder import RunFolder
 
 logger = logging.getLogger(__name__)
 
@@ -178,30 +177,14 @@ class Job:
 
     @property
     def is_finished(self) -> bool:
-        """Whether it has finished with these options and the current data, now or in an earlier call."""
+        """Whether it has finished with these options and the current data (any if there is none now)."""
         try:
             marked, result = read_json(self.mark), read_json(self.run_folder / "result.json")
         except UserError:
             return False
-        options = self.options()
+        options, data = self.options(), fingerprint_now(self.config.data)
         same = isinstance(marked, dict) and {key: marked.get(key) for key in options} == options
-        return same and isinstance(result, dict) and self._has_current_data(result)
-
-    @property
-    def is_of_other_data(self) -> bool:
-        """Whether its run folder holds an unfinished run that was trained on other data than the current data."""
-        if self.is_finished:
-            return False
-        try:
-            content = checkpoint.load(RunFolder(self.run_folder).last)
-        except UserError:
-            return False  # no checkpoint yet, or a damaged one, which the run itself reports
-        return not self._has_current_data(content)
-
-    def _has_current_data(self, content: dict[str, Any]) -> bool:
-        """Whether a checkpoint or result is of the current data; True if there is no data now."""
-        now = fingerprint_now(self.config.data)
-        return now is None or checkpoint.same_data(content, now)
+        return same and isinstance(result, dict) and (data is None or checkpoint.same_data(result, data))
 
 
 def run_study(
@@ -233,12 +216,6 @@ def run_study(
                 prepare_cache(job.config.data)
         elif job in chosen:
             prepare_cache(job.config.data)
-    if other := [job for job in jobs if job.is_of_other_data]:
-        raise UserError(
-            f"{out} holds runs that were trained on other data than that in {data_folders(other[0].config.data)}: "
-            f"{', '.join(job.config.run_name for job in other)}; give the old --root_path, or --out DIR for another "
-            "study"
-        )
     missing = [job for job in chosen if not job.is_finished]
     logger.info(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
     failures: list[str] = []

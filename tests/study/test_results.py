@@ -48,9 +48,12 @@ def test_a_run_is_read(tmp_path):
 @pytest.mark.parametrize(
     ("lines", "result", "message"),
     [
-        ([line("test", 1, 1.0)], "{}", "result.json has the mpjpe_mm None; remove"),
-        ([line("test", 1, -1.0)], '{"mpjpe_mm": 1}', r"of an evaluation are \[1, 0.1, -1.0\]; remove"),
-        ([{"step": 1}], '{"mpjpe_mm": 1}', "has damaged lines; remove"),
+        (
+            [line("test", 1, 1.0)],
+            "{}",
+            "metrics.jsonl or result.json beside it lacks windows, seconds or mpjpe_mm; rem",
+        ),
+        ([{"kind": "test", "step": 1}], '{"mpjpe_mm": 1}', "lacks windows, seconds or mpjpe_mm; remove"),
         ([], '{"mpjpe_mm": 1}', "holds no evaluation"),
     ],
 )
