@@ -18,18 +18,8 @@ from scipy.io import savemat
 from glagcn.data.dataset import SequenceInfo, Split
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
+from glagcn.evaluate import protocols
 from glagcn.evaluate.metrics import MPJPE, PCK, FrameMetric, Metric, frame_metrics, joint_metrics, mean, shown
-from glagcn.evaluate.protocols import (
-    GROUPS,
-    JOINTS,
-    SCORED_JOINTS,
-    OfficialTables,
-    official_3dhp,
-    official_metrics,
-    protocols,
-    scenes,
-    sequence_errors,
-)
 from glagcn.files import write_atomically, write_text
 from glagcn.skeletons import Skeleton
 from glagcn.tables import Table, csv_number
@@ -132,7 +122,6 @@ CURVES = "test_mpjpe_by_action"
 WIDTH = 98  # of the notes below the tables
 
 Row = dict[str, Any]  # {"frames": int, metric: mm}
-NamedRows = list[tuple[str, Row]]
 
 
 class ByActionBenchmark(Benchmark):
@@ -160,34 +149,32 @@ class ByActionBenchmark(Benchmark):
         totals = np.array([sequence_totals(*part) for part in parts])
         infos = evaluation.sequences
 
-        def group(chosen: list[int]) -> tuple[dict[str, Row], Row]:
-            """The rows of the kinds of action of some sequences, and that of all their frames."""
+        def group(chosen: list[int]) -> Metrics:
+            """The rows of the kinds of action of some sequences, their mean, and that of all frames."""
             kinds: dict[str, list[int]] = {}
             for number in chosen:
                 kinds.setdefault(_kind(infos[number]), []).append(number)
             # Ignore case: this is the order of the columns in papers.
-            return {kind: _row(totals[kinds[kind]]) for kind in sorted(kinds, key=str.lower)}, _row(totals[chosen])
+            actions = {kind: _row(totals[kinds[kind]]) for kind in sorted(kinds, key=str.lower)}
+            return {"actions": actions, "mean": _mean_row(actions.values()), "frame_mean": _means(_row(totals[chosen]))}
 
-        actions, frame_mean = group([*range(len(infos))])
-        subjects: dict[str, Metrics] = {}
-        cells: dict[str, Row] = {}
-        for name in dict.fromkeys(info.subject for info in infos):
-            own, own_mean = group([number for number, info in enumerate(infos) if info.subject == name])
-            subjects[name] = {"actions": own, "mean": _mean_row(own.values()), "frame_mean": _means(own_mean)}
-            cells |= {f"{name} {kind}": row for kind, row in own.items()}
+        names = dict.fromkeys(info.subject for info in infos)
+        every = group([*range(len(infos))])
+        subjects = {name: group([n for n, info in enumerate(infos) if info.subject == name]) for name in names}
+        cells = {f"{name} {kind}": row for name in names for kind, row in subjects[name]["actions"].items()}
+        alone = (_row(totals[[number]]) for number in range(len(infos)))
         return {
-            **_mean_row(actions.values()),
-            "frames": frame_mean["frames"],
+            **every.pop("mean"),
+            "frames": sum(map(len, evaluation.frames)),
             "protocol": f"mean-over-actions ({evaluation.skeleton.num_joints} joints, root as predicted)",
-            "actions": actions,
-            "frame_mean": _means(frame_mean),
+            **every,
             "subjects": subjects,
             "cell_mean": _mean_row(cells.values()),
             "sequences": {
                 info.name: {name: row[name] for name in ("frames", MPJPE.name)}
-                for info, row in zip(infos, (_row(totals[[number]]) for number in range(len(infos))), strict=True)
+                for info, row in zip(infos, alone, strict=True)
             },
-            "notes": _notes(actions, "over actions") + _notes(cells, "over cells"),
+            "notes": _notes(every["actions"], "over actions") + _notes(cells, "over cells"),
         }
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
@@ -214,9 +201,9 @@ class ByActionBenchmark(Benchmark):
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:
         """See Benchmark.  The protocol, the table of all subjects and the notes."""
         metrics = evaluation.metrics
-        tables = [("all subjects", _rows(metrics, metrics))]
+        tables = [("all subjects", _rows(metrics))]
         if by_subject:
-            tables += [(name, _rows(part, part["mean"])) for name, part in metrics["subjects"].items()]
+            tables += [(name, _rows(part)) for name, part in metrics["subjects"].items()]
             cell_mean = metrics["cell_mean"] | {"frames": metrics["frames"]}
             tables.append(("all subjects", [("mean over subject x action", cell_mean)]))
         notes = [textwrap.fill(f"note: {note}", WIDTH, break_on_hyphens=False) for note in metrics["notes"]]
@@ -227,12 +214,9 @@ class ByActionBenchmark(Benchmark):
 
         Numbers have 15 significant digits, in mm; NaN if there are no frames.
         """
-        metrics = evaluation.metrics
-        tables = {"all": _rows(metrics, metrics)}
-        tables |= {name: _rows(part, part["mean"]) for name, part in metrics["subjects"].items()}
         table = Table("subject", "action", "frames", *(metric.name for metric in frame_metrics()))
-        for subject, rows in tables.items():
-            for name, row in rows:
+        for subject, group in ({"all": evaluation.metrics} | evaluation.metrics["subjects"]).items():
+            for name, row in _rows(group):
                 table.add(subject, name, row["frames"], *map(csv_number, _means(row).values()))
         write_text(folder / ACTION_CSV, table.csv())
 
@@ -243,19 +227,17 @@ def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarra
     Each frame has weight 1.  A metric of pairs is the mean over pairs of consecutive frames, weighted with the number
     of frames of the sequence, or 0 if it has no pair.
     """
-    return [_total(metric, predicted, target, frames) for metric in frame_metrics()]
-
-
-def _total(metric: FrameMetric, predicted: np.ndarray, target: np.ndarray, frames: np.ndarray) -> tuple[float, float]:
-    counts = np.diff(frames) == 1 if metric.of_pairs else np.ones(len(frames), dtype=bool)
-    number, total = int(np.count_nonzero(counts)), 0.0
-    if not number:
-        return 0.0, 0.0
-    for begin in range(0, len(counts), BLOCK):
-        block = slice(begin, begin + BLOCK + metric.of_pairs)
-        errors = metric.errors(predicted[block], target[block])
-        total += errors[counts[begin : begin + BLOCK]].sum()
-    return (total / number * len(frames) if metric.of_pairs else total), len(frames)
+    totals = []
+    for metric in frame_metrics():
+        counts = np.diff(frames) == 1 if metric.of_pairs else np.ones(len(frames), dtype=bool)
+        total, number = 0.0, np.count_nonzero(counts)
+        for begin in range(0, len(counts) if number else 0, BLOCK):
+            block = slice(begin, begin + BLOCK + metric.of_pairs)
+            total += metric.errors(predicted[block], target[block])[counts[begin : begin + BLOCK]].sum()
+        if metric.of_pairs and number:
+            total = total / number * len(frames)
+        totals.append((total, len(frames) if number else 0))
+    return totals
 
 
 def _kind(info: SequenceInfo) -> str:
@@ -300,14 +282,14 @@ def _notes(rows: dict[str, Row], which: str) -> list[str]:
     return notes
 
 
-def _rows(group: Metrics, mean: Row) -> NamedRows:
+def _rows(group: Metrics) -> list[tuple[str, Row]]:
     """The rows of a group, all subjects or one: its actions, and the two means over all its frames."""
     frames = {"frames": sum(row["frames"] for row in group["actions"].values())}
-    means = [("mean over actions", mean | frames), ("all frames", group["frame_mean"] | frames)]
+    means = [("mean over actions", group.get("mean", group) | frames), ("all frames", group["frame_mean"] | frames)]
     return [*group["actions"].items(), *means]
 
 
-def _text(title: str, rows: NamedRows) -> str:
+def _text(title: str, rows: list[tuple[str, Row]]) -> str:
     table = Table(title, "frames", *(metric.heading for metric in frame_metrics()))
     for name, row in rows:
         table.add(name, f"{row['frames']:,}", *map(shown, _means(row).values()))
@@ -346,22 +328,18 @@ class MpiInf3dhpBenchmark(Benchmark):
 
     def score(self, evaluation: Evaluation) -> Metrics:
         """See Benchmark."""
-        errors = sequence_errors(evaluation.predicted, evaluation.target)
+        errors = protocols.sequence_errors(evaluation.predicted, evaluation.target)
         names = [info.name for info in evaluation.sequences]
-        named = protocols(errors, evaluation.annotation, names)
+        named = protocols.scores_by_protocol(errors, evaluation.annotation, names)
         protocol = next(iter(named))
-        others = {
-            metric.name: _mean_error(metric, evaluation)
-            for metric in frame_metrics()
-            if metric.name not in named[protocol]
-        }
+        others = [metric for metric in frame_metrics() if metric.name not in named[protocol]]
         return {
             **named[protocol],
-            **others,
+            **{metric.name: _mean_error(metric, evaluation) for metric in others},
             "frames": sum(map(len, errors)),
             "protocol": protocol,
             "protocols": named,
-            "scenes": scenes(errors, evaluation.annotation, names),
+            "scenes": protocols.scenes(errors, evaluation.annotation, names),
             "sequences": {name: {"frames": len(frames)} for name, frames in zip(names, errors, strict=True)},
         }
 
@@ -373,15 +351,15 @@ class MpiInf3dhpBenchmark(Benchmark):
         """See Benchmark."""
         shares = " and ".join(metric.title for metric in joint_metrics())
         return (
-            f"{metrics['protocol']}, {metrics['frames']} frames: MPJPE over {len(JOINTS)} joints, "
-            f"{shares} over {len(SCORED_JOINTS)}"
+            f"{metrics['protocol']}, {metrics['frames']} frames: MPJPE over {len(protocols.JOINTS)} joints, "
+            f"{shares} over {len(protocols.SCORED_JOINTS)}"
         )
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:  # noqa: ARG002
         """See Benchmark.  Each test sequence is a subject and always has a row, so `by_subject` adds nothing."""
-        scores = Table("protocol or scene", *(metric.title for metric in official_metrics()))
+        scores = Table("protocol or scene", *(metric.title for metric in protocols.official_metrics()))
         for name, values in (evaluation.metrics["protocols"] | evaluation.metrics["scenes"]).items():
-            scores.add(name, *(f"{values[metric.name]:.2f}" for metric in official_metrics()))
+            scores.add(name, *(f"{values[metric.name]:.2f}" for metric in protocols.official_metrics()))
         return f"{format_tables(official_tables(evaluation))}\n\n{scores.text(left=1)}"
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
@@ -410,19 +388,19 @@ def _mean_error(metric: FrameMetric, evaluation: Evaluation) -> float:
     return float(mean(np.concatenate(errors)))
 
 
-def official_tables(evaluation: Evaluation) -> OfficialTables:
+def official_tables(evaluation: Evaluation) -> protocols.OfficialTables:
     """The tables of the official evaluation, with the names of the sequences as its MATLAB script has them."""
     names = [re.sub(r"^TS(?=\d+$)", "TestSeq", info.name) for info in evaluation.sequences]
-    return official_3dhp(evaluation.predicted, evaluation.target, evaluation.activity, names)
+    return protocols.official_3dhp(evaluation.predicted, evaluation.target, evaluation.activity, names)
 
 
-def official_csv(tables: OfficialTables) -> dict[str, Table]:
+def official_csv(tables: protocols.OfficialTables) -> dict[str, Table]:
     """The CSV files of the official MATLAB script, by name: its column names, then a block for each metric.
 
     Every line has 19 columns.
     """
     files = {}
-    columns = 1 + len(JOINTS) + 1
+    columns = 1 + len(protocols.JOINTS) + 1
     names = {"sequencewise": (SEQUENCE_CSV, "seq_table"), "activitywise": (ACTIVITY_CSV, "activity_table")}
     for kind, blocks in tables.items():
         file, variable = names[kind]
@@ -435,18 +413,18 @@ def official_csv(tables: OfficialTables) -> dict[str, Table]:
     return files
 
 
-def format_tables(tables: OfficialTables) -> str:
+def format_tables(tables: protocols.OfficialTables) -> str:
     """The official tables as text: totals and PCK per joint group for every row, then the MPJPE of every joint."""
     blocks = []
     for kind, metrics in tables.items():
-        table = Table(kind, *metrics, "| PCK", *GROUPS)
+        table = Table(kind, *metrics, "| PCK", *protocols.GROUPS)
         for name, pck in metrics[PCK.title].items():
             totals = (f"{list(rows[name].values())[-1]:.2f}" for rows in metrics.values())  # Average or Total
-            table.add(name, *totals, "|", *(f"{pck[group]:.1f}" for group in GROUPS))
+            table.add(name, *totals, "|", *(f"{pck[group]:.1f}" for group in protocols.GROUPS))
         blocks.append(table.text(left=1))
     if "activitywise" in tables:
         overall = tables["activitywise"][MPJPE.title]["All"]
-        joints = Table("joint", "MPJPE, mm", rows=((joint, f"{overall[joint]:.1f}") for joint in JOINTS))
+        joints = Table("joint", "MPJPE, mm", rows=((joint, f"{overall[joint]:.1f}") for joint in protocols.JOINTS))
         blocks.append(joints.text(left=1))
     else:
         blocks.append("note: the data has no activities, so there is no activity table")

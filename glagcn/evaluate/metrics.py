@@ -182,9 +182,7 @@ class Metric:
 class FrameMetric(Metric):
     """A metric that is a mean over frames, for every benchmark."""
 
-    errors: Callable[
-        [Any, Any], np.ndarray
-    ]  # from predicted and target poses [n,V,3] mm to the error of each frame [n]
+    errors: Callable[[Any, Any], np.ndarray]  # from predicted and target poses [n,V,3] mm to errors of frames [n]
     of_pairs: bool = False  # `errors` returns those [n-1] of pairs (t, t+1); only pairs of consecutive frames count
     column: str = ""  # heading in the tables by action; empty: the title
     about: str = ""  # description above these tables

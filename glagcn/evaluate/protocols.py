@@ -111,7 +111,7 @@ def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.nda
     return pooled
 
 
-def protocols(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
+def scores_by_protocol(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
     """{protocol: {"mpjpe_mm", "pck", "auc"}} of the joint errors [n,17] of every sequence, in mm.
 
     annotation  annotation of the target: "univ", "annot3", or "" for neither.
@@ -140,7 +140,7 @@ def protocols(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str
 def scenes(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
     """{scene: {"mpjpe_mm", "pck", "auc"}} over the pooled frames of its sequences; empty unless they are the test set.
 
-    Arguments as in `protocols`.
+    Arguments as in `scores_by_protocol`.
     """
     if not _are_test_set(annotation, names):
         return {}

@@ -11,7 +11,15 @@ from glagcn import metrics
 from glagcn.data.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.evaluate.benchmarks import benchmark_of, format_tables, official_csv, official_tables
 from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
-from glagcn.evaluate.protocols import GROUPS, PSTMO_WEIGHTS, official_3dhp, protocols, scenes, sequence_errors, weighted
+from glagcn.evaluate.protocols import (
+    GROUPS,
+    PSTMO_WEIGHTS,
+    official_3dhp,
+    scenes,
+    scores_by_protocol,
+    sequence_errors,
+    weighted,
+)
 from glagcn.skeletons import get_skeleton
 from tests.splits import make_split, true_poses
 
@@ -101,7 +109,7 @@ def test_published_numbers_follow_from_their_weights(sequences, weights, expecte
 def test_protocols_against_the_official_tables():
     predicted, target, activity = golden_poses()
     tables = metrics.official_3dhp(predicted, target, activity)
-    named = protocols(sequence_errors(predicted, target), "univ", TEST_SEQUENCES)
+    named = scores_by_protocol(sequence_errors(predicted, target), "univ", TEST_SEQUENCES)
     assert list(named) == ["official-univ", "pstmo-2929", "mean-of-6", "hdformer"]
     columns = {"mpjpe_mm": ("MPJPE", "Average"), "pck": ("PCK", "Total"), "auc": ("AUC", "Total")}
     for name, (metric, column) in columns.items():
@@ -117,7 +125,7 @@ def test_mmpose_scores_all_joints():
     target = random_poses()
     predicted = target.copy()
     predicted[:, [14, 15, 16]] += 1000
-    named = protocols(sequence_errors([predicted], [target]), "annot3", ["TS1"])
+    named = scores_by_protocol(sequence_errors([predicted], [target]), "annot3", ["TS1"])
     assert list(named) == ["official-annot3", "mmpose17"]
     assert named["official-annot3"]["pck"] == 100
     assert named["mmpose17"]["pck"] == pytest.approx(1400 / 17)
