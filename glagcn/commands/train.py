@@ -32,15 +32,19 @@ logger = logging.getLogger(__name__)
 def train(config: Config, origin: dict[str, str]) -> None:
     """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
     check_tracker(config.run.log_with)
-    check_processes(config)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = hardware.set_up(config.optim, dist.device())
     cache = open_data(config.data, _known_data(config, folder, origin))
     selection = select_data(config, cache)
     earlier = dist.from_main(folder.options() if dist.is_main() and not config.run.fresh else {})
     config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
+    batch_size, processes = config.optim.batch_size, dist.world_size()
+    if batch_size is not None and batch_size < processes:
+        raise UserError(
+            f"--batch_size {batch_size} is smaller than the {processes} processes; give --batch_size {processes} or "
+            "more, or start fewer processes"
+        )
     data = load_data(config, cache, selection)
-    check_batch(data.plan.batch_size, dist.world_size())
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model) if dist.is_main() else ""
     if config.run.dry_run:
@@ -88,24 +92,6 @@ def _finished_headline(config: Config, folder: RunFolder, step: int) -> str | No
 def _output_folder(config: Config, folder: RunFolder) -> Path:
     """The folder of result.json and its tables: --output, or the run folder."""
     return Path(config.run.output) if config.run.output else folder.path
-
-
-def check_processes(config: Config) -> None:
-    """Raise UserError if the batch is smaller than the number of processes."""
-    if config.optim.batch_size is not None and config.optim.batch_size < dist.world_size():
-        raise UserError(
-            f"--batch_size {config.optim.batch_size} is smaller than the {dist.world_size()} processes; "
-            f"expected at least {dist.world_size()} windows, or start fewer processes"
-        )
-
-
-def check_batch(fitting: int, processes: int) -> None:
-    """Raise UserError if the default batch size of this run is smaller than the number of processes."""
-    if fitting < processes:
-        raise UserError(
-            f"the batch that fits this run has {fitting} windows, and there are {processes} processes; "
-            f"give --batch_size {processes} or more, or start fewer processes"
-        )
 
 
 def _start_of(config: Config, folder: RunFolder) -> str | None:

@@ -174,7 +174,7 @@ class ModelConfig(Group):
 
     kind: str = option("gla_gcn", key="model", choices=MODELS, common=True,
         help="gla_gcn (the paper's) or temporal_conv (VideoPose3D's temporal convolutions, a baseline)")
-    frames: int = option(metavar="T", common=True, flags=("-f",), most=MAX_FRAMES, bench=True,
+    frames: int = option(metavar="T", common=True, flags=("-f",), least=1, most=MAX_FRAMES, bench=True,
         help="frames in a window: a product of 3, 5, 7 and 9, such as 27, 81 or 243")
     architecture: tuple[int, ...] | None = option(None, metavar="3,3,3", flags=("-arc",), instead_of="frames",
         evaluate="flag", help="temporal stride of each strided module; their product is the number of frames")

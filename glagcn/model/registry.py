@@ -14,12 +14,6 @@ if TYPE_CHECKING:  # it needs torch
     from glagcn.model.interface import Model
 
 
-def check_frames(options: Any) -> None:
-    """Raise UserError unless --frames is at least 1."""
-    if options.frames < 1:
-        raise UserError(f"invalid --frames {options.frames}: must be at least 1")
-
-
 def check_strides(options: Any) -> None:
     """Raise UserError unless the filter widths are valid and their product is --frames."""
     check_widths(options.widths, options.frames)
@@ -33,7 +27,7 @@ class ModelKind:
     location: str  # "module:class" of its Model, imported when a model is built
     options: tuple[str, ...] | None  # keys of the options that it reads, so that flags of others are refused; None: all
     label: Callable[[Any], str]  # the model's part of the run folder name
-    check: Callable[[Any], None] = check_frames  # raises UserError for options that do not fit together
+    check: Callable[[Any], None] = lambda options: None  # noqa: ARG005  # raises UserError for options that do not fit
 
     def load(self) -> type[Model]:
         """Import and return the class."""

@@ -193,14 +193,11 @@ class LiftingNetwork(Model):
         with torch.no_grad():
             for module in result.modules():
                 if isinstance(module, AdaptiveGraphConv):
-                    _fold(module.mix, module.bn)
-                    module.bn = Folded()
+                    module.bn = _folded(module.mix, module.bn)
                 elif isinstance(module, AGCN):
-                    _fold(module.temporal, module.bn)
-                    module.bn = Folded()
+                    module.bn = _folded(module.temporal, module.bn)
                 elif isinstance(module, ConvNorm):
-                    _fold(module.conv, module[1])
-                    module[1] = Folded()
+                    module[1] = _folded(module.conv, module[1])
         return result
 
 
@@ -242,7 +239,7 @@ def _start_at(head: JointHead, mean_pose: Tensor) -> None:
         head.unshared.bias.copy_(rest / head.mix)
 
 
-def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:
+def _folded(layer: Conv | GraphLinear, norm: nn.Module) -> Folded:
     """Fold the scale and shift of `norm` into `layer`; a GraphLinear has three biases, of which the sum counts."""
     assert isinstance(norm, BatchNorm), "a model is folded once"
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
@@ -250,9 +247,6 @@ def _fold(layer: Conv | GraphLinear, norm: nn.Module) -> None:
     bias = layer.bias.double() * scale
     first = bias[0] if bias.dim() == 2 else bias
     first += shift
-    _set(layer.weight, layer.weight.double() * scale.view(-1, 1, 1, 1))
-    _set(layer.bias, bias)
-
-
-def _set(parameter: Tensor, value: Tensor) -> None:
-    parameter.copy_(value.to(parameter.dtype))
+    layer.weight.copy_(layer.weight.double() * scale.view(-1, 1, 1, 1))
+    layer.bias.copy_(bias)
+    return Folded()
