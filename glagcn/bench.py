@@ -240,8 +240,8 @@ def _text(report: dict[str, Any]) -> str:
     )
 
 
-class RepeatedMotion:
-    """A Source with the training sequences of MPI-INF-3DHP, their names, lengths and cameras; all repeat one short
+class RepeatedMotion(Source):
+    """The training sequences of MPI-INF-3DHP, their names, lengths and cameras; all repeat one short
     motion.  The test sequences are those of the demo.
     """
 

@@ -1,18 +1,19 @@
 """Find or prepare, open and check the cache of a run."""
 
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from glagcn import dist
 from glagcn.config.options import DataConfig
-from glagcn.data.cache import open_cache
-from glagcn.data.dataset import SPLITS, Cache, cache_name
+from glagcn.data.cache import open_cache, write_cache
+from glagcn.data.dataset import SPLITS, Cache, Source, cache_name
 from glagcn.data.datasets import get_dataset
-from glagcn.data.prepare import write_and_report
 from glagcn.data.selection import check_selection
 from glagcn.errors import UserError
+from glagcn.progress import Progress
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +85,24 @@ def prepare_cache(data: DataConfig, known: Path | None = None) -> Path:
     return path
 
 
+def write_and_report(path: Path, source: Source) -> None:
+    """Write the cache; log all notes, a table of the sequences, and the path."""
+
+    def log(notes: list[str]) -> None:
+        for note in notes:
+            logger.info(note if note.startswith("warning") else f"note: {note}")
+
+    known, begin = len(source.notes), time.monotonic()
+    log(source.notes)
+    with Progress("read") as progress:
+        write_cache(path, source, progress)
+    log(source.notes[known:])
+    cache = open_cache(path)
+    for line in get_dataset(cache.dataset).summary(cache):
+        logger.info(line)
+    logger.info(f"wrote {path}: {path.stat().st_size / 1e6:.0f} MB in {time.monotonic() - begin:.1f} s")
+
+
 def fingerprint_now(data: DataConfig) -> str | None:
     """The fingerprint of the cache for the options; None if there is no cache yet."""
     path = _existing_cache(data)
@@ -96,5 +115,5 @@ def _existing_cache(data: DataConfig) -> Path | None:
 
 def _cache_places(data: DataConfig) -> list[Path]:
     """Where the cache may be, the preferred place first."""
-    file = get_dataset(data.dataset).cache_name(data.keypoints, data.annotation)
+    file = cache_name(data.dataset, data.keypoints, data.annotation)
     return [Path(folder) / file for folder in (data.cache_dir, data.root_path) if folder]

@@ -207,7 +207,10 @@ def write_cache(path: Path, source: Source, progress: OnProgress | None = None) 
             disk = _DeferringFile(temporary, path)
         with disk, h5py.File(disk, "w", userblock_size=USER_BLOCK) as file:
             _write_splits(file, disk, source, progress)
-            _write_header(file, source)
+            header = {key: getattr(source, key) for key in IDENTITY}
+            header["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
+            header["notes"], header["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
+            file.attrs.update({key: np.bytes_(text.encode()) for key, text in header.items()})
             file.flush()
             arrays = [file[split][name] for split in SPLITS for name in ARRAYS if name in file[split]]
             extents = [(int(array.id.get_offset()), int(array.nbytes)) for array in arrays]
@@ -276,7 +279,10 @@ def _write_splits(file: h5py.File, disk: _DeferringFile, source: Source, progres
             group[name].attrs["crc32"] = np.uint32(checksum)
         group["sequences"] = table
     if not some_valid:
-        raise UserError("no test frame is valid, so there is nothing to score; check that the test set is complete")
+        root = source.provenance().get("root", source.dataset)
+        raise UserError(
+            f"no test frame in {root} is valid, so there is nothing to score; check that the test set is complete"
+        )
 
 
 def _table(split: str, infos: list[SequenceInfo]) -> np.ndarray:
@@ -311,13 +317,6 @@ def _append(
         values = np.ascontiguousarray(array, dtype)
         group[name][start : start + len(values)] = values
         checksums[name] = zlib.crc32(values.data, checksums.get(name, 0))
-
-
-def _write_header(file: h5py.File, source: Source) -> None:
-    texts = {key: getattr(source, key) for key in IDENTITY}
-    texts["joints"] = json.dumps(get_skeleton(source.skeleton).joints)
-    texts["notes"], texts["provenance"] = json.dumps(source.notes), json.dumps(source.provenance())
-    file.attrs.update({key: np.bytes_(text.encode()) for key, text in texts.items()})
 
 
 def seal(path: Path, arrays: list[tuple[int, int]]) -> None:

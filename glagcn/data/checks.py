@@ -23,7 +23,7 @@ LARGEST_IMAGES, LARGEST_UNSCORED_IMAGES = 10, 1_000
 
 
 def as_frames(where: str, name: str, array: object, joints: int, channels: int) -> np.ndarray:
-    """`array` as [T,joints,channels] float32.  Raises UserError for another shape or type."""
+    """`array` as [T,joints,channels] float32, T > 0.  Raises UserError for another shape or type."""
     found = np.asarray(array)
     expected = f"(frames, {joints}, {channels})"
     if found.dtype.kind not in "fiu":
@@ -33,15 +33,16 @@ def as_frames(where: str, name: str, array: object, joints: int, channels: int) 
             f"{where}: {name} has shape {found.shape}; expected {expected}. "
             "This is another joint set or another file; see docs/data.md for the supported formats."
         )
+    if not len(found):
+        raise UserError(f"{where}: {name} has no frames; expected at least one")
     return np.ascontiguousarray(found, dtype=np.float32)
 
 
 def as_valid(where: str, values: object, frames: int) -> np.ndarray:
     """The [T] bool mask of scored frames from 0/1 values of shape (T,) or (T, 1).  Raises UserError."""
     found = _column(where, "the valid-frame table", values, frames)
-    if not np.isin(found, (0, 1)).all():
-        wrong = found[~np.isin(found, (0, 1))][0]
-        raise UserError(f"{where}: the valid-frame table contains {wrong}; expected 0 or 1 for every frame")
+    if len(wrong := found[~np.isin(found, (0, 1))]):
+        raise UserError(f"{where}: the valid-frame table contains {wrong[0]}; expected 0 or 1 for every frame")
     return found.astype(bool)
 
 
@@ -66,7 +67,7 @@ def _column(where: str, name: str, values: object, frames: int) -> np.ndarray:
 
 
 def check_sequence(where: str, sequence: Sequence, root: int) -> None:
-    """Check that a sequence has frames, plausible values and the right units.
+    """Check that a sequence has plausible values in the right units.
 
     All 2D is checked, because every frame is context.  3D is checked in the scored frames; elsewhere, copies
     of the test set contain arbitrary values, which are kept.  2D outside the image is accepted up to ten image sizes:
@@ -75,14 +76,9 @@ def check_sequence(where: str, sequence: Sequence, root: int) -> None:
     root  the joint that the others are compared with.
     Raises UserError.
     """
-    pixels, millimetres = sequence.pixels, sequence.millimetres
-    if not len(pixels):
-        raise UserError(f"{where}: has no frames; expected at least one")
+    pixels, checked = sequence.pixels, checked_frames(sequence.valid)
     _check_finite(where, "2D", pixels, np.ones(len(pixels), dtype=bool))
-    checked = checked_frames(sequence.valid)
-    _check_finite(where, "3D", millimetres, checked)
-    _check_unit(where, millimetres[checked], root, "millimetres")
-    _check_bound(where, "3D", "mm", millimetres, checked, np.full(3, LARGEST_MM))
+    check_3d(where, sequence.millimetres, root, "millimetres", checked)
     size = np.array([sequence.info.width, sequence.info.height], np.float64)
     for frames, images in ((checked, LARGEST_IMAGES), (~checked, LARGEST_UNSCORED_IMAGES)):
         _check_bound(where, "2D", "px", pixels, frames, images * size)
@@ -99,13 +95,12 @@ def checked_frames(valid: np.ndarray) -> np.ndarray:
     return valid if valid.any() else np.ones_like(valid)
 
 
-def check_world(where: str, metres: np.ndarray, root: int) -> None:
-    """Raise UserError unless 3D [T,V,3] in world coordinates is not empty, finite and in metres."""
-    if not len(metres):
-        raise UserError(f"{where}: has no frames; expected at least one")
-    _check_finite(where, "3D", metres, np.ones(len(metres), dtype=bool))
-    _check_unit(where, metres, root, "metres")
-    _check_bound(where, "3D", "m", metres, np.ones(len(metres), dtype=bool), np.full(3, LARGEST_MM / 1000))
+def check_3d(where: str, poses: np.ndarray, root: int, unit: str, checked: np.ndarray) -> None:
+    """Raise UserError unless 3D [T,V,3] is finite, near and in `unit` (of UNITS) in the `checked` frames [T] bool."""
+    _check_finite(where, "3D", poses, checked)
+    _check_unit(where, poses[checked], root, unit)
+    short = {"millimetres": "mm", "metres": "m"}[unit]
+    _check_bound(where, "3D", short, poses, checked, np.full(3, LARGEST_MM / UNITS[unit]))
 
 
 def check_found(where: str, pixels: np.ndarray) -> None:

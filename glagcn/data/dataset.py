@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal
 
 from glagcn.errors import UserError
 from glagcn.tables import Table
@@ -134,52 +134,35 @@ def cache_name(dataset: str, keypoints: str, annotation: str) -> str:
     return "_".join(filter(None, (dataset, keypoints, annotation))) + ".h5"
 
 
-class Source(Protocol):
+class Source(ABC):
     """A reader of a data set in one published format, one sequence at a time.
 
     dataset, keypoints, annotation, skeleton  as stored in the cache, e.g. "3dhp", "gt", "univ", "mpi3dhp17".
+    kind   of files, for the provenance.
+    root   the folder of the files; `paths` are those that it reads, by a name.
     notes  remarks for the user, which are logged and stored in the cache.  Reading can add notes.
+    cut_frames  how many frames of a take are left out, for the table that describes the cache.
     """
 
     dataset: str
     keypoints: str
-    annotation: str
-    notes: list[str]
-
-    @property
-    def skeleton(self) -> str:
-        """The name of the joint set."""
-        ...
-
-    def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """The sequences of a split, in the order of `read`.  Raises UserError for an invalid file."""
-        ...
-
-    def read(self, split: SplitName) -> Iterator[Sequence]:
-        """Yield the checked sequences of a split.  Raises UserError that names the file and the sequence."""
-        ...
-
-    def provenance(self) -> dict:
-        """Kind, root, and files with sizes and sha256, JSON-serialisable.  Complete after both splits are read."""
-        ...
-
-
-class FileSource:
-    """What the readers of published files have in common: a Source without `infos` and `read`.
-
-    kind   of files, for the provenance.
-    paths  the files that it reads, by a name.
-    cut_frames  how many frames of a take are left out, for the table that describes the cache.
-    """
-
+    annotation: str = ""
+    skeleton: str
     kind: str
-    annotation = ""
 
     def __init__(self, root: Path, paths: dict[str, Path]) -> None:
         self.root, self.paths = root, paths
         self.notes: list[str] = []
         self.cut_frames: dict[str, int] = {}
         self._records: dict[str, dict] = {}
+
+    @abstractmethod
+    def infos(self, split: SplitName) -> list[SequenceInfo]:
+        """The sequences of a split, in the order of `read`.  Raises UserError for an invalid file."""
+
+    @abstractmethod
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """Yield the checked sequences of a split.  Raises UserError that names the file and the sequence."""
 
     @property
     def missing(self) -> list[Path]:
@@ -192,24 +175,22 @@ class FileSource:
             self.notes.append(text)
 
     def record(self, path: Path) -> None:
-        """Add a file to the provenance.  Call it just before the file is parsed, which then reads the page cache."""
-        record = file_record(path, self.root)
-        self._records[record["path"]] = record
+        """Add size and sha256 of a file to the provenance, just before the file is parsed from the page cache.
+
+        Raises UserError if it cannot be read.
+        """
+        try:
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            name, size = path.relative_to(self.root).as_posix(), path.stat().st_size
+        except OSError as error:
+            raise UserError(f"{path} cannot be read: {error}") from error
+        self._records[name] = {"path": name, "bytes": size, "sha256": digest}
 
     def provenance(self) -> dict:
-        """See Source."""
+        """Kind, root, and files with sizes and sha256, JSON-serialisable.  Complete after both splits are read."""
         files = list(self._records.values())
         return {"kind": self.kind, "root": str(self.root.resolve()), "cut_frames": self.cut_frames, "files": files}
-
-
-def file_record(path: Path, root: Path) -> dict:
-    """{"path" relative to root, "bytes", "sha256"} of a file.  Raises UserError if it cannot be read."""
-    try:
-        with path.open("rb") as file:
-            digest = hashlib.file_digest(file, "sha256").hexdigest()
-        return {"path": path.relative_to(root).as_posix(), "bytes": path.stat().st_size, "sha256": digest}
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error}") from error
 
 
 @dataclass(frozen=True)
@@ -272,39 +253,29 @@ class DataSet(ABC):
         """The source for these flags of `glagcn prepare`.  Raises UserError for missing files or an invalid flag."""
         raise NotImplementedError(f"{self.name} has no files: {flags}")
 
-    def skeleton_name(self, keypoints: str) -> str | None:
+    def skeleton_name(self, keypoints: str) -> str | None:  # noqa: ARG002
         """The name of the joint set with this 2D source; None if only the file of the 2D source defines it."""
-        del keypoints
         return self.skeletons[0] if len(self.skeletons) == 1 else None
 
-    def cache_name(self, keypoints: str, annotation: str) -> str:
-        """The file name of the cache that training looks for; it names the annotation if there are several."""
-        return cache_name(self.name, keypoints, annotation if self.annotations else "")
-
-    def variant(self, source: Source) -> tuple[str, str] | None:
+    def variant(self, source: Source) -> tuple[str, str] | None:  # noqa: ARG002
         """(file name, note) for a source that is not the default form of the data set (other cameras), else None.
 
         The file name differs from `cache_name`, so training does not use it by accident.
         """
-        del source
         return None
 
     def summary(self, cache: Cache) -> Iterable[str]:
         """Lines that describe the content of a cache: a table for each split, and warnings."""
         key = "subject" if self.many_takes else "take"
         cut = cache.provenance.get("cut_frames", {})
-        return [
-            line for split in (cache.train, cache.test) for line in split_table(split, cut, key).text().splitlines()
-        ]
+        return [line for split in (cache.train, cache.test) for line in _table(split, cut, key).text().splitlines()]
 
-    def warning(self, cache: Cache) -> str | None:
+    def warning(self, cache: Cache) -> str | None:  # noqa: ARG002
         """Why results on this cache are not comparable with published ones; None if they are."""
-        del cache
         return None
 
-    def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:
+    def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:  # noqa: ARG002
         """The rotation [3,3] from camera to world coordinates (z up); None if the orientation is unknown."""
-        del info
         return None
 
     def check(self, keypoints: str, annotation: str) -> None:
@@ -318,7 +289,7 @@ class DataSet(ABC):
             raise UserError(f"invalid --keypoints {keypoints}: must be one of {known} for --dataset {self.name}")
 
 
-def split_table(split: Split, cut_frames: dict[str, int], key: str) -> Table:
+def _table(split: Split, cut_frames: dict[str, int], key: str) -> Table:
     """The subjects or takes (`key`) of a split, with a total.  Frames are counted for one camera."""
     table = Table(key, "actions", "takes", "frames", "cameras", "cut", "fps", "images", "valid")
     groups: dict[str, list[int]] = {}

@@ -47,7 +47,7 @@ class TinySource:
             yield Sequence(info, pixels, millimetres, valid & (split in self.valid), activity)
 
     def provenance(self):
-        return {"kind": "test", "files": []}
+        return {"kind": "test", "root": "/data/tiny", "files": []}
 
 
 @pytest.fixture
@@ -150,7 +150,7 @@ def test_the_fingerprint_differs_with_the_data_alone(path, tmp_path):
         ({"fail_after": ("train", 0)}, KeyboardInterrupt("Ctrl-C")),
         ({"fail_after": ("test", 1)}, RuntimeError("a bug of the source")),
         ({"lengths": {"train": [3], "test": []}}, UserError("the test split has no frames; the cache was not written")),
-        ({"valid": ["train"]}, UserError("no test frame is valid, so there is nothing to score")),
+        ({"valid": ["train"]}, UserError("no test frame in /data/tiny is valid, so there is nothing to score")),
         ({"joints": 16}, ValueError("pixels has shape (5, 16, 2), expected (5, 17, 2)")),
     ],
 )

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from glagcn.commands.prepare import prepare
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
-from glagcn.data.prepare import prepare
 from glagcn.data.selection import select
 from glagcn.errors import UserError
 from tests.data import tiny_videopose3d
@@ -20,7 +20,7 @@ def prepared(folder, mark, **flags):
     whole = view.copy()
     view[5:8, 3] = mark
     tiny_videopose3d.save(folder, "h36m", content)
-    return open_cache(prepare("h36m", PrepareFlags(npz=folder, keypoints=CPN, **flags))[0]), whole
+    return open_cache(prepare("h36m", PrepareFlags(npz=folder, keypoints=CPN, **flags))), whole
 
 
 @pytest.mark.parametrize("mark", [(0, 0), (np.nan, np.nan)])

@@ -44,7 +44,7 @@ def place(skeleton, name):
 
 
 def filmed(lens, world, azimuth=0.0, seed=0):
-    return set_up(lens, np.random.default_rng(seed), world, azimuth, place("mpi3dhp17", "pelvis"), motion.FPS)
+    return set_up(lens, np.random.default_rng(seed), world, azimuth, place("mpi3dhp17", "pelvis"))
 
 
 # --- the recorded motion ---

@@ -39,7 +39,7 @@ def read_all(source):
 @pytest.fixture
 def one_train(tmp_path, monkeypatch):
     """A function that writes a release of one training sequence with changes, and reads it."""
-    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.files.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.facts.TRAIN_SEQUENCES", {"S1/Seq1": (10, 25)})
 
     def read(edit=None, **changes):
         views = tiny_3dhp.take("S1/Seq1", FRAMES, 0)
@@ -55,7 +55,7 @@ def one_train(tmp_path, monkeypatch):
 @pytest.fixture
 def one_test(tmp_path, monkeypatch):
     """The same for one test sequence."""
-    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.files.TEST_SEQUENCES", ("TS6",))
+    monkeypatch.setattr("glagcn.data.mpi_inf_3dhp.facts.TEST_SEQUENCES", ("TS6",))
 
     def read(frames=FRAMES, **changes):
         tiny_3dhp.write_test_mat(tmp_path / "TS6/annot_data.mat", tiny_3dhp.scene("TS6", frames, 0), **changes)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from glagcn.commands.prepare import prepare
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.datasets import get_dataset
 from glagcn.data.mpi_inf_3dhp.dataset import valid_frames_line
 from glagcn.data.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, KNOWN_VALID_FRAMES, TRAIN_SEQUENCES
 from glagcn.data.mpi_inf_3dhp.files import find_3dhp
-from glagcn.data.prepare import prepare
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp
 from tests.prepared import prepared
@@ -44,7 +44,7 @@ def pair(data, tmp_path):
 
 def prepare_3dhp(out=None, **flags):
     """The path of the cache that `glagcn prepare 3dhp` writes."""
-    return prepare("3dhp", PrepareFlags(**flags), out)[0]
+    return prepare("3dhp", PrepareFlags(**flags), out)
 
 
 # ---------------------------------------------------------------- glagcn prepare
@@ -138,7 +138,8 @@ def test_what_was_read_is_said(release, monkeypatch, said):
     assert any("note: the 3D is univ_annot3" in line for line in said)
     assert any("15 training sequences are shorter" in line and "185 frames per camera" in line for line in said)
     assert any(line.startswith("warning: valid test frames") for line in said)
-    assert f"wrote {release / '3dhp_gt_univ.h5'}" in said[-1]
+    assert f"wrote {release / '3dhp_gt_univ.h5'}" in said[-2]
+    assert said[-1] == f"Train with: accelerate launch main_sagcn_gpus.py --dataset 3dhp --root_path {release}"
 
 
 def test_the_ori_pair_is_annot3_unless_asked_otherwise_and_a_contradiction_is_a_warning(tmp_path, said):

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from glagcn.commands.prepare import prepare
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags, SequenceInfo, Split
 from glagcn.data.plan import select_target_frames
-from glagcn.data.prepare import prepare
 from glagcn.data.selection import check_selection, select, split_validation, valid_frames
 from glagcn.errors import UserError
 from tests.data import tiny_3dhp, tiny_videopose3d
@@ -22,13 +22,13 @@ ARRAYS = ("pixels", "millimetres", "valid")
 @pytest.fixture(scope="module")
 def h36m(tmp_path_factory):
     root = tiny_videopose3d.write_h36m(tmp_path_factory.mktemp("h36m"), ("gt",), frames=11, actions=ACTIONS)
-    return open_cache(prepare("h36m", PrepareFlags(npz=root))[0])
+    return open_cache(prepare("h36m", PrepareFlags(npz=root)))
 
 
 @pytest.fixture(scope="module")
 def mpi(tmp_path_factory):
     root = tiny_3dhp.write_release(tmp_path_factory.mktemp("3dhp"), 7)
-    return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2)))[0])
+    return open_cache(prepare("3dhp", PrepareFlags(raw=root, cameras=(0, 2))))
 
 
 def both(cache, subjects_train=None, subjects_test=None, actions=None, downsample=1):

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
+from glagcn.commands.prepare import prepare
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import PrepareFlags
-from glagcn.data.prepare import prepare
 from glagcn.data.videopose3d.cameras import cameras_of, project
 from glagcn.data.videopose3d.files import VideoPose3DFiles
 from glagcn.errors import UserError
@@ -40,7 +40,7 @@ def contents():
 
 def prepare_videopose3d(name, npz, keypoints=None, out=None):
     """The path of the cache that `glagcn prepare NAME` writes."""
-    return prepare(name, PrepareFlags(npz=npz, keypoints=keypoints), out)[0]
+    return prepare(name, PrepareFlags(npz=npz, keypoints=keypoints), out)
 
 
 def read_all(source):
@@ -252,7 +252,7 @@ WRONG_H36M = [
     (s1("3d", lambda x: 0.01 * x), r"S1/Walking 1: the median distance .* Convert the 3D to metres"),
     (s1("3d", put((2, 3), np.nan)), r"S1/Walking 1: 3D is not finite in 1 of 6 frames, first in frame 2"),
     (s1("3d", put((2, 6, 0), 101)), r"S1/Walking 1: 3D coordinate x of joint 4 of 17 in .* is 101 m"),
-    (s1("3d", lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: has no frames"),
+    (s1("3d", lambda x: x[:0]), r"data_3d_h36m\.npz: S1/Walking 1: the 3D has no frames"),
     (s1("3d", lambda x: x[:, :20]), r"S1/Walking 1: the 3D has shape \(6, 20, 3\); expected \(frames, 32, 3\)"),
     (s1("3d", lambda x: x.tolist()), r"S1/Walking 1: the 3D is list of 6; expected an array \(frames, 32, 3\)"),
     (s1("3d", lambda x: x.astype(str)), r"S1/Walking 1: the 3D has type <U32; expected numbers"),

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from random import Random
-from types import ModuleType
 from unittest.mock import patch
 
 import numpy as np
@@ -18,7 +17,7 @@ from glagcn.checkpoints.load import load
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Source
 from glagcn.data.datasets import get_dataset
-from glagcn.data.mpi_inf_3dhp import files as files_3dhp
+from glagcn.data.mpi_inf_3dhp import facts
 from glagcn.data.mpi_inf_3dhp.files import NpzPair, RawRelease
 from glagcn.data.plan import EpochPlan, select_target_frames
 from glagcn.data.selection import select
@@ -65,9 +64,9 @@ def _use_cache(path: Path) -> None:
         FrameStore(split, get_skeleton(cache.skeleton), 3, torch.device("cpu")).windows(plan.batch(0, 0))
 
 
-def _one_of_each(module: ModuleType) -> AbstractContextManager:
+def _one_of_each() -> AbstractContextManager:
     """A data set of one training and one test sequence."""
-    return patch.multiple(module, TRAIN_SEQUENCES={"S1/Seq1": (10, 25)}, TEST_SEQUENCES=("TS6",))
+    return patch.multiple(facts, TRAIN_SEQUENCES={"S1/Seq1": (10, 25)}, TEST_SEQUENCES=("TS6",))
 
 
 def _release(folder: Path) -> tuple[Path, Path]:
@@ -79,7 +78,7 @@ def _release(folder: Path) -> tuple[Path, Path]:
 
 def _read_release(path: Path) -> None:
     root = next(parent for parent in path.parents if (parent / "TS6").is_dir())
-    with _one_of_each(files_3dhp):
+    with _one_of_each():
         _cached(RawRelease(root, "univ", (0, 2)), root)
 
 
@@ -109,7 +108,7 @@ def _npz_pair(folder: Path) -> tuple[Path, Path]:
 
 
 def _read_npz_pair(path: Path) -> None:
-    with _one_of_each(files_3dhp):
+    with _one_of_each():
         _cached(NpzPair(path.parent, "univ", None, (0, 2)), path.parent)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from glagcn.checkpoints.load import load_model
-from glagcn.data.mocap.motion import FPS, demo_source, draw_lens, joints_of, mocap_source, set_up
+from glagcn.data.mocap.motion import demo_source, draw_lens, joints_of, mocap_source, set_up
 from glagcn.errors import UserError
 from glagcn.evaluate.metrics import mpjpe
 from glagcn.poses.checks import (
@@ -56,7 +56,7 @@ def before_camera(world: np.ndarray, seed: int) -> tuple:
     rng = np.random.default_rng(seed)
     lens = draw_lens(rng)
     root = get_skeleton("mpi3dhp17").root
-    return *set_up(lens, rng, world, rng.uniform(0, 2 * np.pi), root, FPS).view(world), (lens.width, lens.height)
+    return *set_up(lens, rng, world, rng.uniform(0, 2 * np.pi), root).view(world), (lens.width, lens.height)
 
 
 def check(pixels, size, joints=JOINTS, seen=None, **more):

@@ -15,11 +15,10 @@ if TYPE_CHECKING:
 class DemoDataSet(DataSet):
     """A few minutes' worth, made on the spot from motion that comes with the program."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
         """See DataSet."""
         from glagcn.data.mocap.motion import demo_source
 
-        del root, keypoints, annotation
         return demo_source()
 
     def warning(self, cache: Cache) -> str | None:
@@ -38,11 +37,10 @@ class DemoDataSet(DataSet):
 class MocapDataSet(DemoDataSet):
     """All of it.  The 2D source names the joints."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
         """See DataSet."""
         from glagcn.data.mocap.motion import mocap_source
 
-        del root, annotation
         return mocap_source(keypoints)
 
     def skeleton_name(self, keypoints: str) -> str | None:

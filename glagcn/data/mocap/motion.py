@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, SplitName, file_record
+from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, Source, SplitName
 from glagcn.skeletons import get_skeleton
 
 # ---- The recorded motion: trials of cmu_motion.npz (see README.md) as joints of the program's skeletons.
@@ -38,20 +38,18 @@ JOINTS = {
 
 @dataclass(frozen=True)
 class Trial:
-    """A recording: its name in the database such as "02_06", the person, and the activity, 1 to 7."""
+    """A recording: the person, and the activity, 1 to 7."""
 
-    name: str
     person: str
     activity: int
 
 
 @cache
 def trials() -> dict[str, Trial]:
-    """All trials by name, in the order of the file."""
-    table = _read("clips")
-    column = {name: number for number, name in enumerate(_read("clip_columns").tolist())}
-    rows = [[str(row[column[name]]) for name in ("trial", "subject", "activity")] for row in table]
-    return {name: Trial(name, person, int(activity)) for name, person, activity in rows}
+    """All trials in the order of the file, by their names in the database, such as "02_06"."""
+    columns = _read("clip_columns").tolist()
+    rows = (dict(zip(columns, row, strict=True)) for row in _read("clips").tolist())
+    return {row["trial"]: Trial(row["subject"], int(row["activity"])) for row in rows}
 
 
 def joints_of(trial: str, skeleton: str) -> np.ndarray:
@@ -92,25 +90,6 @@ DRIFT, TREMBLE = (0.5, 0.8), (0.06, 0.15)  # degrees about each of its axes
 
 
 @dataclass(frozen=True)
-class Pinhole:
-    """A pinhole without distortion, which may move: F is the number of frames, or 1.
-
-    rotation [F,3,3] and translation [F,3], metres: world to camera (x right, y down, z forward).
-    focal, centre [2], pixels.
-    """
-
-    rotation: np.ndarray
-    translation: np.ndarray
-    focal: np.ndarray
-    centre: np.ndarray
-
-    def view(self, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """World points [T,V,3] in metres: their pixels [T,V,2] and camera coordinates [T,V,3] in millimetres."""
-        seen = world @ self.rotation.swapaxes(1, 2) + self.translation[:, None]
-        return seen[..., :2] / seen[..., 2:] * self.focal + self.centre, seen * 1000
-
-
-@dataclass(frozen=True)
 class Lens:
     """The camera before it is set up: size of the image, focal length and centre [2] in pixels; held: by hand."""
 
@@ -121,6 +100,23 @@ class Lens:
     held: bool
 
 
+@dataclass(frozen=True)
+class Pinhole:
+    """A pinhole without distortion, which may move: F is the number of frames, or 1.
+
+    rotation [F,3,3] and translation [F,3], metres: world to camera (x right, y down, z forward).
+    """
+
+    lens: Lens
+    rotation: np.ndarray
+    translation: np.ndarray
+
+    def view(self, world: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """World points [T,V,3] in metres: their pixels [T,V,2] and camera coordinates [T,V,3] in millimetres."""
+        seen = world @ self.rotation.swapaxes(1, 2) + self.translation[:, None]
+        return seen[..., :2] / seen[..., 2:] * self.lens.focal + self.lens.centre, seen * 1000
+
+
 def draw_lens(rng: np.random.Generator) -> Lens:
     """A random camera, of a tripod or in a hand."""
     width, height = SIZES[rng.integers(len(SIZES))]
@@ -129,7 +125,7 @@ def draw_lens(rng: np.random.Generator) -> Lens:
     return Lens(width, height, focal, centre, held=bool(rng.random() < HELD) or height > width)
 
 
-def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: float, root: int, fps: float) -> Pinhole:
+def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: float, root: int) -> Pinhole:
     """The camera that films joints [T,V,3], metres, from a direction about the vertical.
 
     A tripod looks at the middle of all that happens; a held camera follows the joint `root`, and shakes.
@@ -142,17 +138,17 @@ def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: flo
     sway = np.zeros((1, 3))
     if lens.held:
         frames = len(world)
-        followed = gaussian_filter1d(world[:, root], FOLLOWING_SECONDS * fps, axis=0, mode="nearest")
+        followed = gaussian_filter1d(world[:, root], FOLLOWING_SECONDS * FPS, axis=0, mode="nearest")
         followed[:, 1] = target[:, 1]
-        target, sway = followed, _wave(rng, frames, 3, fps, *SWAY)
-        direction = azimuth + np.radians(_wave(rng, frames, 1, fps, *WALK)[:, 0])
-        angles = angles + np.radians(_wave(rng, frames, 3, fps, *DRIFT) + _wave(rng, frames, 3, fps, *TREMBLE))
+        target, sway = followed, _wave(rng, frames, 3, *SWAY)
+        direction = azimuth + np.radians(_wave(rng, frames, 1, *WALK)[:, 0])
+        angles = angles + np.radians(_wave(rng, frames, 3, *DRIFT) + _wave(rng, frames, 3, *TREMBLE))
     rotation = _looking(direction, elevation)
     farther = rng.uniform(*FARTHER)
     distance = farther * _least_distance(lens, (world - target[:, None]) @ rotation.swapaxes(1, 2))
     position = target - distance * rotation[:, 2] + sway
     rotation = _turn(angles) @ rotation
-    return Pinhole(rotation, -(rotation @ position[..., None])[..., 0], lens.focal, lens.centre)
+    return Pinhole(lens, rotation, -(rotation @ position[..., None])[..., 0])
 
 
 def _least_distance(lens: Lens, seen: np.ndarray) -> float:
@@ -185,9 +181,9 @@ def _turn(angles: np.ndarray) -> np.ndarray:
     return product
 
 
-def _wave(rng: np.random.Generator, frames: int, columns: int, fps: float, seconds: float, size: float) -> np.ndarray:
+def _wave(rng: np.random.Generator, frames: int, columns: int, seconds: float, size: float) -> np.ndarray:
     """[T,columns]: smooth noise of standard deviation `size`, which changes within about `seconds`."""
-    width = seconds * fps / 2
+    width = seconds * FPS / 2
     smooth = gaussian_filter1d(rng.normal(size=(frames, columns)), width, axis=0)
     return smooth * size * np.sqrt(2 * width * np.sqrt(np.pi))
 
@@ -196,7 +192,6 @@ def _wave(rng: np.random.Generator, frames: int, columns: int, fps: float, secon
 
 
 VERSION = 1  # to be raised when the same seed gives other people or cameras
-SKELETONS = {"gt": "mpi3dhp17", "h36m17": "h36m17", "humaneva15": "humaneva15"}  # by 2D source
 TEST_PEOPLE = ("01", "08", "10", "14", "94")
 
 # The demo: two trials of each of eight people, six of three others.
@@ -218,7 +213,7 @@ class Take:
     frames: int | None = None
 
 
-def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
+def mocap_source(keypoints: str = "gt", seed: int = 0) -> Source:
     """Every trial."""
     takes: dict[SplitName, list[Take]] = {"train": [], "test": []}
     for name, trial in trials().items():
@@ -239,39 +234,42 @@ def demo_source(seed: int = 0) -> "MocapSource":
     return MocapSource("demo", {"train": train, "test": test}, {"train": 4, "test": 1}, "gt", seed)
 
 
-class MocapSource:
-    """Trials as each of their cameras sees them, determined by the seed; a source for `glagcn.data.cache`.
+class MocapSource(Source):
+    """Trials as each of their cameras sees them, determined by the seed.
 
     takes      of each split.
     cameras    how many cameras film each take of a split.
-    keypoints  a name of SKELETONS.
+    keypoints  "gt", or the name of another joint set.
     """
 
-    annotation = ""
+    kind = "mocap"
 
     def __init__(
         self, dataset: str, takes: dict[SplitName, list[Take]], cameras: dict[SplitName, int], keypoints: str, seed: int
     ) -> None:
+        super().__init__(MOTION.parent, {"motion": MOTION})
         self.dataset, self.keypoints, self.seed = dataset, keypoints, seed
         self.takes, self.cameras = takes, cameras
-        self.skeleton = SKELETONS[keypoints]
-        self.notes = [
+        self.skeleton = "mpi3dhp17" if keypoints == "gt" else keypoints
+        self.note(
             "recorded people before made-up cameras; motion from mocap.cs.cmu.edu, created with funding from NSF "
             "EIA-0196217"
-        ]
+        )
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """The sequences of "train" or "test", in the order of `read`."""
-        lengths = {take: len(self._world(take)) for take in self.takes[split]}
-        return [
-            self._info(split, take, camera, length, self._lens(split, number, camera)[0])
-            for number, (take, length) in enumerate(lengths.items())
-            for camera in range(self.cameras[split])
-        ]
+        """See Source."""
+        cameras, infos = self.cameras[split], []
+        for number, take in enumerate(self.takes[split]):
+            frames = len(self._world(take))
+            for camera in range(cameras):
+                name, shown = (take.name, -1) if cameras == 1 else (f"{take.name}/cam{camera}", camera)
+                lens, _ = self._lens(split, number, camera)
+                infos.append(SequenceInfo(name, take.subject, shown, frames, FPS, lens.width, lens.height))
+        return infos
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """The sequences of a split, one in memory at a time; every frame is scored, those of tests have activities."""
-        cameras = self.cameras[split]
+        """See Source.  Every frame is scored, and those of tests have activities."""
+        infos, cameras, root = iter(self.infos(split)), self.cameras[split], get_skeleton(self.skeleton).root
         for number, take in enumerate(self.takes[split]):
             world = self._world(take)
             activity = np.full(len(world), trials()[take.trial].activity, np.uint8) if split == "test" else None
@@ -279,20 +277,18 @@ class MocapSource:
             for camera in range(cameras):
                 lens, rng = self._lens(split, number, camera)
                 azimuth = begin + 2 * np.pi * (camera + rng.uniform(-0.4, 0.4)) / cameras
-                root = get_skeleton(self.skeleton).root
-                pixels, millimetres = set_up(lens, rng, world, azimuth, root, FPS).view(world)
-                info = self._info(split, take, camera, len(world), lens)
-                valid = np.ones(len(world), dtype=bool)
-                yield Sequence(info, pixels.astype(np.float32), millimetres.astype(np.float32), valid, activity)
+                seen = set_up(lens, rng, world, azimuth, root).view(world)
+                pixels, millimetres = (part.astype(np.float32) for part in seen)
+                yield Sequence(next(infos), pixels, millimetres, np.ones(len(world), dtype=bool), activity)
 
     def provenance(self) -> dict:
-        """What determines the data."""
-        files = [file_record(MOTION, MOTION.parent)]
-        return {"kind": "mocap", "version": VERSION, "seed": self.seed, "files": files}
+        """See Source.  The version and the seed determine the data."""
+        self.record(MOTION)
+        return super().provenance() | {"version": VERSION, "seed": self.seed}
 
     def _world(self, take: Take) -> np.ndarray:
         joints = joints_of(take.trial, self.skeleton)
-        frames = len(joints) if take.frames is None else take.frames
+        frames = take.frames or len(joints)
         begin = (len(joints) - frames) // 2
         return joints[begin : begin + frames]
 
@@ -303,8 +299,3 @@ class MocapSource:
 
     def _rng(self, split: SplitName, *numbers: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(split), *numbers])
-
-    def _info(self, split: SplitName, take: Take, camera: int, length: int, lens: Lens) -> SequenceInfo:
-        single = self.cameras[split] == 1
-        name = take.name if single else f"{take.name}/cam{camera}"
-        return SequenceInfo(name, take.subject, -1 if single else camera, length, FPS, lens.width, lens.height)

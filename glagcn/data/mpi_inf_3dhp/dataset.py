@@ -5,16 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from glagcn.data.dataset import DataSet, PrepareFlags, Split
-from glagcn.data.mpi_inf_3dhp.facts import (
-    ANNOTATION_VARIABLES,
-    DEFAULT_CAMERAS,
-    KNOWN_VALID_FRAMES,
-    NUM_CAMERAS,
-    SUBJECTS,
-    TRAIN_SEQUENCES,
-    part_note,
-)
+from glagcn.data.dataset import DataSet, PrepareFlags, Split, cache_name
+from glagcn.data.mpi_inf_3dhp import facts
 from glagcn.errors import UserError
 
 if TYPE_CHECKING:
@@ -26,22 +18,21 @@ if TYPE_CHECKING:
 class MpiInf3dhpDataSet(DataSet):
     """MPI-INF-3DHP, from the official release or from an npz pair converted from it."""
 
-    def find(self, root: Path, keypoints: str, annotation: str) -> Source:
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
         """See DataSet.  Prefers the release to the npz pair."""
         from glagcn.data.mpi_inf_3dhp.files import find_3dhp
 
-        del keypoints
-        return find_3dhp(root, annotation, DEFAULT_CAMERAS)
+        return find_3dhp(root, annotation, facts.DEFAULT_CAMERAS)
 
     def source_of(self, flags: PrepareFlags) -> Source:
         """See DataSet.  Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
         from glagcn.data.mpi_inf_3dhp.files import pair_in, release_in
 
-        cameras = DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
-        if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= set(range(NUM_CAMERAS)):
+        cameras = facts.DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
+        if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= set(range(facts.NUM_CAMERAS)):
             raise UserError(
                 f"invalid --cameras {','.join(map(str, cameras))}: must be different numbers from 0 to "
-                f"{NUM_CAMERAS - 1}, such as 0,2,4"
+                f"{facts.NUM_CAMERAS - 1}, such as 0,2,4"
             )
         if flags.raw:
             return release_in(flags.raw, flags.annotation or self.default_annotation, cameras, flags.subjects)
@@ -56,9 +47,9 @@ class MpiInf3dhpDataSet(DataSet):
     def variant(self, source: Source) -> tuple[str, str] | None:
         """See DataSet.  Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""
         cameras = source.provenance()["cameras"]
-        if set(cameras) == set(DEFAULT_CAMERAS):
+        if set(cameras) == set(facts.DEFAULT_CAMERAS):
             return None
-        usual = self.cache_name(source.keypoints, source.annotation)
+        usual = cache_name(self.name, source.keypoints, source.annotation)
         return (
             f"{usual.removesuffix('.h5')}_cam{'-'.join(map(str, cameras))}.h5",
             f"training will use the cache of these cameras only if it is renamed to {usual} in a folder of its own, "
@@ -73,12 +64,12 @@ class MpiInf3dhpDataSet(DataSet):
     def warning(self, cache: Cache) -> str | None:
         """See DataSet.  Warns about a part of the training subjects, and other than the default training cameras."""
         subjects = dict.fromkeys(info.subject for info in cache.train.sequences)
-        if set(subjects) != set(SUBJECTS):
-            return f"{cache.path}: {part_note(subjects)}"
-        cameras = sorted(cache.provenance.get("cameras", DEFAULT_CAMERAS))
-        if cameras == sorted(DEFAULT_CAMERAS):
+        if set(subjects) != set(facts.SUBJECTS):
+            return f"{cache.path}: {facts.part_note(subjects)}"
+        cameras = sorted(cache.provenance.get("cameras", facts.DEFAULT_CAMERAS))
+        if cameras == sorted(facts.DEFAULT_CAMERAS):
             return None
-        found, default = (",".join(map(str, numbers)) for numbers in (cameras, DEFAULT_CAMERAS))
+        found, default = (",".join(map(str, numbers)) for numbers in (cameras, facts.DEFAULT_CAMERAS))
         return (
             f"{cache.path} has the training cameras {found} instead of the default {default}; results are not "
             "comparable with published ones. For the default cameras, remove the file; training writes it again"
@@ -88,10 +79,10 @@ class MpiInf3dhpDataSet(DataSet):
 def valid_frames_line(test: Split) -> str:
     """The release that the numbers of valid frames of TS1..TS6 belong to; a warning if they match none."""
     counts = tuple(int(test.valid[test.frames(row)].sum()) for row in range(len(test.sequences)))
-    for name, known in KNOWN_VALID_FRAMES.items():
+    for name, known in facts.KNOWN_VALID_FRAMES.items():
         if counts == known:
             return f"valid test frames {'/'.join(map(str, counts))}: the {name}"
-    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in KNOWN_VALID_FRAMES.items())
+    expected = " or ".join(f"{'/'.join(map(str, known))} ({name})" for name, known in facts.KNOWN_VALID_FRAMES.items())
     return (
         f"warning: valid test frames {'/'.join(map(str, counts))}, {sum(counts)} in total; expected {expected}. "
         "Results are not comparable with published ones."
@@ -101,10 +92,10 @@ def valid_frames_line(test: Split) -> str:
 def short_sequences_line(train: Split) -> str | None:
     """A note if training sequences are shorter than their official lengths, else None."""
     lengths = {info.take: info.length for info in train.sequences}
-    short = [name for name, length in lengths.items() if length < TRAIN_SEQUENCES[name][0]]
+    short = [name for name, length in lengths.items() if length < facts.TRAIN_SEQUENCES[name][0]]
     if not short:
         return None
-    official = sum(TRAIN_SEQUENCES[name][0] for name in lengths)
+    official = sum(facts.TRAIN_SEQUENCES[name][0] for name in lengths)
     names = ", ".join(short[:3]) + (", ..." if len(short) > 3 else "")
     return (
         f"note: {len(short)} training sequences are shorter than the official length ({names}): "
@@ -116,7 +107,7 @@ MPI_INF_3DHP = MpiInf3dhpDataSet(
     name="3dhp",
     title="MPI-INF-3DHP",
     skeletons=("mpi3dhp17",),
-    annotations=tuple(ANNOTATION_VARIABLES),
+    annotations=tuple(facts.ANNOTATION_VARIABLES),
     benchmark="mpi_inf_3dhp",
     prepared_by=("raw", "npz", "keypoints", "annotation", "cameras", "subjects"),
 )

@@ -10,18 +10,8 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.checks import as_activity, as_frames, as_valid, check_sequence, checked_frames, kind
-from glagcn.data.dataset import DEMO_HINT, FileSource, Sequence, SequenceInfo, Source, SplitName, cache_name
-from glagcn.data.mpi_inf_3dhp import mat
-from glagcn.data.mpi_inf_3dhp.facts import (
-    ANNOTATION_VARIABLES,
-    SUBJECTS,
-    TEST_FPS,
-    TEST_IMAGE_SIZES,
-    TEST_SEQUENCES,
-    TRAIN_IMAGE_SIZE,
-    TRAIN_SEQUENCES,
-    part_note,
-)
+from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
+from glagcn.data.mpi_inf_3dhp import facts, mat
 from glagcn.errors import UserError
 from glagcn.safe_pickle import load_object
 from glagcn.skeletons import get_skeleton
@@ -68,8 +58,8 @@ def release_in(root: Path, annotation: str, cameras: tuple[int, ...], subjects: 
 
     Raises UserError for unknown subjects, or one that lists the missing files.
     """
-    if unknown := sorted(set(subjects or ()) - set(SUBJECTS)):
-        raise UserError(f"invalid --subjects {','.join(unknown)}: must be some of {','.join(SUBJECTS)}")
+    if unknown := sorted(set(subjects or ()) - set(facts.SUBJECTS)):
+        raise UserError(f"invalid --subjects {','.join(unknown)}: must be some of {','.join(facts.SUBJECTS)}")
     source = RawRelease(root, annotation, cameras, subjects)
     if source.missing:
         whole = "" if subjects else PART_HINT
@@ -118,7 +108,7 @@ def _listed(paths: list[Path]) -> str:
 # ---- Read them.
 
 
-class _Files(FileSource):
+class _Files(Source):
     """What both kinds of files have in common."""
 
     dataset, keypoints, skeleton = "3dhp", "gt", "mpi3dhp17"
@@ -132,18 +122,15 @@ class _Files(FileSource):
         """See Source."""
         return super().provenance() | {"annotation": self.named_annotation, "cameras": list(self.cameras)}
 
-    def _train_info(self, name: str, camera: int, frames: int) -> SequenceInfo:
-        """Frames beyond the official length are cut."""
-        official, fps = TRAIN_SEQUENCES[name]
+    def _info(self, name: str, frames: int) -> SequenceInfo:
+        """Of a view such as "S1/Seq1/cam0", whose frames beyond the official length are cut, or of "TS1"."""
+        take, _, camera = name.partition("/cam")
+        if not camera:
+            return SequenceInfo(name, name, -1, frames, facts.TEST_FPS, *facts.TEST_IMAGE_SIZES[name])
+        (official, fps), subject = facts.TRAIN_SEQUENCES[take], take.partition("/")[0]
         if frames > official:
-            self.cut_frames[name] = frames - official
-        subject = name.partition("/")[0]
-        return SequenceInfo(
-            f"{name}/cam{camera}", subject, camera, min(frames, official), float(fps), *TRAIN_IMAGE_SIZE
-        )
-
-    def _test_info(self, name: str, frames: int) -> SequenceInfo:
-        return SequenceInfo(name, name, -1, frames, TEST_FPS, *TEST_IMAGE_SIZES[name])
+            self.cut_frames[take] = frames - official
+        return SequenceInfo(name, subject, int(camera), min(frames, official), float(fps), *facts.TRAIN_IMAGE_SIZE)
 
     def _sequence(
         self,
@@ -151,11 +138,11 @@ class _Files(FileSource):
         info: SequenceInfo,
         pixels: np.ndarray,
         millimetres: np.ndarray,
-        valid: np.ndarray,
+        valid: np.ndarray | None = None,
         activity: np.ndarray | None = None,
     ) -> Sequence:
-        """The checked sequence of arrays with at least as many frames as it has."""
-        where = f"{path}: {info.name}"
+        """The checked sequence of arrays with at least as many frames as it has; without `valid`, all are scored."""
+        where, valid = f"{path}: {info.name}", np.ones(len(pixels), dtype=bool) if valid is None else valid
         if len(pixels) != len(millimetres):
             raise UserError(
                 f"{where}: {len(pixels)} frames of 2D but {len(millimetres)} frames of 3D; expected the same number. "
@@ -173,7 +160,7 @@ class _Files(FileSource):
 
 
 class RawRelease(_Files):
-    """The Source of the official release below one folder: S*/Seq*/annot.mat and TS*/annot_data.mat.
+    """The official release below one folder: S*/Seq*/annot.mat and TS*/annot_data.mat.
 
     annotation  "univ" (univ_annot3) or "annot3".
     cameras     numbers of the training cameras to read.
@@ -185,26 +172,25 @@ class RawRelease(_Files):
     def __init__(
         self, root: Path, annotation: str, cameras: tuple[int, ...], subjects: tuple[str, ...] | None = None
     ) -> None:
-        self._train = [name for name in TRAIN_SEQUENCES if not subjects or name.partition("/")[0] in subjects]
+        self._train = [name for name in facts.TRAIN_SEQUENCES if not subjects or name.partition("/")[0] in subjects]
         paths = {}
         for name in self._train:
             places = [root / folder / name / "annot.mat" for folder in TRAIN_FOLDERS]
             paths[name] = next((path for path in places if path.is_file()), places[0])
-        for name in TEST_SEQUENCES:
+        for name in facts.TEST_SEQUENCES:
             folders = [root / base / folder for base in TRAIN_FOLDERS for folder in TEST_FOLDERS]
             places = [folder / name / "annot_data.mat" for folder in folders]
             paths[name] = next((path for path in places if path.is_file()), places[1])
         super().__init__(root, paths, annotation, cameras)
-        self.named_annotation = ANNOTATION_VARIABLES[annotation]
+        self.named_annotation = facts.ANNOTATION_VARIABLES[annotation]
         self.note(f"the 3D is {self.named_annotation} of the official release")
-        self.note(part_note(subjects) if subjects else None)
+        self.note(facts.part_note(subjects) if subjects else None)
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """See Source.  Reads only the headers of the files."""
         if split == "train":
-            return [info for name in self._train for info in self._infos(name)]
-        paths = {name: self.paths[name] for name in TEST_SEQUENCES}
-        return [self._test_info(n, mat.count_test_frames(path, self.named_annotation)) for n, path in paths.items()]
+            return [info for name in self._train for info in self._views(name)]
+        return [self._test_info(name) for name in facts.TEST_SEQUENCES]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """See Source.  One annot.mat at a time is in memory."""
@@ -212,12 +198,15 @@ class RawRelease(_Files):
             for name in self._train:
                 yield from self._read_train(name)
         else:
-            yield from map(self._read_test, TEST_SEQUENCES)
+            yield from map(self._read_test, facts.TEST_SEQUENCES)
 
-    def _infos(self, name: str) -> list[SequenceInfo]:
-        """The views of a training sequence."""
+    def _views(self, name: str) -> list[SequenceInfo]:
+        """Those of a training sequence."""
         frames = mat.count_train_frames(self.paths[name], self.named_annotation)
-        return [self._train_info(name, camera, frames) for camera in self.cameras]
+        return [self._info(f"{name}/cam{camera}", frames) for camera in self.cameras]
+
+    def _test_info(self, name: str) -> SequenceInfo:
+        return self._info(name, mat.count_test_frames(self.paths[name], self.named_annotation))
 
     def _read_train(self, name: str) -> Iterator[Sequence]:
         path = self.paths[name]
@@ -225,17 +214,16 @@ class RawRelease(_Files):
         frames = mat.count_train_frames(path, self.named_annotation)
         pixels = mat.read_train_joints(path, "annot2", 2, self.cameras, frames)
         millimetres = mat.read_train_joints(path, self.named_annotation, 3, self.cameras, frames)
-        for info in self._infos(name):
+        for info in self._views(name):
             rows = len(pixels[info.camera])
             if rows != frames:
                 self.note(f"{name}: matrices of {rows} rows; only the first {frames}, listed in `frames`, are used")
-            valid = np.ones(info.length, dtype=bool)
-            yield self._sequence(path, info, pixels.pop(info.camera), millimetres.pop(info.camera), valid)
+            yield self._sequence(path, info, pixels.pop(info.camera), millimetres.pop(info.camera))
 
     def _read_test(self, name: str) -> Sequence:
         path, variable = self.paths[name], self.named_annotation
         self.record(path)
-        info, where = self._test_info(name, mat.count_test_frames(path, variable)), f"{path}: {name}"
+        info, where = self._test_info(name), f"{path}: {name}"
         arrays = mat.read_test_arrays(path, variable)
         pixels = as_frames(where, "annot2", arrays["annot2"], 17, 2)
         millimetres = as_frames(where, variable, arrays[variable], 17, 3)
@@ -249,7 +237,7 @@ KEYS = {"train": "'S1 Seq1' to 'S8 Seq2'", "test": "'TS1' to 'TS6'"}
 
 
 class NpzPair(_Files):
-    """The Source of a train and a test npz in one folder.
+    """A train and a test npz in one folder.
 
     named       which pair of FILE_NAMES to read.
     annotation  the annotation that the files contain; None: `named`.
@@ -277,7 +265,7 @@ class NpzPair(_Files):
         """See Source.  Loads the whole file of the split."""
         if split not in self._content:
             self._content[split] = self._load(split)
-        return [self._info(split, name, entry) for name, entry in self._content[split].items()]
+        return [self._info(name, len(entry["data_2d"])) for name, entry in self._content[split].items()]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """See Source.  Frees the memory of each sequence after it is read."""
@@ -287,17 +275,8 @@ class NpzPair(_Files):
             entry, where = content.pop(info.name), f"{path}: {info.name}"
             pixels = as_frames(where, "data_2d", entry["data_2d"], 17, 2)
             millimetres = as_frames(where, "data_3d", entry["data_3d"], 17, 3)
-            valid = np.ones(info.length, dtype=bool)
-            if split == "test":
-                valid = as_valid(where, entry["valid"], len(pixels))
+            valid = as_valid(where, entry["valid"], len(pixels)) if split == "test" else None
             yield self._sequence(path, info, pixels, millimetres, valid)
-
-    def _info(self, split: SplitName, name: str, entry: dict) -> SequenceInfo:
-        frames = len(entry["data_2d"])
-        if split == "test":
-            return self._test_info(name, frames)
-        sequence, _, camera = name.rpartition("/cam")
-        return self._train_info(sequence, int(camera), frames)
 
     def _load(self, split: SplitName) -> dict[str, dict]:
         """{sequence name: its arrays}."""
@@ -305,12 +284,12 @@ class NpzPair(_Files):
         self.record(path)
         content: Any = load_object(path, "data", FILE_HINT)
         if split == "test":
-            _check_keys(path, split, content, list(TEST_SEQUENCES))
+            _check_keys(path, split, content, list(facts.TEST_SEQUENCES))
             names = ("data_2d", "data_3d", "valid")
-            return {name: _fields(f"{path}: {name}", content[name], names) for name in TEST_SEQUENCES}
-        _check_keys(path, split, content, [name.replace("/", " ") for name in TRAIN_SEQUENCES])
+            return {name: _fields(f"{path}: {name}", content[name], names) for name in facts.TEST_SEQUENCES}
+        _check_keys(path, split, content, [name.replace("/", " ") for name in facts.TRAIN_SEQUENCES])
         entries = {}
-        for name in TRAIN_SEQUENCES:
+        for name in facts.TRAIN_SEQUENCES:
             key = name.replace("/", " ")
             views = self._views(f"{path}: {key}", content.pop(key))
             for camera in self.cameras:

@@ -27,8 +27,7 @@ TEST_DOWNLOAD = (
 
 def count_train_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot.mat, from its headers.  Raises UserError for another kind of file."""
-    shapes = _shapes_of(path, TRAIN_DOWNLOAD)
-    _check_variables(path, {"annot2", variable, "frames"}, shapes, TRAIN_DOWNLOAD)
+    shapes = _shapes_of(path, {"annot2", variable, "frames"}, TRAIN_DOWNLOAD)
     return _check_frames(path, math.prod(shapes["frames"]))
 
 
@@ -63,8 +62,7 @@ def read_train_joints(
 
 def count_test_frames(path: Path, variable: str) -> int:
     """The number of frames of an annot_data.mat, from its headers.  Raises UserError for another kind of file."""
-    shapes = _shapes_of(path, TEST_DOWNLOAD)
-    _check_variables(path, {*TEST_ARRAYS, variable}, shapes, TEST_DOWNLOAD)
+    shapes = _shapes_of(path, {*TEST_ARRAYS, variable}, TEST_DOWNLOAD)
     for name, channels in (("annot2", 2), (variable, 3)):
         shape = _frames_first(shapes[name])
         if shape[1:] != (1, len(RELEVANT_JOINTS), channels):
@@ -91,12 +89,6 @@ def _check_frames(where: object, frames: int) -> int:
     return frames
 
 
-def _check_variables(path: Path, needed: set[str], shapes: dict[str, tuple[int, ...]], expected: str) -> None:
-    if missing := needed - shapes.keys():
-        found = ", ".join(sorted(shapes)) or "nothing"
-        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {expected}; get it again")
-
-
 def _frames_first(shape: tuple[int, ...]) -> tuple[int, ...]:
     """The reverse of MATLAB's shape (channels, joints, persons, frames), which ends with the last axis above 1."""
     return (1,) * (4 - len(shape)) + shape[::-1]
@@ -113,17 +105,23 @@ def _mat_errors(where: object, expected: str) -> Iterator[None]:
         ) from error
 
 
-def _shapes_of(path: Path, expected: str) -> dict[str, tuple[int, ...]]:
+def _shapes_of(path: Path, needed: set[str], expected: str) -> dict[str, tuple[int, ...]]:
     """{variable: its shape, with MATLAB's order of axes}, from the headers.
 
+    needed    variables that must be there.
     expected  what the file should be, for the message.
     Raises UserError for a file of another kind, or a damaged one.
     """
     with _mat_errors(path, expected):
         if h5py.is_hdf5(path):
             with h5py.File(path, "r", locking=False) as file:
-                return {name: file[name].shape[::-1] for name in file if not name.startswith("#")}  # "#refs#": cells
-        return {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path)}
+                shapes = {name: file[name].shape[::-1] for name in file if not name.startswith("#")}  # "#refs#": cells
+        else:
+            shapes = {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path)}
+    if missing := needed - shapes.keys():
+        found = ", ".join(sorted(shapes)) or "nothing"
+        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {expected}; get it again")
+    return shapes
 
 
 def _read_variable(path: Path, name: str, expected: str) -> np.ndarray:

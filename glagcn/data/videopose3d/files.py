@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.data.checks import as_frames, check_found, check_sequence, check_world, fill_missing, kind
-from glagcn.data.dataset import DEMO_HINT, FileSource, Sequence, SequenceInfo, SplitName, cache_name
+from glagcn.data.checks import as_frames, check_3d, check_found, check_sequence, fill_missing, kind
+from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.videopose3d.cameras import Camera, cameras_of, reprojection_error, to_camera
 from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, file_names, skeleton_name
 from glagcn.errors import UserError
@@ -79,8 +79,8 @@ class Take:
         return to_camera(1000.0 * self.world[frames].astype(np.float64), self.cameras[number])
 
 
-class VideoPose3DFiles(FileSource):
-    """The Source of the pair of files in one folder.
+class VideoPose3DFiles(Source):
+    """The pair of files in one folder.
 
     It reads all takes with 3D, 2D and cameras; subjects and actions are selected later, from the cache.  An npz is one
     pickled dict, so both files are loaded into memory, about 1.2 GB for Human3.6M.
@@ -98,7 +98,7 @@ class VideoPose3DFiles(FileSource):
         super().__init__(root, {"3d": self.path_3d, "2d": self.path_2d})
 
     @cached_property
-    def skeleton(self) -> str:
+    def skeleton(self) -> str:  # type: ignore[override]  # read from the file when it is needed
         """See Source.  For an unknown 2D source it is read from the metadata of the 2D file.  Raises UserError."""
         if known := skeleton_name(self.dataset, self.keypoints):
             return known
@@ -211,7 +211,7 @@ class VideoPose3DFiles(FileSource):
         world = as_frames(where, "the 3D", value, joints, 3)[:, kept]
         if self.facts.drops_nan and not np.isfinite(world).all():
             return None
-        check_world(where, world, get_skeleton(self.skeleton).root)
+        check_3d(where, world, get_skeleton(self.skeleton).root, "metres", np.ones(len(world), dtype=bool))
         return world
 
     def _take(self, subject: str, action: str, world: np.ndarray, poses_2d: Poses) -> Take:
