@@ -9,7 +9,8 @@ distances between joints are those of a body.  Every threshold stands beside wha
   rare    mocap people in handstands, lying before cameras all around, before cameras that look down by 45 to 90
           degrees, as close-ups of the upper body, half outside the image, and at a third and a tenth of their size.
 
-The order of the frames is not used: the poses of all people of a film may be checked together.
+`check_track` does not use the order of the frames: the poses of all people of a film may be checked together.
+`check_movement` is of tracks of one person each.
 """
 
 import logging
@@ -27,7 +28,8 @@ logger = logging.getLogger(__name__)
 
 Kind = Literal[
     "joint_order", "no_body", "parts", "about_hips", "origin_in_centre", "larger_image", "smaller_image",
-    "size_exchanged", "outside", "y_up", "axes_exchanged", "on_its_side", "array_axes",
+    "size_exchanged", "outside", "y_up", "axes_exchanged", "on_its_side", "array_axes", "tilted", "mark", "cropped",
+    "stuck_joint", "sides_exchanged", "jumps", "sides_change",
 ]  # fmt: skip
 
 # Poses that span fewer pixels are no person, in an image whose longer side is more than LEAST_IMAGE.
@@ -60,8 +62,27 @@ MOSTLY, MOSTLY_WITHOUT_LEGS = 0.5, 0.8
 SHORT = 0.4
 # The part of the frames upside down with both wrists beyond the head.  Handstands: 1; mocap, upright: 0.81 at most.
 HANDSTAND = 0.9
+# By how many degrees trunk and body lean to the same side, in three of four frames of a track of so many.  mocap: 16
+# in the median frame at most; who sits leans with the feet, not with the trunk; who bends does so for 2 seconds.
+LEANING, LONG = 20.0, 90
 MOST_PEOPLE = 20  # in an array of people
 MOST_CHECKED = 5000  # poses, over the whole track
+# A jump: how far the joints are from the middle of the frames before and after, doubled, in diagonals of the pose.
+# mocap: 0.13 at most, with noise of 3 % of the size in 8 of 100 frames at most; real: in 11 of 100 frames.
+JUMP, OFTEN, FEW = 0.15, 0.15, 2
+# From one frame to the next, the sides are nearer to the other sides by this factor, while all move by so much.  mocap
+# with or without noise: never, at 30 and at 2 frames a second.
+CHANGED, SIDES = 0.5, 0.04
+LIMBS = both_sides("shoulder", "elbow", "wrist", "hip", "knee", "ankle")[::2]
+# A place at which so many of all joints are, of so many different ones: never, and five times less at the next place.
+MARKED, AT_MARK = 0.01, 1 / 3
+# A point that is at one place, within so many diagonals, while most of the joints move by more than MOVING.
+# mocap: corners in 0.09 of the frames at most, feet, which are not looked at, in 0.77.
+STANDS, MOVING = 1e-3, 0.02
+ARMS = both_sides("elbow", "wrist")
+# Shoulders and hips so wide, in diagonals, are opposite in this part of so many frames, if a quarter shows both.
+# mocap: in 0.04, of 2 seconds 0.73 at most.
+WIDE, OPPOSITE, SOME_FRAMES = 0.04, 0.8, 45
 
 
 @dataclass(frozen=True)
@@ -97,7 +118,12 @@ def check_poses(
     stated  somebody has said that its joints are those of `order`.
     prefix  of the flags in messages.
     """
-    for finding in check_track(keypoints[..., :2], keypoints[..., 2], order.points, size, stated=stated):
+    warn_of(check_track(keypoints[..., :2], keypoints[..., 2], order.points, size, stated=stated), where, prefix)
+
+
+def warn_of(findings: Sequence[Finding], where: str, prefix: str = "--") -> None:
+    """Raise UserError for a finding that refuses what `where` names, warn of the others."""
+    for finding in findings:
         text = f"{where}: {finding}".replace("--", prefix)
         if finding.severity == "refuse":
             raise UserError(text)
@@ -128,14 +154,66 @@ def check_track(
         return []
     some = some[:: -(-len(some) // MOST_CHECKED)]
     given, there = np.where(there[some, :, None], given[some], np.nan), there[some]
+    marked = _marked(given)
+    if marked:  # the rest is of the joints that are there
+        given = np.where((given == marked[0]).all(axis=-1)[..., None], np.nan, given)
+        there = np.isfinite(given[..., 0])
+        given, there = given[there.any(axis=1)], there[there.any(axis=1)]
     first = _unit(given, joints, size) or _order(given, there, joints, ORDERS if orders is None else orders, stated)
     if first:  # without the unit or the joints the rest says nothing
-        return [first]
-    turned = _turned(given, joints, size)
-    place = _place(given, size, turned)
-    if place and place.kind in ("y_up", "axes_exchanged", "outside"):
-        turned = None
-    return [each for each in (place, turned) if each]
+        found = [first]
+    else:
+        turned = _turned(given, joints, size)
+        place = _place(given, size, turned)
+        if place and place.kind in ("y_up", "axes_exchanged", "outside"):
+            turned = None
+        found = [each for each in (place, turned, _sides(given, joints), _fixed(given, joints)) if each]
+    return found + ([marked[1]] if marked else [])
+
+
+def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[Finding]:
+    """What about the tracks [T,J,3] of some people no camera films: poses that jump, and sides that change.
+
+    joints  J names in common words; the confidence is 0 where a joint is missing.
+    """
+    jumps, steps, changes = 0, 0, 0
+    pairs = [(joints.index(left), joints.index(f"right{left[4:]}")) for left in joints if left in LIMBS]
+    mirrored = np.arange(len(joints))
+    mirrored[[each for pair in pairs for each in pair]] = [each for pair in pairs for each in pair[::-1]]
+    for track in tracks:
+        places = np.where(track[..., 2:] > 0, track[..., :2], np.nan)
+        places = places[np.isfinite(places[..., 0]).mean(axis=1) >= 0.5]
+        if len(places) < 3:
+            continue
+        size = _diagonal(places)[1:]
+        step = _apart(places[1:], places[:-1]) / size
+        jump = _apart(places[2:] + places[:-2], 2 * places[1:-1]) / size[1:]
+        jumps, steps = jumps + int((jump > JUMP).sum()), steps + len(jump)
+        sides = _apart(places[1:, mirrored], places[:-1]) / size
+        if np.median(step) < JUMP:
+            changes += int(((sides < CHANGED * step) & (step > SIDES)).sum())
+    found = []
+    if jumps > max(FEW, OFTEN * steps):
+        found.append(Finding(
+            "jumps", "warn",
+            f"the joints jump in {jumps} of {steps} frames, by more than {JUMP:.0%} of the size of the pose: the "
+            "frames seem to be out of order (such as 1, 10, 2), far apart in time, or of several people in turn",
+            "give every frame, in order, and an id to each person",
+        ))  # fmt: skip
+    elif changes:
+        found.append(Finding(
+            "sides_change", "warn",
+            f"left and right change places {changes} times from one frame to the next: the detector has exchanged them "
+            "for a while, and the poses turn over there",
+            "detect again with a larger model, or mark the joints of those frames as missing (confidence 0)",
+        ))  # fmt: skip
+    return found
+
+
+def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """[T]: the mean distance of the joints that both have; 0 without any."""
+    distance = np.linalg.norm(one - other, axis=-1)
+    return np.nan_to_num(distance).sum(axis=1) / np.isfinite(distance).sum(axis=1).clip(1)
 
 
 def check_axes(people: int, frames: int) -> Finding | None:
@@ -185,7 +263,8 @@ class TrackChecker:
             return []
         pixels, seen = (np.stack(each) for each in zip(*self._frames, strict=True))
         self._frames, self._wait = [], self._pause
-        new = [each for each in check_track(pixels, seen, *self._known) if each.kind not in self._reported]
+        found = check_track(pixels, seen, *self._known) + check_movement([np.dstack([pixels, seen])], self._known[0])
+        new = [each for each in found if each.kind not in self._reported]
         self._reported |= {each.kind for each in new}
         return new
 
@@ -206,9 +285,22 @@ def as_confidences(keypoints: np.ndarray, where: str, joints: str | None) -> tup
     Where the third value is a depth, every joint has the confidence 1.  Raises UserError as `confidence_scale` does.
     """
     scale, text = confidence_scale(keypoints[..., 2], where, joints in WITH_DEPTH)
-    if text:
-        logger.warning(text)
+    for said in (text, hidden_flags(keypoints, where)):
+        if said:
+            logger.warning(said)
     return scaled(keypoints, scale), scale or 1.0
+
+
+def hidden_flags(keypoints: np.ndarray, where: str) -> str | None:
+    """What to say of third values [...,3] that are 0 or 1, and 0 for most of the joints that have a place."""
+    flags = keypoints[np.isfinite(keypoints).all(axis=-1) & (keypoints[..., :2] != 0).any(axis=-1)][:, 2]
+    hidden = (flags == 0).mean() if flags.size else 0.0
+    if hidden <= 0.5 or not ((flags == 0) | (flags == 1)).all():
+        return None
+    return (
+        f"{where}: the third value is 0 or 1, and 0 for {hidden:.0%} of the joints that have a place; these count as "
+        "missing. If 1 says that a joint is hidden, give 1 minus that"
+    )
 
 
 def scaled(keypoints: np.ndarray, scale: float | None) -> np.ndarray:
@@ -263,21 +355,39 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
 
 # ---- the unit of the coordinates
 
+# Coordinates up to this are parts of the image, 0 to 1 within it: people may be partly outside, and no person is so
+# small in pixels.  Where so many of them are below LOWEST, (0, 0) is not the corner of the image.
+PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
+
+
+def are_small(keypoints: np.ndarray) -> bool:
+    """Whether the coordinates of poses [...,3] are parts of an image (0 to 1, or about its middle) or metres."""
+    given = keypoints[keypoints[..., 2] > 0][:, :2]
+    return len(given) > 0 and bool(np.abs(given).max() <= PARTS)
+
+
+def are_parts(keypoints: np.ndarray, size: Sequence[float] | np.ndarray) -> bool:
+    """Whether the coordinates of poses [...,3] are parts, 0 to 1, of an image (width, height)."""
+    given = keypoints[keypoints[..., 2] > 0][:, :2]
+    return max(size) > LEAST_IMAGE and are_small(keypoints) and bool((given < LOWEST).mean() <= MOST_NEGATIVE)
+
 
 def _unit(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:
     """Coordinates about the hips, and parts of the image."""
     (left, top), (right, bottom) = np.nanmin(pixels, axis=(0, 1)), np.nanmax(pixels, axis=(0, 1))
     width, height = size
     spans = f"x is from {left:.4g} to {right:.4g} and y from {top:.4g} to {bottom:.4g}"
-    hips = (_middle(pixels, joints, ("left_hip",)) + _middle(pixels, joints, ("right_hip",))) / 2
-    known = np.isfinite(hips[:, 0])
-    near = np.hypot(*hips[known].T) <= HIPS_AT_ZERO * _diagonal(pixels[known])
-    if near.size and near.mean() > NEARLY_ALL:
+    for part in ("hips", "shoulders"):
+        middle = _pair(pixels, joints, part[:-1])
+        known = np.isfinite(middle[:, 0])
+        near = np.hypot(*middle[known].T) <= HIPS_AT_ZERO * _diagonal(pixels[known])
+        if not near.size or near.mean() <= NEARLY_ALL:
+            continue
         return Finding(
             "about_hips", "refuse",
-            f"the middle of the hips is at (0, 0) in {near.mean():.0%} of the frames, and {spans}: these are "
-            "coordinates about the hips, such as MediaPipe's pose_world_landmarks (metres) or a 3D pose, and no pixels "
-            f"of {width:g}x{height:g}",
+            f"the middle of the {part} is at (0, 0) in {near.mean():.0%} of the frames, and {spans}: these are "
+            f"coordinates about the {part}, such as MediaPipe's pose_world_landmarks (metres) or a 3D pose, and no "
+            f"pixels of {width:g}x{height:g}",
             "give the joints' places in the image in pixels (MediaPipe: pose_landmarks, times width and height)",
         )  # fmt: skip
     if max(size) <= LEAST_IMAGE or np.nanquantile(np.abs(pixels), 0.99) > MOST_PARTS:
@@ -396,8 +506,19 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
     sides: dict[str, np.ndarray] = {"below": down > flat, "left of": -across > tall, "right of": across > tall}
     side = max(sides, key=lambda name: float(sides[name].mean()))
     share = sides[side].mean()
+    real = "nothing is wrong where the person really lies"
     if share <= (MOSTLY if legs[long].mean() > 0.5 else MOSTLY_WITHOUT_LEGS):
-        return None
+        trunk = (_pair(pixels, joints, "shoulder") - _pair(pixels, joints, "hip"))[long]
+        leans = np.degrees([np.arctan2(x, -y) for x, y in ((across, down), trunk.T)])
+        to, least = ("right", leans.min(axis=0)) if np.nanmedian(leans) > 0 else ("left", -leans.max(axis=0))
+        if len(pixels) < LONG or not np.nanquantile(least, 0.25) > LEANING:
+            return None
+        return Finding(
+            "tilted", "warn",
+            f"the body leans to the {to} by {np.nanmedian(least):.0f} degrees in the median frame: the camera seems to "
+            "be tilted",
+            "turn the images upright before detection; nothing is wrong where the person really leans",
+        )  # fmt: skip
     width, height = size
     found = f"the head is {side} the feet in {share:.0%} of the frames"
     if side == "below":
@@ -410,7 +531,6 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
             f"give y from the upper edge: {height:g} - y (and {width:g} - x for images upside down); nothing is wrong "
             "where the person is really head down",
         )  # fmt: skip
-    real = "nothing is wrong where the person really lies"
     if side == "left of":
         return Finding(
             "axes_exchanged", "warn",
@@ -421,6 +541,81 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
         "on_its_side", "warn",
         f"{found}, as if the person lay: the images seem to be on their side",
         f"detect in upright images, as the video is displayed; {real}",
+    )  # fmt: skip
+
+
+# ---- points that stand, and sides
+
+
+def _marked(pixels: np.ndarray) -> tuple[np.ndarray, Finding] | None:
+    """A place at which many different joints are now and then, as if it stood for missing ones."""
+    pixels = pixels[:: -(-len(pixels) // 1000)]
+    there = np.isfinite(pixels[..., 0])
+    places, inverse, counts = np.unique(pixels[there] @ (1, 1j), return_inverse=True, return_counts=True)
+    most = int(counts.argmax())
+    at = np.zeros(there.shape, bool)
+    at[there] = inverse.reshape(-1) == most
+    often, total = at.mean(axis=0), int(counts.sum())
+    others = np.delete(counts, most).max(initial=0)
+    some = often[often > 0]
+    if counts[most] <= max(MARKED * total, 5 * others, 9) or len(some) < AT_MARK * len(often) or np.median(some) > 0.7:
+        return None
+    place = np.array([places[most].real, places[most].imag])
+    return place, Finding(
+        "mark", "warn",
+        f"{counts[most] / total:.1%} of the joints, {len(some)} different ones, are at ({place[0]:g}, {place[1]:g}): "
+        "this place seems to stand for missing joints",
+        "mark them with the confidence 0, with NaN or with (0, 0)",
+    )  # fmt: skip
+
+
+def _fixed(pixels: np.ndarray, joints: Sequence[str]) -> Finding | None:
+    """The corner of the poses, or an elbow or wrist, that is always at the same place while other joints move.
+
+    A camera may follow somebody's hips, neck or head; feet may stand.
+    """
+    size = float(np.median(_diagonal(pixels)))
+    seen = np.isfinite(pixels).any(axis=(0, 2))
+    moving = np.nanquantile(np.nanstd(pixels[:, seen], axis=0).max(axis=-1), 0.4) / size
+    if len(pixels) < 10 or not moving > MOVING:
+        return None
+    points = {joint: pixels[:, place] for place, joint in enumerate(joints) if seen[place] and joint in ARMS}
+    for name, point in {**points, "": np.nanmin(pixels, axis=1)}.items():
+        known = point[np.isfinite(point[:, 0])]
+        x, y = place = np.median(known, axis=0)
+        share = (np.abs(known - place).max(axis=1) < STANDS * size).mean()
+        if share <= NEARLY_ALL or len(known) < len(pixels) / 2:
+            continue
+        text = f"is at ({x:g}, {y:g}) in {share:.0%} of the frames, while the other joints move"
+        if name:
+            return Finding(
+                "stuck_joint", "warn", f"{name} {text}: it seems not to have been found",
+                "mark it as missing, with the confidence 0, NaN or (0, 0)",
+            )  # fmt: skip
+        return Finding(
+            "cropped", "warn",
+            f"the upper left corner of the poses {text}: they seem to be those of a crop around each of them",
+            "give the places in the whole image: add the corner of each crop",
+        )  # fmt: skip
+    return None
+
+
+def _sides(pixels: np.ndarray, joints: Sequence[str]) -> Finding | None:
+    """Shoulders and hips whose left and right are opposite."""
+    shoulders, hips = (
+        _middle(pixels, joints, (f"left_{part}",)) - _middle(pixels, joints, (f"right_{part}",))
+        for part in ("shoulder", "hip")
+    )
+    size = _diagonal(pixels)
+    wide = np.minimum(np.linalg.norm(shoulders, axis=1), np.linalg.norm(hips, axis=1)) > WIDE * size
+    opposite = ((shoulders * hips).sum(axis=1) < 0)[wide]
+    if len(pixels) < SOME_FRAMES or wide.mean() < 0.25 or opposite.mean() < OPPOSITE:
+        return None
+    return Finding(
+        "sides_exchanged", "warn",
+        f"left and right of the shoulders are opposite to those of the hips in {opposite.mean():.0%} of the frames: "
+        "the sides of the arms or of the legs seem to be exchanged",
+        "check the order of the joints",
     )  # fmt: skip
 
 
@@ -449,6 +644,7 @@ REARRANGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
     "the x of all joints seem to come first and then their y": lambda p: p.reshape(len(p), 2, -1).swapaxes(1, 2),
     "the joints seem to be shifted by one place": lambda p: np.roll(p, -1, axis=1),
     "the joints seem to be shifted by one place, backwards": lambda p: np.roll(p, 1, axis=1),
+    "the joints seem to be in reverse order": lambda p: p[:, ::-1],
 }
 
 
@@ -577,6 +773,11 @@ def _log_body(joints: Sequence[str], height: float = 1.0) -> tuple[np.ndarray, n
 
 
 # ---- small statistics
+
+
+def _pair(pixels: np.ndarray, joints: Sequence[str], part: str) -> np.ndarray:
+    """[T,2]: the middle of both sides of a part; NaN where one is missing."""
+    return (_middle(pixels, joints, (f"left_{part}",)) + _middle(pixels, joints, (f"right_{part}",))) / 2
 
 
 def _middle(pixels: np.ndarray, joints: Sequence[str], wanted: Sequence[str]) -> np.ndarray:

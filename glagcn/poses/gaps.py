@@ -26,6 +26,11 @@ def with_confidence(points: np.ndarray) -> np.ndarray:
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
 
 
+def without_depth(points: np.ndarray) -> np.ndarray:
+    """Of the x, y, z and visibility of MediaPipe's landmarks [...,33,4] all but z; other arrays as they are."""
+    return points[..., [0, 1, 3]] if points.shape[-2:] == (33, 4) else points
+
+
 def mark_missing(
     keypoints: np.ndarray, image_size: tuple[float, float] | None = None, least_confidence: float = LEAST_CONFIDENCE
 ) -> np.ndarray:

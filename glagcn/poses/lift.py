@@ -20,15 +20,18 @@ from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_
 from glagcn.model.interface import Model
 from glagcn.poses.checks import (
     WITH_DEPTH,
-    Finding,
     TrackChecker,
+    are_parts,
     as_confidences,
+    check_movement,
     check_poses,
     check_track,
     confidence_scale,
+    hidden_flags,
     scaled,
+    warn_of,
 )
-from glagcn.poses.gaps import FASTEST_FPS, Counts, fill_gaps, gap_frames, mark_missing, with_confidence
+from glagcn.poses.gaps import FASTEST_FPS, Counts, fill_gaps, gap_frames, mark_missing, with_confidence, without_depth
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
@@ -98,7 +101,7 @@ def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarr
     counts = Counts()
     filled = [fill_gaps(track.keypoints, gap_frames(recording.fps), counts) for track in tracks]
     if counts.missing:
-        logger.info(counts.words(input_convention(skeleton).joints))
+        (logger.warning if counts.unseen else logger.info)(counts.words(input_convention(skeleton).joints))
     rows = [np.arange(len(track.keypoints)) for track in tracks]
     if frames is not None:
         rows = [own[np.isin(track.start + own, frames)] for track, own in zip(tracks, rows, strict=True)]
@@ -160,7 +163,8 @@ class Lifter:
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
         second = max(1, round(min(self.fps, FASTEST_FPS)))
-        self._confidences: deque[np.ndarray] = deque(maxlen=second)  # as given
+        self._given: deque[np.ndarray] = deque(maxlen=second)
+        self._parts = False  # the keypoints are parts of the image, 0 to 1
         self._scale: float | None = 1.0  # the confidence that counts as 1; None: a depth is in its place
         self._times: deque[float] = deque(maxlen=TIMES)
         self._said: set[str] = set()
@@ -190,7 +194,7 @@ class Lifter:
 
     def finish(self) -> np.ndarray:
         """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
-        self._warn(self._checker.finish())
+        warn_of(self._checker.finish(), "keypoints")
         left = []
         for _ in range(self.delay if self._window is not None else 0):
             self._place(self._window[-1:], 1)  # type: ignore[index]
@@ -199,21 +203,21 @@ class Lifter:
         self._reset()
         return np.stack(left) if left else np.empty((0, self._model.skeleton.num_joints, 3), np.float32)
 
-    def _warn(self, findings: Sequence[Finding]) -> None:
-        for finding in findings:
-            logger.warning(f"keypoints: {finding}")
-
     def _read(self, values: ArrayLike) -> Tensor | None:
         """Checked keypoints, normalised and with a place for missing joints: [1,V,3]; None if all are missing."""
         given = as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints)
-        self._find_scale(given[:, 2])
+        self._find_scale(given)
         keypoints = mark_missing(scaled(given, self._scale))
+        if self._window is None:
+            self._parts = are_parts(keypoints, self._size)
+        if self._parts:
+            keypoints[:, :2] *= self._size
         pixels, confidence, stated = keypoints[:, :2], keypoints[:, 2], self._joints is not None
         if self._window is None:  # one frame is little to go by: it is refused, but nothing is said of it
             found = check_track(pixels[None], confidence[None], self._order.points, self._size, stated=stated)
             if found and found[0].severity == "refuse":
                 raise UserError(f"keypoints: {found[0]}")
-        self._warn(self._checker.push(pixels, confidence))
+        warn_of(self._checker.push(pixels, confidence), "keypoints")
         keypoints = mark_missing(keypoints, (float(self._size[0]), float(self._size[1])))
         if self._map:
             keypoints = self._map.apply(keypoints)
@@ -225,17 +229,20 @@ class Lifter:
         newest[~seen, 2] = 0
         return newest[None]
 
-    def _find_scale(self, confidence: np.ndarray) -> None:
-        """Learn from the confidences [J] of the newest frame, and those of a second before, what counts as 1.
+    def _find_scale(self, keypoints: np.ndarray) -> None:
+        """Learn from the confidences of the newest frame [J,3], and those of a second before, what counts as 1.
 
         The largest of the stream so far.  Raises UserError where they are none.
         """
-        self._confidences.append(confidence)
+        self._given.append(keypoints)
+        given = np.stack(self._given)
         try:
-            scale, text = confidence_scale(np.stack(self._confidences), "keypoints", self._joints in WITH_DEPTH)
+            scale, text = confidence_scale(given[..., 2], "keypoints", self._joints in WITH_DEPTH)
         except UserError:
-            self._confidences.pop()
+            self._given.pop()
             raise
+        if len(given) == self._given.maxlen:
+            self._say("flags", hidden_flags(given, "keypoints"))
         self._scale = None if self._scale is None or scale is None else max(self._scale, scale)
         self._say("scale", text)
 
@@ -312,7 +319,7 @@ def as_keypoints(values: ArrayLike, name: str, axes: int, skeleton: Skeleton, jo
     joints  the convention of the J joints; None: the input joints of the skeleton.
     Raises UserError that names `name` on another shape or type.
     """
-    given = as_array(values, name)
+    given = without_depth(as_array(values, name))
     count = len(get_convention(joints).joints) if joints else skeleton.num_input_joints
     if given.ndim != axes or given.shape[-2:] not in ((count, 2), (count, 3)) or not len(given):
         expected, frames = ("[T, ", "at least one frame") if axes == 3 else ("[", "one frame")
@@ -366,9 +373,13 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
 
 def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None) -> np.ndarray:
     """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `as_confidences` and `check_poses`."""
-    keypoints = mark_missing(as_confidences(keypoints, "pose_2d", joints)[0])
+    keypoints = as_confidences(keypoints, "pose_2d", joints)[0]
+    if are_parts(mark_missing(keypoints), size):
+        keypoints = keypoints * [*size, 1]
+    keypoints = mark_missing(keypoints)
     order = get_convention(joints) if joints else input_convention(skeleton)
     check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
+    warn_of(check_movement([keypoints], order.points), "pose_2d")
     return mark_missing(keypoints, (float(size[0]), float(size[1])))
 
 

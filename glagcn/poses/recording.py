@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.checks import ORDERS, check_poses, fit_orders
+from glagcn.poses.checks import ORDERS, check_movement, check_poses, fit_orders, warn_of
 from glagcn.poses.gaps import USUAL_FPS, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of
 from glagcn.poses.keypoints.read import MOST_FRAMES, KeypointFile, read_keypoints
@@ -101,7 +101,9 @@ def read_recording(
             f"{video.path} has {video.fps:g} frames per second, and the poses have {fps:g}; frame n of one is "
             "taken for frame n of the other"
         )
-    return Recording(convention, _choose(found, fps, person, prefix), size, fps)
+    chosen = _choose(found, fps, person, prefix)
+    warn_of(check_movement([track.keypoints for track in chosen], order.points), str(path), prefix)
+    return Recording(convention, chosen, size, fps)
 
 
 def _by_times(path: Path, found: KeypointFile, fps: float | None, length: int | None) -> KeypointFile:

@@ -22,7 +22,7 @@ import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.poses.checks import check_axes
-from glagcn.poses.gaps import FASTEST_FPS, with_confidence
+from glagcn.poses.gaps import FASTEST_FPS, with_confidence, without_depth
 from glagcn.poses.joints import CONVENTIONS
 from glagcn.poses.keypoints.content import Content, Format, Found, as_numbers
 from glagcn.safe_pickle import ZIP_ERRORS, load_object
@@ -64,7 +64,7 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise UserError(
             f"{content.path} holds {', '.join(names)[:200] or 'no poses'}; expected one array, or one named {KEY!r}"
         )
-    points = _without_depth(arrays[names[0]])
+    points = without_depth(arrays[names[0]])
     shape = list(points.shape)
     if points.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape or points.dtype.kind not in "fiu":
         raise UserError(
@@ -87,11 +87,6 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
 def _check_axes(content: Content, people: int, frames: int) -> None:
     if found := check_axes(people, frames):
         raise UserError(f"{content.path}: {found}")
-
-
-def _without_depth(points: np.ndarray) -> np.ndarray:
-    """Of the x, y, z and visibility of MediaPipe's landmarks [...,33,4] all but z; other arrays as they are."""
-    return points[..., [0, 1, 3]] if points.shape[-2:] == (33, 4) else points
 
 
 def _describe(content: Content, arrays: Mapping[str, Any]) -> None:
@@ -135,10 +130,10 @@ def _list_of(frame: Any) -> np.ndarray | ValueError:
         points = as_numbers("a frame", frame or [])
     except ValueError as problem:
         return problem
-    if points.ndim not in (1, 2, 3) or _without_depth(points).shape[-1] not in ((0,) if points.ndim == 1 else (2, 3)):
+    if points.ndim not in (1, 2, 3) or without_depth(points).shape[-1] not in ((0,) if points.ndim == 1 else (2, 3)):
         return ValueError(f"a frame of shape {list(points.shape)}; expected poses [V,2] or [V,3]")
     people = points[None] if points.ndim == 2 else points.reshape(-1, 1, 2) if points.ndim == 1 else points
-    return _without_depth(people)
+    return without_depth(people)
 
 
 def _lists_fit(content: Content) -> bool:

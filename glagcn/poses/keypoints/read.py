@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.checks import as_confidences
+from glagcn.poses.checks import LOWEST, are_parts, are_small, as_confidences
 from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
@@ -28,9 +28,6 @@ NO_ID = -1
 # in 4 seconds, or films 250 in one.
 UNITS = ((4.0, 1.0), (4e3, 1e3), (4e6, 1e6), (np.inf, 1e9))
 COINCIDE = 0.05  # of the diagonal of the smaller: joints of two poses so near in the mean are of one person
-# Coordinates up to this are parts of the image, 0 to 1 within it: people may be partly outside, and no person is so
-# small in pixels.  Where so many of them are below LOWEST, (0, 0) is not the corner of the image.
-PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
 
 
 @dataclass(frozen=True)
@@ -180,10 +177,9 @@ def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, 
     Raises UserError where the size of the image is needed and not known, or (0, 0) is not its corner.
     """
     marked = mark_missing(keypoints, None, least_confidence)
-    given = marked[marked[..., 2] > 0][:, :2]
-    if not len(given) or np.abs(given).max() > PARTS:
+    if not are_small(marked):
         return keypoints
-    if (given < LOWEST).mean() > MOST_NEGATIVE:
+    if not are_parts(marked, size or (np.inf, np.inf)):
         frame, joint = np.argwhere((marked[..., :2] < LOWEST).any(axis=-1))[0]
         raise UserError(
             f"{path}: pose {frame}: a joint is at {marked[frame, joint, :2].min():.3g}, where coordinates are parts of "
