@@ -22,7 +22,7 @@ from glagcn.train.log import RunLog, check_tracker
 from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
-from glagcn.train.resume import check_state, start_from
+from glagcn.train.resume import check_state, other_length, start_from
 from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
@@ -65,6 +65,10 @@ def train(config: Config, origin: dict[str, str]) -> None:
         logger.info(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
         if note:
             logger.info(note)
+        if state and (change := other_length(state, config, data.plan)):
+            logger.warning(change)
+            if dist.is_main():
+                folder.remember("length", state["progress"]["step"], change)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))
         try:
             trainer = Trainer(config, data, model, folder, log, state)
@@ -189,6 +193,8 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     about = about_evaluation(config, data.cache, path) | {
         "step": step,
         "trained_steps": progress.step,
+        "other_lengths": trainer.folder.remembered("length"),
+        "test_evaluations": len(trainer.folder.remembered("test")),
         "selected_on": select_on,
         "validation_mm": best["progress"]["best_mm"] if is_validated else None,
         "windows": data.plan.windows_until(step),

@@ -194,7 +194,8 @@ class TensorBoard:
     def __init__(self, folder: Path, resumed_at: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
-        self._writer: Any = SummaryWriter(str(folder / "tensorboard"), purge_step=resumed_at + 1)
+        self._folder = folder / "tensorboard"
+        self._writer: Any = SummaryWriter(str(self._folder), purge_step=resumed_at + 1)
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Add a point to each curve, {its name: value}."""
@@ -211,6 +212,7 @@ class TensorBoard:
 
     def result(self, options: dict[str, Any], scalars: dict[str, float], step: int) -> None:
         """Add the test metrics as one table, and the options with the MPJPE to the table of hyperparameters."""
+        from torch.utils.tensorboard import FileWriter
         from torch.utils.tensorboard.summary import hparams
 
         rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
@@ -222,9 +224,15 @@ class TensorBoard:
         }
         tag = f"{TEST}/{MPJPE.name}"
         self._writer.add_scalar(tag, scalars[MPJPE.name], step)  # the column of the hyperparameters needs a curve
-        # SummaryWriter.add_hparams would list the run twice, and add a curve for every result.
+        # SummaryWriter.add_hparams would list the run twice, and add a curve for every result.  Of several tables in a
+        # run, TensorBoard shows the first one: this one is in a file of its own, which replaces that of a shorter run.
+        self._writer.flush()
+        for earlier in self._folder.glob("*.options"):
+            earlier.unlink()
+        table = FileWriter(str(self._folder), filename_suffix=".options")
         for summary in hparams(plain, {tag: scalars[MPJPE.name]}):
-            self._writer._get_file_writer().add_summary(summary)
+            table.add_summary(summary)
+        table.close()
 
     def flush(self) -> None:
         """Write everything to disk."""

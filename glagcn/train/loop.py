@@ -370,7 +370,10 @@ class Trainer:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with full_precision():
             flip = self.config.data.test_flip
-            return evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
+            evaluation = evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
+        if evaluation and data is self.data.test:
+            self.folder.remember("test", self.progress.step)
+        return evaluation
 
     def _evaluate(self, scheduled: bool) -> None:
         """Evaluate, log, update best.pt and save.

@@ -35,9 +35,9 @@ SECONDS_BETWEEN_LINES = 30.0
 YEAR = 365 * 24 * 3600
 # How the evaluated state was selected, by --select_on.
 SELECTED = {
-    "validation": "the best on the held-out training sequences; the test set was evaluated once",
+    "validation": "the best on the held-out training sequences",
     "test": "the best on the test set (as published): the test metrics are optimistic",
-    "last": "the last one; the test set was evaluated once",
+    "last": "the last one",
 }
 MARKS = {"flag": "*", "file": "=", "debug": "+"}  # of options that are not preset
 
@@ -79,13 +79,15 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, 
     headline  the metrics on the test set;  result  the content of result.json, which is in `target`.
     folder    the run folder;  log_with  what shows its curves.
     """
-    validation = result["validation_mm"]
+    validation, times = result["validation_mm"], result["test_evaluations"]
     rows = {
         "validation": None if validation is None else f"MPJPE {validation:.2f} mm",
         "test": headline,
         "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm on the test set, the baseline; this run has "
         f"{result['mpjpe_mm'] / result['mean_pose_mm']:.0%} of it",
-        "state": f"step {result['step']}, {SELECTED[result['selected_on']]}",
+        "state": f"step {result['step']}, {SELECTED[result['selected_on']]}; the test set was evaluated "
+        + ("once" if times == 1 else f"{times} times"),
+        "length": "; ".join(result["other_lengths"]),
         "trained": f"{result['training_seconds']:.0f} s, {result['trained_windows']:,} windows",
         "results": f"{target}/result.json and tables",
         "curves": f"tensorboard --logdir {folder}" if log_with == "tensorboard" else f"{folder}/metrics.jsonl",
@@ -127,11 +129,11 @@ def _selection_text(config: Config, data: RunData) -> str:
         held = data.validation.split.sequences
         return (
             f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
-            f"({', '.join(config.selection.validation or ())}); the test set is evaluated once, at the end"
+            f"({', '.join(config.selection.validation or ())}); the test set is evaluated at the end only"
         )
     if config.selection.select_on == "test":
         return "Selection: best on the TEST set, as published; the test metrics are optimistic"
-    return "Selection: none, the last state is the result; the test set is evaluated once, at the end"
+    return "Selection: none, the last state is the result; the test set is evaluated at the end only"
 
 
 def spread_text(optim: OptimConfig, batch_size: int) -> str:

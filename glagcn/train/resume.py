@@ -12,11 +12,13 @@ from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import Loaded, check_weights, load
 from glagcn.checkpoints.published import Hints
 from glagcn.config.options import Config
-from glagcn.config.resolve import data_folders, listed_differences, to_dict
+from glagcn.config.resolve import data_folders, from_dict, listed_differences, to_dict
+from glagcn.data.plan import EpochPlan
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton, graph_flag
+from glagcn.train.optim import last_step, learning_rate, planned_windows
 from glagcn.train.setup import RunData
 
 State = Mapping[str, Any]  # the content of a checkpoint
@@ -173,3 +175,19 @@ def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerpr
     if content["num_windows"] != num_windows:
         return f"it had {content['num_windows']} windows per epoch, and the data has {num_windows}"
     return None
+
+
+def other_length(state: State, config: Config, plan: EpochPlan) -> str:
+    """What it means that a run goes on from `state` with another length than it had; empty for the same length."""
+    step, both = state["progress"]["step"], (from_dict(state["config"]).optim, config.optim)
+    (spanned, spans), (ended, ends) = ([of(optim, plan) for optim in both] for of in (planned_windows, last_step))
+    if spanned != spans:
+        before, now = (learning_rate(optim, plan, step) for optim in both)
+        return (
+            f"at step {step} the schedule was {'stretched' if spans > spanned else 'shortened'} from {spanned:,} to "
+            f"{spans:,} training windows (learning rate {now:.2e} instead of {before:.2e}): the result is not that of a "
+            "run that had this length from its start"
+        )
+    if ended != ends:
+        return f"at step {step} the end was moved from step {ended} to {ends}; the schedule was not stretched"
+    return ""

@@ -6,6 +6,7 @@ metrics.jsonl   one line per log interval and per evaluation
 tensorboard/    the same as curves; training_curves.png: training and evaluation errors
 last.pt best.pt checkpoints; last.pt.1: the previous last.pt; epoch_<number>.pt with --checkpoint_frequency
 wandb.id mlflow.id  the run there, with --log_with
+history.jsonl   lines that no resumed run undoes: evaluations on the test set, other lengths
 stopped.json    present while the run is stopped by a signal
 result.json     the final evaluation of best.pt, beside the files of its benchmark: CSV tables, for 3DHP also
                 inference_data.mat
@@ -102,6 +103,7 @@ class RunFolder:
         self.best_backup = path / "best_before_end.pt"  # before an evaluation that only --max_steps made replaced it
         self.stopped = path / "stopped.json"  # exists while the run is stopped by a signal, with its state saved
         self.metrics = path / "metrics.jsonl"
+        self.history = path / "history.jsonl"
 
     def epoch(self, number: int) -> Path:
         """The checkpoint after epoch `number`, counted from 1."""
@@ -139,6 +141,19 @@ class RunFolder:
     def mark_stopped(self, signal: str, step: int) -> None:
         """Write `stopped`, for scripts: launchers do not pass on the exit code of a process."""
         write_text(self.stopped, json.dumps({"signal": signal, "step": step}) + "\n")
+
+    def remember(self, kind: str, step: int, text: str = "") -> None:
+        """Add a line to the history, unless it is the last line already, as of a run that stopped before its first
+        save."""
+        line = json.dumps({"kind": kind, "step": step, "text": text})
+        if kind == "length" and [line] == [text for text, _ in read_lines(self.history)][-1:]:
+            return
+        with contextlib.suppress(OSError), self.history.open("a", encoding="utf-8") as file:
+            file.write(f"{line}\n")
+
+    def remembered(self, kind: str) -> list[str]:
+        """The texts of the history of this kind."""
+        return [record["text"] for _, record in read_lines(self.history) if record and record["kind"] == kind]
 
     def create(self, config: Config, *, fresh: bool) -> None:
         """Make the folder and write config.json.  With `fresh`, rename an existing folder first.

@@ -103,6 +103,12 @@ def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train
         assert ended.code == 0, ended.err
         held = json.loads((tmp_path / "runs/r/config.json").read_text())
         assert (held["windows"], held["batch_size"], held["warmup"]) == (windows, batch, 16 * batch)
+        found, stretched = result(tmp_path / "runs/r"), windows == 300 and not fresh
+        words = r"at step 1 the schedule was stretched from 100 to 300 training windows \(learning rate \S+ instead of"
+        assert bool(re.search(f"WARNING: {words}", ended.out)) == stretched
+        assert [bool(re.match(words, text)) for text in found["other_lengths"]] == [True] * stretched
+        assert found["test_evaluations"] == 1 + stretched
+        assert ("evaluated 2 times" in ended.out) == stretched
 
 
 def test_the_published_command_evaluates_the_run_of_the_same_flags(release, train, tmp_path, monkeypatch):
@@ -136,7 +142,8 @@ def test_a_finished_run_is_left_as_it_is_and_one_without_a_result_is_concluded_a
     first = result(tmp_path / "runs/r")
     (tmp_path / "runs/r/result.json").unlink()
     assert demo("--run r --frames 9").code == 0
-    changing = {"training_seconds": 0, "machine": {}}  # which holds the date
+    assert result(tmp_path / "runs/r")["test_evaluations"] == 2
+    changing = {"training_seconds": 0, "machine": {}, "test_evaluations": 2}  # the machine holds the date
     assert result(tmp_path / "runs/r") | changing == first | changing
 
 

@@ -58,6 +58,9 @@ def test_an_end_between_evaluations_leaves_no_trace(train, demo_root, tmp_path):
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
     results = [json.loads((tmp_path / name / "result.json").read_text()) for name in ("whole", "parts")]
     assert results[0]["step"] == results[1]["step"]
+    assert [found["test_evaluations"] for found in results] == [1, 2]
+    moved = "at step 50 the end was moved from step 50 to 54; the schedule was not stretched"
+    assert [found["other_lengths"] for found in results] == [[], [moved]]
 
 
 def test_resumed_and_evaluated_on_other_numbers_of_processes(run, train, demo_root, tmp_path):

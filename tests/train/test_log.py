@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from glagcn.progress import print_messages
 from glagcn.train.log import LineFile, RunLog, draw_training_curves
@@ -166,6 +167,20 @@ def test_texts_and_the_result_are_in_tensorboard(tmp_path):
     )
     assert b"test/mpjpe_mm" in hparams["_hparams_/experiment"]  # the column beside them is this curve
     assert found.Tags()["scalars"] == ["test/mpjpe_mm"]  # and there is none for every other result
+
+
+def test_the_options_of_a_prolonged_run_replace_those_of_its_first_result(tmp_path, monkeypatch):
+    for number, epochs in enumerate((11, 22)):
+        log = RunLog(tmp_path, resumed_at=10 * number, options={"epochs": epochs})
+        log.result({"mpjpe_mm": 42.0 - number}, 10 * number + 10)
+        log.close()
+        now = time.time()
+        monkeypatch.setattr(time, "time", lambda now=now: now + 60)
+    assert curve(tmp_path, "test/mpjpe_mm") == [(10, 42.0), (20, 41.0)]
+    content = HParamsPluginData.FromString(
+        events(tmp_path).PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    )
+    assert content.session_start_info.hparams["epochs"].number_value == 22
 
 
 def test_progress_is_a_line_without_a_terminal(log, printed, tmp_path, capsys):
