@@ -11,7 +11,6 @@ from glagcn.config.parse import comma_separated, in_home
 from glagcn.errors import UserError
 
 if TYPE_CHECKING:
-    from glagcn.poses.draw.video import Video
     from glagcn.poses.recording import Recording
     from glagcn.poses.result import Poses
 
@@ -85,11 +84,9 @@ def lift(options: dict[str, Any]) -> None:
     check_flags(flags, (*WRITERS, *SUFFIXES))
     path = find_model(flags.checkpoint)
     video = open_video(flags.video, "--video") if flags.video else None
-    length = video.stored() if video else None
     recording = read_recording(
         flags.file,
         video,
-        length,
         format=flags.format,
         joints=flags.joints,
         image_size=flags.image_size,
@@ -103,7 +100,7 @@ def lift(options: dict[str, Any]) -> None:
         make_folder(out.parent, "--out")
     people = _in_space(_lifted(path, recording, flags.flip), flags.focal, flags.smooth, flags.floor)
     for out in flags.out:
-        _write(out, people, video, length)
+        _write(out, people, recording, len(video.times) if video else None)
 
 
 def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
@@ -186,7 +183,7 @@ def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, 
     return [on_ground(person, ground) for person in placed]
 
 
-def _write(path: Path, people: "list[Poses]", video: "Video | None", length: int | None) -> None:
+def _write(path: Path, people: "list[Poses]", recording: "Recording", length: int | None) -> None:
     """Write one file of --out; `length` is that of the video, in frames."""
     from glagcn.poses.draw.animation import Animation, animate
     from glagcn.poses.writers.tables import WRITERS, write_people
@@ -197,5 +194,5 @@ def _write(path: Path, people: "list[Poses]", video: "Video | None", length: int
         return
     first = min(int(person.frames[0]) for person in people)
     last = max(int(person.frames[-1]) for person in people)
-    numbers = range(length) if length else range(first, last + 1)
-    animate(path, Animation(people, SIZE_INCHES), numbers, people[0].fps, BITRATE_KBPS, video)
+    numbers, animation = range(length) if length else range(first, last + 1), Animation(people, SIZE_INCHES)
+    animate(path, animation, numbers, recording.fps, BITRATE_KBPS, recording.video, recording.times)

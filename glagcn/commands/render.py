@@ -92,6 +92,7 @@ def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | 
     truth = rotation = None
     if cache is None:
         name, recording = drawing.keypoints or "", read_own(drawing, model.skeleton, video)
+        video = recording.video
     else:
         name, recording, truth, rotation = read_sequence(cache, drawing.subject, drawing.action, drawing.camera)
     length = max(track.start + len(track.keypoints) for track in recording.tracks)
@@ -112,7 +113,8 @@ def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | 
         raise UserError(f"{name}: {error}") from error
     if not people:
         raise UserError(f"{name}: nobody is in the frames to show; choose others with --viz_skip and --viz_limit")
-    poses = replace(people[0], fps=fps)
+    times = people[0].frames / (fps * drawing.downsample) if recording.times is None else people[0].times
+    poses = replace(people[0], fps=fps, times=times)
     truth = truth if drawing.ground_truth else None
     if truth and (errors := frame_errors(poses, truth)):
         logger.info(f"MPJPE of the frames shown: {np.mean(list(errors.values())):.1f} mm")
@@ -120,11 +122,11 @@ def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | 
         write_comparison(Path(drawing.export), poses, truth, name)
         logger.info(f"Wrote {drawing.export}: coordinates of {len(poses.frames)} frames")
     if drawing.output:
-        if video and video.size != poses.image_size:
+        if cache and video and video.size != poses.image_size:
             found, wanted = ("x".join(map(str, size)) for size in (video.size, poses.image_size))
             logger.info(f"{video.path} is {found}, the 2D poses are for {wanted}: scaling the video")
         animation = Animation([poses], drawing.size, truth, rotation)
-        animate(Path(drawing.output), animation, frames, fps, drawing.bitrate, video)
+        animate(Path(drawing.output), animation, frames, fps, drawing.bitrate, video, recording.times)
 
 
 def chosen_frames(drawing: RenderConfig, length: int, video: Video | None) -> range:
@@ -160,6 +162,7 @@ def read_own(drawing: RenderConfig, skeleton: Skeleton, video: Video | None) -> 
             image_size=cast(tuple[int, int] | None, drawing.image_size),
             fps=drawing.fps,
             prefix="--viz_",
+            may_end=True,
         )
     except UserError as error:
         raise UserError(f"--viz_keypoints {error}") from None

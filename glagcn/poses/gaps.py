@@ -83,8 +83,12 @@ class Counts:
         return f"{self.missing} missing joints: {shown}"
 
 
-def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None) -> np.ndarray:
+def fill_gaps(
+    keypoints: np.ndarray, longest: int, counts: Counts | None = None, places: np.ndarray | None = None
+) -> np.ndarray:
     """[T,J,3] with every joint somewhere: what has confidence 0 keeps it, and gets a place.
+
+    places  [T] ascending: where the frames are, in frames of a constant rate; None: one after the other.
 
     Gaps of up to `longest` frames are interpolated; in longer ones and at the ends the nearest place is held; a joint
     that is never seen lies in the middle of those that are.  Raises UserError where there is no joint at all.
@@ -95,20 +99,21 @@ def fill_gaps(keypoints: np.ndarray, longest: int, counts: Counts | None = None)
         return keypoints
     if not seen.any():
         raise UserError("every joint is missing in every frame; expected at least one")
-    filled, frames = keypoints.copy(), np.arange(len(keypoints))
+    filled, rows = keypoints.copy(), np.arange(len(keypoints))
+    frames = rows if places is None else places
     never = ~seen.any(axis=0)
     counts.missing += int((~seen).sum())
     counts.unseen += int(never.sum()) * len(keypoints)
     counts.lost += np.flatnonzero(never).tolist()
     for joint in np.flatnonzero(~never & ~seen.all(axis=0)):
         known = np.flatnonzero(seen[:, joint])
-        after = np.searchsorted(known, frames).clip(0, len(known) - 1)
-        before = (np.searchsorted(known, frames, side="right") - 1).clip(0)
-        nearest = np.where(known[after] - frames < frames - known[before], known[after], known[before])
-        short = (known[after] - known[before] - 1 <= longest) & (frames > known[0]) & (frames < known[-1])
+        after = known[np.searchsorted(known, rows).clip(0, len(known) - 1)]
+        before = known[(np.searchsorted(known, rows, side="right") - 1).clip(0)]
+        nearest = np.where(frames[after] - frames < frames - frames[before], after, before)
+        short = (frames[after] - frames[before] - 1 <= longest) & (rows > known[0]) & (rows < known[-1])
         missing = ~seen[:, joint]
         for axis in (0, 1):
-            places = np.interp(frames, known, keypoints[known, joint, axis])
+            places = np.interp(frames, frames[known], keypoints[known, joint, axis])
             held = keypoints[nearest, joint, axis]
             filled[missing, joint, axis] = np.where(short, places, held)[missing]
         counts.filled += int((missing & short).sum())

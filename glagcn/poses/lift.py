@@ -36,7 +36,7 @@ from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
 from glagcn.poses.recording import Recording
-from glagcn.poses.result import Poses, joined
+from glagcn.poses.result import Poses, interpolated, joined
 from glagcn.progress import Progress
 from glagcn.skeletons import Skeleton
 
@@ -98,8 +98,8 @@ def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarr
     tracks = [track for track in tracks if track.keypoints[..., 2].any()]
     if not tracks:
         raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
-    counts = Counts()
-    filled = [fill_gaps(track.keypoints, gap_frames(recording.fps), counts) for track in tracks]
+    counts, longest = Counts(), gap_frames(recording.fps)
+    filled = [fill_gaps(track.keypoints, longest, counts, recording.places(track)) for track in tracks]
     if counts.missing:
         (logger.warning if counts.unseen else logger.info)(counts.words(input_convention(skeleton).joints))
     rows = [np.arange(len(track.keypoints)) for track in tracks]
@@ -109,13 +109,19 @@ def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarr
     done, total = 0, sum(map(len, rows))
     with Progress("lifted") as progress, full_precision():
         for track, keypoints, own in zip(tracks, filled, rows, strict=True):
+            # The model reads frames of a constant rate.  Where the frames are not, those around them are lifted.
+            places = recording.places(track)
+            places = places - np.floor(places[0])
+            even = interpolated(places, keypoints, np.arange(int(np.ceil(places[-1])) + 1)).astype(np.float32)
+            around = np.unique([np.floor(places[own]), np.ceil(places[own])]).astype(np.int64)
             parts = []
-            for part in lift_frames(model, keypoints, size, flip, torch.from_numpy(own)):
+            for part in lift_frames(model, even, size, flip, torch.from_numpy(around)):
                 parts.append(part)
-                done += len(part)
-                progress(done, total)
+                progress(min(done + sum(map(len, parts)), total), total)
+            done += len(own)
             if parts:
-                poses = _poses(track, own, np.concatenate(parts), skeleton, recording)
+                xyz = interpolated(around, np.concatenate(parts), places[own]).astype(np.float32)
+                poses = _poses(track, own, xyz, skeleton, recording)
                 people.setdefault(track.person, []).append(poses)
     return [joined(people[number]) for number in sorted(people)]
 
@@ -133,6 +139,7 @@ def _poses(track: Track, rows: np.ndarray, xyz: np.ndarray, skeleton: Skeleton, 
         confidence=confidence,
         pixels=np.where(confidence[..., None] > 0, keypoints[..., :2], np.nan).astype(np.float64),
         image_size=recording.image_size,
+        times=None if recording.times is None else recording.times[track.start + rows],
     )
 
 

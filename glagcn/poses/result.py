@@ -20,13 +20,14 @@ class Poses:
     person      number of the person in the video.
     skeleton    of the 3D poses, V joints.
     frames      [T] int64, ascending frame numbers of the video; there may be gaps.
-    fps         of the video: frame n is n / fps seconds after the start.
+    fps         frames per second.
     xyz         [T,V,3] float32, millimetres relative to the root joint.
     confidence  [T,V] float32, of the 2D joints; 0 where a joint was not seen.
     pixels      [T,V,2] the 2D position of each 3D joint, after the skeleton's joint map; NaN if unknown.
     image_size  (width, height) in pixels.
     root        [T,3] position of the root joint in millimetres; None if unknown.
     axes        coordinate axes of xyz and root, a key of AXES.
+    times       [T] seconds of the frames after the start of the video; None: frame n is at n / fps.
 
     Raises ValueError if shapes do not match, frames do not ascend, or xyz or root are not finite.
     """
@@ -41,6 +42,7 @@ class Poses:
     image_size: tuple[int, int]
     root: np.ndarray | None = None
     axes: str = CAMERA
+    times: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         count, joints = len(self.frames), self.skeleton.num_joints
@@ -66,9 +68,14 @@ class Poses:
         return self.skeleton.parents
 
     @property
-    def times(self) -> np.ndarray:
-        """[T] seconds after the start of the video."""
-        return self.frames / self.fps
+    def seconds(self) -> np.ndarray:
+        """[T] seconds of the frames after the start of the video."""
+        return self.frames / self.fps if self.times is None else self.times
+
+    @property
+    def places(self) -> np.ndarray:
+        """[T] the frames in numbers of a constant rate: the frame numbers, or times in units of 1 / fps."""
+        return self.frames if self.times is None else self.times * self.fps
 
 
 def joined(parts: list[Poses]) -> Poses:
@@ -79,28 +86,30 @@ def joined(parts: list[Poses]) -> Poses:
         xyz=np.concatenate([part.xyz for part in parts]),
         confidence=np.concatenate([part.confidence for part in parts]),
         pixels=np.concatenate([part.pixels for part in parts]),
+        times=None if parts[0].times is None else np.concatenate([part.seconds for part in parts]),
     )
 
 
 def filled(poses: Poses, first: int, last: int) -> Poses:
-    """The person in all frames `first`..`last` (both included), without gaps.
+    """The person in all frames `first`..`last` (both included) of a constant rate, without gaps.
 
     xyz and root of missing frames are interpolated linearly; before the first and after the last frame they are
     constant.  In missing frames confidence is 0 and pixels are NaN.
     """
     frames = np.arange(first, last + 1)
-    seen = np.isin(poses.frames, frames)
-    rows = poses.frames[seen] - first
+    seen = np.isin(poses.places, frames)
+    rows = (poses.places[seen] - first).astype(np.int64)
     confidence = np.zeros((len(frames), *poses.confidence.shape[1:]), dtype=np.float32)
     pixels = np.full((len(frames), *poses.pixels.shape[1:]), np.nan, dtype=poses.pixels.dtype)
     confidence[rows], pixels[rows] = poses.confidence[seen], poses.pixels[seen]
     return replace(
         poses,
         frames=frames,
-        xyz=interpolated(poses.frames, poses.xyz, frames).astype(np.float32),
+        xyz=interpolated(poses.places, poses.xyz, frames).astype(np.float32),
         confidence=confidence,
         pixels=pixels,
-        root=None if poses.root is None else interpolated(poses.frames, poses.root, frames),
+        root=None if poses.root is None else interpolated(poses.places, poses.root, frames),
+        times=None,
     )
 
 

@@ -39,7 +39,7 @@ def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     rays = (person.pixels - np.asarray(person.image_size) / 2) / focal
     root, found = find_root(person.xyz.astype(np.float64), rays, person.confidence)
-    path = interpolated(person.frames[found], root[found], person.frames) if found.any() else None
+    path = interpolated(person.places[found], root[found], person.places) if found.any() else None
     return replace(person, root=path), found
 
 
@@ -96,8 +96,7 @@ def smoothed(person: Poses, cutoff: float) -> Poses:
     Raises UserError if the cut-off is out of range.
     """
     check_cutoff(cutoff, person.fps)
-    whole = filled(person, int(person.frames[0]), int(person.frames[-1]))
-    kept = person.frames - person.frames[0]
+    whole = filled(person, int(person.places[0]), int(np.ceil(person.places[-1])))
     # The bilinear transform maps frequencies to tangents; the factor is exact after this mapping.
     each = np.arctan(np.tan(np.pi * cutoff / person.fps) * EACH_PASS_HIGHER) / np.pi
     sections = butter(ORDER, each, output="sos", fs=1.0)
@@ -107,7 +106,8 @@ def smoothed(person: Poses, cutoff: float) -> Poses:
         # Repeated odd reflection.  The padding of sosfiltfilt cannot be longer than the track.
         around = [(ends, ends)] + [(0, 0)] * (values.ndim - 1)
         longer = np.pad(values.astype(np.float64), around, mode="reflect", reflect_type="odd")
-        return sosfiltfilt(sections, longer, axis=0, padlen=0)[ends + kept]
+        found = sosfiltfilt(sections, longer, axis=0, padlen=0)[ends : ends + len(values)]
+        return interpolated(whole.frames, found, person.places)
 
     return replace(
         person,

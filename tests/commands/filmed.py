@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.poses.draw.video import write_animation
+from glagcn.poses.draw.video import Video, write_animation
 from tests.data.tiny_videopose3d import coco, world_motion
 
 SIZE, FPS, FOCAL = (640, 480), 25.0, 600.0
@@ -31,8 +31,17 @@ def keypoints(frames: int = 40) -> np.ndarray:
     return np.stack(found, axis=1).round(3)
 
 
-def film(path: Path, frames: int, size: tuple[int, int] = SIZE, fps: float = FPS) -> Path:
+def known(length: int, size: tuple[int, int] = SIZE, fps: float = FPS, times: np.ndarray | None = None) -> Video:
+    """A video of which nothing but these facts is read."""
+    video = Video(Path("clip.mp4"), size, fps, "--video")
+    vars(video)["times"] = np.arange(length) / fps if times is None else times
+    return video
+
+
+def film(
+    path: Path, frames: int, size: tuple[int, int] = SIZE, fps: float = FPS, times: np.ndarray | None = None
+) -> Path:
     """A grey video."""
     picture = np.full((size[1], size[0], 3), 200, np.uint8)
-    write_animation(path, (picture for _ in range(frames)), size, fps, 500)
+    write_animation(path, (picture for _ in range(frames)), size, fps, 500, times)
     return path

@@ -13,9 +13,10 @@ from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache
 from glagcn.data.dataset import Cache, SequenceInfo, Split
 from glagcn.errors import UserError
-from glagcn.poses.draw.video import Video, open_video, write_animation
+from glagcn.poses.draw.video import open_video, write_animation
 from glagcn.skeletons import get_skeleton
 from tests.command_line import assert_refused, listing, messages
+from tests.commands.filmed import known
 from tests.data.tiny_videopose3d import coco, world_motion
 from tests.open_files import open_files
 from tests.poses.keypoints import written
@@ -92,7 +93,7 @@ def test_an_mp4_without_the_truth(render, trained):
     assert "MPJPE" not in ended.out
     video = open_video(Path("a.mp4"))
     assert (video.size, video.fps, video.count(0, 1, 10)) == ((496, 200), 10, 3)
-    assert Path("a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px\n0,head_top,")
+    assert Path("a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px,time_s\n0,head_top,")
 
 
 def test_the_flip_is_that_of_evaluation(render):
@@ -229,7 +230,7 @@ def test_nobody_in_the_frames_shown_is_refused(render, sequence):
 
 
 MODEL = get_skeleton("mpi3dhp17")
-VIDEO = Video(Path("v.mp4"), (640, 480), 30.0)
+VIDEO = known(5, (640, 480), 30.0)
 POSES = np.random.default_rng(0).uniform(0, 400, (5, 17, 2))
 
 
@@ -250,7 +251,7 @@ def test_size_and_rate_come_from_flags_then_the_file_then_the_video(tmp_path):
     np.save(bare, walking(5))
     for (recording, _), expected in (
         (own(path, image_size=(800, 600), fps=5.0), ((800, 600), 5.0)),
-        (own(path, Video(Path("v.mp4"), (320, 240), 50.0)), ((640, 480), 50.0)),
+        (own(path, known(5, (320, 240), 50.0)), ((640, 480), 50.0)),
         (own(bare, VIDEO), ((640, 480), 30.0)),
     ):
         assert (recording.image_size, recording.fps, recording.convention) == (*expected, "mpi3dhp17")
@@ -281,7 +282,7 @@ def test_of_several_people_the_largest_is_shown_and_a_video_may_be_shorter(tmp_p
     both = np.stack([200 + (motion - 200) / 10, motion], axis=1)
     both[:3, 1] = np.nan
     np.savez(tmp_path / "k.npz", keypoints=both)
-    recording, said = own(tmp_path / "k.npz", Video(Path("v.mp4"), (640, 480), 25.0))
+    recording, said = own(tmp_path / "k.npz", known(15, (640, 480), 25.0))
     (track,) = recording.tracks
     assert track.start == 3
     np.testing.assert_array_equal(track.keypoints[..., :2], motion[3:])

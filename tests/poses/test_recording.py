@@ -1,12 +1,11 @@
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from glagcn.errors import UserError
 from glagcn.poses.recording import read_recording
-from tests.commands.filmed import SIZE, keypoints
+from tests.commands.filmed import SIZE, keypoints, known
 
 
 @pytest.mark.parametrize(("first", "fits"), [(0, True), (1, True), (2, False)])
@@ -14,12 +13,12 @@ def test_pictures_numbered_from_1_are_the_frames_of_their_video(tmp_path, caplog
     poses = keypoints(10)[:, 0]
     rows = [{"image_id": f"{first + n:06d}.jpg", "keypoints": p.ravel().tolist()} for n, p in enumerate(poses)]
     (tmp_path / "k.json").write_text(json.dumps(rows))
-    video = SimpleNamespace(path="clip.mp4", size=(640, 480), fps=30)
+    video = known(10, fps=30)
     if not fits:
         with pytest.raises(UserError, match=r"poses up to frame 11, and --video clip.mp4 has the frames 0 to 9"):
-            read_recording(tmp_path / "k.json", video, 10)
+            read_recording(tmp_path / "k.json", video)
         return
-    (track,) = read_recording(tmp_path / "k.json", video, 10).tracks
+    (track,) = read_recording(tmp_path / "k.json", video).tracks
     assert (track.start, len(track.keypoints)) == (0, 10)
     np.testing.assert_allclose(track.keypoints, poses, rtol=1e-5)
     assert ("numbered from 1, so picture 1 is taken for frame 0" in caplog.text) == (first == 1)
@@ -71,8 +70,10 @@ def test_frames_that_have_a_time_and_no_number_are_placed_by_it(tmp_path, caplog
     assert recording.fps == pytest.approx(30, abs=0.1)
     assert "placed by the times in the file, up to frame 39" in caplog.text
     caplog.clear()
-    video = SimpleNamespace(path="clip.mp4", size=SIZE, fps=30)
-    (track,) = read_recording(tmp_path / "k.json", video, len(kept), joints="mediapipe33").tracks
-    assert len(track.keypoints) == len(kept)  # as many as the frames of the video are those, at whatever times
+    recording = read_recording(tmp_path / "k.json", known(len(kept), fps=30), joints="mediapipe33")
+    assert len(recording.tracks[0].keypoints) == len(kept)  # as many as the frames of the video are those
+    assert "they contradict each other; the frame numbers and the times of the video are used" in caplog.text
+    (track,) = read_recording(tmp_path / "k.json", known(50, fps=30), joints="mediapipe33").tracks
+    assert np.flatnonzero(track.keypoints[..., 2].any(axis=1)).tolist() == kept
     read_recording(tmp_path / "k.json", image_size=SIZE, fps=10, joints="mediapipe33")
     assert "do not fit 10 frames per second; the times are not used" in caplog.text

@@ -46,6 +46,7 @@ def test_npz_holds_everything(tmp_path, root):
     held = load(tmp_path / "new/a.npz")
     np.testing.assert_array_equal(held["person"], [3, 3, 3, 9, 9])
     np.testing.assert_array_equal(held["frame"], [4, 5, 8, 0, 2])
+    np.testing.assert_allclose(held["time_s"], np.array([4, 5, 8, 0, 2]) / 29.97)
     for name, field in (("poses_mm", "xyz"), ("confidence", "confidence"), ("pixels", "pixels")):
         expected = np.concatenate([getattr(someone, field) for someone in people]).astype(np.float32)
         np.testing.assert_array_equal(held[name], expected)
@@ -69,6 +70,7 @@ def test_json_holds_everything(tmp_path, root):
     assert "millimetres" in held["units"]["poses"]
     for someone, row in zip(people, held["people"], strict=True):
         assert (row["person"], row["frames"]) == (someone.person, someone.frames.tolist())
+        np.testing.assert_allclose(row["times"], someone.frames / 29.97, atol=6e-7)
         np.testing.assert_allclose(row["poses"], someone.xyz, atol=6e-4)
         np.testing.assert_allclose(row["confidence"], someone.confidence, atol=6e-4)
         np.testing.assert_allclose(np.array(row["pixels"], dtype=float), someone.pixels, atol=6e-4)
@@ -94,6 +96,7 @@ def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
             "root_x_mm root_y_mm root_z_mm": someone.root[index] if root else np.full(3, np.nan),
             "u_px v_px": someone.pixels[index, joint],
             "confidence": [someone.confidence[index, joint]],
+            "time_s": [someone.frames[index] / 29.97],
         }
         for names, value in values.items():
             np.testing.assert_allclose(numbers(row, names), value, atol=6e-4)
@@ -148,7 +151,7 @@ def test_a_comparison_as_npz_has_everything_and_nothing_pickled(tmp_path):
     held = load(tmp_path / "new/a.npz")
     expected = {
         "frames": [4, 6, 8], "joints": poses.joints, "parents": poses.parents, "predicted_mm": poses.xyz,
-        "pixels": poses.pixels.astype(np.float32), "fps": 25.0,
+        "pixels": poses.pixels.astype(np.float32), "fps": 25.0, "times": [0.16, 0.24, 0.32],
         "target_mm": np.concatenate([np.full((1, 15, 3), np.nan), truth.xyz]),
     }  # fmt: skip
     assert held.keys() == {*expected, "about"}
@@ -172,4 +175,4 @@ def test_a_comparison_as_csv_has_a_row_per_frame_and_joint(tmp_path):
         ):  # fmt: skip
             np.testing.assert_allclose(numbers(row, names), values, atol=6e-4)
     write_comparison(tmp_path / "a.csv", poses, None, "x")
-    assert (tmp_path / "a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px\n4,")
+    assert (tmp_path / "a.csv").read_text().startswith("frame,joint,x_mm,y_mm,z_mm,u_px,v_px,time_s\n4,")

@@ -201,12 +201,25 @@ class Animation:
             self._add_text((number + 0.5) / len(entries) * width, 0.03, text, 2.0, color=colour)
 
 
-def animate(path: Path, animation: Animation, frames: range, fps: float, bitrate: int, video: Video | None) -> None:
-    """Write the pictures of these frames as .gif or .mp4, over those of the video; see `write_animation`."""
-    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS:
+def animate(
+    path: Path,
+    animation: Animation,
+    frames: range,
+    fps: float,
+    bitrate: int,
+    video: Video | None,
+    times: np.ndarray | None = None,
+) -> None:
+    """Write the pictures of these frames as .gif or .mp4, over those of the video; see `write_animation`.
+
+    times  of all frames of the video, seconds; None: fps states them.
+    """
+    if times is not None:
+        times = times[frames.start : frames.stop : frames.step] - times[frames.start]
+    if path.suffix.lower() == ".gif" and fps > GIF_MAX_FPS and times is None:
         logger.info(f"a .gif shows at most {GIF_MAX_FPS:g} frames per second: {path} plays slower than {fps:g}")
     with closing(_pictures(animation, frames, video)) as pictures:
-        write_animation(path, pictures, animation.size_px, fps, bitrate)
+        write_animation(path, pictures, animation.size_px, fps, bitrate, times)
     logger.info(f"Wrote {path}: {len(frames)} frames of {animation.size_px[0]}x{animation.size_px[1]}")
 
 
@@ -216,16 +229,8 @@ def _pictures(animation: Animation, frames: range, video: Video | None) -> Gener
         images: Iterator[np.ndarray | None] = repeat(None)
         if video:
             images = stack.enter_context(closing(video.frames(animation.image_box, frames.start, frames.step)))
-        shown = 0
         for frame in with_progress(frames, len(frames), "drawn"):
-            image = next(images, None)
-            shown += image is not None
-            yield animation.draw(frame, image)
-        if video and shown < len(frames):
-            logger.warning(
-                f"{video.path} ended after {shown} of {len(frames)} frames, though it has packets for more: there is "
-                "no image behind the poses of the others"
-            )
+            yield animation.draw(frame, next(images, None))
 
 
 def frame_errors(poses: Poses, truth: Poses) -> dict[int, float]:

@@ -3,7 +3,7 @@
     .npy, .npz        pixels [T,V,2], or [T,V,3] with a confidence; [1,T,V,2 or 3] of one person; [T,P,V,2 or 3] of up
                       to P people in each frame, whose places are no ids.  An .npz holds one such array, under
                       "keypoints" where it holds others, and may hold "image_size" (width, height), "fps", "joints"
-                      (the name of their convention) and "confidence" [T,V].
+                      (the name of their convention), "confidence" [T,V] and "times" [T].
     a detector's npz  boxes [T,2] and keypoints [T,2] of objects: [[], [P,5]] and [[], [P,4,17]] (x, y, a number, a heat
                       map's peak) a frame: what VideoPose3D's script for Detectron writes.
     its custom npz    positions_2d {video: {"custom": [[T,17,2]]}}, metadata {"layout_name": "coco", "video_metadata":
@@ -28,7 +28,8 @@ from glagcn.poses.keypoints.content import Content, Format, Found, as_numbers
 from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
-DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE)
+TIMES = ("times", "timestamps", "timestamps_ms", "timestamp_ms", "timestamp", "time")
+DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE, *TIMES)
 LARGEST_SIDE = 100_000
 
 
@@ -36,6 +37,7 @@ def _read(content: Content) -> Iterator[Found]:
     arrays = _load(content)
     points = _points(content, arrays)
     _describe(content, arrays)
+    _take_times(content, arrays, len(points))
     for frame, people in enumerate(with_confidence(points if points.ndim == 4 else points[:, None])):
         yield frame, None, None
         yield from ((frame, keypoints, None) for keypoints in people)
@@ -115,6 +117,21 @@ def _describe(content: Content, arrays: Mapping[str, Any]) -> None:
         content.joints = content.joints or joints
 
 
+def _take_times(content: Content, arrays: Mapping[str, Any], count: int) -> None:
+    """Take the times of the frames.  Raises UserError where they are not one number for each frame."""
+    content.counted = True
+    name = next((name for name in TIMES if arrays.get(name) is not None), None)
+    if name is None:
+        return
+    try:
+        times = np.asarray(arrays[name], np.float64).ravel()
+    except (TypeError, ValueError):
+        times = np.zeros(0)
+    if len(times) != count:
+        raise UserError(f"{content.path}: {name} holds {len(times)} numbers; expected one for each of {count} frames")
+    content.times = dict(enumerate(times.tolist()))
+
+
 # ---- the same in JSON: [T,V,2 or 3] or [T,P,V,2 or 3] in lists, or under "keypoints" beside the others
 
 
@@ -145,6 +162,7 @@ def _lists_fit(content: Content) -> bool:
 def _read_lists(content: Content) -> Iterator[Found]:
     _describe(content, content.value if isinstance(content.value, dict) else {})
     found = [_list_of(frame) for frame in _lists(content)]
+    _take_times(content, content.value if isinstance(content.value, dict) else {}, len(found))
     if len(counts := {len(people) for people in found if isinstance(people, np.ndarray)}) == 1:
         _check_axes(content, counts.pop(), len(found))
     for frame, people in enumerate(found):

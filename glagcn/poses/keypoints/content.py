@@ -7,6 +7,7 @@ import re
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
 
@@ -19,10 +20,11 @@ from glagcn.safe_pickle import ZIP_ERRORS
 MOST_BYTES, MOST_UNPACKED = 500_000_000, 4_000_000_000
 ZIP, NUMPY = b"PK\x03\x04", b"\x93NUMPY"
 NUMBER, WHITESPACE = re.compile(r"\d+"), re.compile(r"\s*")
+DECIMAL = re.compile(r"([^.]*)\.(\d+)")
 
 # What programs call the number of a frame and the id of a person, in small letters without marks between the words.
 FRAME = ("frame", "frameid", "frameindex", "frameidx", "framenumber", "imageid")
-TIME = ("timestampms", "timestamp", "timems", "time")
+TIME = ("timestampms", "timestamp", "timestampus", "timestamps", "timems", "time", "times", "timesec", "seconds", "pts")
 PERSON = ("person", "personid", "trackid", "idx", "instanceid")
 
 Found = tuple[int | str, "np.ndarray | ValueError | None", int | None]
@@ -42,7 +44,8 @@ class Content:
     joints      the convention that the user states, else that the content says, where it says one.
     image_size  (width, height) in pixels, and
     fps         frames per second, where the content says them: set by the reader of a format.
-    times       {frame: a number that grows with time}, where frames have no number but that.
+    times       {frame: a number that grows with time}, where the content has them.
+    counted     frames have no number but a time: they are counted.
     people      what recognising the format has found, for its reader.
     """
 
@@ -53,11 +56,19 @@ class Content:
     image_size: tuple[int, int] | None = None
     fps: float | None = None
     times: "dict[int, float] | None" = None
+    counted: bool = False
     people: Any = None
 
     def open(self) -> IO[bytes]:
         """The file of arrays."""
         return self.path.open("rb") if self.value is None else io.BytesIO(self.value)
+
+    def add_time(self, frame: Any, row: Any) -> None:
+        """Take the time that a frame or one of its people states, where it does: the first counts."""
+        time = time_of(row) if isinstance(frame, int) else None
+        if time is not None:
+            self.times = self.times or {}
+            self.times.setdefault(frame, time)
 
     def counts(self) -> set[int]:
         """The numbers of joints that a pose may have."""
@@ -228,16 +239,37 @@ def person_of(row: dict) -> int | None:
     return number if number >= 0 else None
 
 
+def time_of(row: Any) -> float | None:
+    """The time that a frame, a person or a word states, in any unit: a number, h:m:s or a date; None for none."""
+    value = entry(row, TIME) if isinstance(row, dict) else row
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        if re.fullmatch(r"(\d+:)?\d+:\d+([.,]\d+)?", word := value.strip()):
+            return sum(float(part) * 60**place for place, part in enumerate(word.replace(",", ".").split(":")[::-1]))
+        return datetime.fromisoformat(word).timestamp() if "-" in word[1:] and ":" in word else float(word)
+    except (ValueError, OverflowError):
+        return None
+
+
 def frames_of_names(path: Path, names: Iterable[str]) -> dict[str, int]:
     """The frame of each file or image name: its last number, but for the "_keypoints" that OpenPose puts behind it.
+
+    Of decimal numbers it is all digits, such as 1967 of 1.967.jpg: so many parts of a second.
 
     Raises UserError where a name has no number, where two have the same, or where the names differ beyond it: images
     of several sequences.  Another number that counts with it, as in IMG_0101_000001.json, is no difference.
     """
     frames: dict[str, int] = {}
     first: tuple[list[str], list[int], str] | None = None
-    for name in names:
-        stem = re.sub(r"\.[A-Za-z]\w{0,4}$", "", name.rpartition("/")[2]).removesuffix("_keypoints")
+    files = {name: re.sub(r"\.[A-Za-z]\w{0,4}$", "", name.rpartition("/")[2]) for name in names}
+    stems = {name: stem.removesuffix("_keypoints") for name, stem in files.items()}
+    parts = [found.groups() for stem in stems.values() if (found := DECIMAL.fullmatch(stem))]
+    if len(parts) == len(stems) and len({len(part) for _, part in parts}) == 1 < len({whole for whole, _ in parts}):
+        stems = {name: stem.replace(".", "") for name, stem in stems.items()}
+    for name, stem in stems.items():
         numbers = NUMBER.findall(stem)
         if not numbers or len(numbers[-1]) > 18:
             raise UserError(f"{path}: {name[:80]!r} holds no frame number; expected names such as 000012.jpg")

@@ -40,13 +40,14 @@ from glagcn.poses.keypoints.content import (
     parse_json,
     person_of,
     shown,
+    time_of,
 )
 
 PEOPLE = ("people", "bodies", "instances", "instance_info", "predictions")  # under which a frame has its people
 FLAT = ("pose_keypoints_2d", "pose_keypoints", "joints")
 ANY = ""  # the format of files without people
-Frames = list[tuple[Any, list]]
-"""(what states the number, people) of every frame; a ValueError stands for what cannot be read."""
+Frames = list[tuple[Any, list, float | None]]
+"""(what states the number, people, the time that it states) of every frame; a ValueError for what cannot be read."""
 
 
 def _format_of(person: Any) -> str | None:
@@ -91,25 +92,33 @@ def _frames(content: Content) -> Frames:
         return _annotated(content, value)
     if isinstance(value, dict) and not any(key in value for key in (*PEOPLE, "keypoints", *FLAT)):
         frames = [(name, _people(content, frame)) for name, frame in value.items()]  # files, or images in one
-        problem = "{}; expected the people of a frame"
-        return [(n, people if _some(people) else [ValueError(problem.format(shown(value[n])))]) for n, people in frames]
+        bad = "{}; expected the people of a frame"
+        return [
+            (name, people if _some(people) else [ValueError(bad.format(shown(value[name])))], time_of(value[name]))
+            for name, people in frames
+        ]
     if isinstance(value, dict) and isinstance(value.get("instance_info"), list):
         value = value["instance_info"]
     value = value if isinstance(value, list) else [value]
     if _most(value):
-        stated = [entry(person, FRAME) if isinstance(person, dict) else None for person in value]
+        stated: list[Any] = [entry(person, FRAME) if isinstance(person, dict) else None for person in value]
         if stated.count(None) * 2 > len(stated):
-            return [(0, value)]
+            times = [time_of(person) for person in value]
+            if None in times:
+                return [(0, value, None)]
+            stated = np.unique(np.array(times, np.float64), return_inverse=True)[1].reshape(-1).tolist()
+            content.counted = True
         rows, number = [], 0
         for said, person in zip(stated, value, strict=True):
             number = number if said is None else said
             lost = said is None and _format_of(person)
-            rows.append((number, [ValueError("a person without the number of a frame") if lost else person]))
+            people = [ValueError("a person without the number of a frame") if lost else person]
+            rows.append((number, people, time_of(person)))
         return rows
-    frames = [(entry(part, FRAME) if isinstance(part, dict) else None, _people(content, part)) for part in value]
-    if any(stated is None for stated, _ in frames):
-        return list(enumerate(people for _, people in frames))
-    return frames
+    stated = [entry(part, FRAME) if isinstance(part, dict) else None for part in value]
+    if None in stated:
+        content.counted, stated = True, list(range(len(value)))
+    return [(number, _people(content, part), time_of(part)) for number, part in zip(stated, value, strict=True)]
 
 
 def _annotated(content: Content, value: dict) -> Frames:
@@ -132,7 +141,7 @@ def _annotated(content: Content, value: dict) -> Frames:
         frames_of_names(content.path, names)
     except UserError:
         names = list(range(len(images)))
-    return list(zip(names, people.values(), strict=True))
+    return [(name, found, None) for name, found in zip(names, people.values(), strict=True)]
 
 
 def _some(people: list) -> bool:
@@ -148,7 +157,7 @@ def _recognise(content: Content) -> tuple[str | None, Frames]:
     """The name of the format, ANY for none in particular, and the frames; None for another."""
     if content.people is None:
         frames = _frames(content)
-        kinds = Counter(_format_of(person) for _, people in frames for person in people)
+        kinds = Counter(_format_of(person) for _, people, _ in frames for person in people)
         name = kinds.most_common(1)[0][0] if kinds else ANY
         if name == "openpose" and content.kind == "json" and isinstance(content.value, dict):
             name = "openpose" if set(PEOPLE) & set(content.value) else "alphapose"
@@ -162,19 +171,20 @@ def _fits(name: str) -> Callable[[Content], bool]:
 
 def _read(content: Content) -> Iterator[Found]:
     value, frames = content.value, _recognise(content)[1]
-    stated_names = [stated for stated, people in frames if isinstance(stated, str) and _some(people)]
+    stated_names = [stated for stated, people, _ in frames if isinstance(stated, str) and _some(people)]
     names = frames_of_names(content.path, dict.fromkeys(stated_names))
     annotated = isinstance(value, dict) and "annotations" in value
     first = 0
     if isinstance(value, dict) and "instance_info" in value:
         content.joints = content.joints or _named(value.get("meta_info"))
-        first = min(1, *(as_whole("a frame's number", stated) for stated, _ in frames))
-    for stated, people in frames:
+        first = min(1, *(as_whole("a frame's number", stated) for stated, *_ in frames))
+    for stated, people, time in frames:
         if isinstance(stated, str) and stated not in names:
             yield stated, people[0], None
             continue
         frame = names[stated] if isinstance(stated, str) else as_whole("a frame's number", stated) - first
         yield frame, None, None
+        content.add_time(frame, time)
         for person in people:
             try:
                 pose = _pose(content, person)

@@ -35,6 +35,7 @@ from glagcn.poses.keypoints.content import (
     frames_of_names,
     person_of,
     shown,
+    time_of,
 )
 
 POSE = ("landmarks", "poselandmarks", "landmark", "pose", "keypoints", "points")
@@ -90,10 +91,7 @@ def _frames(content: Content) -> list[tuple[Any, Any]]:
     frames = value if _pose(value) is None else [value]
     stated = [entry(frame, FRAME) if isinstance(frame, dict) else None for frame in frames]
     if any(number is None for number in stated):
-        times: list[Any] = [entry(frame, TIME) if isinstance(frame, dict) else None for frame in frames]
-        if all(isinstance(time, int | float) for time in times):
-            content.times = dict(enumerate(times))
-        return list(enumerate(frames))
+        content.counted, stated = True, list(range(len(frames)))
     return list(zip(stated, frames, strict=True))
 
 
@@ -111,6 +109,7 @@ def _read(content: Content) -> Iterator[Found]:
     for stated, frame, poses in frames:
         number = names.get(stated, stated) if folder else as_whole("a frame's number", stated)
         yield number, ValueError(f"{shown(frame)}; expected the landmarks of a frame") if poses is None else None, None
+        content.add_time(number, frame)
         for pose in poses or ():
             try:
                 yield number, _points(pose), person_of(frame) if isinstance(frame, dict) else None
@@ -207,14 +206,19 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
             "each landmark"
         )
     numbers = np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows])
-    place = entry(places, FRAME)
-    if place is None:  # counted, or one frame
+    place, clock = entry(places, FRAME), entry(places, TIME)
+    times = [None if clock is None else time_of(row[clock]) for row in rows]
+    if place is None and clock is not None and None not in times:
+        frames, content.counted = np.unique(np.array(times, np.float64), return_inverse=True)[1].reshape(-1), True
+    elif place is None:  # counted, or one frame
         frames = np.arange(len(rows)) * (landmark is None)
     elif any(_is_number(row[place]) for row in rows):
         frames = _whole(content, "frame", numbers[:, place])
     else:  # names of images
         names = frames_of_names(content.path, dict.fromkeys(row[place] for row in rows))
         frames = np.array([names[row[place]] for row in rows])
+    for frame, time in zip(frames.tolist(), times, strict=True):
+        content.add_time(frame, time)
     place = entry(places, PERSON)
     people = np.full(len(rows), -1) if place is None else _whole(content, header[place], numbers[:, place])
     joints = _joints(content, found or list(dict.fromkeys(labels)))

@@ -27,6 +27,7 @@ NO_ID = -1
 # Times whose steps are shorter than this are in units of which a second has so many: hardly anybody detects one frame
 # in 4 seconds, or films 250 in one.
 UNITS = ((4.0, 1.0), (4e3, 1e3), (4e6, 1e6), (np.inf, 1e9))
+NO_FRAMES = 15  # numbers so far apart in the median are times: of frames they would leave gaps of half a second
 COINCIDE = 0.05  # of the diagonal of the smaller: joints of two poses so near in the mean are of one person
 
 
@@ -40,8 +41,10 @@ class KeypointFile:
     persons     [D] int64, whose pose it is; -1 where the file has no id.
     image_size  (width, height) in pixels, and
     fps         frames per second: None where the file does not say.
-    times       [D] seconds after the first entry of the file, where frames have no number but a time; else None.
+    times       [length] ascending seconds of all frames by any clock; None where the file does not say.
     length      the number of frames up to the last that the file knows of, with those without a person.
+    counted     frames have a time and no number: they are counted.
+    in_parts    the file has parts of the image.
     format      the title of the file's format; "" where these are not read from a file.
     """
 
@@ -53,6 +56,8 @@ class KeypointFile:
     fps: float | None = None
     times: np.ndarray | None = None
     length: int = 0
+    counted: bool = False
+    in_parts: bool = False
     format: str = ""
 
 
@@ -62,7 +67,8 @@ def read_keypoints(
     joints: str | None = None,
     image_size: tuple[int, int] | None = None,
     least_confidence: float | None = None,
-    other_size: tuple[int, int] | None = None,
+    video_size: tuple[int, int] | None = None,
+    video_length: int | None = None,
 ) -> KeypointFile:
     """The poses of a keypoint file, or of a folder of them.
 
@@ -70,7 +76,8 @@ def read_keypoints(
     joints            a name of CONVENTIONS; None: what the file says, else what its format usually has.
     image_size        (width, height) in pixels, where the file does not say or is wrong.
     least_confidence  joints less sure than this are missing, in the unit of the file; None: 0.05 of what counts as 1.
-    other_size        (width, height) where neither `image_size` nor the file says it, such as that of the video.
+    video_size        (width, height), of which coordinates are parts where neither `image_size` nor the file says it.
+    video_length      the frames of the video: numbers below it are no times.
     Raises UserError, naming the file, what was found and what was expected, for anything that cannot be read.
     """
     path = Path(path)
@@ -81,17 +88,18 @@ def read_keypoints(
     content = load_content(path, joints)
     known = _format(content, format)
     try:
-        poses, length = _collect(content, known.read(content))
+        poses, length = _collect(content, known.read(content), video_length)
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
     frames, keypoints, persons = (np.array(column) for column in zip(*poses, strict=True))
-    size = image_size or content.image_size or other_size
+    size = image_size or content.image_size
     convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
     keypoints, scale = as_confidences(keypoints, str(path), convention)
     least = LEAST_CONFIDENCE if least_confidence is None else least_confidence / scale
-    keypoints = mark_missing(_in_pixels(path, keypoints, size, least), None, least)
+    in_pixels = _in_pixels(path, keypoints, size or video_size, least)
+    in_parts, keypoints = in_pixels is not keypoints, mark_missing(in_pixels, None, least)
     seen = np.asarray((keypoints[..., 2] > 0).any(axis=1))
     if not seen.any():
         raise UserError(
@@ -112,8 +120,10 @@ def read_keypoints(
             f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of several videos "
             "or without a tracker cannot be followed by their ids; remove the ids"
         )
-    times = _seconds(content.times, frames)
-    return KeypointFile(convention, frames, keypoints, persons, size, content.fps, times, length, known.title)
+    times = _seconds(path, content.times, length)
+    return KeypointFile(
+        convention, frames, keypoints, persons, size, content.fps, times, length, content.counted, in_parts, known.title
+    )
 
 
 def _format(content: Content, stated: str | None) -> Format:
@@ -132,20 +142,22 @@ def _format(content: Content, stated: str | None) -> Format:
     return FORMATS[stated] if stated else fitting[0]
 
 
-def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, np.ndarray, int]], int]:
+def _collect(
+    content: Content, found: Iterable[Found], video_length: int | None
+) -> tuple[list[tuple[int, np.ndarray, int]], int]:
     """(frame, keypoints, id or NO_ID) of all poses, and the number of frames.
+
+    Numbers that are too far apart to be those of frames become times of the content, and the frames are counted.
 
     What is no pose, and poses of another number of joints, are left out with a warning where they are fewer than half.
     Raises UserError where they are more, where there is no pose, or for a frame number that is none.
     """
-    path, last = content.path, -1
+    path, known = content.path, set()
     poses: list[tuple[int, np.ndarray, int]] = []
     problems: list[tuple[int | str, object]] = []
     for frame, pose, person in found:
         if isinstance(frame, int):
-            if not 0 <= frame < MOST_FRAMES:
-                raise UserError(f"{path}: frame number {frame}; expected 0 to {MOST_FRAMES - 1}")
-            last = max(last, frame)
+            known.add(frame)
         if isinstance(frame, str) or isinstance(pose, ValueError):
             problems.append((frame, pose))
         elif pose is not None:
@@ -168,7 +180,21 @@ def _collect(content: Content, found: Iterable[Found]) -> tuple[list[tuple[int, 
             raise UserError(f"{path}: {where}")
         total = len(kept) + len(problems)
         logger.warning(f"{path}: left out {len(problems)} of {total} entries that are no pose, first {where}")
-    return kept, last + 1
+    numbers = sorted(known)
+    step = float(np.median(np.diff(numbers))) if len(numbers) > 2 else 0
+    if content.times is None and step >= NO_FRAMES and numbers[0] >= 0 and numbers[-1] >= (video_length or 0):
+        logger.warning(
+            f"{path}: its frames are numbered {numbers[0]}, {numbers[1]}, {numbers[2]}, ...: too far apart for frame "
+            f"numbers, so they are taken for times in {'milli' if step < 4e3 else 'micro' if step < 4e6 else 'nano'}"
+            "seconds, and the frames are counted"
+        )
+        rank = {number: place for place, number in enumerate(numbers)}
+        content.times, content.counted = {place: number for number, place in rank.items()}, True
+        return [(rank[frame], pose, person) for frame, pose, person in kept], len(numbers)
+    for number in (numbers[0], numbers[-1]):
+        if not 0 <= number < MOST_FRAMES:
+            raise UserError(f"{path}: frame number {number}; expected 0 to {MOST_FRAMES - 1}")
+    return kept, numbers[-1] + 1
 
 
 def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:
@@ -193,13 +219,18 @@ def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, 
     return keypoints * [*size, 1]
 
 
-def _seconds(times: dict[int, float] | None, frames: np.ndarray) -> np.ndarray | None:
-    """[D] seconds after the first entry, by times in any unit; None where they do not grow."""
-    steps = np.diff(list(times.values())) if times else np.zeros(0)
-    if times is None or not len(steps) or not np.isfinite(steps).all() or steps.min() < 0 or not np.median(steps):
+def _seconds(path: Path, times: dict[int, float] | None, length: int) -> np.ndarray | None:
+    """[length] seconds of the frames, by times of some in any unit; None, with a warning, where they do not grow."""
+    if times is None or len(times) < 2:
+        return None
+    frames, known = np.array(sorted(times.items()), np.float64).T
+    steps = np.diff(known) / np.diff(frames)
+    if not np.isfinite(steps).all() or steps.min() < 0 or not np.median(steps):
+        logger.warning(f"{path}: its times stand still, go back or are no numbers; they are not used")
         return None
     unit = next(unit for longest, unit in UNITS if np.median(steps) < longest)
-    return (np.array([times[int(frame)] for frame in frames]) - times[0]) / unit
+    first = known[0] - frames[0] * np.median(steps)
+    return np.interp(np.arange(length), [-1e-9, *frames], [first, *known]) / unit
 
 
 def _doubles(frames: np.ndarray, keypoints: np.ndarray, persons: np.ndarray) -> np.ndarray:

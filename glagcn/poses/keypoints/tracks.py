@@ -37,8 +37,10 @@ def tracks(
     same  numbers of people who are one, whose id has changed; the first is kept.
     Raises UserError where there is no such person, or two of them are in the same frame.
     """
-    longest = gap_frames(fps or file.fps, gap)
-    labels = _follow(file, longest)
+    rate = fps or file.fps
+    longest = gap_frames(rate, gap)
+    places = file.frames if file.times is None or not rate else file.times[file.frames] * rate
+    labels = _follow(file, longest, places)
     if same:
         for person in same:
             _check_person(person, np.unique(labels).tolist())
@@ -51,7 +53,7 @@ def tracks(
     found: list[Track] = []
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        for part in np.split(rows, np.flatnonzero(np.diff(file.frames[rows]) > longest + 1) + 1):
+        for part in np.split(rows, np.flatnonzero(np.diff(places[rows]) > longest + 1) + 1):
             frames = file.frames[part]
             keypoints = np.zeros((frames[-1] - frames[0] + 1, *file.keypoints.shape[1:]), np.float32)
             keypoints[frames - frames[0]] = file.keypoints[part]
@@ -113,8 +115,10 @@ def _continues(parts: list[Track], chosen: list[Track], longest: int) -> bool:
     return False
 
 
-def _follow(file: KeypointFile, longest: int) -> np.ndarray:
+def _follow(file: KeypointFile, longest: int, places: np.ndarray) -> np.ndarray:
     """[D] the number of the person of each pose: its id, else by the overlap of boxes.
+
+    places  [D] the frames of the poses, in frames of a constant rate.
 
     Nobody has an id and no frame has two: all are one.  Who is first seen without an id takes the one that he gets.
     """
@@ -131,7 +135,7 @@ def _follow(file: KeypointFile, longest: int) -> np.ndarray:
     first = people = int(labels.max()) + 1  # those without an id have the numbers from here on
     _, begins = np.unique(file.frames, return_index=True)
     for rows in np.split(np.arange(len(labels)), begins[1:]):
-        last = {who: row for who, row in last.items() if file.frames[rows[0]] - file.frames[row] <= longest + 1}
+        last = {who: row for who, row in last.items() if places[rows[0]] - places[row] <= longest + 1}
         known = [who for who in last if who not in labels[rows]]
         free = [row for row in rows if labels[row] not in last]
         overlap = _overlap(boxes[[last[who] for who in known]], boxes[free])

@@ -65,10 +65,11 @@ def write_bvh(path: Path, people: Sequence[Poses]) -> list[Path]:
     from the poses by as much as the lengths in the poses vary.  A joint with several children has an additional joint
     of length 0 for each child (see `Node`).
     Frames: all files have the frames from that with number 0 to the last of all people, so that they stay synchronous
-    with each other and with the video.  Gaps are interpolated; before and after its own frames a person does not move.
+    with each other and with the video; of a video of a variable rate, frames of a constant one at the same times.
+    Gaps are interpolated; before and after its own frames a person does not move.
     BVH cannot hold confidence, pixels, frame numbers and image size.
     """
-    last = max(int(person.frames[-1]) for person in people)
+    last = max(round(float(person.places[-1])) for person in people)
     paths = []
     for person in people:
         own = path if len(people) == 1 else path.with_name(f"{path.stem}_person{person.person}{path.suffix}")
@@ -81,7 +82,7 @@ def bvh_text(person: Poses, last: int) -> str:
     turn = TO_Y_UP[person.axes].T / MM_PER_UNIT
     # Bone lengths come from the person's own frames: interpolated poses have shorter bones.
     rig = rig_for(person.skeleton, person.xyz.astype(np.float64) / MM_PER_UNIT)
-    first = int(person.frames[0])
+    first = int(person.places[0])
     whole = filled(person, first, last)
     root = np.zeros((len(whole.frames), 3)) if whole.root is None else whole.root @ turn
     angles = euler_angles(turns(rig, whole.xyz.astype(np.float64) @ turn))

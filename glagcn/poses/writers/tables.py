@@ -17,13 +17,13 @@ from glagcn.tables import write_csv
 # Facts about the whole file are columns too, because many programs cannot read comment lines in a CSV file.
 COLUMNS = (
     "person", "frame", "joint", "x_mm", "y_mm", "z_mm", "root_x_mm", "root_y_mm", "root_z_mm", "confidence",
-    "u_px", "v_px", "parent", "skeleton", "axes", "fps", "image_width", "image_height",
+    "u_px", "v_px", "time_s", "parent", "skeleton", "axes", "fps", "image_width", "image_height",
 )  # fmt: skip
 DECIMALS = 3  # of millimetres and pixels in text
 ABOUT = (
     "poses_mm: millimetres relative to the root joint. root_mm: position of the root joint in millimetres, NaN if "
     "unknown. Axes of both: {axes}. pixels: x right, y down, NaN if unknown. confidence: of pixels. "
-    "Frame n is n / fps seconds after the start of the video."
+    "time_s: of the frame, in seconds after the start of the video."
 )
 ABOUT_COMPARISON = (
     "3D: millimetres relative to the root joint, camera coordinates (x right, y down, z forward). "
@@ -48,15 +48,16 @@ def write_people(path: Path, people: Sequence[Poses]) -> list[Path]:
 def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write an .npz file with n rows, one per person and frame, sorted by person.
 
-    person [n], frame [n] int64; poses_mm [n,V,3], root_mm [n,3] (NaN if unknown), confidence [n,V], pixels [n,V,2]
-    float32; and for the whole file: skeleton (name), joints [V] (names), parents [V] (joint numbers; the root is its
-    own parent), fps, image_size [2] (width, height), axes (a key of result.AXES), about (units and axes in words).
-    Nothing is pickled.
+    person [n], frame [n] int64; time_s [n] after the start of the video; poses_mm [n,V,3], root_mm [n,3] (NaN if
+    unknown), confidence [n,V], pixels [n,V,2] float32; and for the whole file: skeleton (name), joints [V] (names),
+    parents [V] (joint numbers; the root is its own parent), fps, image_size [2] (width, height), axes (a key of
+    result.AXES), about (units and axes in words).  Nothing is pickled.
     """
     one = people[0]
     arrays: dict[str, Any] = {
         "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
         "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
+        "time_s": np.concatenate([p.seconds for p in people]),
         "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
         "root_mm": np.concatenate([_root(p) for p in people]).astype(np.float32),
         "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
@@ -76,8 +77,9 @@ def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
 
     x_mm, y_mm, z_mm are relative to the root joint, root_x_mm, ... its position, empty if unknown; confidence is that
-    of the 2D joint u_px, v_px (x right, y down; empty if unknown); the root is its own parent.  The columns from
-    skeleton on are equal in all rows: its name, a key of result.AXES, frames per second, pixels.
+    of the 2D joint u_px, v_px (x right, y down; empty if unknown); time_s that of the frame after the start of the
+    video; the root is its own parent.  The columns from skeleton on are equal in all rows: its name, a key of
+    result.AXES, frames per second, pixels.
     """
     return [write_csv(path, COLUMNS, (row for person in people for row in _rows(person)))]
 
@@ -85,10 +87,11 @@ def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
 def _rows(person: Poses) -> Iterator[list[Any]]:
     parents = [person.joints[parent] for parent in person.parents]
     about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
+    seconds = [f"{time:.6f}" for time in person.seconds]
     numbers = (person.frames, _root(person), person.xyz, person.confidence[..., None], person.pixels)
-    for frame, root, pose, confidence, pixels in zip(*(array.tolist() for array in numbers), strict=True):
+    for time, frame, root, pose, confidence, pixels in zip(seconds, *(a.tolist() for a in numbers), strict=True):
         for joint, parent, place, sure, pixel in zip(person.joints, parents, pose, confidence, pixels, strict=True):
-            yield [person.person, frame, joint, *_cells([*place, *root, *sure, *pixel]), parent, *about]
+            yield [person.person, frame, joint, *_cells([*place, *root, *sure, *pixel]), time, parent, *about]
 
 
 def _root(person: Poses) -> np.ndarray:
@@ -102,7 +105,7 @@ def _cells(values: Sequence[float]) -> list[str]:
 
 
 def people_json(path: Path, people: Sequence[Poses]) -> list[Path]:
-    """Write a JSON file with one object, as it stands below; frame n is n / fps seconds after the start of the video.
+    """Write a JSON file with one object, as it stands below.
 
     "parents" are numbers of joints, and the root is its own; "poses" [T][V][3], "root" [T][3] or null if unknown,
     "confidence" [T][V], "pixels" [T][V][2] with null for unknown coordinates.
@@ -117,12 +120,14 @@ def people_json(path: Path, people: Sequence[Poses]) -> list[Path]:
             "root": "millimetres",
             "pixels": "pixels of the image, x right, y down",
             "confidence": "of the pixels",
+            "times": "seconds after the start of the video",
         },
         "axes": {"name": one.axes, "about": AXES[one.axes]},
         "people": [
             {
                 "person": int(person.person),
                 "frames": person.frames.tolist(),
+                "times": np.round(person.seconds, 6).tolist(),
                 "poses": _numbers(person.xyz),
                 "root": None if person.root is None else _numbers(person.root),
                 "confidence": _numbers(person.confidence),
@@ -156,10 +161,10 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
     truth  in all of the frames or some; None: not known.
     name   of the sequence.
 
-    .npz: frames [n], joints [V] names, parents [V], predicted_mm [n,V,3], target_mm [n,V,3] (NaN in frames without) if
-    there is a true pose, pixels [n,V,2] (NaN if unknown), fps, about (text on units and coordinates).
+    .npz: frames [n], times [n] seconds, joints [V] names, parents [V], predicted_mm [n,V,3], target_mm [n,V,3] (NaN in
+    frames without) if there is a true pose, pixels [n,V,2] (NaN if unknown), fps, about (text on units and axes).
     .csv: a row per frame and joint: frame, joint, x_mm, y_mm, z_mm, then true_x_mm, ... if there is a true pose, then
-    u_px, v_px; empty where unknown.
+    u_px, v_px and time_s; empty where unknown.
     """
     target = []  # at most one array
     if truth is not None:
@@ -170,15 +175,16 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
         true = ["true_x_mm", "true_y_mm", "true_z_mm"] if target else []
         values = np.concatenate([poses.xyz, *target, poses.pixels], axis=-1).tolist()
         lines = (
-            [frame, joint, *_cells(numbers)]
-            for frame, pose in zip(poses.frames.tolist(), values, strict=True)
+            [frame, joint, *_cells(numbers), f"{time:.6f}"]
+            for frame, time, pose in zip(poses.frames.tolist(), poses.seconds, values, strict=True)
             for joint, numbers in zip(poses.joints, pose, strict=True)
         )
-        write_csv(path, ["frame", "joint", "x_mm", "y_mm", "z_mm", *true, "u_px", "v_px"], lines)
+        write_csv(path, ["frame", "joint", "x_mm", "y_mm", "z_mm", *true, "u_px", "v_px", "time_s"], lines)
         return
     width, height = poses.image_size
     arrays: dict[str, Any] = {
         "frames": poses.frames.astype(np.int64),
+        "times": poses.seconds,
         "joints": np.array(poses.joints),
         "parents": np.array(poses.parents, dtype=np.int64),
         "predicted_mm": poses.xyz,
