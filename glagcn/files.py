@@ -1,12 +1,10 @@
 """Write files atomically, and read JSON."""
 
 import contextlib
-import errno
 import glob
 import json
 import math
 import os
-import platform
 import secrets
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +14,7 @@ from typing import Any, BinaryIO
 from glagcn.errors import UserError
 
 WRITE_ADVICE = "give a writable folder with enough space"
-HOST = platform.node().replace(".", "-")  # a container has a name of its own
-LEFTOVER_S = 24 * 3600  # a temporary file of an unknown process, unchanged for so long, is a leftover
+LEFTOVER_S = 3600
 
 
 class WriteError(UserError):
@@ -49,7 +46,7 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
     An OSError in the block passes through, unless the block is also in `write_errors`.
     """
     # Processes that write the same file must not share a temporary file.
-    temporary = path.with_name(f".{path.name}.{HOST}.{os.getpid()}.{secrets.token_hex(4)}.tmp")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
     try:
         with write_errors(path, advice):
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,28 +62,11 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files that killed processes left in `replacement` of `path`.
-
-    A file is a leftover if its process is dead, or, if that process ran on another machine or in another container,
-    if it has not changed for a day.
-    """
+    """Remove temporary files of killed processes in `replacement` of `path`: those that nobody wrote to for an hour."""
     for file in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
-        host, number, _ = ("", "", "", *file.name.removesuffix(".tmp").split("."))[-3:]
         with contextlib.suppress(OSError):  # another process may remove it too
-            mine = host == HOST and number.isdecimal()
-            if (mine and _is_dead(int(number))) or time.time() - file.stat().st_mtime > LEFTOVER_S:
+            if time.time() - file.stat().st_mtime > LEFTOVER_S:
                 file.unlink()
-
-
-def _is_dead(number: int) -> bool:
-    """Whether no process of this machine has this number."""
-    try:
-        os.kill(number, 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):  # it belongs to another user; or this was never a process
-        pass
-    return False
 
 
 @contextlib.contextmanager
@@ -121,12 +101,14 @@ def make_folder(path: Path, name: str, advice: str = "give a writable folder") -
     name  its flag or description, for the message.
     Raises UserError if the folder cannot be created or is not writable.
     """
+    reason = "permission denied"
     try:
         path.mkdir(parents=True, exist_ok=True)
-        if not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, "permission denied")
+        if os.access(path, os.W_OK | os.X_OK):
+            return
     except OSError as error:
-        raise UserError(f"{name} {path} is not writable ({error.strerror or error}); {advice}") from None
+        reason = error.strerror or str(error)
+    raise UserError(f"{name} {path} is not writable ({reason}); {advice}")
 
 
 def _flush(path: Path) -> None:

@@ -1,8 +1,8 @@
 """Models for other programs: as safetensors, which hold only tensors and text, and as ONNX, which needs no PyTorch."""
 
+import io
 import json
 import logging
-import tempfile
 import warnings
 from importlib import import_module
 from pathlib import Path
@@ -125,16 +125,16 @@ def _windows(model: Model, count: int) -> Tensor:
 @torch.no_grad()
 def _traced(lifted: Lifted) -> bytes:
     """The operations of a model for one window after another, as ONNX."""
-    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        file = Path(folder) / "model.onnx"
+    file = io.BytesIO()
+    with warnings.catch_warnings():
         # It warns that this exporter is the older one, and of every comparison of a shape that it does not trace.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            lifted, (_windows(lifted.model, TRACED),), file,
+            lifted, (_windows(lifted.model, TRACED),), file,  # type: ignore[arg-type]  # the older one takes any file
             dynamo=False, opset_version=OPSET, input_names=["keypoints"], output_names=["poses"],
             dynamic_axes={"keypoints": {0: "N"}, "poses": {0: "N"}},
         )  # fmt: skip
-        return file.read_bytes()
+    return file.getvalue()
 
 
 @torch.no_grad()

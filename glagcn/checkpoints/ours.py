@@ -87,11 +87,6 @@ def lacking_state(content: Mapping[str, Any]) -> list[str]:
     return [name for name in STATE if name not in content]
 
 
-def same_data(content: Mapping[str, Any], fingerprint: str) -> bool:
-    """Whether a checkpoint or result has this data fingerprint; True if it has none (earlier versions)."""
-    return content.get("data_fingerprint", fingerprint) == fingerprint
-
-
 class Dropped:
     """Placeholder for the NumPy objects of a published file, which are not needed; ignores its arguments."""
 

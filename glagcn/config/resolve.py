@@ -7,7 +7,6 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 from re import fullmatch
-from sys import getfilesystemencoding
 from typing import Any
 
 from glagcn.config.options import (
@@ -132,13 +131,6 @@ def _check(given: Mapping[str, Any], config: Config) -> None:
     for key, value in plain_values(config).items():
         option, is_given, other = OPTIONS[key], given.get(key) is not None, OPTIONS[key].instead_of
         _check_limits(option, value)
-        try:
-            str(value).encode()
-        except UnicodeEncodeError:  # TensorBoard cannot write to such a folder
-            raise UserError(
-                f"invalid {option.flag} {value!a}: not text in the encoding of this system, "
-                f"{getfilesystemencoding()}; set PYTHONUTF8=1, or give a name in UTF-8"
-            ) from None
         if option.schedules and value is not None and optim.schedule not in option.schedules:
             raise UserError(
                 f"{option.flag} {value} has no effect on --schedule {optim.schedule}, which --recipe {optim.recipe} "
@@ -212,8 +204,6 @@ def listed_differences(config: Config, content: dict[str, Any]) -> str:
         for key, option in OPTIONS.items()
         if not option.resumable and now[key] != then[key]
     ]
-    if content["config"].get("stream") == "on":  # an option of an earlier version, with another order of the windows
-        differences.append("--stream is not supported any more now and was on")
     return "; ".join(differences)
 
 

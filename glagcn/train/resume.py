@@ -167,8 +167,8 @@ def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerpr
         return f"the file lacks {', '.join(lacking)}"
     if "micro_batch" not in content["config"]:
         return "version 0.1.0 wrote it, which computed BatchNorm statistics over the share of a process"
-    if not checkpoint.same_data(content, fingerprint):
-        folders, then = data_folders(config.data), content["data_fingerprint"]
+    if (then := content.get("data_fingerprint")) != fingerprint:
+        folders = data_folders(config.data)
         return f"it was trained on other data than that in {folders} (fingerprint {fingerprint}, the run's is {then})"
     if differences := listed_differences(config, content):
         return f"options differ: {differences}"

@@ -113,11 +113,9 @@ class RunFolder:
         """Link last.pt to last.pt.1, so that the next last.pt does not delete it."""
         if not self.last.exists():
             return
-        temporary = self.path / f".{self.previous.name}.{os.getpid()}.tmp"
         try:
-            temporary.unlink(missing_ok=True)
-            temporary.hardlink_to(self.last)
-            temporary.replace(self.previous)
+            self.previous.unlink(missing_ok=True)
+            self.previous.hardlink_to(self.last)
         except OSError:  # a file system without hard links
             with replacement(self.previous) as temporary:
                 shutil.copyfile(self.last, temporary)
@@ -172,15 +170,10 @@ class RunFolder:
             ) from None
 
     def options(self) -> dict[str, Any]:
-        """The options of a run with a checkpoint here: from config.json, else from the newest readable checkpoint, else
-        none.
-        """
-        states = self.states()
-        for path in (self.path / "config.json", *states) if states else ():
+        """The options in the newest readable checkpoint; none without one."""
+        for path in self.states():
             with contextlib.suppress(UserError):
-                options = read_json(path) if path.suffix == ".json" else checkpoint.load(path)["config"]
-                if isinstance(options, dict):
-                    return options
+                return checkpoint.load(path)["config"]
         return {}
 
     def states(self) -> list[Path]:
@@ -292,10 +285,8 @@ def _record(line: str) -> dict[str, Any] | None:
         record = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or not isinstance(record.get("kind"), str):
-        return None
-    step = record.get("step")
-    return record if isinstance(step, int) and not isinstance(step, bool) and step >= 0 else None
+    is_whole = isinstance(record, dict) and isinstance(record.get("kind"), str) and isinstance(record.get("step"), int)
+    return record if is_whole else None
 
 
 def finished_result(folder: Path, step: int) -> dict[str, Any] | None:

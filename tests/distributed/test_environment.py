@@ -105,14 +105,6 @@ def test_a_terminal_of_ascii_shows_other_letters_as_escapes(tmp_path):
     assert "donn\\xe9es/runs/demo_gt_f9" in done.stdout
 
 
-def test_a_name_that_is_no_text_in_this_locale_is_refused(tmp_path):
-    ascii_only = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
-    done = start([*TRAINER, *DRY, "-c", str(tmp_path / "données")], tmp_path, **ascii_only)
-    assert done.returncode == 2
-    assert done.stderr.startswith("error: invalid --checkpoint '")
-    assert "not text in the encoding of this system, ascii; set PYTHONUTF8=1" in done.stderr
-
-
 def test_an_account_without_name_and_home_is_enough(tmp_path):
     """As in a container that is started with the number of some user: the number has no name, and there is no home."""
     nobody = [shutil.which("unshare") or "unshare", "--user", "--map-user=12345"]
