@@ -9,6 +9,7 @@ import contextlib
 import ctypes
 import getpass
 import inspect
+import itertools
 import json
 import os
 import socket
@@ -34,6 +35,7 @@ POLL_S = 0.5
 BEAT_S = 2.0
 LATE_S = 30.0  # longer than a network hiccup, short for someone who watches
 REPORT_DELAY_S = 10.0
+NOT_STARTED = "0 not started"  # the sign of life of a rank that has not come yet
 LOST_RANK_CODE = 76  # exit code; EX_PROTOCOL of sysexits.h
 CONNECTION_ERRORS = ("DistBackendError", "DistNetworkError", "DistStoreError")  # of torch.distributed
 SPINS = 5000  # of an OpenMP thread: about as long as suspending and waking it
@@ -245,10 +247,9 @@ def _omp_threads() -> int | None:
 def _join(timeout: timedelta) -> None:
     """Join the process group that the launcher describes, and begin to send signs of life.
 
-    PyTorch waits for the other ranks without answering signals, so a thread does that.  This one answers them, and
-    names the missing ranks every LATE_S.
+    PyTorch waits for the other ranks without answering signals, so a thread does that, and this one answers them.  The
+    heartbeat names the ranks that do not come.
     """
-    global _store, _heartbeat
     import torch
     import torch.distributed as td
 
@@ -259,62 +260,51 @@ def _join(timeout: timedelta) -> None:
     one_node = processes_on_this_node() == world_size()
     prefix = f"start{os.environ.get('TORCHELASTIC_RESTART_COUNT', '0')}" if one_node else "start"
     serves = is_main() and os.environ.get("TORCHELASTIC_USE_AGENT_STORE") != "True"
-    stores: list[Store] = []  # one for exchanges, and one that nothing blocks
-    beats: list[Heartbeat] = []
     errors: list[Exception] = []
 
+    def connection(serves: bool) -> "Store":
+        return td.PrefixStore(prefix, td.TCPStore(host, port, world_size(), serves, timeout, wait_for_workers=False))
+
     def join() -> None:
+        global _store, _heartbeat
         try:
             if device().type == "cuda":
                 torch.cuda.set_device(device())  # that of this thread
-            for is_master in (serves, False):
-                store = td.TCPStore(host, port, world_size(), is_master, timeout, wait_for_workers=False)
-                stores.append(td.PrefixStore(prefix, store))
-            beats.append(Heartbeat(stores[1], f"{host}:{port}", rank(), world_size(), seconds))
-            stores[0].wait(beats[0].keys, timeout)
-            backend, wait = "nccl" if device().type == "cuda" else "gloo", timeout + BACKSTOP
-            td.init_process_group(backend, store=stores[0], rank=rank(), world_size=world_size(), timeout=wait)
+            _store = connection(serves)
+            _heartbeat = Heartbeat(connection(False), f"{host}:{port}", rank(), world_size(), seconds)
+            _store.set(f"here{rank()}", "")
+            wait = timeout + BACKSTOP
+            _store.wait([f"here{peer}" for peer in range(world_size())], wait)
+            backend = "nccl" if device().type == "cuda" else "gloo"
+            td.init_process_group(backend, store=_store, rank=rank(), world_size=world_size(), timeout=wait)
         except Exception as error:  # noqa: BLE001  (raised below)
             errors.append(error)
 
-    def awaited() -> str:
-        """What this rank waits for, if it is the one that says so."""
-        try:
-            present = {peer for peer, key in enumerate(beats[0].keys) if stores[1].check([key])}
-        except (IndexError, RuntimeError):  # the store is not there yet, or not any more
-            return f"the store of the run at {host}:{port}, which rank 0 opens" if local_rank() == 0 else ""
-        missing = sorted(set(range(world_size())) - present)
-        if rank() != min(present):
-            return ""
-        names = ", ".join(map(str, missing))
-        return f"rank {names} of {world_size()}" if missing else "connections between the ranks"
-
+    store = f"the store of the run at {host}:{port}, which rank 0 opens"
     thread = threading.Thread(target=join, daemon=True)
     thread.start()
     began, reports = time.monotonic(), 1
     while thread.is_alive():
         thread.join(POLL_S)
-        if time.monotonic() - began > reports * LATE_S:
-            if what := awaited():
-                tell(f"waiting for {what}: {reports * LATE_S:.0f} s, at most {seconds / 60:g} minutes (--timeout)")
+        if time.monotonic() - began > reports * LATE_S and _heartbeat is None and local_rank() == 0:
+            tell(f"waiting for {store}: {reports * LATE_S:.0f} s, at most {seconds / 60:g} minutes (--timeout)")
             reports += 1
-    if errors:
-        if serves and not stores:
-            reason = "is taken" if "EADDRINUSE" in str(errors[0]) else f"cannot be opened ({errors[0]!s:.200})"
-            raise UserError(
-                f"the port {port} of this machine (MASTER_PORT), over which the processes of a run find each other, "
-                f"{reason}; give another: --master_port of torchrun, --main_process_port of accelerate launch"
-            ) from errors[0]
-        if not is_lost_connection(errors[0]):
-            raise errors[0]
-        if what := awaited():
-            fail(
-                f"error: waited {time.monotonic() - began:.0f} s for {what} (--timeout); see the log of that machine, "
-                "MASTER_ADDR, and the network between the machines. The same command starts again"
-            )
-        leave(LOST_RANK_CODE)
-    _store, _heartbeat = stores[0], beats[0]
-    _heartbeat.start()
+    if not errors:
+        return
+    if serves and _store is None:
+        reason = "is taken" if "EADDRINUSE" in str(errors[0]) else f"cannot be opened ({errors[0]!s:.200})"
+        raise UserError(
+            f"the port {port} of this machine (MASTER_PORT), over which the processes of a run find each other, "
+            f"{reason}; give another: --master_port of torchrun, --main_process_port of accelerate launch"
+        ) from errors[0]
+    if not is_lost_connection(errors[0]):
+        raise errors[0]
+    what = "connections between the ranks" if _heartbeat else store
+    fail(
+        f"error: waited {time.monotonic() - began:.0f} s for {what} (--timeout); see the logs of all machines, "
+        "MASTER_ADDR, and the network. The same command starts again"
+    )
+    leave(LOST_RANK_CODE)
 
 
 # ---------------------------------------------------------------- exchange
@@ -443,8 +433,8 @@ def report_step(step: int) -> None:
 class Heartbeat:
     """Names the rank that is missing when an exchange hangs: NCCL and gloo would wait on, or fail without naming it.
 
-    Writes this rank's sign of life, "BEATS STEP HOST", to a store and reads those of the others, in threads of its own.
-    A rank without a new sign for LATE_S is named on standard error.  After `timeout_s` this process ends.
+    Writes this rank's sign of life, "BEAT HOST, step STEP", to a store and reads those of the others, in threads of its
+    own.  A rank without a new sign for LATE_S is named on standard error.  After `timeout_s` this process ends.
 
     store    a connection that nothing else uses: a call hangs as long as the network does.
     address  of the store, for messages.
@@ -452,20 +442,16 @@ class Heartbeat:
 
     def __init__(self, store: "Store", address: str, number: int, size: int, timeout_s: float) -> None:
         self._store, self._address, self._rank, self._timeout_s = store, address, number, timeout_s
-        self.keys = [f"beat{peer}" for peer in range(size)]  # of the signs; a rank that has not come yet has none
+        self._keys = [f"beat{peer}" for peer in range(size)]  # of the signs
         self.step = 0  # the last one of this rank; `report_step` sets it
-        self._beats = 0
-        self._signs: list[str] = []  # the newest of each rank,
-        self._heard_at: list[float] = []  # and when it came, by the clock of this process
+        if number == 0:  # a rank that has come already replaces this at its next beat
+            for key in self._keys:
+                store.set(key, NOT_STARTED)
+        self._signs = [NOT_STARTED] * size  # the newest of each rank,
+        self._heard_at = [time.monotonic()] * size  # and when it came, by the clock of this process
         self._late: set[int] = set()
         self._ended = threading.Event()
-        self._beat()
-
-    def start(self) -> None:
-        """Begin to beat and to watch.  Every rank must have made its heartbeat before."""
-        self._signs = [sign.decode() for sign in self._store.multi_get(self.keys)]
-        self._heard_at = [time.monotonic()] * len(self._signs)
-        for work in (self._beat_on, self._watch):
+        for work in (self._beat, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
     def end(self) -> None:
@@ -473,19 +459,14 @@ class Heartbeat:
         self._ended.set()
 
     def _beat(self) -> None:
-        self._beats += 1
-        self._store.set(self.keys[self._rank], f"{self._beats} {self.step} {socket.gethostname()}")
-
-    def _beat_on(self) -> None:
-        while not self._ended.wait(BEAT_S):
-            try:
-                self._beat()
-                signs = self._store.multi_get(self.keys)
-            except RuntimeError:  # the store is gone: all signs grow old, and `_watch` notices
-                continue
-            for peer, sign in enumerate(signs):
-                if sign.decode() != self._signs[peer]:
-                    self._heard_at[peer], self._signs[peer] = time.monotonic(), sign.decode()
+        for beat in itertools.count(1):
+            with contextlib.suppress(RuntimeError):  # the store is gone: all signs grow old, and `_watch` notices
+                self._store.set(self._keys[self._rank], f"{beat} {socket.gethostname()}, step {self.step}")
+                for peer, sign in enumerate(self._store.multi_get(self._keys)):
+                    if sign.decode() != self._signs[peer]:
+                        self._heard_at[peer], self._signs[peer] = time.monotonic(), sign.decode()
+            if self._ended.wait(BEAT_S):
+                return
 
     def _watch(self) -> None:
         before = time.monotonic()
@@ -506,7 +487,7 @@ class Heartbeat:
         if prints and (new := late - self._late):
             tell(f"WARNING: {self._lost(late, new)} for {LATE_S:.0f} s; waiting up to {minutes} (--timeout)")
         if prints and (back := self._late - late):
-            tell(f"{self._names(back)} answers again")
+            tell(f"{self._names(back)} answers")
         self._late = late
         if gone := {peer for peer in late if silent[peer] > self._timeout_s}:
             advice = "Look at that machine, its network and its log; the same command goes on from the last checkpoint"
@@ -519,8 +500,7 @@ class Heartbeat:
         return f"no sign of life from {self._names(peers)}"
 
     def _names(self, peers: Iterable[int]) -> str:
-        signs = ((peer, self._signs[peer].split()) for peer in sorted(peers))
-        return ", ".join(f"rank {peer} ({host}, step {step})" for peer, (_, step, host) in signs)
+        return ", ".join(f"rank {peer} ({self._signs[peer].partition(' ')[2]})" for peer in sorted(peers))
 
 
 # ---------------------------------------------------------------- end
