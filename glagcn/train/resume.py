@@ -185,8 +185,8 @@ def other_length(state: State, config: Config, plan: EpochPlan) -> str:
         before, now = (learning_rate(optim, plan, step) for optim in both)
         return (
             f"at step {step} the schedule was {'stretched' if spans > spanned else 'shortened'} from {spanned:,} to "
-            f"{spans:,} training windows (learning rate {now:.2e} instead of {before:.2e}): the result is not that of a "
-            "run that had this length from its start"
+            f"{spans:,} training windows (learning rate {now:.2e} instead of {before:.2e}): the result is not that of "
+            "a run that had this length from its start"
         )
     if ended != ends:
         return f"at step {step} the end was moved from step {ended} to {ends}; the schedule was not stretched"

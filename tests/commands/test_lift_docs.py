@@ -8,7 +8,9 @@ from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+import glagcn
 import glagcn.cli
 from tests.commands.filmed import SIZE, film, keypoints
 from tests.commands.test_lift import arrays, mediapipe
@@ -89,7 +91,59 @@ def mmpose(_: Path) -> dict[str, ModuleType]:
     return {"mmpose": module("mmpose"), "mmpose.apis": module("mmpose.apis", MMPoseInferencer=Inferencer)}
 
 
-@pytest.mark.parametrize(("number", "detector"), [(0, ultralytics), (1, mediapipe_modules), (2, mmpose)])
+def vitpose_poses(frame: np.ndarray) -> list[dict[str, torch.Tensor]]:
+    """What post_process_pose_estimation gives for an image: a dictionary of tensors for each box."""
+    return [
+        {
+            "keypoints": torch.tensor(pose[:, :2], dtype=torch.float32),
+            "scores": torch.tensor(pose[:, 2], dtype=torch.float32),
+            "labels": torch.arange(17),
+            "bbox": torch.tensor([10.0, 20.0, 110.0, 220.0]),
+        }
+        for pose in frame
+    ]
+
+
+def vitpose(_: Path) -> dict[str, ModuleType]:
+    found = keypoints(FRAMES)[:, :1]
+    pictures = iter([*(np.full((SIZE[1], SIZE[0], 3), number, np.uint8) for number in range(FRAMES)), None])
+
+    class Processor:
+        def __call__(self, image: np.ndarray, return_tensors: str, boxes: list | None = None) -> dict:
+            assert return_tensors == "pt"
+            return {"number": int(image[0, 0, 0])}
+
+        def post_process_object_detection(self, outputs: int, target_sizes: torch.Tensor, threshold: float) -> list:
+            assert target_sizes.tolist() == [[SIZE[1], SIZE[0]]]
+            boxes = torch.tensor([[10.0, 20.0, 110.0, 220.0], [0.0, 0.0, 9.0, 9.0]])
+            return [{"boxes": boxes, "labels": torch.tensor([0, 16]), "scores": torch.tensor([0.9, 0.8])}]
+
+        def post_process_pose_estimation(self, outputs: int, boxes: list) -> list:
+            assert [box.tolist() for box in boxes] == [[[10, 20, 100, 200]]]
+            return [vitpose_poses(found[outputs])]
+
+    def model(_: str) -> SimpleNamespace:
+        return lambda number: number
+
+    transformers = {
+        "AutoProcessor": SimpleNamespace(from_pretrained=lambda _: Processor()),
+        "RTDetrForObjectDetection": SimpleNamespace(from_pretrained=model),
+        "VitPoseForPoseEstimation": SimpleNamespace(from_pretrained=model),
+    }
+    video = SimpleNamespace(read=lambda: (True, next(pictures)))
+    cv2 = {"VideoCapture": lambda _: video, "COLOR_BGR2RGB": 4, "cvtColor": lambda image, _: image}
+    return {"transformers": module("transformers", **transformers), "cv2": module("cv2", **cv2)}
+
+
+def test_the_poses_of_vitpose_become_the_array_that_predict_takes(shipped):
+    poses = [vitpose_poses(frame)[0] for frame in keypoints(FRAMES)]
+    array = eval(re.search(r"`(torch\.stack\(.*?)`", TEXT)[1], {"torch": torch, "poses": poses})
+    np.testing.assert_allclose(array, keypoints(FRAMES)[:, 0], rtol=1e-6)
+    expected = glagcn.predict("centred", keypoints(FRAMES)[:, 0], SIZE, joints="coco17")
+    np.testing.assert_allclose(glagcn.predict("centred", array, SIZE, joints="coco17"), expected, atol=0.01)
+
+
+@pytest.mark.parametrize(("number", "detector"), [(0, ultralytics), (1, mediapipe_modules), (2, mmpose), (3, vitpose)])
 def test_what_each_snippet_writes_is_lifted_by_the_command_after_it(
     number, detector, verb, shipped, tmp_path, monkeypatch
 ):

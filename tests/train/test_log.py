@@ -177,9 +177,8 @@ def test_the_options_of_a_prolonged_run_replace_those_of_its_first_result(tmp_pa
         now = time.time()
         monkeypatch.setattr(time, "time", lambda now=now: now + 60)
     assert curve(tmp_path, "test/mpjpe_mm") == [(10, 42.0), (20, 41.0)]
-    content = HParamsPluginData.FromString(
-        events(tmp_path).PluginTagToContent("hparams")["_hparams_/session_start_info"]
-    )
+    table = events(tmp_path).PluginTagToContent("hparams")["_hparams_/session_start_info"]
+    content = HParamsPluginData.FromString(table)
     assert content.session_start_info.hparams["epochs"].number_value == 22
 
 

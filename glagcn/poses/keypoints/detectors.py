@@ -45,6 +45,7 @@ from glagcn.poses.keypoints.content import (
 
 PEOPLE = ("people", "bodies", "instances", "instance_info", "predictions")  # under which a frame has its people
 FLAT = ("pose_keypoints_2d", "pose_keypoints", "joints")
+SCORES = ("keypoint_scores", "scores")  # of MMPose, and of ViTPose in Transformers
 ANY = ""  # the format of files without people
 Frames = list[tuple[Any, list, float | None]]
 """(what states the number, people, the time that it states) of every frame; a ValueError for what cannot be read."""
@@ -61,7 +62,7 @@ def _format_of(person: Any) -> str | None:
     keypoints = person.get("keypoints")
     if isinstance(keypoints, dict):
         return "ultralytics" if {"x", "y"} <= set(keypoints) else None
-    if isinstance(keypoints, list) and "keypoint_scores" in person:
+    if isinstance(keypoints, list) and any(key in person for key in SCORES):
         return "mmpose"
     if "keypoints" not in person or "image_id" not in person:
         return None
@@ -211,10 +212,11 @@ def _pose(content: Content, person: dict) -> np.ndarray | None:
         if not all(isinstance(column, list) and len(column) == len(columns[0]) for column in columns):
             raise ValueError(f"x, y and visible are {shown(points)}; expected equal lists")
         return as_numbers("keypoints", columns).T if columns[0] else None
-    if "keypoint_scores" not in person:
+    scored = next((key for key in SCORES if key in person), None)
+    if scored is None:
         return _of_list(content, "keypoints", points)
     points = as_numbers("keypoints", points)
-    scores = as_numbers("keypoint_scores", person["keypoint_scores"])
+    scores = as_numbers(scored, person[scored])
     if points.ndim != 2 or points.shape[1] not in (2, 3) or scores.shape != points.shape[:1] or not len(points):
         raise ValueError(
             f"keypoints of shape {list(points.shape)} and scores of shape {list(scores.shape)}; expected [J,2] and [J]"
