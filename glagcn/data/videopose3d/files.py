@@ -56,27 +56,21 @@ def find_videopose3d(root: Path, dataset: str, keypoints: str, mark_missing: boo
 
 
 @dataclass(frozen=True)
-class Take:
-    """One action of one subject.
+class View:
+    """One action of one subject, from one camera.
 
-    world    [T,V,3] float32, world coordinates, metres.
-    views    the 2D of each of the cameras, [T,V,2] float32, pixels; None for a camera without 2D.
+    world   [T,V,3] float32, world coordinates, metres.
+    pixels  [T,V,2] float32.
     """
 
-    subject: str
-    action: str
+    info: SequenceInfo
+    camera: Camera
     world: np.ndarray
-    views: tuple[np.ndarray | None, ...]
-    cameras: tuple[Camera, ...]
+    pixels: np.ndarray
 
-    @property
-    def name(self) -> str:
-        """The name, such as "S1/Walking 1"."""
-        return f"{self.subject}/{self.action}"
-
-    def in_camera(self, number: int, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
-        """The 3D of the given frames in the coordinates of camera `number`: [T,V,3], millimetres."""
-        return to_camera(1000.0 * self.world[frames].astype(np.float64), self.cameras[number])
+    def poses(self, frames: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """The 3D of the given frames in the coordinates of the camera: [T,V,3], millimetres."""
+        return to_camera(1000.0 * self.world[frames].astype(np.float64), self.camera)
 
 
 class VideoPose3DFiles(Source):
@@ -112,57 +106,54 @@ class VideoPose3DFiles(Source):
 
     def infos(self, split: SplitName) -> list[SequenceInfo]:
         """See Source.  The first call loads both files and adds notes about cut and skipped data."""
-        return [info for take in self._takes[split] for info in self._infos(take)]
+        return [view.info for view in self._views[split]]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
         """See Source.  All frames are valid; there are no activities."""
-        root = get_skeleton(self.skeleton).root
-        for take in self._takes[split]:
-            for info in self._infos(take):
-                pixels, millimetres = take.views[info.camera], take.in_camera(info.camera).astype(np.float32)
-                assert pixels is not None
-                where, confidence = f"{self.path_2d}: {info.name}", None
-                if self.mark_missing:
-                    pixels, confidence = fill_missing(where, pixels, info.fps)
-                else:
-                    check_found(where, pixels)
-                valid = np.ones(info.length, dtype=bool)
-                sequence = Sequence(info, pixels, millimetres, valid, confidence=confidence)
-                check_sequence(where, sequence, root)
-                yield sequence
-
-    def _infos(self, take: Take) -> list[SequenceInfo]:
-        return [
-            SequenceInfo(
-                f"{take.name}/cam{number}", take.subject, number, len(take.world), self.facts.fps,
-                camera.width, camera.height,
-            )
-            for number, camera in enumerate(take.cameras)
-            if take.views[number] is not None
-        ]  # fmt: skip
+        for view in self._views[split]:
+            where, pixels, confidence = f"{self.path_2d}: {view.info.name}", view.pixels, None
+            if self.mark_missing:
+                pixels, confidence = fill_missing(where, pixels, view.info.fps)
+            else:
+                check_found(where, pixels)
+            valid = np.ones(view.info.length, dtype=bool)
+            sequence = Sequence(view.info, pixels, view.poses().astype(np.float32), valid, confidence=confidence)
+            check_sequence(where, sequence, get_skeleton(self.skeleton).root)
+            yield sequence
 
     @cached_property
-    def _takes(self) -> dict[str, list[Take]]:
-        """The takes of each split, sorted by subject and action.  The values of the 2D are not checked yet."""
+    def _views(self) -> dict[str, list[View]]:
+        """The views of each split, by subject, action and camera.  The values of the 2D are not checked yet."""
         for path in self.paths.values():
             self.record(path)
         check_metadata(self.path_2d, load_metadata(self.path_2d), self.skeleton)
         poses_3d, poses_2d = load_poses(self.path_3d, "positions_3d"), load_poses(self.path_2d, "positions_2d")
         self._note_subjects(poses_3d, poses_2d)
-        takes = self._make_takes(poses_3d, poses_2d)
+        views: dict[str, list[View]] = {}
+        corrupt: list[str] = []
+        for split, subjects in self.facts.subjects.items():
+            views[split] = []
+            takes = [(name, *take) for name in subjects for take in sorted(poses_3d.get(name, {}).items())]
+            for subject, action, value in takes:
+                world = self._world(f"{self.path_3d}: {subject}/{action}", value)
+                if world is None:
+                    corrupt.append(f"{subject}/{action}")
+                else:
+                    views[split] += self._views_of(subject, action, world, poses_2d)
+            if not views[split]:
+                raise UserError(
+                    f"{self.path_3d}: no usable take of {', '.join(subjects)}, so the {split} split is empty; found 3D "
+                    f"of {', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
+                )
+        if corrupt:
+            self.note(f"left out corrupt takes (NaN in the 3D): {', '.join(corrupt)}")
         if self.cut_frames:
             most = max(self.cut_frames.values())
             self.note(f"2D longer than 3D in {len(self.cut_frames)} takes: cut by at most {most} frames")
         if self.without_2d:
             self.note(f"left out cameras without 2D: {', '.join(self.without_2d)}")
-        for split, subjects in self.facts.subjects.items():
-            if not any(map(self._infos, takes[split])):
-                raise UserError(
-                    f"{self.path_3d}: no usable take of {', '.join(subjects)}, so the {split} split is empty; found 3D "
-                    f"of {', '.join(poses_3d) or 'no subject'}. Get a complete file of {self.facts.title}."
-                )
-        self._compare_files([take for split in takes.values() for take in split])
-        return takes
+        self._compare_files([view for split in views.values() for view in split])
+        return views
 
     def _note_subjects(self, poses_3d: Poses, poses_2d: Poses) -> None:
         """Add notes about missing and unknown subjects, and about 2D without 3D."""
@@ -184,21 +175,6 @@ class VideoPose3DFiles(Source):
         if left_out:
             self.note(f"left out 2D without 3D: {', '.join(left_out)}")
 
-    def _make_takes(self, poses_3d: Poses, poses_2d: Poses) -> dict[str, list[Take]]:
-        corrupt: list[str] = []
-        takes: dict[str, list[Take]] = {split: [] for split in self.facts.subjects}
-        of_split = [(split, subject) for split, subjects in self.facts.subjects.items() for subject in subjects]
-        for split, subject in of_split:
-            for action, value in sorted(poses_3d.get(subject, {}).items()):
-                world = self._world(f"{self.path_3d}: {subject}/{action}", value)
-                if world is None:
-                    corrupt.append(f"{subject}/{action}")
-                else:
-                    takes[split].append(self._take(subject, action, world, poses_2d))
-        if corrupt:
-            self.note(f"left out corrupt takes (NaN in the 3D): {', '.join(corrupt)}")
-        return takes
-
     def _world(self, where: str, value: object) -> np.ndarray | None:
         """The 3D of a take for the skeleton's joints, [T,V,3] metres; None if it has NaN and `drops_nan` is set."""
         joints, kept = self.facts.joints, self.facts.kept
@@ -214,7 +190,7 @@ class VideoPose3DFiles(Source):
         check_3d(where, world, get_skeleton(self.skeleton).root, "metres", np.ones(len(world), dtype=bool))
         return world
 
-    def _take(self, subject: str, action: str, world: np.ndarray, poses_2d: Poses) -> Take:
+    def _views_of(self, subject: str, action: str, world: np.ndarray, poses_2d: Poses) -> list[View]:
         name, cameras = f"{subject}/{action}", cameras_of(self.dataset, subject)
         if action not in poses_2d.get(subject, {}):
             raise UserError(
@@ -223,23 +199,26 @@ class VideoPose3DFiles(Source):
             )
         where, found = f"{self.path_2d}: {name}", poses_2d[subject][action]
         many = isinstance(found, list | tuple) or (isinstance(found, np.ndarray) and found.ndim > 0)
-        views = list(found) if many else []  # type: ignore[call-overload]
-        if len(views) != len(cameras):
+        arrays = list(found) if many else []  # type: ignore[call-overload]
+        if len(arrays) != len(cameras):
             raise UserError(
                 f"{where}: the 2D is {kind(found)}; expected a list of {len(cameras)} arrays, one for each camera: "
                 f"{', '.join(camera.id for camera in cameras)}. Get the file again."
             )
-        pixels = []
-        for number, view in enumerate(views):
-            absent = view is None or len(view if isinstance(view, list) else np.atleast_1d(view)) == 0
-            pixels.append(None if absent else self._view(f"{where}/cam{number}", view, len(world)))
-            if absent:
+        views = []
+        for number, (array, camera) in enumerate(zip(arrays, cameras, strict=True)):
+            if array is None or len(array if isinstance(array, list) else np.atleast_1d(array)) == 0:
                 self.without_2d.append(f"{name}/cam{number}")
-            elif cut := len(view) - len(world):
+                continue
+            pixels = self._pixels(f"{where}/cam{number}", array, len(world))
+            if cut := len(array) - len(world):
                 self.cut_frames[name] = max(cut, self.cut_frames.get(name, 0))
-        return Take(subject, action, world, tuple(pixels), cameras)
+            size = camera.width, camera.height
+            info = SequenceInfo(f"{name}/cam{number}", subject, number, len(world), self.facts.fps, *size)
+            views.append(View(info, camera, world, pixels))
+        return views
 
-    def _view(self, where: str, view: object, frames: int) -> np.ndarray:
+    def _pixels(self, where: str, view: object, frames: int) -> np.ndarray:
         """The 2D of one camera, cut to the frames that have 3D."""
         joints = get_skeleton(self.skeleton).num_input_joints
         if not isinstance(view, np.ndarray):
@@ -255,22 +234,20 @@ class VideoPose3DFiles(Source):
             )
         return pixels[:frames]
 
-    def _compare_files(self, takes: list[Take]) -> None:
+    def _compare_files(self, views: list[View]) -> None:
         """Add a warning for subjects and cameras with a large reprojection error, if intrinsics are known."""
         bound, far = MAX_GROUND_TRUTH_PX if self.keypoints == "gt" else MAX_DETECTED_PX, []
-        for subject in dict.fromkeys(take.subject for take in takes):
-            own = [take for take in takes if take.subject == subject]
-            some = [np.unique(np.linspace(0, len(take.world) - 1, FRAMES_COMPARED).astype(int)) for take in own]
-            for number, camera in enumerate(own[0].cameras):
-                pairs = [
-                    (take, frames) for take, frames in zip(own, some, strict=True) if take.views[number] is not None
-                ]
-                if camera.focal is not None and pairs:
-                    poses = np.concatenate([take.in_camera(number, frames) for take, frames in pairs])
-                    pixels = np.concatenate([take.views[number][frames] for take, frames in pairs])  # type: ignore[index]
-                    error = reprojection_error(camera, poses, pixels)
-                    if not error <= bound:
-                        far.append(f"{subject} cam{number} {error:.0f} px")
+        cameras: dict[tuple[str, int], list[View]] = {}
+        for view in views:
+            if view.camera.focal is not None:
+                cameras.setdefault((view.info.subject, view.info.camera), []).append(view)
+        for (subject, number), own in cameras.items():
+            some = [np.unique(np.linspace(0, view.info.length - 1, FRAMES_COMPARED).astype(int)) for view in own]
+            poses = np.concatenate([view.poses(frames) for view, frames in zip(own, some, strict=True)])
+            pixels = np.concatenate([view.pixels[frames] for view, frames in zip(own, some, strict=True)])
+            error = reprojection_error(own[0].camera, poses, pixels)
+            if not error <= bound:
+                far.append(f"{subject} cam{number} {error:.0f} px")
         if far:
             listed = ", ".join(far[:8]) + (", ..." if len(far) > 8 else "")
             self.note(
