@@ -23,12 +23,13 @@ import torch
 from torch import Tensor
 
 from glagcn.data.dataset import Split
-from glagcn.data.noise_levels import FASTEST_FPS, LEVELS, SLOWEST_FPS, NoiseLevel
+from glagcn.data.noise_levels import LEVELS, NoiseLevel
 from glagcn.poses.gaps import GAP_SECONDS
 from glagcn.poses.joints import ARM, CONVENTIONS, LEG, input_convention
 from glagcn.skeletons import Skeleton
 
 TABLE_FRAMES = 1 << 15
+SLOWEST_FPS, FASTEST_FPS = 12.0, 60.0  # frame rates of training windows
 NUM_DRAWS = 2  # random numbers per window: first frame of the table, and frame rate
 # Standard deviations of the smoothing, frames: how long an error lasts.
 JITTER, OUTLIER, LOST, OCCLUSION, SWAP, DIFFICULTY, OFFSET = 1.5, 0.7, 1.5, 5.0, 3.0, 15.0, 200.0

@@ -34,6 +34,3 @@ LEVELS = {
         noise=0.015, spread=0.8, approximated=0.03, outliers=0.01, missing=0.15, lost=0.03, swapped=0.02
     ),
 }
-
-
-SLOWEST_FPS, FASTEST_FPS = 12.0, 60.0  # frame rates of training windows

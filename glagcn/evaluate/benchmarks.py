@@ -124,7 +124,7 @@ WIDTH = 98  # of the notes below the tables
 Row = dict[str, Any]  # {"frames": int, metric: mm}
 
 
-class ByActionBenchmark(Benchmark):
+class _ByAction(Benchmark):
     """Means over kinds of action, for any joint set, as VideoPose3D computes them.
 
     Errors are computed per frame, summed per sequence, and then grouped by (subject, kind of action).  All frames of
@@ -140,11 +140,10 @@ class ByActionBenchmark(Benchmark):
 
     @property
     def scalars(self) -> tuple[Metric, ...]:
-        """See Benchmark.  The metrics of frames, averaged over kinds of action."""
+        """The metrics of frames, averaged over kinds of action."""
         return tuple(frame_metrics())
 
     def score(self, evaluation: Evaluation) -> Metrics:
-        """See Benchmark."""
         parts = zip(evaluation.predicted, evaluation.target, evaluation.frames, strict=True)
         totals = np.array([sequence_totals(*part) for part in parts])
         infos = evaluation.sequences
@@ -178,18 +177,17 @@ class ByActionBenchmark(Benchmark):
         }
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
-        """See Benchmark.  The mean over kinds of action."""
+        """The mean over kinds of action."""
         by_kind: dict[str, list[tuple[float, float]]] = {}
         for info, part in zip(split.sequences, by_sequence(split, frames, errors), strict=True):
             by_kind.setdefault(_kind(info), []).append((part.sum(), part.size))
         return _mean(_divide(*np.sum(totals, axis=0)) for totals in by_kind.values())
 
     def curves(self, metrics: Metrics) -> dict[str, dict[str, float]]:
-        """See Benchmark.  One curve of the MPJPE for each kind of action."""
+        """One curve of the MPJPE for each kind of action."""
         return {CURVES: {kind: row[MPJPE.name] for kind, row in metrics["actions"].items()}}
 
     def protocol_line(self, metrics: Metrics) -> str:
-        """See Benchmark."""
         actions = metrics["actions"]
         scored = sum(row["frames"] > 0 for row in actions.values())
         count = f"{scored}" if scored == len(actions) else f"{scored} of {len(actions)}"
@@ -199,7 +197,7 @@ class ByActionBenchmark(Benchmark):
         )
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:
-        """See Benchmark.  The protocol, the table of all subjects and the notes."""
+        """The protocol, the table of all subjects and the notes."""
         metrics = evaluation.metrics
         tables = [("all subjects", _rows(metrics))]
         if by_subject:
@@ -210,7 +208,7 @@ class ByActionBenchmark(Benchmark):
         return "\n\n".join([f"{metrics['protocol']}\n{_legend()}", *(_text(*table) for table in tables), *notes])
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
-        """See Benchmark.  All subjects, then each: a line per action and two of means.
+        """All subjects, then each: a line per action and two of means.
 
         Numbers have 15 significant digits, in mm; NaN if there are no frames.
         """
@@ -312,7 +310,7 @@ ACTIVITY_CSV = "mpii_3dhp_evaluation_activitywise.csv"
 INFERENCE_MAT = "inference_data.mat"
 
 
-class MpiInf3dhpBenchmark(Benchmark):
+class _MpiInf3dhp(Benchmark):
     """The official tables, the named protocols and the scenes, for poses of 17 joints.
 
     PCK, AUC and MPJPE follow the first protocol; the other scalars are means over all frames.
@@ -323,11 +321,10 @@ class MpiInf3dhpBenchmark(Benchmark):
 
     @property
     def scalars(self) -> tuple[Metric, ...]:
-        """See Benchmark.  All metrics."""
+        """All metrics."""
         return (*frame_metrics(), *joint_metrics())
 
     def score(self, evaluation: Evaluation) -> Metrics:
-        """See Benchmark."""
         errors = protocols.sequence_errors(evaluation.predicted, evaluation.target)
         names = [info.name for info in evaluation.sequences]
         named = protocols.scores_by_protocol(errors, evaluation.annotation, names)
@@ -344,11 +341,10 @@ class MpiInf3dhpBenchmark(Benchmark):
         }
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
-        """See Benchmark.  All frames have the same weight."""
+        """All frames have the same weight."""
         return float(mean(errors))
 
     def protocol_line(self, metrics: Metrics) -> str:
-        """See Benchmark."""
         shares = " and ".join(metric.title for metric in joint_metrics())
         return (
             f"{metrics['protocol']}, {metrics['frames']} frames: MPJPE over {len(protocols.JOINTS)} joints, "
@@ -356,17 +352,16 @@ class MpiInf3dhpBenchmark(Benchmark):
         )
 
     def show(self, evaluation: Evaluation, by_subject: bool) -> str:  # noqa: ARG002
-        """See Benchmark.  Each test sequence is a subject and always has a row, so `by_subject` adds nothing."""
-        scores = Table("protocol or scene", *(metric.title for metric in protocols.official_metrics()))
+        """Each test sequence is a subject and always has a row, so `by_subject` adds nothing."""
+        metrics = [MPJPE, *joint_metrics()]
+        scores = Table("protocol or scene", *(metric.title for metric in metrics))
         for name, values in (evaluation.metrics["protocols"] | evaluation.metrics["scenes"]).items():
-            scores.add(name, *(f"{values[metric.name]:.2f}" for metric in protocols.official_metrics()))
+            scores.add(name, *(f"{values[metric.name]:.2f}" for metric in metrics))
         return f"{format_tables(official_tables(evaluation))}\n\n{scores.text(left=1)}"
 
     def write(self, evaluation: Evaluation, folder: Path) -> None:
-        """See Benchmark.
-
-        The CSV files are those of the official MATLAB script; without activities there is none of them, and that of an
-        earlier evaluation is removed.  Its input is inference_data.mat: {"TS1": [3,17,1,n]}, mm relative to the root.
+        """The CSV files are those of the official MATLAB script; without activities, that of an earlier evaluation is
+        removed.  The script's input is inference_data.mat: {"TS1": [3,17,1,n]}, mm relative to the root.
         """
         (folder / ACTIVITY_CSV).unlink(missing_ok=True)
         for name, table in official_csv(official_tables(evaluation)).items():
@@ -431,4 +426,4 @@ def format_tables(tables: protocols.OfficialTables) -> str:
     return "\n\n".join(blocks)
 
 
-BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": MpiInf3dhpBenchmark(), "by_action": ByActionBenchmark()}
+BENCHMARKS: dict[str, Benchmark] = {"mpi_inf_3dhp": _MpiInf3dhp(), "by_action": _ByAction()}

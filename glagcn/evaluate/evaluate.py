@@ -6,7 +6,6 @@ small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames 
 """
 
 import json
-from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -83,7 +82,8 @@ def predict_frames(
     lift = lifting(model, flip)
     bounds = [share_bounds(len(frames), rank, dist.world_size()) for rank in range(dist.world_size())]
     begin, end = bounds[dist.rank()]
-    batches = _batches(frames[begin:end], batch_size)
+    shares = (frames[first : min(first + batch_size, end)] for first in range(begin, end, batch_size))
+    batches = (BatchSpec(share, np.zeros(len(share), dtype=bool)) for share in shares)
     # All ranks gather the same shape: that of rank 0, which has the largest share.
     poses = torch.zeros(bounds[0][1], store.skeleton.num_joints, 3, device=dist.device())
 
@@ -101,15 +101,8 @@ def predict_frames(
                 dist.check_stop()
     if zero_root:
         poses[:, store.skeleton.root] = 0
-    shares = zip(dist.gather(poses), bounds, strict=True)
-    return torch.cat([part[: end - begin] for part, (begin, end) in shares]).double().cpu().numpy() * MM_PER_METRE
-
-
-def _batches(frames: np.ndarray, batch_size: int) -> Iterator[BatchSpec]:
-    """The windows of each batch of frames."""
-    for begin in range(0, len(frames), batch_size):
-        part = frames[begin : begin + batch_size]
-        yield BatchSpec(part, np.zeros(len(part), dtype=bool))
+    gathered = zip(dist.gather(poses), bounds, strict=True)
+    return torch.cat([part[: end - begin] for part, (begin, end) in gathered]).double().cpu().numpy() * MM_PER_METRE
 
 
 def summarise(

@@ -10,7 +10,7 @@ import numpy as np
 
 from glagcn.data.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.errors import UserError
-from glagcn.evaluate.metrics import MPJPE, Metric, as_array, joint_errors, joint_metrics, mean
+from glagcn.evaluate.metrics import MPJPE, as_array, joint_errors, joint_metrics, mean
 from glagcn.skeletons import get_skeleton
 
 Rows = dict[str, dict[str, float]]  # {row: {column: value}}
@@ -37,11 +37,6 @@ PSTMO_WEIGHTS = (603, 540, 505, 553, 276, 452)
 
 # The test sequences of each scene, from the README of the data set.
 SCENES = {"studio green screen": (1, 2), "studio": (3, 4), "outdoor": (5, 6)}
-
-
-def official_metrics() -> list[Metric]:
-    """The metrics of the tables: MPJPE, PCK, AUC."""
-    return [MPJPE, *joint_metrics()]
 
 
 def official_3dhp(

@@ -151,15 +151,14 @@ def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run],
     values: dict[str, list[float]] = {"x": [], "y": []}
     lines, labels = [], []
     for name, own in _by_name(names, runs).items():
-        points = mean_curve(own)
-        if not points:
+        curve = mean_curve(own)
+        if not curve["windows"]:
             continue
-        where, mean = [getattr(point, against) for point in points], [point.mean for point in points]
+        where, mean = curve[against], curve["mean"]
         round_, colour = divmod(names.index(name), COLOURS)
         style: dict[str, Any] = {"color": f"C{colour}", "linestyle": STYLES[round_ % len(STYLES)]}
-        lines += axes.plot(where, mean, marker="." if len(points) < 30 else None, **style)
-        low, high = [point.low for point in points], [point.high for point in points]
-        axes.fill_between(where, low, high, color=style["color"], alpha=0.15, linewidth=0)
+        lines += axes.plot(where, mean, marker="." if len(mean) < 30 else None, **style)
+        axes.fill_between(where, curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
         labels.append(f"{name} (n={len(own)})")
         values["x"] += where
         values["y"] += mean
@@ -179,26 +178,18 @@ def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run],
     return figure
 
 
-class CurvePoint(NamedTuple):
-    """The error in mm over seeds after `windows` windows: mean, lowest, highest; `seconds` is the mean."""
+def mean_curve(runs: list[Run]) -> dict[str, list[float]]:
+    """The error of one configuration over its seeds, at all numbers of windows at which every seed was evaluated.
 
-    windows: int
-    seconds: float
-    mean: float
-    low: float
-    high: float
-
-
-def mean_curve(runs: list[Run]) -> list[CurvePoint]:
-    """The error of one configuration over its seeds, at all numbers of windows at which every seed was evaluated."""
+    {"windows", "seconds", "mean", "low", "high"}: the seconds are a mean over the seeds, too; the errors are in mm.
+    """
     by_windows = [{point.windows: point for point in run.curve} for run in runs]
-    points = []
-    for windows in sorted(set.intersection(*map(set, by_windows))):
-        here = [found[windows] for found in by_windows]
-        errors = [point.mpjpe_mm for point in here]
-        seconds = fmean(point.seconds for point in here)
-        points.append(CurvePoint(windows, seconds, fmean(errors), min(errors), max(errors)))
-    return points
+    common = sorted(set.intersection(*map(set, by_windows)))
+    points = [[found[windows] for found in by_windows] for windows in common]
+    errors = [[point.mpjpe_mm for point in seeds] for seeds in points]
+    seconds = [fmean(point.seconds for point in seeds) for seeds in points]
+    found = (common, seconds, map(fmean, errors), map(min, errors), map(max, errors))
+    return dict(zip(("windows", "seconds", "mean", "low", "high"), map(list, found), strict=True))
 
 
 def _by_name(names: Sequence[str], runs: list[Run]) -> dict[str, list[Run]]:

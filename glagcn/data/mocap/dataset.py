@@ -12,17 +12,16 @@ if TYPE_CHECKING:
     from glagcn.data.dataset import Source
 
 
-class DemoDataSet(DataSet):
+class _Demo(DataSet):
     """A few minutes' worth, made on the spot from motion that comes with the program."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
-        """See DataSet."""
         from glagcn.data.mocap.motion import demo_source
 
         return demo_source()
 
     def warning(self, cache: Cache) -> str | None:
-        """See DataSet: a cache that another version of the program has left."""
+        """A cache that another version of the program has left."""
         from glagcn.data.mocap.motion import VERSION
 
         found = cache.provenance
@@ -34,21 +33,19 @@ class DemoDataSet(DataSet):
         )
 
 
-class MocapDataSet(DemoDataSet):
+class _Mocap(_Demo):
     """All of it.  The 2D source names the joints."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
-        """See DataSet."""
         from glagcn.data.mocap.motion import mocap_source
 
         return mocap_source(keypoints)
 
     def skeleton_name(self, keypoints: str) -> str | None:
-        """See DataSet."""
         return self.skeletons[0] if keypoints == "gt" else keypoints
 
 
-MOCAP = MocapDataSet(
+MOCAP = _Mocap(
     name="mocap",
     title="recorded people (CMU) before made-up cameras",
     skeletons=("mpi3dhp17", "h36m17", "humaneva15"),
@@ -57,7 +54,7 @@ MOCAP = MocapDataSet(
     benchmark="by_action",
     many_takes=True,
 )
-DEMO = DemoDataSet(
+DEMO = _Demo(
     name="demo",
     title="a part of mocap",
     skeletons=("mpi3dhp17",),

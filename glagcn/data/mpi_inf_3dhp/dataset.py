@@ -15,17 +15,17 @@ if TYPE_CHECKING:
     from glagcn.data.dataset import Cache, Source
 
 
-class MpiInf3dhpDataSet(DataSet):
+class _MpiInf3dhp(DataSet):
     """MPI-INF-3DHP, from the official release or from an npz pair converted from it."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
-        """See DataSet.  Prefers the release to the npz pair."""
+        """Prefers the release to the npz pair."""
         from glagcn.data.mpi_inf_3dhp.files import find_3dhp
 
         return find_3dhp(root, annotation, facts.DEFAULT_CAMERAS)
 
     def source_of(self, flags: PrepareFlags) -> Source:
-        """See DataSet.  Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
+        """Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
         from glagcn.data.mpi_inf_3dhp.files import pair_in, release_in
 
         cameras = facts.DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
@@ -45,7 +45,7 @@ class MpiInf3dhpDataSet(DataSet):
         return pair_in(flags.npz, flags.annotation, cameras)
 
     def variant(self, source: Source) -> tuple[str, str] | None:
-        """See DataSet.  Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""
+        """Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""
         cameras = source.provenance()["cameras"]
         if set(cameras) == set(facts.DEFAULT_CAMERAS):
             return None
@@ -57,12 +57,12 @@ class MpiInf3dhpDataSet(DataSet):
         )
 
     def summary(self, cache: Cache) -> Iterable[str]:
-        """See DataSet.  Also compares sequence lengths and valid frames with the official ones."""
+        """Also compares sequence lengths and valid frames with the official ones."""
         notes = filter(None, (short_sequences_line(cache.train), valid_frames_line(cache.test)))
         return [*super().summary(cache), *notes]
 
     def warning(self, cache: Cache) -> str | None:
-        """See DataSet.  Warns about a part of the training subjects, and other than the default training cameras."""
+        """Warns about a part of the training subjects, and other than the default training cameras."""
         subjects = dict.fromkeys(info.subject for info in cache.train.sequences)
         if set(subjects) != set(facts.SUBJECTS):
             return f"{cache.path}: {facts.part_note(subjects)}"
@@ -103,7 +103,7 @@ def short_sequences_line(train: Split) -> str | None:
     )
 
 
-MPI_INF_3DHP = MpiInf3dhpDataSet(
+MPI_INF_3DHP = _MpiInf3dhp(
     name="3dhp",
     title="MPI-INF-3DHP",
     skeletons=("mpi3dhp17",),

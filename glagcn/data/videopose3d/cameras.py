@@ -46,13 +46,11 @@ def cameras_of(dataset: str, subject: str) -> tuple[Camera, ...]:
 
     "Train/S1" and "Validate/S1" of HumanEva-I are the same person and the same cameras.
     """
-    calibration = _calibration()[dataset]
-    prefix, _, person = subject.rpartition("/")
-    if prefix not in {name.rpartition("/")[0] for names in FACTS[dataset].subjects.values() for name in names}:
+    if not any(subject in subjects for subjects in FACTS[dataset].subjects.values()):
         return ()
-    placed = calibration["placed"].get(person, [])
+    calibration = json.loads(Path(__file__).with_name("cameras.json").read_bytes())[dataset]
     cameras = []
-    for lens, place in zip(calibration["cameras"], placed, strict=False):
+    for lens, place in zip(calibration["cameras"], calibration["placed"][subject.rpartition("/")[2]], strict=True):
         values: dict[str, Any] = {key: tuple(v) if isinstance(v, list) else v for key, v in (lens | place).items()}
         cameras.append(Camera(**values))
     return tuple(cameras)
@@ -81,11 +79,6 @@ def project(points: np.ndarray, camera: Camera) -> np.ndarray:
     tangential = plane @ [[p2], [p1]]
     distorted = plane * (radial + tangential) + r2 * np.array([p2, p1])
     return distorted * camera.focal + camera.centre
-
-
-@cache
-def _calibration() -> dict:
-    return json.loads(Path(__file__).with_name("cameras.json").read_bytes())
 
 
 def axes_of(camera: Camera) -> np.ndarray:

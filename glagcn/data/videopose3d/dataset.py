@@ -15,29 +15,25 @@ if TYPE_CHECKING:
     from glagcn.data.dataset import Source
 
 
-class VideoPose3DDataSet(DataSet):
+class _VideoPose3D(DataSet):
     """A data set of VideoPose3D: one npz file with 3D, and one with the 2D of each 2D source."""
 
     def find(self, root: Path, keypoints: str, annotation: str) -> Source:
-        """See DataSet."""
         from glagcn.data.videopose3d.files import find_videopose3d
 
         del annotation
         return find_videopose3d(root, self.name, keypoints)
 
     def source_of(self, flags: PrepareFlags) -> Source:
-        """See DataSet."""
         from glagcn.data.videopose3d.files import find_videopose3d
 
         assert flags.npz is not None
         return find_videopose3d(flags.npz, self.name, flags.keypoints or "gt", bool(flags.mark_missing))
 
     def skeleton_name(self, keypoints: str) -> str | None:
-        """See DataSet."""
         return skeleton_name(self.name, keypoints)
 
     def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:
-        """See DataSet."""
         from glagcn.data.videopose3d.cameras import axes_of, cameras_of
 
         cameras = cameras_of(self.name, info.subject)
@@ -45,7 +41,7 @@ class VideoPose3DDataSet(DataSet):
 
 
 H36M, HUMANEVA = (
-    VideoPose3DDataSet(
+    _VideoPose3D(
         name=name,
         title=facts.title,
         skeletons=tuple(facts.by_joints.values()),
