@@ -32,7 +32,7 @@ class BatchSpec(NamedTuple):
     flips            [n] bool, whether the window is mirrored.
     distortions      [n] int64, number of the target distortion (see `distortions`).
     camera_draws     [n,4] float32 in [-1, 1], for CameraAugmentation.
-    noise_draws  [n,2] float32 in [0, 1), for DetectorNoise.
+    noise_draws      [n,2] float32 in [0, 1), for DetectorNoise.
     """
 
     frames: np.ndarray
@@ -88,12 +88,12 @@ def windows_in_epoch(target_frames: np.ndarray, flip: str) -> int:
 class EpochPlan:
     """The windows of global batch k of an epoch, a pure function of (seed, epoch, k), independent of the world size.
 
-    target_frames          [W] frames.
+    target_frames    [W] frames.
     flip             "copy": each window also mirrored, 2 W windows per epoch; "random": each window mirrored at random
                      in each epoch; "none".
     distort          draw a target distortion for each window and epoch (see `distortions`).
     camera_draws     how many numbers in [-1, 1] to draw for each window and epoch, for the camera augmentation.
-    noise_draws  how many numbers in [0, 1) to draw for each window and epoch, for the detector noise.
+    noise_draws      how many numbers in [0, 1) to draw for each window and epoch, for the detector noise.
 
     Each window is used once per epoch; the last batch of an epoch is smaller if they do not divide evenly.  The order
     of one epoch is cached: 17 MB for the 2.1 million windows of MPI-INF-3DHP.

@@ -173,7 +173,7 @@ class _ByAction(Benchmark):
                 info.name: {name: row[name] for name in ("frames", MPJPE.name)}
                 for info, row in zip(infos, alone, strict=True)
             },
-            "notes": _notes(every["actions"], "over actions") + _notes(cells, "over cells"),
+            "notes": _notes(every["actions"], "over actions") + _notes(cells, "over subject x action"),
         }
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:
@@ -225,7 +225,7 @@ def sequence_totals(predicted: np.ndarray, target: np.ndarray, frames: np.ndarra
     Each frame has weight 1.  A metric of pairs is the mean over pairs of consecutive frames, weighted with the number
     of frames of the sequence, or 0 if it has no pair.
     """
-    totals = []
+    totals: list[tuple[float, float]] = []
     for metric in frame_metrics():
         counts = np.diff(frames) == 1 if metric.of_pairs else np.ones(len(frames), dtype=bool)
         total, number = 0.0, np.count_nonzero(counts)

@@ -3,7 +3,7 @@
 A protocol is an annotation, a joint set and an aggregation.  Metrics of different protocols are not comparable.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -78,20 +78,18 @@ def sequence_errors(predicted: Sequence[Any], target: Sequence[Any]) -> list[np.
 
 def _tables(rows: dict[str, np.ndarray]) -> dict[str, Rows]:
     """A table for each metric, by title, from joint errors [n,17] for each row."""
-    tables = {MPJPE.title: {name: _joint_row(errors) for name, errors in rows.items()}}
-    for metric in joint_metrics():
-        tables[metric.title] = {name: _group_row(errors, metric.share) for name, errors in rows.items()}
-    return tables
-
-
-def _joint_row(errors: np.ndarray) -> dict[str, float]:
-    joints = mean(errors, axis=0)
-    return dict(zip((*JOINTS, "Average"), (*joints.tolist(), float(joints.mean())), strict=True))
-
-
-def _group_row(errors: np.ndarray, share: Callable[[np.ndarray], float]) -> dict[str, float]:
+    tables: dict[str, Rows] = {MPJPE.title: {}}
+    for name, errors in rows.items():
+        joints = mean(errors, axis=0)
+        tables[MPJPE.title][name] = dict(zip(JOINTS, joints.tolist(), strict=True)) | {"Average": float(joints.mean())}
     # The official total weights the groups by their number of joints, which equals the metric over all 14 joints.
-    return {name: share(errors[:, joints]) for name, joints in (GROUPS | {"Total": SCORED_JOINTS}).items()}
+    groups = GROUPS | {"Total": SCORED_JOINTS}
+    for metric in joint_metrics():
+        tables[metric.title] = {
+            name: {group: metric.share(errors[:, joints]) for group, joints in groups.items()}
+            for name, errors in rows.items()
+        }
+    return tables
 
 
 def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.ndarray:
@@ -126,7 +124,8 @@ def scores_by_protocol(errors: Sequence[np.ndarray], annotation: str, names: Seq
         if annotation == "univ":
             named["pstmo-2929"] = weighted(sequences, PSTMO_WEIGHTS)
         named["mean-of-6"] = weighted(sequences, [1] * 6)
-        named["hdformer"] = weighted([_score_groups(frames) for frames in errors], [1] * 6)
+        groups = [[joint_scores(frames, joints) for joints in GROUPS.values()] for frames in errors]
+        named["hdformer"] = weighted([weighted(scores, [1] * len(GROUPS)) for scores in groups], [1] * 6)
     if annotation == "annot3":
         named["mmpose17"] = joint_scores(pooled, range(pooled.shape[1]))
     return named
@@ -158,8 +157,3 @@ def joint_scores(errors: np.ndarray, joints: Sequence[int] = tuple(SCORED_JOINTS
 def weighted(scores: Sequence[Scores], weights: Sequence[float]) -> Scores:
     """The weighted mean of every metric."""
     return {name: float(np.average([entry[name] for entry in scores], weights=weights)) for name in scores[0]}
-
-
-def _score_groups(errors: np.ndarray) -> Scores:
-    groups = [joint_scores(errors, joints) for joints in GROUPS.values()]
-    return weighted(groups, [1] * len(groups))

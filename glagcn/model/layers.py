@@ -33,7 +33,12 @@ class PoseInput(nn.Module):
         if input not in INPUTS:
             raise UserError(f"unknown input {input!r}: must be one of {', '.join(INPUTS)}")
         self.root, self.relative = skeleton.root, relative
-        self.register_buffer("joint_map", _joint_map(skeleton), persistent=False)
+        joint_map = None  # [V,input joints]: the shares of input joints in each joint
+        if skeleton.joint_map is not None:
+            joint_map = torch.zeros(skeleton.num_joints, skeleton.num_input_joints)
+            for joint, sources in enumerate(skeleton.joint_map):
+                joint_map[joint, list(sources)] = 1 / len(sources)
+        self.register_buffer("joint_map", joint_map, persistent=False)
         others = (torch.arange(skeleton.num_joints) != skeleton.root).float().view(-1, 1).repeat(1, len(input))
         others[:, 2:] = 0
         self.register_buffer("others", others, persistent=False)  # [V,C]: 1 for x, y of every joint except the root
@@ -51,16 +56,6 @@ class PoseInput(nn.Module):
 def without_autocast(x: Tensor) -> AbstractContextManager:
     """A context that disables autocast on the device of x, which must be float32 already."""
     return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()
-
-
-def _joint_map(skeleton: Skeleton) -> Tensor | None:
-    """The matrix [V, input joints] that averages input joints to joints; None without a joint map."""
-    if skeleton.joint_map is None:
-        return None
-    weights = torch.zeros(skeleton.num_joints, skeleton.num_input_joints)
-    for joint, sources in enumerate(skeleton.joint_map):
-        weights[joint, list(sources)] = 1 / len(sources)
-    return weights
 
 
 class BatchNorm(nn.BatchNorm2d):

@@ -188,8 +188,8 @@ def mean_curve(runs: list[Run]) -> dict[str, list[float]]:
     points = [[found[windows] for found in by_windows] for windows in common]
     errors = [[point.mpjpe_mm for point in seeds] for seeds in points]
     seconds = [fmean(point.seconds for point in seeds) for seeds in points]
-    found = (common, seconds, map(fmean, errors), map(min, errors), map(max, errors))
-    return dict(zip(("windows", "seconds", "mean", "low", "high"), map(list, found), strict=True))
+    mean, low, high = ([over(values) for values in errors] for over in (fmean, min, max))
+    return {"windows": list(common), "seconds": seconds, "mean": mean, "low": low, "high": high}
 
 
 def _by_name(names: Sequence[str], runs: list[Run]) -> dict[str, list[Run]]:

@@ -131,7 +131,7 @@ def test_thinned_frames_have_a_velocity_where_two_are_neighbours():
     assert metrics["velocity_mm"] == metrics["frame_mean"]["velocity_mm"] == pytest.approx(4)
     assert metrics["notes"] == [
         "no two consecutive scored frames, left out of the mean velocity over actions: Eating",
-        "no two consecutive scored frames, left out of the mean velocity over cells: S9 Eating",
+        "no two consecutive scored frames, left out of the mean velocity over subject x action: S9 Eating",
     ]
 
 
@@ -144,7 +144,7 @@ def test_an_action_without_frames_is_left_out_and_said():
     assert np.isnan(four(metrics["subjects"]["S11"]["mean"])).all()
     assert metrics["notes"] == [
         "no scored frames, left out of the means over actions: Posing",
-        "no scored frames, left out of the means over cells: S9 Posing, S11 Posing",
+        "no scored frames, left out of the means over subject x action: S9 Posing, S11 Posing",
     ]
     assert metrics["sequences"]["S9/Posing/cam0"]["frames"] == 0
 
