@@ -14,6 +14,7 @@ distances between joints are those of a body.  Every threshold stands beside wha
 """
 
 import logging
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -73,7 +74,6 @@ JUMP, OFTEN, FEW = 0.15, 0.15, 2
 # From one frame to the next, the sides are nearer to the other sides by this factor, while all move by so much.  mocap
 # with or without noise: never, at 30 and at 2 frames a second.
 CHANGED, SIDES = 0.5, 0.04
-LIMBS = both_sides("shoulder", "elbow", "wrist", "hip", "knee", "ankle")[::2]
 # A place at which so many of all joints are, of so many different ones: never, and five times less at the next place.
 MARKED, AT_MARK = 0.01, 1 / 3
 # A point that is at one place, within so many diagonals, while most of the joints move by more than MOVING.
@@ -93,12 +93,14 @@ class Finding:
     severity  "refuse" where no filmed person can be so, else "warn".
     text      what was found, with numbers, and the likely cause.
     remedy    what to do.
+    place     of a mark: where joints lie that are missing.
     """
 
     kind: Kind
     severity: Literal["refuse", "warn"]
     text: str
     remedy: str
+    place: tuple[float, float] | None = None
 
     def __str__(self) -> str:
         return f"{self.text}; {self.remedy}"
@@ -111,14 +113,26 @@ def check_poses(
     where: str,
     stated: bool,
     prefix: str = "--",
-) -> None:
-    """Raise UserError for what refuses a track [T,J,3] (confidence 0 where a joint is missing), warn of the rest.
+) -> np.ndarray:
+    """A track [T,J,3] without joints at a mark; raises UserError for what refuses it, warns of the rest.
+
+    A missing joint has the confidence 0.
 
     where   what holds it, for messages.
     stated  somebody has said that its joints are those of `order`.
     prefix  of the flags in messages.
     """
-    warn_of(check_track(keypoints[..., :2], keypoints[..., 2], order.points, size, stated=stated), where, prefix)
+    found = check_track(keypoints[..., :2], keypoints[..., 2], order.points, size, stated=stated)
+    warn_of(found, where, prefix)
+    return without_marked(keypoints, found)
+
+
+def without_marked(keypoints: np.ndarray, findings: Sequence[Finding]) -> np.ndarray:
+    """Poses [...,3] with (0, 0, 0) for joints at a place that stands for missing ones."""
+    for place in (finding.place for finding in findings if finding.place):
+        at = (keypoints[..., :2] == np.asarray(place, keypoints.dtype)).all(axis=-1)
+        keypoints = np.where(at[..., None], 0, keypoints)
+    return keypoints
 
 
 def warn_of(findings: Sequence[Finding], where: str, prefix: str = "--") -> None:
@@ -156,7 +170,7 @@ def check_track(
     given, there = np.where(there[some, :, None], given[some], np.nan), there[some]
     marked = _marked(given)
     if marked:  # the rest is of the joints that are there
-        given = np.where((given == marked[0]).all(axis=-1)[..., None], np.nan, given)
+        given = np.where((given == marked.place).all(axis=-1)[..., None], np.nan, given)
         there = np.isfinite(given[..., 0])
         given, there = given[there.any(axis=1)], there[there.any(axis=1)]
     first = _unit(given, joints, size) or _order(given, there, joints, ORDERS if orders is None else orders, stated)
@@ -167,8 +181,11 @@ def check_track(
         place = _place(given, size, turned)
         if place and place.kind in ("y_up", "axes_exchanged", "outside"):
             turned = None
-        found = [each for each in (place, turned, _sides(given, joints), _fixed(given, joints)) if each]
-    return found + ([marked[1]] if marked else [])
+        fixed = _fixed(given, joints)
+        if fixed and fixed.kind == "cropped" and place and place.severity == "warn":
+            place = None
+        found = [each for each in (place, turned, _sides(given, joints), fixed) if each]
+    return found + ([marked] if marked else [])
 
 
 def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[Finding]:
@@ -177,17 +194,19 @@ def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[
     joints  J names in common words; the confidence is 0 where a joint is missing.
     """
     jumps, steps, changes = 0, 0, 0
-    pairs = [(joints.index(left), joints.index(f"right{left[4:]}")) for left in joints if left in LIMBS]
-    mirrored = np.arange(len(joints))
-    mirrored[[each for pair in pairs for each in pair]] = [each for pair in pairs for each in pair[::-1]]
+    exchanged = {"left": "right", "right": "left"}
+    others = [re.sub("left|right", lambda side: exchanged[side[0]], joint) for joint in joints]
+    mirrored = [joints.index(other) if other in joints else place for place, other in enumerate(others)]
     for track in tracks:
         places = np.where(track[..., 2:] > 0, track[..., :2], np.nan)
-        places = places[np.isfinite(places[..., 0]).mean(axis=1) >= 0.5]
-        if len(places) < 3:
+        frames = np.flatnonzero(np.isfinite(places[..., 0]).mean(axis=1) >= 0.5)
+        if len(frames) < 3:
             continue
+        places, gaps = places[frames], np.diff(frames)
         size = _diagonal(places)[1:]
-        step = _apart(places[1:], places[:-1]) / size
-        jump = _apart(places[2:] + places[:-2], 2 * places[1:-1]) / size[1:]
+        near = gaps <= np.median(gaps)  # who was not there may be anywhere
+        step = _apart(places[1:], places[:-1]) / size * near
+        jump = _apart(places[2:] + places[:-2], 2 * places[1:-1]) / size[1:] * (near[1:] & near[:-1])
         jumps, steps = jumps + int((jump > JUMP).sum()), steps + len(jump)
         sides = _apart(places[1:, mirrored], places[:-1]) / size
         if np.median(step) < JUMP:
@@ -263,7 +282,8 @@ class TrackChecker:
             return []
         pixels, seen = (np.stack(each) for each in zip(*self._frames, strict=True))
         self._frames, self._wait = [], self._pause
-        found = check_track(pixels, seen, *self._known) + check_movement([np.dstack([pixels, seen])], self._known[0])
+        found = check_track(pixels, seen, *self._known)
+        found = found or check_movement([np.dstack([pixels, seen])], self._known[0])
         new = [each for each in found if each.kind not in self._reported]
         self._reported |= {each.kind for each in new}
         return new
@@ -360,16 +380,12 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
 PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
 
 
-def are_small(keypoints: np.ndarray) -> bool:
-    """Whether the coordinates of poses [...,3] are parts of an image (0 to 1, or about its middle) or metres."""
+def are_parts(keypoints: np.ndarray, size: Sequence[float] | np.ndarray | None) -> bool:
+    """Whether the coordinates of poses [...,3] are parts, 0 to 1, of an image (width, height; None: not known)."""
     given = keypoints[keypoints[..., 2] > 0][:, :2]
-    return len(given) > 0 and bool(np.abs(given).max() <= PARTS)
-
-
-def are_parts(keypoints: np.ndarray, size: Sequence[float] | np.ndarray) -> bool:
-    """Whether the coordinates of poses [...,3] are parts, 0 to 1, of an image (width, height)."""
-    given = keypoints[keypoints[..., 2] > 0][:, :2]
-    return max(size) > LEAST_IMAGE and are_small(keypoints) and bool((given < LOWEST).mean() <= MOST_NEGATIVE)
+    if not len(given) or (size is not None and max(size) <= LEAST_IMAGE):
+        return False
+    return bool(np.abs(given).max() <= PARTS and (given < LOWEST).mean() <= MOST_NEGATIVE)
 
 
 def _unit(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:
@@ -547,7 +563,7 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
 # ---- points that stand, and sides
 
 
-def _marked(pixels: np.ndarray) -> tuple[np.ndarray, Finding] | None:
+def _marked(pixels: np.ndarray) -> Finding | None:
     """A place at which many different joints are now and then, as if it stood for missing ones."""
     pixels = pixels[:: -(-len(pixels) // 1000)]
     there = np.isfinite(pixels[..., 0])
@@ -560,12 +576,12 @@ def _marked(pixels: np.ndarray) -> tuple[np.ndarray, Finding] | None:
     some = often[often > 0]
     if counts[most] <= max(MARKED * total, 5 * others, 9) or len(some) < AT_MARK * len(often) or np.median(some) > 0.7:
         return None
-    place = np.array([places[most].real, places[most].imag])
-    return place, Finding(
+    place = float(places[most].real), float(places[most].imag)
+    return Finding(
         "mark", "warn",
         f"{counts[most] / total:.1%} of the joints, {len(some)} different ones, are at ({place[0]:g}, {place[1]:g}): "
-        "this place seems to stand for missing joints",
-        "mark them with the confidence 0, with NaN or with (0, 0)",
+        "they are taken for missing",
+        "mark missing joints with the confidence 0, with NaN or with (0, 0)", place,
     )  # fmt: skip
 
 

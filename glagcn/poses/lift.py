@@ -20,6 +20,7 @@ from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_
 from glagcn.model.interface import Model
 from glagcn.poses.checks import (
     WITH_DEPTH,
+    Finding,
     TrackChecker,
     are_parts,
     as_confidences,
@@ -30,6 +31,7 @@ from glagcn.poses.checks import (
     hidden_flags,
     scaled,
     warn_of,
+    without_marked,
 )
 from glagcn.poses.gaps import FASTEST_FPS, Counts, fill_gaps, gap_frames, mark_missing, with_confidence, without_depth
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
@@ -171,6 +173,7 @@ class Lifter:
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
         second = max(1, round(min(self.fps, FASTEST_FPS)))
         self._given: deque[np.ndarray] = deque(maxlen=second)
+        self._marks: list[Finding] = []
         self._parts = False  # the keypoints are parts of the image, 0 to 1
         self._scale: float | None = 1.0  # the confidence that counts as 1; None: a depth is in its place
         self._times: deque[float] = deque(maxlen=TIMES)
@@ -224,7 +227,10 @@ class Lifter:
             found = check_track(pixels[None], confidence[None], self._order.points, self._size, stated=stated)
             if found and found[0].severity == "refuse":
                 raise UserError(f"keypoints: {found[0]}")
-        warn_of(self._checker.push(pixels, confidence), "keypoints")
+        found = self._checker.push(pixels, confidence)
+        warn_of(found, "keypoints")
+        self._marks += [each for each in found if each.place]
+        keypoints = without_marked(keypoints, self._marks)
         keypoints = mark_missing(keypoints, (float(self._size[0]), float(self._size[1])))
         if self._map:
             keypoints = self._map.apply(keypoints)
@@ -385,7 +391,7 @@ def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joi
         keypoints = keypoints * [*size, 1]
     keypoints = mark_missing(keypoints)
     order = get_convention(joints) if joints else input_convention(skeleton)
-    check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
+    keypoints = check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
     warn_of(check_movement([keypoints], order.points), "pose_2d")
     return mark_missing(keypoints, (float(size[0]), float(size[1])))
 

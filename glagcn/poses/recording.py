@@ -92,8 +92,8 @@ def read_recording(
         )
     size, rate = found.image_size, found.fps
     assert rate is not None
-    check_poses(found.keypoints, size, order, str(path), joints is not None, prefix)
-    found = _near_image(path, found, size)
+    keypoints = check_poses(found.keypoints, size, order, str(path), joints is not None, prefix)
+    found = _near_image(path, replace(found, keypoints=keypoints), size)
     logger.info(
         f"{path}: {found.format}, joints {convention} ({order.title}), images of {size[0]}x{size[1]}, "
         f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {found.frames[-1]}"

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+import glagcn
 from glagcn.checkpoints.load import load_model
 from glagcn.data.mocap.motion import demo_source, draw_lens, joints_of, mocap_source, set_up
 from glagcn.errors import UserError
@@ -99,6 +100,91 @@ TRANSFORMS = {
     "640x360 for 1920x1080": (lambda p, s: (p / 3, s), "smaller_image", "smaller image", "--image_size W,H"),
     "half the film": (lambda p, s: (p / 2, s), "smaller_image", "smaller image", "--image_size W,H"),
     "beside the image": (lambda p, s: (p - (2 * s[0], 0), s), "outside", "outside the image", "upper left corner"),
+}  # fmt: skip
+
+
+def exchanged(*parts: str) -> list[int]:
+    """The joints with left and right exchanged in these parts of their names."""
+    other = {"left": "right", "right": "left"}
+    sides = [re.sub("left|right", lambda side: other[side[0]], joint) for joint in JOINTS]
+    kept = [parts and not joint.endswith(parts) for joint in JOINTS]
+    return [PLACE[joint if keep else side] for keep, joint, side in zip(kept, JOINTS, sides, strict=True)]
+
+
+def missing_at(place, share=0.2):
+    """Some joints are missing, and lie at a place that stands for that."""
+    return lambda k, s: (np.where(np.random.default_rng(5).random((*k.shape[:2], 1)) < share, (*place(s), 0.9), k), s)
+
+
+def third(values):
+    """The third value is that of a function of random numbers from 0 to 1 [T,V]."""
+    return lambda k, s: (np.dstack([k[..., :2], values(np.random.default_rng(0).random(k.shape[:2]))]), s)
+
+
+def changed(k, frames, joints, values):
+    k = k.copy()
+    k[frames, joints] = values
+    return k
+
+
+def cropped(k, unit=False):
+    low, high = k[..., :2].min(axis=1, keepdims=True), k[..., :2].max(axis=1, keepdims=True)
+    k = k.copy()
+    k[..., :2] = (k[..., :2] - low) / (high - low) if unit else k[..., :2] - low + 20
+    return k
+
+
+by_name = lambda count: np.array(sorted(range(count), key=str))  # noqa: E731
+LEGS = [PLACE[joint] for joint in JOINTS if "knee" in joint or "ankle" in joint]
+# name: what becomes of keypoints [T,17,3] and the image size [2], or which frames are given; words that are said, or ""
+# where it is read rightly.  Every line is lifted by `predict`, from a file and by `Lifter`.
+GIVEN = {
+    **{name: ((lambda k, s, f=f: (np.dstack([f(k[..., :2], s)[0], k[..., 2]]), f(k[..., :2], s)[1])), cause)
+       for name, (f, _, cause, _) in TRANSFORMS.items() if name != "parts of the image"},
+    "parts of the image": (lambda k, s: (k / (*s, 1), s), ""),
+    "parts of the image, y upwards": (
+        lambda k, s: (k / (*s, 1) * (1, -1, 1) + (0, 1, 0), s), "y seems to count upwards",
+    ),
+    "(confidence, x, y)": (lambda k, s: (k[..., [2, 0, 1]], s), "a depth (z) or a coordinate"),
+    "confidences of 0 to 100": (third(lambda r: np.where(r < 0.1, 2, 90)), "the confidences reach 90"),
+    "confidences of 0 to 255": (third(lambda r: np.round(255 * r)), "the confidences reach 2"),
+    "scores of SimCC": (third(lambda r: 0.6 + 8 * r), "the confidences reach 8"),
+    "logits as confidence": (third(lambda r: 3 + 4 * np.log(r / (1 - r))), "which are not negative"),
+    "z in metres as confidence": (third(lambda r: r - 0.5), "a depth (z)"),
+    "z in mm as confidence": (third(lambda r: 3000 + 400 * r), "a depth (z)"),
+    "1 for a hidden joint": (third(lambda r: (r < 0.1) * 1.0), "1 minus that"),
+    "confidences of nothing but 0": (third(lambda r: 0 * r), "missing"),
+    "missing joints at (9999, 9999)": (missing_at(lambda s: (9999, 9999)), "taken for missing"),
+    "missing joints at a corner": (missing_at(lambda s: s), "taken for missing"),
+    "missing joints at (0.5, 0.5)": (missing_at(lambda s: (0.5, 0.5)), "taken for missing"),
+    "missing joints in the middle": (missing_at(lambda s: s / 2), "taken for missing"),
+    "missing joints as NaN": (missing_at(lambda s: (np.nan, np.nan)), ""),
+    "joints shifted by one": (lambda k, s: (np.roll(k, 1, axis=1), s), "shifted by one place"),
+    "joints in reverse order": (lambda k, s: (k[:, ::-1], s), "in reverse order"),
+    "joints sorted by name": (lambda k, s: (k[:, np.argsort(JOINTS)], s), "another order"),
+    "arms of the other side": (lambda k, s: (k[:, exchanged("shoulder", "elbow", "wrist")], s), "opposite to those of"),
+    "legs of the other side": (lambda k, s: (k[:, exchanged("hip", "knee", "ankle")], s), "opposite to those of the"),
+    "sides exchanged for a while": (
+        lambda k, s: (np.concatenate([k[:40], k[40:90][:, exchanged()], k[90:]]), s), "left and right change places",
+    ),
+    "a wrist in the corner": (lambda k, s: (changed(k, slice(None), 4, (3, 3, 0.9)), s), "right_wrist is at (3, 3)"),
+    "a wrist that stands": (lambda k, s: (changed(k, slice(None), 4, k[0, 4]), s), "right_wrist is at"),
+    "legs that are never seen": (lambda k, s: (changed(k, slice(None), LEGS, 0), s), "never seen (right_knee"),
+    "a crop around each pose": (lambda k, s: (cropped(k), s), "crop around each of them"),
+    "parts of the box of each pose": (lambda k, s: (cropped(k, unit=True), s), "crop around each of them"),
+    "a camera tilted by 30 degrees": (
+        lambda k, s: (np.dstack([(k[..., :2] - s / 2) @ ((0.866, 0.5), (-0.5, 0.866)) + s / 2, k[..., 2]]), s),
+        "leans to the",
+    ),
+    "pixels as 8 bit numbers": (lambda k, s: (np.dstack([k[..., :2].astype(np.uint8), k[..., 2]]), s), "no"),
+    "frames sorted by name": (by_name, "out of order"),
+    "frames shuffled": (lambda count: np.random.default_rng(1).permutation(count), "out of order"),
+    "frames in reverse": (lambda count: np.arange(count)[::-1], ""),
+    "every frame twice": (lambda count: np.arange(count) // 2, ""),
+    "one picture": (lambda count: np.zeros(count, int), ""),
+    "two people in turn": (
+        lambda k, s: (k + (np.arange(len(k)) % 2)[:, None, None] * (0.2 * s[0], 0, 0), s), "several people",
+    ),
 }  # fmt: skip
 
 
@@ -454,6 +540,84 @@ def test_a_stream_is_checked_over_its_first_second_and_once_a_minute_and_says_a_
     assert stream.push(wrong[0], np.ones(17)) == []
     assert stream.finish()[0].kind == "y_up"
     assert stream.finish() == []
+
+
+# --- all ways in ---
+
+
+@cache
+def the_person() -> tuple:
+    """The keypoints [150,17,3], millimetres about the root and image size of somebody of the demo who moves about."""
+    sequence = next(each for each in demo_source().read("test") if each.info.name == "TS3")
+    keypoints = np.dstack([sequence.pixels.astype(float), np.full(sequence.pixels.shape[:2], 0.9)])
+    millimetres = sequence.millimetres - sequence.millimetres[:, HIPS : HIPS + 1]
+    return keypoints, millimetres, np.array((sequence.info.width, sequence.info.height), float)
+
+
+def given(name: str) -> tuple:
+    """The keypoints and image size that a line of GIVEN makes, and the frames of the person that they are of."""
+    keypoints, _, size = the_person()
+    frames = np.arange(len(keypoints))
+    if name in GIVEN:
+        change = GIVEN[name][0]
+        if change.__code__.co_argcount == 1:
+            frames = change(len(keypoints))
+            return keypoints[frames], size, frames
+        keypoints, size = change(keypoints, size)
+    return keypoints, size, frames
+
+
+ROWS = np.arange(5, 150, 12)
+
+
+def by_predict(keypoints, size):
+    return glagcn.predict(load_model("centred"), keypoints, size, fps=30, frames=ROWS)
+
+
+def by_file(keypoints, size, folder):
+    np.savez(folder / "k.npz", keypoints=keypoints, fps=30)
+    size = tuple(int(side) for side in size)
+    recording = read_recording(folder / "k.npz", usual_joints="mpi3dhp17", image_size=size, person="longest")
+    (person,) = lift_people(load_model("centred"), recording, True, ROWS)
+    return person.xyz if len(person.xyz) == len(ROWS) else None
+
+
+def by_stream(keypoints, size):
+    lifter = glagcn.Lifter(a_model(), size, fps=90)  # so that it is checked in whole: the first second
+    for frame in keypoints:
+        lifter.push(frame)
+    lifter.finish()
+
+
+def error(poses, frames) -> float:
+    return mpjpe(poses, the_person()[1][frames[ROWS]])
+
+
+@cache
+def error_of_the_person() -> float:
+    keypoints, size, frames = given("")
+    return error(by_predict(keypoints, size), frames)
+
+
+NOT_OF_A_SECOND = ("a camera tilted by 30 degrees", "legs that are never seen")
+
+
+@pytest.mark.parametrize("name", GIVEN)
+@pytest.mark.filterwarnings("ignore:.*invalid value:RuntimeWarning")
+def test_whatever_is_given_is_read_rightly_or_something_is_said(tmp_path, caplog, name):
+    keypoints, size, frames = given(name)
+    for way in (by_predict, by_file, by_stream):
+        caplog.clear()
+        poses, said = None, ""
+        try:
+            poses = way(keypoints, size, *([tmp_path] if way is by_file else []))
+        except UserError as refused:
+            said = str(refused)
+        warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+        said = " ".join([said, *(each for each in warnings if "interpolated" not in each)])
+        assert GIVEN[name][1] in said or (way is by_stream and name in NOT_OF_A_SECOND), way
+        if way is by_predict and not said.strip():
+            assert error(poses, frames) < 1.05 * error_of_the_person()
 
 
 # --- the table of docs/lift.md ---

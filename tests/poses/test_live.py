@@ -240,7 +240,13 @@ def test_arguments_that_cannot_be_are_refused(arguments, message):
 
 def test_coordinates_that_are_no_pixels_are_refused():
     with pytest.raises(UserError, match="keypoints: .* seem to be parts of the image"):
-        Lifter(a_model(), SIZE).push(pixels(1)[0] / 1920)
+        Lifter(a_model(), SIZE).push(pixels(1)[0] / 960 - 1)
+
+
+def test_parts_of_the_image_are_brought_to_pixels_as_in_predict_and_files():
+    model, frames = a_model(), pixels(12)
+    whole, parts = (list(stream(Lifter(model, SIZE), given)) for given in (frames, frames / SIZE))
+    assert_same(parts, whole)
 
 
 def test_one_thread_computes_and_the_model_stays_as_it_was(monkeypatch):

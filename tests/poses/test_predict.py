@@ -172,7 +172,7 @@ def test_exchanged_sides_of_the_image_are_noticed(model, caplog):
         (np.full((2, 17, 2), np.nan), SIZE, "holds no joint in any of 2 frames"),
         (np.zeros((2, 17, 2)), SIZE, "holds no joint in any of 2 frames"),
         (np.full((2, 17, 2), "a"), SIZE, "must be an array of numbers"),
-        (walking(3) / 1920, SIZE, "these seem to be parts of the image .* and no pixels of 1920x1080"),
+        (walking(3) / 960 - 1, SIZE, "these seem to be parts of the image .* and no pixels of 1920x1080"),
         (walking(3) + 9000, SIZE, "100% of the joints are outside the image of 1920x1080"),
         (pixels(3), (0, 1080), r"invalid image_size \[0, 1080\]"),
         (pixels(3), (1920,), "image_size"),

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.checks import LOWEST, are_parts, are_small, as_confidences
+from glagcn.poses.checks import are_parts, as_confidences
 from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
@@ -200,18 +200,10 @@ def _collect(
 def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:
     """Keypoints [D,J,3] in pixels, also where they are given in parts of the image.
 
-    Raises UserError where the size of the image is needed and not known, or (0, 0) is not its corner.
+    Raises UserError where the size of the image is needed and not known.
     """
-    marked = mark_missing(keypoints, None, least_confidence)
-    if not are_small(marked):
+    if not are_parts(mark_missing(keypoints, None, least_confidence), size):
         return keypoints
-    if not are_parts(marked, size or (np.inf, np.inf)):
-        frame, joint = np.argwhere((marked[..., :2] < LOWEST).any(axis=-1))[0]
-        raise UserError(
-            f"{path}: pose {frame}: a joint is at {marked[frame, joint, :2].min():.3g}, where coordinates are parts of "
-            "the image: they seem to be -1 to 1, or metres; expected pixels or parts from 0 to 1; write them with "
-            "OpenPose's --keypoint_scale 0 or 3"
-        )
     if size is None:
         raise UserError(
             f"{path} holds normalised coordinates, and does not say how large the image is; give the image size"
