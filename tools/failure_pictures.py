@@ -1,6 +1,6 @@
 """The picture of failure cases in docs/lift.md: recorded motion of a test person, seen or found in ways that go wrong.
 
-python -m tests.poses.failure_pictures OUT.png [MODEL]     # centred without MODEL
+python -m tools.failure_pictures OUT.png [MODEL]     # centred without MODEL
 """
 
 import sys
@@ -17,7 +17,7 @@ from scipy.spatial.transform import Rotation
 import glagcn
 from glagcn.poses.draw.animation import Animation
 from glagcn.poses.result import Poses
-from tests.poses.formats_table import motion
+from tools.formats_table import motion
 
 SIZE, FOCAL, DISTANCE_MM = (1000, 1000), 2000.0, 4500.0
 SHOWN = 75  # the frame

@@ -1,6 +1,6 @@
 """Every keypoint layout, written from the recorded motion of the test people and lifted: the error in mm, as a table.
 
-python -m tests.poses.formats_table [MODEL]     # centred without MODEL
+python -m tools.formats_table [MODEL]     # centred without MODEL
 
 What a detector would see of a face, hands and feet is put near the head, wrists and ankles; the joints of the model are
 exact.  Missing joints are drawn from a seed, each joint and frame alone, and written with confidence 0.
