@@ -1,5 +1,6 @@
 """Running the commands in the test's own process, and what a refusal looks like."""
 
+import json
 import logging
 import re
 import shlex
@@ -58,6 +59,11 @@ def assert_refused(ended: Ended, *parts: str) -> None:
     assert "Traceback" not in ended.err
     for part in parts:
         assert re.search(part, ended.err), f"{part!r} is not in: {ended.err}"
+
+
+def result(folder: Path) -> dict:
+    """What result.json in a folder holds."""
+    return json.loads((folder / "result.json").read_text())
 
 
 def listing(folder: Path) -> dict[str, bytes]:

@@ -51,25 +51,20 @@ def run(extended, folder, *flags):
     return [json.loads(line) for line in lines], json.loads((folder / "r/result.json").read_text()), done.stdout
 
 
-def test_a_loss_term_and_a_metric(extended, demo_root, tmp_path):
-    flags = ["--dataset", "demo", "--root_path", str(demo_root), "--test_frames", "40", "--validation_frames", "40"]
-    records, result, _ = run(extended, tmp_path, *flags, "--channel", "4")
+def test_a_data_set_a_loss_term_a_metric_and_a_model(extended, tmp_path):
+    draw = np.random.default_rng(0)
+    for name in ("train_ann", "train_bob", "test_cid"):
+        poses = draw.normal(0, 300, (60, 17, 3)) + np.array([0, 0, 4000])
+        np.savetxt(tmp_path / f"{name}.csv", poses.reshape(60, 51), delimiter=",")
+    flags = ["--dataset", "csv", "--root_path", str(tmp_path)]
+    records, result, _ = run(extended, tmp_path / "gcn", *flags, "--channel", "4")
+    assert (result["dataset"], result["frames"]) == ("csv", 60)
     first = next(record for record in records if record["kind"] == "train")
     assert first["velocity_mm"] > 0
     weighted = (first["mpjpe_mm"] + first["sequence_mpjpe_mm"] + 0.5 * first["velocity_mm"]) / 1000
     assert first["loss"] == pytest.approx(weighted, rel=1e-6)
     assert result["worst_joint_mm"] > result["mpjpe_mm"]
     assert any("worst_joint_mm" in record for record in records if record["kind"] == "test")
-
-
-def test_a_data_set_and_a_model(extended, tmp_path):
-    draw = np.random.default_rng(0)
-    for name in ("train_ann", "train_bob", "test_cid"):
-        poses = draw.normal(0, 300, (60, 17, 3)) + np.array([0, 0, 4000])
-        np.savetxt(tmp_path / f"{name}.csv", poses.reshape(60, 51), delimiter=",")
-    flags = ["--dataset", "csv", "--root_path", str(tmp_path)]
-    _, result, _ = run(extended, tmp_path / "gcn", *flags, "--channel", "4")
-    assert (result["dataset"], result["frames"]) == ("csv", 60)
     records, result, printed = run(extended, tmp_path / "linear", *flags, "--model", "linear")
     assert "Model: 1,785 parameters" in printed
     assert np.isfinite(result["mpjpe_mm"])

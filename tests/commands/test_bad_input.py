@@ -10,7 +10,7 @@ import pytest
 
 from tests.command_line import TINY, assert_refused, listing
 from tests.data import tiny_3dhp
-from tests.launched.conftest import launch, trainer
+from tests.launched.conftest import REPOSITORY, assert_is_last, launch
 
 FRAMES = 5
 
@@ -131,12 +131,14 @@ def test_a_cache_that_cannot_be_written(train, tmp_path):
 
 
 @pytest.mark.launched
-def test_a_bad_cache_ends_every_process_with_one_message(demo_root, tmp_path):
+def test_a_bad_cache_ends_every_process_and_is_the_last_word_of_accelerate_launch(demo_root, tmp_path):
     root = shutil.copytree(demo_root, tmp_path / "root")
     _flip_a_bit(root / "demo_gt.h5")
     before = listing(tmp_path)
     flags = f"--dataset demo --root_path {root} -c {tmp_path}/runs {TINY}".split()
-    ended = launch([*trainer(2), *flags], tmp_path)
+    config, script = REPOSITORY / "launch/accelerate/cpu_debug.yaml", REPOSITORY / "main_sagcn_gpus.py"
+    ended = launch(["accelerate", "launch", "--config_file", str(config), str(script), *flags], tmp_path)
     assert ended.code != 0
-    assert ended.messages.count("error: the cache") == 1
+    assert ended.messages.count("error: the cache") == 1  # of two processes
+    assert_is_last(ended.err, "error: the cache .*")
     assert listing(tmp_path) == before

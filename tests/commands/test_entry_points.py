@@ -1,5 +1,7 @@
 """The ways to start: `glagcn VERB`, `python -m glagcn`, and a launcher with the installed package, in any folder."""
 
+import re
+import shlex
 import subprocess
 import sys
 
@@ -7,7 +9,9 @@ import pytest
 
 import glagcn
 from glagcn.cli import TRAINER_VERBS
+from tests.command_line import result
 from tests.launched.conftest import REPOSITORY, launch
+from tests.published_files import write_folder
 
 DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--dry_run"]
 
@@ -52,7 +56,17 @@ def test_the_verbs_of_the_trainer_have_its_flags(name, verb, capsys):
 
 @pytest.mark.launched
 def test_a_launcher_starts_the_installed_package_in_any_folder(tmp_path):
+    """With a command of the table "published | here" of docs/training.md, on files in the real layouts."""
+    text = (REPOSITORY / "docs/training.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\| .* \| `python main_sagcn_gpus\.py (.*)` \|$", text, re.MULTILINE)
+    assert len(commands) == 8
+    command = shlex.split(next(line for line in commands if "--by-subject" in line))
     torchrun = ["torchrun", "--standalone", "--nproc_per_node=2", "-m", "--", "glagcn", "train", "--run", "r"]
-    done = launch([*torchrun, *DRY], tmp_path, PYTHONPATH=str(REPOSITORY))
+    flags = [*torchrun, *command, "--output", "results", "--workers", "1"]
+    done = launch(flags, write_folder(tmp_path), PYTHONPATH=str(REPOSITORY))
     assert done.code == 0, done.err
-    assert "Processes: 2" in done.out
+    found = result(tmp_path / "results")
+    assert found["processes"] == 2
+    assert set(found["actions"]) == {"Walking", "Jog", "Box"}
+    assert "mean over actions" in done.out
+    assert "Validate/S3 " in done.out

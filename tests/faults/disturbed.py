@@ -68,17 +68,24 @@ def kills(root, count, draw):
 # ---------------------------------------------------------------- signals
 
 
+def check_stop(run, kind, target) -> tuple[int, int]:
+    """A signal to any part of a run: it saves, says so, and leaves in time; -> its exit code and the saved step."""
+    before = last_step(run.folder)
+    send(run, kind, target)
+    code, saved = run.end(PATIENCE_S), step_of(run.folder)
+    assert json.loads((run.folder / "stopped.json").read_text())["step"] == saved >= before
+    assert run.log.read_text().count(f"at step {saved} of ") == 1
+    return code, saved
+
+
 def check_signal(launcher, kind, target, root, folder) -> str:
-    """A signal to any part of a run: it saves, says so, and leaves in time; the same command goes on."""
+    """The same command goes on after a signal."""
     run = start(launcher, root, folder)
     run.reach(8)
-    began, before = time.monotonic(), last_step(folder)
-    send(run, kind, target)
-    code = run.end(PATIENCE_S)
-    seconds, saved = time.monotonic() - began, step_of(folder)
-    assert json.loads((folder / "stopped.json").read_text())["step"] == saved >= before
+    began = time.monotonic()
+    code, saved = check_stop(run, kind, target)
+    seconds = time.monotonic() - began
     assert code == EXIT_CODE if launcher == "python" else code != 0
-    assert run.log.read_text().count(f"at step {saved} of ") == 1
     run = start(launcher, root, folder, f"--max_steps {saved + 8}")
     run.finish()
     assert f"resumed at step {saved} of {saved + 8}" in run.log.read_text()

@@ -134,16 +134,23 @@ def undisturbed(launcher: str, root: Path, folder: Path, flags: str) -> Path:
     return folder
 
 
-def assert_same(folder: Path, reference: Path) -> None:
-    """Assert that the last states of two run folders hold the same weights and optimiser, bit for bit."""
-    flat = []
-    for path in (folder, reference):
-        content = torch.load(path / "last.pt", weights_only=True)
-        flat.append(torch.utils._pytree.tree_leaves([content["model"], content["optimizer"]]))
-    assert len(flat[0]) == len(flat[1])
-    for one, other in zip(*flat, strict=True):
-        same = torch.equal(one, other) if isinstance(one, torch.Tensor) else one == other
+def assert_same(folder: Path, reference: Path, name: str = "last.pt") -> None:
+    """Assert that states of two run folders are equal bit for bit: weights, optimiser, and progress but for times."""
+    one, other = (torch.load(path / name, weights_only=True) for path in (folder, reference))
+    leaves = (torch.utils._pytree.tree_flatten([content["model"], content["optimizer"]]) for content in (one, other))
+    (ours, our_form), (theirs, their_form) = leaves
+    assert our_form == their_form
+    for mine, its in zip(ours, theirs, strict=True):
+        same = torch.equal(mine, its) if isinstance(mine, torch.Tensor) else mine == its
         assert same, "the weights differ from those of the undisturbed run"
+    assert one["progress"] | {"seconds": 0} == other["progress"] | {"seconds": 0}
+
+
+def records(folder: Path) -> list[dict]:
+    """The lines of metrics.jsonl without times."""
+    times = {"time", "seconds", "windows_per_second", "memory_gb"}
+    lines = map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())
+    return [{name: value for name, value in line.items() if name not in times} for line in lines]
 
 
 def some(draw: Random, cases: list, count: int) -> list:

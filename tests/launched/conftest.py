@@ -1,6 +1,7 @@
 """Real runs: `python`, `torchrun` and `accelerate launch` started as a user starts them, on tiny data."""
 
 import os
+import re
 import shlex
 import subprocess
 import sys
@@ -36,6 +37,13 @@ def launch(command: list[str], cwd: Path, timeout: float = 240, **environment: s
         command, cwd=cwd, capture_output=True, text=True, timeout=timeout, env=os.environ | settings | environment
     )
     return Finished(done.returncode, done.stdout, done.stderr)
+
+
+def assert_is_last(printed: str, message: str) -> None:
+    """The launcher's report ends with its block about the first failure, and that with our message."""
+    *_, message_line, border = printed.strip().splitlines()
+    assert set(border) == {"="}
+    assert re.fullmatch(f"  traceback : {message}", message_line), message_line
 
 
 def trainer(processes: int = 1) -> list[str]:

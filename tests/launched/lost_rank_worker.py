@@ -13,7 +13,7 @@ dist.start(workers=1, timeout=timedelta(seconds=2))
 if sys.argv[1] == "wait":
     with dist.agree(), dist.waiting_for_main():
         if dist.is_main():
-            time.sleep(5)
+            time.sleep(3)
     assert dist.from_main(dist.rank()) == 0
     dist.finish()
     dist.leave(0)

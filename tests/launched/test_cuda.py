@@ -22,7 +22,7 @@ from glagcn.train.loop import Stepper
 from glagcn.train.optim import build_optimizer, step_unless
 from tests.data.test_camera_augmentation import walking_split
 from tests.data.test_windows import SKELETON, make_split
-from tests.launched.test_runs import records, same_state
+from tests.faults.runs import assert_same, records
 
 pytestmark = [
     pytest.mark.cuda,
@@ -213,7 +213,7 @@ def test_deterministic_runs_resume_bit_for_bit(run, tmp_path, precision, compile
     assert run(f"{flags} --max_steps 30 --run whole").code == 0
     assert run(f"{flags} --max_steps 13 --run parts").code == 0
     assert run(f"{flags} --max_steps 30 --run parts").code == 0
-    same_state(tmp_path / "whole/last.pt", tmp_path / "parts/last.pt")
+    assert_same(tmp_path / "parts", tmp_path / "whole")
     assert records(tmp_path / "whole") == records(tmp_path / "parts")
 
 

@@ -22,8 +22,8 @@ def test_by_action_on_one_process_and_three(tmp_path):
     results = []
     for processes in (1, 3):
         folder = tmp_path / str(processes)
-        command = ["torchrun", "--standalone", f"--nproc_per_node={processes}", WORKER, str(folder)]
-        done = launch(command, tmp_path, PYTHONPATH=str(REPOSITORY))
+        launcher = ["torchrun", "--standalone", f"--nproc_per_node={processes}"] if processes > 1 else ["python"]
+        done = launch([*launcher, WORKER, str(folder)], tmp_path, PYTHONPATH=str(REPOSITORY))
         assert done.code == 0, done.err
         results.append(numbers(json.loads((folder / "result.json").read_text())))
         assert (folder / "evaluation_by_action.csv").exists()

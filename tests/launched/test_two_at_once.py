@@ -40,7 +40,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()}
 
 
-def test_the_second_is_refused_with_one_message(first, flags, tmp_path):
+def test_the_second_is_refused_with_one_message_and_goes_on_when_the_first_has_died(first, flags, tmp_path):
     before = contents(tmp_path / "r")
     done = launch([*trainer(2)[:-1], IMPATIENT, *flags], tmp_path, PYTHONPATH=str(REPOSITORY))
     assert done.code != 0
@@ -48,9 +48,6 @@ def test_the_second_is_refused_with_one_message(first, flags, tmp_path):
     assert done.messages.count(f"error: another process is using {tmp_path}/r (process {first.pid} on ") == 1
     assert contents(tmp_path / "r") == before
     assert first.poll() is None
-
-
-def test_the_second_goes_on_when_the_first_has_died(first, flags, tmp_path):
     step = torch.load(tmp_path / "r/last.pt", weights_only=True)["progress"]["step"]
     command = [sys.executable, trainer()[1], *flags, "--epochs", "100000", "--max_steps", str(step + 5)]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -368,3 +368,26 @@ def test_the_tables_of_deeplabcut_are_read_by_the_names_of_their_parts(tmp_path,
     found = read_keypoints(tmp_path / "k.csv", image_size=SIZE)
     np.testing.assert_allclose(found.keypoints, expected(keypoints[:, who]), atol=1e-3)
     assert (found.convention, np.unique(found.persons).tolist()) == ("coco17", [0, 1] if individuals else [-1])
+
+
+def test_an_archive_that_would_fill_the_memory_is_refused(tmp_path, monkeypatch):
+    np.savez_compressed(tmp_path / "k.npz", keypoints=np.zeros((1000, 17, 2)))
+    monkeypatch.setattr("glagcn.poses.keypoints.content.MOST_UNPACKED", 100_000)
+    with pytest.raises(UserError, match=r"k\.npz holds more than 0\.1 MB"):
+        read_keypoints(tmp_path / "k.npz")
+
+
+def test_a_pickle_that_would_run_something_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return Path.touch, (tmp_path / "ran",)
+
+    evil = np.empty((3, 2), object)
+    evil[:] = Evil()
+    np.savez(tmp_path / "v.npz", boxes=evil, keypoints=evil)
+    np.savez(tmp_path / "k.npz", positions_2d=Evil())
+    np.save(tmp_path / "k.npy", evil)
+    for name in ("v.npz", "k.npz", "k.npy"):
+        with pytest.raises(UserError, match=name):
+            read_keypoints(tmp_path / name)
+    assert not (tmp_path / "ran").exists()
