@@ -92,9 +92,3 @@ def test_editors_see_the_public_names_where_they_are_defined():
         assert getattr(glagcn, name) is getattr(importlib.import_module(module), name)
     listed = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
     assert sorted([*(name for _, name in imports), "__version__"]) == dir(glagcn) == listed
-
-
-def test_no_two_test_files_share_a_name():
-    """pytest imports a test file by its bare name: of two, only the first would be run."""
-    names = [path.name for path in (REPOSITORY / "tests").rglob("test_*.py")]
-    assert sorted(names) == sorted(set(names))

@@ -1,5 +1,3 @@
-import json
-
 import pytest
 import torch
 
@@ -52,20 +50,6 @@ def test_weights_beyond_half_precision_are_refused(exported):
         model.shrink.bias[0] = 70000
     with pytest.raises(UserError, match=r"--half: .*best\.pt has weights 'shrink\.bias' beyond 65504"):
         exported(model, half=True)
-
-
-def test_it_is_evaluated_and_rendered_like_a_checkpoint(verb, demo, demo_root, trained, tmp_path):
-    path = tmp_path / "model.safetensors"
-    assert verb(f"export {trained}/best.pt --layout safetensors --out {path}").code == 0
-    scores = []
-    for name in (trained / "best.pt", path):
-        ended = verb(f"evaluate {name} --root_path {demo_root} --test_frames 40 --output {tmp_path}/{name.stem}")
-        assert ended.code == 0, ended.err
-        scores.append(json.loads((tmp_path / name.stem / "result.json").read_text())["mpjpe_mm"])
-    assert scores[0] == scores[1]
-    ended = demo(f"--frames 9 --render --evaluate {path} --viz-output {tmp_path}/a.gif --viz-limit 2 --viz-subject TS1")
-    assert ended.code == 0, ended.err
-    assert (tmp_path / "a.gif").stat().st_size
 
 
 def test_a_flipped_bit_is_noticed(exported, tmp_path):

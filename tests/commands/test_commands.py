@@ -18,7 +18,7 @@ from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton
 from glagcn.train import optim as schedule
-from tests.command_line import TINY, assert_refused, listing
+from tests.command_line import TINY, assert_refused, listing, result
 from tests.data import tiny_3dhp
 
 PUBLISHED = "--dataset 3dhp --root_path data/s-agcn/ --batch_size 1200 --frames 81 --channel 256 --evaluate"
@@ -28,10 +28,6 @@ RESULT_FILES = {
     "result.json", "inference_data.mat",
     "mpii_3dhp_evaluation_sequencewise.csv", "mpii_3dhp_evaluation_activitywise.csv",
 }  # fmt: skip
-
-
-def result(folder) -> dict:
-    return json.loads((folder / "result.json").read_text())
 
 
 @pytest.fixture

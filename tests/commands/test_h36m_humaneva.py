@@ -1,13 +1,12 @@
 """Human3.6M and HumanEva-I from flags to results, on small files in the real layouts."""
 
-import json
-
 import pytest
 import torch
 
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load_model
 from tests.command_line import Ended, assert_refused, listing
+from tests.command_line import result as results
 from tests.published_files import write_folder, write_published
 
 SMALL = "--workers 1 --log_steps 1 -ch 8 -b 32 -e 1 --max_steps 2 --test_frames 30"
@@ -29,10 +28,6 @@ def start(train, files, tmp_path):
         return train(f"--root_path {files}/data -c {checkpoints} --workers 1 {flags}")
 
     return run
-
-
-def results(folder):
-    return json.loads((folder / "result.json").read_text())
 
 
 @pytest.mark.parametrize(

@@ -149,16 +149,6 @@ def test_an_action_without_frames_is_left_out_and_said():
     assert metrics["sequences"]["S9/Posing/cam0"]["frames"] == 0
 
 
-def test_the_baseline_is_averaged_like_the_metric():
-    split = make_split(LENGTHS)
-    predicted = true_poses(split, scored_frames(split)) + np.random.default_rng(1).normal(0, 50, (46, 17, 3))
-    for frames in (scored_frames(split), np.array([0, 3, 4, 20, 41])):
-        errors = metrics.joint_errors(predicted[frames], true_poses(split, frames))
-        expected = score(split, predicted[frames], frames)["mpjpe_mm"]
-        assert BY_ACTION.mpjpe(errors, split, frames) == pytest.approx(expected, rel=1e-12)
-    assert MPI_INF_3DHP.mpjpe(errors, split, frames) == pytest.approx(errors.mean(), rel=1e-12)
-
-
 REPORTED = {"S9/Eating/cam0": 30, "S9/SittingDown 1/cam0": 10, "S11/Eating 1/cam3": 20}
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from glagcn.commands.evaluate import run_evaluation
 from glagcn.config.resolve import parse_command_line
 from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import Sequence
@@ -79,16 +78,6 @@ def test_from_training_to_the_result(flags, train, tmp_path):
     assert f"{result['actions']['Posing']['mpjpe_mm']:.2f}" in evaluated.out
     assert f"Written to {folder}: result.json, {ACTION_CSV}" in evaluated.out
     assert "\nS11 " not in evaluated.out
-
-
-def test_by_subject_reaches_the_tables(flags, train, said):
-    assert train(f"{flags} --max_steps 1").code == 0
-    config, origin, _ = parse_command_line(f"{flags} --max_steps 1 --evaluate --by-subject".split())
-    run_evaluation(config, origin)
-    text = "\n".join(said)
-    assert "\nS9 " in text
-    assert "\nS11 " in text
-    assert "mean over subject x action" in text
 
 
 def test_the_mean_pose_is_scored_like_the_model(flags, root):

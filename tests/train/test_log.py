@@ -50,20 +50,16 @@ def printed():
         yield
 
 
-def test_what_is_said_is_printed_and_kept(log, printed, tmp_path, capsys):
+def test_what_is_said_is_printed_and_kept_at_once_until_the_log_is_closed(log, printed, tmp_path, capsys):
     program.info("one")
     program.info("two\nthree %")
     program.warning("four")
     program.debug("five")
-    assert capsys.readouterr().out == "one\ntwo\nthree %\nWARNING: four\n"
     assert (tmp_path / "log.txt").read_text() == "one\ntwo\nthree %\nWARNING: four\n"
-
-
-def test_a_closed_log_keeps_nothing_more(log, printed, tmp_path):
-    program.info("one")
     log.close()
-    program.info("two")
-    assert (tmp_path / "log.txt").read_text() == "one\n"
+    program.info("six")
+    assert (tmp_path / "log.txt").read_text() == "one\ntwo\nthree %\nWARNING: four\n"
+    assert capsys.readouterr().out == "one\ntwo\nthree %\nWARNING: four\nsix\n"
 
 
 def test_on_other_ranks_it_is_silent(tmp_path, capsys, monkeypatch):
@@ -100,6 +96,7 @@ def test_lines_that_cannot_be_written_are_written_later_and_warned_of_once(tmp_p
 
 def test_records_are_lines_of_json_and_curves(log, tmp_path):
     log.record("train", 5, {"mpjpe_mm": 120.5, "learning_rate": 0.004}, epoch=1)
+    assert len(records(tmp_path)) == 1  # at once
     log.record("train", 10, {"mpjpe_mm": 110.25, "learning_rate": 0.003}, epoch=1)
     log.record("test", 10, {"mpjpe_mm": 99.0}, unscheduled=True)
     log.close()
@@ -109,13 +106,6 @@ def test_records_are_lines_of_json_and_curves(log, tmp_path):
     assert lines[2] == {"kind": "test", "step": 10, "unscheduled": True, "mpjpe_mm": 99.0}
     assert curve(tmp_path, "error_mm/train") == [(5, 120.5), (10, 110.25)]
     assert curve(tmp_path, "error_mm/test") == [(10, 99.0)]
-
-
-def test_a_line_is_on_disk_as_soon_as_it_is_recorded(log, printed, tmp_path):
-    log.record("train", 5, {"mpjpe_mm": 1.0})
-    program.info("text")
-    assert len(records(tmp_path)) == 1
-    assert (tmp_path / "log.txt").read_text() == "text\n"
 
 
 def test_nan_is_null_in_json(log, tmp_path):
@@ -141,14 +131,6 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
     second.close()
     assert curve(tmp_path, "error_mm/train") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
-
-
-def test_no_figure_is_drawn_without_a_board(demo, tmp_path, monkeypatch):
-    drawn = []
-    monkeypatch.setattr("glagcn.evaluate.figures.skeleton_figure", drawn.append)
-    assert demo("--run r --frames 9 --max_steps 2 --log_with none").code == 0
-    assert demo(f"--evaluate {tmp_path}/runs/r/best.pt --log_with none --output {tmp_path}/results").code == 0
-    assert drawn == []
 
 
 def test_texts_and_the_result_are_in_tensorboard(tmp_path):
@@ -233,13 +215,6 @@ def test_a_record_of_epochs_becomes_a_picture(tmp_path):
     tab_blue, tab_orange, tab_green = (31, 119, 180), (255, 127, 14), (44, 160, 44)
     shown = [(np.abs(picture * 255 - colour).max(axis=-1) < 2).any() for colour in (tab_blue, tab_orange, tab_green)]
     assert shown == [True, True, False]  # training and test; no sequence head, no aligned error
-
-
-def test_a_run_draws_its_curves_unless_told_not_to(demo, tmp_path):
-    assert demo("--run drawn --frames 9 --export_training_curves").code == 0
-    assert (tmp_path / "runs/drawn/training_curves.png").stat().st_size > 5000
-    assert demo("--run plain --frames 9 --no-export-training-curves").code == 0
-    assert not (tmp_path / "runs/plain/training_curves.png").exists()
 
 
 @pytest.mark.parametrize(("flags", "against"), [("", "epoch"), ("--windows 200", "windows")])
@@ -349,27 +324,29 @@ def test_a_service_that_cannot_start_is_one_message(service, demo, monkeypatch):
     assert_refused(refused, f"--log_with {service.__name__} cannot start: api_key not configured; log in, or set")
 
 
-@pytest.mark.parametrize("name", ["wandb", "mlflow"])
-def test_a_missing_package_is_said_before_the_data_are_read(name, train, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("glagcn.train.log.find_spec", lambda package: None)
-    ended = train(f"--dataset 3dhp --root_path {tmp_path}/nowhere --log_with {name}")
-    assert_refused(ended, f"--log_with {name} needs a package that is not installed: pip install {name}")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_of_offline_runs_is_no_package(train, tmp_path, monkeypatch):
+def test_a_missing_package_is_said_before_the_data_are_read_and_a_folder_of_offline_runs_is_none(
+    train, tmp_path, monkeypatch
+):
     (tmp_path / "mlflow").mkdir()
+    monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    assert_refused(train("--dataset demo --log_with mlflow"), "pip install mlflow")
+    ended = train(f"--dataset 3dhp --root_path {tmp_path}/nowhere --log_with mlflow")
+    assert_refused(ended, "--log_with mlflow needs a package that is not installed: pip install mlflow")
+    monkeypatch.setattr("glagcn.train.log.find_spec", lambda package: None)
+    assert_refused(train("--dataset demo --log_with wandb"), "is not installed: pip install wandb")
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow"]
 
 
-def test_none_writes_no_curves_elsewhere(demo, tmp_path):
+def test_none_draws_nothing_and_writes_no_curves_elsewhere(demo, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr("glagcn.evaluate.figures.skeleton_figure", drawn.append)
     ended = demo("--run r --frames 9 --log_with none")
     assert ended.code == 0
-    assert (tmp_path / "runs/r/metrics.jsonl").exists()
-    assert not (tmp_path / "runs/r/tensorboard").exists()
+    assert {"metrics.jsonl", "log.txt"} <= {path.name for path in (tmp_path / "runs/r").iterdir()}
+    assert not [path for path in (tmp_path / "runs/r").iterdir() if path.name in ("tensorboard", "training_curves.png")]
     assert f"curves     {tmp_path}/runs/r/metrics.jsonl" in ended.out
+    assert demo(f"--evaluate {tmp_path}/runs/r/best.pt --log_with none --output {tmp_path}/results").code == 0
+    assert drawn == []
 
 
 @pytest.mark.parametrize("flag", ["--wandb", "--wandb_project=a", "--tensorboard", "--report_to=wandb"])

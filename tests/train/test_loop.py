@@ -18,11 +18,9 @@ from glagcn.errors import UserError
 from glagcn.evaluate.metrics import MPJPE
 from glagcn.files import WriteError
 from glagcn.model.gla_gcn.network import LiftingNetwork
-from glagcn.model.interface import Prediction
 from glagcn.skeletons import get_skeleton
 from glagcn.train.hardware import check_replicas
 from glagcn.train.loop import Stepper, Trainer
-from glagcn.train.loss import center_error, sequence_error
 from glagcn.train.resume import Progress, Sums
 
 SIZES = frozenset({3})
@@ -57,18 +55,6 @@ def whole(count, most=99):
     return share(count, most, 0, 1)
 
 
-def test_errors_are_sums_over_windows_of_mean_distances():
-    targets = torch.zeros(2, 3, 17, 3)
-    targets[:, 1, :, 0] = 9.0  # only the centre frame counts for the single head
-    center = targets[:, 1:2].clone()
-    center[0, 0, 5] += torch.tensor([3.0, 4.0, 0.0])
-    sequence = targets.clone()
-    sequence[1, 2, :, 1] += 2.0
-    prediction = Prediction(center, sequence)
-    assert center_error(prediction, targets, frame=1).item() == pytest.approx(5 / 17)
-    assert sequence_error(prediction, targets, frame=1).item() == pytest.approx(2 / 3)
-
-
 def test_the_gradient_is_that_of_the_mean_loss():
     ours, data = stepper("--sequence_weight", "0.5"), batch(6)
     sums = ours.gradient(data, whole(6))
@@ -91,14 +77,6 @@ def test_in_micro_batches_it_is_the_same(most):
     for one, other in zip(gradients(at_once), gradients(pieces), strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-7)
     torch.testing.assert_close(*sums)
-
-
-def test_a_batch_that_is_not_counted_adds_nothing():
-    ours = stepper()
-    nothing = share(6, 6, rank=1, world_size=2)
-    assert not nothing.has_windows
-    assert ours.gradient(batch(1), nothing).tolist() == [0, 0]
-    assert all(gradient.abs().max() == 0 for gradient in gradients(ours))
 
 
 def test_a_step_moves_by_the_rate_and_clears_the_gradient():

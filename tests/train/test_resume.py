@@ -2,14 +2,13 @@
 
 import json
 import shutil
-from dataclasses import asdict
 
 import pytest
 import torch
 
 from glagcn import cli
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.train.resume import Progress, Sums, restore_optimizer
+from glagcn.train.resume import restore_optimizer
 from tests.command_line import TINY, assert_refused, listing
 from tests.data.tiny_videopose3d import write_h36m
 
@@ -60,16 +59,6 @@ def test_options_come_from_the_checkpoint_whatever_config_json_holds(demo, run):
     ended = demo("--run r --frames 9")
     assert ended.code == 0, ended.err
     assert json.loads((folder / "config.json").read_text())["batch_size"] == held["batch_size"]
-
-
-def test_progress_comes_back_from_a_checkpoint(tmp_path):
-    progress = Progress(step=7, best_mm=41.5, best_step=6, seconds=3.25)
-    progress.epoch.add(64, {"mpjpe": 2.5, "other": 1.0})
-    progress.epoch.add(32, {"mpjpe": 0.5, "other": 1.0})
-    torch.save(asdict(progress), tmp_path / "file.pt")
-    found = Progress.of(torch.load(tmp_path / "file.pt", weights_only=True))
-    assert found == progress
-    assert found.epoch == Sums(96, {"mpjpe": 3.0, "other": 2.0})
 
 
 def test_switches_are_those_of_this_run():
