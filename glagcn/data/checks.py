@@ -3,11 +3,16 @@
 Every message starts with `where`, which names the file and the sequence.
 """
 
+from collections.abc import Iterator
+
 import numpy as np
 
-from glagcn.data.dataset import Sequence
+from glagcn.data.dataset import Sequence, Source, SplitName
 from glagcn.errors import UserError
+from glagcn.poses.checks import check_track
 from glagcn.poses.gaps import fill_gaps, gap_frames, mark_missing, with_confidence
+from glagcn.poses.joints import input_convention
+from glagcn.skeletons import get_skeleton
 
 # The median distance of a person's joints from the pelvis is about half a metre: 500 in millimetres, 0.5 in metres, 50
 # in centimetres.  If only the pelvis is absolute, it is the distance from the camera, several metres.
@@ -20,6 +25,7 @@ LARGEST_NORMALISED = 2.5
 # scene may come close to the camera plane, where projections are large: such frames are context only.
 LARGEST_MM = 100_000.0
 LARGEST_IMAGES, LARGEST_UNSCORED_IMAGES = 10, 1_000
+COMPARED = 40  # frames of a sequence, with what filmed people do
 
 
 def as_frames(where: str, name: str, array: object, joints: int, channels: int) -> np.ndarray:
@@ -88,6 +94,28 @@ def check_sequence(where: str, sequence: Sequence, root: int) -> None:
             f"{where}: the largest 2D coordinate is {largest:.4g}, so the 2D looks normalised; "
             "expected pixels. Undo the normalisation: x = (x' + 1) * width / 2, y = (y' + height / width) * width / 2."
         )
+
+
+def checked_sequences(source: Source, split: SplitName, sequences: Iterator[Sequence]) -> Iterator[Sequence]:
+    """The sequences of a split; some frames of the 2D of each, all together, are compared with what filmed people do.
+
+    Adds a note to the source, or raises UserError, where `check_track` finds something.
+    """
+    order, pools = input_convention(get_skeleton(source.skeleton)), dict[tuple[int, int], list[np.ndarray]]()
+    for sequence in sequences:
+        rows = np.flatnonzero(checked_frames(sequence.valid))
+        rows = rows[:: -(-len(rows) // COMPARED)]
+        confidence = np.ones(sequence.pixels.shape[:2]) if sequence.confidence is None else sequence.confidence
+        some = np.dstack([sequence.pixels[rows], confidence[rows]])
+        pools.setdefault((sequence.info.width, sequence.info.height), []).append(some)
+        yield sequence
+    for (width, height), parts in pools.items():
+        found = np.concatenate(parts)
+        for finding in check_track(found[..., :2], found[..., 2], order.points, (width, height)):
+            text = f"the 2D of the {split} split in images of {width}x{height}: {finding.text}"
+            if finding.severity == "refuse":
+                raise UserError(f"{source.root}: {text}. The files were changed or are of other data; get them again.")
+            source.note(f"warning: {text}")
 
 
 def checked_frames(valid: np.ndarray) -> np.ndarray:

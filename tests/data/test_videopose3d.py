@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from glagcn.commands.prepare import prepare
-from glagcn.data.cache import open_cache
+from glagcn.data.cache import open_cache, write_cache
 from glagcn.data.dataset import PrepareFlags
 from glagcn.data.videopose3d.cameras import cameras_of, project
 from glagcn.data.videopose3d.files import VideoPose3DFiles
@@ -384,3 +384,28 @@ def test_the_verb_refuses_what_does_not_fit(verb, root, arguments, message):
     ended = verb(f"prepare {arguments.format(root=root)}")
     assert ended.code == 2
     assert message in ended.err
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        (lambda p: p * (1, -1) + (0, 1000), None),
+        (lambda p: p - 500, r"split in images of 1000x100[02]: .*\(0, 0\) seems to be the middle of the image"),
+        (lambda p: p[:, np.roll(np.arange(17), 1)], "the joints seem to be shifted by one place"),
+        (lambda p: p * 6, "seem to be of a larger image"),
+    ],
+)
+def test_2d_that_no_filmed_person_has_is_refused_or_noted(tmp_path, caplog, changed, message):
+    content = tiny_videopose3d.h36m_content(("gt",))
+    for actions in content["gt"]["positions_2d"].values():
+        for views in actions.values():
+            views[:] = [changed(view).astype(np.float32) for view in views]
+    tiny_videopose3d.save(tmp_path, "h36m", content)
+    source = VideoPose3DFiles(tmp_path, "h36m", "gt")
+    if message:
+        with pytest.raises(UserError, match=message):
+            write_cache(tmp_path / "out.h5", source)
+        assert not (tmp_path / "out.h5").exists()
+        return
+    write_cache(tmp_path / "out.h5", source)
+    assert any("y seems to count upwards" in note for note in source.notes)

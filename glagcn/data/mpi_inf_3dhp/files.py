@@ -3,13 +3,14 @@
 The npz pair is the one that P-STMO's converter writes (univ_annot3), or D3DP's `_ori` pair (annot3).
 """
 
+from abc import abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from glagcn.data.checks import as_activity, as_frames, as_valid, check_sequence, checked_frames, kind
+from glagcn.data.checks import as_activity, as_frames, as_valid, check_sequence, checked_frames, checked_sequences, kind
 from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mpi_inf_3dhp import facts, mat
 from glagcn.errors import UserError
@@ -118,6 +119,14 @@ class _Files(Source):
         super().__init__(root, paths)
         self.annotation, self.cameras = annotation, cameras
 
+    def read(self, split: SplitName) -> Iterator[Sequence]:
+        """See Source."""
+        return checked_sequences(self, split, self._read(split))
+
+    @abstractmethod
+    def _read(self, split: SplitName) -> Iterator[Sequence]:
+        """The sequences of a split, each checked alone."""
+
     def provenance(self) -> dict:
         """See Source."""
         return super().provenance() | {"annotation": self.named_annotation, "cameras": list(self.cameras)}
@@ -192,8 +201,8 @@ class RawRelease(_Files):
             return [info for name in self._train for info in self._views(name)]
         return [self._test_info(name) for name in facts.TEST_SEQUENCES]
 
-    def read(self, split: SplitName) -> Iterator[Sequence]:
-        """See Source.  One annot.mat at a time is in memory."""
+    def _read(self, split: SplitName) -> Iterator[Sequence]:
+        """One annot.mat at a time is in memory."""
         if split == "train":
             for name in self._train:
                 yield from self._read_train(name)
@@ -267,8 +276,8 @@ class NpzPair(_Files):
             self._content[split] = self._load(split)
         return [self._info(name, len(entry["data_2d"])) for name, entry in self._content[split].items()]
 
-    def read(self, split: SplitName) -> Iterator[Sequence]:
-        """See Source.  Frees the memory of each sequence after it is read."""
+    def _read(self, split: SplitName) -> Iterator[Sequence]:
+        """Frees the memory of each sequence after it is read."""
         infos, path = self.infos(split), self.paths[split]
         content = self._content.pop(split)
         for info in infos:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from glagcn.data.checks import as_frames, check_3d, check_found, check_sequence, fill_missing, kind
+from glagcn.data.checks import as_frames, check_3d, check_found, check_sequence, checked_sequences, fill_missing, kind
 from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.videopose3d.cameras import Camera, cameras_of, reprojection_error, to_camera
 from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, file_names, skeleton_name
@@ -109,7 +109,11 @@ class VideoPose3DFiles(Source):
         return [view.info for view in self._views[split]]
 
     def read(self, split: SplitName) -> Iterator[Sequence]:
-        """See Source.  All frames are valid; there are no activities."""
+        """See Source."""
+        return checked_sequences(self, split, self._read(split))
+
+    def _read(self, split: SplitName) -> Iterator[Sequence]:
+        """All frames are valid; there are no activities."""
         for view in self._views[split]:
             where, pixels, confidence = f"{self.path_2d}: {view.info.name}", view.pixels, None
             if self.mark_missing:
