@@ -11,6 +11,7 @@ import getpass
 import inspect
 import itertools
 import json
+import math
 import os
 import socket
 import sys
@@ -434,7 +435,7 @@ class Heartbeat:
     """Names the rank that is missing when an exchange hangs: NCCL and gloo would wait on, or fail without naming it.
 
     Writes this rank's sign of life, "BEAT HOST, step STEP", to a store and reads those of the others, in threads of its
-    own.  A rank without a new sign for LATE_S is named on standard error.  After `timeout_s` this process ends.
+    own.  A rank without a new sign is named on standard error every LATE_S.  After `timeout_s` this process ends.
 
     store    a connection that nothing else uses: a call hangs as long as the network does.
     address  of the store, for messages.
@@ -450,6 +451,7 @@ class Heartbeat:
         self._signs = [NOT_STARTED] * size  # the newest of each rank,
         self._heard_at = [time.monotonic()] * size  # and when it came, by the clock of this process
         self._late: set[int] = set()
+        self._named_at = -math.inf
         self._ended = threading.Event()
         for work in (self._beat, self._watch):
             threading.Thread(target=work, daemon=True).start()
@@ -484,8 +486,10 @@ class Heartbeat:
         minutes = f"{self._timeout_s / 60:g} minutes"
         # The first rank that is not missing prints, and the first of a node that is cut off.
         prints = local_rank() == 0 if self._rank in late else self._rank == min(set(range(len(silent))) - late)
-        if prints and (new := late - self._late):
-            tell(f"WARNING: {self._lost(late, new)} for {LATE_S:.0f} s; waiting up to {minutes} (--timeout)")
+        if prints and (named := late if now - self._named_at > LATE_S else late - self._late):
+            seconds = LATE_S * (min(silent[peer] for peer in named) // LATE_S)
+            tell(f"WARNING: {self._lost(late, named)} for {seconds:.0f} s; waiting up to {minutes} (--timeout)")
+            self._named_at = now
         if prints and (back := self._late - late):
             tell(f"{self._names(back)} answers")
         self._late = late

@@ -66,7 +66,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
         if note:
             logger.info(note)
         if state and (change := other_length(state, config, data.plan)):
-            logger.warning(change)
+            logger.info(f"note: {change}")
             if dist.is_main():
                 folder.remember("length", state["progress"]["step"], change)
         log.text("configuration", "\n".join("    " + line for line in summary.splitlines()))

@@ -101,7 +101,7 @@ def test_a_run_that_is_made_longer_keeps_the_batch_that_fitted_it(release, train
         assert (held["windows"], held["batch_size"], held["warmup"]) == (windows, batch, 16 * batch)
         found, stretched = result(tmp_path / "runs/r"), windows == 300 and not fresh
         words = r"at step 1 the schedule was stretched from 100 to 300 training windows \(learning rate \S+ instead of"
-        assert bool(re.search(f"WARNING: {words}", ended.out)) == stretched
+        assert bool(re.search(f"note: {words}", ended.out)) == stretched
         assert [bool(re.match(words, text)) for text in found["other_lengths"]] == [True] * stretched
         assert found["test_evaluations"] == 1 + stretched
         assert ("evaluated 2 times" in ended.out) == stretched

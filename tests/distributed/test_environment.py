@@ -1,5 +1,6 @@
 """What launchers, notebooks and batch systems leave in the environment: real processes, started as they start them."""
 
+import configparser
 import os
 import shutil
 import subprocess
@@ -101,3 +102,11 @@ def test_what_accelerate_was_asked_for_is_seen_in_its_process(tmp_path, asked, i
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", *asked.split()]
     done = start([*accelerate, "ask.py"], tmp_path, HF_HOME=str(tmp_path))
     assert (done.returncode, done.stdout.startswith(ignored)) == (0, True), done.stdout + done.stderr
+
+
+def test_the_bounds_of_packages_allow_what_the_trackers_need_and_spare_the_large_ones():
+    """MLflow's tracker needs accelerate 1.6; tensorboard before 2.16.2 brings gigabytes of other packages."""
+    settings = configparser.ConfigParser()
+    settings.read(REPOSITORY / "setup.cfg")
+    bounds = dict(line.split(">=") for line in settings["options"]["install_requires"].split())
+    assert (bounds["accelerate"], bounds["tensorboard"]) == ("1.6", "2.16.2")

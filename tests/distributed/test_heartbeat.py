@@ -39,12 +39,16 @@ def silence(beat, rank, seconds):
     beat._heard_at[rank] = time.monotonic() - seconds
 
 
-def test_the_first_living_rank_names_the_missing_one_once(ranks):
+def test_the_first_living_rank_names_the_missing_one_every_30_seconds(ranks):
     for beat, said in ranks[:2]:
         silence(beat, 2, LATE_S + 1)
         beat._look(time.monotonic())
         beat._look(time.monotonic())
         assert len(said) == (1 if beat is ranks[0][0] else 0)
+    ranks[0][0]._named_at -= LATE_S + 1
+    silence(ranks[0][0], 2, 2 * LATE_S + 1)
+    ranks[0][0]._look(time.monotonic())
+    assert "node2, step 4) for 60 s; waiting" in ranks[0][1][1]
     assert "no sign of life from rank 2 (" in ranks[0][1][0]
     assert "node2, step 4) for 30 s; waiting up to 5 minutes (--timeout)" in ranks[0][1][0]
 
