@@ -58,7 +58,7 @@ def set_times(path: Path, found: KeypointFile, fps: float | None, video: "Video 
         elif not stated and (video is None or rate != video.fps):
             logger.info(f"{name}: {rate:g} frames per second, by the times in the file")
         return replace(found, fps=stated or rate, times=None)
-    slow, usual, fast = (1 / max(float(step), 1e-9) for step in np.quantile(steps, (0.95, 0.25, 0.05)))
+    usual, fast = (1 / max(float(step), 1e-9) for step in np.quantile(steps, (0.25, 0.05)))
     if stated and not (1 - CLOSE_RATE) * mean <= stated <= (1 + CLOSE_RATE) * fast:
         logger.warning(
             f"{name}: by its times it has {mean:.3g} frames a second, which do not fit {stated:g} frames per second; "
@@ -67,11 +67,18 @@ def set_times(path: Path, found: KeypointFile, fps: float | None, video: "Video 
         return replace(found, fps=stated, times=None)
     short = steps[steps <= GAP_SECONDS] if steps.min() <= GAP_SECONDS else steps
     rate = fps or round(min(usual, FASTER / float(short.mean())), 4)
+    if times[-1] * rate >= MOST_FRAMES:
+        logger.warning(
+            f"{name}: its clock jumps: its {len(times)} frames would last {times[-1]:.6g} s; the times are not used, "
+            f"and the frames count as evenly spaced, {rate:.4g} a second"
+        )
+        return replace(found, fps=rate, times=None)
     logger.info(
-        f"{name} has a variable frame rate, {slow:.3g} to {fast:.3g} frames a second: the poses are lifted as if there "
-        f"were {rate:.4g} evenly, and given at the times of the frames"
+        f"{name} has a variable frame rate, its frames {steps.min():.3g} to {steps.max():.3g} s apart: the poses are "
+        f"lifted as if there were {rate:.4g} a second evenly, and given at the times of the frames"
     )
-    return replace(found, fps=rate, times=times)
+    beyond = np.arange(1, max(found.length - len(times), 0) + 1) / rate  # the video may end before the poses do
+    return replace(found, fps=rate, times=np.concatenate([times, times[-1] + beyond]))
 
 
 def alike(one: float, other: float) -> bool:

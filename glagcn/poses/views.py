@@ -7,7 +7,7 @@ other programs show it as it is stored, or as players do.  The keypoints decide:
 import logging
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -45,34 +45,35 @@ def as_seen(
     views = [("as OpenCV turns it", upright - by_opencv, turned), ("as it is stored", upright, turned)]
     if mirrored:
         views.append(("mirrored, as players show it", 0, video.shown))
-    fitting: list[tuple[Any, ...]] = []
+    fitting = []
     for words, turns, shown in views[by_opencv == 0 :]:  # else OpenCV's is the stored one
-        for pixel, pixels in ((1.0, ", its pixels as stored"), (video.pixel, ", its pixels square")):
+        for pixel, pixels in ((1.0, ", not stretched"), (video.pixel, ", stretched")):
             seen = _turned_size((width * pixel, height), upright - turns)
             size = found.image_size or seen
             if abs(size[0] / size[1] / (seen[0] / seen[1]) - 1) < SAME:
-                whole = np.array(_turned_size((width * video.pixel, height), upright)) * size[1] / seen[1]
-                final = round(float(whole[0])), round(float(whole[1]))
+                whole = list(_turned_size(size, turns))
+                whole[upright % 2] *= video.pixel / pixel
+                final = round(whole[0]), round(whole[1])
                 # Parts of the image were multiplied by the size of the video.
                 units = video.size if found.in_parts and not found.image_size else size
-                keypoints = _turn(found.keypoints, units, turns, final)
                 what = words if video.pixel == 1 else words + pixels
-                fitting.append((_misfit(keypoints, final, order), len(fitting), what, keypoints, final, shown))
+                fitting.append((_turn(found.keypoints, units, turns, final), final, what, turns, shown))
             if video.pixel == 1:
                 break
     outside, turned_outside = (_outside(found.keypoints, size) for size in (video.size, video.size[::-1]))
     lies = len(fitting) == 1 and found.image_size in (None, video.size) and outside > MOST_OUTSIDE > turned_outside
     if lies or not fitting:
         _refuse(path, found, video, lies, prefix)
-    _, number, words, keypoints, final, shown = min(fitting, key=lambda view: view[:2])
-    if number or mirrored or video.pixel != 1:
+    best = fitting[0] if len(fitting) == 1 else min(fitting, key=lambda view: _misfit(view[0], view[1], order))
+    keypoints, final, words, turns, shown = best
+    if turns or mirrored or video.pixel != 1:
         about = [f"turned by {90 * upright} degrees"] * (upright > 0) + ["mirrored"] * mirrored
         about += [f"with pixels that are not square (sample aspect ratio {video.pixel:.4g})"] * (video.pixel != 1)
         logger.warning(
             f"{video.path} is stored as {width}x{height}, to be shown {' and '.join(about)}, and detectors differ in "
             f"that: by where the person is, the keypoints are taken for those of the picture {words}. In files and "
             f"pictures they become those of {final[0]}x{final[1]}, upright with square pixels; where that is wrong, "
-            f"{prefix}image_size W,H of the pictures that the detector saw decides"
+            f"give {prefix}image_size W,H of what the detector saw, or detect in a copy that ffmpeg has turned"
         )
     return replace(found, keypoints=keypoints, image_size=final), replace(video, shown=shown)
 

@@ -57,7 +57,10 @@ def test_a_rate_that_falls_from_30_to_10_costs_little(demo_root, tmp_path, place
     np.savez(tmp_path / "k.npz", **given, **({} if video else {"timestamps_ms": np.rint(kept / 30 * 1000)}))
     recording = read_recording(tmp_path / "k.npz", video)
     assert recording.fps == pytest.approx(30, rel=0.03)
-    assert "has a variable frame rate, 10 to 3" in caplog.text or "placed by the times in the file" in caplog.text
+    assert (
+        "has a variable frame rate, its frames 0.0333 to 0.1 s apart" in caplog.text
+        or "placed by the times in the file" in caplog.text
+    )
     model = glagcn.load_model("centred")
     (lifted,) = lift_people(model, recording, False)
     even = glagcn.predict(model, pixels, (2048, 2048), flip=False, frames=kept)
@@ -78,6 +81,15 @@ def test_a_gap_in_time_ends_a_track_also_where_no_frame_number_is_missing(tmp_pa
     recording = read_recording(path, known(40, times=times))
     assert [(track.start, len(track.keypoints)) for track in recording.tracks] == [(0, 20), (20, 20)]
     np.testing.assert_allclose(recording.places(recording.tracks[1]), np.arange(80, 100))
+
+
+def test_poses_may_go_on_where_a_video_of_a_variable_rate_has_ended(tmp_path):
+    path = saved(tmp_path / "k.npz", keypoints(63)[:, 0])
+    recording = read_recording(path, known(60, times=SLOWING), may_end=True)
+    np.testing.assert_allclose(recording.times, [*SLOWING, *(3.9 + np.arange(1, 4) / recording.fps)])
+    assert recording.places(recording.tracks[0])[-1] == pytest.approx(3.9 * recording.fps + 3)
+    with pytest.raises(UserError, match="poses up to frame 62, and --video clip.mp4 has the frames 0 to 59"):
+        read_recording(path, known(60, times=SLOWING))
 
 
 @pytest.mark.parametrize(("longest", "expected"), [(12, 40), (2, 50)])  # interpolated; held where 3 frames are gone

@@ -26,6 +26,7 @@ ADVICE = "give a video that ffmpeg can decode"
 GIF_MAX_FPS = 50.0  # players slow down a GIF with less than 0.02 s per frame
 GIF_MAX_DELAY = 2**16 - 1  # hundredths of a second per frame
 MP4_TIME = Fraction(1, 90_000)  # seconds: the unit of the times of an .mp4 of a variable rate
+SQUARE = 0.01  # pixels so little wider or higher come from rounding when a video was scaled
 SUFFIXES = (".gif", ".mp4")
 
 
@@ -94,7 +95,7 @@ def open_video(path: Path, flag: str = FLAG) -> Video:
     with closing(_decoded(path, flag)) as frames:
         for frame, stream in frames:
             shown, fps, pixel = _turn(frame), float(stream.average_rate or 0), float(stream.sample_aspect_ratio or 1)
-            return Video(path, _size(frame, shown), fps, flag, shown, pixel)
+            return Video(path, _size(frame, shown), fps, flag, shown, pixel if abs(pixel - 1) > SQUARE else 1.0)
     raise UserError(f"invalid {flag} {path}: has no frame; give another video, or leave the flag out")
 
 

@@ -65,8 +65,7 @@ class Content:
 
     def add_time(self, frame: Any, row: Any) -> None:
         """Take the time that a frame or one of its people states, where it does: the first counts."""
-        time = time_of(row) if isinstance(frame, int) else None
-        if time is not None:
+        if isinstance(frame, int) and (time := time_of(row)) is not None:
             self.times = self.times or {}
             self.times.setdefault(frame, time)
 
@@ -240,18 +239,20 @@ def person_of(row: dict) -> int | None:
 
 
 def time_of(row: Any) -> float | None:
-    """The time that a frame, a person or a word states, in any unit: a number, h:m:s or a date; None for none."""
-    value = entry(row, TIME) if isinstance(row, dict) else row
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    if not isinstance(value, str):
-        return None
+    """The time that a frame or a person states, in any unit: a number, h:m:s or a date; None for none.
+
+    NaN where it cannot be read.
+    """
+    value = entry(row, TIME) if isinstance(row, dict) else None
+    if value is None or (isinstance(value, int | float) and not isinstance(value, bool)):
+        return value
+    word = str(value).strip().removesuffix("s").strip()
     try:
-        if re.fullmatch(r"(\d+:)?\d+:\d+([.,]\d+)?", word := value.strip()):
+        if re.fullmatch(r"(\d+:)?\d+:\d+([.,]\d+)?", word):
             return sum(float(part) * 60**place for place, part in enumerate(word.replace(",", ".").split(":")[::-1]))
         return datetime.fromisoformat(word).timestamp() if "-" in word[1:] and ":" in word else float(word)
     except (ValueError, OverflowError):
-        return None
+        return float("nan")
 
 
 def frames_of_names(path: Path, names: Iterable[str]) -> dict[str, int]:

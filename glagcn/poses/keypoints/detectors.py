@@ -185,7 +185,7 @@ def _read(content: Content) -> Iterator[Found]:
             continue
         frame = names[stated] if isinstance(stated, str) else as_whole("a frame's number", stated) - first
         yield frame, None, None
-        content.add_time(frame, time)
+        content.add_time(frame, {"time": time})
         for person in people:
             try:
                 pose = _pose(content, person)

@@ -207,7 +207,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
         )
     numbers = np.array([[float(word) if _is_number(word) else np.nan for word in row] for row in rows])
     place, clock = entry(places, FRAME), entry(places, TIME)
-    times = [None if clock is None else time_of(row[clock]) for row in rows]
+    times = [None if clock is None or not row[clock] else time_of({"time": row[clock]}) for row in rows]
     if place is None and clock is not None and None not in times:
         frames, content.counted = np.unique(np.array(times, np.float64), return_inverse=True)[1].reshape(-1), True
     elif place is None:  # counted, or one frame
@@ -218,7 +218,7 @@ def _poses_of(content: Content, header: list[str], rows: list[list[str]]) -> Ite
         names = frames_of_names(content.path, dict.fromkeys(row[place] for row in rows))
         frames = np.array([names[row[place]] for row in rows])
     for frame, time in zip(frames.tolist(), times, strict=True):
-        content.add_time(frame, time)
+        content.add_time(frame, {"time": time})
     place = entry(places, PERSON)
     people = np.full(len(rows), -1) if place is None else _whole(content, header[place], numbers[:, place])
     joints = _joints(content, found or list(dict.fromkeys(labels)))
