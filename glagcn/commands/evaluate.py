@@ -37,7 +37,8 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     with dist.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
         split = select(cache, "test", config.data.subjects_test, config.data.actions, config.data.downsample)
-        split = with_detector_noise(split, skeleton, config.selection.test_detections)
+        level = config.selection.test_detections
+        split = with_detector_noise(split, skeleton, level)
         frames = scored_frames(split, config.selection.test_frames)
         if dist.is_main() and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"
@@ -46,7 +47,6 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     warnings = differences(loaded, cache)
     for warning in warnings:
         logger.warning(warning)
-    level = config.selection.test_detections
     simulated = f" with simulated detections ({level})" if level else ""
     logger.info(
         f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {dist.world_size()} process(es), "
@@ -64,11 +64,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
         if evaluation:
             about = about_evaluation(config, cache, loaded.path) | {"warnings": warnings}
             write_results(evaluation, folder, about)
-            text = evaluation.benchmark.show(evaluation, config.run.by_subject)
-            _report(
-                config, evaluation, folder,
-                f"{text}\n\n{evaluation.headline}. Written to {folder}: result.json, {evaluation.benchmark.files}",
-            )  # fmt: skip
+            _report(config, evaluation, folder)
 
 
 def results_folder(config: Config, loaded: Loaded) -> Path:
@@ -87,13 +83,13 @@ def results_folder(config: Config, loaded: Loaded) -> Path:
     return loaded.path.with_name(f"{loaded.path.name}_results") if own.is_file() else own
 
 
-def _report(config: Config, evaluation: Evaluation, folder: Path, text: str) -> None:
-    """Log the text.  In a folder that is not a run folder, also write log files and what --log_with names."""
-    if (folder / "config.json").exists():
-        logger.info(text)
-        return
-    folder_log = RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
-    logger.info(text)
-    folder_log.evaluation(evaluation, "test", 0, drawn=False)
-    folder_log.result(evaluation.scalars, 0)
-    folder_log.close()
+def _report(config: Config, evaluation: Evaluation, folder: Path) -> None:
+    """Log the tables.  In a folder that is not a run folder, also write log files and what --log_with names."""
+    benchmark, is_run_folder = evaluation.benchmark, (folder / "config.json").exists()
+    log = None if is_run_folder else RunLog(folder, log_with=config.run.log_with, options=to_dict(config))
+    written = f"Written to {folder}: result.json, {benchmark.files}"
+    logger.info(f"{benchmark.show(evaluation, config.run.by_subject)}\n\n{evaluation.headline}. {written}")
+    if log:
+        log.evaluation(evaluation, "test", 0, drawn=False)
+        log.result(evaluation.scalars, 0)
+        log.close()

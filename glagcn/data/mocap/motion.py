@@ -205,10 +205,9 @@ DEMO_FRAMES = {"train": 250, "test": 150}
 
 @dataclass(frozen=True)
 class Take:
-    """A trial, or `frames` from its middle, under a name such as "S1/Seq1"."""
+    """A trial, or `frames` from its middle, under a name that begins with the subject, such as "S1/Seq1"."""
 
     name: str
-    subject: str
     trial: str
     frames: int | None = None
 
@@ -218,7 +217,7 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> Source:
     takes: dict[SplitName, list[Take]] = {"train": [], "test": []}
     for name, trial in trials().items():
         number = name.removeprefix(f"{trial.person}_").removeprefix("file")
-        take = Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {number}", f"S{trial.person}", name)
+        take = Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {number}", name)
         takes["test" if trial.person in TEST_PEOPLE else "train"].append(take)
     return MocapSource("mocap", takes, {"train": 8, "test": 2}, keypoints, seed)
 
@@ -226,11 +225,11 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> Source:
 def demo_source(seed: int = 0) -> "MocapSource":
     """A small part, with the names of MPI-INF-3DHP."""
     train = [
-        Take(f"S{person}/Seq{number}", f"S{person}", trial, DEMO_FRAMES["train"])
+        Take(f"S{person}/Seq{number}", trial, DEMO_FRAMES["train"])
         for person, pair in enumerate(DEMO_TRAIN, start=1)
         for number, trial in enumerate(pair, start=1)
     ]
-    test = [Take(f"TS{k}", f"TS{k}", trial, DEMO_FRAMES["test"]) for k, trial in enumerate(DEMO_TEST, start=1)]
+    test = [Take(f"TS{k}", trial, DEMO_FRAMES["test"]) for k, trial in enumerate(DEMO_TEST, start=1)]
     return MocapSource("demo", {"train": train, "test": test}, {"train": 4, "test": 1}, "gt", seed)
 
 
@@ -260,11 +259,11 @@ class MocapSource(Source):
         """See Source."""
         cameras, infos = self.cameras[split], []
         for number, take in enumerate(self.takes[split]):
-            frames = len(self._world(take))
+            frames, subject = len(self._world(take)), take.name.partition("/")[0]
             for camera in range(cameras):
                 name, shown = (take.name, -1) if cameras == 1 else (f"{take.name}/cam{camera}", camera)
                 lens, _ = self._lens(split, number, camera)
-                infos.append(SequenceInfo(name, take.subject, shown, frames, FPS, lens.width, lens.height))
+                infos.append(SequenceInfo(name, subject, shown, frames, FPS, lens.width, lens.height))
         return infos
 
     def read(self, split: SplitName) -> Iterator[Sequence]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from glagcn.model.gla_gcn.blocks import AGCN
 from glagcn.model.layers import without_autocast
 
-HEADS = ("unshared", "shared", "mixed")
+HEADS = {"unshared": 1.0, "shared": 0.0, "mixed": 0.5}  # the share of the unshared layer
 
 
 class UnsharedLinear(nn.Module):
@@ -34,19 +34,17 @@ class UnsharedLinear(nn.Module):
 class JointHead(nn.Module):
     """Features [N,C,T,V] to positions [N,T,V,3] in metres.
 
-    kind  "unshared": one linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": mix * unshared
-          + (1 - mix) * shared.  The mix is fixed, because a learned one would only rescale learned weights.
+    kind  "unshared": one linear layer per joint (Eq. 5); "shared": one for all joints (Eq. 6); "mixed": the mean of
+          both.  Their shares are fixed, because learned ones would only rescale learned weights.
 
     The head ignores autocast: bfloat16 would round one metre to steps of 4 mm.
     """
 
-    def __init__(self, channels: int, num_joints: int, kind: str, mix: float = 0.5):
+    def __init__(self, channels: int, num_joints: int, kind: str):
         super().__init__()
         if kind not in HEADS:
             raise ValueError(f"unknown head {kind!r}: must be one of {', '.join(HEADS)}")
-        if not 0 < mix < 1:
-            raise ValueError(f"invalid mix {mix}: must be between 0 and 1")
-        self.mix = {"unshared": 1.0, "shared": 0.0, "mixed": mix}[kind]
+        self.mix = HEADS[kind]
         self.unshared = UnsharedLinear(channels, num_joints) if kind != "shared" else None
         self.shared = nn.Linear(channels, 3) if kind != "unshared" else None
 
@@ -67,10 +65,10 @@ class SequenceHead(nn.Module):
     block has no final ReLU, and a JointHead adds a scale and a bias.
     """
 
-    def __init__(self, channels: int, num_joints: int, kind: str, mix: float, dropout: float):
+    def __init__(self, channels: int, num_joints: int, kind: str, dropout: float):
         super().__init__()
         self.block = AGCN(channels, 3, num_joints, dropout=dropout, activation=False)
-        self.output = JointHead(3, num_joints, kind, mix)
+        self.output = JointHead(3, num_joints, kind)
 
     def forward(self, x: Tensor, adjacency: Tensor) -> Tensor:
         """Features [N,C,V,T] and the fixed graph [3,V,V] to positions [N,T,V,3] in metres."""

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from glagcn.errors import UserError
 from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, ConvNorm, GraphLinear, StridedModule
-from glagcn.model.gla_gcn.heads import JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
 from glagcn.model.interface import Model, Prediction
 from glagcn.model.layers import BatchNorm, Folded, PoseInput
 from glagcn.model.widths import check_widths
@@ -31,7 +31,7 @@ class LiftingNetwork(Model):
     channels    C.
     graph       a skeleton with the same number of joints whose links replace those of `skeleton`.  The published 3DHP
                 script uses the links of "h36m17" for 3DHP joints.
-    head, mix   see JointHead; also for the output layer of the sequence head.
+    head        see JointHead; also for the output layer of the sequence head.
     dropout     dropout in the graph convolutions and after the units of the strided stage.
     causal      the target frame is the last frame of the window, so that no future frames are needed.
     input       see PoseInput; the input normalisation leaves confidences as they are.
@@ -53,7 +53,6 @@ class LiftingNetwork(Model):
         graph: Skeleton | None = None,
         sequence_layers: int = 3,
         head: str = "unshared",
-        mix: float = 0.5,
         dropout: float = 0.1,
         causal: bool = False,
         input: str = "xy",
@@ -73,7 +72,7 @@ class LiftingNetwork(Model):
         self.frames = prod(widths)
         self.causal, self.input = causal, input
         self.channels = channels
-        self.head_kind, self.mix, self.dropout = head, mix, dropout
+        self.head_kind, self.dropout = head, dropout
 
         joints = skeleton.num_joints
         self.register_buffer("adjacency", torch.from_numpy(graph.adjacency()))
@@ -81,9 +80,9 @@ class LiftingNetwork(Model):
         self.input_norm = BatchNorm(2 * joints) if input_norm else None
         self.expand = AGCN(len(input), channels, joints, dropout=dropout, coordinates=True)
         self.sequence = nn.ModuleList(AGCN(channels, channels, joints, dropout=dropout) for _ in range(sequence_layers))
-        self.sequence_head = SequenceHead(channels, joints, head, mix, dropout) if sequence_layers else None
+        self.sequence_head = SequenceHead(channels, joints, head, dropout) if sequence_layers else None
         self.strided = nn.ModuleList(StridedModule(channels, joints, width, dropout, causal) for width in widths)
-        self.head = JointHead(channels, joints, head, mix)
+        self.head = JointHead(channels, joints, head)
         init_published(self)
 
     @property
@@ -132,6 +131,7 @@ class LiftingNetwork(Model):
     def from_config(cls, config: dict[str, Any]) -> Self:
         """See Model."""
         rest = dict(config)
+        rest.pop("mix", None)
         skeleton, graph = get_skeleton(rest.pop("skeleton")), get_skeleton(rest.pop("graph"))
         return cls(skeleton, rest.pop("widths"), rest.pop("channels"), graph=graph, **rest)
 
@@ -144,7 +144,7 @@ class LiftingNetwork(Model):
             "channels": self.channels,
             "sequence_layers": len(self.sequence),
             "head": self.head_kind,
-            "mix": self.mix,
+            "mix": HEADS["mixed"],  # as checkpoints have it
             "dropout": self.dropout,
             "causal": self.causal,
             "input": self.input,

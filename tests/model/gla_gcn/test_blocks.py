@@ -68,9 +68,9 @@ def test_an_unshared_head_has_a_linear_layer_per_joint(features):
 
 
 def test_a_mixed_head_is_the_weighted_mean_of_both(features):
-    head = JointHead(8, 17, "mixed", mix=0.25)
+    head = JointHead(8, 17, "mixed")
     x = features.permute(0, 2, 3, 1)
-    torch.testing.assert_close(head(features), 0.25 * head.unshared(x) + 0.75 * head.shared(x))
+    torch.testing.assert_close(head(features), 0.5 * head.unshared(x) + 0.5 * head.shared(x))
 
 
 def test_autocast_does_not_round_a_head(features):
@@ -81,6 +81,6 @@ def test_autocast_does_not_round_a_head(features):
 
 
 def test_the_sequence_head_is_linear_at_its_end(features):
-    head = SequenceHead(8, 17, "shared", 0.5, dropout=0.0)
+    head = SequenceHead(8, 17, "shared", dropout=0.0)
     assert (head.block(features, ADJACENCY) < 0).any()
     assert head(features, ADJACENCY).shape == (2, 5, 17, 3)
