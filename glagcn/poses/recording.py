@@ -136,10 +136,11 @@ def _choose(found: KeypointFile, fps: float, person: str, prefix: str) -> list[T
     number, flag = chosen[0].person, prefix == "--"  # --render has no --person
     which = f", the {person}" if person.isalpha() else ""
     logger.info(f"lifting person {number}{which}{'; --person all lifts everybody' if flag else ''}")
-    for other in likely_same(everybody, chosen, fps):
+    if others := likely_same(everybody, chosen, fps):
+        listed = ",".join(map(str, others))
         logger.warning(
-            f"person {other} is never seen together with {number}, and near where one of them begins the other ends: "
-            f"likely the same person with another number{f'; --person {number},{other} joins them' if flag else ''}"
+            f"person {listed} is never seen together with {number}, and near where one of them begins the other ends: "
+            f"likely the same person with another number{f'; --person {number},{listed} joins them' if flag else ''}"
         )
     return chosen
 

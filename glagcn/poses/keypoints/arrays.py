@@ -67,6 +67,8 @@ def _points(content: Content, arrays: dict[str, np.ndarray]) -> np.ndarray:
             f"{content.path} holds {', '.join(names)[:200] or 'no poses'}; expected one array, or one named {KEY!r}"
         )
     points = without_depth(arrays[names[0]])
+    if points.ndim == 2 and points.shape[1] in (2, 3) and len(points) in content.counts():
+        points = points[None]  # one pose
     shape = list(points.shape)
     if points.ndim not in (3, 4) or shape[-1] not in (2, 3) or 0 in shape or points.dtype.kind not in "fiu":
         raise UserError(
@@ -138,7 +140,13 @@ def _take_times(content: Content, arrays: Mapping[str, Any], count: int) -> None
 def _lists(content: Content) -> list:
     value = content.value
     value = value.get(KEY) if isinstance(value, dict) else value
-    return value if isinstance(value, list) else []
+    if not isinstance(value, list):
+        return []
+    one_pose = len(value) in content.counts() and all(
+        isinstance(point, list) and 2 <= len(point) <= 4 and not any(isinstance(part, list) for part in point)
+        for point in value
+    )
+    return [value] if one_pose else value
 
 
 def _list_of(frame: Any) -> np.ndarray | ValueError:

@@ -125,9 +125,9 @@ def load_content(path: Path, joints: str | None = None) -> Content:
     if kind != "text":
         return Content(path, kind, packed, joints)
     text = _read_text(path, packed)
-    if suffix == ".csv":
+    if suffix in (".csv", ".tsv"):
         return Content(path, "csv", text, joints)
-    if suffix == ".txt":
+    if suffix == ".txt" and text.lstrip()[:1] not in ("[", "{"):
         return Content(path, "labels", {path.name: text}, joints)
     return Content(path, "json", parse_json(path, text), joints)
 
@@ -140,7 +140,16 @@ def _load_folder(path: Path, joints: str | None) -> Content:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}") from None
     if files := [file for file in inside if file.suffix.lower() == ".json"]:
-        return Content(path, "folder", {file.name: parse_json(file, _read_text(file)) for file in files}, joints)
+        values: dict[str, Any] = {}
+        for file in files:  # one that is damaged costs no other
+            try:
+                values[file.name] = parse_json(file, _read_text(file))
+            except UserError as error:
+                values[file.name] = error
+        errors = [value for value in values.values() if isinstance(value, UserError)]
+        if len(errors) == len(files):
+            raise errors[0]
+        return Content(path, "folder", values, joints)
     if files := [file for file in inside if file.suffix.lower() == ".txt"]:
         return Content(path, "labels", {file.name: _read_text(file) for file in files}, joints)
     raise UserError(f"{path} holds no .json and no .txt file; expected the folder that a detector wrote")
@@ -168,12 +177,18 @@ def _read_text(path: Path, content: bytes | None = None) -> str:
     """The text of a file, without its byte order mark."""
     _check_size(path, path.stat().st_size)
     content = _read(path) if content is None else content
+    wide = content[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        return content.decode("utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig")
+        text = content.decode("utf-16" if wide else "utf-8-sig")
+        problem = "a zero byte" if "\0" in text[:1000] else None
     except UnicodeDecodeError as error:
+        problem = f"{error.reason} at byte {error.start}"
+    if problem:
         raise UserError(
-            f"{path} is no text ({error.reason} at byte {error.start}); expected JSON, CSV or labels"
-        ) from None
+            f"{path} is no text ({problem}); expected what a detector wrote, as JSON, CSV or labels (a video is given "
+            "with --video beside it)"
+        )
+    return text
 
 
 def parse_json(path: Path, text: str) -> Any:
@@ -207,7 +222,7 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
     if isinstance(values, list):
         try:
             array = np.array(values)
-            if array.dtype.kind in "fiubO":
+            if array.dtype.kind in "fiubOU":  # U: numbers as texts
                 return array.astype(np.float64)
         except (TypeError, ValueError, OverflowError):
             pass

@@ -26,10 +26,12 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.checks import MOST_PEOPLE
 from glagcn.poses.gaps import with_confidence
-from glagcn.poses.joints import CONVENTIONS
+from glagcn.poses.joints import CONVENTIONS, MEDIAPIPE33
 from glagcn.poses.keypoints.content import (
     FRAME,
+    TIME,
     Content,
     Format,
     Found,
@@ -64,6 +66,10 @@ def _format_of(person: Any) -> str | None:
         return "ultralytics" if {"x", "y"} <= set(keypoints) else None
     if isinstance(keypoints, list) and any(key in person for key in SCORES):
         return "mmpose"
+    if isinstance(keypoints, list) and 0 < len(keypoints) != len(MEDIAPIPE33) and "image_id" not in person:
+        parts = {type(part) for part in keypoints}  # numbers, [x, y, c] or {"x": ..., "y": ..., "score": ...}
+        single = parts != {list} or not any(isinstance(part, list) for point in keypoints for part in point)
+        return "coco" if single and (parts == {dict} or entry(person, (*FRAME, *TIME)) is not None) else None
     if "keypoints" not in person or "image_id" not in person:
         return None
     named = isinstance(person["image_id"], str) or "idx" in person or "box" in person
@@ -77,6 +83,8 @@ def _people(content: Content, frame: Any) -> list:
             frame = parse_json(content.path, frame)
         except ValueError as problem:
             return [problem]
+    if isinstance(frame, ValueError):  # a file that cannot be read
+        return [frame]
     if isinstance(frame, dict):
         frame = next((frame[key] for key in PEOPLE if key in frame), [frame])
     if not isinstance(frame, list) and frame:
@@ -95,11 +103,20 @@ def _frames(content: Content) -> Frames:
         frames = [(name, _people(content, frame)) for name, frame in value.items()]  # files, or images in one
         bad = "{}; expected the people of a frame"
         return [
-            (name, people if _some(people) else [ValueError(bad.format(shown(value[name])))], time_of(value[name]))
+            (name, people, time_of(value[name]))
+            if _some(people)
+            else (
+                name,
+                [value[name] if isinstance(value[name], ValueError) else ValueError(bad.format(shown(value[name])))],
+                None,
+            )
             for name, people in frames
         ]
     if isinstance(value, dict) and isinstance(value.get("instance_info"), list):
         value = value["instance_info"]
+    predictions = value.get("predictions") if isinstance(value, dict) else None
+    if isinstance(predictions, list) and all(isinstance(frame, list) for frame in predictions):
+        value = predictions
     value = value if isinstance(value, list) else [value]
     if _most(value):
         stated: list[Any] = [entry(person, FRAME) if isinstance(person, dict) else None for person in value]
@@ -171,7 +188,14 @@ def _fits(name: str) -> Callable[[Content], bool]:
 
 
 def _read(content: Content) -> Iterator[Found]:
-    value, frames = content.value, _recognise(content)[1]
+    (name, frames), value = _recognise(content), content.value
+    if name == ANY:
+        return
+    if content.kind == "json" and len(frames) == 1 and len(frames[0][1]) > MOST_PEOPLE:
+        raise UserError(
+            f"{content.path} holds {len(frames[0][1])} people of one frame, as none has the number of a frame; expected"
+            " 'frame' or 'image_id' beside the keypoints of each, or a list of people for each frame"
+        )
     stated_names = [stated for stated, people, _ in frames if isinstance(stated, str) and _some(people)]
     names = frames_of_names(content.path, dict.fromkeys(stated_names))
     annotated = isinstance(value, dict) and "annotations" in value
@@ -214,6 +238,8 @@ def _pose(content: Content, person: dict) -> np.ndarray | None:
         return as_numbers("keypoints", columns).T if columns[0] else None
     scored = next((key for key in SCORES if key in person), None)
     if scored is None:
+        if isinstance(points, list) and all(isinstance(point, dict) for point in points):
+            points = [[point.get("x"), point.get("y"), point.get("score", 1.0)] for point in points]
         return _of_list(content, "keypoints", points)
     points = as_numbers("keypoints", points)
     scores = as_numbers(scored, person[scored])
@@ -260,41 +286,48 @@ def _lines(text: str) -> list[list]:
     return [line.split() for line in text.splitlines() if line.strip()]
 
 
+def _is_label(line: list[str]) -> bool:
+    return len(line) > BOX and line[0].isdigit()
+
+
 def _labels_fit(content: Content) -> bool:
-    lines = [line for text in content.value.values() for line in _lines(text)]
-    return all(len(line) > BOX and line[0].isdigit() for line in lines)
+    good = [all(map(_is_label, _lines(text))) for text in content.value.values()]
+    return sum(good) * 2 > len(good)
 
 
 def _read_labels(content: Content) -> Iterator[Found]:
-    frames = frames_of_names(content.path, content.value) if len(content.value) > 1 else dict.fromkeys(content.value, 0)
-    first = min(1, *frames.values())
-    for frame in frames.values():
-        yield frame - first, None, None
-    rows = [(name, line) for name, text in content.value.items() for line in _lines(text)]
-    if not rows:
-        return
-    if len(lengths := {len(line) for _, line in rows}) > 1:
-        raise UserError(
-            f"{content.path}: lines of {min(lengths)} and of {max(lengths)} numbers; expected all alike. Write the "
-            "labels again, of a pose model"
-        )
-    for name, line in rows:
-        try:
-            line[:] = map(float, line)
-        except ValueError as error:
-            raise UserError(f"{content.path}: {name}: {error}; expected numbers") from None
-    table = np.array([line for _, line in rows])
-    joints, channels = _layout(content, table.shape[1])
+    files = {name: _lines(text) for name, text in content.value.items()}
+    names = [name for name, lines in files.items() if all(map(_is_label, lines))]  # others are classes.txt and the like
+    frames = frames_of_names(content.path, names) if len(names) > 1 else dict.fromkeys(names, 0)
+    first = min(1, *frames.values(), 1)
+    joints, channels = _layout(content, Counter(len(line) for name in names for line in files[name]))
     end = BOX + joints * channels
-    last = table[:, -1]
-    tracked = end < table.shape[1] and bool(((last == np.floor(last)) & (last >= 0) & (last < 1e6)).all())
-    for (name, _), numbers in zip(rows, table, strict=True):
-        keypoints = with_confidence(numbers[BOX:end].reshape(joints, channels))
-        yield frames[name] - first, keypoints, int(numbers[-1]) if tracked else None
+    poses: list[tuple[int, np.ndarray, list[float]]] = []  # with the numbers after the joints
+    for name, lines in files.items():
+        if name not in frames:
+            yield name, ValueError("text that is no labels"), None
+            continue
+        yield frames[name] - first, None, None
+        for line in lines:
+            try:
+                numbers = [float(word) for word in line]
+            except ValueError as problem:
+                yield frames[name] - first, ValueError(f"{problem}; expected numbers"), None
+                continue
+            if 0 <= len(line) - end <= 2:
+                pose = with_confidence(np.array(numbers[BOX:end]).reshape(joints, channels))
+                poses.append((frames[name] - first, pose, numbers[end:]))
+            else:
+                yield frames[name] - first, ValueError(f"{len(line)} numbers; expected {end} to {end + 2}"), None
+    lengths = {len(more) for *_, more in poses}  # a confidence is in all lines or none, an id in those of the tracked
+    ids = 2 not in lengths and (0 in lengths or all(more[0].is_integer() for *_, more in poses))
+    for frame, pose, more in poses:
+        yield frame, pose, int(more[-1]) if len(more) == 2 or (more and ids) else None
 
 
-def _layout(content: Content, length: int) -> tuple[int, int]:
-    """The joints of a line and its numbers for each: the 17 of COCO where they fit, as published models have them."""
+def _layout(content: Content, lengths: Counter[int]) -> tuple[int, int]:
+    """The joints of most lines and the numbers of each: COCO's 17 where they fit, as published models have them."""
+    length = max(lengths, key=lengths.__getitem__, default=BOX + 3 * 17)
     for joints in sorted(content.counts(), key=lambda count: (count != 17, count)):
         for channels in (3, 2):
             if 0 <= length - BOX - joints * channels <= 2:

@@ -97,7 +97,7 @@ def _frames(content: Content) -> list[tuple[Any, Any]]:
 
 def _fits(content: Content) -> bool:
     found = [_poses(frame) for _, frame in _frames(content)] if isinstance(content.value, list | dict) else []
-    return sum(map(bool, found)) > found.count(None)
+    return sum(map(bool, found)) > found.count(None) or (bool(found) and not any(found) and None not in found)
 
 
 def _read(content: Content) -> Iterator[Found]:
@@ -159,10 +159,10 @@ def _rows(content: Content) -> list[list[str]]:
 
 def _read_table(content: Content) -> Iterator[Found]:
     rows = _rows(content)
-    header = [_plain(name) for name in rows[0]]
+    header = [_plain(name).replace(".", "_") for name in rows[0]]
     if header[0] == "scorer":
         return _read_deeplabcut(content, rows)
-    if not _is_number(header[-1]):
+    if not _is_number(rows[0][-1]):
         return _poses_of(content, header, rows[1:])
     for axes in ("xyzv", "xyz"):
         columns = ["frame", *(f"{axis}{joint}" for joint in range(COUNT) for axis in axes)]

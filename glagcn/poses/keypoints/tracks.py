@@ -88,8 +88,11 @@ def _check_person(person: int, people: list[int]) -> None:
 def likely_same(found: list[Track], chosen: list[Track], fps: float) -> list[int]:
     """Who is likely the chosen person with another id: never together, and one begins where the other has ended."""
     others = _by_person([track for track in found if track.person != chosen[0].person])
-    longest = gap_frames(fps, LOST_SECONDS)
-    return [person for person, parts in others.items() if _continues(parts, chosen, longest)]
+    longest, same = gap_frames(fps, LOST_SECONDS), list[int]()
+    while following := [person for person, parts in others.items() if _continues(parts, chosen, longest)][:1]:
+        same += following
+        chosen = chosen + others.pop(following[0])
+    return same
 
 
 def _by_person(found: list[Track]) -> dict[int, list[Track]]:

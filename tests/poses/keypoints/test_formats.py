@@ -113,6 +113,12 @@ def row(keypoints, frame=0, **more) -> dict:
     return {"image_id": frame, "category_id": 1, "keypoints": keypoints, "score": 1.0, **more}
 
 
+def ultralytics(*people, **more) -> list[dict]:
+    """A frame of people, each a flat pose."""
+    columns = [np.reshape(person, (-1, 3)).T.tolist() for person in people]
+    return [{"name": "person", "keypoints": dict(zip(("x", "y", "visible"), c, strict=True)), **more} for c in columns]
+
+
 NAN, NULL = float("nan"), None
 
 
@@ -199,6 +205,10 @@ def test_pairs_without_confidence_are_sure(tmp_path):
         ([row(pose(), "a.jpg")], {}, "'a.jpg' holds no frame number"),
         ([row(pose(), "v1_1.jpg"), row(pose(), "v2_1.jpg")], {}, "are of different sequences"),
         ([[{"x": 0.5, "y": 0.5}] * 33], {}, "holds normalised coordinates, and does not say how large the image is"),
+        ([[]] * 9, {}, "holds no person in any frame"),
+        ([{"frame": n, "landmarks": []} for n in range(9)], {}, "holds no person in any frame"),
+        ({"frames": [None] * 9}, {}, "holds no person in any frame"),
+        (ultralytics(*[pose()] * 21), {}, "holds 21 people of one frame, as none has the number of a frame"),
         ([row(pose())], {"format": "yolo"}, "unknown format 'yolo'; must be one of alphapose, "),
         ([row(pose())], {"joints": "coco"}, "unknown joints 'coco'; must be one of coco17, "),
     ],
@@ -247,12 +257,6 @@ def test_several_sequences_in_one_npz_are_named(tmp_path):
 # ---- what is read although it is not as its tool writes it
 
 
-def ultralytics(*people, **more) -> list[dict]:
-    """A frame of people, each a flat pose."""
-    columns = [np.reshape(person, (-1, 3)).T.tolist() for person in people]
-    return [{"name": "person", "keypoints": dict(zip(("x", "y", "visible"), c, strict=True)), **more} for c in columns]
-
-
 def mmpose(person) -> dict:
     points = np.reshape(person, (-1, 3))
     return {"keypoints": points[:, :2].tolist(), "keypoint_scores": points[:, 2].tolist()}
@@ -288,6 +292,11 @@ FLAT = np.reshape(pose(), (17, 3)).tolist()
         ([FLAT, None, FLAT, []], [0, 2], None),
         ([[FLAT, np.reshape(moved(90), (17, 3)).tolist()], [FLAT]], [0, 0, 1], None),
         ({"keypoints": [FLAT, FLAT], "image_size": SIZE, "fps": 50, "joints": "coco17"}, [0, 1], None),
+        ({"predictions": [[mmpose(pose())], [], [mmpose(pose())]]}, [0, 2], None),
+        ([{"frame": 3, "keypoints": FLAT}, {"frame": 5, "keypoints": pose()}], [3, 5], None),
+        ([[{"score": 0.9, "keypoints": [{"x": x, "y": y, "score": c} for x, y, c in FLAT]}], []], [0], None),
+        ([[[str(number) for number in joint] for joint in FLAT], FLAT], [0, 1], None),
+        (FLAT, [0], None),
     ],
 )  # fmt: skip
 def test_an_entry_that_does_not_fit_costs_no_other(tmp_path, caplog, value, frames, said):
@@ -391,3 +400,24 @@ def test_a_pickle_that_would_run_something_is_refused(tmp_path):
         with pytest.raises(UserError, match=name):
             read_keypoints(tmp_path / name)
     assert not (tmp_path / "ran").exists()
+
+
+def test_a_file_that_is_damaged_or_another_costs_no_other_of_its_folder(tmp_path, caplog):
+    for frame in range(4):
+        (tmp_path / f"v_{frame:012d}_keypoints.json").write_text(
+            json.dumps({"people": [{"pose_keypoints_2d": pose(25)}]})
+        )
+    (tmp_path / "v_000000000004_keypoints.json").write_text('{"people": [')
+    assert read_keypoints(tmp_path).frames.tolist() == [0, 1, 2, 3]
+    assert re.search("left out 1 of 5 entries .* first v_000000000004.*ends early", caplog.text)
+
+
+@pytest.mark.parametrize(("more", "ids"), [(["", " 7", ""], [-1, 7, -1]), ([" 0.9", " 0.9 7", " 0.8"], [-1, 7, -1])])
+def test_label_lines_with_and_without_an_id_and_other_texts_beside_them(tmp_path, caplog, more, ids):
+    line = "0 .5 .5 .1 .2 " + " ".join(map(str, (np.reshape(pose(), (17, 3)) / [*SIZE, 1]).ravel()))
+    for frame, end in enumerate(more, start=1):
+        (tmp_path / f"v_{frame}.txt").write_text(f"{line}{end}\n")
+    (tmp_path / "classes.txt").write_text("person\n")
+    found = read_keypoints(tmp_path, image_size=SIZE)
+    assert (found.frames.tolist(), found.persons.tolist()) == ([0, 1, 2], ids)
+    assert "classes.txt: text that is no labels" in caplog.text
