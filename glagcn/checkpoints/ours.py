@@ -8,7 +8,7 @@ optimizer         optimiser state; absent from exported weights
 progress          step, best error, sums since the last log line
 num_windows       windows per epoch, to detect other data
 data_fingerprint  fingerprint of the cache, to detect other data
-data_folder       folder of the cache, to find it again
+data_path         path of the cache, to find it again
 
 `read` also reads published files and the safetensors that `glagcn export` writes.  No pickled code is executed.
 """

@@ -6,7 +6,7 @@ from pathlib import Path
 from glagcn import dist
 from glagcn.checkpoints import find
 from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_for_test
-from glagcn.config.open_data import folder_of_run, open_data
+from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.detector_noise import with_detector_noise
@@ -31,7 +31,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
         loaded = load_for_test(config, origin)
     for assumption in loaded.assumed:
         logger.info(f"note: {assumption}")
-    cache = open_data(config.data, folder_of_run(loaded.content, origin))
+    cache = open_data(config.data, cache_of_run(loaded.content, origin))
     skeleton = get_skeleton(cache.skeleton)
     folder = results_folder(config, loaded)
     with dist.agree():

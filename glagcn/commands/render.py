@@ -10,7 +10,7 @@ import numpy as np
 
 from glagcn import dist
 from glagcn.checkpoints.load import check_skeleton, differences, load_for_test
-from glagcn.config.open_data import folder_of_run, open_data
+from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config, RenderConfig
 from glagcn.config.resolve import changed
 from glagcn.data.dataset import Cache, Split
@@ -48,7 +48,7 @@ def render(config: Config, drawing: RenderConfig, origin: dict[str, str]) -> Non
         loaded = load_for_test(config, origin, own_poses=drawing.keypoints is not None)
     for assumption in loaded.assumed:
         logger.info(f"note: {assumption}")
-    cache = None if drawing.keypoints else open_data(config.data, folder_of_run(loaded.content, origin))
+    cache = None if drawing.keypoints else open_data(config.data, cache_of_run(loaded.content, origin))
     with dist.agree():
         if cache is not None:
             check_skeleton(loaded, get_skeleton(cache.skeleton), str(cache.path))

@@ -9,7 +9,7 @@ from typing import Any
 from glagcn import dist, signals
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.find import find_checkpoint
-from glagcn.config.open_data import folder_of_run, open_data
+from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.errors import UserError
@@ -109,13 +109,13 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
 
 
 def _known_data(config: Config, folder: RunFolder, origin: dict[str, str]) -> Path | None:
-    """The folder of the data of the run that this one goes on from, or starts from; None where flags name one."""
+    """The cache of the run that this one goes on from, or starts from; None where flags name one."""
     paths = [] if config.run.fresh else folder.states()
     with suppress(UserError):  # what is wrong with the file is reported where it is needed
         paths += [find_checkpoint(config, "--resume", config.run.resume)] if config.run.resume else []
     for path in paths:
         with suppress(UserError):
-            return folder_of_run(checkpoint.load(path), origin)
+            return cache_of_run(checkpoint.load(path), origin)
     return None
 
 

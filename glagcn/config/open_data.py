@@ -18,22 +18,20 @@ from glagcn.progress import Progress
 logger = logging.getLogger(__name__)
 
 
-def folder_of_run(content: Mapping[str, Any] | None, origin: Mapping[str, str]) -> Path | None:
-    """The folder in which the run of a checkpoint had its cache; None where flags say where the data is.
+def cache_of_run(content: Mapping[str, Any] | None, origin: Mapping[str, str]) -> Path | None:
+    """The cache that the run of a checkpoint had; None where flags say where the data is.
 
     content  of the checkpoint, None for a published file;  origin  the source of each option (config.resolve).
     """
-    if content is None or any(origin[key] != "default" for key in ("root_path", "cache_dir")):
-        return None
-    options = content["config"]  # an export, and a checkpoint of an older version, has no data_folder
-    folder = content.get("data_folder") or options.get("cache_dir") or options.get("root_path")
-    return Path(folder) if folder else None
+    named = any(origin[key] != "default" for key in ("root_path", "cache_dir"))
+    path = content and content.get("data_path")  # an export has none
+    return Path(path) if path and not named else None
 
 
 def open_data(data: DataConfig, known: Path | None = None) -> Cache:
     """Open the cache of the data set; rank 0 prepares it if missing, and one rank of each node verifies it.
 
-    known  a folder to search first (see `folder_of_run`).
+    known  a cache to look for first (see `cache_of_run`).
     Raises UserError on all ranks if it cannot be prepared or opened.
     """
     path = None
@@ -60,24 +58,28 @@ def open_data(data: DataConfig, known: Path | None = None) -> Cache:
 def prepare_cache(data: DataConfig, known: Path | None = None) -> Path:
     """The path of the cache for the options; written from the published files if missing.
 
-    Searches the folder `known` if given, then --cache_dir if given, then --root_path, and writes to the first of these
-    two.  Call it on one process while the others wait.
+    Takes `known` if it is there; else searches --cache_dir if given, then --root_path, and writes to the first of them.
+    Call it on one process while the others wait.
     Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or if the selection
     of subjects and actions is empty.
     """
-    dataset, path = get_dataset(data.dataset), _cache_places(data)[0]
-    if known and (place := known / path.name).is_file():
-        if place.resolve() not in [usual.resolve() for usual in _cache_places(data)]:
-            logger.info(f"Data where the run had it: {place}")
-        return place
+    dataset, places = get_dataset(data.dataset), _cache_places(data)
+    path, moved = places[0], ""
+    if known and known.name == path.name and known.parent.resolve() not in [place.parent.resolve() for place in places]:
+        if known.is_file():
+            logger.info(f"Data where the run had it: {known}")
+            return known
+        moved = (
+            f"the run had its data in {known.parent}, where {known.name} is not any more; --root_path says where it is"
+        )
+        logger.info(f"note: {moved}")
     if existing := _existing_cache(data):
         return existing
     dataset.check(data.keypoints, data.annotation)
     try:
         source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
     except UserError as error:
-        moved = f"\nThe run had its data in {known}, where it is not any more; give --root_path with its place now"
-        raise UserError(f"{error}{moved if known else ''}") from None
+        raise UserError(f"{error}\n{moved}" if moved else str(error)) from None
     infos = {split: tuple(source.infos(split)) for split in SPLITS}
     check_selection(infos, data.subjects_train, data.subjects_test, data.actions)
     logger.info(f"{path.name} does not exist yet: writing it to {path.parent}, once")

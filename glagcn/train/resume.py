@@ -77,7 +77,7 @@ def state_of(
         "progress": asdict(progress),
         "num_windows": data.plan.num_windows,
         "data_fingerprint": data.cache.fingerprint,
-        "data_folder": str(data.cache.path.parent.resolve()),
+        "data_path": str(data.cache.path.resolve()),
     }
 
 

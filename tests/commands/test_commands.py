@@ -198,15 +198,21 @@ def test_the_data_are_found_where_the_run_had_them(train, verb, demo_root, tmp_p
     resumed = train(f"--dataset demo {TINY} --frames 9 --run s -c away/checkpoint --max_steps 8")
     assert (resumed.code, data in resumed.out) == (0, True), resumed.err
     assert [path.parent.parent for path in tmp_path.glob("**/*.h5")] == [first]
+    shutil.copytree(first / "data", tmp_path / "data")
+    shutil.rmtree(first / "data")
+    ended = verb(f"evaluate {folder} --test_frames 40 {flags}")
+    assert f"note: the run had its data in {first}/data, where demo_gt.h5 is not any more" in ended.out
 
 
 def test_data_that_were_moved_are_missed_at_both_places(verb, trained, tmp_path, monkeypatch):
     content = torch.load(trained / "best.pt", weights_only=True)
     content["config"] |= {"dataset": "3dhp", "annotation": "univ"}
     monkeypatch.chdir(tmp_path)
-    checkpoint.save(tmp_path / "best.pt", content | {"data_folder": "/gone/3dhp"})
+    checkpoint.save(tmp_path / "best.pt", content | {"data_path": "/gone/3dhp/3dhp_gt_univ.h5"})
     assert_refused(
-        verb("evaluate best.pt"), r"found below data\.", "The run had its data in /gone/3dhp, where it is not any more"
+        verb("evaluate best.pt"),
+        r"found below data\.",
+        "the run had its data in /gone/3dhp, where 3dhp_gt_univ.h5 is not",
     )
     assert_refused(verb("evaluate best.pt --root_path here"), r"found below here\.(?s:(?!/gone/3dhp).)*$")
 
