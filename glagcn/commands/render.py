@@ -103,6 +103,11 @@ def _render(config: Config, drawing: RenderConfig, model: Model, cache: Cache | 
             f"WARNING: {video.path} has {video.fps:g} frames per second and the poses have {fps:g}; frame k of one is "
             "shown with frame k of the other"
         )
+    if cache and video and drawing.limit is None and video.count(length, 1, 1):
+        logger.warning(
+            f"{video.path} has more frames than the {length} of the poses; frame k of one is shown with frame k of the "
+            "other"
+        )
     fps /= drawing.downsample
     logger.info(f"{name}: {len(frames)} of {length} frames, {fps:g} per second")
     if config.run.dry_run:

@@ -77,10 +77,12 @@ def read_recording(
     sizes = (video.size, len(video.times)) if video else (None, None)
     found = read_keypoints(path, format, joints, image_size, min_confidence, *sizes)
     found = set_times(path, found, fps, video, prefix)
+    uneven = found.times is not None
     if video and not may_end and found.frames[-1] >= len(video.times):
         raise UserError(
             f"{path} has poses up to frame {found.frames[-1]}, and {prefix}video {video.path} has the frames 0 to "
             f"{len(video.times) - 1}; give the video in which they were detected"
+            + (" (of a variable rate: ffmpeg writes more pictures than frames, but for -fps_mode passthrough)" * uneven)
         )
     convention = found.convention or _unstated(path, found, usual_joints, prefix)
     order = CONVENTIONS[convention]

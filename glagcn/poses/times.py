@@ -106,28 +106,33 @@ def _numbered(
         return _by_times(path, found, fps or found.fps, video, shown)
     if video is None or length is None:
         return found
-    last, begins = int(found.frames[-1]), int(found.frames[0])
-    if begins > 0 and found.length == length + 1:
+    last, first = int(found.frames[-1]), int(found.first == 1)
+    if first and found.length == length + 1:
         logger.warning(
             f"{path} has frames up to {last}, and {video.flag} {video.path} has the frames 0 to {length - 1}: its "
             "pictures seem to be numbered from 1, so picture 1 is taken for frame 0"
         )
         times = None if found.times is None else found.times[1:]
         return replace(found, frames=found.frames - 1, times=times, length=length)
-    for first in range(min(begins, 1) + 1):
-        count = found.length - first
-        step = round(length / max(count, 1))
-        if 1 < step <= MOST_SKIPPED and count >= LEAST and count in (length // step, -(-length // step)):
-            logger.warning(
-                f"{path} has {count} frames and {video.path} has {length}: every {step}. frame seems to have been "
-                f"detected (vid_stride, frame_skip), so frame n is taken for frame {step} n of the video; if they are "
-                "its first frames, give an array with NaN for the others"
-            )
-            rate = None if found.fps and video.fps and alike(found.fps * step, video.fps) else found.fps
-            frames = (found.frames - first) * step
-            return replace(found, frames=frames, fps=rate, times=None, length=length)
+    count = found.length - first
+    step = round(length / max(count, 1))
+    if 1 < step <= MOST_SKIPPED and count >= LEAST and count in (length // step, -(-length // step)):
+        logger.warning(
+            f"{path} has {count} frames and {video.path} has {length}: every {step}. frame seems to have been detected "
+            f"(vid_stride, frame_skip), so {'picture' if first else 'frame'} n is taken for frame {step} "
+            f"{'(n - 1)' if first else 'n'} of the video; if they are its first frames, give an array with NaN for the "
+            "others"
+        )
+        rate = None if found.fps and video.fps and alike(found.fps * step, video.fps) else found.fps
+        return replace(found, frames=(found.frames - first) * step, fps=rate, times=None, length=length)
+    if first:
+        logger.warning(
+            f"{path} begins with number 1 and ends with {found.length - 1}, and the frames of {video.path} are 0 to "
+            f"{length - 1}: number n is taken for frame n; if its pictures are numbered from 1, as ffmpeg does, every "
+            "pose is one frame late: number them from 0 (ffmpeg -start_number 0)"
+        )
     if found.length < length:
-        step = int(np.median(np.diff(np.unique(found.frames)))) if begins < last else 1
+        step = int(np.median(np.diff(np.unique(found.frames)))) if found.frames[0] < last else 1
         say = logger.warning if length - found.length >= step else logger.info
         say(
             f"{video.path} has {length} frames: nobody is in those after frame {last}, the last in {path}, or the "

@@ -88,6 +88,22 @@ def test_two_people_over_a_video(lift, detected):
     assert "focal length" not in ended.out
 
 
+def test_a_video_of_a_variable_rate_keeps_its_times_in_every_file(lift, detected):
+    times = np.concatenate([np.arange(20) / 30, 2 / 3 + np.arange(20) / 10])
+    film(Path("clip.mp4"), 40, times=times)
+    outs = " ".join(f"--out p{suffix}" for suffix in (".npz", ".bvh", ".gif", ".mp4"))
+    ended = lift(f"{detected} --video clip.mp4 --smooth 4 --no-flip {outs}")
+    assert ended.code == 0, ended.err
+    assert "clip.mp4 has a variable frame rate, its frames 0.0333 to 0.1 s apart" in ended.out
+    people = arrays("p.npz")
+    assert (people["frame"].tolist(), people["fps"]) == (list(range(40)), pytest.approx(30, abs=0.1))
+    np.testing.assert_allclose(people["time_s"], times, atol=1e-4)
+    for suffix, error in ((".gif", 6e-3), (".mp4", 1e-4)):
+        np.testing.assert_allclose(open_video(Path(f"p{suffix}")).times, times, atol=error)
+    seconds, places, _ = read_bvh(Path("p.bvh").read_text())
+    assert seconds * (len(places["pelvis"]) - 1) == pytest.approx(times[-1], abs=seconds / 2)
+
+
 def test_without_a_video_size_and_rate_come_from_flags(lift, detected):
     ended = lift(f"{detected} --image_size 640,480 --fps 30 --out person.bvh --out a.gif --person 2 --smooth 4 --floor")
     assert ended.code == 0, ended.err

@@ -125,6 +125,12 @@ def test_the_video_is_behind_and_ends_the_animation(render):
             assert ((blue - red) > 60).any()
 
 
+def test_a_video_that_goes_on_after_the_poses_is_said(render):
+    film(Path("film.mp4"), 151, fps=30)
+    ended = render("--viz-subject TS1 --viz-video film.mp4 --viz-output a.gif --viz-skip 148 --viz-size 1")
+    assert "WARNING: film.mp4 has more frames than the 150 of the poses" in ended.out
+
+
 def test_one_s_own_keypoints_need_no_data(train, trained, sequence, tmp_path):
     np.savez(tmp_path / "k.npz", keypoints=sequence[0][:5], image_size=[2048, 2048], fps=30)
     ended = train(

@@ -129,12 +129,33 @@ def test_fewer_poses_than_the_video_has_frames_are_said(tmp_path, caplog, count,
 
 
 @pytest.mark.parametrize(
+    ("count", "length", "start", "words"),
+    [
+        (20, 60, 0, "picture n is taken for frame 3 (n - 1)"),
+        (40, 50, 1, "if its pictures are numbered from 1, as ffmpeg does, every pose is one frame late"),
+        (50, 50, 0, "so picture 1 is taken for frame 0"),
+    ],
+)
+def test_numbers_that_begin_with_1_are_said(tmp_path, caplog, count, length, start, words):
+    recording = read_recording(numbered(tmp_path, [f"{n:06d}.png" for n in range(1, count + 1)]), known(length))
+    assert recording.tracks[0].start == start
+    assert words in caplog.text
+
+
+def test_more_pictures_than_frames_of_a_variable_rate_name_the_cause(tmp_path):
+    path = numbered(tmp_path, [f"{n:06d}.png" for n in range(1, 119)])
+    with pytest.raises(UserError, match=r"poses up to frame 118, .* -fps_mode passthrough"):
+        read_recording(path, known(60, times=SLOWING))
+
+
+@pytest.mark.parametrize(
     ("names", "fps"),
     [
         ([f"{1000 * n // 30}.jpg" for n in range(40)], 30),  # milliseconds
         ([f"cam_{10**15 + 10**6 * n // 20}.png" for n in range(40)], 20),  # microseconds of a clock
         ([f"{1.5 + n / 25:.3f}.jpg" for n in range(40)], 25),  # seconds
         ([n * 40 for n in range(40)], 25),
+        ([1_700_000_000_000 + n * 50 for n in range(40)], 20),  # of a computer's clock
     ],
 )
 def test_numbers_that_are_times_are_taken_for_times(tmp_path, caplog, names, fps):
@@ -142,7 +163,7 @@ def test_numbers_that_are_times_are_taken_for_times(tmp_path, caplog, names, fps
     assert (seen(recording), recording.times) == (list(range(40)), None)
     assert recording.fps == pytest.approx(fps, rel=1e-3)
     assert caplog.text.count("too far apart for frame numbers, so they are taken for times in m") == 1
-    if names[-1] == 40 * 39:
+    if names[-1] == 1560:
         assert seen(read_recording(tmp_path / "k.json", known(2000), joints="coco17")) == names  # a long video has them
 
 

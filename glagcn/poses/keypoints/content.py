@@ -24,7 +24,8 @@ DECIMAL = re.compile(r"([^.]*)\.(\d+)")
 
 # What programs call the number of a frame and the id of a person, in small letters without marks between the words.
 FRAME = ("frame", "frameid", "frameindex", "frameidx", "framenumber", "imageid")
-TIME = ("timestampms", "timestamp", "timestampus", "timestamps", "timems", "time", "times", "timesec", "seconds", "pts")
+TIME = ("timestampms", "timestamp", "timestampus", "timestamps", "timems", "time", "times", "timesec", "seconds",
+        "pts", "ptstime", "ts")  # fmt: skip
 PERSON = ("person", "personid", "trackid", "idx", "instanceid")
 
 Found = tuple[int | str, "np.ndarray | ValueError | None", int | None]
@@ -230,12 +231,12 @@ def as_numbers(name: str, values: Any) -> np.ndarray:
 
 
 def as_whole(name: str, value: Any) -> int:
-    """A whole number below a billion either side of 0; also in text, and the first of a list."""
+    """A whole number of at most 18 digits; also in text, and the first of a list."""
     while isinstance(value, list) and value:
         value = value[0]
-    if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value.strip()):
+    if isinstance(value, str) and re.fullmatch(r"-?\d{1,18}", value.strip()):
         return int(value)
-    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e9 and value == int(value):
+    if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18 and value == int(value):
         return int(value)
     raise ValueError(f"{name} is {shown(value)}; expected a whole number")
 

@@ -42,7 +42,8 @@ class KeypointFile:
     image_size  (width, height) in pixels, and
     fps         frames per second: None where the file does not say.
     times       [length] ascending seconds of all frames by any clock; None where the file does not say.
-    length      the number of frames up to the last that the file knows of, with those without a person.
+    first       the number of the first frame that the file knows of, with those without a person, and
+    length      1 + that of the last.
     counted     frames have a time and no number: they are counted.
     in_parts    the file has parts of the image.
     format      the title of the file's format; "" where these are not read from a file.
@@ -55,6 +56,7 @@ class KeypointFile:
     image_size: tuple[int, int] | None = None
     fps: float | None = None
     times: np.ndarray | None = None
+    first: int = 0
     length: int = 0
     counted: bool = False
     in_parts: bool = False
@@ -88,7 +90,7 @@ def read_keypoints(
     content = load_content(path, joints)
     known = _format(content, format)
     try:
-        poses, length = _collect(content, known.read(content), video_length)
+        poses, first, length = _collect(content, known.read(content), video_length)
     except UserError:
         raise
     except ValueError as error:
@@ -122,8 +124,9 @@ def read_keypoints(
         )
     times = _seconds(path, content.times, length)
     return KeypointFile(
-        convention, frames, keypoints, persons, size, content.fps, times, length, content.counted, in_parts, known.title
-    )
+        convention, frames, keypoints, persons, size, content.fps, times, first, length, content.counted, in_parts,
+        known.title,
+    )  # fmt: skip
 
 
 def _format(content: Content, stated: str | None) -> Format:
@@ -144,8 +147,8 @@ def _format(content: Content, stated: str | None) -> Format:
 
 def _collect(
     content: Content, found: Iterable[Found], video_length: int | None
-) -> tuple[list[tuple[int, np.ndarray, int]], int]:
-    """(frame, keypoints, id or NO_ID) of all poses, and the number of frames.
+) -> tuple[list[tuple[int, np.ndarray, int]], int, int]:
+    """(frame, keypoints, id or NO_ID) of all poses, the first frame, and the number after the last.
 
     Numbers that are too far apart to be those of frames become times of the content, and the frames are counted.
 
@@ -190,11 +193,11 @@ def _collect(
         )
         rank = {number: place for place, number in enumerate(numbers)}
         content.times, content.counted = {place: number for number, place in rank.items()}, True
-        return [(rank[frame], pose, person) for frame, pose, person in kept], len(numbers)
+        return [(rank[frame], pose, person) for frame, pose, person in kept], 0, len(numbers)
     for number in (numbers[0], numbers[-1]):
         if not 0 <= number < MOST_FRAMES:
             raise UserError(f"{path}: frame number {number}; expected 0 to {MOST_FRAMES - 1}")
-    return kept, numbers[-1] + 1
+    return kept, numbers[0], numbers[-1] + 1
 
 
 def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:
