@@ -135,15 +135,19 @@ def undisturbed(launcher: str, root: Path, folder: Path, flags: str) -> Path:
 
 
 def assert_same(folder: Path, reference: Path, name: str = "last.pt") -> None:
-    """Assert that states of two run folders are equal bit for bit: weights, optimiser, and progress but for times."""
-    one, other = (torch.load(path / name, weights_only=True) for path in (folder, reference))
-    leaves = (torch.utils._pytree.tree_flatten([content["model"], content["optimizer"]]) for content in (one, other))
+    """Assert that states of two run folders hold the same weights and optimiser, bit for bit."""
+    contents = [torch.load(path / name, weights_only=True) for path in (folder, reference)]
+    leaves = [torch.utils._pytree.tree_flatten([content["model"], content["optimizer"]]) for content in contents]
     (ours, our_form), (theirs, their_form) = leaves
     assert our_form == their_form
     for mine, its in zip(ours, theirs, strict=True):
         same = torch.equal(mine, its) if isinstance(mine, torch.Tensor) else mine == its
         assert same, "the weights differ from those of the undisturbed run"
-    assert one["progress"] | {"seconds": 0} == other["progress"] | {"seconds": 0}
+
+
+def progress(folder: Path, name: str = "last.pt") -> dict:
+    """That of a state, without times."""
+    return torch.load(folder / name, weights_only=True)["progress"] | {"seconds": 0}
 
 
 def records(folder: Path) -> list[dict]:

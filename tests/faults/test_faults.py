@@ -6,8 +6,8 @@ import signal
 import pytest
 
 from tests.command_line import result
-from tests.faults.disturbed import check_stop, step_of
-from tests.faults.runs import LAUNCHERS, SCRIPT, SMALL, assert_same, records, send, start, undisturbed
+from tests.faults.disturbed import check_stop
+from tests.faults.runs import LAUNCHERS, SCRIPT, SMALL, assert_same, progress, records, send, start, undisturbed
 
 pytestmark = [pytest.mark.launched, pytest.mark.xdist_group("three processes")]
 # 42 steps an epoch: the run is resumed in the middle of one, and ends in the middle of another.
@@ -45,6 +45,7 @@ def test_a_run_that_is_killed_and_stopped_ends_bit_for_bit_as_an_undisturbed_one
     assert f"resumed at step {step} of 96" in log
     assert not (run.folder / "stopped.json").exists()
     assert_same(run.folder, whole)
+    assert progress(run.folder) == progress(whole)
     assert records(run.folder) == records(whole)
     assert result(run.folder)["mpjpe_mm"] == result(whole)["mpjpe_mm"]
 
@@ -58,4 +59,4 @@ def test_one_process_evaluates_and_resumes_what_three_have_trained(whole, train,
     for name in ("mpjpe_mm", "p_mpjpe_mm", "n_mpjpe_mm", "pck", "auc", "frames"):
         assert three[name] == pytest.approx(one[name], abs=1e-4), name
     assert "resumed at step 96 of 100" in train(f"{common} --max_steps 100").out
-    assert step_of(whole) == 100
+    assert progress(whole)["step"] == 100

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from tests.command_line import result
-from tests.faults.runs import assert_same, records
+from tests.faults.runs import assert_same, progress, records
 from tests.launched.conftest import SMALL, assert_is_last
 
 pytestmark = pytest.mark.launched
@@ -29,6 +29,7 @@ def test_an_end_between_evaluations_leaves_no_trace(train, demo_root, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert_same(parts, whole)
     assert_same(parts, whole, "best.pt")
+    assert progress(parts) == progress(whole)
     assert records(parts) == records(whole)
     assert result(parts)["step"] == result(whole)["step"]
     assert [result(folder)["test_evaluations"] for folder in (whole, parts)] == [1, 2]
