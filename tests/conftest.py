@@ -53,6 +53,12 @@ def trained(demo_root, tmp_path_factory) -> Path:
     return folder / "r"
 
 
+@pytest.fixture
+def finished(trained, tmp_path) -> Path:
+    """A copy of this run in tmp_path/runs/r, which `demo("--run r --frames 9")` goes on with."""
+    return shutil.copytree(trained, tmp_path / "runs/r")
+
+
 @pytest.fixture(scope="session")
 def tiny_models(tmp_path_factory) -> Path:
     """A folder with a model of 9 frames that knows nothing, for every name of a model that comes with the program."""

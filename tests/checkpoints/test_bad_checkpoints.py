@@ -78,14 +78,6 @@ def test_every_command_refuses_it_and_writes_nothing(demo, verb, demo_root, trai
     assert listing(tmp_path) == before
 
 
-def test_weights_without_progress_cannot_be_resumed(demo, trained, tmp_path):
-    folder = tmp_path / "runs/r"
-    content = torch.load(trained / "last.pt", weights_only=True)
-    del content["progress"]
-    checkpoint.save(folder / "last.pt", content)
-    assert_refused(demo("--run r --frames 9"), r"last\.pt", "progress", "--fresh")
-
-
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [

@@ -26,28 +26,28 @@ def other_root(tmp_path_factory):
     return root
 
 
-@pytest.mark.parametrize("stopped_at", [4, 6], ids=["stopped", "finished"])
-def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, other_root, tmp_path, stopped_at):
-    assert on(demo_root, f"--max_steps {stopped_at}").code == 0
+@pytest.mark.usefixtures("finished")
+@pytest.mark.parametrize("steps", [6, 8], ids=["reported", "resumed"])
+def test_a_run_is_neither_resumed_nor_reported_on_other_data(on, demo_root, other_root, tmp_path, steps):
     before = listing(tmp_path)
     now, then = (open_cache(root / "demo_gt.h5").fingerprint for root in (other_root, demo_root))
     assert_refused(
-        on(other_root, "--max_steps 6"),
+        on(other_root, f"--max_steps {steps}"),
         f"runs/r holds a run that cannot go on: it was trained on other data than that in --root_path {other_root}",
         f"fingerprint {now}, the run's is {then}",
         "Give the old options and --root_path to resume, --run NAME for another folder, or --fresh to start over",
     )
     assert listing(tmp_path) == before
-    assert on(demo_root, "--max_steps 6").code == 0
+    assert on(demo_root, f"--max_steps {steps}").code == 0
 
 
+@pytest.mark.usefixtures("finished")
 def test_data_that_were_moved_are_the_same(on, demo_root, tmp_path):
-    assert on(demo_root, "--max_steps 4").code == 0
-    assert "resumed at step 4 of 6" in on(shutil.copytree(demo_root, tmp_path / "moved"), "").out
+    assert "resumed at step 6 of 8" in on(shutil.copytree(demo_root, tmp_path / "moved"), "--max_steps 8").out
 
 
-def test_starting_over_on_other_data_is_as_said(on, demo_root, other_root, tmp_path):
-    assert on(demo_root, "").code == 0
+@pytest.mark.usefixtures("finished")
+def test_starting_over_on_other_data_is_as_said(on, other_root, tmp_path):
     assert on(other_root, "--fresh").code == 0
     assert (tmp_path / "runs/r.old1/last.pt").is_file()
     result = json.loads((tmp_path / "runs/r/result.json").read_text())
@@ -55,8 +55,8 @@ def test_starting_over_on_other_data_is_as_said(on, demo_root, other_root, tmp_p
     assert "is finished at step 6" in on(other_root, "").out
 
 
+@pytest.mark.usefixtures("finished")
 def test_on_purpose_other_data_may_be_evaluated_and_started_on(on, demo_root, other_root, tmp_path):
-    assert on(demo_root, "").code == 0
     before = json.loads((tmp_path / "runs/r/result.json").read_text())["mpjpe_mm"]
     assert on(other_root, "--evaluate").code == 0  # which is not the end of the run
     assert on(demo_root, "").code == 0

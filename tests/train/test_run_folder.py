@@ -309,8 +309,8 @@ def test_without_locks_there_is_one_warning(path, said, monkeypatch, number):
     assert "has no locks (no locks)" in said[0]
 
 
+@pytest.mark.usefixtures("finished")
 def test_training_and_starting_over_are_refused_and_evaluating_is_not(demo, tmp_path):
-    assert demo("--run r --frames 9").code == 0
     with run_lock(tmp_path / "runs/r"):
         before = listing(tmp_path)
         for flags in ("", "--max_steps 8", "--fresh"):
