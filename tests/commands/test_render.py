@@ -43,7 +43,7 @@ def sequence(demo_root):
 
 def film(path, count, size=(64, 64), fps=25):
     """A video whose frame k is grey of level 5 k."""
-    pictures = (np.full((size[1], size[0], 3), 5 * k, np.uint8) for k in range(count))
+    pictures = (np.full((size[1], size[0], 3), 5 * k % 256, np.uint8) for k in range(count))
     write_animation(path, pictures, size, fps, 3000)
     return path
 
