@@ -9,7 +9,7 @@ import importlib
 import json
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -24,9 +24,9 @@ from glagcn import dist
 from glagcn.config.options import OPTIONS, Config
 from glagcn.config.resolve import changed, to_dict
 from glagcn.data.cache import open_cache, write_cache
-from glagcn.data.dataset import Sequence, SequenceInfo, Source, SplitName, cache_name
-from glagcn.data.mocap.motion import demo_source
-from glagcn.data.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_IMAGE_SIZE, TRAIN_SEQUENCES
+from glagcn.data.dataset import Source, SplitName, cache_name
+from glagcn.data.mocap.motion import MocapSource, Take, demo_source, joints_of
+from glagcn.data.mpi_inf_3dhp.facts import DEFAULT_CAMERAS, TRAIN_SEQUENCES
 from glagcn.data.plan import share
 from glagcn.errors import UserError
 from glagcn.evaluate.evaluate import predict_frames
@@ -240,40 +240,20 @@ def _text(report: dict[str, Any]) -> str:
     )
 
 
-class RepeatedMotion(Source):
-    """The training sequences of MPI-INF-3DHP, their names, lengths and cameras; all repeat one short
-    motion.  The test sequences are those of the demo.
-    """
+class RepeatedMotion(MocapSource):
+    """The demo with as many training sequences as MPI-INF-3DHP and of the same lengths: their motion is repeated."""
 
-    dataset, keypoints, annotation, skeleton = "3dhp", "gt", "univ", "mpi3dhp17"
+    annotation = "univ"
 
     def __init__(self) -> None:
-        self.notes = ["one recorded motion repeated to the size of MPI-INF-3DHP: for measuring speed, nothing else"]
-        self._demo = demo_source()
-        motion = next(self._demo.read("train"))
-        there_and_back = np.concatenate([np.arange(motion.info.length), np.arange(motion.info.length)[::-1]])
-        order = np.resize(there_and_back, max(length for length, _ in TRAIN_SEQUENCES.values()))
-        self._pixels, self._millimetres = motion.pixels[order], motion.millimetres[order]
-
-    def infos(self, split: SplitName) -> list[SequenceInfo]:
-        """The sequences of "train" or "test", in the order of `read`."""
-        if split == "test":
-            return self._demo.infos(split)
-        return [
-            SequenceInfo(f"{name}/cam{camera}", name.split("/")[0], camera, length, fps, *TRAIN_IMAGE_SIZE)
-            for name, (length, fps) in TRAIN_SEQUENCES.items()
-            for camera in DEFAULT_CAMERAS
+        demo = demo_source()
+        train = [
+            Take(name, name.split("/")[0], take.trial, length)
+            for (name, (length, _)), take in zip(TRAIN_SEQUENCES.items(), demo.takes["train"], strict=True)
         ]
+        cameras: dict[SplitName, int] = {"train": len(DEFAULT_CAMERAS), "test": 1}
+        super().__init__("3dhp", demo.takes | {"train": train}, cameras, "gt", demo.seed)
 
-    def read(self, split: SplitName) -> Iterator[Sequence]:
-        """The sequences of a split; those of training start with the same poses."""
-        if split == "test":
-            yield from self._demo.read(split)
-            return
-        for info in self.infos(split):
-            valid = np.ones(info.length, dtype=bool)
-            yield Sequence(info, self._pixels[: info.length], self._millimetres[: info.length], valid, None)
-
-    def provenance(self) -> dict:
-        """What determines the data."""
-        return {"kind": "synthetic", "version": 1, "cameras": list(DEFAULT_CAMERAS)}
+    def _world(self, take: Take) -> np.ndarray:
+        joints = joints_of(take.trial, self.skeleton)
+        return joints[np.arange(take.frames or 0) % len(joints)]

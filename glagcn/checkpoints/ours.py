@@ -44,11 +44,6 @@ def save(path: Path, content: dict[str, Any]) -> None:
     write_atomically(path, lambda file: file.write(buffer.getbuffer()))
 
 
-def export(content: dict[str, Any], target: Path) -> None:
-    """Write the weights of `content`, a checkpoint of this program, without optimiser and progress, for sharing."""
-    save(target, {name: content[name] for name in WEIGHTS})
-
-
 def load(path: Path) -> dict[str, Any]:
     """Read a checkpoint of this program onto the CPU.
 

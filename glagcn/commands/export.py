@@ -26,5 +26,6 @@ def export(options: dict) -> None:
         from glagcn.checkpoints import ours as checkpoint
         from glagcn.checkpoints.load import load
 
-        checkpoint.export(checkpoint.require_glagcn(load(source).content, source), target)
+        content = checkpoint.require_glagcn(load(source).content, source)
+        checkpoint.save(target, {name: content[name] for name in checkpoint.WEIGHTS})
     logger.info(f"{target}: the weights of {source}, for sharing")

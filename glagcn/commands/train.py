@@ -183,6 +183,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     evaluation = trainer.evaluate(data.test)
     if evaluation is None:
         return
+    trainer.folder.remember("test", progress.step)
     marks = trainer.reports.marks()
     if trainer.selection_set is not data.test:
         # Marked unscheduled: a prolonged run removes it, because only the end of a run uses the test set.

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from glagcn.data.dataset import DataSet
+from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
 
 Options = Mapping[str, Any]
@@ -79,8 +79,12 @@ PRESETS: dict[str, Preset] = {
 # fmt: on
 
 
-def preset(dataset: DataSet, recipe: str | None = None) -> dict[str, Any]:
-    """The presets of a data set and recipe; None: its default recipe.  Raises UserError if it has no such recipe."""
+def preset(name: str | None, recipe: str | None) -> dict[str, Any]:
+    """The presets of a data set and recipe; None: h36m, and its default recipe.
+
+    Raises UserError if there is no such data set, or it has no such recipe.
+    """
+    dataset = get_dataset(name or "h36m")
     own = PRESETS[dataset.name]
     recipe = own.recipe if recipe is None else recipe
     if recipe not in own.recipes:

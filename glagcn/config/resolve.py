@@ -13,7 +13,6 @@ from glagcn.config.options import (
     GROUPS,
     OPTIONS,
     Config,
-    DataConfig,
     Option,
     RenderConfig,
     filled,
@@ -28,7 +27,6 @@ from glagcn.model.registry import get_kind
 from glagcn.model.widths import check_widths
 
 Origin = dict[str, str]  # {option: source of its value}: "flag", "file", "preset", "default" or "debug"
-DEFAULT_DATASET = "h36m"
 LIMITS = {  # of Option
     "least": (operator.ge, "at least {}"),
     "above": (operator.gt, "above {}"),
@@ -84,7 +82,7 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
     given  values of the flags, by key.
     Raises UserError, naming flag, value and what to do.
     """
-    filled_in = _preset(given)
+    filled_in = preset(given.get("dataset"), given.get("recipe"))
     if given.get("schedule", filled_in["schedule"]) != filled_in["schedule"]:
         filled_in = {key: value for key, value in filled_in.items() if not OPTIONS[key].schedules}
     if given.get("architecture") and "frames" not in given:
@@ -103,11 +101,6 @@ def resolve(given: Mapping[str, Any]) -> tuple[Config, Origin]:
     config = from_values(values)
     _check(given, config)
     return config, origin
-
-
-def _preset(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The presets of the given data set and recipe, or of the default ones."""
-    return preset(get_dataset(given.get("dataset", DEFAULT_DATASET)), given.get("recipe"))
 
 
 def _check(given: Mapping[str, Any], config: Config) -> None:
@@ -188,12 +181,12 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
     Ignores unknown options.  Options that an older version did not have get the values that match its behaviour.
     """
-    known = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in values.items()}
     if isinstance(known.get("compile"), bool):
         known["compile"] = "on" if known["compile"] else "off"
     if known.get("accumulate") == 1:
         known["accumulate"] = None
-    return from_values(_preset(known) | known)
+    return from_values(preset(known.get("dataset"), known.get("recipe")) | known)
 
 
 def listed_differences(config: Config, content: dict[str, Any]) -> str:
@@ -205,9 +198,3 @@ def listed_differences(config: Config, content: dict[str, Any]) -> str:
         if not option.resumable and now[key] != then[key]
     ]
     return "; ".join(differences)
-
-
-def data_folders(data: DataConfig) -> str:
-    """The flags of the data folders, as text."""
-    first = f"--cache_dir {data.cache_dir} or " if data.cache_dir else ""
-    return f"{first}--root_path {data.root_path}"

@@ -17,7 +17,6 @@ from glagcn.model.cores import allow_tf32
 from glagcn.model.interface import Model
 
 TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
-WARM_UP_STEPS = 10  # compilation, first allocations, caches
 PEAK_SECONDS = {"cuda": 0.1, "cpu": 0.03}  # per kind of product: long enough for a GPU to raise its clock
 TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
 
@@ -165,16 +164,6 @@ def seconds(work: Callable[[], object], device: torch.device, calls: int = 1) ->
     end.record(torch.cuda.current_stream(device))
     end.synchronize()
     return begin.elapsed_time(end) / 1000 / calls
-
-
-def is_warm(first: int, step: int, last: int) -> bool:
-    """Whether the warm-up is over after `step`, for steps `first` to `last`; short runs have a shorter warm-up."""
-    return step - first >= min(WARM_UP_STEPS, (last - first) // 2)
-
-
-def percent(share: float) -> str:
-    """Format a share as a percentage: 20 %, 0.7 %."""
-    return f"{100 * share:.{0 if share >= 0.1 else 1}f} %"
 
 
 def _least_seconds(work: Callable[[], object], device: torch.device) -> float:

@@ -31,7 +31,6 @@ TEST = "test"
 LARGEST = 1e12  # matplotlib cannot draw numbers near the largest float
 TRAINING = {("train", "mpjpe_mm"): "training", ("train", "sequence_mpjpe_mm"): "training, sequence head"}
 AXES = {"epoch": "epoch", "windows": "training windows"}
-TRACKERS = ("wandb", "mlflow")
 PROJECT = "glagcn"  # unless WANDB_PROJECT or MLFLOW_EXPERIMENT_NAME is set
 LONGEST_VALUE = 500  # characters of a parameter, of MLflow
 OFFLINE = {"wandb": "WANDB_MODE=offline", "mlflow": "MLFLOW_TRACKING_URI=sqlite:///FILE.db"}
@@ -118,7 +117,9 @@ class RunLog:
             line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
             self._records.add(json.dumps(line))
         if drawn:
-            points = {tag_of(kind, name): value for name, value in values.items()}
+            points = {f"{kind}/{name}": value for name, value in values.items()}
+            if kind in ("train", "validation", TEST) and MPJPE.name in values:
+                points[f"{ERRORS}/{kind}"] = points.pop(f"{kind}/{MPJPE.name}")
             self._show(lambda board: board.scalars(points, step))
 
     def evaluation(self, evaluation: Evaluation, name: str, step: int, *, drawn: bool = True, **marks: Any) -> None:
@@ -178,11 +179,6 @@ class RunLog:
         except Exception as error:  # noqa: BLE001  # of a service or a disk, of any kind
             self._board = None
             logger.warning(f"{self._log_with} failed: {first_line(error)[:200]}; the run goes on without it")
-
-
-def tag_of(kind: str, name: str) -> str:
-    """The name of a curve: "error_mm/train" and "error_mm/validation" for the MPJPE, else "kind/name"."""
-    return f"{ERRORS}/{kind}" if name == MPJPE.name and kind in ("train", "validation", TEST) else f"{kind}/{name}"
 
 
 class TensorBoard:
@@ -286,9 +282,10 @@ def _is_drawable(value: Any) -> bool:
 
 def check_tracker(log_with: str) -> None:
     """Raise UserError if the package of --log_with is not installed."""
-    found = find_spec(log_with) if log_with in TRACKERS else None
-    installed = found is not None and found.origin is not None  # a folder wandb/ of offline runs has no origin
-    if log_with in TRACKERS and not installed:
+    if log_with not in OFFLINE:
+        return
+    found = find_spec(log_with)
+    if found is None or found.origin is None:  # a folder wandb/ of offline runs has no origin
         raise UserError(f"--log_with {log_with} needs a package that is not installed: pip install {log_with}")
 
 

@@ -188,11 +188,9 @@ class Stepper:
                     self._micro_batch(Batch(batch.inputs[rows], batch.targets[rows]), size, counted=True)
 
         self.model.train()
-        problem = None
+        problem, tries = None, self._compiles or dist.device().type == "cuda"
         with hardware.out_of_memory(max(mine.sizes)):
-            if self._compiles or dist.device().type == "cuda":
-                problem = hardware.rehearsed(every_size)
-            if problem:
+            if tries and (problem := hardware.rehearsed(every_size)):
                 self._compiles = self._captures = False
             if dist.world_size() > 1:
                 self.gradient(batch, mine)
@@ -370,10 +368,7 @@ class Trainer:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with full_precision():
             flip = self.config.data.test_flip
-            evaluation = evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
-        if evaluation and data is self.data.test:
-            self.folder.remember("test", self.progress.step)
-        return evaluation
+            return evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
 
     def _evaluate(self, scheduled: bool) -> None:
         """Evaluate, log, update best.pt and save.
@@ -391,6 +386,8 @@ class Trainer:
             error = dist.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < progress.best_mm
             if evaluation:
+                if data is self.data.test:
+                    self.folder.remember("test", progress.step)
                 self.reports.log_evaluation(evaluation, data, scheduled, improved)
         if improved:
             before = progress.best_mm, progress.best_step

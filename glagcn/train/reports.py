@@ -22,7 +22,7 @@ from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.skeletons import get_skeleton
-from glagcn.train.hardware import TRAINING_PASSES, is_warm, peak_flops, peak_memory, percent
+from glagcn.train.hardware import TRAINING_PASSES, peak_flops, peak_memory
 from glagcn.train.log import RunLog, draw_training_curves
 from glagcn.train.loss import Loss
 from glagcn.train.optim import last_step, micro_batch
@@ -32,7 +32,8 @@ from glagcn.train.setup import RunData
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
-YEAR = 365 * 24 * 3600
+WARM_UP_STEPS = 10  # compilation, first allocations, caches
+YEAR = timedelta(days=365)
 # How the evaluated state was selected, by --select_on.
 SELECTED = {
     "validation": "the best on the held-out training sequences",
@@ -163,11 +164,12 @@ class TrainingReports:
     def __init__(self, config: Config, data: RunData, loss: Loss, progress: Progress, log: RunLog) -> None:
         self._config, self._data, self._plan, self._loss = config, data, data.plan, loss
         self._progress, self._log = progress, log
-        self._first_step, self._last_step = progress.step, last_step(config.optim, data.plan)
+        self._last_step = last_step(config.optim, data.plan)
         self._share_per_rate = share_of_peak(config.optim.precision, loss.model)
         self._baseline: float | None = None
         self._line_at = self._clock = time.monotonic()
         self.windows = 0
+        self._warm_at = progress.step + min(WARM_UP_STEPS, (self._last_step - progress.step) // 2)
         self._is_warm = False
         self._speed: float | None = None  # windows per second, once the warm-up is over
 
@@ -208,7 +210,7 @@ class TrainingReports:
             if self.windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
                 self._set_speed(self.windows / seconds)
             self._show(f"lr {rate:.2e}")
-        if not self._is_warm and (late or is_warm(self._first_step, self._progress.step, self._last_step)):
+        if not self._is_warm and (late or self._progress.step >= self._warm_at):
             wait()
             self.restart_clock()
             self._is_warm = True
@@ -250,7 +252,7 @@ class TrainingReports:
 
     def _show(self, text: str) -> None:
         self._line_at = time.monotonic()
-        left = f", {duration(self._windows_left() / self._speed)} left" if self._speed else ""
+        left = f", {timedelta(seconds=round(self._windows_left() / self._speed))} left" if self._speed else ""
         epoch = 1 + (self._progress.step - 1) // self._plan.steps_per_epoch
         self._log.show_progress(f"{self._position(str(epoch))}: {text}{left}")
 
@@ -282,25 +284,12 @@ def share_of_peak(precision: str, model: Model) -> float:
 
 def speed_text(speed: float, share: float, seconds_left: float, now: datetime | None = None) -> str:
     """A line about the speed in windows per second and the `share` of the peak arithmetic rate."""
-    end = (now or datetime.now()) + timedelta(seconds=min(seconds_left, YEAR))
-    about = f" (about {end:%Y-%m-%d %H:%M})" if seconds_left < YEAR else ""
+    left = timedelta(seconds=round(seconds_left))
+    about = f" (about {(now or datetime.now()) + left:%Y-%m-%d %H:%M})" if left < YEAR else ""
     return (
-        f"Speed: {speed:,.0f} windows/s, {percent(share)} of the peak arithmetic rate; training ends in "
-        f"{duration(seconds_left)}{about}, evaluations not counted"
+        f"Speed: {speed:,.0f} windows/s, {share:.1%} of the peak arithmetic rate; training ends in {left}{about}, "
+        "evaluations not counted"
     )
-
-
-def duration(seconds: float) -> str:
-    """Format seconds in the two largest units: 42 s, 12 min, 3 h 12 min, 2 d 3 h."""
-    minutes = round(seconds / 60)
-    if seconds < 59.5:
-        return f"{seconds:.0f} s"
-    if minutes < 60:
-        return f"{minutes} min"
-    if minutes < 24 * 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    days, hours = divmod(round(seconds / 3600), 24)
-    return f"{days} d {hours} h"
 
 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:

@@ -12,7 +12,7 @@ from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import Loaded, check_weights, load
 from glagcn.checkpoints.published import Hints
 from glagcn.config.options import Config
-from glagcn.config.resolve import data_folders, from_dict, listed_differences, to_dict
+from glagcn.config.resolve import from_dict, listed_differences, to_dict
 from glagcn.data.plan import EpochPlan
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
@@ -168,8 +168,11 @@ def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerpr
     if "micro_batch" not in content["config"]:
         return "version 0.1.0 wrote it, which computed BatchNorm statistics over the share of a process"
     if (then := content.get("data_fingerprint")) != fingerprint:
-        folders = data_folders(config.data)
-        return f"it was trained on other data than that in {folders} (fingerprint {fingerprint}, the run's is {then})"
+        first = f"--cache_dir {config.data.cache_dir} or " if config.data.cache_dir else ""
+        return (
+            f"it was trained on other data than that in {first}--root_path {config.data.root_path} (fingerprint "
+            f"{fingerprint}, the run's is {then})"
+        )
     if differences := listed_differences(config, content):
         return f"options differ: {differences}"
     if content["num_windows"] != num_windows:

@@ -1,4 +1,4 @@
-"""What a run asks of its hardware: when it compiles, the advice on memory, the warm-up, the peak arithmetic rate."""
+"""What a run asks of its hardware: when it compiles, the advice on memory, the peak arithmetic rate."""
 
 import pytest
 import torch
@@ -6,7 +6,7 @@ import torch
 from glagcn.config.resolve import parse_command_line
 from glagcn.errors import UserError
 from glagcn.train import hardware
-from glagcn.train.hardware import is_compiled, is_warm, out_of_memory
+from glagcn.train.hardware import is_compiled, out_of_memory
 
 
 @pytest.mark.parametrize(
@@ -32,11 +32,6 @@ def test_auto_compiles_on_gpus(flags, device, expected):
 def test_the_advice_names_half_the_size(size, expected):
     with pytest.raises(UserError, match=f"out of memory: .*{expected}"), out_of_memory(size):
         raise torch.OutOfMemoryError
-
-
-def test_ten_steps_warm_up_and_half_of_a_short_run():
-    assert [is_warm(100, step, 1000) for step in (100, 109, 110, 111)] == [False, False, True, True]
-    assert [is_warm(4, step, 10) for step in (5, 6, 7)] == [False, False, True]
 
 
 def test_the_peak_is_measured_and_leaves_the_draws_of_a_run_alone():
