@@ -65,7 +65,7 @@ def _run_command(work: Callable[[], None]) -> int:
     signals.print_stacks_on_signal()
     code, one_of_many = 0, dist.world_size() > 1
     try:
-        with print_messages(quiet=not dist.is_main()), signals.REQUEST.watch():
+        with print_messages(quiet=not dist.is_main()), signals.watch():
             work()
     except UserError as error:
         dist.report(error)

@@ -353,7 +353,7 @@ def largest(values: list[float]) -> list[float]:
 
 def check_stop() -> None:
     """Raise Stopped on every rank if any rank received a stop signal.  All ranks must call it together."""
-    (number,) = largest([signals.REQUEST.number])
+    (number,) = largest([signals.requested()])
     if number:
         raise signals.Stopped(int(number), agreed=True)
 

@@ -33,53 +33,56 @@ class Stopped(BaseException):
         super().__init__(f"stopped by {self.signal}")
 
 
-class StopRequest:
-    """Records stop signals while `watch` is active.
+_number = 0  # of the first stop signal
+_first_at = 0.0
+_is_deferred = False
 
-    By default a signal raises Stopped in the main thread.  Within `deferred` it only sets `number`, which the training
-    loop checks between two steps; a second SIGINT exits at once, without saving.
+
+def requested() -> int:
+    """The number of the first stop signal since `watch` began; 0: none yet."""
+    return _number
+
+
+@contextmanager
+def watch() -> Iterator[None]:
+    """Catch the stop signals: they raise Stopped in the main thread, or within `deferred` are only recorded.
+
+    A second SIGINT exits at once, without saving.  A signal that is ignored, such as SIGHUP under nohup, stays ignored.
     """
-
-    def __init__(self) -> None:
-        self.number = 0  # number of the first signal; 0: no signal yet
-        self._first_at = 0.0
-        self._deferred = False
-
-    @contextmanager
-    def watch(self) -> Iterator["StopRequest"]:
-        """Catch the signals.  A signal that is ignored, such as SIGHUP under nohup, stays ignored."""
-        self.number = 0
-        caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
-        before = {}
-        with suppress(ValueError):  # only the main thread may set handlers
-            before = {number: signal.signal(number, self._receive) for number in caught}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    @contextmanager
-    def deferred(self) -> Iterator[None]:
-        """A block with unsaved work, in which signals do not raise."""
-        self._deferred = True
-        try:
-            yield
-        finally:
-            self._deferred = False
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        if self.number:
-            if number == signal.SIGINT and time.monotonic() - self._first_at > ECHO_SECONDS:
-                os.write(sys.stderr.fileno(), b"interrupted twice: left without saving\n")
-                os._exit(128 + signal.SIGINT)
-            return
-        self.number, self._first_at = number, time.monotonic()
-        if not self._deferred:
-            raise Stopped(number)
+    global _number
+    _number = 0
+    caught = [number for number in SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {}
+    with suppress(ValueError):  # only the main thread may set handlers
+        before = {number: signal.signal(number, _receive) for number in caught}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
-REQUEST = StopRequest()
+@contextmanager
+def deferred() -> Iterator[None]:
+    """A block with unsaved work, in which signals do not raise: the training loop asks `requested` between steps."""
+    global _is_deferred
+    _is_deferred = True
+    try:
+        yield
+    finally:
+        _is_deferred = False
+
+
+def _receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    global _number, _first_at
+    if _number:
+        if number == signal.SIGINT and time.monotonic() - _first_at > ECHO_SECONDS:
+            os.write(sys.stderr.fileno(), b"interrupted twice: left without saving\n")
+            os._exit(128 + signal.SIGINT)
+        return
+    _number, _first_at = number, time.monotonic()
+    if not _is_deferred:
+        raise Stopped(number)
 
 
 def print_stacks_on_signal() -> None:

@@ -124,11 +124,7 @@ def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = Fals
         )
     name = None if own_poses else get_dataset(config.data.dataset).skeleton_name(config.data.keypoints)
     data_skeleton = get_skeleton(name) if name else None
-    hints = Hints(
-        widths=config.model.architecture,
-        channels=config.model.channels if origin["channels"] == "flag" else None,
-        data_skeleton=data_skeleton,
-    )
+    hints = Hints(widths=config.model.architecture, data_skeleton=data_skeleton)
     path = find_checkpoint(config, "--evaluate", config.run.evaluate or "best.pt")
     loaded = load(path, hints, lambda loaded: _check_flags(config, origin, loaded))
     if data_skeleton:

@@ -69,7 +69,6 @@ class Hints:
 
     skeleton: Skeleton | None = None  # None: from the number of joints and the file name
     widths: Sequence[int] | None = None  # None: from the number of stages and the file name
-    channels: int | None = None  # None: from the tensors
     data_skeleton: Skeleton | None = None  # used if neither tensors nor file name determine the skeleton
 
 
@@ -97,8 +96,6 @@ def build_published(
             f"{path}: weights for {len(trained)} filter widths, not {len(widths)}; give -arc {arc} (widths=), or the "
             "widths that it was trained with"
         )
-    if hints.channels not in (None, channels):
-        raise UserError(f"{path}: weights for {channels} channels, not {hints.channels}; give --channel {channels}")
     named = NAME.search(path.name)
     assumed = []
     if skeleton is None:

@@ -73,7 +73,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
         try:
             trainer = Trainer(config, data, model, folder, log, state)
             trainer.rehearse()
-            with signals.REQUEST.deferred():
+            with signals.deferred():
                 trainer.run()
                 _conclude(trainer, _output_folder(config, folder))
         except signals.Stopped as request:

@@ -297,7 +297,7 @@ class Trainer:
         now = time.monotonic()
         is_due = bool(run.save_minutes) and now >= self._save_at
         each = (now - self._checked_at) / (step - self._checked_step)
-        number, due, pace = dist.largest([signals.REQUEST.number, is_due, each])
+        number, due, pace = dist.largest([signals.requested(), is_due, each])
         if number:
             raise signals.Stopped(int(number), agreed=True)
         if due:

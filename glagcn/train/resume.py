@@ -120,8 +120,7 @@ def start_from(
     Raises UserError, naming the flags that differ, if the checkpoint is of another network than `model`.
     """
     # Our checkpoints store their model options; a published file is assumed to match those of `model`.
-    form = model.options()
-    hints = Hints(widths=form.get("architecture"), channels=form.get("channels"), data_skeleton=model.skeleton)
+    hints = Hints(widths=model.options().get("architecture"), data_skeleton=model.skeleton)
     loaded = load(path, hints, lambda loaded: _check_same_network(loaded, model), into=model)
     content = loaded.content
     if content is None:

@@ -22,6 +22,7 @@ import os
 import shutil
 import socket
 from collections.abc import Callable, Iterator
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +161,8 @@ class RunFolder:
         """
         try:
             if fresh and self.path.exists():
-                self.path.rename(self._free_name())
+                older = (self.path.with_name(f"{self.path.name}.old{number}") for number in count(1))
+                self.path.rename(next(path for path in older if not path.exists()))
             self.path.mkdir(parents=True, exist_ok=True)
             self.stopped.unlink(missing_ok=True)
             write_text(self.path / "config.json", json.dumps(to_dict(config), indent=2) + "\n")
@@ -258,12 +260,6 @@ class RunFolder:
                 f"{self.path} holds the metrics of a run but no checkpoint to resume from; give {OTHER_FOLDER_OR_FRESH}"
             )
         return None
-
-    def _free_name(self) -> Path:
-        number = 1
-        while (candidate := self.path.with_name(f"{self.path.name}.old{number}")).exists():
-            number += 1
-        return candidate
 
 
 def read_lines(path: Path) -> list[tuple[str, dict[str, Any] | None]]:

@@ -66,7 +66,7 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
             (r"the skeleton of the data \(-d, -k\) is humaneva15 and was humaneva15_coco17",),
         ),
         ("--resume {}/h36m/96_gt_243_supervised.bin -arc 3,3", ("for 5 filter widths, not 2; give -arc 3,3,3,3,3",)),
-        ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", ("weights for 8 channels, not 16; give --channel 8",)),
+        ("--resume {}/h36m/96_gt_243_supervised.bin -ch 16", ("--channel is 16 and was 8",)),
         ("--resume {}/h36m/96_gt_243_supervised.bin --causal", ("--causal is True and was False",)),
     ],
 )
