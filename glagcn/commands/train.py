@@ -2,13 +2,13 @@
 
 import logging
 from contextlib import ExitStack, suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 from glagcn import dist, signals
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.find import find_checkpoint
+from glagcn.checkpoints.load import check_weights
 from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
@@ -22,7 +22,7 @@ from glagcn.train.log import RunLog, check_tracker
 from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
-from glagcn.train.resume import check_state, other_length, start_from
+from glagcn.train.resume import other_length, start_from
 from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
@@ -129,8 +129,11 @@ def _open_folder(
     note = ""
     with dist.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        fits = partial(check_state, model=model)
-        content = state = None if config.run.fresh else folder.resume(config, *now, fits=fits)
+        content = state = None
+        if not config.run.fresh:
+            content = state = folder.resume(
+                config, *now, lambda path, content: check_weights(path, content["model"], model)
+            )
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             state, note = start_from(path, config, model, *now)
@@ -163,7 +166,7 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem, content = None, None
     try:
         content = checkpoint.load(trainer.folder.best)
-        check_state(trainer.folder.best, content, trainer.stepper.model)
+        check_weights(trainer.folder.best, content["model"], trainer.stepper.model)
     except UserError as error:
         problem = str(error)
     problem = next(filter(None, dist.gather_objects(problem)), None)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.checkpoints.load import Loaded, check_weights, load
+from glagcn.checkpoints.load import Loaded, load
 from glagcn.checkpoints.published import Hints
 from glagcn.config.options import Config
 from glagcn.config.resolve import from_dict, listed_differences, to_dict
@@ -102,13 +102,6 @@ def restore_optimizer(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]
     optimizer.load_state_dict({"state": state["state"], "param_groups": groups})
 
 
-def check_state(path: Path, content: Mapping[str, Any], model: Model) -> None:
-    """Raise UserError that names the file `path` unless `content` has the weights of `model` and a training state."""
-    if lacking := checkpoint.lacking_state(content):
-        raise UserError(f"{path} lacks {', '.join(lacking)}; use another checkpoint")
-    check_weights(path, content["model"], model)
-
-
 def start_from(
     path: Path, config: Config, model: Model, num_windows: int, fingerprint: str
 ) -> tuple[dict[str, Any] | None, str]:
@@ -128,7 +121,6 @@ def start_from(
         return None, "; ".join([note, *loaded.assumed])
     if problem := obstacle(content, config, num_windows, fingerprint):
         return None, f"Started from the weights of {path}; {FRESH}, because {problem}"
-    check_state(path, content, model)
     # best.pt of that run is in another folder, so the next evaluation here is the best so far.
     progress = content["progress"] | {"evaluated_step": 0, "best_mm": float("inf"), "best_step": 0}
     return content | {"progress": progress}, f"Started from the state of {path}, step {progress['step']}"

@@ -183,11 +183,7 @@ class RunFolder:
         return [path for path in (self.last, self.previous, self.best) if path.exists()]
 
     def resume(
-        self,
-        config: Config,
-        num_windows: int,
-        fingerprint: str,
-        fits: Callable[[Path, dict[str, Any]], None],
+        self, config: Config, num_windows: int, fingerprint: str, fits: Callable[[Path, dict[str, Any]], object]
     ) -> dict[str, Any] | None:
         """The content of the newest readable checkpoint; None at the start of a run.
 
@@ -233,7 +229,7 @@ class RunFolder:
             ]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_newest(self, config: Config, fits: Callable[[Path, dict[str, Any]], None]) -> dict[str, Any] | None:
+    def _load_newest(self, config: Config, fits: Callable[[Path, dict[str, Any]], object]) -> dict[str, Any] | None:
         """The content of the first readable checkpoint of `states`; None in a new folder.
 
         Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
