@@ -72,7 +72,7 @@ def _run_command(work: Callable[[], None]) -> int:
         code = 2
     except signals.Stopped as request:
         if dist.is_main():
-            dist.tell(str(request))
+            dist.print_error(str(request))
         if request.agreed:
             signals.keep_launcher_from_restarting()
         code = signals.EXIT_CODE
@@ -90,7 +90,7 @@ def _run_command(work: Callable[[], None]) -> int:
 def _report_failure(error: Exception) -> int:
     """Print the error that ended this process, one of several.  Returns its exit code."""
     if not dist.is_lost_connection(error):
-        dist.tell(traceback.format_exc().rstrip())
+        dist.print_error(traceback.format_exc().rstrip())
         dist.record(f"{type(error).__name__}: {error}")
         return 1
     reason = re.sub(r"^\[\S+\] ", "", str(error).splitlines()[0]).partition(". ")[0]  # without the C++ location
@@ -104,7 +104,7 @@ def _report_failure(error: Exception) -> int:
 def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
     dist.keep_memory()
     if (ignored := dist.ignored_requests()) and dist.is_main():
-        dist.tell(f"WARNING: {ignored}")
+        dist.print_error(f"WARNING: {ignored}")
     dist.start(config.run.workers, timedelta(minutes=config.run.timeout))
     if drawing:
         from glagcn.commands.render import render

@@ -191,7 +191,7 @@ def ignored_requests() -> str:
 
 def _processes_asked_for() -> int:
     """--num_processes of the `accelerate launch` that started this process; 1 without."""
-    with contextlib.suppress(OSError, ValueError, IndexError):  # only Linux tells
+    with contextlib.suppress(OSError, ValueError, IndexError):  # only Linux has this file
         words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("=", "\0").replace("-", "_").split("\0")
         if any("accelerate" in word for word in words[:4]):
             return int(words[words.index("__num_processes") + 1])
@@ -224,8 +224,10 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     global _device
     import torch
 
-    processes = processes_on_this_node()
-    threads = workers or _omp_threads() or max(1, len(os.sched_getaffinity(0)) // processes)
+    processes, text = processes_on_this_node(), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
+    # Launchers set it to 1 where nothing is set.
+    chosen = int(text) if text.isdecimal() and int(text) > signals.is_launched() else None
+    threads = workers or chosen or max(1, len(os.sched_getaffinity(0)) // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if torch.cuda.is_available():
         if processes > (count := torch.cuda.device_count()):
@@ -237,12 +239,6 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
         torch.set_num_threads(threads)
     if world_size() > 1:
         _join(timeout)
-
-
-def _omp_threads() -> int | None:
-    """The first number of OMP_NUM_THREADS, unless it is the 1 that launchers set where nothing is set."""
-    text = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
-    return int(text) if text.isdecimal() and int(text) > signals.is_launched() else None
 
 
 def _join(timeout: timedelta) -> None:
@@ -288,7 +284,7 @@ def _join(timeout: timedelta) -> None:
     while thread.is_alive():
         thread.join(POLL_S)
         if time.monotonic() - began > reports * LATE_S and _heartbeat is None and local_rank() == 0:
-            tell(f"waiting for {store}: {reports * LATE_S:.0f} s, at most {seconds / 60:g} minutes (--timeout)")
+            print_error(f"waiting for {store}: {reports * LATE_S:.0f} s, at most {seconds / 60:g} minutes (--timeout)")
             reports += 1
     if not errors:
         return
@@ -457,7 +453,7 @@ class Heartbeat:
             threading.Thread(target=work, daemon=True).start()
 
     def end(self) -> None:
-        """Name nobody any more: the ranks are about to leave, one after the other."""
+        """Stop naming missing ranks: all are about to leave, one after the other."""
         self._ended.set()
 
     def _beat(self) -> None:
@@ -474,7 +470,7 @@ class Heartbeat:
         before = time.monotonic()
         while not self._ended.wait(BEAT_S):
             now = time.monotonic()
-            if now - before > LATE_S / 2:  # this process was frozen, and heard nobody meanwhile
+            if now - before > LATE_S / 2:  # this process was frozen, and read no signs in that time
                 self._heard_at[:] = [now] * len(self._heard_at)
             before = now
             self._look(now)
@@ -488,10 +484,10 @@ class Heartbeat:
         prints = local_rank() == 0 if self._rank in late else self._rank == min(set(range(len(silent))) - late)
         if prints and (named := late if now - self._named_at > LATE_S else late - self._late):
             seconds = LATE_S * (min(silent[peer] for peer in named) // LATE_S)
-            tell(f"WARNING: {self._lost(late, named)} for {seconds:.0f} s; waiting up to {minutes} (--timeout)")
+            print_error(f"WARNING: {self._lost(late, named)} for {seconds:.0f} s; waiting up to {minutes} (--timeout)")
             self._named_at = now
         if prints and (back := self._late - late):
-            tell(f"{self._names(back)} answers")
+            print_error(f"{self._names(back)} answers")
         self._late = late
         if gone := {peer for peer in late if silent[peer] > self._timeout_s}:
             advice = "Look at that machine, its network and its log; the same command goes on from the last checkpoint"
@@ -539,7 +535,7 @@ def report(error: Exception | str) -> None:
 
 def fail(text: str) -> None:
     """Print the message that ends this process, and record it for the launcher."""
-    tell(text)
+    print_error(text)
     record(text)
 
 
@@ -555,9 +551,9 @@ def record(text: str) -> None:
             Path(path).write_text(json.dumps({"message": error}), encoding="ascii")
 
 
-def tell(text: str) -> None:
+def print_error(text: str) -> None:
     """Print a line to stderr, at once."""
-    with contextlib.suppress(OSError):  # nobody reads it any more
+    with contextlib.suppress(OSError):  # the other end is closed
         print(text, file=sys.stderr, flush=True)
 
 

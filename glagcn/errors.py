@@ -1,11 +1,11 @@
-"""The one exception that speaks to users, and the line that tells of others."""
+"""The exception whose message is for users, and the first line of other exceptions."""
 
 
 class UserError(ValueError):
     """Something the user gave is wrong: a flag, a file, a value.
 
     The message says what and where, what was found, what was expected and what to do.  The commands print it
-    as it is, without a traceback, and exit with code 2; any other exception is a bug of ours.
+    as it is, without a traceback, and exit with code 2; any other exception is a bug of this program.
     """
 
 

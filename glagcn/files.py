@@ -62,7 +62,7 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
 
 
 def remove_leftovers(path: Path) -> None:
-    """Remove temporary files of killed processes in `replacement` of `path`: those that nobody wrote to for an hour."""
+    """Remove what killed processes left of `replacement` of `path`: temporary files unchanged for an hour."""
     for file in path.parent.glob(f".{glob.escape(path.name)}.*.tmp"):
         with contextlib.suppress(OSError):  # another process may remove it too
             if time.time() - file.stat().st_mtime > LEFTOVER_S:

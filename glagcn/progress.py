@@ -27,7 +27,7 @@ class PlainText(logging.Formatter):
 class Console(logging.Handler):
     """Prints messages to standard output, above a progress bar if there is one.
 
-    A failed write is ignored: a closed terminal, a pipe that nobody reads or a full disk must not end a run.
+    A failed write is ignored: a closed terminal, a closed pipe or a full disk must not end a run.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

@@ -84,13 +84,8 @@ class Skeleton:
         inward = np.zeros((v, v))
         for i, j in self.links:
             inward[j, i] = 1
-        graphs = np.stack([np.eye(v), _normalise_columns(inward), _normalise_columns(inward.T)])
-        return graphs.astype(np.float32)
-
-
-def _normalise_columns(graph: np.ndarray) -> np.ndarray:
-    degree = graph.sum(axis=0, keepdims=True)
-    return graph / np.where(degree == 0, 1, degree)
+        graphs = np.stack([np.eye(v), inward, inward.T])
+        return (graphs / np.maximum(1, graphs.sum(axis=1, keepdims=True))).astype(np.float32)
 
 
 def tree_links(parents: tuple[int, ...]) -> tuple[tuple[int, int], ...]:

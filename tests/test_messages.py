@@ -14,7 +14,7 @@ from glagcn.progress import flush_streams, print_messages
 with print_messages():
     for number in range(3):
         logging.getLogger("glagcn.anything").info("line " * 5000)
-        dist.tell("warning")
+        dist.print_error("warning")
 flush_streams()
 sys.exit(7)
 """

@@ -213,6 +213,8 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict
     for name in model.constant:
         own = expected[name].cpu()
         if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):
-            raise UserError(f"{path}: its {name} differs from ours; use it with the version of glagcn that trained it")
+            raise UserError(
+                f"{path}: its {name} differs from that of this version; use it with the version of glagcn that trained it"
+            )
         state[name] = own
     return state

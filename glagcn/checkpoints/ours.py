@@ -71,14 +71,14 @@ def as_glagcn(content: Any, path: Path) -> dict[str, Any] | None:
         raise UserError(
             f"{path} has checkpoint version {version}; this program reads versions up to {VERSION}. Update it"
         )
-    lacking = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
-    if lacking:
-        raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(lacking)}; use another checkpoint")
+    missing = [name for name in WEIGHTS if not isinstance(content.get(name), dict)]
+    if missing:
+        raise UserError(f"{path} is incomplete: it has no dictionary {', '.join(missing)}; use another checkpoint")
     return content
 
 
-def lacking_state(content: Mapping[str, Any]) -> list[str]:
-    """The entries for resuming that a checkpoint lacks, as exported files do; empty if a run can resume from it."""
+def missing_state(content: Mapping[str, Any]) -> list[str]:
+    """The entries for resuming that a checkpoint does not have, as an exported file; empty if a run can resume."""
     return [name for name in STATE if name not in content]
 
 
@@ -167,8 +167,8 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         with safe_open(path, "pt") as file:
             metadata = file.metadata() or {}
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (it is no dictionary)
-        lacking = [name for name in PARTS if name not in metadata]
-        content = {} if lacking else assemble(metadata, weights)
+        missing = [name for name in PARTS if name not in metadata]
+        content = {} if missing else assemble(metadata, weights)
         if content and digest(content) != metadata["digest"]:
             raise ValueError("its content does not match its digest")  # noqa: TRY301
     except Exception as error:  # what is damaged can be anything  # noqa: BLE001
@@ -176,9 +176,9 @@ def read_safetensors(path: Path) -> dict[str, Any]:
         raise UserError(
             f"{path} cannot be read as a safetensors file ({reason}); copy it again or use another"
         ) from None
-    if lacking:
+    if missing:
         raise UserError(
-            f"{path}: its metadata lack {', '.join(lacking)}; expected a file that glagcn export has written"
+            f"{path}: its metadata has no {', '.join(missing)}; expected a file that glagcn export has written"
         )
     return content
 

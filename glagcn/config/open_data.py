@@ -60,8 +60,7 @@ def prepare_cache(data: DataConfig, known: Path | None = None) -> Path:
 
     Takes `known` if it is there; else searches --cache_dir if given, then --root_path, and writes to the first of them.
     Call it on one process while the others wait.
-    Raises UserError for an unknown 2D source or annotation, if neither a cache nor its files exist, or if the selection
-    of subjects and actions is empty.
+    Raises UserError if neither a cache nor its files exist, or if the selection of subjects and actions is empty.
     """
     dataset, places = get_dataset(data.dataset), _cache_places(data)
     path, moved = places[0], ""
@@ -75,7 +74,6 @@ def prepare_cache(data: DataConfig, known: Path | None = None) -> Path:
         logger.info(f"note: {moved}")
     if existing := _existing_cache(data):
         return existing
-    dataset.check(data.keypoints, data.annotation)
     try:
         source = dataset.find(Path(data.root_path), data.keypoints, data.annotation)
     except UserError as error:

@@ -95,8 +95,8 @@ class Parser(argparse.ArgumentParser):
         for name in self._option_string_actions:
             if name.startswith("--"):
                 known.setdefault(_squeezed(name), name)
-        begun = sorted((name for name in known if name.startswith(_squeezed(flag))), key=len)
-        near = begun or get_close_matches(_squeezed(flag), known, 1)
+        longer = sorted((name for name in known if name.startswith(_squeezed(flag))), key=len)
+        near = longer or get_close_matches(_squeezed(flag), known, 1)
         if not near:
             self.error(f"unrecognized {flag}")
         raise UserError(f"unrecognized {flag}; did you mean {known[near[0]]}? `{self.prog} --help` lists the flags")
@@ -120,8 +120,10 @@ def add_options(
         heading = parser.add_argument_group(group.title) if chosen else parser
         for option in chosen:
             shared: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS}
-            text = _help(option) if everything or option.common else argparse.SUPPRESS
-            heading.add_argument(option.flag, help=text, **shared, **_arguments(option))
+            has_default = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
+            text = option.help + (f" (default {option.default})" if has_default else "")
+            shown = text if everything or option.common else argparse.SUPPRESS
+            heading.add_argument(option.flag, help=shown, **shared, **_arguments(option))
             if others := [s for s in _spellings((option.flag, *option.flags)) if s != option.flag]:
                 parser.add_argument(*others, help=argparse.SUPPRESS, **shared, **_arguments(option))
             for value, flags in option.switches.items():
@@ -175,11 +177,6 @@ def _arguments(option: Option) -> dict[str, Any]:
     if option.argparse.get("metavar") in ("DIR", "FILE", "CHECKPOINT"):
         return {"type": in_home} | dict(option.argparse)
     return ({"type": int, "metavar": "N"} if kind is int else {"type": kind}) | dict(option.argparse)
-
-
-def _help(option: Option) -> str:
-    shown = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
-    return option.help + (f" (default {option.default})" if shown else "")
 
 
 def _squeezed(flag: str) -> str:

@@ -110,11 +110,8 @@ def learning_rate(optim: OptimConfig, plan: EpochPlan, step: int) -> float:
     progress = min(1.0, seen / planned_windows(optim, plan))
     final = optim.lr_final or 0.0
     if optim.schedule == "steps":
-        assert optim.large_decay_epoch  # config.checks requires these three
-        assert optim.lr_decay
-        assert optim.lr_decay_large
-        large = epoch // optim.large_decay_epoch
-        rate = optim.lr * optim.lr_decay_large**large * optim.lr_decay ** (epoch - large)
+        large = epoch // (optim.large_decay_epoch or 1)  # config.resolve requires all three
+        rate = optim.lr * (optim.lr_decay_large or 1) ** large * (optim.lr_decay or 1) ** (epoch - large)
     elif optim.schedule == "cosine":
         passed = min(1.0, epoch / planned_epochs(optim, plan))
         rate = final + (optim.lr - final) * (1 + math.cos(math.pi * passed)) / 2

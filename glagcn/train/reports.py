@@ -127,9 +127,9 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
 def _selection_text(config: Config, data: RunData) -> str:
     """How the best checkpoint is selected."""
     if data.validation is not None:
-        held = data.validation.split.sequences
+        held_out = data.validation.split.sequences
         return (
-            f"Selection: best on {len(data.validation.frames):,} frames of {len(held)} held-out training sequences "
+            f"Selection: best on {len(data.validation.frames):,} frames of {len(held_out)} held-out training sequences "
             f"({', '.join(config.selection.validation or ())}); the test set is evaluated at the end only"
         )
     if config.selection.select_on == "test":

@@ -238,8 +238,8 @@ class RunFolder:
         for path in self.states():
             try:
                 content = checkpoint.load(path)
-                if lacking := checkpoint.lacking_state(content):
-                    raise UserError(f"{path} holds weights without {', '.join(lacking)}, like an exported file")  # noqa: TRY301
+                if missing := checkpoint.missing_state(content):
+                    raise UserError(f"{path} holds weights without {', '.join(missing)}, like an exported file")  # noqa: TRY301
                 if not listed_differences(config, content):
                     fits(path, content)
             except UserError as error:

@@ -74,7 +74,7 @@ def test_a_file_of_another_program_is_refused(tmp_path):
     from safetensors.torch import save_file
 
     save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(UserError, match="its metadata lack version, config, model_config, digest; expected a file"):
+    with pytest.raises(UserError, match="its metadata has no version, config, model_config, digest; expected a file"):
         glagcn.load_model(tmp_path / "model.safetensors")
 
 

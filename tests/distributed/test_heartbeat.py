@@ -26,7 +26,7 @@ def ranks(monkeypatch):
 
     def look_and_listen(self, now):
         said = next(said for beat, said in made if beat is self)
-        monkeypatch.setattr(dist, "tell", said.append)
+        monkeypatch.setattr(dist, "print_error", said.append)
         look(self, now)
 
     monkeypatch.setattr(Heartbeat, "_look", look_and_listen)

@@ -126,7 +126,7 @@ def test_with_other_options_only_the_weights_are_taken_and_it_is_said(demo, firs
 def test_exported_weights_say_what_they_lack(demo, verb, first, tmp_path):
     assert verb(f"export {first}/best.pt --out {tmp_path}/runs/weights.pt").code == 0
     ended = demo(f"--run second {RUN} --resume weights.pt")  # found in the -c folder
-    assert "because the file lacks optimizer, progress, num_windows" in ended.out
+    assert "because the file has no optimizer, progress, num_windows" in ended.out
 
 
 @pytest.mark.parametrize(
