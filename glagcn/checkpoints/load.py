@@ -214,7 +214,7 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict
         own = expected[name].cpu()
         if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):
             raise UserError(
-                f"{path}: its {name} differs from that of this version; use it with the version of glagcn that trained it"
+                f"{path}: its {name} is that of another version of glagcn; use the one that trained it"
             )
         state[name] = own
     return state

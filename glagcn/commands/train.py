@@ -129,11 +129,9 @@ def _open_folder(
     note = ""
     with dist.agree():  # raise errors before anything is written
         now = data.plan.num_windows, data.cache.fingerprint
-        content = state = None
-        if not config.run.fresh:
-            content = state = folder.resume(
-                config, *now, lambda path, content: check_weights(path, content["model"], model)
-            )
+        content = state = None if config.run.fresh else folder.resume(config, *now)
+        if content:
+            check_weights(folder.path, content["model"], model)
         if content is None and config.run.resume:
             path = find_checkpoint(config, "--resume", config.run.resume)
             state, note = start_from(path, config, model, *now)
@@ -166,7 +164,6 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     problem, content = None, None
     try:
         content = checkpoint.load(trainer.folder.best)
-        check_weights(trainer.folder.best, content["model"], trainer.stepper.model)
     except UserError as error:
         problem = str(error)
     problem = next(filter(None, dist.gather_objects(problem)), None)

@@ -155,7 +155,7 @@ def _as_flag(name: str, value: Any) -> str:
 def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerprint: str) -> str | None:
     """Why a run cannot continue from the training state in `content`; None if it can."""
     if missing := checkpoint.missing_state(content):
-        return f"the file has no {', '.join(missing)}"
+        return f"its checkpoint has no {', '.join(missing)}"
     if "micro_batch" not in content["config"]:
         return "version 0.1.0 wrote it, which computed BatchNorm statistics over the share of a process"
     if (then := content.get("data_fingerprint")) != fingerprint:

@@ -21,7 +21,7 @@ import logging
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ from filelock import FileLock, Timeout
 
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.config.options import Config
-from glagcn.config.resolve import listed_differences, to_dict
+from glagcn.config.resolve import to_dict
 from glagcn.errors import UserError
 from glagcn.files import read_json, replacement, write_text
 from glagcn.train.resume import obstacle
@@ -182,28 +182,25 @@ class RunFolder:
         """The existing checkpoints that a run can resume from, the newest first."""
         return [path for path in (self.last, self.previous, self.best) if path.exists()]
 
-    def resume(
-        self, config: Config, num_windows: int, fingerprint: str, fits: Callable[[Path, dict[str, Any]], object]
-    ) -> dict[str, Any] | None:
+    def resume(self, config: Config, num_windows: int, fingerprint: str) -> dict[str, Any] | None:
         """The content of the newest readable checkpoint; None at the start of a run.
 
         num_windows, fingerprint  windows per epoch, and the fingerprint, of the current data.
-        fits                      raises UserError for a checkpoint of the same options that the run cannot go on from.
 
         Raises UserError if no checkpoint can be read, or if the data, or options that affect training, differ.
         """
-        content = self._load_newest(config, fits)
+        content = self._load_newest()
         if content is None:
             return None
-        if config.run.resume and config.run.resume != content["config"].get("resume"):
-            raise UserError(
-                f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
-                f"{config.run.resume}; leave --resume out to continue it, give {OTHER_FOLDER_OR_FRESH} from that file"
-            )
         if problem := obstacle(content, config, num_windows, fingerprint):
             raise UserError(
                 f"{self.path} holds a run that cannot go on: {problem}. Give the old options and --root_path to "
                 f"resume, {OTHER_FOLDER_OR_FRESH}"
+            )
+        if config.run.resume and config.run.resume != content["config"].get("resume"):
+            raise UserError(
+                f"{self.path} holds a run at step {content['progress']['step']} that did not start from --resume "
+                f"{config.run.resume}; leave --resume out to continue it, give {OTHER_FOLDER_OR_FRESH} from that file"
             )
         return content
 
@@ -229,7 +226,7 @@ class RunFolder:
             ]
             write_text(self.metrics, "".join(line + "\n" for line in kept))
 
-    def _load_newest(self, config: Config, fits: Callable[[Path, dict[str, Any]], object]) -> dict[str, Any] | None:
+    def _load_newest(self) -> dict[str, Any] | None:
         """The content of the first readable checkpoint of `states`; None in a new folder.
 
         Raises UserError if none can be read, or if the folder holds metrics but no checkpoint.
@@ -238,10 +235,6 @@ class RunFolder:
         for path in self.states():
             try:
                 content = checkpoint.load(path)
-                if missing := checkpoint.missing_state(content):
-                    raise UserError(f"{path} holds weights without {', '.join(missing)}, like an exported file")  # noqa: TRY301
-                if not listed_differences(config, content):
-                    fits(path, content)
             except UserError as error:
                 problems.append(str(error))
                 continue

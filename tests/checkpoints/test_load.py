@@ -65,7 +65,7 @@ def test_our_checkpoint_refuses_another_skeleton_or_widths_with_both_values(tmp_
 
 def test_a_changed_graph_is_refused(tmp_path, model):
     state = model.state_dict() | {"adjacency": torch.zeros(3, 17, 17)}
-    with pytest.raises(UserError, match="its adjacency differs from ours"):
+    with pytest.raises(UserError, match="its adjacency is that of another version"):
         load_model(write(tmp_path / "best.pt", model, model=state))
 
 

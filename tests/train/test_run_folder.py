@@ -65,18 +65,14 @@ def test_a_file_in_the_way_is_named(tmp_path, config):
 # ---------------------------------------------------------------- resuming
 
 
-def fits(path, content):
-    """Every checkpoint fits the model of these tests."""
-
-
 def test_a_start_has_nothing_to_resume(folder, config):
-    assert folder.resume(config, 100, "a", fits) is None
+    assert folder.resume(config, 100, "a") is None
 
 
 def test_options_that_did_not_shape_the_run_may_change(folder, config):
     save_last(folder, config)
     other = changed(config, workers=3, log_steps=7, epochs=9, max_steps=50, save_minutes=1.0, compile=True, run="other")
-    assert folder.resume(other, 100, "a", fits)["progress"] == {"step": 3}
+    assert folder.resume(other, 100, "a")["progress"] == {"step": 3}
 
 
 @pytest.mark.parametrize(
@@ -92,25 +88,25 @@ def test_options_that_shaped_the_run_may_not(folder, config, change, message):
     save_last(folder, config)
     advice = OTHER_FOLDER_OR_FRESH
     with pytest.raises(UserError, match=f"runs/r holds a run that cannot go on: options differ: {message}.*{advice}"):
-        folder.resume(changed(config, **change), 100, "a", fits)
+        folder.resume(changed(config, **change), 100, "a")
 
 
 def test_other_data_are_noticed_by_the_number_of_windows(folder, config):
     save_last(folder, config, num_windows=100)
     with pytest.raises(UserError, match="it had 100 windows per epoch, and the data has 90"):
-        folder.resume(config, 90, "a", fits)
+        folder.resume(config, 90, "a")
 
 
 def test_other_data_are_noticed_by_what_they_hold(folder, config):
     save_last(folder, config)
     with pytest.raises(UserError, match="runs/r holds .* trained on other data .*fingerprint b, .* is a"):
-        folder.resume(config, 100, "b", fits)
+        folder.resume(config, 100, "b")
 
 
 def test_exported_weights_are_no_state(folder, config):
     checkpoint.save(folder.last, {"config": to_dict(config), "model_config": {}, "model": {"w": torch.zeros(1)}})
-    with pytest.raises(UserError, match=r"last\.pt holds weights without optimizer, progress, num_windows.*--fresh"):
-        folder.resume(config, 100, "a", fits)
+    with pytest.raises(UserError, match="its checkpoint has no optimizer, progress, num_windows.*--fresh"):
+        folder.resume(config, 100, "a")
 
 
 # ---------------------------------------------------------------- going back to last.pt
