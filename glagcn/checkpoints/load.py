@@ -213,8 +213,6 @@ def check_weights(path: Path, state: Mapping[str, Tensor], model: Model) -> dict
     for name in model.constant:
         own = expected[name].cpu()
         if not torch.allclose(state[name].to(own.dtype), own, rtol=HALF_PRECISION):
-            raise UserError(
-                f"{path}: its {name} is that of another version of glagcn; use the one that trained it"
-            )
+            raise UserError(f"{path}: its {name} is that of another version of glagcn; use the one that trained it")
         state[name] = own
     return state

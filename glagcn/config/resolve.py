@@ -197,4 +197,6 @@ def listed_differences(config: Config, content: dict[str, Any]) -> str:
         for key, option in OPTIONS.items()
         if not option.resumable and now[key] != then[key]
     ]
+    if content["config"].get("stream") == "on":  # an option of an earlier version, with another order of the windows
+        differences.append("--stream is not supported any more now and was on")
     return "; ".join(differences)
