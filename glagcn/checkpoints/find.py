@@ -53,11 +53,11 @@ def find_checkpoint(config: Config, flag: str, name: str) -> Path:
     raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give a path, {OR_SHIPPED}")
 
 
-def find_model(name: str, flag: str = "--checkpoint") -> Path:
-    """The file of the model that a flag names (see `model_path`).  Raises UserError that names `flag`."""
+def find_model(name: str) -> Path:
+    """The file of the model that --checkpoint names (see `model_path`).  Raises UserError if it is no file."""
     path = model_path(name)
     if path.is_dir():
-        raise UserError(f"invalid {flag} {name}: is a folder; give a file in it, such as {path / 'best.pt'}")
+        raise UserError(f"invalid --checkpoint {name}: is a folder; give a file in it, such as {path / 'best.pt'}")
     if not path.is_file():
-        raise UserError(f"invalid {flag} {name}: no such file; give best.pt of a run folder, {OR_SHIPPED}")
+        raise UserError(f"invalid --checkpoint {name}: no such file; give best.pt of a run folder, {OR_SHIPPED}")
     return path
