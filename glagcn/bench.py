@@ -248,7 +248,7 @@ class RepeatedMotion(MocapSource):
     def __init__(self) -> None:
         demo = demo_source()
         train = [
-            Take(name, name.split("/")[0], take.trial, length)
+            Take(name, take.trial, length)
             for (name, (length, _)), take in zip(TRAIN_SEQUENCES.items(), demo.takes["train"], strict=True)
         ]
         cameras: dict[SplitName, int] = {"train": len(DEFAULT_CAMERAS), "test": 1}
