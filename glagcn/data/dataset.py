@@ -83,25 +83,17 @@ class Sequence:
 class Split:
     """The sequences of "train" or "test", concatenated.
 
-    sequences    the S rows of the sequence table.
-    starts       [S] int64, the first frame of each sequence in the arrays below.
-    pixels       [F,V,2] float32, image coordinates; V is the skeleton's number of input joints.
-    millimetres  [F,V,3] float32, camera coordinates, absolute.
-    valid        [F] bool: True for scored frames.
-    activity     [F] uint8, 1..7 (0: none); None if the source has no activities.
-    confidence   [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1.
-
     pixels and millimetres of a cache are read-only memory maps: the processes of a node share their pages, and the
     system may drop pages at any time, so that a cache may be larger than the memory.
     """
 
-    sequences: tuple[SequenceInfo, ...]
-    starts: np.ndarray
-    pixels: np.ndarray
-    millimetres: np.ndarray
-    valid: np.ndarray
-    activity: np.ndarray | None
-    confidence: np.ndarray | None = None
+    sequences: tuple[SequenceInfo, ...]  # the S rows of the sequence table
+    starts: np.ndarray  # [S] int64, the first frame of each sequence in the arrays below
+    pixels: np.ndarray  # [F,V,2] float32, image coordinates; V is the skeleton's number of input joints
+    millimetres: np.ndarray  # [F,V,3] float32, camera coordinates, absolute
+    valid: np.ndarray  # [F] bool: True for scored frames
+    activity: np.ndarray | None  # [F] uint8, 1..7 (0: none); None if the source has no activities
+    confidence: np.ndarray | None = None  # [F,V] float32 of the 2D, 0 where a place was filled in; None if all are 1
 
     def frames(self, row: int) -> slice:
         """Where the arrays have the frames of a sequence."""
@@ -195,21 +187,15 @@ class Source(ABC):
 
 @dataclass(frozen=True)
 class PrepareFlags:
-    """The flags of `glagcn prepare` that describe the files of a data set; None where a flag is not given.
+    """The flags of `glagcn prepare` that describe the files of a data set; None where a flag is not given."""
 
-    raw  folder of the official release.
-    npz  folder of npz files.
-    subjects  training subjects to read; None: all.
-    mark_missing  fill the gaps of the 2D, and mark the filled places with confidence 0; without it, gaps are refused.
-    """
-
-    raw: Path | None = None
-    npz: Path | None = None
+    raw: Path | None = None  # folder of the official release
+    npz: Path | None = None  # folder of npz files
     keypoints: str | None = None
     annotation: str | None = None
     cameras: tuple[int, ...] | None = None
-    mark_missing: bool | None = None
-    subjects: tuple[str, ...] | None = None
+    mark_missing: bool | None = None  # fill gaps of the 2D, and mark them with confidence 0, instead of refusing them
+    subjects: tuple[str, ...] | None = None  # training subjects to read; None: all
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,24 +5,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class NoiseLevel:
-    """The size and share of the errors of a simulated 2D detector.
+    """The size and share of the errors of a simulated 2D detector."""
 
-    noise         standard deviation of x and y of a joint of usual difficulty, as a fraction of the person's size.
-    spread        standard deviation of the logarithm of the difficulty, which noise is proportional to.
-    approximated  standard deviation of x and y of the lasting offset of joints that detectors do not find as such.
-    outliers      share of joints that lie anywhere near the person.
-    missing       share of joints that are not found because they are occluded.
-    lost          share of frames in which nothing is found.
-    swapped       share of frames in which the arms have changed sides; also of frames in which the legs have.
-    """
-
-    noise: float
-    spread: float
-    approximated: float
-    outliers: float
-    missing: float
-    lost: float
-    swapped: float
+    noise: float  # standard deviation of x and y of a joint of usual difficulty, as a fraction of the person's size
+    spread: float  # standard deviation of the logarithm of the difficulty, which noise is proportional to
+    approximated: float  # as noise, of the lasting offset of joints that detectors do not find as such
+    outliers: float  # share of joints that lie anywhere near the person
+    missing: float  # share of joints that are not found because they are occluded
+    lost: float  # share of frames in which nothing is found
+    swapped: float  # share of frames in which the arms have changed sides; also of those in which the legs have
 
 
 # Chosen by judgement, not fitted to a detector: 1 % of a standing person is 2 cm.

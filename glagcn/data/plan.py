@@ -26,20 +26,13 @@ ORDER, FLIP, DISTORTION, CAMERA, NOISE = 0, 3, 4, 5, 6
 
 
 class BatchSpec(NamedTuple):
-    """n windows, as NumPy arrays on the host; a column is None if the option is off.
+    """n windows, as NumPy arrays on the host; a column is None if the option is off."""
 
-    frames           [n] int64, target frames.
-    flips            [n] bool, whether the window is mirrored.
-    distortions      [n] int64, number of the target distortion (see `distortions`).
-    camera_draws     [n,4] float32 in [-1, 1], for CameraAugmentation.
-    noise_draws      [n,2] float32 in [0, 1), for DetectorNoise.
-    """
-
-    frames: np.ndarray
-    flips: np.ndarray
-    distortions: np.ndarray | None = None
-    camera_draws: np.ndarray | None = None
-    noise_draws: np.ndarray | None = None
+    frames: np.ndarray  # [n] int64, target frames
+    flips: np.ndarray  # [n] bool, whether the window is mirrored
+    distortions: np.ndarray | None = None  # [n] int64, number of the target distortion (see `windows.distortions`)
+    camera_draws: np.ndarray | None = None  # [n,4] float32 in [-1, 1], for CameraAugmentation
+    noise_draws: np.ndarray | None = None  # [n,2] float32 in [0, 1), for DetectorNoise
 
     def part(self, begin: int, end: int) -> "BatchSpec":
         """The windows `begin` to `end`, end excluded."""
@@ -160,19 +153,15 @@ def share_bounds(count: int, rank: int, world_size: int) -> tuple[int, int]:
 class Share(NamedTuple):
     """The part of a global batch that one rank computes: consecutive whole micro-batches.
 
-    begin, end   slice of its windows in the global batch.
-    sizes        sizes of its micro-batches, windows.
-    first        number of its first micro-batch in the global batch.
-    count        windows in the global batch.
-    has_windows  False if there are fewer micro-batches than ranks and none is left for this rank; it then computes the
-                 first window with weight 0, so that it takes part in collective operations.
+    If there are fewer micro-batches than ranks and none is left for a rank, `has_windows` is False.  The rank then
+    computes the first window with weight 0, so that it takes part in collective operations.
     """
 
-    begin: int
+    begin: int  # slice of its windows in the global batch
     end: int
-    sizes: tuple[int, ...]
-    first: int
-    count: int  # type: ignore[assignment]  # hides tuple.count, which nothing uses
+    sizes: tuple[int, ...]  # of its micro-batches, windows
+    first: int  # number of its first micro-batch in the global batch
+    count: int  # type: ignore[assignment]  # windows in the global batch; hides tuple.count, which nothing uses
     has_windows: bool
 
 

@@ -6,8 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from glagcn.errors import UserError
-from glagcn.model.registry import INPUTS
 from glagcn.skeletons import Skeleton
 
 NUM_LEVELS = 1 << 16  # values of a random number of Dropout
@@ -22,7 +20,6 @@ class PoseInput(nn.Module):
               distance of the person from the image centre.
     input     "xy", or "xyc" with the confidence of a joint in [0, 1] as a third channel: 0 where it was not found and
               its place was filled in.
-    Raises UserError for another input.
     """
 
     joint_map: Tensor | None
@@ -30,8 +27,6 @@ class PoseInput(nn.Module):
 
     def __init__(self, skeleton: Skeleton, relative: bool, input: str = "xy") -> None:
         super().__init__()
-        if input not in INPUTS:
-            raise UserError(f"unknown input {input!r}: must be one of {', '.join(INPUTS)}")
         self.root, self.relative = skeleton.root, relative
         joint_map = None  # [V,input joints]: the shares of input joints in each joint
         if skeleton.joint_map is not None:

@@ -17,27 +17,17 @@ from glagcn.data.videopose3d.facts import FACTS
 
 @dataclass(frozen=True)
 class Camera:
-    """One camera during the recordings of one subject.
+    """One camera during the recordings of one subject.  HumanEva-I has no intrinsics."""
 
-    id             name in the data set, such as "54138969" or "C1".
-    width, height  of the image, pixels.
-    orientation    quaternion (w, x, y, z) from camera to world axes.
-    translation    camera position in the world, millimetres.
-    focal, centre  (x, y), pixels.
-    radial         distortion coefficients (k1, k2, k3).
-    tangential     distortion coefficients (p1, p2).
-    The intrinsics (the last four) are None for HumanEva-I.
-    """
-
-    id: str
-    width: int
+    id: str  # in the data set, such as "54138969" or "C1"
+    width: int  # of the image, pixels
     height: int
-    orientation: tuple[float, float, float, float]
-    translation: tuple[float, float, float]
-    focal: tuple[float, float] | None = None
-    centre: tuple[float, float] | None = None
-    radial: tuple[float, float, float] | None = None
-    tangential: tuple[float, float] | None = None
+    orientation: tuple[float, float, float, float]  # quaternion (w, x, y, z) from camera to world axes
+    translation: tuple[float, float, float]  # position in the world, millimetres
+    focal: tuple[float, float] | None = None  # (x, y), pixels
+    centre: tuple[float, float] | None = None  # (x, y), pixels
+    radial: tuple[float, float, float] | None = None  # distortion coefficients (k1, k2, k3)
+    tangential: tuple[float, float] | None = None  # distortion coefficients (p1, p2)
 
 
 @cache

@@ -8,28 +8,17 @@ from glagcn.errors import UserError
 
 @dataclass(frozen=True)
 class Facts:
-    """Facts about one data set.
+    """Facts about one data set."""
 
-    title      name in text.
-    subjects   {"train": ..., "test": ...}, the usual split.
-    fps        frames per second.
-    joints     number of joints in the 3D file.
-    kept       the joints of the 3D file that the skeleton uses, in its order.
-    drops_nan  leave out takes with NaN in their 3D, a known flaw of this data set, instead of raising an error.
-    skeletons  {2D source: skeleton} for 2D sources with a known name.
-    by_joints  {number of 2D joints: skeleton} for other 2D sources.
-    example    a 2D source, for messages.
-    """
-
-    title: str
-    subjects: dict[str, tuple[str, ...]]
+    title: str  # name in text
+    subjects: dict[str, tuple[str, ...]]  # {"train": ..., "test": ...}, the usual split
     fps: float
-    joints: int
-    kept: tuple[int, ...]
-    drops_nan: bool
-    skeletons: dict[str, str]
-    by_joints: dict[int, str]
-    example: str
+    joints: int  # in the 3D file
+    kept: tuple[int, ...]  # the joints of the 3D file that the skeleton uses, in its order
+    drops_nan: bool  # leave out takes with NaN in their 3D, a known flaw of this data set, instead of raising an error
+    skeletons: dict[str, str]  # {2D source: skeleton} for 2D sources with a known name
+    by_joints: dict[int, str]  # {number of 2D joints: skeleton} for other 2D sources
+    example: str  # a 2D source, for messages
 
 
 FACTS = {
