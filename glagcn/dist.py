@@ -13,6 +13,7 @@ import itertools
 import json
 import math
 import os
+import re
 import socket
 import sys
 import tempfile
@@ -190,11 +191,16 @@ def ignored_requests() -> str:
 
 
 def _processes_asked_for() -> int:
-    """--num_processes of the `accelerate launch` that started this process; 1 without."""
-    with contextlib.suppress(OSError, ValueError, IndexError):  # only Linux has this file
-        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("=", "\0").replace("-", "_").split("\0")
-        if any("accelerate" in word for word in words[:4]):
-            return int(words[words.index("__num_processes") + 1])
+    """The processes that the `accelerate launch` of this process was asked for, by flag or --config_file; 1 without."""
+    with contextlib.suppress(OSError, ValueError, IndexError, TypeError):  # only Linux has this file
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("=", "\0").split("\0")
+        flags = [word.replace("-", "_") for word in words]
+        if not any("accelerate" in word for word in words[:4]):
+            return 1
+        if "__num_processes" in flags:
+            return int(words[flags.index("__num_processes") + 1])
+        text = Path(words[flags.index("__config_file") + 1]).read_text()
+        return int(re.search(r"^num_processes: *(\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
     return 1
 
 

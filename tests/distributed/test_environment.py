@@ -95,9 +95,11 @@ def test_what_accelerate_was_asked_for_in_vain_is_said_once_and_the_one_thread_o
     [
         ("--num_processes 1 --mixed_precision bf16", "accelerate launch asks for mixed_precision bf16, without effect"),
         ("--num-processes=2", "accelerate launch was asked for 2 processes and started one; on GPUs give it --multi"),
+        ("--config_file=a-b.yaml", "accelerate launch was asked for 3 processes and started one; on GPUs give it"),
     ],
 )
 def test_what_accelerate_was_asked_for_is_seen_in_its_process(tmp_path, asked, ignored):
+    (tmp_path / "a-b.yaml").write_text("distributed_type: 'NO'\nnum_processes: 3\nuse_cpu: true\n")
     (tmp_path / "ask.py").write_text("from glagcn import dist\ndist.prepare()\nprint(dist.ignored_requests())\n")
     accelerate = [sys.executable, "-m", "accelerate.commands.launch", *asked.split()]
     done = start([*accelerate, "ask.py"], tmp_path, HF_HOME=str(tmp_path))
