@@ -19,7 +19,7 @@ from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.lift import lift_people
 from glagcn.poses.recording import Recording
 from tests.checkpoints.exported_models import a_model
-from tests.command_line import assert_refused
+from tests.command_line import Ended, assert_refused
 from tests.commands.filmed import FOCAL, FPS, SIZE, film, in_camera, keypoints
 from tests.poses.keypoints import written
 from tests.poses.people import read_bvh
@@ -291,33 +291,32 @@ def bad_inputs(folder: Path) -> dict[str, str]:
     }
 
 
-def test_what_cannot_work_is_said_once_and_nothing_is_left(verb, trained, tmp_path, monkeypatch):
+REFUSE = """
+import contextlib, io, json, sys
+from glagcn.cli import main
+
+for command in json.load(sys.stdin):
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()) as err:
+        code = main(command.split())
+    print(json.dumps([code, err.getvalue()]))
+sys.exit("torch" in sys.modules)
+"""
+
+
+def test_what_cannot_work_is_said_once_before_torch_is_loaded_and_nothing_is_left(trained, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     bad = bad_inputs(tmp_path)
     before = sorted(tmp_path.rglob("*"))
-    for flags, message in bad.items():
-        model = "" if "--checkpoint" in flags else f" --checkpoint {trained / 'best.pt'}"
-        assert_refused(verb(f"lift {flags}{model}"), message)
-    assert sorted(tmp_path.rglob("*")) == before
-
-
-def test_it_is_said_before_torch_is_loaded(trained, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    commands = [
-        f"lift {flags}" + ("" if "--checkpoint" in flags else f" --checkpoint {trained / 'best.pt'}")
-        for flags in bad_inputs(tmp_path)
-    ]
-    code = f"""
-import sys
-from glagcn.cli import main
-assert {{main(command.split()) for command in {commands!r}}} == {{2}}
-sys.exit(3 if "torch" in sys.modules else 0)
-"""
+    model = f" --checkpoint {trained / 'best.pt'}"
+    commands = json.dumps([f"lift {flags}{'' if '--checkpoint' in flags else model}" for flags in bad])
     path = os.pathsep.join([str(Path(glagcn.__file__).parents[1]), os.environ.get("PYTHONPATH", "")])
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | {"PYTHONPATH": path}
-    )
+    program, environment = [sys.executable, "-c", REFUSE], os.environ | {"PYTHONPATH": path}
+    done = subprocess.run(program, input=commands, capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
+    for line, message in zip(done.stdout.splitlines(), bad.values(), strict=True):
+        code, err = json.loads(line)
+        assert_refused(Ended(code, "", err), message)
+    assert sorted(tmp_path.rglob("*")) == before
 
 
 def test_joints_that_the_model_reads_and_the_file_lacks_are_one_error(lift, monkeypatch):

@@ -148,33 +148,20 @@ def test_clipping_bounds_the_gradient_and_reports_its_norm():
     assert ratio.item() == pytest.approx(0.001 / norms[0], rel=1e-3)
 
 
-class Compiler:
-    """Stands in for torch.compile: notes the sizes that it is called with, or fails."""
+def stand_in(monkeypatch, failure: Exception | None = None) -> None:
+    """Let what stands in for torch.compile give modules back, or fail when they are called."""
 
-    def __init__(self, monkeypatch, failure: Exception | None = None) -> None:
-        self.sizes, self.failure = [], failure
-        monkeypatch.setattr("glagcn.train.hardware.compiled", lambda module, config, device: self.around(module))
+    def fail(inputs, targets):
+        raise failure
 
-    def around(self, module):
-        def call(inputs, targets):
-            if self.failure:
-                raise self.failure
-            self.sizes.append(len(inputs))
-            return module(inputs, targets)
-
-        return call
+    monkeypatch.setattr("glagcn.train.hardware.compiled", lambda module, *_: fail if failure else module)
 
 
-def test_only_sizes_that_come_all_the_time_are_compiled(monkeypatch):
-    compiler = Compiler(monkeypatch)
-    ours = stepper("--compile", sizes=SIZES)
-    for count in (9, 7, 9):  # 7: the last batch of an epoch, in parts of 3, 2 and 2
-        ours.gradient(batch(count), whole(count, 3))
-    assert compiler.sizes == [3, 3, 3, 3, 3, 3, 3]
+NO_COMPILER = RuntimeError("no C++ compiler\nand a long trace")
 
 
 def test_a_compiler_that_fails_leaves_an_eager_step(monkeypatch):
-    Compiler(monkeypatch, RuntimeError("no C++ compiler\nand a long trace"))
+    stand_in(monkeypatch, NO_COMPILER)
     ours, eager = stepper("--compile", sizes=SIZES), stepper()
     assert ours.rehearse(batch(6), whole(6, 3)) == "RuntimeError: no C++ compiler"
     eager.model.train()
@@ -186,13 +173,13 @@ def test_a_compiler_that_fails_leaves_an_eager_step(monkeypatch):
 
 
 def test_memory_that_runs_out_is_no_failure_of_the_compiler(monkeypatch):
-    Compiler(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
+    stand_in(monkeypatch, torch.OutOfMemoryError("CUDA out of memory"))
     with pytest.raises(UserError, match=r"out of memory: a micro-batch of 3 windows .* give --micro_batch 1 "):
         stepper("--compile", sizes=SIZES).rehearse(batch(6), whole(6, 3))
 
 
 def test_a_rehearsal_leaves_no_trace(monkeypatch):
-    Compiler(monkeypatch)
+    stand_in(monkeypatch)
     ours = stepper("--compile", sizes=SIZES)
     before = {name: value.clone() for name, value in ours.model.state_dict().items()}
     ours.rehearse(batch(6), whole(6, 3))
@@ -327,13 +314,7 @@ def test_the_validation_error_belongs_to_the_tested_state(demo, tmp_path, monkey
 
 
 def test_a_failed_compiler_is_one_warning(demo, monkeypatch):
-    def fail(module, config, device):
-        def call(inputs, targets):
-            raise RuntimeError("no C++ compiler\nand a long trace")
-
-        return call
-
-    monkeypatch.setattr("glagcn.train.hardware.compiled", fail)
+    stand_in(monkeypatch, NO_COMPILER)
     ended = demo("--run r --frames 9 --max_steps 1 --compile on")
     assert (ended.code, ended.out.count("WARNING: torch.compile failed (RuntimeError: no C++ compiler)")) == (0, 1)
     assert "--compile off" in ended.out
