@@ -3,7 +3,6 @@
 import contextlib
 import glob
 import json
-import math
 import os
 import secrets
 import time
@@ -86,13 +85,6 @@ def read_json(path: Path) -> Any:
         raise UserError(f"cannot read {path}: {error.strerror or error}") from None
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path} is not valid JSON ({error})") from None
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value from a file is a finite number that a float can hold."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        return abs(value) < 2**63
-    return isinstance(value, float) and math.isfinite(value)
 
 
 def make_folder(path: Path, name: str, advice: str = "give a writable folder") -> None:

@@ -20,7 +20,7 @@ from glagcn import dist
 from glagcn.errors import UserError, first_line
 from glagcn.evaluate.benchmarks import Evaluation
 from glagcn.evaluate.metrics import MPJPE, frame_metrics
-from glagcn.files import is_number, write_atomically, write_text
+from glagcn.files import write_atomically, write_text
 from glagcn.progress import PlainText
 from glagcn.train.run_folder import read_lines
 
@@ -277,7 +277,7 @@ def draw_training_curves(folder: Path, against: str, baseline: float) -> None:
 
 
 def _is_drawable(value: Any) -> bool:
-    return is_number(value) and abs(value) < LARGEST
+    return isinstance(value, int | float) and abs(value) < LARGEST  # not NaN
 
 
 def check_tracker(log_with: str) -> None:

@@ -2,7 +2,6 @@
 
 import logging
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -32,7 +31,6 @@ from glagcn.train.setup import RunData
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_LINES = 30.0
-WARM_UP_STEPS = 10  # compilation, first allocations, caches
 YEAR = timedelta(days=365)
 # How the evaluated state was selected, by --select_on.
 SELECTED = {
@@ -169,9 +167,7 @@ class TrainingReports:
         self._baseline: float | None = None
         self._line_at = self._clock = time.monotonic()
         self.windows = 0
-        self._warm_at = progress.step + min(WARM_UP_STEPS, (self._last_step - progress.step) // 2)
-        self._is_warm = False
-        self._speed: float | None = None  # windows per second, once the warm-up is over
+        self._speed: float | None = None  # windows per second
 
     def restart_clock(self, count: bool = True) -> float:
         """Restart the clock.  Returns windows per second of all ranks since the last call.
@@ -198,22 +194,14 @@ class TrainingReports:
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
             self._show(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
 
-    def log_slow_step(self, rate: float, wait: Callable[[], object]) -> None:
-        """Log a line if the last one is old.  Once the warm-up is over, restart the clock.
-
-        wait  waits for the device.
-        """
+    def log_slow_step(self, rate: float) -> None:
+        """Log a line if the last one is old."""
         now = time.monotonic()
-        late = now - self._line_at > SECONDS_BETWEEN_LINES
-        if late:
+        if now - self._line_at > SECONDS_BETWEEN_LINES:
             seconds = now - self._clock
             if self.windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
                 self._set_speed(self.windows / seconds)
             self._show(f"lr {rate:.2e}")
-        if not self._is_warm and (late or self._progress.step >= self._warm_at):
-            wait()
-            self.restart_clock()
-            self._is_warm = True
 
     def log_evaluation(self, evaluation: Evaluation, data: EvaluationSet, scheduled: bool, improved: bool) -> None:
         """Log an evaluation on `data` with the mean training losses of the epoch, and draw the curves."""
@@ -260,9 +248,7 @@ class TrainingReports:
         return self._plan.windows_until(self._last_step) - self._plan.windows_until(self._progress.step)
 
     def _set_speed(self, speed: float) -> None:
-        """Keep the speed, windows per second, once the warm-up is over.  Log the first one."""
-        if not self._is_warm:
-            return
+        """Keep the speed, windows per second.  Log the first one."""
         if self._speed is None:
             logger.info(speed_text(speed, speed * self._share_per_rate, self._windows_left() / speed))
         self._speed = speed

@@ -39,9 +39,10 @@ def test_the_share_is_that_of_all_processes_at_the_peak_of_rank_0(monkeypatch):
 def test_a_run_of_slow_steps_tells_its_speed_before_the_first_interval_ends(demo, monkeypatch):
     monkeypatch.setattr(reports, "SECONDS_BETWEEN_LINES", 0.0)  # as if every step took half a minute
     lines = demo("--frames 9 --max_steps 3 --log_steps 3").out.splitlines()
-    first, said, second = (number for number, line in enumerate(lines) if re.match(r"Speed: |step [12]/3, ", line))
-    assert (lines[first].endswith("left"), lines[second].endswith("left")) == (False, True)
-    assert lines[said].startswith("Speed: ")
+    said, first, second = (line for line in lines if re.match(r"Speed: |step [12]/3, ", line))
+    assert said.startswith("Speed: ")
+    assert first.endswith(" left")
+    assert second.endswith(" left")
 
 
 @pytest.mark.parametrize(
