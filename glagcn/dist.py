@@ -447,7 +447,7 @@ class Heartbeat:
         self._store, self._address, self._rank, self._timeout_s = store, address, number, timeout_s
         self._keys = [f"beat{peer}" for peer in range(size)]  # of the signs
         self.step = 0  # the last one of this rank; `report_step` sets it
-        if number == 0:  # a rank that has come already replaces this at its next beat
+        if local_rank() == 0:  # a rank that has come already replaces this at its next beat
             for key in self._keys:
                 store.set(key, NOT_STARTED)
         self._signs = [NOT_STARTED] * size  # the newest of each rank,
