@@ -36,5 +36,5 @@ def test_a_frozen_rank_is_named_and_ends_the_run(tmp_path):
     second.kill()
     second.communicate()
     assert first.returncode == 76
-    assert printed.count("WARNING: no sign of life from rank 1 (") == 1
+    assert printed.count("WARNING: no sign of life from rank 1 (") in (1, 2)  # every second of two
     assert printed.count("error: no sign of life from rank 1 (") == 1
