@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from glagcn.data.dataset import DataSet, PrepareFlags, Split, cache_name
 from glagcn.data.mpi_inf_3dhp import facts
-from glagcn.errors import UserError
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,24 +24,9 @@ class _MpiInf3dhp(DataSet):
         return find_3dhp(root, annotation, facts.DEFAULT_CAMERAS)
 
     def source_of(self, flags: PrepareFlags) -> Source:
-        """Without --annotation, a release is read as "univ" and an npz pair as its name implies."""
-        from glagcn.data.mpi_inf_3dhp.files import pair_in, release_in
+        from glagcn.data.mpi_inf_3dhp.files import source_of
 
-        cameras = facts.DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
-        if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= set(range(facts.NUM_CAMERAS)):
-            raise UserError(
-                f"invalid --cameras {','.join(map(str, cameras))}: must be different numbers from 0 to "
-                f"{facts.NUM_CAMERAS - 1}, such as 0,2,4"
-            )
-        if flags.raw:
-            return release_in(flags.raw, flags.annotation or self.default_annotation, cameras, flags.subjects)
-        assert flags.npz is not None
-        if flags.subjects:
-            raise UserError(
-                "glagcn prepare 3dhp takes --subjects only with --raw; of npz files, train on a part with "
-                "--subjects_train"
-            )
-        return pair_in(flags.npz, flags.annotation, cameras)
+        return source_of(flags)
 
     def variant(self, source: Source) -> tuple[str, str] | None:
         """Caches with other than the default cameras get names such as "3dhp_gt_univ_cam0-2.h5"."""

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from glagcn.data.checks import as_activity, as_frames, as_valid, check_sequence, checked_frames, checked_sequences, kind
-from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
+from glagcn.data.dataset import DEMO_HINT, PrepareFlags, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.mpi_inf_3dhp import facts, mat
 from glagcn.errors import UserError
 from glagcn.safe_pickle import load_object
@@ -54,33 +54,38 @@ def find_3dhp(root: Path, annotation: str, cameras: tuple[int, ...]) -> Source:
     return npz
 
 
-def release_in(root: Path, annotation: str, cameras: tuple[int, ...], subjects: tuple[str, ...] | None) -> Source:
-    """The official release in `root`, or a part of its training subjects.
+def source_of(flags: PrepareFlags) -> Source:
+    """The source for these flags of `glagcn prepare`: the official release, or a part of its training subjects.
 
-    Raises UserError for unknown subjects, or one that lists the missing files.
+    Of npz files it is the pair named after the annotation (without one, "univ"), else the other; a given annotation
+    overrides the one that the file names imply.
+    Raises UserError for unknown cameras or subjects, or one that lists the missing files.
     """
-    if unknown := sorted(set(subjects or ()) - set(facts.SUBJECTS)):
-        raise UserError(f"invalid --subjects {','.join(unknown)}: must be some of {','.join(facts.SUBJECTS)}")
-    source = RawRelease(root, annotation, cameras, subjects)
-    if source.missing:
-        whole = "" if subjects else PART_HINT
+    cameras = facts.DEFAULT_CAMERAS if flags.cameras is None else flags.cameras
+    if not cameras or len(set(cameras)) != len(cameras) or not set(cameras) <= set(range(facts.NUM_CAMERAS)):
         raise UserError(
-            f"the official release in {root} is incomplete; missing:\n{_listed(source.missing)}\n{whole}{HOW_TO_GET}"
+            f"invalid --cameras {','.join(map(str, cameras))}: must be different numbers from 0 to "
+            f"{facts.NUM_CAMERAS - 1}, such as 0,2,4"
         )
-    return source
-
-
-def pair_in(root: Path, annotation: str | None, cameras: tuple[int, ...]) -> Source:
-    """The npz pair in `root`: the one named after `annotation` (None: "univ"), else the other.
-
-    A given annotation overrides the one that the file names imply.  Raises UserError if neither pair is complete.
-    """
-    order = sorted(FILE_NAMES, key=lambda named: named != (annotation or "univ"))
-    pairs = [NpzPair(root, named, annotation, cameras) for named in order]
+    if unknown := sorted(set(flags.subjects or ()) - set(facts.SUBJECTS)):
+        raise UserError(f"invalid --subjects {','.join(unknown)}: must be some of {','.join(facts.SUBJECTS)}")
+    if flags.raw:
+        release = RawRelease(flags.raw, flags.annotation or "univ", cameras, flags.subjects)
+        if release.missing:
+            listed = f"{_listed(release.missing)}\n{'' if flags.subjects else PART_HINT}{HOW_TO_GET}"
+            raise UserError(f"the official release in {flags.raw} is incomplete; missing:\n{listed}")
+        return release
+    assert flags.npz is not None
+    if flags.subjects:
+        raise UserError(
+            "glagcn prepare 3dhp takes --subjects only with --raw; of npz files, train on a part with --subjects_train"
+        )
+    order = sorted(FILE_NAMES, key=lambda named: named != (flags.annotation or "univ"))
+    pairs = [NpzPair(flags.npz, named, flags.annotation, cameras) for named in order]
     for pair in pairs:
         if not pair.missing:
             return pair
-    raise UserError(f"no npz pair in {root}; missing:\n{_listed(pairs[0].missing)}\n{HOW_TO_GET}")
+    raise UserError(f"no npz pair in {flags.npz}; missing:\n{_listed(pairs[0].missing)}\n{HOW_TO_GET}")
 
 
 def _nothing_found(root: Path, annotation: str, raw: "RawRelease", npz: "NpzPair") -> str:
