@@ -81,27 +81,25 @@ def valid_frames(split: Split) -> np.ndarray:
 
 
 def _joined(rows: list[tuple[Split, int]], downsample: int) -> Split:
-    """Every n-th frame of these sequences (split, row), concatenated."""
-    sources = [(split, split.frames(row)) for split, row in rows]
+    """Every n-th frame of these sequences (split, row), concatenated.
+
+    An array that only some of the splits have gets its usual value elsewhere; one that no split has stays None.
+    """
     infos = [split.sequences[row] for split, row in rows]
     infos = [replace(info, length=-(-info.length // downsample), fps=info.fps / downsample) for info in infos]
     lengths = np.array([info.length for info in infos], dtype=np.int64)
-
-    def array_of(name: str, usual: float) -> Any:
-        """An array, with `usual` in the sequences of a split that does not have it; None if no split has it."""
-        known = next((array for split, _ in sources if (array := getattr(split, name)) is not None), None)
-        if known is None:
-            return None
+    arrays: dict[str, Any] = {}
+    for name, usual in {"pixels": 0, "millimetres": 0, "valid": 0, "activity": 0, "confidence": 1}.items():
+        found = [getattr(split, name) for split, _ in rows]
+        known = next((array for array in found if array is not None), None)
         parts = []
-        for (split, frames), info in zip(sources, infos, strict=True):
-            array = getattr(split, name)
-            missing = np.full((info.length, *known.shape[1:]), usual, known.dtype)
-            # Plain arrays, because concatenating memory maps returns a memory map.
-            parts.append(missing if array is None else np.asarray(array)[frames][::downsample])
-        return np.concatenate(parts)
-
-    usual = {"pixels": 0, "millimetres": 0, "valid": 0, "activity": 0, "confidence": 1}
-    return Split(tuple(infos), np.cumsum(lengths) - lengths, **{name: array_of(name, usual[name]) for name in usual})
+        for array, (split, row), length in zip(found, rows, lengths, strict=True):
+            if array is not None:  # plain arrays, because concatenating memory maps returns a memory map
+                parts.append(np.asarray(array)[split.frames(row)][::downsample])
+            elif known is not None:
+                parts.append(np.full((length, *known.shape[1:]), usual, known.dtype))
+        arrays[name] = np.concatenate(parts) if parts else None
+    return Split(tuple(infos), np.cumsum(lengths) - lengths, **arrays)
 
 
 def _choose(infos: Infos, own: SplitName, subjects: Names, actions: Names) -> list[tuple[SplitName, int]]:

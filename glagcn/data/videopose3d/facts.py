@@ -1,9 +1,6 @@
 """Human3.6M and HumanEva-I in VideoPose3D's files: subjects, joints, frame rates, and names of 2D sources."""
 
-import re
 from dataclasses import dataclass
-
-from glagcn.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -57,13 +54,3 @@ def skeleton_name(dataset: str, keypoints: str) -> str | None:
     facts = FACTS[dataset]
     only = set(facts.by_joints.values())
     return only.pop() if len(only) == 1 else facts.skeletons.get(keypoints)
-
-
-def file_names(dataset: str, keypoints: str) -> tuple[str, str]:
-    """The names of the 3D and the 2D file.  Raises UserError for a 2D source that is not valid in a file name."""
-    if not re.fullmatch(r"\w[\w.-]*", keypoints, re.ASCII):
-        raise UserError(
-            f"invalid --keypoints {keypoints!r}: must be the NAME of a file data_2d_{dataset}_NAME.npz, such as gt or "
-            f"{FACTS[dataset].example}"
-        )
-    return f"data_3d_{dataset}.npz", f"data_2d_{dataset}_{keypoints}.npz"

@@ -11,7 +11,7 @@ import numpy as np
 from glagcn.data.checks import as_frames, check_3d, check_found, check_sequence, checked_sequences, fill_missing, kind
 from glagcn.data.dataset import DEMO_HINT, Sequence, SequenceInfo, Source, SplitName, cache_name
 from glagcn.data.videopose3d.cameras import Camera, cameras_of, reprojection_error, to_camera
-from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, file_names, skeleton_name
+from glagcn.data.videopose3d.facts import DATASETS_PAGE, FACTS, skeleton_name
 from glagcn.errors import UserError
 from glagcn.safe_pickle import load_object
 from glagcn.skeletons import get_skeleton
@@ -86,8 +86,13 @@ class VideoPose3DFiles(Source):
 
     def __init__(self, root: Path, dataset: str, keypoints: str, mark_missing: bool = False) -> None:
         self.dataset, self.keypoints, self.mark_missing = dataset, keypoints, mark_missing
-        self.path_3d, self.path_2d = (root / name for name in file_names(dataset, keypoints))
         self.facts = FACTS[dataset]
+        if not re.fullmatch(r"\w[\w.-]*", keypoints, re.ASCII):
+            raise UserError(
+                f"invalid --keypoints {keypoints!r}: must be the NAME of a file data_2d_{dataset}_NAME.npz, such as gt "
+                f"or {self.facts.example}"
+            )
+        self.path_3d, self.path_2d = root / f"data_3d_{dataset}.npz", root / f"data_2d_{dataset}_{keypoints}.npz"
         self.without_2d: list[str] = []  # cameras
         super().__init__(root, {"3d": self.path_3d, "2d": self.path_2d})
 
