@@ -63,9 +63,9 @@ MOSTLY, MOSTLY_WITHOUT_LEGS = 0.5, 0.8
 SHORT = 0.4
 # The part of the frames upside down with both wrists beyond the head.  Handstands: 1; mocap, upright: 0.81 at most.
 HANDSTAND = 0.9
-# By how many degrees trunk and body lean to the same side, in three of four frames of a track of so many.  mocap: 16
-# in the median frame at most; who sits leans with the feet, not with the trunk; who bends does so for 2 seconds.
-LEANING, LONG = 20.0, 90
+# By how many degrees trunk and body lean to the same side, in three of four frames of a track of so many.  mocap: 10
+# at most (of 3 seconds 14 in all but 1 in 100); real: 24.  Who sits leans with the feet, not with the trunk.
+LEANING, LONG = 25.0, 90
 MOST_PEOPLE = 20  # in an array of people
 MOST_CHECKED = 5000  # poses, over the whole track
 # A jump: how far the joints are from the middle of the frames before and after, doubled, in diagonals of the pose.
