@@ -58,21 +58,14 @@ def set_times(path: Path, found: KeypointFile, fps: float | None, video: "Video 
         elif not stated and (video is None or rate != video.fps):
             logger.info(f"{name}: {rate:g} frames per second, by the times in the file")
         return replace(found, fps=stated or rate, times=None)
-    usual, fast = (1 / max(float(step), 1e-9) for step in np.quantile(steps, (0.25, 0.05)))
-    if stated and not (1 - CLOSE_RATE) * mean <= stated <= (1 + CLOSE_RATE) * fast:
-        logger.warning(
-            f"{name}: by its times it has {mean:.3g} frames a second, which do not fit {stated:g} frames per second; "
-            "the times are not used, and each entry is a frame"
-        )
-        return replace(found, fps=stated, times=None)
-    short = steps[steps <= GAP_SECONDS] if steps.min() <= GAP_SECONDS else steps
-    rate = fps or round(min(usual, FASTER / float(short.mean())), 4)
+    rate, doubt = fps or _usual_rate(steps), ""
     if times[-1] * rate >= MOST_FRAMES:
-        logger.warning(
-            f"{name}: its clock jumps: its {len(times)} frames would last {times[-1]:.6g} s; the times are not used, "
-            f"and the frames count as evenly spaced, {rate:.4g} a second"
-        )
-        return replace(found, fps=rate, times=None)
+        doubt = f"its clock jumps, its {len(times)} frames would last {times[-1]:.6g} s"
+    elif stated and not (1 - CLOSE_RATE) * mean <= stated <= (1 + CLOSE_RATE) * _usual_rate(steps):
+        doubt = f"{mean:.3g} frames a second by its times do not fit {stated:g} frames per second"
+    if doubt:
+        logger.warning(f"{name}: {doubt}; the times are not used, and each entry is a frame")
+        return replace(found, fps=stated or rate, times=None)
     logger.info(
         f"{name} has a variable frame rate, its frames {steps.min():.3g} to {steps.max():.3g} s apart: the poses are "
         f"lifted as if there were {rate:.4g} a second evenly, and given at the times of the frames"
@@ -84,6 +77,14 @@ def set_times(path: Path, found: KeypointFile, fps: float | None, video: "Video 
 def alike(one: float, other: float) -> bool:
     """Whether two rates are the same."""
     return bool(other) and abs(one / other - 1) < SAME_RATE
+
+
+def _usual_rate(steps: np.ndarray) -> float:
+    """The rate of frames that are so many seconds apart, but for gaps; of several rates the fastest that is usual."""
+    steps = steps[steps > 0]
+    short = steps[steps <= max(GAP_SECONDS, float(steps.min()))]
+    usual = steps[steps < 1.5 * np.quantile(steps, 0.25)]
+    return round(min(1 / float(usual.mean()), FASTER / float(short.mean())), 4)
 
 
 def _of_video(video: "Video") -> np.ndarray | None:
@@ -119,9 +120,8 @@ def _numbered(
     if 1 < step <= MOST_SKIPPED and count >= LEAST and count in (length // step, -(-length // step)):
         logger.warning(
             f"{path} has {count} frames and {video.path} has {length}: every {step}. frame seems to have been detected "
-            f"(vid_stride, frame_skip), so {'picture' if first else 'frame'} n is taken for frame {step} "
-            f"{'(n - 1)' if first else 'n'} of the video; if they are its first frames, give an array with NaN for the "
-            "others"
+            f"(vid_stride, frame_skip), so number n is taken for frame {step} {'(n - 1)' if first else 'n'} of the "
+            "video; if they are its first frames, give an array with NaN for the others"
         )
         rate = None if found.fps and video.fps and alike(found.fps * step, video.fps) else found.fps
         return replace(found, frames=(found.frames - first) * step, fps=rate, times=None, length=length)
@@ -131,15 +131,12 @@ def _numbered(
             f"{length - 1}: number n is taken for frame n; if its pictures are numbered from 1, as ffmpeg does, every "
             "pose is one frame late: number them from 0 (ffmpeg -start_number 0)"
         )
-    if found.length < length:
-        step = int(np.median(np.diff(np.unique(found.frames)))) if found.frames[0] < last else 1
-        say = logger.warning if length - found.length >= step else logger.info
-        say(
-            f"{video.path} has {length} frames: nobody is in those after frame {last}, the last in {path}, or the "
-            "detector did not read them"
+    if last + 1 < length:
+        unread = length - found.length >= np.median([1, *np.diff(np.unique(found.frames))])
+        (logger.warning if unread else logger.info)(
+            f"{video.path} has {length} frames: nobody is in those after frame {last}"
+            + (f", the last in {path}, or the detector did not read them" if unread else "")
         )
-    elif last + 1 < length:
-        logger.info(f"{video.path} has {length} frames: nobody is in those after frame {last}")
     return found
 
 
@@ -149,13 +146,13 @@ def _by_times(
     """The poses of entries without a number, at the frames where their times put them."""
     times = found.times
     assert times is not None
+    at = times - times[0]
     if shown is not None and video is not None:
         step = float(np.median(np.diff(shown))) if len(shown) > 1 else 0.0
-        # By the clock of the video, or by another, whose zero is anywhere.
-        at = times if times[0] >= 0 and times[-1] <= shown[-1] + step else times - times[0]
-        places = np.abs(np.searchsorted((shown[1:] + shown[:-1]) / 2, at))
-        fits = np.abs(shown[places] - at).max() <= SAME_TIME * step
-        if not fits or len(np.unique(places)) < len(places):
+        if times[0] >= 0 and times[-1] <= shown[-1] + step:  # by the clock of the video; the zero of others is anywhere
+            at = times
+        places = np.searchsorted((shown[1:] + shown[:-1]) / 2, at)
+        if np.abs(shown[places] - at).max() > SAME_TIME * step or len(np.unique(places)) < len(places):
             logger.warning(
                 f"{path}: the times of its {len(times)} entries are not those of frames of {video.path}; they are not "
                 "used, and each entry is a frame"
@@ -163,10 +160,7 @@ def _by_times(
             return _numbered(path, replace(found, times=None), fps, video, shown)
         why, between = f"they are placed at those of {video.path} by the times in the file", None
     else:
-        usual = float(np.median(np.diff(np.unique(times)))) if times[-1] > times[0] else 1.0
-        steps = np.diff(times)
-        rate = fps or 1 / float(steps[(steps > 0) & (steps < 1.5 * usual)].mean())  # the others are gaps
-        at = times - times[0]
+        rate = fps or _usual_rate(np.diff(times))
         places = np.rint(at * rate).astype(np.int64)
         if len(np.unique(places)) < len(places) or places[-1] >= MOST_FRAMES:
             return found

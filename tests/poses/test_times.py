@@ -131,7 +131,7 @@ def test_fewer_poses_than_the_video_has_frames_are_said(tmp_path, caplog, count,
 @pytest.mark.parametrize(
     ("count", "length", "start", "words"),
     [
-        (20, 60, 0, "picture n is taken for frame 3 (n - 1)"),
+        (20, 60, 0, "number n is taken for frame 3 (n - 1)"),
         (40, 50, 1, "if its pictures are numbered from 1, as ffmpeg does, every pose is one frame late"),
         (50, 50, 0, "so picture 1 is taken for frame 0"),
     ],

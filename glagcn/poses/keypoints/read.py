@@ -223,7 +223,7 @@ def _seconds(path: Path, times: dict[int, float] | None, length: int) -> np.ndar
     if not np.isfinite(steps).all() or steps.min() < 0 or not np.median(steps):
         logger.warning(f"{path}: its times stand still, go back or are no numbers; they are not used")
         return None
-    unit = next(unit for longest, unit in UNITS if np.median(steps) < longest)
+    unit = next(unit for longest, unit in UNITS if np.quantile(steps, 0.75) < longest)  # times may come in pairs
     first = known[0] - frames[0] * np.median(steps)
     return np.interp(np.arange(length), [-1e-9, *frames], [first, *known]) / unit
 
