@@ -103,11 +103,7 @@ class Split:
 
 @dataclass(frozen=True)
 class Cache:
-    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17".
-
-    fingerprint  hash of the sequences and frames of both splits.  Caches of the same data have the same fingerprint,
-                 whatever their path and date.
-    """
+    """An open cache; dataset, keypoints, annotation and skeleton are e.g. "3dhp", "gt", "univ", "mpi3dhp17"."""
 
     path: Path
     dataset: str
@@ -118,7 +114,7 @@ class Cache:
     test: Split
     provenance: dict
     notes: tuple[str, ...]
-    fingerprint: str
+    fingerprint: str  # of the sequences and frames of both splits: the same for the same data, whatever path and date
 
 
 def cache_name(dataset: str, keypoints: str, annotation: str) -> str:

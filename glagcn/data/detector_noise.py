@@ -131,7 +131,7 @@ def _table(
     """Offsets [R,V,2] in parts of the person's size, confidences [R,V], 0 if missing, and swapped joints [R,V] bool."""
     points = input_convention(skeleton).points
     joints = len(points)
-    limbs, kinds = _limbs(points), _kinds(points)
+    limbs, kinds = _limbs(points)
     trouble = (_slow(draws, DIFFICULTY, 1) + _slow(draws, DIFFICULTY, joints)) / np.sqrt(2)
     difficulty = np.exp(level.spread * trouble)
     jitter = (_slow(draws, JITTER, joints * 2) + _slow(draws, 0, joints * 2)) / np.sqrt(2)
@@ -167,14 +167,10 @@ def _highest(noise: np.ndarray, share: float) -> np.ndarray:
     return noise > np.quantile(noise, 1 - share, axis=0)
 
 
-def _kinds(points: tuple[str, ...]) -> np.ndarray:
-    """0 for joints of arms, 1 of legs, 2 for others: [V]."""
+def _limbs(points: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """For each joint [V] the number of its limb, of left and right arm and leg and the rest; and its kind: 0 for arms,
+    1 for legs, 2 for others."""
     parts = [point.split("_", 1)[-1] if point.startswith(("left_", "right_")) else "" for point in points]
-    return np.array([0 if part in ARM else 1 if part in LEG else 2 for part in parts])
-
-
-def _limbs(points: tuple[str, ...]) -> np.ndarray:
-    """The number of the limb of each joint, of left and right arm and leg and the rest: [V]."""
-    kinds = _kinds(points)
+    kinds = np.array([0 if part in ARM else 1 if part in LEG else 2 for part in parts])
     right = np.array([point.startswith("right_") for point in points])
-    return np.where(kinds == 2, 4, 2 * kinds + right)
+    return np.where(kinds == 2, 4, 2 * kinds + right), kinds

@@ -59,7 +59,13 @@ def official_3dhp(
         raise UserError(f"names of the sequences are {', '.join(rows)}; expected {len(errors)} different names")
     tables = {"sequencewise": _tables(dict(zip(rows, errors, strict=True)))}
     if activity is not None:
-        pooled, numbers = np.concatenate(errors), _activities(activity, errors)
+        labels = [as_array(values).reshape(-1) for values in activity]  # the published files have [n,1]
+        found, expected = ([len(part) for part in parts] for parts in (labels, errors))
+        if found != expected:
+            raise UserError(f"activity labels for {found} frames; the sequences have {expected}")
+        pooled, numbers = np.concatenate(errors), np.concatenate(labels)
+        if wrong := set(np.unique(numbers)) - set(range(1, len(ACTIVITIES) + 1)):
+            raise UserError(f"unknown activities {sorted(map(float, wrong))}; expected 1 to {len(ACTIVITIES)}")
         by_activity = {name: pooled[numbers == number] for number, name in enumerate(ACTIVITIES, start=1)}
         tables["activitywise"] = _tables(by_activity | {"All": pooled})
     return tables
@@ -90,18 +96,6 @@ def _tables(rows: dict[str, np.ndarray]) -> dict[str, Rows]:
             for name, errors in rows.items()
         }
     return tables
-
-
-def _activities(activity: Sequence[Any], errors: Sequence[np.ndarray]) -> np.ndarray:
-    numbers = [as_array(labels).reshape(-1) for labels in activity]  # the published files have [n,1]
-    found, expected = [len(labels) for labels in numbers], [len(frames) for frames in errors]
-    if found != expected:
-        raise UserError(f"activity labels for {found} frames; the sequences have {expected}")
-    pooled = np.concatenate(numbers)
-    wrong = set(np.unique(pooled)) - set(range(1, len(ACTIVITIES) + 1))
-    if wrong:
-        raise UserError(f"unknown activities {sorted(map(float, wrong))}; expected 1 to {len(ACTIVITIES)}")
-    return pooled
 
 
 def scores_by_protocol(errors: Sequence[np.ndarray], annotation: str, names: Sequence[str]) -> dict[str, Scores]:
