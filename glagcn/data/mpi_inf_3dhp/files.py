@@ -321,7 +321,7 @@ class NpzPair(_Files):
         missing = [camera for camera in self.cameras if str(camera) not in views]
         if missing:
             raise UserError(
-                f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(views)}. "
+                f"{where}: no camera {', '.join(map(str, missing))}; found {', '.join(views):.200}. "
                 "Select from these with --cameras."
             )
         return views
@@ -350,7 +350,8 @@ def _fields(where: str, entry: object, names: tuple[str, ...]) -> dict:
     missing = [name for name in names if name not in entry]
     if missing:
         hint = " A test file must have valid frames." if "valid" in missing else ""
-        raise UserError(f"{where}: no {', '.join(missing)}; found {', '.join(map(str, entry)) or 'nothing'}.{hint}")
+        found = ", ".join(map(str, entry)) or "nothing"
+        raise UserError(f"{where}: no {', '.join(missing)}; found {found:.200}.{hint}")
     for name in names:
         if not isinstance(entry[name], np.ndarray) or entry[name].ndim == 0 or not len(entry[name]):
             raise UserError(f"{where}: {name} must be an array of frames; found {kind(entry[name])}")

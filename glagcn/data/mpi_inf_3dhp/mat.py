@@ -120,7 +120,9 @@ def _shapes_of(path: Path, needed: set[str], expected: str) -> dict[str, tuple[i
             shapes = {name: tuple(shape) for name, shape, _ in scipy.io.whosmat(path)}
     if missing := needed - shapes.keys():
         found = ", ".join(sorted(shapes)) or "nothing"
-        raise UserError(f"{path}: no variable {', '.join(sorted(missing))}; found {found}; {expected}; get it again")
+        raise UserError(
+            f"{path}: no variable {', '.join(sorted(missing))}; found {found:.200}; {expected}; get it again"
+        )
     return shapes
 
 

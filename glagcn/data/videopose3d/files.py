@@ -289,7 +289,7 @@ def load_metadata(path: Path) -> dict:
     """The metadata of a 2D file, with at least "num_joints" and "keypoints_symmetry".  Raises UserError."""
     metadata = load_object(path, "metadata", HINT)
     if not isinstance(metadata, dict) or not {"num_joints", "keypoints_symmetry"} <= metadata.keys():
-        found = f"the keys {', '.join(map(str, metadata))}" if isinstance(metadata, dict) else kind(metadata)
+        found = f"the keys {', '.join(map(str, metadata)):.200}" if isinstance(metadata, dict) else kind(metadata)
         raise UserError(f"{path}: metadata has {found}; expected num_joints and keypoints_symmetry; {HINT}")
     return metadata
 
