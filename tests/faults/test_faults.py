@@ -11,7 +11,7 @@ from tests.faults.runs import LAUNCHERS, SCRIPT, SMALL, assert_same, progress, r
 
 pytestmark = [pytest.mark.launched, pytest.mark.xdist_group("three processes")]
 # 42 steps an epoch: the run is resumed in the middle of one, and ends in the middle of another.
-FLAGS = "--max_steps 96 --save_steps 3"
+FLAGS = "--max_steps 96 --save_steps 3 --log_with none --no-export_training_curves"
 
 
 @pytest.fixture(scope="module")
