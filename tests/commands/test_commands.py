@@ -72,7 +72,8 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     assert "graph mpi3dhp17" in ended.out
     folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_tuned_seed0"
     left = {path.name for path in folder.iterdir()}
-    assert left == RESULT_FILES | CURVES | {"config.json", "training_curves.png", "last.pt", "last.pt.1", "best.pt"}
+    state = {"config.json", "history.jsonl", "training_curves.png", "last.pt", "last.pt.1", "best.pt"}
+    assert left == RESULT_FILES | CURVES | state
     found = result(folder)
     cache = open_cache(release / "3dhp_gt_univ.h5")
     assert found["frames"] == cache.test.valid.sum()
