@@ -199,25 +199,16 @@ class DataSet(ABC):
     """A data set: its files, joints and benchmark.  config.recipes has its training options.
 
     Methods import their readers when they are called, so that the command line starts without them.
-
-    name         identifier in --dataset, caches, checkpoints and results.
-    title        name in text.
-    skeletons    names of its joint sets; which one applies depends on the 2D source.
-    keypoints    names of its 2D sources; None: any name, taken from the file name.
-    annotations  names of its kinds of 3D if there are several; the first is the default.
-    benchmark    name of its benchmark in evaluate.benchmarks.
-    prepared_by  flags of `glagcn prepare` that it accepts; empty: the data set has no files.
-    many_takes   a cache is described by its subjects instead of its takes.
     """
 
-    name: str
-    title: str
-    skeletons: tuple[str, ...]
-    benchmark: str
-    keypoints: tuple[str, ...] | None = ("gt",)
-    annotations: tuple[str, ...] = ()
-    prepared_by: tuple[str, ...] = ()
-    many_takes: bool = False
+    name: str  # in --dataset, caches, checkpoints and results
+    title: str  # in text
+    skeletons: tuple[str, ...]  # names of its joint sets; which one applies depends on the 2D source
+    benchmark: str  # name of its benchmark in evaluate.benchmarks
+    keypoints: tuple[str, ...] | None = ("gt",)  # names of its 2D sources; None: any name, taken from the file name
+    annotations: tuple[str, ...] = ()  # names of its kinds of 3D if there are several; the first is the default
+    prepared_by: tuple[str, ...] = ()  # flags of `glagcn prepare` that it accepts; empty: the data set has no files
+    many_takes: bool = False  # a cache is described by its subjects instead of its takes
 
     @property
     def default_annotation(self) -> str:

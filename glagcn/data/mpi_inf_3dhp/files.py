@@ -340,7 +340,7 @@ def _check_keys(path: Path, split: SplitName, content: object, expected: list[st
             hint = "Are the train and the test file exchanged?"
         raise UserError(
             f"{path}: expected the sequences {KEYS[split]}; missing: {', '.join(missing) or 'none'}; "
-            f"unknown: {', '.join(unknown[:8]) or 'none'}. {hint}"
+            f"unknown: {', '.join(unknown) or 'none':.200}. {hint}"
         )
 
 
