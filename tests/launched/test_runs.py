@@ -22,7 +22,8 @@ def test_debug_goes_the_whole_way_and_says_nothing_that_is_not_its_own(run, tmp_
 
 def test_an_end_between_evaluations_leaves_no_trace(train, demo_root, tmp_path):
     # The run is evaluated at step 42, stopped at 50 (with an evaluation of its own), and goes on to 54.
-    common = f"{' '.join(SMALL)} --frames 9 --log_with none --root_path {demo_root} -c {tmp_path}"
+    small = "--frames 9 --log_with none --no-export_training_curves --eval_epochs 1 --validation_frames 40"
+    common = f"{' '.join(SMALL)} {small} --root_path {demo_root} -c {tmp_path}"
     for name, stops in (("whole", [54]), ("parts", [50, 54])):
         for stop in stops:
             assert train(f"{common} --max_steps {stop} --run {name}").code == 0
