@@ -77,11 +77,6 @@ def as_glagcn(content: Any, path: Path) -> dict[str, Any] | None:
     return content
 
 
-def missing_state(content: Mapping[str, Any]) -> list[str]:
-    """The entries for resuming that a checkpoint does not have, as an exported file; empty if a run can resume."""
-    return [name for name in STATE if name not in content]
-
-
 class Dropped:
     """Placeholder for the NumPy objects of a published file, which are not needed; ignores its arguments."""
 

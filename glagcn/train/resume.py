@@ -154,7 +154,7 @@ def _as_flag(name: str, value: Any) -> str:
 
 def obstacle(content: dict[str, Any], config: Config, num_windows: int, fingerprint: str) -> str | None:
     """Why a run cannot continue from the training state in `content`; None if it can."""
-    if missing := checkpoint.missing_state(content):
+    if missing := [name for name in checkpoint.STATE if name not in content]:  # as in an exported file
         return f"its checkpoint has no {', '.join(missing)}"
     if "micro_batch" not in content["config"]:
         return "version 0.1.0 wrote it, which computed BatchNorm statistics over the share of a process"
