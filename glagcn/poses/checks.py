@@ -149,7 +149,6 @@ def check_track(
     seen: np.ndarray,
     joints: Sequence[str],
     image_size: Sequence[float] | np.ndarray,
-    orders: Mapping[str, Sequence[str]] | None = None,
     stated: bool = False,
 ) -> list[Finding]:
     """What about a track no filmed person does, or hardly ever; what refuses it comes first.  Empty where all is well.
@@ -158,7 +157,6 @@ def check_track(
     seen        [T,V] bool, or confidences: above 0 where a joint is there.
     joints      V names in common words (`Convention.points`): the order that the poses are taken for.
     image_size  (width, height) in pixels.
-    orders      joints of known conventions by name, of which those with V joints are tried; None: ORDERS.
     stated      somebody has said which order it is: another that fits better is a warning then.
     """
     given, size = np.asarray(pixels, np.float64), np.asarray(image_size, np.float64)
@@ -173,7 +171,7 @@ def check_track(
         given = np.where((given == marked.place).all(axis=-1)[..., None], np.nan, given)
         there = np.isfinite(given[..., 0])
         given, there = given[there.any(axis=1)], there[there.any(axis=1)]
-    first = _unit(given, joints, size) or _order(given, there, joints, ORDERS if orders is None else orders, stated)
+    first = _unit(given, joints, size) or _order(given, there, joints, stated)
     if first:  # without the unit or the joints the rest says nothing
         found = [first]
     else:
@@ -250,8 +248,8 @@ def check_axes(people: int, frames: int) -> Finding | None:
 class TrackChecker:
     """Checks a live track over its first second, then over a second once a minute; each kind is reported once.
 
-    joints, image_size, orders, stated  as in `check_track`.
-    fps                                 frames per second.
+    joints, image_size, stated  as in `check_track`.
+    fps                         frames per second.
     """
 
     def __init__(
@@ -259,10 +257,9 @@ class TrackChecker:
         joints: Sequence[str],
         image_size: Sequence[float] | np.ndarray,
         fps: float = 30,
-        orders: Mapping[str, Sequence[str]] | None = None,
         stated: bool = False,
     ) -> None:
-        self._known = (joints, image_size, orders, stated)
+        self._known = (joints, image_size, stated)
         self._second, self._pause = max(1, round(fps)), max(0, round(59 * fps))
         self._frames: list[tuple[np.ndarray, np.ndarray]] = []
         self._wait = 0
@@ -313,7 +310,8 @@ def as_confidences(keypoints: np.ndarray, where: str, joints: str | None) -> tup
 
 def hidden_flags(keypoints: np.ndarray, where: str) -> str | None:
     """What to say of third values [...,3] that are 0 or 1, and 0 for most of the joints that have a place."""
-    flags = keypoints[np.isfinite(keypoints).all(axis=-1) & (keypoints[..., :2] != 0).any(axis=-1)][:, 2]
+    placed = np.isfinite(keypoints).all(axis=-1) & ~np.isin(keypoints[..., :2], (0, -1)).all(axis=-1)
+    flags = keypoints[placed][:, 2]
     hidden = (flags == 0).mean() if flags.size else 0.0
     if hidden <= 0.5 or not ((flags == 0) | (flags == 1)).all():
         return None
@@ -347,22 +345,19 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
         return 1.0, None
     low, high = np.quantile(scores, (SOME, 0.99))
     spans = f"the third value of the joints is from {scores.min():.3g} to {scores.max():.3g}"
-    if low < -BELOW_ZERO * np.abs(scores).max():
-        if has_depth:
-            return None, (
-                f"{where}: {spans}: a depth and no confidence; it is left out, and every joint counts as seen "
-                "(MediaPipe's confidence is its visibility)"
-            )
-        raise UserError(
-            f"{where}: {spans}; expected confidences, which are not negative. It seems to be a depth (z) or a "
-            "logarithm: leave it out, [T, joints, 2], or put the detector's score there"
+    negative = low < -BELOW_ZERO * np.abs(scores).max()
+    if (negative or high > MOST_SCORE) and has_depth:
+        return None, (
+            f"{where}: {spans}: a depth and no confidence; it is left out, and every joint counts as seen (MediaPipe's "
+            "confidence is its visibility)"
         )
-    if high > MOST_SCORE:
-        if has_depth:
-            return None, f"{where}: {spans}: a depth and no confidence; it is left out, and every joint counts as seen"
+    if negative or high > MOST_SCORE:
+        expected, other = ("which are not negative", "logarithm") if negative else (
+            "at most 1 (or 100, or 255)", "coordinate"
+        )  # fmt: skip
         raise UserError(
-            f"{where}: {spans}; expected confidences, at most 1 (or 100, or 255). It seems to be a depth (z) or a "
-            "coordinate: leave it out, [T, joints, 2], or put the detector's score there"
+            f"{where}: {spans}; expected confidences, {expected}. It seems to be a depth (z) or a {other}: leave "
+            "it out, [T, joints, 2], or put the detector's score there"
         )
     if high <= ABOUT_ONE:
         return 1.0, None
@@ -664,9 +659,7 @@ REARRANGED: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
-def _order(
-    pixels: np.ndarray, seen: np.ndarray, joints: Sequence[str], orders: Mapping[str, Sequence[str]], stated: bool
-) -> Finding | None:
+def _order(pixels: np.ndarray, seen: np.ndarray, joints: Sequence[str], stated: bool) -> Finding | None:
     """Another order of as many joints that fits better, joints that were mixed up, or poses that are no body."""
     sides = np.sort(np.nanmax(pixels, axis=1) - np.nanmin(pixels, axis=1), axis=1)[seen.sum(axis=1) > 2]
     if len(sides) and np.median(sides[:, 0] - LINE * sides[:, 1]) <= 0:
@@ -676,9 +669,9 @@ def _order(
             f"{np.median(sides[:, 1]):.4g} by {np.median(sides[:, 0]):.4g})",
             "check how the array was made; expected [T, joints, 2] with x and y",
         )  # fmt: skip
-    assumed = next((name for name, order in orders.items() if tuple(order) == tuple(joints)), "")
+    assumed = next((name for name, order in ORDERS.items() if tuple(order) == tuple(joints)), "")
     taken, named = (f" as {assumed}", f"--joints {assumed}") if assumed else ("", "the order that the model reads")
-    misfits = fit_orders(pixels, seen, {**orders, assumed: joints})
+    misfits = fit_orders(pixels, seen, {**ORDERS, assumed: joints})
     if assumed not in misfits:
         return None
     best = next(iter(misfits))
@@ -690,7 +683,7 @@ def _order(
             "times nearer to a body's",
             f"check how the array was made; expected [T, joints, 2] with the joints of {named}",
         )  # fmt: skip
-    times = 1.0 if best == assumed else _times_worse(pixels, seen, joints, orders[best])
+    times = 1.0 if best == assumed else _times_worse(pixels, seen, joints, ORDERS[best])
     if times > CLEAR:
         return Finding(
             "joint_order", "warn" if stated else "refuse",

@@ -65,7 +65,7 @@ def before_camera(world: np.ndarray, seed: int) -> tuple:
 
 def check(pixels, size, joints=JOINTS, seen=None, **more):
     there = np.ones(pixels.shape[:2], bool) if seen is None else seen
-    return check_track(pixels, there, joints, size, KNOWN, **more)
+    return check_track(pixels, there, joints, size, **more)
 
 
 def metres_about_hips(p):
@@ -551,17 +551,17 @@ def test_more_people_than_frames(people, frames, fine):
 
 def test_a_stream_is_checked_over_its_first_second_and_once_a_minute_and_says_a_thing_once():
     _, pixels, _, size = filmed()[0]
-    stream = TrackChecker(JOINTS, size, fps=10, orders=KNOWN)
+    stream = TrackChecker(JOINTS, size, fps=10)
     wrong = pixels * (1, -1) + (0, size[1])
     said = [stream.push(wrong[t % 50], np.ones(17)) for t in range(1300)]
     assert [t for t, found in enumerate(said) if found] == [9]
     assert said[9][0].kind == "y_up"
 
-    stream = TrackChecker(JOINTS, size, fps=10, orders=KNOWN)
+    stream = TrackChecker(JOINTS, size, fps=10)
     said = [stream.push((pixels if t < 300 else wrong)[t % 50], np.ones(17)) for t in range(1300)]
     assert [t for t, found in enumerate(said) if found] == [609]
 
-    stream = TrackChecker(JOINTS, size, fps=30, orders=KNOWN)
+    stream = TrackChecker(JOINTS, size, fps=30)
     assert stream.push(wrong[0], np.ones(17)) == []
     assert stream.finish()[0].kind == "y_up"
     assert stream.finish() == []
