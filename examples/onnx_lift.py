@@ -1,9 +1,10 @@
 """Lift 2D keypoints with a model that `glagcn export --layout onnx` wrote.  Needs onnxruntime and NumPy alone.
 
-    python examples/onnx_lift.py MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy
+    python examples/onnx_lift.py MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy [FOCAL]
 
 KEYPOINTS.npy  [T,V,2] pixels of an image of WIDTH x HEIGHT, or for a model with confidences [T,V,3].
 POSES.npy      [T,V,3] metres relative to the root.
+FOCAL          focal length in pixels; without it, that of a view of 55 degrees along the longer side.
 """
 
 import json
@@ -15,7 +16,7 @@ import onnxruntime
 BATCH = 64
 
 
-def main(model: str, keypoints: str, width: float, height: float, out: str) -> None:
+def main(model: str, keypoints: str, width: float, height: float, out: str, focal: float | None = None) -> None:
     """Read, lift and write."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # by default all cores, whose threads wait for each other without sleeping
@@ -31,10 +32,14 @@ def main(model: str, keypoints: str, width: float, height: float, out: str) -> N
     # A window of `frames` frames around each frame; beyond the ends the first and the last are repeated.
     padded = np.pad(pixels, ((target, frames - 1 - target), (0, 0), (0, 0)), mode="edge")
     windows = np.moveaxis(np.lib.stride_tricks.sliding_window_view(padded, frames, axis=0), -1, 1)
+    inputs = {}
+    if metadata["frame"] == "ray":  # the lens in normalised coordinates: focal lengths, and the middle of the image
+        focal = focal or max(width, height) / 2 / np.tan(np.radians(55) / 2)
+        inputs["lens"] = np.array([2 * focal / width, 2 * focal / width, 0, 0], np.float32)
     starts = range(0, len(windows), BATCH)
-    poses = [session.run(None, {"keypoints": np.ascontiguousarray(windows[i : i + BATCH])})[0] for i in starts]
-    np.save(out, np.concatenate(poses))
+    parts = [np.ascontiguousarray(windows[i : i + BATCH]) for i in starts]
+    np.save(out, np.concatenate([session.run(None, {"keypoints": part} | inputs)[0] for part in parts]))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), sys.argv[5])
+    main(sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4]), sys.argv[5], *map(float, sys.argv[6:7]))

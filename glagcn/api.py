@@ -19,6 +19,7 @@ def predict(
     frames: Sequence[int] | np.ndarray | None = None,
     joints: str | None = None,
     fps: float | None = None,
+    focal: float | None = None,
 ) -> np.ndarray:
     """Lift a sequence to 3D poses [T,V,3] in millimetres, relative to the root, which is exactly 0.
 
@@ -35,12 +36,15 @@ def predict(
                 None: all.
     joints      the order of the joints, a name of glagcn.poses.joints, such as "coco17"; None: that of the model.
     fps         frames per second: gaps of up to half a second are interpolated; None: of up to 12 frames.
+    focal       focal length in pixels, for a model in the ray frame ("centred", "causal"); None: that of a view of 55
+                degrees along the longer side of the image.  A zoom lens that is taken for that turns people who
+                stand to the side.  Other models do not read it.
     Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
     Raises UserError on a wrong shape, no joint at all, a third value that is no confidence, values that are not pixels
     of such an image, poses that are clearly in another order than they should be, or frames that are not there; as
     `load_model` does for a name or path.
     """
-    return lift.predict(_model(model), pose_2d, image_size, flip, frames, joints, fps)
+    return lift.predict(_model(model), pose_2d, image_size, flip, frames, joints, fps, focal)
 
 
 class Lifter(lift.Lifter):
@@ -53,6 +57,7 @@ class Lifter(lift.Lifter):
     joints      the order of the pushed joints, a name of glagcn.poses.joints, such as "coco17"; None: the model's.
     flip        average with the mirrored-back pose of the mirrored window, for twice the time.  Off by default here,
                 on in `predict`.
+    focal       focal length in pixels, as in `predict`.
     delay       frames from the newest one back to the one whose pose is given: 0 for a causal model, else those of a
                 window behind its centre, (T - 1) / 2.
 
@@ -70,8 +75,9 @@ class Lifter(lift.Lifter):
         *,
         joints: str | None = None,
         flip: bool = False,
+        focal: float | None = None,
     ) -> None:
-        super().__init__(_model(model), image_size, fps, joints=joints, flip=flip)
+        super().__init__(_model(model), image_size, fps, joints=joints, flip=flip, focal=focal)
 
 
 def _model(model: Model | str | Path) -> Model:

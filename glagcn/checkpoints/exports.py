@@ -19,6 +19,7 @@ from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
+from glagcn.poses.ray import HISTORY, Rays, turned_back
 from glagcn.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 # The formula of poses.normalise.
 NORMALISATION = "x = 2 * pixel_x / width - 1; y = (2 * pixel_y - height) / width"
 OPSET = 17
+TRIED_LENS = (1.5, 1.5, 0.0, 0.0)
 TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace took for a constant is noticed
 LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
 
@@ -56,7 +58,11 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
 
 
 class Lifted(nn.Module):
-    """The model as exported: normalised keypoints [N,T,input joints,C] to poses [N,V,3] in metres, the root at 0."""
+    """The model as exported: normalised keypoints [N,T,input joints,C] to poses [N,V,3] in metres, the root at 0.
+
+    A model of the ray frame reads HISTORY - 1 frames more, before the window, and the lens [4] (`normalised_lens`); its
+    poses are turned back to the axes of the camera.
+    """
 
     others: Tensor
     blank: Tensor
@@ -67,21 +73,34 @@ class Lifted(nn.Module):
         self.pose_shape = model.skeleton.num_joints, 3
         others = torch.arange(model.skeleton.num_joints) != model.skeleton.root
         self.register_buffer("others", others.float().unsqueeze(1))
-        self.register_buffer("blank", torch.zeros(1, *model.window_shape))
+        self.rays = Rays(model.skeleton, torch.device("cpu")) if model.frame == "ray" else None
+        self.register_buffer("blank", torch.zeros(1, *input_shape(model)))
 
-    def forward(self, keypoints: Tensor) -> Tensor:
+    def forward(self, keypoints: Tensor, lens: Tensor | None = None) -> Tensor:
         """The pose of the target frame of each window."""
         # ONNX Runtime cannot reshape maps of no windows, so that for N = 0 the model gets one, whose pose is cut off.
         count = keypoints.shape[0]
         windows = torch.cat([keypoints, self.blank])[: torch.as_tensor(count).clamp(min=1)]
-        return self.model(windows).target[:count, 0] * self.others
+        rotations = None
+        if self.rays is not None:
+            assert lens is not None
+            windows, rotations = self.rays(windows, lens)
+            rotations = rotations[:, self.model.target_frame]
+        return turned_back(self.model(windows).target[:, 0], rotations)[:count] * self.others
+
+
+def input_shape(model: Model) -> tuple[int, int, int]:
+    """The shape (frames, input joints, C) of a window as exported."""
+    frames, *rest = model.window_shape
+    return (frames + (HISTORY - 1 if model.frame == "ray" else 0), *rest)  # type: ignore[return-value]
 
 
 def export_onnx(source: Path, target: Path) -> None:
     """Write the model of `source`, a checkpoint of this program or a published one, as the ONNX file `target`.
 
-    The file has one input, `keypoints`, and one output, `poses` (see Lifted), for any N from 0, and says what they are
-    in its metadata (`description`).  It is run and compared with the model before it is written.
+    The file has the input `keypoints`, for a model of the ray frame also `lens`, and one output, `poses` (see Lifted),
+    for any N from 0, and says what they are in its metadata (`description`).  It is run and compared with the model
+    before it is written.
     Raises UserError where the name does not end in .onnx, a package is missing, or the outputs differ.
     """
     if target.suffix != ".onnx":
@@ -95,7 +114,7 @@ def export_onnx(source: Path, target: Path) -> None:
     # The trace names the sizes of its output; programs that plan memory ahead need numbers.
     for size, value in zip(graph.graph.output[0].type.tensor_type.shape.dim[1:], lifted.pose_shape, strict=True):
         size.dim_value = value
-    onnx.helper.set_model_props(graph, description(loaded.model))
+    onnx.helper.set_model_props(graph, description(loaded.model, exported=True))
     onnx.checker.check_model(graph)
     content = graph.SerializeToString()
     _check_same(lifted, content, onnxruntime, source)
@@ -111,10 +130,11 @@ def _package(name: str) -> Any:
         ) from None
 
 
-def _windows(model: Model, count: int) -> Tensor:
-    """Made-up windows [count,T,input joints,C] of a model; the same every time."""
+def _inputs(model: Model, count: int) -> dict[str, Tensor]:
+    """Made-up inputs of a model, of `count` windows; the same every time."""
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(count, *model.window_shape, generator=generator) * 2 - 1
+    keypoints = torch.rand(count, *input_shape(model), generator=generator) * 2 - 1
+    return {"keypoints": keypoints} | ({"lens": torch.tensor(TRIED_LENS)} if model.frame == "ray" else {})
 
 
 @torch.no_grad()
@@ -124,9 +144,10 @@ def _traced(lifted: Lifted) -> bytes:
     with warnings.catch_warnings():
         # It warns that this exporter is the older one, and of every comparison of a shape that it does not trace.
         warnings.simplefilter("ignore")
+        inputs = _inputs(lifted.model, TRACED)
         torch.onnx.export(
-            lifted, (_windows(lifted.model, TRACED),), file,  # type: ignore[arg-type]  # the older one takes any file
-            dynamo=False, opset_version=OPSET, input_names=["keypoints"], output_names=["poses"],
+            lifted, tuple(inputs.values()), file,  # type: ignore[arg-type]  # the older one takes any file
+            dynamo=False, opset_version=OPSET, input_names=list(inputs), output_names=["poses"],
             dynamic_axes={"keypoints": {0: "N"}, "poses": {0: "N"}},
         )  # fmt: skip
     return file.getvalue()
@@ -135,12 +156,12 @@ def _traced(lifted: Lifted) -> bytes:
 @torch.no_grad()
 def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) -> None:
     """Raise UserError where the ONNX file `content` does not give the poses of the model, for another N too."""
-    windows = _windows(lifted.model, TRIED)
-    expected = lifted(windows).numpy()
+    inputs = _inputs(lifted.model, TRIED)
+    expected = lifted(*inputs.values()).numpy()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1  # the threads that it takes otherwise wait without sleeping
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    (found,) = session.run(None, {"keypoints": windows.numpy()})
+    (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
     difference = np.abs(found - expected).max() / np.abs(expected).max()
     if not difference <= LARGEST_DIFFERENCE:
         raise UserError(
@@ -149,8 +170,11 @@ def _check_same(lifted: Lifted, content: bytes, onnxruntime: Any, source: Path) 
         )
 
 
-def description(model: Model) -> dict[str, str]:
-    """Entries for the metadata of a file, text or JSON; docs/export.md says what each means."""
+def description(model: Model, *, exported: bool = False) -> dict[str, str]:
+    """Entries for the metadata of a file, text or JSON; docs/export.md says what each means.
+
+    exported  the file holds Lifted, which may read more frames than the model.
+    """
     skeleton = model.skeleton
     values = {
         "model_config": model_config(model),
@@ -162,8 +186,8 @@ def description(model: Model) -> dict[str, str]:
         "input_joints": skeleton.num_input_joints,
         "input_mirror": skeleton.input_mirror,
         "joint_map": skeleton.joint_map,
-        "frames": model.frames,
-        "target_frame": model.target_frame,
+        "frames": input_shape(model)[0] if exported else model.frames,
+        "target_frame": model.target_frame + (input_shape(model)[0] - model.frames if exported else 0),
         "causal": model.causal,
     }
     return {
@@ -171,5 +195,6 @@ def description(model: Model) -> dict[str, str]:
         "model_kind": name_of(model),
         "skeleton": skeleton.name,
         "normalisation": NORMALISATION,
+        "frame": model.frame,
         "units": "metres relative to the root",
     } | {name: json.dumps(value) for name, value in values.items()}

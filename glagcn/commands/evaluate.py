@@ -10,6 +10,7 @@ from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.data.detector_noise import with_detector_noise
+from glagcn.data.lenses import find_lenses
 from glagcn.data.selection import select
 from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import benchmark_of
@@ -56,13 +57,16 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
         logger.info(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return
     channels = len(model.input)
-    store = FrameStore(split, skeleton, model.frames, dist.device(), channels=channels, causal=model.causal)
+    lenses = find_lenses(cache, split, training=False) if model.frame == "ray" else None
+    store = FrameStore(
+        split, skeleton, model.frames, dist.device(), channels=channels, causal=model.causal, lenses=lenses
+    )
     with full_precision():
         data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, annotation=cache.annotation, flip=config.data.test_flip)
     with dist.agree():
         if evaluation:
-            about = about_evaluation(config, cache, loaded.path) | {"warnings": warnings}
+            about = about_evaluation(config, cache, loaded.path, store) | {"warnings": warnings}
             write_results(evaluation, folder, about)
             _report(config, evaluation, folder)
 

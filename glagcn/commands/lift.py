@@ -98,7 +98,7 @@ def lift(options: dict[str, Any]) -> None:
         check_cutoff(flags.smooth, recording.fps)
     for out in flags.out:
         make_folder(out.parent, "--out")
-    people = _in_space(_lifted(path, recording, flags.flip), flags.focal, flags.smooth, flags.floor)
+    people = _in_space(_lifted(path, recording, flags), flags.focal, flags.smooth, flags.floor)
     for out in flags.out:
         _write(out, people, recording, len(video.times) if video else None)
 
@@ -139,7 +139,7 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
         written.add(path.resolve())
 
 
-def _lifted(path: Path, recording: "Recording", flip: bool) -> "list[Poses]":
+def _lifted(path: Path, recording: "Recording", flags: SimpleNamespace) -> "list[Poses]":
     """The people in camera axes, by the model of a checkpoint."""
     import torch
 
@@ -152,13 +152,14 @@ def _lifted(path: Path, recording: "Recording", flip: bool) -> "list[Poses]":
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     model = loaded.model.for_prediction().to(device)
     logger.info(f"lifting with {path}, {device.type}")
-    return lift_people(model, recording, flip)
+    return lift_people(model, recording, flags.flip, focal=flags.focal)
 
 
 def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, floor: bool) -> "list[Poses]":
     """The people with their root paths by a focal length, smoothed and on the floor where that is asked for."""
     from glagcn.poses.ground import find_ground, on_ground
-    from glagcn.poses.root_path import LEAST_JOINTS, USUAL_VIEW_DEGREES, smoothed, usual_focal, with_root
+    from glagcn.poses.ray import USUAL_VIEW_DEGREES, usual_focal
+    from glagcn.poses.root_path import LEAST_JOINTS, smoothed, with_root
 
     focal = given or usual_focal(people[0].image_size)
     if given is None:

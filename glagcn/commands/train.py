@@ -191,7 +191,7 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     select_on, step = config.selection.select_on, best["progress"]["step"]
     # last.pt may be tested instead of best.pt; the lowest validation error is then that of another state.
     is_validated = select_on == "validation" and 0 < best["progress"]["best_step"] == step
-    about = about_evaluation(config, data.cache, path) | {
+    about = about_evaluation(config, data.cache, path, data.test.store) | {
         "step": step,
         "trained_steps": progress.step,
         "other_lengths": trainer.folder.remembered("length"),

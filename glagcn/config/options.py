@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeVar
 from glagcn.config.recipes import RECIPES
 from glagcn.data.datasets import DATASETS
 from glagcn.data.noise_levels import LEVELS
-from glagcn.model.registry import INPUTS, MODELS, get_kind
+from glagcn.model.registry import FRAMES, INPUTS, MODELS, get_kind
 from glagcn.model.widths import MAX_FRAMES, widths_for
 
 REQUIRED: Any = MISSING  # always set by a preset
@@ -191,6 +191,9 @@ class ModelConfig(Group):
         help="predict the last frame of a window instead of its centre, without later frames")
     input: str = option("xy", choices=INPUTS, common=True,
         help="input channels of a joint: xy, or xyc with the confidence of a detector (0 to 1) as a third")
+    frame: str = option("camera", choices=FRAMES, common=True,
+        help="axes of input and output: camera, or ray: turned so that the camera looks at the person, from a standard "
+        "distance; lifting then depends neither on the place of the person nor on the focal length")
     relative_input: bool = option(switch=True,
         help="input: 2D joints relative to the root joint, and the position of the root")
     dropout: float = option(common=True, flags=("-drop",), least=0, below=1, help="dropout probability")
@@ -389,6 +392,7 @@ class Config:
         data, model = self.data, self.model
         source = [data.dataset, data.keypoints] + ([data.annotation] if data.annotation else [])
         network = [f"f{model.frames}", f"c{model.channels}", MODELS[model.kind].label(model)]
+        network += [model.frame] if model.frame != "camera" else []
         ending = [self.optim.recipe, f"seed{self.optim.seed}"] + (["debug"] if self.run.debug else [])
         return "_".join([*source, *network, *ending])
 

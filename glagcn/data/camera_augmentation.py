@@ -57,21 +57,35 @@ def find_cameras(split: Split, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarr
         )
     cameras, ups = [], []
     middle = [joint for joint, other in enumerate(skeleton.mirror) if joint == other and joint != skeleton.root]
-    for info, start in zip(split.sequences, split.starts, strict=True):
-        frames = int(start) + np.unique(np.linspace(0, info.length - 1, FITTED_FRAMES).astype(int))
-        pixels, poses = (split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64))
-        root = poses[:, skeleton.root, None]
-        camera, error = _fit(pixels, root, poses - root)
+    for row, info in enumerate(split.sequences):
+        camera, error = fit_camera(split, row, skeleton)
         if not error < MAX_ERROR * info.width:
             raise UserError(
                 f"the best-fitting camera of {info.name} has a reprojection error of {error:.0f} px; --turn, --tilt, "
                 "--roll and --distance need matching 2D and 3D. Leave these flags out for this data."
             )
-        directions = (poses - root)[:, middle].mean(axis=1)
+        poses = split.millimetres[_fitted_frames(split, row)].astype(np.float64)
+        directions = (poses - poses[:, skeleton.root, None])[:, middle].mean(axis=1)
         up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
         cameras.append(camera)
         ups.append(up / np.linalg.norm(up))
     return np.array(cameras), np.array(ups)
+
+
+def fit_camera(split: Split, row: int, skeleton: Skeleton) -> tuple[np.ndarray, float]:
+    """The camera [5] of a sequence, as in `find_cameras`, and its median reprojection error in pixels.
+
+    The error is infinite where the fit diverges.
+    """
+    frames = _fitted_frames(split, row)
+    pixels, poses = split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64)
+    root = poses[:, skeleton.root, None]
+    return _fit(pixels, root, poses - root)
+
+
+def _fitted_frames(split: Split, row: int) -> np.ndarray:
+    length = split.sequences[row].length
+    return int(split.starts[row]) + np.unique(np.linspace(0, length - 1, FITTED_FRAMES).astype(int))
 
 
 def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, float]:

@@ -209,6 +209,7 @@ class DataSet(ABC):
     annotations: tuple[str, ...] = ()  # names of its kinds of 3D if there are several; the first is the default
     prepared_by: tuple[str, ...] = ()  # flags of `glagcn prepare` that it accepts; empty: the data set has no files
     many_takes: bool = False  # a cache is described by its subjects instead of its takes
+    same_cameras: bool = False  # cameras of the same number film training and test sequences
 
     @property
     def default_annotation(self) -> str:
@@ -249,6 +250,11 @@ class DataSet(ABC):
 
     def camera_rotation(self, info: SequenceInfo) -> np.ndarray | None:  # noqa: ARG002
         """The rotation [3,3] from camera to world coordinates (z up); None if the orientation is unknown."""
+        return None
+
+    def lens(self, info: SequenceInfo) -> np.ndarray | tuple[float, ...] | None:
+        """The calibrated focal lengths and principal point (fx, fy, cx, cy) in pixels; None if they are unknown."""
+        del info
         return None
 
     def check(self, keypoints: str, annotation: str) -> None:

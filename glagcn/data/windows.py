@@ -13,10 +13,12 @@ from torch import Tensor
 from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, rotated
 from glagcn.data.dataset import Split
 from glagcn.data.detector_noise import DetectorNoise
+from glagcn.data.lenses import Lenses
 from glagcn.data.plan import DEGREES, SCALES, BatchSpec
 from glagcn.model.cores import one_thread
 from glagcn.model.widths import target_frame
 from glagcn.poses.normalise import MM_PER_METRE, mirror
+from glagcn.poses.ray import HISTORY, Rays, normalised_lens, turned
 from glagcn.skeletons import Skeleton
 
 PART_FRAMES = 4096  # frames that a CPU processes at a time: 1.4 MB, which fit in its cache
@@ -24,10 +26,18 @@ DEVICE_SHARE = 0.25  # largest fraction of the free device memory for frames; th
 
 
 class Batch(NamedTuple):
-    """n windows on the device: inputs [n,T,V,C] normalised, targets [n,T,V,3] metres with the root at zero."""
+    """n windows on the device: inputs [n,T,V,C] normalised, targets [n,T,V,3] metres with the root at zero.
+
+    rotations  [n,3,3] from the axes of the camera to those of the poses of target frames; None: they are in them.
+    """
 
     inputs: Tensor
     targets: Tensor
+    rotations: Tensor | None = None
+
+    def part(self, rows: slice | Tensor) -> "Batch":
+        """Some of the windows: a view for a slice."""
+        return Batch(self.inputs[rows], self.targets[rows], None if self.rotations is None else self.rotations[rows])
 
 
 class _HostTables(NamedTuple):
@@ -65,6 +75,7 @@ class FrameStore:
     causal        windows end at their target frame instead of being centred on it.
     camera_range  ranges of the camera augmentation; None: off.  Fitting the cameras takes about a second.
     noise         makes detections of the 2D, at other frame rates than the sequences'; None: off.
+    lenses        of the sequences: windows are in the ray frame (poses.ray).  None: in the axes of the camera.
     """
 
     _confidence: Tensor | None = None  # [F,V]
@@ -80,6 +91,7 @@ class FrameStore:
         causal: bool = False,
         camera_range: CameraRange | None = None,
         noise: DetectorNoise | None = None,
+        lenses: Lenses | None = None,
     ) -> None:
         self.skeleton, self.num_frames, self.device, self.channels = skeleton, num_frames, device, channels
         self._target = target_frame(num_frames, causal)
@@ -90,10 +102,16 @@ class FrameStore:
         self._starts = np.asarray(split.starts, dtype=np.int64)  # [S]
         self._ends = self._starts + lengths - 1
         sizes = np.array([(info.width, info.height) for info in split.sequences], dtype=np.float32)
-        self._offsets = torch.arange(num_frames, device=self.frame_device) - self._target
+        self.lenses, self._rays = lenses, None if lenses is None else Rays(skeleton, device)
+        earlier = 0 if lenses is None else HISTORY - 1  # frames before the window that the ray frame needs
+        self._offsets = torch.arange(-earlier, num_frames, device=self.frame_device) - self._target
         self._augmentation = None
         if camera_range and camera_range.num_draws:
-            self._augmentation = CameraAugmentation(camera_range, split, skeleton, self._target)
+            self._augmentation = CameraAugmentation(camera_range, split, skeleton, earlier + self._target)
+        if lenses is not None:
+            plain = normalised_lens(sizes, lenses.values)
+            mirrored = plain * torch.tensor([1, 1, -1, 1])
+            self._lenses = torch.stack([plain, mirrored], dim=1).flatten(0, 1).to(device)  # rows as those of _factors
         self._columns, self._factors = (table.to(device) for table in _pose_tables(sizes, skeleton))
         inputs, targets = 2 * skeleton.num_input_joints, 3 * skeleton.num_joints
         self._column_parts, self._factor_parts = (inputs, targets), (inputs, inputs, targets)
@@ -122,20 +140,21 @@ class FrameStore:
         out  a batch from `allocate` for at least this many windows, to be overwritten; None: allocate one.
         """
         count, on_cpu = len(spec.frames), self.device.type == "cpu"
-        inputs, targets = (part[:count] for part in out or self.allocate(count))
-        size = max(1, PART_FRAMES // self.num_frames if on_cpu else count)
+        batch = (out or self.allocate(count)).part(slice(count))
+        size = max(1, PART_FRAMES // len(self._offsets) if on_cpu else count)
         with one_thread() if on_cpu else nullcontext():
             tables = self._host_tables(spec)
             for begin in range(0, count, size):
                 part = slice(begin, begin + size)
-                self._fill(tables.part(part), inputs[part], targets[part])
-        return Batch(inputs, targets)
+                self._fill(tables.part(part), batch.part(part))
+        return batch
 
     def allocate(self, count: int) -> Batch:
         """An uninitialised batch of `count` windows on the device."""
         shape = count, self.num_frames
         inputs = torch.empty(*shape, self.skeleton.num_input_joints, self.channels, device=self.device)
-        return Batch(inputs, torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device))
+        targets = torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device)
+        return Batch(inputs, targets, None if self._rays is None else torch.empty(count, 3, 3, device=self.device))
 
     def stream(self, specs: Iterator[BatchSpec], *, reuse: bool = False) -> Iterator[Batch]:
         """Yield the batch of each item of `specs`.
@@ -168,7 +187,7 @@ class FrameStore:
         for batch, ready in _ahead(make, specs, lambda: side.wait_stream(current())):
             current().wait_event(ready)
             if not reuse:
-                for part in batch:
+                for part in filter(torch.is_tensor, batch):
                     part.record_stream(current())  # allocated on the side stream, used on the caller's
             yield batch
 
@@ -184,8 +203,8 @@ class FrameStore:
             noise = self._noise.parameters(self._fps[sequence], spec.noise_draws)
         return _HostTables(torch.from_numpy(np.stack(rows)), cameras, noise)
 
-    def _fill(self, tables: _HostTables, inputs: Tensor, targets: Tensor) -> None:
-        """Gather n windows; `normalise`, centre, `mirror` and distort them into inputs [n,T,V,C], targets [n,T,V,3].
+    def _fill(self, tables: _HostTables, batch: Batch) -> None:
+        """Gather n windows; `normalise`, centre, `mirror` and distort them into `batch`, in its frame.
 
         Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
         faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
@@ -202,6 +221,10 @@ class FrameStore:
         factors = self._factors.index_select(0, factor_rows)[:, None]
         shifts, half_widths, units = factors.split(self._factor_parts, dim=2)
 
+        inputs, targets = batch.inputs, batch.targets
+        if self._rays is not None:  # with the frames before the window
+            frames = pixels.shape[1]
+            inputs, targets = (part.new_empty(len(part), frames, *part.shape[2:]) for part in (inputs, targets))
         exact = self.channels == 2 and on_device.noise is None
         rows = inputs.flatten(2) if exact else torch.empty_like(pixels)
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
@@ -215,6 +238,17 @@ class FrameStore:
         rows.div_(units)
         if drawn:
             targets.copy_(rotated(targets, self._distortions.index_select(0, drawn[0])))
+        if self._rays is not None:
+            self._turn(inputs, targets, self._lenses.index_select(0, factor_rows), batch)
+
+    def _turn(self, inputs: Tensor, targets: Tensor, lenses: Tensor, batch: Batch) -> None:
+        """Write windows that begin HISTORY - 1 frames early to `batch`, in the ray frame of each of their frames."""
+        assert self._rays is not None
+        assert batch.rotations is not None
+        poses, rotations = self._rays(inputs, lenses)
+        batch.inputs.copy_(poses)
+        batch.targets.copy_(turned(targets[:, HISTORY - 1 :], rotations))
+        batch.rotations.copy_(rotations[:, self._target])
 
     def _finish_inputs(
         self, poses: Tensor, noise: Tensor | None, index: Tensor, input_columns: Tensor, inputs: Tensor

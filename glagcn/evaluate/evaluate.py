@@ -14,13 +14,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.data.dataset import Cache, Split
 from glagcn.data.plan import BatchSpec, share_bounds
 from glagcn.data.selection import valid_frames
-from glagcn.data.windows import FrameStore
+from glagcn.data.windows import Batch, FrameStore
 from glagcn.evaluate.benchmarks import Benchmark, Evaluation, by_sequence
 from glagcn.files import write_text
 from glagcn.machine import describe, program
@@ -28,6 +29,7 @@ from glagcn.model.cores import LEAST_WINDOWS, cpu_batch, on_every_core
 from glagcn.model.interface import Model
 from glagcn.poses.lift import lifting
 from glagcn.poses.normalise import MM_PER_METRE
+from glagcn.poses.ray import turned_back
 from glagcn.skeletons import Skeleton
 
 GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
@@ -80,6 +82,10 @@ def predict_frames(
         batch_size = windows // (1 + flip)
     model = model.for_prediction()
     lift = lifting(model, flip)
+
+    def lifted(batch: Batch) -> Tensor:
+        return turned_back(lift(batch.inputs), batch.rotations)
+
     bounds = [share_bounds(len(frames), rank, dist.world_size()) for rank in range(dist.world_size())]
     begin, end = bounds[dist.rank()]
     shares = (frames[first : min(first + batch_size, end)] for first in range(begin, end, batch_size))
@@ -88,9 +94,9 @@ def predict_frames(
     poses = torch.zeros(bounds[0][1], store.skeleton.num_joints, 3, device=dist.device())
 
     if store.device.type == "cpu":
-        parts = on_every_core(lambda ids: lift(store.windows(ids).inputs), batches)
+        parts = on_every_core(lambda ids: lifted(store.windows(ids)), batches)
     else:
-        parts = (lift(batch.inputs) for batch in store.stream(batches))
+        parts = (lifted(batch) for batch in store.stream(batches))
     with closing(parts):
         done = 0
         for number in range(-(-len(poses) // batch_size)):  # as many as on rank 0, so that all ranks check together
@@ -140,7 +146,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     return result
 
 
-def about_evaluation(config: Config, cache: Cache, path: Path) -> dict[str, Any]:
+def about_evaluation(config: Config, cache: Cache, path: Path, store: FrameStore) -> dict[str, Any]:
     """The entries of result.json that describe the checkpoint at `path`, the data and the settings."""
     return {
         "checkpoint": str(path),
@@ -149,6 +155,8 @@ def about_evaluation(config: Config, cache: Cache, path: Path) -> dict[str, Any]
         "annotation": cache.annotation,
         "skeleton": cache.skeleton,
         "data_fingerprint": cache.fingerprint,
+        "frame": "ray" if store.lenses else "camera",
+        "focal_lengths": store.lenses.source if store.lenses else None,
         "flip": config.data.test_flip,
         "all_frames": config.selection.test_frames is None,
         "simulated_detections": config.selection.test_detections or "none",

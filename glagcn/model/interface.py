@@ -33,6 +33,7 @@ class Model(nn.Module, ABC):
     frames    T.
     causal    the target frame is the last frame of a window, not its centre frame.
     input     the C input channels, "xy" or "xyc" (see PoseInput).
+    frame     the axes of its input and output, "camera" or "ray" (poses.ray); whoever builds the model sets it.
 
     A subclass needs `forward`, and a constructor with `skeleton` and keywords named like options
     (config.options.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
@@ -43,6 +44,7 @@ class Model(nn.Module, ABC):
     frames: int
     causal: bool = False
     input: str = "xy"
+    frame: str = "camera"
 
     @abstractmethod
     def forward(self, x: Tensor) -> Prediction:
@@ -67,7 +69,7 @@ class Model(nn.Module, ABC):
 
     def options(self) -> Mapping[str, Any]:
         """The options of this model by key, to compare with flags."""
-        names = {"architecture": "widths"} | {name: name for name in ("frames", "channels", "causal", "input")}
+        names = {"architecture": "widths"} | {name: name for name in ("frames", "channels", "causal", "input", "frame")}
         return {key: getattr(self, name) for key, name in names.items() if hasattr(self, name)}
 
     @classmethod

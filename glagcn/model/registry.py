@@ -36,6 +36,7 @@ class ModelKind:
 
 
 INPUTS = ("xy", "xyc")  # a letter for each input channel: x, y and the confidence
+FRAMES = ("camera", "ray")  # the axes of input and output: those of the camera, or of poses.ray
 
 # fmt: off
 MODELS: dict[str, ModelKind] = {
@@ -45,7 +46,8 @@ MODELS: dict[str, ModelKind] = {
     ),
     "temporal_conv": ModelKind(
         "VideoPose3D's temporal convolutions", "glagcn.model.temporal_conv:TemporalConv",
-        ("model", "frames", "architecture", "channels", "causal", "input", "relative_input", "dropout"),
+        ("model", "frames", "architecture", "channels", "causal", "input", "frame", "relative_input",
+         "dropout"),
         label=lambda options: "temporalconv", check=check_strides,  # noqa: ARG005
     ),
 }
@@ -67,7 +69,7 @@ def name_of(model: Model) -> str:
 
 def model_config(model: Model) -> dict[str, Any]:
     """The plain values from which from_config builds this model again, as stored in checkpoints."""
-    return {"kind": name_of(model)} | model.config()
+    return {"kind": name_of(model)} | model.config() | {"frame": model.frame}
 
 
 def from_config(config: Mapping[str, Any]) -> Model:
@@ -77,8 +79,13 @@ def from_config(config: Mapping[str, Any]) -> Model:
     """
     rest = dict(config)
     try:
-        return get_kind(rest.pop("kind", "gla_gcn")).load().from_config(rest)
+        frame = rest.pop("frame", "camera")  # files of earlier versions have none
+        if frame not in FRAMES:
+            raise UserError(f"unknown frame {frame!r}: must be one of {', '.join(FRAMES)}")
+        model = get_kind(rest.pop("kind", "gla_gcn")).load().from_config(rest)
     except (KeyError, TypeError, ValueError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"model configuration {dict(config)}: missing or unknown entry ({error})") from error
+    model.frame = frame
+    return model

@@ -33,10 +33,20 @@ from glagcn.poses.checks import (
     warn_of,
     without_marked,
 )
-from glagcn.poses.gaps import FASTEST_FPS, Counts, fill_gaps, gap_frames, mark_missing, with_confidence, without_depth
+from glagcn.poses.gaps import (
+    FAR,
+    FASTEST_FPS,
+    Counts,
+    fill_gaps,
+    gap_frames,
+    mark_missing,
+    with_confidence,
+    without_depth,
+)
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
+from glagcn.poses.ray import HISTORY, Rays, normalised_lens, turned_back, usual_focal
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses, interpolated, joined
 from glagcn.progress import Progress
@@ -60,6 +70,7 @@ def predict(
     frames: Sequence[int] | np.ndarray | None = None,
     joints: str | None = None,
     fps: float | None = None,
+    focal: float | None = None,
 ) -> np.ndarray:
     """Lift a sequence [T,J,2 or 3] to 3D poses [T,V,3] in millimetres; see glagcn.predict (api.py)."""
     size = as_size(image_size)
@@ -78,16 +89,19 @@ def predict(
         logger.warning("pose_2d has %s", counts.words(order.joints))
     numbers = frame_numbers(frames, len(keypoints))
     nothing = np.zeros((0, model.skeleton.num_joints, 3), np.float32)
-    return np.concatenate([nothing, *lift_frames(model, keypoints, size, flip, numbers)])
+    return np.concatenate([nothing, *lift_frames(model, keypoints, size, as_focal(focal), flip, numbers)])
 
 
-def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarray | None = None) -> list[Poses]:
+def lift_people(
+    model: Model, recording: Recording, flip: bool, frames: np.ndarray | None = None, focal: float | None = None
+) -> list[Poses]:
     """The people of a recording in camera axes, without a root path, by their numbers.
 
     Each track is lifted from its own frames alone.
 
     flip    average with the mirrored-back prediction for the mirrored poses.
     frames  the numbers of the frames to lift; None: all.  Somebody who is in none of them is left out.
+    focal   length in pixels, for a model in the ray frame; None: `usual_focal`.
     Raises UserError where the joints of the recording do not give those that the model reads, or nobody is left.
     """
     skeleton, size, tracks = model.skeleton, np.array(recording.image_size), recording.tracks
@@ -117,7 +131,7 @@ def lift_people(model: Model, recording: Recording, flip: bool, frames: np.ndarr
             even = interpolated(places, keypoints, np.arange(int(np.ceil(places[-1])) + 1)).astype(np.float32)
             around = np.unique([np.floor(places[own]), np.ceil(places[own])]).astype(np.int64)
             parts = []
-            for part in lift_frames(model, even, size, flip, torch.from_numpy(around)):
+            for part in lift_frames(model, even, size, focal, flip, torch.from_numpy(around)):
                 parts.append(part)
                 progress(min(done + sum(map(len, parts)), total), total)
             done += len(own)
@@ -153,7 +167,14 @@ class Lifter:
     """
 
     def __init__(
-        self, model: Model, image_size: ArrayLike, fps: float = 30, *, joints: str | None = None, flip: bool = False
+        self,
+        model: Model,
+        image_size: ArrayLike,
+        fps: float = 30,
+        *,
+        joints: str | None = None,
+        flip: bool = False,
+        focal: float | None = None,
     ) -> None:
         if not 0 < fps < float("inf"):
             raise UserError(f"invalid fps {fps}: must be a number above 0")
@@ -161,13 +182,15 @@ class Lifter:
         self._map = get_convention(joints).map_to(model.skeleton) if joints else None
         self._order = get_convention(joints) if joints else input_convention(model.skeleton)
         self._lift = lifting(self._model, flip)
+        self._inputs = model_inputs(self._model, self._size, as_focal(focal))
+        self._frames = model.frames + (HISTORY - 1 if model.frame == "ray" else 0)
         self.delay = model.frames - 1 - model.target_frame
         self._reset()
 
     def _reset(self) -> None:
         stated = self._joints is not None
         self._checker = TrackChecker(self._order.points, self._size, self.fps, stated=stated)
-        # [T,V,3] normalised, with confidence; before the first frame, that one repeated
+        # [frames,V,3] normalised, with confidence; before the first frame, that one repeated
         self._window: Tensor | None = None
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
@@ -302,7 +325,7 @@ class Lifter:
 
     def _place(self, newest: Tensor | None, steps: int) -> None:
         """Move the window on by `steps` frames, the last of which is `newest` [1,V,3]; None: the places before."""
-        frames = self._model.frames
+        frames = self._frames
         if self._window is None:
             assert newest is not None
             self._window = newest.expand(frames, -1, -1)
@@ -319,8 +342,10 @@ class Lifter:
         assert self._window is not None
         model = self._model
         with one_thread() if model.device.type == "cpu" else nullcontext():  # a window is too little work to share
-            window = self._window[None, ..., : len(model.input)].to(model.device, model.dtype)
-            return millimetres(self._lift(window), model.skeleton)[0]
+            window, rotations = self._inputs(self._window)
+            pose = self._lift(window[None].to(model.device, model.dtype)).cpu()
+            turns = None if rotations is None else rotations[None, model.target_frame]
+            return millimetres(turned_back(pose, turns), model.skeleton)[0]
 
 
 # ---- the steps
@@ -396,6 +421,13 @@ def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joi
     return mark_missing(keypoints, (float(size[0]), float(size[1])))
 
 
+def as_focal(focal: float | None) -> float | None:
+    """`focal`.  Raises UserError unless it is a length in pixels or None."""
+    if focal is not None and not 1 <= focal < FAR:
+        raise UserError(f"invalid focal {focal}: must be a focal length in pixels, or None to guess it")
+    return focal
+
+
 def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
     """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
 
@@ -405,14 +437,43 @@ def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor
     return torch.cat([normalise(given[..., :2], image_size), given[..., 2:].clamp(max=1)], dim=-1)[..., :channels]
 
 
-def input_windows(model: Model, keypoints: np.ndarray, size: np.ndarray) -> Tensor:
-    """All windows [T,frames,V,C] of keypoints [T,V,3] without gaps, normalised, as a view.
+def model_inputs(
+    model: Model, size: np.ndarray, focal: float | None
+) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
+    """The function from normalised frames [n,V,3] of images of this size to what the model reads of them.
 
-    Frame t of the sequence is the target frame of window t; the first and last frame are repeated beyond the ends.
+    The latter is [T,V,C] in the frame of the model, and the rotations [T,3,3] to it, None in the camera's axes.  The
+    ray frame needs HISTORY - 1 frames more, before the others: n = HISTORY - 1 + T, else T.
+    focal  length in pixels, as in `predict`.
     """
-    pose, frames, target = normalised(keypoints, size, len(model.input)), model.frames, model.target_frame
-    before, after = pose[:1].expand(target, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
-    return torch.cat([before, pose, after]).unfold(0, frames, 1).permute(0, 3, 1, 2)
+    channels = len(model.input)
+    if model.frame == "camera":
+        return lambda frames: (frames[..., :channels], None)
+    focal = focal or usual_focal(size)
+    lens = normalised_lens(size, np.array([focal, focal, *size / 2]))
+    rays = Rays(model.skeleton, torch.device("cpu"))
+
+    def in_rays(frames: Tensor) -> tuple[Tensor, Tensor]:
+        poses, rotations = rays(frames[None, ..., :channels], lens)
+        return poses[0], rotations[0]
+
+    return in_rays
+
+
+def input_windows(
+    model: Model, keypoints: np.ndarray, size: np.ndarray, focal: float | None
+) -> tuple[Tensor, Tensor | None]:
+    """All windows [T,frames,V,C] of keypoints [T,V,3] without gaps, normalised, as a view, and the rotations [T,3,3].
+
+    Frame t of the sequence is the target frame of window t, and its rotation leads from the camera's axes to those of
+    the model (`model_inputs`); the first and last frame are repeated beyond the ends.
+    """
+    pose, frames, target = normalised(keypoints, size, 3), model.frames, model.target_frame
+    earlier = target + (HISTORY - 1 if model.frame == "ray" else 0)
+    before, after = pose[:1].expand(earlier, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
+    inputs, rotations = model_inputs(model, size, focal)(torch.cat([before, pose, after]))
+    windows = inputs.unfold(0, frames, 1).permute(0, 3, 1, 2)
+    return windows, None if rotations is None else rotations[target : target + len(pose)]
 
 
 def lifting(model: Model, flip: bool) -> Callable[[Tensor], Tensor]:
@@ -435,19 +496,20 @@ def lifting(model: Model, flip: bool) -> Callable[[Tensor], Tensor]:
 
 @torch.no_grad()
 def lift_frames(
-    model: Model, keypoints: np.ndarray, size: np.ndarray, flip: bool, numbers: Tensor
+    model: Model, keypoints: np.ndarray, size: np.ndarray, focal: float | None, flip: bool, numbers: Tensor
 ) -> Iterator[np.ndarray]:
     """The frames `numbers` [n] of keypoints [T,V,3] without gaps as [n,V,3] mm, in parts.
 
     On the model's device, on a CPU on as many threads as PyTorch uses.  The model's training mode is as before at the
     end.
     """
-    windows, lift = input_windows(model, keypoints, size), lifting(model, flip)
+    (windows, rotations), lift = input_windows(model, keypoints, size, focal), lifting(model, flip)
     training = [module for module in model.modules() if module.training]
     model.eval()
 
     def lifted(part: Tensor) -> Tensor:
-        return lift(windows[part].to(model.device, model.dtype))
+        poses = lift(windows[part].to(model.device, model.dtype)).cpu()
+        return turned_back(poses, None if rotations is None else rotations[part])
 
     try:
         passes = 1 + flip  # windows and mirrored windows in one batch
@@ -463,6 +525,6 @@ def lift_frames(
 
 def millimetres(poses: Tensor, skeleton: Skeleton) -> np.ndarray:
     """Poses [N,V,3] in metres as an array in mm, whose root is exactly 0."""
-    pose_3d = poses.cpu() * MM_PER_METRE
+    pose_3d = poses * MM_PER_METRE
     pose_3d[:, skeleton.root] = 0
     return pose_3d.numpy()

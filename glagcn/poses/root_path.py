@@ -11,18 +11,10 @@ from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 # ---- The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose.
 
 
-# The field of view of a 35 mm lens along the longer side of a 36 x 24 mm sensor (54.4 degrees, rounded).  Human3.6M's
-# cameras have 47 degrees, MPI-INF-3DHP's 69, phones about 65.  The estimated depth is proportional to the focal length.
-USUAL_VIEW_DEGREES = 55.0
 # Two joints determine the three unknowns, but then the depth depends on the distance of two joints only.
 LEAST_JOINTS = 4
 # Standard deviation of the joints' rays, in radians.  A person below this is hundreds of metres away.
 LEAST_SPREAD = 1e-3
-
-
-def usual_focal(image_size: tuple[int, int]) -> float:
-    """A default focal length in pixels for an image of (width, height): USUAL_VIEW_DEGREES along the longer side."""
-    return max(image_size) / 2 / np.tan(np.radians(USUAL_VIEW_DEGREES) / 2)
 
 
 def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:

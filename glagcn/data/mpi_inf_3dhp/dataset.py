@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from glagcn.data.dataset import DataSet, PrepareFlags, Split, cache_name
+from glagcn.data.dataset import DataSet, PrepareFlags, SequenceInfo, Split, cache_name
 from glagcn.data.mpi_inf_3dhp import facts
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    import numpy as np
 
     from glagcn.data.dataset import Cache, Source
 
@@ -39,6 +41,10 @@ class _MpiInf3dhp(DataSet):
             f"training will use the cache of these cameras only if it is renamed to {usual} in a folder of its own, "
             "which is passed as --cache_dir. For some of the default ones, prepare all and pass --cameras to training",
         )
+
+    def lens(self, info: SequenceInfo) -> np.ndarray | tuple[float, ...] | None:
+        """See DataSet: the cameras of the test set, whose calibration comes with its evaluation."""
+        return facts.TEST_LENSES.get(info.name)
 
     def summary(self, cache: Cache) -> Iterable[str]:
         """Also compares sequence lengths and valid frames with the official ones."""

@@ -46,3 +46,10 @@ def part_note(subjects: Iterable[str]) -> str:
         f"the training set is only {', '.join(subjects)} of the {len(SUBJECTS)} subjects; results are not comparable "
         "with published ones"
     )
+
+
+# Focal lengths and principal point (fx, fy, cx, cy), pixels, from the test set's own files "ts1-4cameras.calib" (the
+# training camera 8) and "ts5-6cameras.calib".
+TEST_LENSES = {f"TS{k}": (1500.17, 1500.83, 1017.39, 1043.03) for k in range(1, 5)} | {
+    f"TS{k}": (1683.98, 1672.59, 939.86, 560.14) for k in (5, 6)
+}

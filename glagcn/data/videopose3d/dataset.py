@@ -39,6 +39,14 @@ class _VideoPose3D(DataSet):
         cameras = cameras_of(self.name, info.subject)
         return axes_of(cameras[info.camera]) if cameras else None
 
+    def lens(self, info: SequenceInfo) -> np.ndarray | tuple[float, ...] | None:
+        """See DataSet: that of Human3.6M, without its distortion."""
+        from glagcn.data.videopose3d.cameras import cameras_of
+
+        cameras = cameras_of(self.name, info.subject)
+        camera = cameras[info.camera] if cameras else None
+        return (*camera.focal, *camera.centre) if camera and camera.focal and camera.centre else None
+
 
 H36M, HUMANEVA = (
     _VideoPose3D(
@@ -49,6 +57,7 @@ H36M, HUMANEVA = (
         benchmark="by_action",
         prepared_by=("npz", "keypoints", "mark_missing"),
         many_takes=True,
+        same_cameras=True,
     )
     for name, facts in FACTS.items()
 )

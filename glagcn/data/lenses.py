@@ -1,0 +1,54 @@
+"""The focal lengths and principal points of sequences, which the ray frame needs (poses.ray)."""
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from glagcn.data.camera_augmentation import MAX_ERROR, fit_camera
+from glagcn.data.dataset import Cache, Split
+from glagcn.data.datasets import get_dataset
+from glagcn.poses.ray import USUAL_VIEW_DEGREES, usual_focal
+from glagcn.skeletons import Skeleton, get_skeleton
+
+FITTED = "fitted to training poses"
+
+
+class Lenses(NamedTuple):
+    """Focal lengths and principal points (fx, fy, cx, cy) [S,4] of sequences in pixels, and where they come from."""
+
+    values: np.ndarray
+    source: str
+
+
+def find_lenses(cache: Cache, split: Split, *, training: bool) -> Lenses:
+    """The lenses of the sequences of a split that was selected from a cache, to train or to test on.
+
+    Those of the calibration where the data set has one.  Else, of training sequences, the pinhole that fits their 2D
+    and 3D, and of test sequences by the same cameras the middle of these: the poses of the test are not used.  Else a
+    guess (`usual_focal`) and the middle of the image.
+    """
+    dataset, skeleton = get_dataset(cache.dataset), get_skeleton(cache.skeleton)
+    rows, sources = [], []
+    for row, info in enumerate(split.sequences):
+        lens: Any = dataset.lens(info)
+        source = "calibration"
+        if lens is None and training:
+            lens, source = _fitted(split, row, skeleton), FITTED
+        elif lens is None and dataset.same_cameras:
+            same = [k for k, other in enumerate(cache.train.sequences) if other.camera == info.camera]
+            fits = [fit for k in same if (fit := _fitted(cache.train, k, skeleton)) is not None]
+            lens, source = np.median(fits, axis=0) if fits else None, FITTED
+        if lens is None:
+            focal = usual_focal((info.width, info.height))
+            lens, source = (focal, focal, info.width / 2, info.height / 2), f"guessed ({USUAL_VIEW_DEGREES:g} degrees)"
+        rows.append(lens)
+        sources.append(source)
+    return Lenses(np.array(rows, np.float64).reshape(-1, 4), ", ".join(dict.fromkeys(sources)))
+
+
+def _fitted(split: Split, row: int, skeleton: Skeleton) -> np.ndarray | None:
+    """The lens [4] that fits a sequence; None where 2D and 3D are of other joints, or no pinhole fits."""
+    if skeleton.joint_map is not None:
+        return None
+    camera, error = fit_camera(split, row, skeleton)
+    return camera[:4] if error < MAX_ERROR * split.sequences[row].width else None
