@@ -139,10 +139,10 @@ def _choose(found: KeypointFile, fps: float, person: str, prefix: str) -> list[T
     which = f", the {person}" if person.isalpha() else ""
     logger.info(f"lifting person {number}{which}{'; --person all lifts everybody' if flag else ''}")
     if others := likely_same(everybody, chosen, fps):
-        same_too = ",".join(map(str, others))
+        ids = ",".join(map(str, others))
         logger.warning(
-            f"person {same_too} is never seen together with {number}, and near where one of them begins the other ends: "
-            f"likely the same person with another number{f'; --person {number},{same_too} joins them' if flag else ''}"
+            f"person {ids} is never seen together with {number}, and near where one of them begins the other ends: "
+            f"likely the same person with another number{f'; --person {number},{ids} joins them' if flag else ''}"
         )
     return chosen
 
