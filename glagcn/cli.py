@@ -152,7 +152,7 @@ def _add_bench(verbs: Any) -> None:
     bench = verbs.add_parser("bench", help="measure this machine's speed")
     parts = "input: make training batches; step: optimiser steps; eval: score frames"
     bench.add_argument("part", choices=("input", "step", "eval", "all"), help=parts)
-    scale = "amount of data: the demo, or synthetic data of the size of MPI-INF-3DHP (370 MB; default)"
+    scale = "amount of data: the demo, or its motion repeated to the size of MPI-INF-3DHP (360 MB; default)"
     scales = {"choices": ("demo", "3dhp"), "default": "3dhp", "help": scale}
     bench.add_argument("--dataset_scale", "--dataset-scale", **scales)
     bench.add_argument("--repeats", type=int, default=5, metavar="N", help="rounds per median (default 5)")
