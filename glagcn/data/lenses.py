@@ -23,9 +23,9 @@ class Lenses(NamedTuple):
 def find_lenses(cache: Cache, split: Split, *, training: bool) -> Lenses:
     """The lenses of the sequences of a split that was selected from a cache, to train or to test on.
 
-    Those of the calibration where the data set has one.  Else, of training sequences, the pinhole that fits their 2D
-    and 3D, and of test sequences by the same cameras the middle of these: the poses of the test are not used.  Else a
-    guess (`usual_focal`) and the middle of the image.
+    That of the calibration, where the data set has one.  Else, of a training sequence, the pinhole that fits its 2D and
+    3D, and of a test sequence the median of those of the training sequences by the same camera: the 3D of the test is
+    not used.  Else a guess: `usual_focal` and the middle of the image.
     """
     dataset, skeleton = get_dataset(cache.dataset), get_skeleton(cache.skeleton)
     rows, sources = [], []
@@ -47,7 +47,7 @@ def find_lenses(cache: Cache, split: Split, *, training: bool) -> Lenses:
 
 
 def _fitted(split: Split, row: int, skeleton: Skeleton) -> np.ndarray | None:
-    """The lens [4] that fits a sequence; None where 2D and 3D are of other joints, or no pinhole fits."""
+    """The lens [4] that fits a sequence; None where 2D and 3D have different joints, or no pinhole fits."""
     if skeleton.joint_map is not None:
         return None
     camera, error = fit_camera(split, row, skeleton)

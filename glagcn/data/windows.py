@@ -28,7 +28,8 @@ DEVICE_SHARE = 0.25  # largest fraction of the free device memory for frames; th
 class Batch(NamedTuple):
     """n windows on the device: inputs [n,T,V,C] normalised, targets [n,T,V,3] metres with the root at zero.
 
-    rotations  [n,3,3] from the axes of the camera to those of the poses of target frames; None: they are in them.
+    rotations  [n,3,3] from the camera's axes to those of the target frames, where windows are in the ray frame; else
+               None.
     """
 
     inputs: Tensor
@@ -75,7 +76,7 @@ class FrameStore:
     causal        windows end at their target frame instead of being centred on it.
     camera_range  ranges of the camera augmentation; None: off.  Fitting the cameras takes about a second.
     noise         makes detections of the 2D, at other frame rates than the sequences'; None: off.
-    lenses        of the sequences: windows are in the ray frame (poses.ray).  None: in the axes of the camera.
+    lenses        the lenses of the sequences, for windows in the ray frame (poses.ray); None: in the camera's axes.
     """
 
     _confidence: Tensor | None = None  # [F,V]
@@ -204,7 +205,7 @@ class FrameStore:
         return _HostTables(torch.from_numpy(np.stack(rows)), cameras, noise)
 
     def _fill(self, tables: _HostTables, batch: Batch) -> None:
-        """Gather n windows; `normalise`, centre, `mirror` and distort them into `batch`, in its frame.
+        """Gather n windows; `normalise`, centre, `mirror`, distort and turn them into `batch`.
 
         Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
         faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
@@ -242,7 +243,11 @@ class FrameStore:
             self._turn(inputs, targets, self._lenses.index_select(0, factor_rows), batch)
 
     def _turn(self, inputs: Tensor, targets: Tensor, lenses: Tensor, batch: Batch) -> None:
-        """Write windows that begin HISTORY - 1 frames early to `batch`, in the ray frame of each of their frames."""
+        """Write windows to `batch`, each frame in its ray frame.
+
+        inputs, targets  [n,HISTORY-1+T,V,*] in the camera's axes: the windows and the HISTORY - 1 frames before them.
+        lenses           [n,4] from `normalised_lens`.
+        """
         assert self._rays is not None
         assert batch.rotations is not None
         poses, rotations = self._rays(inputs, lenses)

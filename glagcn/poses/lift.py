@@ -440,10 +440,11 @@ def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor
 def model_inputs(
     model: Model, size: np.ndarray, focal: float | None
 ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
-    """The function from normalised frames [n,V,3] of images of this size to what the model reads of them.
+    """The function from normalised keypoints [n,V,3] of images of this size to what the model reads of them.
 
-    The latter is [T,V,C] in the frame of the model, and the rotations [T,3,3] to it, None in the camera's axes.  The
-    ray frame needs HISTORY - 1 frames more, before the others: n = HISTORY - 1 + T, else T.
+    It gives T poses [T,V,C].  For a model in the camera's axes n is T, and the second value is None.  One in the ray
+    frame needs HISTORY - 1 frames before them, n = HISTORY - 1 + T, and the second value is the rotations [T,3,3] from
+    the camera's axes to those of each frame.
     focal  length in pixels, as in `predict`.
     """
     channels = len(model.input)
@@ -463,10 +464,11 @@ def model_inputs(
 def input_windows(
     model: Model, keypoints: np.ndarray, size: np.ndarray, focal: float | None
 ) -> tuple[Tensor, Tensor | None]:
-    """All windows [T,frames,V,C] of keypoints [T,V,3] without gaps, normalised, as a view, and the rotations [T,3,3].
+    """The windows [T,frames,V,C] that the model reads of keypoints [T,V,3] in pixels, without gaps; and rotations.
 
-    Frame t of the sequence is the target frame of window t, and its rotation leads from the camera's axes to those of
-    the model (`model_inputs`); the first and last frame are repeated beyond the ends.
+    Frame t of the sequence is the target frame of window t; beyond the ends the first and the last frame are repeated.
+    The windows are a view.  The rotations [T,3,3] are those of `model_inputs` for the T frames, None in the camera's
+    axes.
     """
     pose, frames, target = normalised(keypoints, size, 3), model.frames, model.target_frame
     earlier = target + (HISTORY - 1 if model.frame == "ray" else 0)

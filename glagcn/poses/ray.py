@@ -1,15 +1,16 @@
-"""The ray frame: 2D and 3D poses as a camera would see them that looks at the person, from a standard distance.
+"""The ray frame: 2D and 3D poses as seen by a camera that looks at the person from a standard distance.
 
-One camera cannot tell a person who stands to the side from one who has turned, and does not know the focal length from
-the picture.  A network that reads pixels therefore guesses half of that angle.  In the ray frame of a frame
+In pixels, a person who stands at the side of the image looks like one in the middle who has turned a little.  By how
+much depends on the focal length, which a network that reads pixels does not know.  In the ray frame
 
-- the axes are turned so that the ray through the middle of the hips is the optical axis.  The turn is about the
-  camera's vertical, then about the new horizontal, without roll;
-- the joints are projected on the plane at distance 1 and divided by the size of the person, so that coordinates are
-  about those of the body in metres.
+- the axes are turned so that the ray from the camera through the middle of the hips is the optical axis.  The turn is
+  about the camera's vertical, then about the new horizontal, without roll;
+- the 2D joints lie in the plane at distance 1 along that axis and are divided by the size of the person there, so that
+  they are about the x and y of the body in metres.
 
-Ray and size are means over the HISTORY frames that end with the frame, so that they do not shake with a detector, need
-no later frame, and are the same for every window that holds the frame.  A lifted pose is turned back.
+Every frame of a sequence has axes and a size of its own: means over the HISTORY frames that end with it, so that they
+do not shake with a detector, need no later frame, and are the same in every window that holds the frame.  A pose that
+was lifted in the ray frame is turned back to the camera's axes.
 
 With a = (x, y, z) the unit ray and h = sqrt(x^2 + z^2), the rows of the rotation from the camera to the ray frame are
 (z, 0, -x) / h, (-x y, h^2, -y z) / h and a.  Virtual cameras: Yu, Salzmann, Fua and Rhodin, "PCLs: Geometry-aware
@@ -28,17 +29,17 @@ from glagcn.poses.joints import input_convention
 from glagcn.skeletons import Skeleton
 
 HISTORY = 8  # frames: a quarter of a second at 30 a second
-# Lengths in metres of bones that every joint order has, of an adult.  The size of a person in the picture is the third
-# largest of the 2D lengths divided by these: long enough to be seen from the side, and not that of one joint that lies
-# far off.  On the test people of --dataset mocap it is within 9 % of the inverse distance (standard deviation); the
-# mean of the ten is within 12 %, a box about the joints within 14 %.
-LENGTHS = {
+# Lengths in metres of an adult's bones between joints that every joint order has.  The length of a bone in the picture
+# divided by this is the size of the person, if the bone is seen from the side.  The third largest of the ten counts: the
+# largest may have a joint that the detector placed far off.  On the test people of --dataset mocap it is within 9 % of
+# 1 / distance (standard deviation); the mean of the ten is within 12 %, a box about the joints within 14 %.
+BONES = {
     ("shoulder", "elbow"): 0.29, ("elbow", "wrist"): 0.25, ("hip", "knee"): 0.42, ("knee", "ankle"): 0.41,
     ("shoulder", "hip"): 0.50,
 }  # fmt: skip
-RANK = 3
-SMALLEST = 1e-4  # size in 1 / m: a person 10 km away
-NEAREST = 0.1  # cosine of the widest angle from the ray, 84 degrees; joints beyond are placed at it
+NTH_LARGEST = 3
+LEAST_SIZE = 1e-4  # 1 / m: a person 10 km away
+LEAST_COSINE = 0.1  # of the angle between a joint and the optical axis: 84 degrees; joints beyond are placed as at it
 # The field of view of a 35 mm lens along the longer side of a 36 x 24 mm sensor (54.4 degrees, rounded).  Human3.6M's
 # cameras have 47 degrees, MPI-INF-3DHP's 69, phones about 65.  The estimated depth is proportional to the focal length.
 USUAL_VIEW_DEGREES = 55.0
@@ -50,7 +51,7 @@ def usual_focal(image_size: Any) -> float:
 
 
 def normalised_lens(sizes: np.ndarray, lenses: np.ndarray) -> Tensor:
-    """Focal lengths and principal points [...,4] float32 in the coordinates of `normalise`.
+    """Focal lengths and principal points [...,4] float32 in normalised coordinates (poses.normalise) instead of pixels.
 
     sizes   [...,2] width and height, pixels.
     lenses  [...,4] focal lengths and principal points (fx, fy, cx, cy), pixels.
@@ -61,7 +62,7 @@ def normalised_lens(sizes: np.ndarray, lenses: np.ndarray) -> Tensor:
 
 
 class RayFrame(NamedTuple):
-    """Windows in the ray frame: poses [N,T,V,C] and the rotations [N,T,3,3] from the camera's axes to it."""
+    """2D poses [N,T,V,C] in the ray frame, and the rotations [N,T,3,3] to the axes of each frame from the camera's."""
 
     poses: Tensor
     rotations: Tensor
@@ -74,7 +75,7 @@ class Rays:
         places = {point: place for place, point in enumerate(input_convention(skeleton).points)}
         bones = [
             (places[f"{side}_{a}"], places[f"{side}_{b}"], length)
-            for (a, b), length in LENGTHS.items()
+            for (a, b), length in BONES.items()
             for side in ("left", "right")
         ]
         begin, end, lengths = zip(*bones, strict=True)
@@ -83,12 +84,12 @@ class Rays:
         self._hips = torch.tensor([places["left_hip"], places["right_hip"]], device=device)
 
     def __call__(self, poses: Tensor, lens: Tensor) -> RayFrame:
-        """The last T of HISTORY - 1 + T frames of normalised 2D poses [N,HISTORY-1+T,V,C] in the ray frame.
+        """Bring windows of normalised 2D poses [N,HISTORY-1+T,V,C] into the ray frame, without their first HISTORY - 1.
 
         lens  [N,4] or [4] from `normalised_lens`.
 
         A third channel is the confidence: bones with a joint of confidence 0 do not count for the size, unless fewer
-        than RANK are left.  Hips that are missing count where the gap was filled.
+        than three are left.  Hips of confidence 0 count for the ray, with the places that were filled in.
         """
         lens = lens[..., None, None, :]
         plane = (poses[..., :2] - lens[..., 2:]) / lens[..., :2]  # x / z and y / z in the camera's axes
@@ -99,31 +100,35 @@ class Rays:
         x, y, z = rays[:, HISTORY - 1 :].split(1, dim=-1)
         # Sums, which stay float32: a GPU may compute matrix products in TF32.
         across, down, along = rotations[:, :, None].unbind(-1)
-        turned = x * across + y * down + z * along
-        sizes = _means(self._sizes(unit, poses)[..., None])[..., None].clamp_min(SMALLEST)
-        flat = turned[..., :2] / turned[..., 2:].clamp_min(NEAREST) / sizes
+        points = x * across + y * down + z * along
+        sizes = _means(self._sizes(unit, poses)[..., None])[..., None].clamp_min(LEAST_SIZE)
+        flat = points[..., :2] / points[..., 2:].clamp_min(LEAST_COSINE) / sizes
         return RayFrame(torch.cat([flat, poses[:, HISTORY - 1 :, :, 2:]], dim=-1), rotations)
 
     def _sizes(self, unit: Tensor, poses: Tensor) -> Tensor:
-        """The inverse distances [N,T] in 1 / m of people whose joints have these unit rays [N,T,V,3]."""
+        """The sizes [N,T] of people, about 1 / distance in 1 / m.
+
+        unit   [N,T,V,3] the unit vectors from the camera to the joints.
+        poses  [N,T,V,C] the same joints, for their confidence.
+        """
         bones = (unit.index_select(2, self._begin) - unit.index_select(2, self._end)).norm(dim=-1) / self._lengths
-        sizes = bones.topk(RANK, dim=2).values[..., -1]
+        sizes = bones.topk(NTH_LARGEST, dim=2).values[..., -1]
         if poses.shape[-1] == 2:
             return sizes
         seen = poses[..., 2] > 0
         seen = seen.index_select(2, self._begin) & seen.index_select(2, self._end)
-        surer = (bones * seen).topk(RANK, dim=2).values[..., -1]
-        return torch.where(surer > 0, surer, sizes)
+        of_seen = (bones * seen).topk(NTH_LARGEST, dim=2).values[..., -1]
+        return torch.where(of_seen > 0, of_seen, sizes)
 
 
 def _means(values: Tensor) -> Tensor:
-    """Means [N,T,C] of HISTORY frames, of values [N,HISTORY-1+T,C]."""
+    """The mean [N,T,C] of each frame and the HISTORY - 1 before it, of values [N,HISTORY-1+T,C]."""
     frames = values.shape[1] - HISTORY + 1
     return torch.stack([values[:, begin : begin + frames] for begin in range(HISTORY)]).mean(dim=0)
 
 
 def _looking_along(axes: Tensor) -> Tensor:
-    """The rotations [N,T,3,3] from the camera's axes to those of a camera without roll that looks along [N,T,3]."""
+    """The rotations [N,T,3,3] from the camera's axes to those whose z axis is along [N,T,3], without roll."""
     x, y, z = F.normalize(axes, dim=-1).unbind(-1)
     flat = (x**2 + z**2).sqrt().clamp_min(1e-6)
     rows = (z / flat, torch.zeros_like(x), -x / flat), (-x * y / flat, flat, -y * z / flat), (x, y, z)
@@ -131,10 +136,10 @@ def _looking_along(axes: Tensor) -> Tensor:
 
 
 def turned(poses: Tensor, rotations: Tensor) -> Tensor:
-    """Poses [...,V,3] in the camera's axes, in the ray frames of these rotations [...,3,3]."""
+    """Poses [...,V,3] in the camera's axes, multiplied by rotations [...,3,3], as to the ray frame."""
     return (poses[..., None, :] * rotations[..., None, :, :]).sum(dim=-1)
 
 
 def turned_back(poses: Tensor, rotations: Tensor | None) -> Tensor:
-    """Poses [...,V,3] of the ray frames of these rotations [...,3,3], in the camera's axes; None: they are in them."""
+    """Poses [...,V,3] that rotations [...,3,3] have turned, in the camera's axes again; None: they were not turned."""
     return poses if rotations is None else turned(poses, rotations.transpose(-1, -2))
