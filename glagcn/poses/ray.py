@@ -31,8 +31,8 @@ from glagcn.skeletons import Skeleton
 HISTORY = 8  # frames: a quarter of a second at 30 a second
 # Lengths in metres of an adult's bones between joints that every joint order has.  The length of a bone in the picture
 # divided by this is the size of the person, if the bone is seen from the side.  The third largest of the ten counts: a
-# larger one may have a joint that the detector placed far off.  On the test people of --dataset mocap it is within 9 % of
-# 1 / distance (standard deviation); the mean of the ten is within 12 %, a box about the joints within 14 %.
+# larger one may have a joint that the detector placed far off.  On the test people of --dataset mocap it is within 9 %
+# of 1 / distance (standard deviation); the mean of the ten is within 12 %, a box about the joints within 14 %.
 BONES = {
     ("shoulder", "elbow"): 0.29, ("elbow", "wrist"): 0.25, ("hip", "knee"): 0.42, ("knee", "ankle"): 0.41,
     ("shoulder", "hip"): 0.50,
