@@ -38,9 +38,9 @@ def add_lift(verbs: Any) -> None:
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video in which the keypoints were detected")
     parser.add_argument(
         "--image_size", "--image-size", type=comma_separated(int), metavar="W,H",
-        help="size of its images in pixels (default: of the file, else of the video)",
+        help="size of the images in pixels (default: of FILE, else of the video)",
     )  # fmt: skip
-    parser.add_argument("--fps", type=float, metavar="F", help="frames per second (default: as the image size)")
+    parser.add_argument("--fps", type=float, metavar="F", help="frames per second (default: of FILE, else the video)")
     parser.add_argument("--format", metavar="NAME", help="format of FILE (default: recognised)")
     parser.add_argument(
         "--joints", metavar="NAME", help="order of the joints, such as coco17 (default: as FILE or its format says)"
@@ -59,7 +59,7 @@ def add_lift(verbs: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--min_confidence", "--min-confidence", type=float, metavar="C",
-        help="joints of less confidence are missing, in its unit (default 0.05 of what is sure)",
+        help="joints of less confidence are missing, in the unit of FILE (default: 0.05; of scores up to 100: 5)",
     )  # fmt: skip
     parser.add_argument(
         "--flip", action=argparse.BooleanOptionalAction, default=True,
