@@ -157,9 +157,11 @@ def _lifted(path: Path, recording: "Recording", flags: SimpleNamespace) -> "list
 
 def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, floor: bool) -> "list[Poses]":
     """The people with their root paths by a focal length, smoothed and on the floor where that is asked for."""
+    import numpy as np
+
     from glagcn.poses.ground import find_ground, on_ground
     from glagcn.poses.ray import USUAL_VIEW_DEGREES, usual_focal
-    from glagcn.poses.root_path import LEAST_JOINTS, smoothed, with_root
+    from glagcn.poses.root_path import LEAST_JOINTS, smoothed, steadied, with_root
 
     focal = given or usual_focal(people[0].image_size)
     if given is None:
@@ -173,6 +175,10 @@ def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, 
         if not found.all():
             rest = "has no root path" if person.root is None else "is placed between the frames around"
             logger.info(f"person {person.person}: in {(~found).sum()} frames fewer than {LEAST_JOINTS} joints: {rest}")
+        person, spread = steadied(person, found)
+        if person.root is not None:
+            away = np.median(person.root[:, 2]) / 1000
+            logger.info(f"person {person.person}: {away:.1f} m away; single frames differ by {spread:.1%}")
         placed.append(person if cutoff is None else smoothed(person, cutoff))
     if not floor:
         return placed

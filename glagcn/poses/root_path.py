@@ -58,6 +58,61 @@ def find_root(poses: np.ndarray, rays: np.ndarray, confidence: np.ndarray) -> tu
     return root, good
 
 
+# ---- The path over the whole sequence.
+
+
+# A distance is found from the size of the person in one picture, and shakes by some percent.  People do not: over this
+# time (standard deviation of the weights) their distance changes about linearly, and the direction over the second one.
+DISTANCE_SECONDS, DIRECTION_SECONDS = 0.25, 0.08
+WIDEST = 4.0  # standard deviations that count
+FITS = 4  # with weights that fall with the distance from the last fit, against frames that are far off
+
+
+def steadied(person: Poses, found: np.ndarray) -> tuple[Poses, float]:
+    """The person with a root path that does not shake, and how far single frames were from it, as a part of distance.
+
+    Distance and direction of each frame are those of a line that is fitted to the frames around it, by weighted least
+    squares that outliers hardly move (local linear regression), so that somebody who walks is not late at either end.
+    found  [T] the frames in which the root was estimated; the others have no weight.
+    """
+    if person.root is None or len(person.frames) < 3:
+        return person, 0.0
+    places = person.frames - person.frames[0]
+    weights = np.zeros(places[-1] + 1)
+    weights[places[found]] = 1
+    distance, spread = _fitted_line(np.log(person.root[:, 2]), places, weights, DISTANCE_SECONDS * person.fps)
+    rays = [
+        _fitted_line(person.root[:, axis] / person.root[:, 2], places, weights, DIRECTION_SECONDS * person.fps)[0]
+        for axis in (0, 1)
+    ]
+    depth = np.exp(distance)
+    return replace(person, root=np.column_stack([rays[0] * depth, rays[1] * depth, depth])), spread
+
+
+def _fitted_line(values: np.ndarray, places: np.ndarray, weights: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
+    """The values [T] at these places of an even grid, of lines through those around; and how far values are from them.
+
+    weights  [grid]; a place without enough weight around it keeps its value.
+    sigma    places, standard deviation of the weights by distance.
+    """
+    reach = max(1, int(WIDEST * sigma))
+    steps = np.arange(-reach, reach + 1)
+    kernel = np.exp(-0.5 * (steps / max(sigma, 1e-6)) ** 2)
+    given = np.zeros(len(weights))
+    given[places] = values
+    line, apart = given, np.zeros(len(weights))
+    for _ in range(FITS):
+        moments = [np.convolve(np.pad(weights, reach), (kernel * steps**power)[::-1], "valid") for power in (0, 1, 2)]
+        sums = [np.convolve(np.pad(weights * given, reach), (kernel * steps**power)[::-1], "valid") for power in (0, 1)]
+        whole = moments[0] * moments[2] - moments[1] ** 2
+        enough = whole > 1e-9 * moments[0] * moments[2]
+        line = np.where(enough, (moments[2] * sums[0] - moments[1] * sums[1]) / np.where(enough, whole, 1), given)
+        apart = np.abs(given - line)
+        usual = 1.4826 * np.median(apart[weights > 0])
+        weights = np.where(weights > 0, 1 / (1 + (apart / max(2 * usual, 1e-9)) ** 2), 0)
+    return line[places], float(usual)
+
+
 # ---- Zero-phase low-pass filter against jitter of lifted poses.
 
 

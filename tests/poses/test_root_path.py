@@ -5,7 +5,7 @@ import pytest
 
 from glagcn.poses.ground import find_ground, on_ground
 from glagcn.poses.ray import usual_focal
-from glagcn.poses.root_path import LEAST_JOINTS, with_root
+from glagcn.poses.root_path import LEAST_JOINTS, steadied, with_root
 from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.poses.people import person, project, random_poses
 
@@ -93,3 +93,49 @@ def test_other_axes_are_refused():
     moved = on_ground(someone, find_ground([someone]))
     with pytest.raises(ValueError, match="axes"):
         with_root(moved, FOCAL)
+
+
+def walking(frames=90):
+    """Somebody who walks towards the camera and past it, 4 m in three seconds -> (person, true root)."""
+    along = np.linspace(0, 1, frames)
+    root = np.stack([-800 + 1500 * along, np.full(frames, 200.0), 7000 - 4000 * along], axis=1)
+    poses = random_poses(get_skeleton("h36m17"), frames).astype(np.float32)
+    pixels = project(poses.astype(np.float64) + root[:, None], FOCAL, SIZE)
+    return person(poses, "h36m17", pixels=pixels, image_size=SIZE, fps=30.0), root
+
+
+def jitter(path):
+    return np.linalg.norm(np.diff(path, 2, axis=0), axis=1).mean()
+
+
+def test_a_path_that_shakes_is_steadied_and_not_late_at_its_ends():
+    someone, root = walking()
+    rng = np.random.default_rng(3)
+    noisy = replace(someone, pixels=someone.pixels + rng.normal(0, 4, someone.pixels.shape))
+    noisy.pixels[40] += rng.normal(0, 60, noisy.pixels[40].shape)  # a frame that is far off
+    shaken, good = with_root(noisy, FOCAL)
+    steady, spread = steadied(shaken, good)
+    assert jitter(steady.root) < jitter(shaken.root) / 8
+    errors = np.linalg.norm(steady.root - root, axis=1)
+    assert errors.max() < 150  # at both ends too, where an average would be 500 mm late
+    assert errors.mean() < np.linalg.norm(shaken.root - root, axis=1).mean() / 1.5
+    assert 0.002 < spread < 0.05
+
+
+def test_a_path_that_does_not_shake_stays():
+    someone, root = walking()
+    steady, spread = steadied(*with_root(someone, FOCAL))
+    np.testing.assert_allclose(steady.root, root, atol=30)
+    assert spread < 0.005
+
+
+def test_frames_that_were_not_estimated_follow_those_around():
+    someone, root = walking()
+    someone.confidence[30:36] = 0
+    found, good = with_root(someone, FOCAL)
+    assert not good[30:36].any()
+    steady, _ = steadied(replace(found, root=found.root + 900 * ~good[:, None]), good)
+    np.testing.assert_allclose(steady.root, root, atol=30)
+    alone, nothing = steadied(replace(found, root=None), good)
+    assert alone.root is None
+    assert nothing == 0
