@@ -36,9 +36,9 @@ def predict(
                 None: all.
     joints      the order of the joints, a name of glagcn.poses.joints, such as "coco17"; None: that of the model.
     fps         frames per second: gaps of up to half a second are interpolated; None: of up to 12 frames.
-    focal       focal length in pixels, for a model in the ray frame ("centred", "causal"); None: that of a view of 55
-                degrees along the longer side of the image.  A zoom lens that is taken for that turns people who
-                stand to the side.  Other models do not read it.
+    focal       focal length in pixels, for a model of the ray frame (trained with --frame ray); None: that of a view of
+                55 degrees along the longer side of the image.  With a wrong one, people at the side of the image come
+                out turned.  Other models do not read it.
     Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
     Raises UserError on a wrong shape, no joint at all, a third value that is no confidence, values that are not pixels
     of such an image, poses that are clearly in another order than they should be, or frames that are not there; as
