@@ -334,7 +334,7 @@ def reference_mpjpe(
     for begin in range(0, len(frames), batch_size):
         part = frames[begin : begin + batch_size]
         batch = loader.batch(BatchSpec(part, np.zeros(len(part), dtype=bool)))
-        inputs, targets = (tensor.to(device) for tensor in batch)
+        inputs, targets = (tensor.to(device) for tensor in batch[:2])
         straight, _ = model(inputs)
         mirrored, _ = model(mirror(inputs, input_order))
         predicted = (straight + mirror(mirrored, order)) / 2
@@ -354,7 +354,7 @@ def input_part(setting: Setting) -> Part:
 
     def make() -> None:
         batch = loader.batch(plan.batch(0, next(numbers) % plan.steps_per_epoch).part(0, windows))
-        _ = [part.to(device) for part in batch]
+        _ = [part.to(device) for part in batch[:2]]
 
     return Part(make, windows)
 

@@ -191,7 +191,7 @@ class ModelConfig(Group):
         help="predict the last frame of a window instead of its centre, without later frames")
     input: str = option("xy", choices=INPUTS, common=True,
         help="input channels of a joint: xy, or xyc with the confidence of a detector (0 to 1) as a third")
-    frame: str = option("camera", choices=FRAMES, common=True,
+    frame: str = option("camera", choices=FRAMES,
         help="axes of input and output: camera, or ray: turned so that the camera looks at the person, from a standard "
         "distance; lifting then depends neither on the place of the person nor on the focal length")
     relative_input: bool = option(switch=True,

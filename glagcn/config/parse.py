@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import re
 import sys
 import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -103,6 +104,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Raise UserError; argparse calls this for every invalid command line."""
+        found = re.match(r"argument (--\w+): invalid choice: '(\d+)'", message)
+        if found and f"{found[1]}s" in self._option_string_actions:  # --frame 81
+            message += f"; did you mean {found[1]}s {found[2]}?"
         raise UserError(f"{message}; `{self.prog} --help` lists the flags")
 
 

@@ -30,9 +30,9 @@ def test_without_a_verb_it_prints_its_help(verb):
 def test_the_module_is_the_command(tmp_path):
     done = module(tmp_path, "--version")
     assert (done.code, done.out, done.err) == (0, f"glagcn {glagcn.__version__}\n", "")
-    refused = module(tmp_path, "train", "--frame", "9")
+    refused = module(tmp_path, "train", "--chanel", "9")
     assert refused.code == 2
-    assert refused.err.startswith("error: unrecognized --frame; did you mean --frames?")
+    assert refused.err.startswith("error: unrecognized --chanel; did you mean --channel?")
 
 
 def test_without_stderr_it_works_all_the_same(trained, tmp_path):

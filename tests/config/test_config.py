@@ -88,7 +88,7 @@ def test_every_flag_of_a_path_takes_the_home_folder(verb):
     ("line", "message"),
     [
         ("--dataset h3wb", "invalid choice: 'h3wb'"),
-        ("-d demo --frame 81", r"^unrecognized --frame; did you mean --frames\? `main_sagcn_gpus.py --help` lists"),
+        ("-d demo --frame 81", r"^argument --frame: invalid choice: '81' .*; did you mean --frames 81\?"),
         ("--dataset demo --frames 80", "--frames 80.*81"),
         ("--dataset demo --frames 81 -arc 3,3,3", "--frames 81 contradicts -arc 3,3,3.*27"),
         ("--dataset demo -arc 3,4", "4"),
@@ -145,7 +145,7 @@ def test_what_has_no_meaning_is_refused_by_name_with_a_reason(flag):
         ("export best.pt --layuot onnx --out x", r"unrecognized --layuot; did you mean --layout\?"),
         ("study a.toml --gpus 4", "--gpus has no meaning here: a process uses one GPU; set CUDA_VISIBLE_DEVICES"),
         ("--versoin", r"unrecognized --versoin; did you mean --version\? `glagcn --help`"),
-        ("train --frame 9", r"unrecognized --frame; did you mean --frames\? `glagcn train --help`"),
+        ("train --chanel 9", r"unrecognized --chanel; did you mean --channel\? `glagcn train --help`"),
         ("render --viz-actoin x", r"unrecognized --viz-actoin; did you mean --viz_action\? `glagcn render --help`"),
     ],
 )
@@ -280,7 +280,7 @@ def test_the_config_of_a_run_gives_that_run(tmp_path, line):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.toml", "frame = 3", "a.toml: no flag --frame; did you mean frames"),
+        ("a.toml", "chanel = 3", "a.toml: no flag --chanel; did you mean channel"),
         ("a.toml", 'frames = "x"', "a.toml: argument --frames: invalid int value: 'x'"),
         ("a.toml", "frames", "a.toml: not TOML"),
         ("a.json", "{", "a.json: not JSON"),

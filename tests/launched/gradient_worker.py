@@ -31,7 +31,7 @@ def found(count: int, most: int, backend: str = "") -> dict[str, torch.Tensor]:
     draw = np.random.default_rng(0)
     batch = Batch(*(torch.from_numpy(draw.normal(size=(count, model.frames, 17, axes))).to(kind) for axes in (2, 3)))
     mine = share(count, most, dist.rank(), dist.world_size())
-    batch = Batch(*(part[mine.begin : mine.end] for part in batch))
+    batch = batch.part(slice(mine.begin, mine.end))
     problem = stepper.rehearse(batch, mine)
     assert problem is None, problem
     stepper.set_momentum(0.1)
