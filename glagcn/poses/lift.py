@@ -201,6 +201,8 @@ class Lifter:
         self._scale: float | None = 1.0  # the confidence that counts as 1; None: a depth is in its place
         self._times: deque[float] = deque(maxlen=TIMES)
         self._said: set[str] = set()
+        self._second, self._with_person = second, 0  # frames with somebody so far
+        self._ever_seen = np.zeros(self._model.skeleton.num_input_joints, bool)
 
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
@@ -228,6 +230,8 @@ class Lifter:
     def finish(self) -> np.ndarray:
         """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
         warn_of(self._checker.finish(), "keypoints")
+        if self._with_person < self._second:
+            self._name_unseen()
         left = []
         for _ in range(self.delay if self._window is not None else 0):
             self._place(self._window[-1:], 1)  # type: ignore[index]
@@ -260,10 +264,24 @@ class Lifter:
         seen = keypoints[:, 2] > 0
         if not seen.any():
             return None
+        self._ever_seen |= seen
+        self._with_person += 1
+        if self._with_person == self._second:
+            self._name_unseen()
         newest = normalised(keypoints, self._size, 3)
         newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._window is None else self._window[-1, ~seen, :2]
         newest[~seen, 2] = 0
         return newest[None]
+
+    def _name_unseen(self) -> None:
+        """Warn of joints that were never seen: their places are no more than a guess."""
+        names = input_convention(self._model.skeleton).joints
+        unseen = [name for name, seen in zip(names, self._ever_seen, strict=True) if not seen]
+        if unseen and self._with_person:
+            self._say("unseen", (
+                f"keypoints: {', '.join(unseen)} were not seen in the first {self._with_person} frames; they are "
+                "placed in the middle of the others, and the pose is a guess there"
+            ))  # fmt: skip
 
     def _find_scale(self, keypoints: np.ndarray) -> None:
         """Learn from the confidences of the newest frame [J,3], and those of a second before, what counts as 1.

@@ -13,9 +13,11 @@ from glagcn.api import Lifter
 from glagcn.errors import UserError
 from glagcn.model.cores import on_every_core, one_thread
 from glagcn.poses.lift import normalised
+from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_checkpoint, a_model
 
 SIZE, FPS = (1920, 1080), 25
+SKELETON = get_skeleton("mpi3dhp17")
 
 
 def pixels(frames: int) -> np.ndarray:
@@ -370,3 +372,21 @@ def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch)
     runpy.run_path(str(Path(__file__).parents[2] / "examples/webcam.py"), run_name="__main__")
     assert shown.count("camera") == 3
     assert shown.count("3D, from the side") == 2
+
+
+def test_joints_that_are_never_seen_are_named_once(caplog):
+    """After the first second with somebody, or at the end of a shorter stream; not those seen in one frame of it."""
+    model, legs = a_model(causal=True), [SKELETON.joints.index(f"left_{part}") for part in ("knee", "ankle")]
+    for length in (3 * FPS, 10):
+        caplog.clear()
+        frames = pixels(length)
+        frames[:, legs] = np.nan
+        frames[1:, 0] = np.nan
+        stream(Lifter(model, SIZE, fps=FPS), frames)
+        (said,) = [message for message in caplog.messages if "not seen" in message]
+        assert said.startswith(
+            f"keypoints: left_knee, left_ankle were not seen in the first {min(length, FPS)} frames;"
+        )
+    caplog.clear()
+    stream(Lifter(model, SIZE, fps=FPS), pixels(40))
+    assert not [message for message in caplog.messages if "not seen" in message]
