@@ -19,7 +19,7 @@ from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
-from glagcn.poses.ray import HISTORY, Rays, turned_back
+from glagcn.poses.ray import EARLIER, Rays, turned_back
 from glagcn.version import __version__
 
 logger = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ class Lifted(nn.Module):
 def input_shape(model: Model) -> tuple[int, int, int]:
     """The shape (frames, input joints, C) of a window as exported."""
     frames, *rest = model.window_shape
-    return (frames + (HISTORY - 1 if model.frame == "ray" else 0), *rest)  # type: ignore[return-value]
+    return (frames + EARLIER[model.frame], *rest)  # type: ignore[return-value]
 
 
 def export_onnx(source: Path, target: Path) -> None:

@@ -46,7 +46,7 @@ from glagcn.poses.gaps import (
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
-from glagcn.poses.ray import HISTORY, Rays, normalised_lens, turned_back, usual_focal
+from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_focal
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses, interpolated, joined
 from glagcn.progress import Progress
@@ -183,7 +183,7 @@ class Lifter:
         self._order = get_convention(joints) if joints else input_convention(model.skeleton)
         self._lift = lifting(self._model, flip)
         self._inputs = model_inputs(self._model, self._size, as_focal(focal))
-        self._frames = model.frames + (HISTORY - 1 if model.frame == "ray" else 0)
+        self._frames = model.frames + EARLIER[model.frame]
         self.delay = model.frames - 1 - model.target_frame
         self._reset()
 
@@ -489,7 +489,7 @@ def input_windows(
     axes.
     """
     pose, frames, target = normalised(keypoints, size, 3), model.frames, model.target_frame
-    earlier = target + (HISTORY - 1 if model.frame == "ray" else 0)
+    earlier = target + EARLIER[model.frame]
     before, after = pose[:1].expand(earlier, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
     inputs, rotations = model_inputs(model, size, focal)(torch.cat([before, pose, after]))
     windows = inputs.unfold(0, frames, 1).permute(0, 3, 1, 2)

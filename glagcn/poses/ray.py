@@ -29,6 +29,7 @@ from glagcn.poses.joints import input_convention
 from glagcn.skeletons import Skeleton
 
 HISTORY = 8  # frames: a quarter of a second at 30 a second
+EARLIER = {"camera": 0, "ray": HISTORY - 1}  # by the frame of a model: frames before its window that are needed too
 # Lengths in metres of an adult's bones between joints that every joint order has.  The length of a bone in the picture
 # divided by this is the size of the person, if the bone is seen from the side.  The third largest of the ten counts: a
 # larger one may have a joint that the detector placed far off.  On the test people of --dataset mocap it is within 9 %
