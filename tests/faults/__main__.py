@@ -31,7 +31,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=int(time.time() // 86_400))
     options = parser.parse_args()
     failed = number = 0
-    with tempfile.TemporaryDirectory() as name:
+    # SLURM's daemons may still write their state while they end.
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
         root = Path(name)
         prepared("demo", root)
         for case, check in PARTS[options.part](root, options.count, Random(options.seed)):

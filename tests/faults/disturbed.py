@@ -156,8 +156,10 @@ def lines_of(folder: Path) -> list[tuple[str, int]]:
 
 
 def check_disk(launcher, step, for_good, root, place, reference) -> str:
-    """Fill the disk of a run after `step` for some seconds: it goes on.  For good: it stops with a message, and the
-    same command goes on when there is space."""
+    """Fill the disk of a run after `step` until it says so, and a little longer: it goes on.
+
+    For good: it stops with a message, and the same command goes on when there is space.
+    """
     with small_disk(place) as disk:
         folder, log = disk / "run", place.with_suffix(".log")
         flags = f"{FLAGS} --save_attempts {2 if for_good else 100_000}"
@@ -170,7 +172,10 @@ def check_disk(launcher, step, for_good, root, place, reference) -> str:
             assert f"cannot write {folder}" in log.read_text()
             filling.unlink()
         else:
-            time.sleep(3)
+            deadline = time.monotonic() + 30
+            while b"cannot write" not in log.read_bytes() and time.monotonic() < deadline:
+                time.sleep(0.05)
+            time.sleep(0.5)  # some attempts; of a fixed time, a fast run would see its end
             filling.unlink()
             assert run.end(180) == 0, log.read_text()
             assert lines_of(folder) == lines_of(reference), "lines of metrics.jsonl are lost"
