@@ -104,7 +104,7 @@ class VideoPose3DFiles(Source):
         joints = load_metadata(self.path_2d)["num_joints"]
         if not isinstance(joints, int | np.integer) or joints not in self.facts.by_joints:
             raise UserError(
-                f"{self.path_2d}: metadata has num_joints {joints!r}; expected 15 (HumanEva) or 17 (COCO). "
+                f"{self.path_2d}: metadata has num_joints {joints!r:.150}; expected 15 (HumanEva) or 17 (COCO). "
                 "Other joint sets are not supported; see docs/data.md."
             )
         return self.facts.by_joints[int(joints)]
@@ -306,7 +306,7 @@ def check_metadata(path: Path, metadata: dict, skeleton: str) -> None:
     if found != expected:
         joints, sides = (metadata[name] for name in ("num_joints", "keypoints_symmetry"))
         raise UserError(
-            f"{path}: metadata has num_joints {joints!r} and the left and right joints {sides!r:.150}; expected "
+            f"{path}: metadata has num_joints {joints!r:.150} and the left and right joints {sides!r:.150}; expected "
             f"{expected[0]} and {list(expected[1:])} for {skeleton}. Other joint sets and orders are not supported; "
             "see docs/data.md."
         )
