@@ -269,6 +269,7 @@ def _join(timeout: timedelta) -> None:
         return td.PrefixStore(prefix, td.TCPStore(host, port, world_size(), serves, timeout, wait_for_workers=False))
 
     def join() -> None:
+        """Connect to the store, wait for all ranks there and start the process group."""
         global _store, _heartbeat
         try:
             if device().type == "cuda":

@@ -47,6 +47,7 @@ def load_object(path: Path, key: str, hint: str, many: bool = False) -> object:
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> type:
+        """The allowed class of this name.  Raises UserError for any other, which could run code."""
         # NumPy 2 renamed numpy.core to numpy._core; files with both names exist.
         found = ALLOWED.get(f"{module.replace('numpy._core', 'numpy.core')}.{name}")
         if found is None:

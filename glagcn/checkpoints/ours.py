@@ -196,6 +196,7 @@ def digest(content: dict[str, Any]) -> str:
     sha = hashlib.sha256()
 
     def add(value: Any) -> None:
+        """Hash a value, with the names and values inside it."""
         if isinstance(value, Tensor):
             sha.update(f"{value.dtype}{tuple(value.shape)}".encode())
             sha.update(value.detach().cpu().reshape(-1).contiguous().view(torch.uint8).numpy().tobytes())

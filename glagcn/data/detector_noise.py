@@ -168,8 +168,10 @@ def _highest(noise: np.ndarray, share: float) -> np.ndarray:
 
 
 def _limbs(points: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """For each joint [V] the number of its limb, of left and right arm and leg and the rest; and its kind: 0 for arms,
-    1 for legs, 2 for others."""
+    """The number of the limb of each joint [V], and its kind [V].
+
+    Kinds: 0 arms, 1 legs, 2 the rest.  Limbs: 0 left arm, 1 right arm, 2 left leg, 3 right leg, 4 the rest.
+    """
     parts = [point.split("_", 1)[-1] if point.startswith(("left_", "right_")) else "" for point in points]
     kinds = np.array([0 if part in ARM else 1 if part in LEG else 2 for part in parts])
     right = np.array([point.startswith("right_") for point in points])

@@ -144,6 +144,7 @@ class _ByAction(Benchmark):
         return tuple(frame_metrics())
 
     def score(self, evaluation: Evaluation) -> Metrics:
+        """The means over kinds of action, of all test people and of each, and of frames."""
         parts = zip(evaluation.predicted, evaluation.target, evaluation.frames, strict=True)
         totals = np.array([sequence_totals(*part) for part in parts])
         infos = evaluation.sequences
@@ -325,6 +326,7 @@ class _MpiInf3dhp(Benchmark):
         return (*frame_metrics(), *joint_metrics())
 
     def score(self, evaluation: Evaluation) -> Metrics:
+        """The scores by the official protocols, and the other metrics as means of frames."""
         errors = protocols.sequence_errors(evaluation.predicted, evaluation.target)
         names = [info.name for info in evaluation.sequences]
         named = protocols.scores_by_protocol(errors, evaluation.annotation, names)

@@ -33,7 +33,7 @@ class Model(nn.Module, ABC):
     frames    T.
     causal    the target frame is the last frame of a window, not its centre frame.
     input     the C input channels, "xy" or "xyc" (see PoseInput).
-    frame     the axes of its input and output, "camera" or "ray" (poses.ray); whoever builds the model sets it.
+    frame     the axes of input and output: "camera" or "ray" (poses.ray).  It is set after the model is built.
 
     A subclass needs `forward`, and a constructor with `skeleton` and keywords named like options
     (config.options.ModelConfig), stored as attributes of the same names.  The other members then have defaults.
