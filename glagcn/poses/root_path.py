@@ -97,19 +97,25 @@ def _fitted_line(values: np.ndarray, places: np.ndarray, weights: np.ndarray, si
     """
     reach = max(1, int(WIDEST * sigma))
     steps = np.arange(-reach, reach + 1)
-    kernel = np.exp(-0.5 * (steps / max(sigma, 1e-6)) ** 2)
+    kernels = [np.exp(-0.5 * (steps / max(sigma, 1e-6)) ** 2) * steps**power for power in (0, 1, 2)]
+
+    def sums(of: np.ndarray, powers: int) -> list[np.ndarray]:
+        """For each place of the grid the sums around it, times the first powers of the steps to there."""
+        padded = np.pad(of, reach)
+        return [np.convolve(padded, kernel[::-1], "valid") for kernel in kernels[:powers]]
+
     given = np.zeros(len(weights))
     given[places] = values
-    line, apart = given, np.zeros(len(weights))
+    known = weights > 0
     for _ in range(FITS):
-        moments = [np.convolve(np.pad(weights, reach), (kernel * steps**power)[::-1], "valid") for power in (0, 1, 2)]
-        sums = [np.convolve(np.pad(weights * given, reach), (kernel * steps**power)[::-1], "valid") for power in (0, 1)]
-        whole = moments[0] * moments[2] - moments[1] ** 2
-        enough = whole > 1e-9 * moments[0] * moments[2]
-        line = np.where(enough, (moments[2] * sums[0] - moments[1] * sums[1]) / np.where(enough, whole, 1), given)
+        zeroth, first, second = sums(weights, 3)
+        level, slope = sums(weights * given, 2)
+        whole = zeroth * second - first**2
+        enough = whole > 1e-9 * zeroth * second
+        line = np.where(enough, (second * level - first * slope) / np.where(enough, whole, 1), given)
         apart = np.abs(given - line)
-        usual = 1.4826 * np.median(apart[weights > 0])
-        weights = np.where(weights > 0, 1 / (1 + (apart / max(2 * usual, 1e-9)) ** 2), 0)
+        usual = 1.4826 * np.median(apart[known])
+        weights = np.where(known, 1 / (1 + (apart / max(2 * usual, 1e-9)) ** 2), 0)
     return line[places], float(usual)
 
 
