@@ -7,7 +7,7 @@ import numpy as np
 from glagcn.data.camera_augmentation import MAX_ERROR, fit_camera
 from glagcn.data.dataset import Cache, Split
 from glagcn.data.datasets import get_dataset
-from glagcn.poses.ray import USUAL_VIEW_DEGREES, usual_focal
+from glagcn.poses.ray import USUAL_VIEW_DEGREES, usual_lens
 from glagcn.skeletons import Skeleton, get_skeleton
 
 FITTED = "fitted to training poses"
@@ -28,22 +28,28 @@ def find_lenses(cache: Cache, split: Split, *, training: bool) -> Lenses:
     not used.  Else a guess: `usual_focal` and the middle of the image.
     """
     dataset, skeleton = get_dataset(cache.dataset), get_skeleton(cache.skeleton)
-    rows, sources = [], []
+    rows, sources, by_camera = [], [], {}
     for row, info in enumerate(split.sequences):
         lens: Any = dataset.lens(info)
         source = "calibration"
         if lens is None and training:
             lens, source = _fitted(split, row, skeleton), FITTED
         elif lens is None and dataset.same_cameras:
-            same = [k for k, other in enumerate(cache.train.sequences) if other.camera == info.camera]
-            fits = [fit for k in same if (fit := _fitted(cache.train, k, skeleton)) is not None]
-            lens, source = np.median(fits, axis=0) if fits else None, FITTED
+            if info.camera not in by_camera:
+                by_camera[info.camera] = _of_camera(cache.train, info.camera, skeleton)
+            lens, source = by_camera[info.camera], FITTED
         if lens is None:
-            focal = usual_focal((info.width, info.height))
-            lens, source = (focal, focal, info.width / 2, info.height / 2), f"guessed ({USUAL_VIEW_DEGREES:g} degrees)"
+            lens, source = usual_lens((info.width, info.height)), f"guessed ({USUAL_VIEW_DEGREES:g} degrees)"
         rows.append(lens)
         sources.append(source)
     return Lenses(np.array(rows, np.float64).reshape(-1, 4), ", ".join(dict.fromkeys(sources)))
+
+
+def _of_camera(train: Split, camera: int, skeleton: Skeleton) -> np.ndarray | None:
+    """The median lens [4] of the training sequences by a camera; None where none fits."""
+    same = [row for row, info in enumerate(train.sequences) if info.camera == camera]
+    fits = [fit for row in same if (fit := _fitted(train, row, skeleton)) is not None]
+    return np.median(fits, axis=0) if fits else None
 
 
 def _fitted(split: Split, row: int, skeleton: Skeleton) -> np.ndarray | None:

@@ -46,7 +46,7 @@ from glagcn.poses.gaps import (
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
-from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_focal
+from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_lens
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses, interpolated, joined
 from glagcn.progress import Progress
@@ -468,8 +468,7 @@ def model_inputs(
     channels = len(model.input)
     if model.frame == "camera":
         return lambda frames: (frames[..., :channels], None)
-    focal = focal or usual_focal(size)
-    lens = normalised_lens(size, np.array([focal, focal, *size / 2]))
+    lens = normalised_lens(size, usual_lens(size, focal))
     rays = Rays(model.skeleton, torch.device("cpu"))
 
     def in_rays(frames: Tensor) -> tuple[Tensor, Tensor]:

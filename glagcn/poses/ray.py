@@ -51,6 +51,13 @@ def usual_focal(image_size: Any) -> float:
     return float(max(image_size) / 2 / np.tan(np.radians(USUAL_VIEW_DEGREES) / 2))
 
 
+def usual_lens(image_size: Any, focal: float | None = None) -> np.ndarray:
+    """A lens [4] (fx, fy, cx, cy) in pixels: `focal`, or `usual_focal`, and the middle of the image."""
+    width, height = image_size
+    focal = focal or usual_focal(image_size)
+    return np.array([focal, focal, width / 2, height / 2])
+
+
 def normalised_lens(sizes: np.ndarray, lenses: np.ndarray) -> Tensor:
     """Focal lengths and principal points [...,4] float32 in normalised coordinates (poses.normalise) instead of pixels.
 
