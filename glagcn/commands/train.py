@@ -34,9 +34,10 @@ def train(config: Config, origin: dict[str, str]) -> None:
     check_tracker(config.run.log_with)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = hardware.set_up(config.optim, dist.device())
-    cache = open_data(config.data, _known_data(config, folder, origin))
+    begun = folder.origin() if dist.is_main() and not config.run.fresh else {}
+    cache = open_data(config.data, _known_data(config, begun, origin) if dist.is_main() else None)
     selection = select_data(config, cache)
-    earlier = dist.from_main(folder.options() if dist.is_main() and not config.run.fresh else {})
+    earlier = dist.from_main(begun.get("config", {}))
     config = settle(config, selection, chosen, earlier, _start_of(config, folder), origin)
     batch_size, processes = config.optim.batch_size, dist.world_size()
     if batch_size is not None and batch_size < processes:
@@ -108,15 +109,12 @@ def _start_of(config: Config, folder: RunFolder) -> str | None:
     return config.run.resume
 
 
-def _known_data(config: Config, folder: RunFolder, origin: dict[str, str]) -> Path | None:
-    """The cache of the run that this one goes on from, or starts from; None where flags name one."""
-    paths = [] if config.run.fresh else folder.states()
-    with suppress(UserError):  # what is wrong with the file is reported where it is needed
-        paths += [find_checkpoint(config, "--resume", config.run.resume)] if config.run.resume else []
-    for path in paths:
-        with suppress(UserError):
-            return cache_of_run(checkpoint.load(path), origin)
-    return None
+def _known_data(config: Config, begun: dict[str, Any], origin: dict[str, str]) -> Path | None:
+    """The cache of the run that this one goes on from (`begun`), or of --resume; None where flags name one."""
+    if not begun and config.run.resume:
+        with suppress(UserError):  # what is wrong with the file is reported where it is needed
+            begun = checkpoint.load(find_checkpoint(config, "--resume", config.run.resume))
+    return cache_of_run(begun, origin)
 
 
 def _open_folder(

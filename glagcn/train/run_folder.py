@@ -171,11 +171,12 @@ class RunFolder:
                 f"cannot write the run folder {self.path} ({error.strerror or error}); give another parent with -c DIR"
             ) from None
 
-    def options(self) -> dict[str, Any]:
-        """The options in the newest readable checkpoint; none without one."""
+    def origin(self) -> dict[str, Any]:
+        """The options ("config") of the newest readable checkpoint, and its "data_path"; empty without one."""
         for path in self.states():
             with contextlib.suppress(UserError):
-                return checkpoint.load(path)["config"]
+                content = checkpoint.load(path)
+                return {"config": content["config"], "data_path": content.get("data_path")}
         return {}
 
     def states(self) -> list[Path]:
