@@ -12,10 +12,11 @@ MODULES = {
     "Lifter": "glagcn.api",
     "Poses": "glagcn.poses.result",
     "UserError": "glagcn.errors",
+    "lift": "glagcn.commands.lift",
     "load_model": "glagcn.checkpoints.load",
     "predict": "glagcn.api",
 }
-__all__ = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
+__all__ = ["Lifter", "Poses", "UserError", "__version__", "lift", "load_model", "metrics", "predict"]
 
 
 def __dir__() -> list[str]:

@@ -3,8 +3,9 @@ from glagcn import metrics as metrics
 from glagcn.api import Lifter as Lifter
 from glagcn.api import predict as predict
 from glagcn.checkpoints.load import load_model as load_model
+from glagcn.commands.lift import lift as lift
 from glagcn.errors import UserError as UserError
 from glagcn.poses.result import Poses as Poses
 
 __version__: str
-__all__ = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
+__all__ = ["Lifter", "Poses", "UserError", "__version__", "lift", "load_model", "metrics", "predict"]

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import ArrayLike
 
 from glagcn.checkpoints.load import load_model
@@ -20,6 +21,7 @@ def predict(
     joints: str | None = None,
     fps: float | None = None,
     focal: float | None = None,
+    device: str | torch.device | None = None,
 ) -> np.ndarray:
     """Lift a sequence to 3D poses [T,V,3] in millimetres, relative to the root, which is exactly 0.
 
@@ -31,7 +33,7 @@ def predict(
                 MediaPipe has in their place is left out, for joints="mediapipe33".
     image_size  (width, height) in pixels.
     flip        average with the mirrored-back prediction of the mirrored sequence (test-time augmentation): more
-                accurate, for twice the time.  On by default here, off in `Lifter`.
+                accurate, for twice the time.
     frames      the numbers of the n frames to lift, or a mask [T] of them, each with its true neighbours, to [n,V,3];
                 None: all.
     joints      the order of the joints, a name of glagcn.poses.joints, such as "coco17"; None: that of the model.
@@ -39,12 +41,14 @@ def predict(
     focal       focal length in pixels, for a model of the ray frame (trained with --frame ray); None: that of a view of
                 55 degrees along the longer side of the image.  With a wrong one, people at the side of the image come
                 out turned.  Other models do not read it.
-    Runs on the model's device, on a CPU with as many threads as PyTorch uses, and leaves its training mode as it was.
+    device      where to compute; None: where the model is, which is the CPU for a name or path.
+    On a CPU it uses as many threads as PyTorch.  A model's device and training mode are as before at the end.
     Raises UserError on a wrong shape, no joint at all, a third value that is no confidence, values that are not pixels
     of such an image, poses that are clearly in another order than they should be, or frames that are not there; as
     `load_model` does for a name or path.
     """
-    return lift.predict(_model(model), pose_2d, image_size, flip, frames, joints, fps, focal)
+    model = load_model(model, device=device)
+    return lift.predict(model, pose_2d, image_size, flip, frames, joints, fps, focal)
 
 
 class Lifter(lift.Lifter):
@@ -55,9 +59,9 @@ class Lifter(lift.Lifter):
     fps         frames per second of the grid that frames are placed on; best those of the data that the model was
                 trained on.
     joints      the order of the pushed joints, a name of glagcn.poses.joints, such as "coco17"; None: the model's.
-    flip        average with the mirrored-back pose of the mirrored window, for twice the time.  Off by default here,
-                on in `predict`.
-    focal       focal length in pixels, as in `predict`.
+    flip        average with the mirrored-back pose of the mirrored window: more accurate, for twice the time.
+    focal       focal length in pixels, and
+    device      where to compute, as in `predict`.
     delay       frames from the newest one back to the one whose pose is given: 0 for a causal model, else those of a
                 window behind its centre, (T - 1) / 2.
 
@@ -74,11 +78,8 @@ class Lifter(lift.Lifter):
         fps: float = 30,
         *,
         joints: str | None = None,
-        flip: bool = False,
+        flip: bool = True,
         focal: float | None = None,
+        device: str | torch.device | None = None,
     ) -> None:
-        super().__init__(_model(model), image_size, fps, joints=joints, flip=flip, focal=focal)
-
-
-def _model(model: Model | str | Path) -> Model:
-    return model if isinstance(model, Model) else load_model(model)
+        super().__init__(load_model(model, device=device), image_size, fps, joints=joints, flip=flip, focal=focal)

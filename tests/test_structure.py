@@ -90,5 +90,5 @@ def test_editors_see_the_public_names_where_they_are_defined():
     ]
     for module, name in imports:
         assert getattr(glagcn, name) is getattr(importlib.import_module(module), name)
-    listed = ["Lifter", "Poses", "UserError", "__version__", "load_model", "metrics", "predict"]
+    listed = ["Lifter", "Poses", "UserError", "__version__", "lift", "load_model", "metrics", "predict"]
     assert sorted([*(name for _, name in imports), "__version__"]) == dir(glagcn) == listed

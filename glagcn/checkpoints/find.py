@@ -53,7 +53,7 @@ def find_checkpoint(config: Config, flag: str, name: str) -> Path:
     raise UserError(f"{flag} {name}: no such checkpoint; searched {listed}. Train first, or give a path, {OR_SHIPPED}")
 
 
-def find_model(name: str) -> Path:
+def find_model(name: str | Path) -> Path:
     """The file of the model that --checkpoint names (see `model_path`).  Raises UserError if it is no file."""
     path = model_path(name)
     if path.is_dir():

@@ -4,6 +4,7 @@ All entry points make the same checks in the same order: readable file, whose it
 flags, names and shapes of tensors, finite values, skeleton of the data.
 """
 
+import copy
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -92,21 +93,44 @@ def load(
     return loaded
 
 
-def load_model(path: str | Path, skeleton: str | Skeleton | None = None, widths: Sequence[int] | None = None) -> Model:
-    """Load the model of a checkpoint of this program or a published one (.bin, .pth), on the CPU in eval mode.
+def load_model(
+    model: str | Path | Model,
+    skeleton: str | Skeleton | None = None,
+    widths: Sequence[int] | None = None,
+    device: str | torch.device | None = None,
+) -> Model:
+    """Load the model of a checkpoint of this program or a published one (.bin, .pth), in eval mode.
 
-    path      of the file, or "centred" or "causal", the models that come with the program ("./centred" is a path).
+    model     "centred" or "causal", which come with the program, or a path ("./centred" is one); a folder, such as that
+              of a run, means its best.pt.  A model is given back as it is, or a copy of it on another device.
     skeleton  "h36m17", "humaneva15", "humaneva15_coco17", ...; None: from the checkpoint, or for a published file from
               its number of joints and its name.
     widths    filter widths; None: from the checkpoint, or for a published file 3 for each stage.
+    device    such as "cuda"; None: the CPU, or where a given model is.
     Assumptions about a published file are warnings of the logger "glagcn".  Pickled code is not executed.
-    Raises UserError that names the file if it is not a checkpoint or contradicts `skeleton` or `widths`.
+    Raises UserError that names the file if it is not a checkpoint or contradicts `skeleton` or `widths`, or a device
+    that is not there.
     """
+    wanted = None if device is None else as_device(device)
+    if isinstance(model, Model):
+        moved = wanted is not None and wanted not in (model.device, torch.device(model.device.type))
+        return copy.deepcopy(model).to(wanted) if moved else model
     joints = get_skeleton(skeleton) if isinstance(skeleton, str) else skeleton
-    loaded = load(model_path(path), Hints(joints, widths), lambda loaded: _check_arguments(loaded, joints, widths))
+    loaded = load(model_path(model), Hints(joints, widths), lambda loaded: _check_arguments(loaded, joints, widths))
     for assumption in loaded.assumed:
         logger.warning(assumption)
-    return loaded.model
+    return loaded.model.to(wanted or "cpu")
+
+
+def as_device(device: str | torch.device) -> torch.device:
+    """A device of PyTorch.  Raises UserError where there is none of this name."""
+    try:
+        chosen = torch.device(device)
+        torch.empty(0, device=chosen)
+    except (RuntimeError, AssertionError) as error:  # the latter where PyTorch was built without CUDA
+        reason = str(error).splitlines()[0]
+        raise UserError(f'invalid device {device!r} ({reason[:200]}); give "cpu", "cuda" or "cuda:1"') from None
+    return chosen
 
 
 def load_for_test(config: Config, origin: dict[str, str], own_poses: bool = False) -> Loaded:

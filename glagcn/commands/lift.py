@@ -1,8 +1,8 @@
-"""`glagcn lift`: own 2D keypoints to 3D poses, as files of other programs and as a picture over the video."""
+"""`glagcn lift` and `glagcn.lift`: own 2D keypoints to 3D poses, as files and as a picture over the video."""
 
 import argparse
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,10 @@ from glagcn.config.parse import comma_separated, in_home
 from glagcn.errors import UserError
 
 if TYPE_CHECKING:
+    import torch
+    from numpy.typing import ArrayLike
+
+    from glagcn.model.interface import Model
     from glagcn.poses.recording import Recording
     from glagcn.poses.result import Poses
 
@@ -20,7 +24,6 @@ LARGEST_SIDE = 100_000
 LONGEST_FOCAL = 1e6
 CHOICES = ("largest", "longest", "all")  # of --person, besides a number
 SMOOTH_HZ = 6.0  # the usual cut-off for human movement
-SIZE_INCHES, BITRATE_KBPS = 5.4, 4000
 
 
 def add_lift(verbs: Any) -> None:
@@ -65,42 +68,91 @@ def add_lift(verbs: Any) -> None:
         "--flip", action=argparse.BooleanOptionalAction, default=True,
         help="average with the prediction for the mirrored poses (default: on)",
     )  # fmt: skip
-    parser.set_defaults(verb=lift)
+    parser.set_defaults(verb=lambda options: lift(**options))
 
 
-def lift(options: dict[str, Any]) -> None:
-    """Lift the people of a keypoint file and write what --out names.
+def lift(
+    file: "str | Path | ArrayLike",
+    out: "str | Path | Iterable[str | Path] | None" = None,
+    *,
+    checkpoint: "str | Path | Model" = "centred",
+    video: str | Path | None = None,
+    image_size: tuple[int, int] | None = None,
+    fps: float | None = None,
+    format: str | None = None,
+    joints: str | None = None,
+    person: str | int = "largest",
+    focal: float | None = None,
+    floor: bool = False,
+    smooth: float | None = None,
+    min_confidence: float | None = None,
+    flip: bool = True,
+    device: "str | torch.device | None" = None,
+) -> "list[Poses]":
+    """Lift the people of a keypoint file to 3D, as `glagcn lift` does: options are named as its flags, which messages
+    name.
 
-    Whatever flags and input files decide is decided before PyTorch is loaded.  Raises UserError.
+    file            what a detector wrote, a folder of it, or an array: [T,V,2] pixels of one person, or [T,V,3] with a
+                    confidence, or [T,P,V,2 or 3] of up to P people.
+    out             files to write: a path, several, or None.  The suffix is the format, as in `Poses.save`.
+    checkpoint      a model, the path of one, or "centred" or "causal", which come with the program.
+    video           in which the keypoints were detected: gives its size, rate and times, and is drawn behind them.
+    image_size      (width, height) in pixels, and
+    fps             frames per second: of the file or the video, if None.
+    format          of the file, and
+    joints          the order of its joints, such as "coco17"; None: as it says, or recognised.  An array of 17 joints
+                    needs `joints`.
+    person          "largest", "longest", "all", a number, or numbers of one person such as "1,7".
+    focal           focal length in pixels; None: that of a view of 55 degrees along the longer side.
+    floor           find the floor, and give z-up coordinates from it.
+    smooth          cut-off of a low-pass filter against jitter, in Hz, such as 6; None: no filter.
+    min_confidence  joints of less are missing, in the unit of the file; None: 0.05 of what counts as 1.
+    flip            average with the prediction for the mirrored poses.
+    device          where to compute, such as "cpu" or "cuda:1"; None: a GPU if there is one.
+    Returns the people by their numbers.  What flags and input files decide is decided before PyTorch is loaded.
+    Messages go to the logger "glagcn".  Raises UserError.
     """
     from glagcn.checkpoints.find import find_model
     from glagcn.files import make_folder
     from glagcn.poses.draw.video import SUFFIXES, open_video
     from glagcn.poses.recording import read_recording
     from glagcn.poses.root_path import check_cutoff
-    from glagcn.poses.writers.tables import WRITERS
+    from glagcn.poses.writers.tables import WRITERS, write_people
 
-    flags = SimpleNamespace(**options)
-    check_flags(flags, (*WRITERS, *SUFFIXES))
-    path = find_model(flags.checkpoint)
-    video = open_video(flags.video, "--video") if flags.video else None
-    recording = read_recording(
-        flags.file,
-        video,
-        format=flags.format,
-        joints=flags.joints,
-        image_size=flags.image_size,
-        fps=flags.fps,
-        person=flags.person,
-        min_confidence=flags.min_confidence,
+    outputs = [Path(path) for path in ([out] if isinstance(out, str | Path) else out or [])]
+    source = Path(file) if isinstance(file, str | Path) else file
+    flags = SimpleNamespace(
+        file=source if isinstance(source, Path) else None,
+        out=outputs,
+        video=Path(video) if video else None,
+        image_size=image_size,
+        fps=fps,
+        joints=joints,
+        person=str(person),
+        focal=focal,
+        min_confidence=min_confidence,
     )
-    if flags.smooth is not None:
-        check_cutoff(flags.smooth, recording.fps)
-    for out in flags.out:
-        make_folder(out.parent, "--out")
-    people = _in_space(_lifted(path, recording, flags), flags.focal, flags.smooth, flags.floor)
-    for out in flags.out:
-        _write(out, people, recording, len(video.times) if video else None)
+    check_flags(flags, (*WRITERS, *SUFFIXES))
+    model = find_model(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
+    film = open_video(flags.video, "--video") if flags.video else None
+    recording = read_recording(
+        source,
+        film,
+        format=format,
+        joints=joints,
+        image_size=image_size,
+        fps=fps,
+        person=flags.person,
+        min_confidence=min_confidence,
+    )
+    if smooth is not None:
+        check_cutoff(smooth, recording.fps)
+    for path in outputs:
+        make_folder(path.parent, "--out")
+    people = _in_space(_lifted(model, recording, flip, focal, device), focal, smooth, floor)
+    for path in outputs:
+        write_people(path, people, recording.video, recording.times, len(film.times) if film else None)
+    return people
 
 
 def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
@@ -139,20 +191,27 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
         written.add(path.resolve())
 
 
-def _lifted(path: Path, recording: "Recording", flags: SimpleNamespace) -> "list[Poses]":
-    """The people in camera axes, by the model of a checkpoint."""
+def _lifted(
+    model: "Path | Model",
+    recording: "Recording",
+    flip: bool,
+    focal: float | None,
+    device: "str | torch.device | None",
+) -> "list[Poses]":
+    """The people in camera axes, by a model or that of a checkpoint."""
     import torch
 
-    from glagcn.checkpoints.load import load
+    from glagcn.checkpoints.load import as_device, load
     from glagcn.poses.lift import lift_people
 
-    loaded = load(path)
-    for assumption in loaded.assumed:
-        logger.info(f"note: {assumption}")
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = loaded.model.for_prediction().to(device)
-    logger.info(f"lifting with {path}, {device.type}")
-    return lift_people(model, recording, flags.flip, focal=flags.focal)
+    chosen = as_device(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    if isinstance(model, Path):
+        path, loaded = model, load(model)
+        for assumption in loaded.assumed:
+            logger.info(f"note: {assumption}")
+        model = loaded.model
+        logger.info(f"lifting with {path}, {chosen.type}")
+    return lift_people(model.for_prediction().to(chosen), recording, flip, focal=focal)
 
 
 def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, floor: bool) -> "list[Poses]":
@@ -188,18 +247,3 @@ def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, 
     else:
         logger.info(f"floor: found, {-ground.height / 1000:.2f} m below the camera")
     return [on_ground(person, ground) for person in placed]
-
-
-def _write(path: Path, people: "list[Poses]", recording: "Recording", length: int | None) -> None:
-    """Write one file of --out; `length` is that of the video, in frames."""
-    from glagcn.poses.draw.animation import Animation, animate
-    from glagcn.poses.writers.tables import WRITERS, write_people
-
-    if path.suffix.lower() in WRITERS:
-        for written in write_people(path, people):
-            logger.info(f"Wrote {written}")
-        return
-    first = min(int(person.frames[0]) for person in people)
-    last = max(int(person.frames[-1]) for person in people)
-    numbers, animation = range(length) if length else range(first, last + 1), Animation(people, SIZE_INCHES)
-    animate(path, animation, numbers, recording.fps, BITRATE_KBPS, recording.video, recording.times)

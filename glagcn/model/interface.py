@@ -100,6 +100,16 @@ class Model(nn.Module, ABC):
         """The size in numbers of the largest feature map of one window."""
         return prod(self.window_shape)
 
+    def __repr__(self) -> str:
+        """One line; `print(list(model.modules()))` shows the layers."""
+        weights = sum(weight.numel() for weight in self.parameters())
+        axes = f", frame {self.frame}" if self.frame != "camera" else ""
+        causal = ", causal" if self.causal else ""
+        return (
+            f"{type(self).__name__}({self.skeleton.name}, {self.frames} frames{causal}, input {self.input}{axes}, "
+            f"{weights:,} weights, {self.device})"
+        )
+
     def describe(self) -> str:
         """A short description for the summary of a run."""
         return f"{self.frames} frames"

@@ -44,6 +44,7 @@ from glagcn.poses.gaps import (
     without_depth,
 )
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
+from glagcn.poses.keypoints.content import as_array
 from glagcn.poses.keypoints.tracks import Track
 from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
 from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_lens
@@ -173,7 +174,7 @@ class Lifter:
         fps: float = 30,
         *,
         joints: str | None = None,
-        flip: bool = False,
+        flip: bool = True,
         focal: float | None = None,
     ) -> None:
         if not 0 < fps < float("inf"):
@@ -186,6 +187,9 @@ class Lifter:
         self._frames = model.frames + EARLIER[model.frame]
         self.delay = model.frames - 1 - model.target_frame
         self._reset()
+
+    def __repr__(self) -> str:
+        return f"Lifter({self._model!r}, {self._order.name}, {self.fps:g} fps, delay {self.delay})"
 
     def _reset(self) -> None:
         stated = self._joints is not None
@@ -385,19 +389,6 @@ def as_keypoints(values: ArrayLike, name: str, axes: int, skeleton: Skeleton, jo
             f"{frames}, of the {count} joints that {read}"
         )
     return with_confidence(given)
-
-
-def as_array(values: ArrayLike, name: str) -> np.ndarray:
-    """`values` as an array of numbers.  Raises UserError that names `name` if that is not possible."""
-    try:
-        array = values.detach().float().cpu().numpy() if isinstance(values, Tensor) else np.asanyarray(values)
-    except ValueError as error:
-        raise UserError(f"{name} is not an array: {error}") from None
-    if array.dtype.kind not in "fiu":
-        raise UserError(f"{name} has type {array.dtype}; must be an array of numbers")
-    if isinstance(array, np.ma.MaskedArray):
-        return np.ma.filled(array.astype(np.float64), np.nan)
-    return np.asarray(array)
 
 
 def as_size(image_size: ArrayLike) -> np.ndarray:

@@ -17,6 +17,8 @@ from glagcn.poses.times import set_times
 from glagcn.poses.views import as_seen
 
 if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
     from glagcn.poses.draw.video import Video
 
 logger = logging.getLogger(__name__)
@@ -50,7 +52,7 @@ class Recording:
 
 
 def read_recording(
-    path: Path,
+    source: "Path | ArrayLike",
     video: "Video | None" = None,
     *,
     format: str | None = None,
@@ -63,8 +65,9 @@ def read_recording(
     prefix: str = "--",
     may_end: bool = False,
 ) -> Recording:
-    """Read a keypoint file, compare it with its video, and choose the people.
+    """Read a keypoint file or array, compare it with its video, and choose the people.
 
+    source          a path, or an array as an .npy file holds it.
     format, joints  of the file, as `read_keypoints` takes them.
     usual_joints    the joints of a file that does not say which it has; None: it is refused.
     image_size, fps  go before what the file says, and that before what the video does.
@@ -75,7 +78,8 @@ def read_recording(
     Raises UserError where the file is damaged, does not fit the video, or lacks what nobody else says.
     """
     sizes = (video.size, len(video.times)) if video else (None, None)
-    found = read_keypoints(path, format, joints, image_size, min_confidence, *sizes)
+    path = source if isinstance(source, Path) else Path("keypoints")  # in messages
+    found = read_keypoints(source, format, joints, image_size, min_confidence, *sizes)
     found = set_times(path, found, fps, video, prefix)
     uneven = found.times is not None
     if video and not may_end and found.frames[-1] >= len(video.times):

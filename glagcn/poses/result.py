@@ -1,9 +1,12 @@
 """Poses: the 3D poses of one person, with the 2D poses that they were lifted from.  What every writer takes."""
 
 from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 
+from glagcn.files import make_folder
 from glagcn.skeletons import Skeleton
 
 CAMERA, Z_UP = "camera", "z_up"
@@ -13,7 +16,7 @@ AXES = {
 }
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False, eq=False)
 class Poses:
     """T frames of one person.
 
@@ -56,6 +59,26 @@ class Poses:
             raise ValueError(f"frames of person {self.person} must ascend, and there must be at least one")
         if not np.isfinite(self.xyz).all() or (self.root is not None and not np.isfinite(self.root).all()):
             raise ValueError(f"xyz and root of person {self.person} must be finite")
+
+    def __repr__(self) -> str:
+        count, seconds = len(self.frames), self.seconds
+        where = "no root path" if self.root is None else f"{np.linalg.norm(self.root, axis=1).mean() / 1000:.1f} m away"
+        where = "z up" if self.axes == Z_UP else where
+        return (
+            f"Poses(person {self.person}, {count} frames, {seconds[0]:.2f} to {seconds[-1]:.2f} s at {self.fps:.4g} fps"
+            f", {self.skeleton.name}, {where})"
+        )
+
+    def save(self, path: str | Path, *others: "Poses") -> list[Path]:
+        """Write this person, and others of the same video, in the format of the suffix; returns the paths written.
+
+        The suffixes are those of `glagcn lift --out`, such as .bvh, .csv, .npz, .html, .gif and .mp4.  Folders are
+        made.  Raises UserError for another suffix and where the file cannot be written.
+        """
+        path = Path(path).expanduser()
+        make_folder(path.parent, "the folder")
+        # By name: writers import this module.
+        return import_module("glagcn.poses.writers.tables").write_people(path, [self, *others])
 
     @property
     def joints(self) -> tuple[str, ...]:

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from matplotlib.colors import to_rgb
+from PIL import Image
 
 import glagcn
 import glagcn.poses.lift
@@ -337,3 +339,48 @@ def test_a_person_without_a_body_has_no_place(lift, tmp_path):
     assert "never seen (head_top, neck, right_shoulder, " in ended.out
     assert "person 0: in 5 frames fewer than 4 joints: has no root path" in ended.out
     assert json.loads(Path("p.json").read_text())["people"][0]["root"] is None
+
+
+# ---------------------------------------------------------------- in Python
+
+
+def test_python_lifts_as_the_command_does(lift, detected, trained, tmp_path):
+    flags = "--image_size 640,480 --fps 25 --person all --floor --smooth 6"
+    assert lift(f"{detected} --out command.npz {flags}").code == 0
+    options = {"image_size": SIZE, "fps": FPS, "person": "all", "floor": True, "smooth": 6}
+    model = glagcn.load_model(trained / "best.pt")
+    files = [tmp_path / "python.npz", "new/python.bvh"]
+    people = glagcn.lift(detected, files, checkpoint=model, device="cpu", **options)
+    command, python = arrays(tmp_path / "command.npz"), arrays(tmp_path / "python.npz")
+    for name, values in command.items():
+        np.testing.assert_array_equal(python[name], values)
+    assert [person.person for person in people] == [1, 2]
+    np.testing.assert_array_equal(people[1].xyz, of(python, 2, "poses_mm"))
+    assert people[0].save("saved/one.bvh")[0].read_text().startswith("HIERARCHY")
+    assert people[0].save(tmp_path / "both.npz", people[1]) == [tmp_path / "both.npz"]
+    both = arrays(tmp_path / "both.npz")
+    np.testing.assert_array_equal(both["root_mm"], python["root_mm"])
+    assert repr(people[0]).startswith("Poses(person 1, 40 frames, 0.00 to 1.56 s at 25 fps, ")
+    with pytest.raises(glagcn.UserError, match=r"ends in '.txt'; must end in .npz, .*\.gif"):
+        people[0].save("people.txt")
+
+
+def test_python_lifts_arrays(trained, tmp_path, monkeypatch):
+    """As the same array in a file; without its joints it is refused like that."""
+    monkeypatch.chdir(tmp_path)
+    found = keypoints()[:, 0]
+    np.save("k.npy", found)
+    options = {"checkpoint": str(trained / "best.pt"), "image_size": SIZE, "fps": FPS}
+    (of_file,), (of_array,) = (glagcn.lift(given, joints="coco17", **options) for given in ("k.npy", found))
+    np.testing.assert_array_equal(of_array.xyz, of_file.xyz)
+    np.testing.assert_array_equal(of_array.root, of_file.root)
+    (of_tensor,) = glagcn.lift(torch.from_numpy(found), joints="coco17", **options)
+    np.testing.assert_array_equal(of_tensor.xyz, of_file.xyz)
+    of_array.save("a.gif")
+    with Image.open("a.gif") as picture:
+        assert picture.n_frames == len(found)
+    for wrong, words in ((found, "does not say which 17 joints"), (["x"], "must be an array of numbers")):
+        with pytest.raises(glagcn.UserError, match=words):
+            glagcn.lift(wrong, **options)
+    with pytest.raises(glagcn.UserError, match="invalid device \"?'?cuda:77"):
+        glagcn.lift(found, joints="coco17", device="cuda:77", **options)

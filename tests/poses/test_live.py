@@ -60,13 +60,13 @@ def test_a_causal_model_gives_the_pose_of_the_present_and_others_that_of_four_fr
 def test_a_path_is_loaded(tmp_path):
     model = a_model(causal=True)
     lifter = glagcn.Lifter(a_checkpoint(tmp_path / "best.pt", model), SIZE)
-    assert_same(stream(lifter, pixels(3)), glagcn.predict(model, pixels(3), SIZE, flip=False))
+    assert_same(stream(lifter, pixels(3)), glagcn.predict(model, pixels(3), SIZE))
 
 
 def test_joints_of_a_detector_are_brought_to_those_of_the_model():
     model, coco = a_model(causal=True), pixels(3)
     lifter = Lifter(model, SIZE, joints="coco17")
-    expected = glagcn.predict(model, coco, SIZE, joints="coco17", flip=False)
+    expected = glagcn.predict(model, coco, SIZE, joints="coco17")
     assert_same(stream(lifter, coco), expected)
     with pytest.raises(UserError, match=r"expected \[17, 2\], or 3 .* of the 17 joints that joints='coco17' names"):
         lifter.push(coco[0, :13])
@@ -78,7 +78,7 @@ def test_missing_frames_have_the_keypoints_before_them():
     model, frames = a_model(), pixels(5)
     pushed = [None, None, *frames[:2], None, None, *frames[2:], None]
     filled = frames[[0, 1, 1, 1, 2, 3, 4, 4]]
-    assert_same(stream(Lifter(model, SIZE), pushed), glagcn.predict(model, filled, SIZE, flip=False))
+    assert_same(stream(Lifter(model, SIZE), pushed), glagcn.predict(model, filled, SIZE))
 
 
 @pytest.mark.parametrize("joint", [(0, 0, 0.3), (-1, -1, 0.9), (np.nan, 5, 0.9), (1e4, 500, 0.9), (5, 5, 0.01)])
@@ -89,7 +89,7 @@ def test_a_joint_that_is_missing_for_predict_is_missing_in_a_stream(input, joint
     model = a_model(causal=True, input=input)
     given = np.dstack([pixels(5), np.full((5, 17), 0.7)])
     given[2:, 9] = joint
-    expected = glagcn.predict(model, given, SIZE, flip=False, joints=joints)
+    expected = glagcn.predict(model, given, SIZE, joints=joints)
     assert_same(stream(Lifter(model, SIZE, joints=joints), given), expected)
 
 
@@ -100,7 +100,7 @@ def test_nobody_does_not_replace_a_frame_of_the_same_time(nobody):
     poses = [lifter.push(frame, number / FPS) for number, frame in enumerate(frames[:2])]
     np.testing.assert_array_equal(lifter.push(nobody, 1 / FPS), poses[1])
     poses.append(lifter.push(frames[2], 2 / FPS))
-    assert_same(poses, glagcn.predict(model, frames, SIZE, flip=False))
+    assert_same(poses, glagcn.predict(model, frames, SIZE))
 
 
 def test_scores_above_1_are_divided_by_the_largest_so_far_and_said_once(caplog):
@@ -111,7 +111,7 @@ def test_scores_above_1_are_divided_by_the_largest_so_far_and_said_once(caplog):
     expected[3:, 9] = 0
     poses = stream(Lifter(model, SIZE), given)
     assert [message for message in caplog.messages if "which counts as 1" in message] == caplog.messages[:1]
-    assert_same(poses, glagcn.predict(model, expected, SIZE, flip=False))
+    assert_same(poses, glagcn.predict(model, expected, SIZE))
 
 
 def test_a_depth_is_left_out_of_a_stream_of_mediapipe_and_refused_in_others(caplog):
@@ -164,7 +164,7 @@ def test_missing_joints_stay_where_they_were_without_confidence(input):
     held = given.copy()
     held[0, 6, :2] = np.delete(given[0, :, :2], 6, axis=0).mean(axis=0)
     held[0, 6, 2], held[2:4, 3, 2], held[2:4, 3, :2] = 0, 0, given[1, 3, :2]
-    lifter = Lifter(model, SIZE)
+    lifter = Lifter(model, SIZE, flip=False)
     found = [lifter.push(frame) for frame in pushed]
     assert found[:4] == [None] * 4
     windows = normalised(held[[0, 0, 0, 0, 0, 1, 2, 3, 4]], np.array(SIZE), len(input))
@@ -176,7 +176,7 @@ def test_missing_joints_stay_where_they_were_without_confidence(input):
 def test_a_stream_for_a_model_with_confidences_is_that_of_predict():
     model = a_model(input="xyc")
     given = np.concatenate([pixels(12), np.linspace(0.1, 1, 12 * 17).reshape(12, 17, 1)], axis=2)
-    assert_same(stream(Lifter(model, SIZE), given), glagcn.predict(model, given, SIZE, flip=False))
+    assert_same(stream(Lifter(model, SIZE), given), glagcn.predict(model, given, SIZE))
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_times_place_frames_on_the_grid(times, places):
     lifter = Lifter(model, SIZE, FPS)
     seconds = [None if time is None else time / FPS for time in times]
     poses = stream(lifter, frames, seconds)[-lifter.delay - 1 :]
-    expected = glagcn.predict(model, frames[places], SIZE, flip=False)[-lifter.delay - 1 :]
+    expected = glagcn.predict(model, frames[places], SIZE)[-lifter.delay - 1 :]
     assert_same(poses, expected[-len(poses) :])
 
 
@@ -224,7 +224,7 @@ def test_a_frame_that_is_refused_is_left_out(keypoints, time, message):
     with pytest.raises(UserError, match=message):
         lifter.push(keypoints, time)
     poses += [lifter.push(frame) for frame in frames[2:]]
-    assert_same(poses, glagcn.predict(model, frames, SIZE, flip=False))
+    assert_same(poses, glagcn.predict(model, frames, SIZE))
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from glagcn.skeletons import Skeleton
 logger = logging.getLogger(__name__)
 
 DPI = 100
+SIZE_INCHES, BITRATE_KBPS = 5.4, 4000  # of the files of `glagcn lift`
 INPUT, PREDICTION, TRUTH = "2D input", "Prediction", "Ground truth"
 SIDES = {"left": "tab:blue", "right": "tab:red", "middle": "black"}  # the colours of one person
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#c51b8a", "#8c6bb1", "#b8860b", "#17a2b8", "#7f7f7f")  # of several people
@@ -199,6 +200,27 @@ class Animation:
             entries, width = [(side, SIDES[side]) for side in ("left", "right")], self._borders[1]
         for number, (text, colour) in enumerate(entries):
             self._add_text((number + 0.5) / len(entries) * width, 0.03, text, 2.0, color=colour)
+
+
+def animate_people(
+    path: Path,
+    people: Sequence[Poses],
+    video: Video | None = None,
+    times: np.ndarray | None = None,
+    length: int | None = None,
+) -> None:
+    """Write people as .gif or .mp4, over a video if there is one.
+
+    times   [N] seconds of all frames of the video; None: of the poses, or evenly spaced.
+    length  the frames of the video; None: those from the first to the last in which somebody is.
+    """
+    first = min(int(person.frames[0]) for person in people)
+    last = max(int(person.frames[-1]) for person in people)
+    if times is None and people[0].times is not None:
+        known = np.array(sorted({pair for p in people for pair in zip(p.frames, p.seconds, strict=True)}))
+        times = np.interp(np.arange(last + 1), *known.T)
+    frames = range(length) if length else range(first, last + 1)
+    animate(path, Animation(people, SIZE_INCHES), frames, people[0].fps, BITRATE_KBPS, video, times)
 
 
 def animate(

@@ -133,6 +133,13 @@ def load_content(path: Path, joints: str | None = None) -> Content:
     return Content(path, "json", parse_json(path, text), joints)
 
 
+def array_content(name: Path, values: Any, joints: str | None = None) -> Content:
+    """An array in memory as the content of an .npy file.  Raises UserError if it is not an array of numbers."""
+    buffer = io.BytesIO()
+    np.save(buffer, as_array(values, str(name)))
+    return Content(name, "npy", buffer.getvalue(), joints)
+
+
 def _load_folder(path: Path, joints: str | None) -> Content:
     """All JSON files of a folder, or else all its labels."""
     try:
@@ -216,6 +223,19 @@ def parse_json(path: Path, text: str) -> Any:
 
 
 # ---- values of JSON that nobody has checked: they raise ValueError for what is not expected
+
+
+def as_array(values: Any, name: str) -> np.ndarray:
+    """An array, a tensor or lists as an array of numbers.  Raises UserError, naming `name`, if that is not possible."""
+    try:
+        array = values.detach().float().cpu().numpy() if hasattr(values, "detach") else np.asanyarray(values)
+    except ValueError as error:
+        raise UserError(f"{name} is not an array: {error}") from None
+    if array.dtype.kind not in "fiu":
+        raise UserError(f"{name} has type {array.dtype}; must be an array of numbers")
+    if isinstance(array, np.ma.MaskedArray):
+        return np.ma.filled(array.astype(np.float64), np.nan)
+    return np.asarray(array)
 
 
 def as_numbers(name: str, values: Any) -> np.ndarray:

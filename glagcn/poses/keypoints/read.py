@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from glagcn.errors import UserError
 from glagcn.poses.checks import are_parts, as_confidences
 from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
-from glagcn.poses.keypoints.content import Content, Format, Found, load_content, shown
+from glagcn.poses.keypoints.content import Content, Format, Found, array_content, load_content, shown
 from glagcn.poses.keypoints.detectors import DETECTORS
 from glagcn.poses.keypoints.landmarks import LANDMARKS
 from glagcn.skeletons import SKELETONS
@@ -64,7 +65,7 @@ class KeypointFile:
 
 
 def read_keypoints(
-    path: Path | str,
+    source: Path | str | ArrayLike,
     format: str | None = None,
     joints: str | None = None,
     image_size: tuple[int, int] | None = None,
@@ -72,7 +73,7 @@ def read_keypoints(
     video_size: tuple[int, int] | None = None,
     video_length: int | None = None,
 ) -> KeypointFile:
-    """The poses of a keypoint file, or of a folder of them.
+    """The poses of a keypoint file, of a folder of them, or of an array as an .npy file holds it.
 
     format            a name of FORMATS; None: recognised from the content.
     joints            a name of CONVENTIONS; None: what the file says, else what its format usually has.
@@ -82,12 +83,12 @@ def read_keypoints(
     video_length      the frames of the video: numbers below it are no times.
     Raises UserError, naming the file, what was found and what was expected, for anything that cannot be read.
     """
-    path = Path(path)
+    path = Path(source) if isinstance(source, str | Path) else Path("keypoints")  # in messages
     if format not in (None, *FORMATS):
         raise UserError(f"unknown format {format!r}; must be one of {', '.join(FORMATS)}")
     if joints is not None:
         get_convention(joints)
-    content = load_content(path, joints)
+    content = load_content(path, joints) if isinstance(source, str | Path) else array_content(path, source, joints)
     known = _format(content, format)
     try:
         poses, first, length = _collect(content, known.read(content), video_length)

@@ -1,18 +1,25 @@
 """Poses as tables: arrays (.npz), a CSV file, JSON.  A new format is a function and a line of WRITERS."""
 
 import json
+import logging
 import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from glagcn.errors import UserError
 from glagcn.files import write_atomically, write_text
+from glagcn.poses.draw.video import SUFFIXES
 from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
 from glagcn.tables import write_csv
+
+if TYPE_CHECKING:
+    from glagcn.poses.draw.video import Video
+
+logger = logging.getLogger(__name__)
 
 # Facts about the whole file are columns too, because many programs cannot read comment lines in a CSV file.
 COLUMNS = (
@@ -32,17 +39,37 @@ ABOUT_COMPARISON = (
 )
 
 
-def write_people(path: Path, people: Sequence[Poses]) -> list[Path]:
+def write_people(
+    path: Path,
+    people: Sequence[Poses],
+    video: "Video | None" = None,
+    times: np.ndarray | None = None,
+    length: int | None = None,
+) -> list[Path]:
     """Write the people of a video in the format of the suffix of `path`; returns the paths written.
 
-    Each file is written atomically.  Raises UserError if there are no people or a file cannot be written, ValueError if
-    the people differ in skeleton, fps, image size or axes.
+    Each file is written atomically.  The other arguments are of pictures (.gif, .mp4): what is drawn behind the 2D
+    poses, the seconds of all frames of the video, and their number; see `animate_people`.
+    Raises UserError if there are no people, the suffix is unknown or a file cannot be written, ValueError if the people
+    differ in skeleton, fps, image size or axes.
     """
     if not people:
         raise UserError(f"nothing to write to {path}: no person was lifted")
     if len({(p.skeleton.name, p.fps, p.image_size, p.axes) for p in people}) > 1:
         raise ValueError("the people of one file must have the same skeleton, fps, image size and axes")
-    return WRITERS[path.suffix.lower()](path, people)
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        from glagcn.poses.draw.animation import animate_people  # with matplotlib
+
+        animate_people(path, people, video, times, length)
+        return [path]
+    if suffix not in WRITERS:
+        expected = ", ".join((*WRITERS, *SUFFIXES))
+        raise UserError(f"invalid file {path}: ends in {path.suffix or 'nothing'!r}; must end in {expected}")
+    written = WRITERS[suffix](path, people)
+    for file in written:
+        logger.info(f"Wrote {file}")
+    return written
 
 
 def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
