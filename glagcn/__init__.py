@@ -3,7 +3,9 @@
 The public names are resolved when they are first used, so that `glagcn --help` does not import torch.
 """
 
+import sys
 from importlib import import_module
+from types import ModuleType
 from typing import Any
 
 from glagcn.version import __version__
@@ -16,7 +18,19 @@ MODULES = {
     "load_model": "glagcn.checkpoints.load",
     "predict": "glagcn.api",
 }
-__all__ = ["Lifter", "Poses", "UserError", "__version__", "lift", "load_model", "metrics", "predict"]
+VERBS = ("evaluate", "train")  # functions of glagcn.api, and packages
+__all__ = [
+    "Lifter",
+    "Poses",
+    "UserError",
+    "__version__",
+    "evaluate",
+    "lift",
+    "load_model",
+    "metrics",
+    "predict",
+    "train",
+]
 
 
 def __dir__() -> list[str]:
@@ -24,8 +38,39 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    if name == "metrics":
-        return import_module("glagcn.metrics")
+    if name in ("metrics", *VERBS):
+        return import_module(f"glagcn.{name}")
     if name in MODULES:
         return getattr(import_module(MODULES[name]), name)
     raise AttributeError(f"module 'glagcn' has no attribute {name!r}")
+
+
+class _Verb(ModuleType):
+    """A package that can be called: glagcn.train holds what training needs, and glagcn.train(...) trains."""
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._function(*arguments, **options)
+
+    @property
+    def _function(self) -> Any:
+        return getattr(import_module("glagcn.api"), self.__name__.removeprefix("glagcn."))
+
+    @property
+    def __signature__(self) -> Any:
+        return self._function.__signature__
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        return self._function.__doc__
+
+
+class _Package(ModuleType):
+    """This package: the import of a subpackage binds its name here, and must not hide the function of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in VERBS and type(value) is ModuleType:
+            value.__class__ = _Verb
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package

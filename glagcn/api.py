@@ -1,15 +1,26 @@
-"""The public functions that take a model by its name, its path or as a `Model`."""
+"""The public functions: `predict` and `Lifter` for arrays, `train` and `evaluate` with the options of the commands."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from inspect import Parameter, Signature
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike
 
+from glagcn import cli, dist, signals
 from glagcn.checkpoints.load import load_model
+from glagcn.config.options import OPTIONS, REQUIRED
+from glagcn.config.parse import parse_keywords
+from glagcn.config.resolve import resolve
+from glagcn.errors import UserError
+from glagcn.evaluate.evaluate import Result
 from glagcn.model.interface import Model
 from glagcn.poses import lift
+from glagcn.progress import print_messages
 
 
 def predict(
@@ -83,3 +94,66 @@ class Lifter(lift.Lifter):
         device: str | torch.device | None = None,
     ) -> None:
         super().__init__(load_model(model, device=device), image_size, fps, joints=joints, flip=flip, focal=focal)
+
+
+def train(**options: Any) -> Result | None:
+    """Train a run, or resume it, as `glagcn train` does, in this process; then score its best state on the test set.
+
+    Prints what the command prints.  The same call resumes a run that was stopped, by Ctrl-C too.
+    Returns what is in result.json, with the folder and a headline; None after dry_run=True.
+    Raises UserError, in the words of the flags; KeyboardInterrupt after Ctrl-C, once the state is saved.
+
+    The options are the flags, without dashes:
+    """
+    with _as_command():
+        return cli.run(*resolve(parse_keywords(options)))
+
+
+def evaluate(checkpoint: str | Path, **options: Any) -> Result | None:
+    """Score a checkpoint on a test set as `glagcn evaluate` does, in this process.  Prints what the command prints.
+
+    checkpoint  a path, the folder of a run, or "centred" or "causal", which come with the program.
+    Returns what is in result.json, with the folder and a headline.  Raises UserError, in the words of the flags.
+
+    The other options are the flags, without dashes; those of the data are by default those of the training:
+    """
+    if unknown := [key for key in options if key in OPTIONS and not OPTIONS[key].evaluate]:
+        raise UserError(f"--{unknown[0]} has no effect on evaluate; it takes {', '.join(_EVALUATION)}")
+    with _as_command():
+        return cli.run(*resolve(cli.evaluation_options({"evaluate": str(checkpoint), **parse_keywords(options)})))
+
+
+@contextmanager
+def _as_command() -> Iterator[None]:
+    """Messages and signals as in a command; what it sets for the process is as before at the end."""
+    backend = os.environ.get("MPLBACKEND")
+    dist.prepare()
+    try:
+        with print_messages(quiet=not dist.is_main()), signals.watch():
+            yield
+    except signals.Stopped as request:
+        raise KeyboardInterrupt(str(request)) from None
+    finally:
+        os.environ.pop("MPLBACKEND", None)
+        if backend is not None:
+            os.environ["MPLBACKEND"] = backend
+
+
+_EVALUATION = [key for key, option in OPTIONS.items() if option.evaluate]
+for _function, _first, _keys in (
+    (train, [], [key for key in OPTIONS if key != "evaluate"]),
+    (evaluate, [Parameter("checkpoint", Parameter.POSITIONAL_OR_KEYWORD, annotation=str | Path)], _EVALUATION),
+):  # what editors and notebooks show of the options, each of which is described once
+    _function.__doc__ = f"{_function.__doc__}\n" + "".join(f"    {key}: {OPTIONS[key].help}.\n" for key in _keys)
+    vars(_function)["__signature__"] = Signature(
+        [*_first, *(
+            Parameter(
+                key,
+                Parameter.KEYWORD_ONLY,
+                default=None if OPTIONS[key].default is REQUIRED else OPTIONS[key].default,
+                annotation=OPTIONS[key].type,
+            )
+            for key in _keys
+        )],
+        return_annotation=Result | None,
+    )  # fmt: skip

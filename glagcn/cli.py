@@ -7,7 +7,7 @@ import traceback
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glagcn import dist, signals
 from glagcn.commands.export import export
@@ -21,6 +21,9 @@ from glagcn.errors import UserError
 from glagcn.progress import flush_streams, print_messages
 from glagcn.version import __version__
 
+if TYPE_CHECKING:
+    from glagcn.evaluate.evaluate import Result
+
 logger = logging.getLogger(__name__)
 
 # {verb: flags of main_sagcn_gpus.py that it stands for}; it takes the others too
@@ -31,7 +34,7 @@ def train_main(arguments: list[str] | None = None) -> int:
     """Run main_sagcn_gpus.py.  Returns the exit code: 0, 2 after a UserError, 75 if stopped by a signal, 76 if a rank
     was lost."""
 
-    return _run_command(lambda: _run(*parse_command_line(arguments)))
+    return _run_command(lambda: run(*parse_command_line(arguments)))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
         if not words:
             _parser().print_help()
         elif words[0] in TRAINER_VERBS:
-            _run(*parse_command_line([*TRAINER_VERBS[words[0]], *words[1:]], f"glagcn {words[0]}"))
+            run(*parse_command_line([*TRAINER_VERBS[words[0]], *words[1:]], f"glagcn {words[0]}"))
         else:
             options = vars(_parser().parse_args(words))
             options.pop("verb")(options)
@@ -51,7 +54,7 @@ def main(arguments: list[str] | None = None) -> int:
     return _run_command(work)
 
 
-def _run_command(work: Callable[[], None]) -> int:
+def _run_command(work: Callable[[], object]) -> int:
     """Run a command.  Returns its exit code, or exits here if this is one process of several.
 
     A UserError is printed once for all ranks.
@@ -101,11 +104,13 @@ def _report_failure(error: Exception) -> int:
     return dist.LOST_RANK_CODE
 
 
-def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> None:
+def run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = None) -> "Result | None":
+    """Train, evaluate or render as the options say.  Returns what is in result.json on rank 0."""
     dist.keep_memory()
     if (ignored := dist.ignored_requests()) and dist.is_main():
         dist.print_error(f"WARNING: {ignored}")
     dist.start(config.run.workers, timedelta(minutes=config.run.timeout))
+    result = None
     if drawing:
         from glagcn.commands.render import render
 
@@ -113,12 +118,13 @@ def _run(config: Config, origin: dict[str, str], drawing: RenderConfig | None = 
     elif config.run.evaluate:
         from glagcn.commands.evaluate import run_evaluation
 
-        run_evaluation(config, origin)
+        result = run_evaluation(config, origin)
     else:
         from glagcn.commands.train import train
 
-        train(config, origin)
+        result = train(config, origin)
     dist.finish()  # only now: it waits for every rank, and after an error some may never come
+    return result
 
 
 def _parser() -> Parser:
@@ -176,7 +182,8 @@ def _add_study(verbs: Any) -> None:
     study.set_defaults(verb=_study)
 
 
-def _evaluate(options: dict) -> None:
+def evaluation_options(options: dict[str, Any]) -> dict[str, Any]:
+    """The options of `glagcn evaluate`, with those of the data that the checkpoint was trained on."""
     from glagcn.checkpoints.find import model_path
     from glagcn.checkpoints.ours import as_glagcn, read
 
@@ -186,8 +193,12 @@ def _evaluate(options: dict) -> None:
         if options.get("dataset", trained.get("dataset")) == trained.get("dataset"):
             values = plain_values(from_dict(trained))
             followed = [key for key, option in OPTIONS.items() if option.evaluate == "checkpoint"]
-            options = {key: values[key] for key in followed} | options
-    _run(*resolve(options))
+            return {key: values[key] for key in followed} | options
+    return options
+
+
+def _evaluate(options: dict) -> None:
+    run(*resolve(evaluation_options(options)))
 
 
 def _bench(options: dict) -> None:

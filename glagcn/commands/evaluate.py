@@ -14,7 +14,15 @@ from glagcn.data.lenses import find_lenses
 from glagcn.data.selection import select
 from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import benchmark_of
-from glagcn.evaluate.evaluate import Evaluation, EvaluationSet, about_evaluation, evaluate, scored_frames, write_results
+from glagcn.evaluate.evaluate import (
+    Evaluation,
+    EvaluationSet,
+    Result,
+    about_evaluation,
+    evaluate,
+    scored_frames,
+    write_results,
+)
 from glagcn.files import make_folder
 from glagcn.model.cores import full_precision
 from glagcn.skeletons import get_skeleton
@@ -24,8 +32,11 @@ from glagcn.train.log import RunLog, check_tracker
 logger = logging.getLogger(__name__)
 
 
-def run_evaluation(config: Config, origin: dict[str, str]) -> None:
-    """Evaluate the checkpoint of --evaluate, print the tables and write the result files."""
+def run_evaluation(config: Config, origin: dict[str, str]) -> Result | None:
+    """Evaluate the checkpoint of --evaluate, print the tables and write the result files.
+
+    Returns what is in result.json; None on other ranks than 0, and after a dry run.
+    """
     check_tracker(config.run.log_with)
     hardware.set_up(config.optim, dist.device())
     with dist.agree():  # before the cache is written
@@ -55,7 +66,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     )
     if config.run.dry_run:
         logger.info(f"Dry run: nothing was evaluated; the results would be in {folder}")
-        return
+        return None
     channels = len(model.input)
     lenses = find_lenses(cache, split, training=False) if model.frame == "ray" else None
     store = FrameStore(
@@ -64,11 +75,13 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> None:
     with full_precision():
         data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, annotation=cache.annotation, flip=config.data.test_flip)
+    result = None
     with dist.agree():
         if evaluation:
             about = about_evaluation(config, cache, loaded.path, store) | {"warnings": warnings}
-            write_results(evaluation, folder, about)
+            result = write_results(evaluation, folder, about)
             _report(config, evaluation, folder)
+    return result
 
 
 def results_folder(config: Config, loaded: Loaded) -> Path:

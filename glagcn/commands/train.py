@@ -14,7 +14,7 @@ from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
 from glagcn.errors import UserError
 from glagcn.evaluate.benchmarks import benchmark_of
-from glagcn.evaluate.evaluate import about_evaluation, write_results
+from glagcn.evaluate.evaluate import Result, about_evaluation, write_results
 from glagcn.files import make_folder
 from glagcn.model.interface import Model
 from glagcn.train import hardware
@@ -29,8 +29,11 @@ from glagcn.train.setup import RunData, build_model, load_data, select_data, set
 logger = logging.getLogger(__name__)
 
 
-def train(config: Config, origin: dict[str, str]) -> None:
-    """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result."""
+def train(config: Config, origin: dict[str, str]) -> Result | None:
+    """Train a run, resuming from its last.pt if there is one; then evaluate best.pt and write the result.
+
+    Returns what is in result.json; None on other ranks than 0, and after a dry run.
+    """
     check_tracker(config.run.log_with)
     folder = RunFolder(Path(config.run.checkpoint) / config.run_name)
     chosen = hardware.set_up(config.optim, dist.device())
@@ -50,7 +53,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
     summary = summary_text(config, origin, data, model) if dist.is_main() else ""
     if config.run.dry_run:
         logger.info(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
-        return
+        return None
 
     with ExitStack() as until_end:
         with dist.agree(), dist.waiting_for_main():
@@ -58,9 +61,9 @@ def train(config: Config, origin: dict[str, str]) -> None:
                 until_end.enter_context(run_lock(folder.path))
         content, state, note = _open_folder(config, folder, data, model)
         done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
-        if content and done >= end and (headline := _finished_headline(config, folder, done)):
-            logger.info(f"{folder.path} is finished at step {done}: {headline}. --fresh starts over.")
-            return
+        if content and done >= end and (finished := _finished(config, folder, done)):
+            logger.info(f"{folder.path} is finished at step {done}: {finished.headline}. --fresh starts over.")
+            return finished
         log = _open_log(config, folder, content)
         logger.info(summary)
         logger.info(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
@@ -76,7 +79,7 @@ def train(config: Config, origin: dict[str, str]) -> None:
             trainer.rehearse()
             with signals.deferred():
                 trainer.run()
-                _conclude(trainer, _output_folder(config, folder))
+                return _conclude(trainer, _output_folder(config, folder))
         except signals.Stopped as request:
             if dist.is_main():
                 folder.mark_stopped(request.signal, trainer.progress.step)
@@ -85,11 +88,12 @@ def train(config: Config, origin: dict[str, str]) -> None:
             log.close()
 
 
-def _finished_headline(config: Config, folder: RunFolder, step: int) -> str | None:
-    """The headline of the result of a run that ended at `step`; None without one, or if it is damaged."""
-    result = finished_result(_output_folder(config, folder), step)
+def _finished(config: Config, folder: RunFolder, step: int) -> Result | None:
+    """The result of a run that ended at `step`; None without one, or if it is damaged."""
+    target = _output_folder(config, folder)
+    result = finished_result(target, step)
     try:
-        return benchmark_of(config.data.dataset).headline(result) if result else None
+        return Result(result, benchmark_of(config.data.dataset).headline(result), target) if result else None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError):  # from another program
         return None
 
@@ -173,14 +177,14 @@ def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:
     return trainer.folder.last, content
 
 
-def _conclude(trainer: Trainer, target: Path) -> None:
-    """Evaluate best.pt and write the result to the folder `target`."""
+def _conclude(trainer: Trainer, target: Path) -> Result | None:
+    """Evaluate best.pt and write the result to the folder `target`; None on other ranks than 0."""
     config, data, progress, log = trainer.config, trainer.data, trainer.progress, trainer.log
     path, best = _best_state(trainer)
     trainer.stepper.model.load_state_dict(best["model"])
     evaluation = trainer.evaluate(data.test)
     if evaluation is None:
-        return
+        return None
     trainer.folder.remember("test", progress.step)
     marks = trainer.reports.marks()
     if trainer.selection_set is not data.test:
@@ -205,3 +209,4 @@ def _conclude(trainer: Trainer, target: Path) -> None:
     result = write_results(evaluation, target, about)
     log.result(evaluation.scalars, progress.step)
     logger.info(end_text(evaluation.headline, result, trainer.folder.path, target, config.run.log_with))
+    return result

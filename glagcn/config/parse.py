@@ -142,6 +142,16 @@ def parse_flags(words: Iterable[str]) -> dict[str, Any]:
     return vars(parser.parse_args(list(words)))
 
 
+def parse_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The values of keyword arguments that are named as flags, by key, checked as flags are; None is not given.
+
+    Raises UserError.
+    """
+    keys = {flag.lstrip("-"): key for key, option in OPTIONS.items() for flag in (option.flag, *option.flags)}
+    given = {keys.get(name, name): value for name, value in options.items() if value is not None}
+    return parse_flags([word for key, value in given.items() for word in _words("", key, value)])
+
+
 def other_spellings() -> str:
     """One line with the spellings of the flags of main_sagcn_gpus.py that the help does not list."""
     options = options_of(*GROUPS.values(), RenderConfig)
@@ -213,7 +223,7 @@ def read_flags(path: Path) -> dict[str, Any]:
         raise UserError(f"invalid --config {path}: holds a {type(content).__name__}, must hold flags with their values")
     if path.suffix == ".json":
         content = _for_another_run(content)
-    words = [word for key, value in _flat(content) for word in _words(path, key, value)]
+    words = [word for key, value in _flat(content) for word in _words(f"{path}: ", key, value)]
     try:
         return parse_flags(words)
     except UserError as error:
@@ -254,15 +264,15 @@ def _flat(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from _flat(value) if isinstance(value, dict) else [(key, value)]
 
 
-def _words(path: Path, key: str, value: Any) -> list[str]:
-    """The equivalent command-line arguments."""
+def _words(source: str, key: str, value: Any) -> list[str]:
+    """The equivalent command-line arguments; `source` begins the message about an unknown key."""
     option = OPTIONS.get(key.replace("-", "_"))
     if option is None:
         near = get_close_matches(key, OPTIONS, 1)
-        raise UserError(f"{path}: no flag --{key}" + (f"; did you mean {near[0]}?" if near else ""))
+        raise UserError(f"{source}no flag --{key}" + (f"; did you mean {near[0]}?" if near else ""))
     if option.type is bool and isinstance(value, bool):
         if option.switch:
             return [option.flag if value else f"--no-{option.flag[2:]}"]
         return [option.flag] if value else []
-    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
     return [f"{option.flag}={text}"]

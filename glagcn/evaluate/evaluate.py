@@ -6,6 +6,7 @@ small: 0.5 MB for 2,900 frames of 17 joints, 111 MB for the 543,344 test frames 
 """
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -135,7 +136,22 @@ def summarise(
     return replace(evaluation, metrics=benchmark.score(evaluation) | {"root": root})
 
 
-def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> dict[str, Any]:
+class Result(dict[str, Any]):
+    """The content of result.json.
+
+    headline  the metrics in a line.
+    folder    where result.json and the tables are.
+    """
+
+    def __init__(self, content: Mapping[str, Any], headline: str, folder: Path) -> None:
+        super().__init__(content)
+        self.headline, self.folder = headline, folder
+
+    def __repr__(self) -> str:
+        return f"Result({self.headline}; {self.folder})"
+
+
+def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -> Result:
     """Write result.json and the files of the benchmark.  Returns the content of result.json.
 
     about  further entries of result.json: the checkpoint, the data, warnings.
@@ -143,7 +159,7 @@ def write_results(evaluation: Evaluation, folder: Path, about: dict[str, Any]) -
     evaluation.benchmark.write(evaluation, folder)
     result = _without_nan(evaluation.metrics | about)
     write_text(folder / "result.json", json.dumps(result, indent=2, allow_nan=False) + "\n")
-    return result
+    return Result(result, evaluation.headline, folder)
 
 
 def about_evaluation(config: Config, cache: Cache, path: Path, store: FrameStore) -> dict[str, Any]:
