@@ -397,7 +397,7 @@ def gather(rows: "torch.Tensor") -> "torch.Tensor":
 
 def add_up(tensors: "list[torch.Tensor]") -> None:
     """Replace each tensor by its sum over all ranks, with one all-reduce.  All need the same dtype and device."""
-    if world_size() == 1:
+    if world_size() == 1 or not tensors:
         return
     import torch
     import torch.distributed as td

@@ -3,7 +3,8 @@
 format, version   identify the file format
 config            all options of the run
 model_config      what builds the network (model.registry.model_config)
-model             weights and buffers of rank 0, without prefixes of wrappers
+model             weights and buffers of rank 0, without prefixes of wrappers; with --ema their average
+trained_model     with --ema, the weights and buffers that training goes on from
 optimizer         optimiser state; absent from exported weights
 progress          step, best error, sums since the last log line
 num_windows       windows per epoch, to detect other data

@@ -22,7 +22,7 @@ from glagcn.train.log import RunLog, check_tracker
 from glagcn.train.loop import Trainer
 from glagcn.train.optim import last_step
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
-from glagcn.train.resume import other_length, start_from
+from glagcn.train.resume import Progress, is_over, other_length, start_from
 from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
@@ -60,8 +60,9 @@ def train(config: Config, origin: dict[str, str]) -> Result | None:
             if dist.is_main():
                 until_end.enter_context(run_lock(folder.path))
         content, state, note = _open_folder(config, folder, data, model)
-        done, end = content["progress"]["step"] if content else 0, last_step(config.optim, data.plan)
-        if content and done >= end and (finished := _finished(config, folder, done)):
+        progress = Progress.of(content["progress"]) if content else Progress()
+        done, end = progress.step, last_step(config.optim, data.plan)
+        if is_over(config, data.plan, progress) and (finished := _finished(config, folder, done)):
             logger.info(f"{folder.path} is finished at step {done}: {finished.headline}. --fresh starts over.")
             return finished
         log = _open_log(config, folder, content)
@@ -202,6 +203,7 @@ def _conclude(trainer: Trainer, target: Path) -> Result | None:
         "validation_mm": best["progress"]["best_mm"] if is_validated else None,
         "windows": data.plan.windows_until(step),
         "trained_windows": marks["windows"],
+        "ended_early": progress.step < trainer.last_step,
         "training_seconds": marks["seconds"],
         "mean_pose_mm": mean_pose_error(data, data.test),
         "parameters": sum(weights.numel() for weights in trainer.stepper.model.parameters()),

@@ -251,6 +251,10 @@ class OptimConfig(Group):
         help="training windows of the linear warm-up of the learning rate; default for tuned: 16 steps (demo: 1000 "
         "windows)")
     clip: float | None = option(None, metavar="NORM", off=0, least=0, help="clip the gradient norm to this value")
+    weight_decay: float = option(0.0, metavar="W", least=0, below=inf,
+        help="every step shrinks the weights of layers by this share of the learning rate, for every optimiser")
+    ema: float | None = option(None, metavar="DECAY", off=0, least=0, below=1,
+        help="evaluate and keep an exponential moving average of the weights over steps, such as 0.999")
     sequence_weight: float = option(1.0, metavar="W", least=0, of_model=True,
         help="loss weight of the sequence head; that of the single head is 1")
     seed: int = option(0, metavar="SEED", common=True, least=0, below=2**63,
@@ -289,6 +293,8 @@ class SelectionConfig(Group):
         "are evaluated up to ten times")
     eval_windows: int | None = option(None, resumable=True, least=1, instead_of="eval_epochs",
         help="evaluate every N training windows, instead of --eval_epochs")
+    patience: int | None = option(None, resumable=True, off=0, least=0,
+        help="end the run after N evaluations in a row without a new best; the schedule still spans --epochs")
 
 
 @dataclass(frozen=True, kw_only=True)

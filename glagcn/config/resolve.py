@@ -118,6 +118,8 @@ def _check(given: Mapping[str, Any], config: Config) -> None:
         )
     if folder and (folder in {".", ".."} or "/" in folder):
         raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
+    if selection.patience and selection.select_on == "last":
+        raise UserError("--patience has no effect with --select_on last, which selects nothing; leave one out")
     if selection.select_on == "validation" and not selection.validation:
         raise UserError("--select_on validation needs --validation: name prefixes of the sequences to hold out")
     foreign = foreign_options(config.model.kind)

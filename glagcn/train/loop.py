@@ -31,7 +31,7 @@ from glagcn.train import hardware, optim
 from glagcn.train.log import RunLog
 from glagcn.train.loss import Loss
 from glagcn.train.reports import TrainingReports
-from glagcn.train.resume import State, Sums, restore, state_of
+from glagcn.train.resume import State, Sums, is_over, restore, state_of
 from glagcn.train.run_folder import RunFolder
 from glagcn.train.setup import RunData
 
@@ -73,8 +73,8 @@ class Stepper:
         self._exchanging: Any = dist.exchanging(self.loss)
         self._sizes, self._compiles = sizes, bool(sizes) and hardware.is_compiled(config, device)
         self._compiled = hardware.compiled(self._exchanging, config, device) if self._compiles else self._exchanging
-        self._rate, self._norm = torch.zeros((), device=device), torch.zeros((), device=device)
-        self._stopped = torch.zeros((), device=device)  # 1 from the first gradient that is not finite
+        # `_stopped` is 1 from the first gradient that is not finite.
+        self._rate, self._norm, self._stopped = (torch.zeros((), device=device) for _ in range(3))
         self._taken = torch.zeros((), dtype=torch.float64, device=device)
         self._captures = self._compiles and device.type == "cuda" and optim.is_capturable(self.optimizer)
         self._graph: torch.cuda.CUDAGraph | None = None
@@ -91,15 +91,13 @@ class Stepper:
         batch  the windows of the share `mine`.
         seed   the dropout seed of a micro-batch, from its number in the global batch; None leaves the seed alone.
         """
-        sums = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=dist.device())
-        begin = 0
+        sums, begin = torch.zeros(len(self.loss.terms), dtype=self._trained[0].dtype, device=dist.device()), 0
         for number, size in enumerate(mine.sizes):
             if seed:
                 torch.manual_seed(seed(mine.first + number))
             exchanges = dist.world_size() == 1 or number == len(mine.sizes) - 1
             with nullcontext() if exchanges else self._exchanging.no_sync():
-                part = batch.part(slice(begin, begin + size))
-                sums += self._micro_batch(part, mine.count, mine.has_windows)
+                sums += self._micro_batch(batch.part(slice(begin, begin + size)), mine.count, mine.has_windows)
             begin += size
         return sums
 
@@ -126,8 +124,7 @@ class Stepper:
         After the first gradient that is not finite, all steps are skipped; `steps_taken` counts the others.  All ranks
         have the same gradient, so they skip the same steps.  Does not wait for the device.
         """
-        if self._batches:  # a model may have no BatchNorm
-            dist.add_up(self._batches)
+        dist.add_up(self._batches)
         self._rate.fill_(rate)
         on_device = dist.device().type == "cuda" and optim.is_capturable(self.optimizer)
         for group in self.optimizer.param_groups:
@@ -150,6 +147,9 @@ class Stepper:
         self._taken += taken
         if self.config.clip:
             torch.nn.utils.clip_grads_with_norm_(self._trained, self.config.clip, self._norm)
+        if self.config.weight_decay:
+            decayed = [weights.detach() for weights in self._trained if weights.dim() > 1]
+            torch._foreach_mul_(decayed, 1 - taken * self._rate * self.config.weight_decay)
         optim.step_unless(self._stopped, self.optimizer)
         if self._batches:
             # NaN times a momentum of zero is NaN: a skipped step must select the old values.
@@ -206,10 +206,10 @@ class Trainer:
     ) -> None:
         self.config, self.data, self.plan, self.folder, self.log = config, data, data.plan, folder, log
         self.stepper = Stepper(config.optim, model, optim.step_sizes(config.optim, data.plan))
-        self.progress = restore(state, self.stepper.model, self.stepper.optimizer)
+        self.average = optim.WeightAverage(config.optim.ema, self.stepper.model)
+        self.progress = restore(state, self.stepper.model, self.stepper.optimizer, self.average)
         self.last_step = optim.last_step(config.optim, data.plan)
-        sets = {"validation": data.validation, "test": data.test, "last": None}  # that select best.pt
-        self.selection_set = sets[config.selection.select_on]
+        self.selection_set = {"validation": data.validation, "test": data.test}.get(config.selection.select_on)
         terms, rows = len(self.stepper.loss.names), min(config.run.log_steps, self.last_step)
         self._rows = torch.zeros(rows, terms, dtype=torch.float64, device=dist.device())  # the loss sums of steps
         self._num_rows = self._failed_saves = 0  # since the last drain; in a row
@@ -224,19 +224,17 @@ class Trainer:
         mine = optim.own_share(self.config.optim, self.plan, 0)
         first = self.data.train.windows(self.plan.batch(0, 0).part(mine.begin, mine.end))
         if problem := self.stepper.rehearse(first, mine):
-            logger.warning(
-                f"torch.compile failed ({problem}); the run continues without it, slower. --compile off skips it"
-            )
+            slower = "the run continues without it, slower. --compile off skips it"
+            logger.warning(f"torch.compile failed ({problem}); {slower}")
 
     def run(self) -> None:
         """Train to the last step.  On a stop signal, save the state and raise Stopped on all ranks."""
         if self.progress.step == 0:
             self.save()  # a run folder must have a checkpoint
         self.log.start_progress(self.progress.step, self.last_step)
-        run = self.config.run
         try:
             while True:
-                step = self.progress.step
+                step, run = self.progress.step, self.config.run
                 scheduled = step > 0 and optim.next_evaluation(self.config, self.plan, step - 1) == step
                 if step > self.progress.evaluated_step and (scheduled or step >= self.last_step):
                     self._evaluate(scheduled)
@@ -245,7 +243,7 @@ class Trainer:
                     self._write(self.folder.epoch(epochs))
                     if run.keep and dist.is_main():
                         self.folder.prune_epochs(run.keep)
-                if step >= self.last_step:
+                if is_over(self.config, self.plan, self.progress):
                     return
                 self._train_segment()
         except signals.Stopped as request:
@@ -274,6 +272,7 @@ class Trainer:
                 self._rows[self._num_rows] = sums
                 self._num_rows += 1
                 self.progress.step += 1
+                self.average.update(self.progress.step)
                 self.reports.windows += mine.count
                 self._after_step(rate, norm)
         finally:
@@ -322,7 +321,8 @@ class Trainer:
             if dist.is_main():
                 if not all(torch.isfinite(weights).all() for weights in self.stepper.model.parameters()):
                     self._fail(f"the weights after step {self.progress.step} are not finite, so they were not saved")
-                state = state_of(self.config, self.data, self.stepper.model, self.stepper.optimizer, self.progress)
+                model, optimizer = self.stepper.model, self.stepper.optimizer
+                state = state_of(self.config, self.data, model, optimizer, self.average, self.progress)
                 try:
                     if prepare:
                         prepare()
@@ -342,10 +342,8 @@ class Trainer:
         taken = self._first_step + self.stepper.steps_taken()
         if taken < self.progress.step:
             epoch, index = divmod(taken, self.plan.steps_per_epoch)
-            self._fail(
-                f"the loss or gradient of step {taken + 1} (batch {index + 1} of epoch {epoch + 1}) is not finite, so "
-                "the step was not taken"
-            )
+            where = f"step {taken + 1} (batch {index + 1} of epoch {epoch + 1})"
+            self._fail(f"the loss or gradient of {where} is not finite, so the step was not taken")
         # Rank by rank: torch.sum adds in an order that depends on the number of rows, which a stop changes.
         totals = reduce(torch.add, dist.gather(self._rows[: self._num_rows]))
         for step, row in enumerate(totals.tolist(), self.progress.step - self._num_rows):
@@ -367,8 +365,8 @@ class Trainer:
     def evaluate(self, data: EvaluationSet) -> Evaluation | None:
         """Evaluate the current model.  Returns the evaluation on rank 0, None on the other ranks."""
         with full_precision():
-            flip = self.config.data.test_flip
-            return evaluate(self.stepper.model, data, annotation=self.data.cache.annotation, flip=flip)
+            cache, flip = self.data.cache, self.config.data.test_flip
+            return evaluate(self.stepper.model, data, annotation=cache.annotation, flip=flip)
 
     def _evaluate(self, scheduled: bool) -> None:
         """Evaluate, log, update best.pt and save.
@@ -380,11 +378,13 @@ class Trainer:
             self.save()
         self._drain()
         progress, data, error, improved = self.progress, self.selection_set, math.inf, True
-        evaluation = self.evaluate(data) if data else None
+        with self.average.in_model():
+            evaluation = self.evaluate(data) if data else None
         progress.evaluated_step = progress.step  # not before: a stopped evaluation is repeated
         if data:
             error = dist.from_main(evaluation.scalars["mpjpe_mm"] if evaluation else None)
             improved = error < progress.best_mm
+            progress.stale = 0 if improved else progress.stale + scheduled
             if evaluation:
                 if data is self.data.test:
                     self.folder.remember("test", progress.step)

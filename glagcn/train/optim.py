@@ -4,6 +4,8 @@ Progress is counted in training windows: a schedule does not depend on batch siz
 """
 
 import math
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import cast
 
 import numpy as np
@@ -276,6 +278,49 @@ def _orthogonal(matrices: Tensor, dtype: torch.dtype) -> Tensor:
         factor = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
         x = torch.baddbmm(x, x, factor, beta=a) if m > n else torch.baddbmm(x, factor, x, beta=a)
     return x.narrow(1, 0, m).narrow(2, 0, n).to(matrices.dtype).contiguous()
+
+
+class WeightAverage:
+    """The exponential moving average (--ema) of a model's weights and running statistics over optimiser steps.
+
+    After step t it keeps a share of min(decay, (1 + t) / (10 + t)) of itself: it forgets the start of short runs.
+
+    decay    None: there is no average, and nothing happens.
+    weights  the average, as a state_dict of the model; empty without one.
+    """
+
+    def __init__(self, decay: float | None, model: nn.Module) -> None:
+        self._decay, self._trained = decay, model.state_dict() if decay else {}  # shares the memory of the model
+        self.weights = {name: value.clone() for name, value in self._trained.items()}
+
+    def update(self, step: int) -> None:
+        """Take in the weights after optimiser step `step`, counted from 1.  Does not wait for the device."""
+        if self._decay is None:
+            return
+        floats = [name for name, value in self._trained.items() if value.is_floating_point()]
+        averages, trained = ([part[name] for name in floats] for part in (self.weights, self._trained))
+        torch._foreach_lerp_(averages, trained, 1 - min(self._decay, (1 + step) / (10 + step)))
+        for name in self._trained.keys() - floats:
+            self.weights[name].copy_(self._trained[name])
+
+    @contextmanager
+    def in_model(self) -> Iterator[None]:
+        """A block in which the model has the averaged weights."""
+        trained = {name: value.clone() for name, value in self._trained.items()}
+        _copy(self.weights, self._trained)
+        try:
+            yield
+        finally:
+            _copy(trained, self._trained)
+
+    def load(self, weights: Mapping[str, Tensor]) -> None:
+        """Go on from the average of a checkpoint."""
+        _copy(weights, self.weights)
+
+
+def _copy(values: Mapping[str, Tensor], into: Mapping[str, Tensor]) -> None:
+    for name, value in into.items():
+        value.copy_(values[name])
 
 
 def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimizer:

@@ -86,7 +86,7 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, 
         f"{result['mpjpe_mm'] / result['mean_pose_mm']:.0%} of it",
         "state": f"step {result['step']}, {SELECTED[result['selected_on']]}; the test set was evaluated "
         + ("once" if times == 1 else f"{times} times"),
-        "length": "; ".join(result["other_lengths"]),
+        "length": "; ".join(result["other_lengths"] + ["ended early, by --patience"] * result["ended_early"]),
         "trained": f"{result['training_seconds']:.0f} s, {result['trained_windows']:,} windows",
         "results": f"{target}/result.json and tables",
         "curves": f"tensorboard --logdir {folder}" if log_with == "tensorboard" else f"{folder}/metrics.jsonl",

@@ -18,7 +18,7 @@ from glagcn.errors import UserError
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config
 from glagcn.skeletons import get_skeleton, graph_flag
-from glagcn.train.optim import last_step, learning_rate, planned_windows
+from glagcn.train.optim import WeightAverage, last_step, learning_rate, planned_windows
 from glagcn.train.setup import RunData
 
 State = Mapping[str, Any]  # the content of a checkpoint
@@ -49,6 +49,7 @@ class Progress:
 
     interval  sums since the last log interval.
     epoch     sums since the start of the epoch.
+    stale     scheduled evaluations since the best one (--patience).
     """
 
     step: int = 0
@@ -58,6 +59,7 @@ class Progress:
     seconds: float = 0.0
     interval: Sums = field(default_factory=Sums)
     epoch: Sums = field(default_factory=Sums)
+    stale: int = 0
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":
@@ -65,14 +67,31 @@ class Progress:
         return cls(**{**content, **{name: Sums(**content[name]) for name in ("interval", "epoch")}})
 
 
+def is_over(config: Config, plan: EpochPlan, progress: Progress) -> bool:
+    """Whether a run is at its last step, or was evaluated --patience times without a new best."""
+    patience = config.selection.patience
+    return progress.step >= last_step(config.optim, plan) or bool(patience and progress.stale >= patience)
+
+
 def state_of(
-    config: Config, data: RunData, model: Model, optimizer: torch.optim.Optimizer, progress: Progress
+    config: Config,
+    data: RunData,
+    model: Model,
+    optimizer: torch.optim.Optimizer,
+    average: WeightAverage,
+    progress: Progress,
 ) -> dict[str, Any]:
-    """The content of a checkpoint: all that resuming needs."""
+    """The content of a checkpoint: all that resuming needs.
+
+    With an average of the weights, that is the "model", for every use; training goes on from "trained_model".
+    """
+    weights = {"model": average.weights, "trained_model": model.state_dict()}
+    if not average.weights:
+        weights = {"model": model.state_dict()}
     return {
         "config": to_dict(config),
         "model_config": model_config(model),
-        "model": model.state_dict(),
+        **weights,
         "optimizer": optimizer.state_dict(),
         "progress": asdict(progress),
         "num_windows": data.plan.num_windows,
@@ -81,11 +100,12 @@ def state_of(
     }
 
 
-def restore(state: State | None, model: Model, optimizer: torch.optim.Optimizer) -> Progress:
-    """Load the content of a checkpoint into model and optimiser.  Returns its progress; None: that of a new run."""
+def restore(state: State | None, model: Model, optimizer: torch.optim.Optimizer, average: WeightAverage) -> Progress:
+    """Load the content of a checkpoint into its parts.  Returns its progress; None: that of a new run."""
     if state is None:
         return Progress()
-    model.load_state_dict(state["model"])
+    model.load_state_dict(state.get("trained_model", state["model"]))
+    average.load(state["model"])
     restore_optimizer(optimizer, state["optimizer"])
     return Progress.of(state["progress"])
 

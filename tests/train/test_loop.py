@@ -93,6 +93,17 @@ def test_a_step_moves_by_the_rate_and_clears_the_gradient():
     assert not any(gradient.any() for gradient in gradients(ours))
 
 
+@pytest.mark.parametrize("optimizer", ["muon", "adam", "ranger"])
+def test_weight_decay_shrinks_the_weights_of_layers_by_a_share_of_the_rate(optimizer):
+    plain, ours = (stepper("--optimizer", optimizer, "--weight_decay", decay) for decay in ("0", "3"))
+    before = [parameter.detach().clone() for parameter in trained(ours)]
+    for each in (plain, ours):
+        each.gradient(batch(6), whole(6))
+        each.apply(0.01)
+    for old, without, parameter in zip(before, trained(plain), trained(ours), strict=True):
+        torch.testing.assert_close(parameter, without - 0.03 * old * (old.dim() > 1))
+
+
 @pytest.mark.parametrize("bad", [torch.nan, torch.inf, 1e30])  # the last overflows the loss, not its gradient
 def test_a_loss_that_is_not_finite_leaves_the_weights_as_they_were(bad):
     ours, data = stepper(), batch(6)

@@ -18,6 +18,7 @@ from glagcn.skeletons import get_skeleton
 from glagcn.train import optim as muon
 from glagcn.train.optim import (
     Muon,
+    WeightAverage,
     bn_momentum,
     build_optimizer,
     fitting_batch,
@@ -383,3 +384,19 @@ def test_on_cuda_a_step_reads_nothing_back_and_multiplies_in_bfloat16(monkeypatc
     assert operators.names.count("_fused_sgd_") == 2
     assert operators.names.count("_fused_adam_") == 1
     assert {kind for kind, _ in operators.products} == {torch.bfloat16}
+
+
+def test_the_average_of_weights_is_that_of_its_formula_and_leaves_training_as_it_was():
+    layer = nn.BatchNorm1d(1)
+    average, expected = WeightAverage(0.5, layer), 1.0
+    for step in range(1, 9):
+        with torch.no_grad():
+            layer.weight.fill_(step)
+            layer.num_batches_tracked.fill_(step)
+        average.update(step)
+        share = min(0.5, (1 + step) / (10 + step))
+        expected = share * expected + (1 - share) * step
+    with average.in_model():
+        assert (layer.weight.item(), layer.num_batches_tracked.item()) == (pytest.approx(expected), 8)
+    assert layer.weight.item() == 8
+    assert WeightAverage(None, layer).weights == {}

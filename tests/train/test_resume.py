@@ -159,3 +159,35 @@ def test_a_published_file_of_other_joints_is_refused(demo, tmp_path):
     golden = "tests/golden/h36m_27f.bin"
     assert_refused(demo(f"--frames 27 --channel 16 --resume {golden}"), "is mpi3dhp17 and was h36m17")
     assert not (tmp_path / "runs").exists()
+
+
+def test_a_stopped_run_with_averaged_weights_ends_as_one_that_was_not_stopped(demo, tmp_path):
+    flags = "--frames 9 --ema 0.9 --weight_decay 0.1 --eval_windows 128"
+    for name, steps in (("whole", 4), ("parts", 2), ("parts", 4)):
+        ended = demo(f"{flags} --run {name} --max_steps {steps}")
+        assert ended.code == 0, ended.err
+    whole, parts = (torch.load(tmp_path / f"runs/{name}/best.pt", weights_only=True) for name in ("whole", "parts"))
+    for entry in ("model", "trained_model"):
+        assert all(torch.equal(value, parts[entry][name]) for name, value in whole[entry].items())
+    assert any(not torch.equal(value, whole["trained_model"][name]) for name, value in whole["model"].items())
+    evaluated = demo(f"--evaluate {tmp_path}/runs/whole --output {tmp_path}/again --frames 9")
+    assert evaluated.code == 0, evaluated.err
+    errors = [json.loads((folder / "result.json").read_text())["mpjpe_mm"]
+              for folder in (tmp_path / "again", tmp_path / "runs/whole")]  # fmt: skip
+    assert errors[0] == pytest.approx(errors[1])
+
+
+def test_a_run_out_of_patience_is_finished_and_goes_on_with_more(demo, tmp_path):
+    flags = "--run r --frames 9 --lr 1e-12 --clip 1e-9 --eval_windows 64 --max_steps 30"
+    ended = demo(f"{flags} --patience 1")
+    assert ended.code == 0, ended.err
+    result = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert (result["ended_early"], "ended early, by --patience" in ended.out) == (True, True)
+    assert result["trained_steps"] < 30
+    again = demo(f"{flags} --patience 1")
+    assert f"is finished at step {result['trained_steps']}" in again.out
+    longer = demo(f"{flags} --patience 100")
+    assert longer.code == 0, longer.err
+    assert re.search(rf"resumed at step {result['trained_steps']} of \d+", longer.out)
+    assert not json.loads((tmp_path / "runs/r/result.json").read_text())["ended_early"]
+    assert_refused(demo("--select_on last --patience 2"), "--patience has no effect with --select_on last")
