@@ -32,7 +32,7 @@ def add_lift(verbs: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="what a detector wrote, a folder of it, .npy or .npz")
     parser.add_argument(
         "--out", type=Path, action="append", required=True, metavar="FILE",
-        help="write .npz, .json, .csv, .bvh, .mp4 or .gif, by the name; several times for several files",
+        help="write .npz, .json, .csv, .bvh, .html, .mp4 or .gif, by the name; several times for several files",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", type=in_home, default="centred", metavar="FILE",

@@ -1,5 +1,6 @@
 """Poses: the 3D poses of one person, with the 2D poses that they were lifted from.  What every writer takes."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -99,6 +100,13 @@ class Poses:
     def places(self) -> np.ndarray:
         """[T] the frames in numbers of a constant rate: the frame numbers, or times in units of 1 / fps."""
         return self.frames if self.times is None else self.times * self.fps
+
+
+def in_space(people: Sequence[Poses]) -> list[np.ndarray]:
+    """[T,V,3] of each person at the root position, mm; somebody without one is in the middle of the others."""
+    roots = [person.root for person in people if person.root is not None]
+    middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
+    return [person.xyz + (middle if person.root is None else person.root[:, None]) for person in people]
 
 
 def joined(parts: list[Poses]) -> Poses:

@@ -20,7 +20,7 @@ from matplotlib.text import Text
 
 from glagcn.errors import UserError
 from glagcn.poses.draw.video import GIF_MAX_FPS, Video, write_animation
-from glagcn.poses.result import CAMERA, Poses
+from glagcn.poses.result import CAMERA, Poses, in_space
 from glagcn.progress import with_progress
 from glagcn.skeletons import Skeleton
 
@@ -176,7 +176,7 @@ class Animation:
         """Set up the 3D panels: one box for all frames but outliers, and a floor."""
         in_camera, view = self.people[0].axes == CAMERA, screen_matrix().T
         turn = upright_matrix(rotation).T if in_camera else np.eye(3)
-        upright = {title: [place @ turn for place in _places(people)] for title, people in self._shown.items()}
+        upright = {title: [place @ turn for place in in_space(people)] for title, people in self._shown.items()}
         self._screen = {title: [place @ view for place in places] for title, places in upright.items()}
         points = np.concatenate([place.reshape(-1, 3) for places in upright.values() for place in places])
         low, high = np.percentile(points, [OUTLIER_PERCENT, 100 - OUTLIER_PERCENT], axis=0)
@@ -276,13 +276,6 @@ def _bone_table(skeleton: Skeleton, number: int, count: int) -> tuple[np.ndarray
         for side in (side_of(int(joint), skeleton) for joint in children)
     ]
     return children, np.array(skeleton.parents)[children], shades
-
-
-def _places(people: Sequence[Poses]) -> list[np.ndarray]:
-    """[T,V,3] of each person at the root position, mm; somebody without one is in the middle of the others."""
-    roots = [person.root for person in people if person.root is not None]
-    middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
-    return [person.xyz + (middle if person.root is None else person.root[:, None]) for person in people]
 
 
 # ---- The view.  Camera coordinates: x right, y down, z forward.  Upright coordinates: x right, y away from the camera,

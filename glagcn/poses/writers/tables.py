@@ -14,6 +14,7 @@ from glagcn.files import write_atomically, write_text
 from glagcn.poses.draw.video import SUFFIXES
 from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
+from glagcn.poses.writers.html import people_html
 from glagcn.tables import write_csv
 
 if TYPE_CHECKING:
@@ -179,6 +180,7 @@ WRITERS: dict[str, Callable[[Path, Sequence[Poses]], list[Path]]] = {
     ".json": people_json,
     ".csv": people_csv,
     ".bvh": write_bvh,
+    ".html": people_html,
 }
 
 
