@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from glagcn import signals
 from glagcn.errors import UserError
+from glagcn.machine import cores
 
 if TYPE_CHECKING:
     import torch
@@ -126,8 +127,8 @@ def prepare() -> None:
     # In a container without an account, torch.compile needs a user name, and matplotlib a folder for its cache.
     try:
         getpass.getuser()
-    except (KeyError, OSError):
-        os.environ["USER"] = str(os.getuid())
+    except (KeyError, OSError, ImportError):  # the last on Windows
+        os.environ["USER"] = str(os.getuid()) if hasattr(os, "getuid") else "user"
     home = os.path.expanduser("~")  # noqa: PTH111  # that of Path raises where there is none
     if "MPLCONFIGDIR" not in os.environ and not os.access(home, os.W_OK):
         os.environ["MPLCONFIGDIR"] = tempfile.mkdtemp(prefix="matplotlib-")
@@ -193,13 +194,13 @@ def ignored_requests() -> str:
 def _processes_asked_for() -> int:
     """The processes that the `accelerate launch` of this process was asked for, by flag or --config_file; 1 without."""
     with contextlib.suppress(OSError, ValueError, IndexError, TypeError):  # only Linux has this file
-        words = Path(f"/proc/{os.getppid()}/cmdline").read_text().replace("=", "\0").split("\0")
+        words = Path(f"/proc/{os.getppid()}/cmdline").read_text(encoding="utf-8").replace("=", "\0").split("\0")
         flags = [word.replace("-", "_") for word in words]
         if not any("accelerate" in word for word in words[:4]):
             return 1
         if "__num_processes" in flags:
             return int(words[flags.index("__num_processes") + 1])
-        text = Path(words[flags.index("__config_file") + 1]).read_text()
+        text = Path(words[flags.index("__config_file") + 1]).read_text(encoding="utf-8")
         return int(re.search(r"^num_processes: *(\d+)", text, re.MULTILINE)[1])  # type: ignore[index]
     return 1
 
@@ -233,7 +234,7 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     processes, text = processes_on_this_node(), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     # Launchers set it to 1 where nothing is set.
     chosen = int(text) if text.isdecimal() and int(text) > signals.is_launched() else None
-    threads = workers or chosen or max(1, len(os.sched_getaffinity(0)) // processes)
+    threads = workers or chosen or max(1, cores() // processes)
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if torch.cuda.is_available():
         if processes > (count := torch.cuda.device_count()):

@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import secrets
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -51,10 +52,10 @@ def replacement(path: Path, advice: str = WRITE_ADVICE) -> Iterator[Path]:
             path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         with write_errors(path, advice):
-            _flush(temporary)
-            temporary.replace(path)
+            _flush(temporary, os.O_RDWR)  # Windows flushes only what may be written
+            _replace(temporary, path)
         with contextlib.suppress(OSError):  # some file systems cannot flush a folder; the file itself is written
-            _flush(path.parent)
+            _flush(path.parent, os.O_RDONLY)
     finally:
         with contextlib.suppress(OSError):  # do not hide the error that led here
             temporary.unlink(missing_ok=True)
@@ -103,9 +104,19 @@ def make_folder(path: Path, name: str, advice: str = "give a writable folder") -
     raise UserError(f"{name} {path} is not writable ({reason}); {advice}")
 
 
-def _flush(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are written to disk."""
-    descriptor = os.open(path, os.O_RDONLY)
+def _replace(temporary: Path, path: Path) -> None:
+    """Rename a file to `path`.  On Windows, try again while another program, such as a virus scanner, has it open."""
+    for seconds in (0.05, 0.2, 0.8) if sys.platform == "win32" else ():
+        with contextlib.suppress(PermissionError):
+            temporary.replace(path)
+            return
+        time.sleep(seconds)
+    temporary.replace(path)
+
+
+def _flush(path: Path, flags: int) -> None:
+    """Wait until a file, or the names in a folder, are written to disk; `flags` open it."""
+    descriptor = os.open(path, flags)
     try:
         os.fsync(descriptor)
     finally:

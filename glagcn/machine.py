@@ -6,22 +6,31 @@ import subprocess
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-import torch
+from typing import TYPE_CHECKING, Any
 
 from glagcn.version import __version__
 
+if TYPE_CHECKING:
+    import torch
 
-def describe(device: torch.device) -> dict[str, Any]:
+
+def cores() -> int:
+    """The number of CPU cores that this process may use; where the system does not say, those of the machine."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def describe(device: "torch.device") -> dict[str, Any]:
     """Processor, threads, memory, software versions and date (UTC)."""
+    import numpy as np
+    import psutil
+    import torch
+
     cuda = device.type == "cuda"
     return {
         "cpu": _cpu_model(),
-        "cores": len(os.sched_getaffinity(0)),
+        "cores": cores(),
         "threads": torch.get_num_threads(),
-        "memory_gb": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 1e9, 1),
+        "memory_gb": round(psutil.virtual_memory().total / 1e9, 1),
         "gpu": torch.cuda.get_device_name(device) if cuda else None,
         "cuda": torch.version.cuda if cuda else None,
         "torch": torch.__version__,
@@ -39,7 +48,7 @@ def program() -> dict[str, Any]:
     if (folder / ".git").exists():
         with suppress(OSError):
             command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
-            commit = subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+            commit = subprocess.run(command, capture_output=True, encoding="utf-8", check=False).stdout.strip()
     return {"glagcn": __version__, "commit": commit or "not from a git checkout"}
 
 

@@ -1,4 +1,5 @@
-"""Stop signals: on SIGTERM, SIGINT, SIGUSR1 or SIGHUP a run finishes its step, saves its state and exits.
+"""Stop signals: on SIGTERM, SIGINT, SIGUSR1 or SIGHUP (on Windows SIGINT or SIGBREAK, the keys Ctrl-C and Ctrl-Break)
+a run finishes its step, saves its state and exits.
 
 Standard library only, so that signals are caught before torch is imported.
 """
@@ -14,7 +15,8 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 
 EXIT_CODE = 75  # EX_TEMPFAIL of sysexits.h: the same command resumes the run
-SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP)
+NAMES = ("SIGTERM", "SIGINT", "SIGUSR1", "SIGHUP", "SIGBREAK")
+SIGNALS = tuple(getattr(signal, name) for name in NAMES if hasattr(signal, name))  # no system has all
 # The launcher and SLURM may both forward the same signal: a second SIGINT within this time does not count.
 ECHO_SECONDS = 1.0
 PR_SET_PDEATHSIG = 1  # an option of prctl
@@ -86,8 +88,12 @@ def _receive(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
 
 
 def print_stacks_on_signal() -> None:
-    """On SIGUSR2, print to stderr where every thread of this process is, and go on: to see why a run hangs."""
-    faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
+    """On SIGUSR2, print to stderr where every thread of this process is, and go on: to see why a run hangs.
+
+    Windows has no such signal.
+    """
+    if hasattr(faulthandler, "register"):
+        faulthandler.register(signal.SIGUSR2, file=2, all_threads=True)
 
 
 def is_launched() -> bool:

@@ -116,7 +116,7 @@ def _check(given: Mapping[str, Any], config: Config) -> None:
             f"invalid --keypoints {data.keypoints}: must be the part of the file name between data_2d_{data.dataset}_ "
             "and .npz, such as gt"
         )
-    if folder and (folder in {".", ".."} or "/" in folder):
+    if folder and (folder == ".." or Path(folder).name != folder):  # on Windows, a backslash or a drive too
         raise UserError(f"invalid --run {folder}: must be a plain folder name; -c sets its parent folder")
     if selection.patience and selection.select_on == "last":
         raise UserError("--patience has no effect with --select_on last, which selects nothing; leave one out")

@@ -17,7 +17,6 @@ libhdf5 can crash the process on damaged metadata, and Python cannot catch that.
 therefore checked before HDF5 opens the file.
 """
 
-import fcntl
 import hashlib
 import io
 import json
@@ -82,20 +81,29 @@ def open_cache(path: Path, verify: bool = True) -> Cache:
 
 
 def _damaged(path: Path, what: str) -> UserError:
-    with path.open("rb") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return UserError(
-                f"the cache {path} is open for writing in another program, so that it cannot be read now ({what}); "
-                "close it there, and give the same command again"
-            )
-        except OSError:  # a file system without locks
-            pass
+    if _is_being_written(path):
+        return UserError(
+            f"the cache {path} is open for writing in another program, so that it cannot be read now ({what}); "
+            "close it there, and give the same command again"
+        )
     return UserError(
         f"the cache {path} is damaged: {what}. Remove the file; the next training or `glagcn prepare` writes it again. "
         "If this happens twice, check the disk."
     )
+
+
+def _is_being_written(path: Path) -> bool:
+    """Whether a program with HDF5 has the file open for writing; False where the system cannot say."""
+    try:
+        import fcntl  # missing on Windows
+
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except (ImportError, OSError):  # the latter on a file system without locks
+        pass
+    return False
 
 
 def _check_seal(path: Path) -> None:

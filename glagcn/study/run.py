@@ -37,6 +37,7 @@ from glagcn.config.parse import parse_flags
 from glagcn.config.resolve import plain_values, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
+from glagcn.machine import cores
 from glagcn.study.results import read_run, write_report
 
 logger = logging.getLogger(__name__)
@@ -257,7 +258,7 @@ def _job(configuration: Configuration, seed: int, folder: Path, root_path: str |
     if root_path is not None:
         added["root_path"] = root_path
     if "workers" not in configuration.given:
-        added["workers"] = max(1, len(os.sched_getaffinity(0)) // at_once)
+        added["workers"] = max(1, cores() // at_once)
     config, _ = resolve(configuration.given | added)
     flags = [f"--{name}={value}" for name, value in added.items()]
     own = folder / config.run_name

@@ -1,12 +1,13 @@
 """What a run asks of its hardware: precision, compilation, memory, equal replicas, and the peak arithmetic rate."""
 
 import os
-import resource
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
+import psutil
 import torch
 from torch import nn
 
@@ -88,7 +89,12 @@ def peak_memory(device: torch.device) -> int:
     for line in status.read_text(encoding="utf-8").splitlines() if status.exists() else ():
         if line.startswith("VmHWM:"):
             return int(line.split()[1]) * 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # a process inherits it from its parent
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # missing on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # a process inherits it from its parent
+    return peak if sys.platform == "darwin" else peak * 1024
 
 
 @contextmanager
