@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# {verb: flags of main_sagcn_gpus.py that it stands for}; it takes the others too
+# {verb: flags of the trainer that it stands for}; it takes the others too
 TRAINER_VERBS: dict[str, list[str]] = {"train": [], "render": ["--render"]}
 
 
@@ -132,8 +132,8 @@ def _parser() -> Parser:
     parser.add_argument("--version", action="version", version=f"glagcn {__version__}")
     verbs = parser.add_subparsers(metavar="VERB", required=True)
 
-    verbs.add_parser("train", help="train or evaluate: the same as main_sagcn_gpus.py")  # parsed in main
-    verbs.add_parser("render", help="draw a sequence: the same as main_sagcn_gpus.py --render")
+    verbs.add_parser("train", help="train a model, or go on with a run")  # parsed in main
+    verbs.add_parser("render", help="draw a sequence of a data set as a trained model lifts it")
     add_prepare(verbs)
     evaluate = verbs.add_parser("evaluate", help="score a checkpoint on a test set")
     files = "a run folder, last.pt, best.pt, an export, centred or causal (of this program), or a published file"

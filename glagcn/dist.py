@@ -169,8 +169,9 @@ def _check_tasks() -> None:
         if text.isdecimal() and int(text) > 1 and not {"RANK", "WORLD_SIZE"} & os.environ.keys():
             raise UserError(
                 f"{launcher} started {text} tasks ({name}), and each would be a run of its own: start one task per "
-                f"node, `{launcher} ... torchrun --nnodes NODES --nproc_per_node GPUS ...` (docs/cluster.md), or use "
-                "launch/slurm.sbatch. WORLD_SIZE=1 in the environment states that separate runs are meant"
+                f"node, `{launcher} ... torchrun --nnodes NODES --nproc_per_node GPUS -m -- glagcn train ...`, as "
+                "launch/slurm.sbatch of the repository does (docs/cluster.md). WORLD_SIZE=1 in the environment "
+                "states that separate runs are meant"
             )
 
 

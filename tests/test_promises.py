@@ -89,7 +89,7 @@ def test_flags_in_the_documentation_exist():
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--mark_missing", "--subjects",
         "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
-        "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half",
+        "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half", "--index-url",
         "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference", "--stream",
     }  # fmt: skip
     for path in TEXTS:

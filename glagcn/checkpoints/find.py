@@ -23,8 +23,8 @@ def model_path(name: str | Path, of_folder: str = "best.pt") -> Path:
     path = MODELS / f"{name}.safetensors"
     if not path.is_file():
         raise UserError(
-            f"the model {name} of this program is missing: no file {path}; make it with launch/pretrain.sh, or give "
-            "the path of another model"
+            f"the model {name} of this program is missing: no file {path}; install glagcn again, or give the "
+            "path of another model"
         )
     return path
 

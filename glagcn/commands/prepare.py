@@ -76,6 +76,6 @@ def prepare(name: str, flags: PrepareFlags, out: Path | None = None) -> Path:
     if path.name == usual:
         keypoints = "" if source.keypoints == "gt" else f" -k {source.keypoints}"
         annotation = "" if source.annotation == dataset.default_annotation else f" --annotation {source.annotation}"
-        trainer = f"accelerate launch main_sagcn_gpus.py --dataset {name} --root_path {path.parent}"
+        trainer = f"glagcn train --dataset {name} --root_path {path.parent}"
         logger.info(f"Train with: {trainer}{keypoints}{annotation}")
     return path

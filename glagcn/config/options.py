@@ -315,7 +315,7 @@ class RunConfig(Group):
         help="start from this checkpoint, ours or a published one; not needed to resume a stopped run")
     evaluate: str | None = option(None, nargs="?", const="best.pt", metavar="CHECKPOINT", common=True, call=True,
         not_in_study="a study only trains",
-        help="evaluate instead of training: this checkpoint, or without a value best.pt of the run folder")
+        help="evaluate (or render) this checkpoint instead of training; without a value, best.pt of the run folder")
     output: str | None = option(None, metavar="DIR", common=True, call=True, evaluate="flag",
         not_in_study="results stay in the run folders; give --out DIR to glagcn study",
         help="folder of the results; default: beside the checkpoint")

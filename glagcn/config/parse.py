@@ -29,7 +29,7 @@ REFUSED_EVERYWHERE = {
         "there are no loader processes: windows are cut from memory, on the device. Leave it out",
 }  # fmt: skip
 
-# Likewise, of the published scripts and other trainers, in main_sagcn_gpus.py
+# Likewise, of the published scripts and other trainers, in `glagcn train`
 REFUSED = REFUSED_EVERYWHERE | {
     "--dense": "this network uses strided, not dense (dilated) convolutions. Leave it out",
     "--disable-optimizations --linear-projection --no-bone-length --no-proj":
@@ -56,7 +56,8 @@ REFUSED = REFUSED_EVERYWHERE | {
         "the folder of the runs is -c, the name of a run --run. Give these",
     "--gradient_accumulation_steps": "a large batch is cut by itself. Give --micro_batch N or --accumulate K",
     "--distributed --multi_gpu --ddp --world_size --num_processes --local_rank --nproc_per_node":
-        "the launcher decides. Use torchrun --nproc_per_node N -- main_sagcn_gpus.py ..., or accelerate launch",
+        "the launcher decides. Use torchrun --nproc_per_node N -m -- glagcn train ..., or "
+        "accelerate launch -m glagcn train ...",
 }  # fmt: skip
 
 
@@ -107,16 +108,24 @@ class Parser(argparse.ArgumentParser):
         found = re.match(r"argument (--\w+): invalid choice: '(\d+)'", message)
         if found and f"{found[1]}s" in self._option_string_actions:  # --frame 81
             message += f"; did you mean {found[1]}s {found[2]}?"
+        if found := re.match(r"argument VERB: invalid choice: '(.*?)'", message):
+            commands = self._subparsers._group_actions[0].choices  # type: ignore[union-attr]
+            near = get_close_matches(found[1], commands, 1)  # type: ignore[arg-type]
+            hint = f"; did you mean {near[0]}?" if near else f": must be one of {', '.join(commands)}."  # type: ignore[arg-type]
+            raise UserError(f"no command {found[1]}{hint} `{self.prog} --help` says what each does")
         raise UserError(f"{message}; `{self.prog} --help` lists the flags")
 
 
 def add_options(
-    parser: argparse.ArgumentParser, *groups: type[Group], keys: Iterable[str] | None = None, everything: bool = True
+    parser: argparse.ArgumentParser,
+    *groups: type[Group],
+    keys: Iterable[str] | None = None,
+    listed: Callable[[Option], bool] = lambda _: True,
 ) -> None:
     """Add the flags of groups of options.  Flags that are not given have no value in the parsed namespace.
 
-    keys        of the options to add; None: all.
-    everything  list all flags in the help; False: only the common ones.
+    keys    of the options to add; None: all.
+    listed  whether the help lists an option.
     The help lists one spelling of each flag; `other_spellings` lists the others.
     """
     for group in groups:
@@ -126,7 +135,7 @@ def add_options(
             shared: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS}
             has_default = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
             text = option.help + (f" (default {option.default})" if has_default else "")
-            shown = text if everything or option.common else argparse.SUPPRESS
+            shown = text if listed(option) else argparse.SUPPRESS
             heading.add_argument(option.flag, help=shown, **shared, **_arguments(option))
             if others := [s for s in _spellings((option.flag, *option.flags)) if s != option.flag]:
                 parser.add_argument(*others, help=argparse.SUPPRESS, **shared, **_arguments(option))
@@ -136,8 +145,8 @@ def add_options(
 
 
 def parse_flags(words: Iterable[str]) -> dict[str, Any]:
-    """The values of flags of main_sagcn_gpus.py that do not come from its command line, by key.  Raises UserError."""
-    parser = Parser(REFUSED, prog="main_sagcn_gpus.py", add_help=False)
+    """The values of flags of `glagcn train` that do not come from its command line, by key.  Raises UserError."""
+    parser = Parser(REFUSED, prog="glagcn train", add_help=False)
     add_options(parser, *GROUPS.values(), RenderConfig)
     return vars(parser.parse_args(list(words)))
 
@@ -153,7 +162,7 @@ def parse_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def other_spellings() -> str:
-    """One line with the spellings of the flags of main_sagcn_gpus.py that the help does not list."""
+    """One line with the spellings of the flags of `glagcn train` that the help does not list."""
     options = options_of(*GROUPS.values(), RenderConfig)
     same = [f"{' '.join(option.flags)} = {option.flag}" for option in options if option.flags]
     switches = [

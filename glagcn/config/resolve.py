@@ -33,6 +33,18 @@ LIMITS = {  # of Option
     "most": (operator.le, "at most {}"),
     "below": (operator.lt, "below {}"),
 }
+TRAINS = (
+    "Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
+    "The same command resumes a run that was stopped."
+)
+RENDERS = (
+    "Draw a sequence of a data set, or the largest person of a keypoint file, as a trained model lifts it: that of the "
+    "run of these flags, or of --evaluate."
+)
+OF_RENDERING = (  # what the help of `glagcn render` lists beside the flags of drawing: which data, and which model
+    "dataset", "root_path", "cache_dir", "keypoints", "annotation", "test_flip", "evaluate", "checkpoint", "run",
+    "workers", "dry_run",
+)  # fmt: skip
 
 
 def parse_command_line(
@@ -44,20 +56,30 @@ def parse_command_line(
     prog  the name of the command in help and messages.
     """
     words = sys.argv[1:] if arguments is None else arguments
+    renders = prog.endswith(" render")
     parser = Parser(
         REFUSED,
         prog=prog,
         usage=f"{prog} [--dataset NAME] [flags]",
-        description="Train or evaluate GLA-GCN, a graph convolutional network that lifts 2D to 3D human poses. "
-        "The same command resumes a run that was stopped.",
-        epilog=f"{other_spellings()} `glagcn --help` lists the other commands.",
+        description=RENDERS if renders else TRAINS,
+        epilog="`glagcn train --help` lists the flags that name a run."
+        if renders
+        else f"{other_spellings()} `glagcn --help` lists the other commands.",
     )
     parser.add_argument(HELP_ALL, action="help", help="show all flags and exit")
     parser.add_argument(
         "--config", type=Path, dest="config_file", metavar="FILE", default=argparse.SUPPRESS,
         help="read flags from this TOML file, or from the config.json of a run; command-line flags win",
     )  # fmt: skip
-    add_options(parser, *GROUPS.values(), RenderConfig, everything=HELP_ALL in words)
+    draws = {option.key for option in options_of(RenderConfig)}
+
+    def listed(option: Option) -> bool:
+        if renders:
+            return option.key != "render" and option.key in {*draws, *OF_RENDERING}
+        return (HELP_ALL in words or option.common) and not (prog.endswith(" train") and option.key in draws)
+
+    groups = list(GROUPS.values())
+    add_options(parser, *([RenderConfig, *groups] if renders else [*groups, RenderConfig]), listed=listed)
     given = vars(parser.parse_args(words))
     path = given.pop("config_file", None)
     file = read_flags(path) if path else {}

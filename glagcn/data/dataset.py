@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SplitName = Literal["train", "test"]
 SPLITS: tuple[SplitName, ...] = ("train", "test")
-DEMO_HINT = "To try the program without data: python main_sagcn_gpus.py --dataset demo"
+DEMO_HINT = "To try the program without data: glagcn train --dataset demo"
 
 
 @dataclass(frozen=True)

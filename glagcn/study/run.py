@@ -8,7 +8,7 @@
     published = "--recipe published"
     "no dropout" = "--dropout 0"
 
-The values are flags of main_sagcn_gpus.py.  The flags of a configuration override the common flags.  Every run is a
+The values are flags of `glagcn train`.  The flags of a configuration override the common flags.  Every run is a
 process of its own.  The same command starts what is not finished, and reports what is.
 """
 
@@ -128,7 +128,7 @@ def _study(path: Path, content: dict[str, Any]) -> Study:
 def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
     """The flags in a line of text, and their values by option."""
     if not isinstance(text, str):
-        raise UserError(f'invalid {key} {text!r}: must be flags of main_sagcn_gpus.py in quotes, or ""')
+        raise UserError(f'invalid {key} {text!r}: must be flags of `glagcn train` in quotes, or ""')
     try:
         words = tuple(shlex.split(text))
     except ValueError as error:

@@ -7,6 +7,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -117,8 +118,8 @@ class RunLog:
             line = {"kind": kind, "step": step} | marks | known | {"time": round(time.time(), 3)}
             self._records.add(json.dumps(line))
         if drawn:
-            points = {f"{kind}/{name}": value for name, value in values.items()}
-            if kind in ("train", "validation", TEST) and MPJPE.name in values:
+            points = {f"{kind}/{name}": value for name, value in values.items() if not math.isnan(value)}
+            if kind in ("train", "validation", TEST) and f"{kind}/{MPJPE.name}" in points:
                 points[f"{ERRORS}/{kind}"] = points.pop(f"{kind}/{MPJPE.name}")
             self._show(lambda board: board.scalars(points, step))
 
@@ -141,19 +142,22 @@ class RunLog:
     def start_progress(self, done: int, total: int) -> None:
         """Show a progress bar over optimiser steps, if both stdout and stderr are terminals."""
         if sys.stderr.isatty() and sys.stdout.isatty() and dist.is_main():
-            self._bar = tqdm(total=total, initial=done, unit="step", dynamic_ncols=True, smoothing=0.05)
+            form = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+            self._bar = tqdm(total=total, initial=done, dynamic_ncols=True, smoothing=0.05, bar_format=form)
 
     def advance(self) -> None:
         """Advance the progress bar by one optimiser step."""
         if self._bar is not None:
             self._bar.update()
 
-    def show_progress(self, text: str) -> None:
-        """Show the progress beside the progress bar if there is one, else as a line.  Append it to log.txt."""
+    def show_progress(self, text: str, brief: str) -> None:
+        """Show the progress: `brief` beside the bar, which has step and time, else `text` as a line.  Append `text` to
+        log.txt.
+        """
         if self._bar is None:
             logger.info(text)
             return
-        self._bar.set_postfix_str(text.partition(": ")[2])
+        self._bar.set_postfix_str(brief)
         if self._text is not None:
             self._text.add(text)
 
@@ -184,6 +188,9 @@ class RunLog:
 class TensorBoard:
     """Writes to the folder `tensorboard` of a run.
 
+    TensorBoard draws points of one name in one chart if they are of several folders, so the errors while training are
+    in a folder for each set: train, validation or test.
+
     resumed_at  the step at which a resumed run starts; TensorBoard drops later points.
     """
 
@@ -191,12 +198,20 @@ class TensorBoard:
         from torch.utils.tensorboard import SummaryWriter  # takes a second to import
 
         self._folder = folder / "tensorboard"
-        self._writer: Any = SummaryWriter(str(self._folder), purge_step=resumed_at + 1)
+        self._new_writer = partial(SummaryWriter, purge_step=resumed_at + 1)
+        self._writer: Any = self._new_writer(str(self._folder))
+        self._of_sets: dict[str, Any] = {}  # writers of the errors
 
     def scalars(self, values: dict[str, float], step: int) -> None:
         """Add a point to each curve, {its name: value}."""
         for tag, value in values.items():
-            self._writer.add_scalar(tag, value, step)
+            group, _, name = tag.partition("/")
+            if group != ERRORS:
+                self._writer.add_scalar(tag, value, step)
+                continue
+            if name not in self._of_sets:
+                self._of_sets[name] = self._new_writer(str(self._folder / name))
+            self._of_sets[name].add_scalar(ERRORS, value, step)
 
     def text(self, name: str, text: str) -> None:
         """Add a text."""
@@ -211,7 +226,7 @@ class TensorBoard:
         from torch.utils.tensorboard import FileWriter
         from torch.utils.tensorboard.summary import hparams
 
-        rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items())
+        rows = "".join(f"| {name} | {value:.2f} |\n" for name, value in scalars.items() if not math.isnan(value))
         self._writer.add_text(TEST, f"| metric | value |\n|---|---|\n{rows}", step)
         plain = {
             key: value if isinstance(value, int | float | str) else str(value)
@@ -232,11 +247,13 @@ class TensorBoard:
 
     def flush(self) -> None:
         """Write everything to disk."""
-        self._writer.flush()
+        for writer in (self._writer, *self._of_sets.values()):
+            writer.flush()
 
     def close(self) -> None:
         """End writing."""
-        self._writer.close()
+        for writer in (self._writer, *self._of_sets.values()):
+            writer.close()
 
 
 def curves() -> dict[tuple[str, str], str]:
@@ -250,11 +267,11 @@ def curves() -> dict[tuple[str, str], str]:
     return TRAINING | evaluated
 
 
-def draw_training_curves(folder: Path, against: str, baseline: float) -> None:
+def draw_training_curves(folder: Path, against: str, baseline: float, name: str) -> None:
     """Draw the errors in mm from metrics.jsonl in a run folder to training_curves.png.
 
     against   the horizontal axis, "epoch" or "windows".
-    baseline  the error in mm of the mean training pose, drawn as a line.
+    baseline  the error in mm of the mean training pose on the set `name`, drawn as a line.
     Raises UserError if the file cannot be written.
     """
     records = [record for _, record in read_lines(folder / "metrics.jsonl") if record]
@@ -269,7 +286,7 @@ def draw_training_curves(folder: Path, against: str, baseline: float) -> None:
         if points:
             style: dict[str, Any] = {"linewidth": 1} if kind == "train" else {}
             axes.plot(*zip(*points, strict=True), label=label, marker="." if len(points) < 30 else None, **style)
-    axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label="mean-pose baseline")
+    axes.axhline(baseline, color="gray", linestyle="--", linewidth=1, label=f"mean pose, {name}")
     axes.set(xlabel=AXES[against], ylabel="error, mm", ylim=(0, None), title=folder.name)
     axes.grid(alpha=0.3)
     axes.legend()

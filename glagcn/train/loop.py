@@ -288,7 +288,7 @@ class Trainer:
         if run.check_replicas and step % run.check_replicas == 0:
             hardware.check_replicas(self.stepper.model, step)
         self.log.advance()
-        self.reports.log_slow_step(rate)
+        self.reports.log_slow_step()
         if run.save_steps and step % run.save_steps == 0:
             self.save()
         if step < self._next_check:

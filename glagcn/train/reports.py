@@ -16,7 +16,7 @@ from glagcn.data.plan import micro_batches, share_bounds
 from glagcn.data.windows import mean_pose
 from glagcn.evaluate.benchmarks import BLOCK
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet
-from glagcn.evaluate.metrics import joint_errors
+from glagcn.evaluate.metrics import MPJPE, joint_errors
 from glagcn.files import WriteError
 from glagcn.model.interface import Model
 from glagcn.poses.normalise import MM_PER_METRE
@@ -82,8 +82,8 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, 
     rows = {
         "validation": None if validation is None else f"MPJPE {validation:.2f} mm",
         "test": headline,
-        "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm on the test set, the baseline; this run has "
-        f"{result['mpjpe_mm'] / result['mean_pose_mm']:.0%} of it",
+        "mean pose": f"MPJPE {result['mean_pose_mm']:.2f} mm; this run has "
+        f"{result['mpjpe_mm'] / result['mean_pose_mm']:.0%} of it on the test set",
         "state": f"step {result['step']}, {SELECTED[result['selected_on']]}; the test set was evaluated "
         + ("once" if times == 1 else f"{times} times"),
         "length": "; ".join(result["other_lengths"] + ["ended early, by --patience"] * result["ended_early"]),
@@ -95,11 +95,12 @@ def end_text(headline: str, result: dict[str, Any], folder: Path, target: Path, 
 
 
 def run_text(config: Config, data: RunData, model: Model) -> str:
-    """The sizes of data, model and plan, and the mean-pose baseline."""
+    """The sizes of data, model and plan, and the errors of the mean pose, the baseline."""
     cache, plan = data.cache, data.plan
     train, test = data.train_split, data.test.split
     parameters = sum(parameter.numel() for parameter in model.parameters())
     every = config.selection.eval_windows
+    sets = [data.test, data.validation] if data.validation else [data.test]
     steps, smallest = last_step(config.optim, plan), plan.num_windows % plan.batch_size
     lines = [
         f"Data: {cache.path} ({', '.join(filter(None, (cache.dataset, cache.keypoints, cache.annotation)))}); "
@@ -112,7 +113,8 @@ def run_text(config: Config, data: RunData, model: Model) -> str:
         + (f" (the last of {smallest})" if smallest else "")
         + f", {steps:,} steps in all"
         + (f", evaluated every {every:,} windows" if every else ""),
-        f"Baseline: predicting the mean training pose scores {mean_pose_error(data, data.test):.1f} mm",
+        "Mean pose: that of the training set, predicted for every frame, has an MPJPE of "
+        + " and ".join(f"{mean_pose_error(data, scored):.1f} mm ({scored.name})" for scored in sets),
     ]
     both = {info.subject for info in train.sequences} & {info.subject for info in test.sequences}
     if both:
@@ -192,16 +194,16 @@ class TrainingReports:
         values = means | {"learning_rate": rate, "gradient_norm": norm} | measured
         self._log.record("train", step, values, **self.marks())
         if step == self._config.run.log_steps or time.monotonic() - self._line_at > SECONDS_BETWEEN_LINES / 2:
-            self._show(f"train MPJPE {means['mpjpe_mm']:.1f} mm, lr {rate:.2e}, {speed:.0f} windows/s")
+            self._show(f"train {means['mpjpe_mm']:.1f} mm, {speed:.0f} windows/s")
 
-    def log_slow_step(self, rate: float) -> None:
+    def log_slow_step(self) -> None:
         """Log a line if the last one is old."""
         now = time.monotonic()
         if now - self._line_at > SECONDS_BETWEEN_LINES:
             seconds = now - self._clock
             if self.windows and seconds > SECONDS_BETWEEN_LINES / 2:  # else steps queued on a GPU count
                 self._set_speed(self.windows / seconds)
-            self._show(f"lr {rate:.2e}")
+            self._show(f"{self._speed:.1f} windows/s" if self._speed else "the first steps")
 
     def log_evaluation(self, evaluation: Evaluation, data: EvaluationSet, scheduled: bool, improved: bool) -> None:
         """Log an evaluation on `data` with the mean training losses of the epoch, and draw the curves."""
@@ -210,14 +212,14 @@ class TrainingReports:
         self._log.evaluation(evaluation, data.name, step, **more)
         self._log.record("train_epoch", step, self._means(self._progress.epoch), **more)
         verdict = ", best so far" if improved else ""
-        logger.info(f"{self._position(format(marks['epoch'], '.2f'))}: {data.name} {evaluation.headline}{verdict}")
+        logger.info(f"{self._position()}: {data.name} MPJPE {evaluation.scalars[MPJPE.name]:.2f} mm{verdict}")
         self._log.flush()
         if self._config.run.export_training_curves:
             if self._baseline is None:
                 self._baseline = mean_pose_error(self._data, data)
             try:
                 axis = "windows" if self._config.optim.windows else "epoch"
-                draw_training_curves(self._log.folder, axis, self._baseline)
+                draw_training_curves(self._log.folder, axis, self._baseline, data.name)
             except WriteError as error:
                 logger.warning(f"{error}. The run goes on")
 
@@ -230,19 +232,18 @@ class TrainingReports:
     def _means(self, sums: Sums) -> dict[str, float]:
         return self._loss.means(sums.terms, sums.windows, self._config.optim)
 
-    def _position(self, epoch: str) -> str:
-        """The progress as text, in training windows if --windows sets the length, else in epochs (`epoch`)."""
+    def _position(self) -> str:
+        """The progress as text: training windows if --windows sets the length, else epochs, as in metrics.jsonl."""
         step, optim = self._progress.step, self._config.optim
-        position = f"epoch {epoch}/{optim.epochs}"
+        position = f"epoch {step / self._plan.steps_per_epoch:.2f}/{optim.epochs}"
         if windows := optim.windows:
-            position = f"{min(self._plan.windows_until(step), windows):,}/{windows:,} windows"
+            position = f"{min(self._plan.windows_until(step), windows):,} windows"
         return f"step {step}/{self._last_step}, {position}"
 
     def _show(self, text: str) -> None:
         self._line_at = time.monotonic()
         left = f", {timedelta(seconds=round(self._windows_left() / self._speed))} left" if self._speed else ""
-        epoch = 1 + (self._progress.step - 1) // self._plan.steps_per_epoch
-        self._log.show_progress(f"{self._position(str(epoch))}: {text}{left}")
+        self._log.show_progress(f"{self._position()}: {text}{left}", text)
 
     def _windows_left(self) -> int:
         return self._plan.windows_until(self._last_step) - self._plan.windows_until(self._progress.step)
@@ -269,12 +270,12 @@ def share_of_peak(precision: str, model: Model) -> float:
 
 
 def speed_text(speed: float, share: float, seconds_left: float, now: datetime | None = None) -> str:
-    """A line about the speed in windows per second and the `share` of the peak arithmetic rate."""
+    """Two lines about the speed in windows per second and the `share` of the peak arithmetic rate."""
     left = timedelta(seconds=round(seconds_left))
     about = f" (about {(now or datetime.now()) + left:%Y-%m-%d %H:%M})" if left < YEAR else ""
     return (
-        f"Speed: {speed:,.0f} windows/s, {share:.1%} of the peak arithmetic rate; training ends in {left}{about}, "
-        "evaluations not counted"
+        f"Speed: {speed:,.0f} windows/s, {share:.1%} of the peak arithmetic rate\n"
+        f"Training ends in {left}{about}, evaluations not counted"
     )
 
 

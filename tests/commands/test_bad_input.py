@@ -51,7 +51,7 @@ def test_nothing_found_says_what_where_how_and_the_demo(tmp_path, train):
     assert_refused(
         ended, f"below {tmp_path}/empty", r"3dhp_gt_univ\.h5", r"S1\.\.S8/Seq1\.\.Seq2/annot\.mat",
         r"TS1\.\.TS6/annot_data\.mat", "data_train_3dhp.npz and data_test_3dhp.npz", "https://vcai.mpi-inf.mpg.de",
-        "github.com/paTRICK-swk/P-STMO", "main_sagcn_gpus.py --dataset demo",
+        "github.com/paTRICK-swk/P-STMO", "glagcn train --dataset demo",
     )  # fmt: skip
     assert list(tmp_path.iterdir()) == []
 

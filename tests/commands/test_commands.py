@@ -130,8 +130,12 @@ def test_a_finished_run_is_left_as_it_is_and_one_without_a_result_is_concluded_a
     """The latter as after a run that was killed between its last checkpoint and its result."""
     ended = demo("--run r --frames 9")
     assert ended.code == 0
-    for pattern in ("step 2/6, epoch 1/2: train MPJPE ", "step 6/6, epoch [0-9.]+/2: validation "):
+    for pattern in ("step 2/6, epoch 0.40/2: train [0-9.]+ mm, ", "step 6/6, epoch 1.20/2: validation MPJPE "):
         assert re.search(f"^{pattern}", ended.out, re.MULTILINE), ended.out
+    progress = [line for line in ended.out.splitlines() if re.match(r"step |Speed|Training ends", line)]
+    assert max(map(len, progress)) <= 80, progress
+    (pose,) = re.findall(r"\nMean pose: .* of ([0-9.]+) mm \(test\) and [0-9.]+ mm \(validation\)\n", ended.out)
+    assert f"  mean pose  MPJPE {pose}" in ended.out
     before = listing(tmp_path / "runs/r")
     again = demo("--run r --frames 9")
     assert (again.code, "is finished at step 6: MPJPE" in again.out) == (0, True)
@@ -147,7 +151,7 @@ def test_a_finished_run_is_left_as_it_is_and_one_without_a_result_is_concluded_a
 def test_sequences_without_scored_frames_are_no_obstacle(demo, tmp_path):
     ended = demo(f"--frames 9 --test_frames 3 --windows 200 --output {tmp_path}/results")
     assert ended.code == 0, ended.err
-    for pattern in ("step 2/4, 128/200 windows: train MPJPE ", "step 4/4, 200/200 windows: validation "):
+    for pattern in ("step 2/4, 128 windows: train [0-9.]+ mm, ", "step 4/4, 200 windows: validation MPJPE "):
         assert re.search(f"^{pattern}", ended.out, re.MULTILINE), ended.out
     assert {path.name for path in (tmp_path / "results").iterdir()} == RESULT_FILES
     found = result(tmp_path / "results")

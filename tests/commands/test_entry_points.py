@@ -9,7 +9,7 @@ import pytest
 
 import glagcn
 from glagcn.cli import TRAINER_VERBS
-from tests.command_line import result
+from tests.command_line import assert_refused, result
 from tests.launched.conftest import REPOSITORY, launch
 from tests.published_files import write_folder
 
@@ -50,8 +50,13 @@ def test_the_verbs_of_the_trainer_have_its_flags(name, verb, capsys):
     assert stop.value.code == 0
     text = capsys.readouterr().out
     assert text.startswith(f"usage: glagcn {name} [--dataset NAME] [flags]\n")
-    assert "--viz_subject" in text
-    assert "--batch_size" in text
+    assert ("--viz_subject" in text, "--render" in text) == (name == "render", False)
+    assert ("--lr" in text) == (name == "train")  # its own flags; it takes the others too
+
+
+def test_a_misspelt_verb_gets_a_hint(verb):
+    assert_refused(verb("trian"), r"no command trian; did you mean train\? `glagcn --help`")
+    assert_refused(verb("xyz"), r"no command xyz: must be one of train, render, .*export")
 
 
 @pytest.mark.launched

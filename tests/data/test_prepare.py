@@ -140,7 +140,7 @@ def test_what_was_read_is_said(release, monkeypatch, said):
     assert any("15 training sequences are shorter" in line and "185 frames per camera" in line for line in said)
     assert any(line.startswith("warning: valid test frames") for line in said)
     assert f"wrote {release / '3dhp_gt_univ.h5'}" in said[-2]
-    assert said[-1] == f"Train with: accelerate launch main_sagcn_gpus.py --dataset 3dhp --root_path {release}"
+    assert said[-1] == f"Train with: glagcn train --dataset 3dhp --root_path {release}"
 
 
 def test_the_ori_pair_is_annot3_unless_asked_otherwise_and_a_contradiction_is_a_warning(tmp_path, said):

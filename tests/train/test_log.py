@@ -33,15 +33,22 @@ def records(folder):
     return [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
 
 
-def events(folder):
-    """What TensorBoard itself reads."""
-    accumulator = EventAccumulator(str(folder / "tensorboard"))
+def events(folder, name=""):
+    """What TensorBoard itself reads of a run, or of the folder `name` in it."""
+    accumulator = EventAccumulator(str(folder / "tensorboard" / name))
     accumulator.Reload()
     return accumulator
 
 
 def curve(folder, name):
     return [(event.step, round(event.value, 3)) for event in events(folder).Scalars(name)]
+
+
+def errors(folder, name):
+    """The points of the set `name` in the chart of errors, which all sets share."""
+    found = events(folder, name)
+    assert found.Tags()["scalars"] == ["error_mm"]
+    return [(event.step, round(event.value, 3)) for event in found.Scalars("error_mm")]
 
 
 @pytest.fixture
@@ -70,7 +77,7 @@ def test_on_other_ranks_it_is_silent(tmp_path, capsys, monkeypatch):
         log.record("train", 1, {"mpjpe_mm": 1.0})
         log.start_progress(0, 10)
         log.advance()
-        log.show_progress("text")
+        log.show_progress("text", "brief")
         log.result({"mpjpe_mm": 1.0}, 1)
         log.close()
     assert capsys.readouterr() == ("", "")
@@ -104,8 +111,8 @@ def test_records_are_lines_of_json_and_curves(log, tmp_path):
     assert all(line.pop("time") > 1e9 for line in lines)
     assert lines[0] == {"kind": "train", "step": 5, "epoch": 1, "mpjpe_mm": 120.5, "learning_rate": 0.004}
     assert lines[2] == {"kind": "test", "step": 10, "unscheduled": True, "mpjpe_mm": 99.0}
-    assert curve(tmp_path, "error_mm/train") == [(5, 120.5), (10, 110.25)]
-    assert curve(tmp_path, "error_mm/test") == [(10, 99.0)]
+    assert errors(tmp_path, "train") == [(5, 120.5), (10, 110.25)]
+    assert errors(tmp_path, "test") == [(10, 99.0)]
 
 
 def test_nan_is_null_in_json(log, tmp_path):
@@ -129,7 +136,7 @@ def test_a_resumed_run_goes_on_and_its_lost_steps_leave_the_curves(tmp_path, mon
         second.record("train", step, {"mpjpe_mm": 200.0 + step})
     program.info("after")
     second.close()
-    assert curve(tmp_path, "error_mm/train") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
+    assert errors(tmp_path, "train") == [(2, 102.0), (4, 104.0), (6, 206.0), (8, 208.0), (10, 210.0)]
     assert (tmp_path / "log.txt").read_text() == "before\nafter\n"
 
 
@@ -137,12 +144,12 @@ def test_texts_and_the_result_are_in_tensorboard(tmp_path):
     log = RunLog(tmp_path, options={"lr": 0.1, "cameras": [0, 1], "run": None})
     log.text("configuration", "    frames 27")
     log.record("test", 7, {"mpjpe_mm": 42.0, "pck": 91.0}, drawn=False)
-    log.result({"mpjpe_mm": 42.0, "pck": 91.0}, 7)
+    log.result({"mpjpe_mm": 42.0, "pck": 91.0, "velocity_mm": math.nan}, 7)  # one frame has no velocity
     log.close()
     found = events(tmp_path)
     assert {"configuration/text_summary", "test/text_summary"} == set(found.Tags()["tensors"])
     (table,) = found.Tensors("test/text_summary")
-    assert b"| mpjpe_mm | 42.00 |\n| pck | 91.00 |\n" in table.tensor_proto.string_val[0]
+    assert table.tensor_proto.string_val[0].endswith(b"|---|---|\n| mpjpe_mm | 42.00 |\n| pck | 91.00 |\n")
     hparams = found.PluginTagToContent("hparams")
     assert {"lr", "cameras"} <= set(
         re.findall("lr|cameras|run", hparams["_hparams_/session_start_info"].decode("latin1"))
@@ -167,9 +174,9 @@ def test_the_options_of_a_prolonged_run_replace_those_of_its_first_result(tmp_pa
 def test_progress_is_a_line_without_a_terminal(log, printed, tmp_path, capsys):
     log.start_progress(0, 10)
     log.advance()
-    log.show_progress("step 1/10: train MPJPE 50.0 mm")
-    assert capsys.readouterr() == ("step 1/10: train MPJPE 50.0 mm\n", "")
-    assert (tmp_path / "log.txt").read_text() == "step 1/10: train MPJPE 50.0 mm\n"
+    log.show_progress("step 1/10: train 50.0 mm", "train 50.0 mm")
+    assert capsys.readouterr() == ("step 1/10: train 50.0 mm\n", "")
+    assert (tmp_path / "log.txt").read_text() == "step 1/10: train 50.0 mm\n"
 
 
 def test_progress_is_a_bar_on_a_terminal(log, printed, tmp_path, capsys, monkeypatch):
@@ -177,25 +184,25 @@ def test_progress_is_a_bar_on_a_terminal(log, printed, tmp_path, capsys, monkeyp
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     log.start_progress(3, 10)
     log.advance()
-    log.show_progress("step 4/10: train MPJPE 50.0 mm")
+    log.show_progress("step 4/10: train 50.0 mm", "train 50.0 mm")
     program.info("above the bar")
     log.close()
     printed = capsys.readouterr()
     assert printed.out == "above the bar\n"
     assert "4/10" in printed.err
-    assert "train MPJPE 50.0 mm" in printed.err
-    assert (tmp_path / "log.txt").read_text() == "step 4/10: train MPJPE 50.0 mm\nabove the bar\n"
+    assert ", train 50.0 mm]" in printed.err
+    assert (tmp_path / "log.txt").read_text() == "step 4/10: train 50.0 mm\nabove the bar\n"
 
 
-@pytest.mark.parametrize(("flags", "errors"), [("", ["error_mm/train", "error_mm/validation"]),
-                                               ("--select_on last", ["error_mm/train"]),
-                                               ("--select_on test", ["error_mm/test", "error_mm/train"])])  # fmt: skip
-def test_tensorboard_lists_a_run_once_and_shows_its_errors_first(demo, tmp_path, flags, errors):
+@pytest.mark.parametrize(("flags", "sets"), [("", {"train", "validation"}), ("--select_on last", {"train"}),
+                                             ("--select_on test", {"train", "test"})])  # fmt: skip
+def test_tensorboard_shows_the_errors_of_all_sets_in_its_first_chart(demo, tmp_path, flags, sets):
     assert demo(f"--run r --frames 9 --log_steps 3 --log_with tensorboard {flags}").code == 0
     folder = tmp_path / "runs/r"
-    assert all(path.is_file() for path in (folder / "tensorboard").iterdir())
-    assert sorted(events(folder).Tags()["scalars"])[: len(errors)] == errors
-    assert [step for step, _ in curve(folder, "error_mm/train")] == [3, 6]
+    assert {path.name for path in (folder / "tensorboard").iterdir() if path.is_dir()} == sets
+    assert min(events(folder).Tags()["scalars"]) > "error_mm"
+    assert [step for step, _ in errors(folder, "train")] == [3, 6]
+    assert all([step for step, _ in errors(folder, name)] == [5, 6] for name in sets - {"train"})
     pictures = [picture.step for tag in events(folder).Tags()["images"] for picture in events(folder).Images(tag)]
     assert pictures == ([] if "last" in flags else [5, 6])
     ended = json.loads((folder / "result.json").read_text())["mpjpe_mm"]
@@ -210,7 +217,7 @@ def test_a_record_of_epochs_becomes_a_picture(tmp_path):
             {"kind": "train", "step": epoch, "epoch": epoch, "mpjpe_mm": 80.0 / epoch},
         ]
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
-    draw_training_curves(tmp_path, "epoch", baseline=120.0)
+    draw_training_curves(tmp_path, "epoch", baseline=120.0, name="test")
     picture = imread(tmp_path / "training_curves.png")[..., :3]
     tab_blue, tab_orange, tab_green = (31, 119, 180), (255, 127, 14), (44, 160, 44)
     shown = [(np.abs(picture * 255 - colour).max(axis=-1) < 2).any() for colour in (tab_blue, tab_orange, tab_green)]
@@ -222,8 +229,8 @@ def test_the_axis_is_what_sets_the_length_of_a_run(demo, monkeypatch, flags, aga
     drawn = []
     monkeypatch.setattr("glagcn.train.reports.draw_training_curves", lambda *arguments: drawn.append(arguments))
     assert demo(f"--run r --frames 9 --eval_windows 128 --export_training_curves {flags}").code == 0
-    assert {(folder.name, axis) for folder, axis, _ in drawn} == {("r", against)}
-    assert all(100 < baseline < 400 for *_, baseline in drawn)
+    assert {(folder.name, axis, name) for folder, axis, _, name in drawn} == {("r", against, "validation")}
+    assert all(100 < baseline < 400 for *_, baseline, _ in drawn)
 
 
 WANDB = """

@@ -17,8 +17,8 @@ NOON = datetime(2026, 11, 27, 12)
 
 def test_the_end_is_a_date_where_there_is_one():
     assert speed_text(2000.0, 0.2, 20, NOON) == (
-        "Speed: 2,000 windows/s, 20.0% of the peak arithmetic rate; "
-        "training ends in 0:00:20 (about 2026-11-27 12:00), evaluations not counted"
+        "Speed: 2,000 windows/s, 20.0% of the peak arithmetic rate\n"
+        "Training ends in 0:00:20 (about 2026-11-27 12:00), evaluations not counted"
     )
     assert "ends in 2 days, 0:00:00 (about 2026-11-29 12:00), " in speed_text(1.0, 0.0001, 2 * 86_400, NOON)
     assert "about" not in speed_text(1.0, 0.0001, 1e12, NOON)
