@@ -195,18 +195,14 @@ def test_every_set_of_requirements_is_installed_once_into_one_environment(checko
 def test_the_snippets_of_the_documentation_run(shipped):
     snippets = [
         snippet
-        for name in ("README.md", "docs/python.md", "docs/models.md")
+        for name in ("README.md", "docs/models.md")
         for snippet in re.findall(r"```python\n(.*?)```", text_of(Path(name)), flags=re.DOTALL)
     ]
-    given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "truth": np.zeros((5, 17, 3))}
-    given |= {"keypoints": given["pose_2d"][0], "seconds": 7.5}
-    delays = []
+    given = {"pose_2d": np.random.default_rng(0).uniform(0, 1000, (5, 17, 2)), "keypoints": np.ones((17, 2)) * 9}
     for snippet in snippets:
         exec(snippet, given)
-        delays += [given["lifter"].delay] if "Lifter" in snippet else []
+    assert len(snippets) == 2
     assert given["pose_3d"].shape == (5, 17, 3)
-    assert given["error"] > 0
-    assert (len(snippets), delays) == (4, [4, 0])
 
 
 def test_the_versions_agree():

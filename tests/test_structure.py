@@ -15,6 +15,7 @@ FILES = sorted(PACKAGE.rglob("*.py"))
 
 # The rooms from top to bottom.  A file imports from its own room and from rooms in lines below.
 ROOMS = (
+    "examples",
     "__init__",  # the public names
     "api metrics",
     "__main__",

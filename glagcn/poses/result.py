@@ -4,11 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from glagcn.errors import UserError
 from glagcn.files import make_folder
 from glagcn.skeletons import Skeleton
+
+if TYPE_CHECKING:
+    import pandas
 
 CAMERA, Z_UP = "camera", "z_up"
 AXES = {
@@ -80,6 +85,40 @@ class Poses:
         make_folder(path.parent, "the folder")
         # By name: writers import this module.
         return import_module("glagcn.poses.writers.tables").write_people(path, [self, *others])
+
+    def to_dataframe(self) -> "pandas.DataFrame":
+        """A row for each frame and joint, with the columns of the .csv that belong to them.
+
+        The columns: person, frame, time_s, joint, x_mm, y_mm, z_mm (relative to the root), root_x_mm, root_y_mm,
+        root_z_mm (NaN if unknown), confidence, u_px, v_px.  `attrs` holds skeleton, axes, fps and image_size.
+        Raises UserError without pandas.
+        """
+        try:
+            pandas = import_module("pandas")
+        except ImportError:
+            raise UserError("to_dataframe needs pandas; install it: pip install pandas") from None
+        count, joints = self.xyz.shape[:2]
+        root = np.full((count, 3), np.nan) if self.root is None else self.root
+        numbers = {
+            **dict(zip(("x_mm", "y_mm", "z_mm"), self.xyz.reshape(-1, 3).T, strict=True)),
+            **dict(zip(("root_x_mm", "root_y_mm", "root_z_mm"), np.repeat(root, joints, axis=0).T, strict=True)),
+            "confidence": self.confidence.ravel(),
+            **dict(zip(("u_px", "v_px"), self.pixels.reshape(-1, 2).T, strict=True)),
+        }
+        frames = {"person": self.person, "frame": np.repeat(self.frames, joints)}
+        names = {"time_s": np.repeat(self.seconds, joints), "joint": list(self.joints) * count}
+        table = pandas.DataFrame(frames | names | numbers)
+        facts = {"skeleton": self.skeleton.name, "axes": self.axes, "fps": self.fps, "image_size": self.image_size}
+        table.attrs.update(facts)
+        return table
+
+    def view(self, *others: "Poses") -> Any:
+        """The page of `save("x.html")`: a notebook shows it, to turn and play; elsewhere it is text."""
+        return import_module("glagcn.poses.writers.html").page([self, *others])
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows: the frame in the middle."""
+        return import_module("glagcn.poses.draw.animation").still(self)
 
     @property
     def joints(self) -> tuple[str, ...]:

@@ -114,7 +114,7 @@ def test_the_example_lifts_a_sequence_without_torch(tmp_path, frame):
     export_onnx(source, tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).uniform((0, 0), (1920, 1080), (40, 17, 2))
     np.save(tmp_path / "keypoints.npy", pixels)
-    program = REPOSITORY / "examples/onnx_lift.py"
+    program = REPOSITORY / "glagcn/examples/onnx_lift.py"
     imports = [line for line in program.read_text().splitlines() if "import" in line]
     assert not [line for line in imports if "torch" in line or "glagcn" in line]
     arguments = [tmp_path / "model.onnx", tmp_path / "keypoints.npy", "1920", "1080", tmp_path / "poses.npy"]

@@ -1,7 +1,6 @@
 import runpy
 import sys
 import threading
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -369,7 +368,7 @@ def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch)
     monkeypatch.setitem(sys.modules, "cv2", cv2)
     monkeypatch.setitem(sys.modules, "ultralytics", detector)
     monkeypatch.setattr(sys, "argv", ["webcam.py"])
-    runpy.run_path(str(Path(__file__).parents[2] / "examples/webcam.py"), run_name="__main__")
+    runpy.run_module("glagcn.examples.webcam", run_name="__main__")
     assert shown.count("camera") == 3
     assert shown.count("3D, from the side") == 2
 

@@ -3,9 +3,11 @@
 Static parts (titles, floor, legend) are drawn once; each frame draws the bones of the people in it and the captions.
 """
 
+import io
 import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from itertools import repeat
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.text import Text
+from PIL import Image
 
 from glagcn.errors import UserError
 from glagcn.poses.draw.video import GIF_MAX_FPS, Video, write_animation
@@ -28,6 +31,7 @@ logger = logging.getLogger(__name__)
 
 DPI = 100
 SIZE_INCHES, BITRATE_KBPS = 5.4, 4000  # of the files of `glagcn lift`
+STILL_INCHES = 3.2
 INPUT, PREDICTION, TRUTH = "2D input", "Prediction", "Ground truth"
 SIDES = {"left": "tab:blue", "right": "tab:red", "middle": "black"}  # the colours of one person
 COLOURS = ("#1f77b4", "#d95f02", "#2ca02c", "#c51b8a", "#8c6bb1", "#b8860b", "#17a2b8", "#7f7f7f")  # of several people
@@ -200,6 +204,18 @@ class Animation:
             entries, width = [(side, SIDES[side]) for side in ("left", "right")], self._borders[1]
         for number, (text, colour) in enumerate(entries):
             self._add_text((number + 0.5) / len(entries) * width, 0.03, text, 2.0, color=colour)
+
+
+def still(person: Poses) -> bytes:
+    """A PNG of the frame in the middle."""
+    row = slice(len(person.frames) // 2, len(person.frames) // 2 + 1)
+    names = ("frames", "xyz", "confidence", "pixels", "root", "times")
+    parts: dict[str, Any] = {name: None if (values := getattr(person, name)) is None else values[row] for name in names}
+    one = replace(person, **parts)
+    picture = Animation([one], STILL_INCHES).draw(int(one.frames[0]))
+    file = io.BytesIO()
+    Image.fromarray(picture).save(file, "PNG")
+    return file.getvalue()
 
 
 def animate_people(

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from html import escape
 from pathlib import Path
 
 import numpy as np
@@ -21,12 +22,25 @@ OUTLIER_PERCENT = 1.0  # of the places at each end, which the first view may cut
 FLOOR_MM, MOST_LINES = 500, 40  # the side of a square of the floor, and squares in a row at most
 
 
+class Page(str):
+    """The text of a page, which a notebook shows."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return f"Page({len(self) // 1000} kB)"
+
+    def _repr_html_(self) -> str:
+        style = "width: 100%; height: 480px; border: 0"
+        return f'<iframe srcdoc="{escape(self)}" style="{style}" sandbox="allow-scripts"></iframe>'
+
+
 def people_html(path: Path, people: Sequence[Poses]) -> list[Path]:
     """Write a page with the people; it needs no other file and no network."""
     return [write_text(path, page(people))]
 
 
-def page(people: Sequence[Poses]) -> str:
+def page(people: Sequence[Poses]) -> Page:
     """The page: viewer.html with the people as JSON.
 
     joints [V] names, parents [V], sides [V] (0 left, 1 right, 2 middle), fps, image_size; middle [3] and size of the
@@ -69,7 +83,7 @@ def page(people: Sequence[Poses]) -> str:
     }
     # "</script>" in a name would end the data.
     text = json.dumps(content, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c")
-    return TEMPLATE.read_text(encoding="utf-8").replace(DATA, text)
+    return Page(TEMPLATE.read_text(encoding="utf-8").replace(DATA, text))
 
 
 def _side(joint: int, skeleton: Skeleton) -> int:

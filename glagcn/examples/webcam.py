@@ -1,7 +1,7 @@
 """Live 3D poses of one person before a camera, with the causal model that comes with glagcn.
 
     pip install opencv-python ultralytics
-    python examples/webcam.py [CAMERA]
+    python -m glagcn.examples.webcam [CAMERA]
 
 The detector is Ultralytics' pose model.  For another one, replace `detector`: a function from an image to the keypoints
 [17,3] (x, y, confidence) of a person in COCO's order, or None.  q ends.

@@ -1,6 +1,6 @@
 """Lift 2D keypoints with a model that `glagcn export --layout onnx` wrote.  Needs onnxruntime and NumPy alone.
 
-    python examples/onnx_lift.py MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy [FOCAL]
+    python -m glagcn.examples.onnx_lift MODEL.onnx KEYPOINTS.npy WIDTH HEIGHT POSES.npy [FOCAL]
 
 KEYPOINTS.npy  [T,V,2] pixels of an image of WIDTH x HEIGHT, or for a model with confidences [T,V,3].
 POSES.npy      [T,V,3] metres relative to the root.
