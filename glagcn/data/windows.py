@@ -104,11 +104,11 @@ class FrameStore:
         self._ends = self._starts + lengths - 1
         sizes = np.array([(info.width, info.height) for info in split.sequences], dtype=np.float32)
         self.lenses, self._rays = lenses, None if lenses is None else Rays(skeleton, device)
-        earlier = 0 if lenses is None else HISTORY - 1  # frames before the window that the ray frame needs
-        self._offsets = torch.arange(-earlier, num_frames, device=self.frame_device) - self._target
+        self._offsets = self._offsets_of(num_frames)
         self._augmentation = None
         if camera_range and camera_range.num_draws:
-            self._augmentation = CameraAugmentation(camera_range, split, skeleton, earlier + self._target)
+            centre = len(self._offsets) - num_frames + self._target
+            self._augmentation = CameraAugmentation(camera_range, split, skeleton, centre)
         if lenses is not None:
             plain = normalised_lens(sizes, lenses.values)
             mirrored = plain * torch.tensor([1, 1, -1, 1])
@@ -147,15 +147,37 @@ class FrameStore:
             tables = self._host_tables(spec)
             for begin in range(0, count, size):
                 part = slice(begin, begin + size)
-                self._fill(tables.part(part), batch.part(part))
+                self._fill(tables.part(part), batch.part(part), self._offsets)
         return batch
 
-    def allocate(self, count: int) -> Batch:
-        """An uninitialised batch of `count` windows on the device."""
-        shape = count, self.num_frames
+    def sequence_of(self, frames: np.ndarray) -> np.ndarray:
+        """The numbers [n] of the sequences that have frames [n]."""
+        return np.searchsorted(self._starts, frames, side="right") - 1
+
+    def stretch(self, first: int, last: int) -> tuple[Tensor, Tensor | None]:
+        """Inputs [n-1+T,V,C] that all windows cover whose target frames are `first` to `last`, and rotations [n,3,3].
+
+        The n frames are of one sequence.  All is as in the batch of these windows.
+        """
+        more = last - first
+        offsets = self._offsets_of(self.num_frames + more)
+        batch = self.allocate(1, more)
+        with one_thread() if self.device.type == "cpu" else nullcontext():
+            self._fill(self._host_tables(BatchSpec(np.array([first]), np.zeros(1, bool))), batch, offsets)
+        return batch.inputs[0], None if batch.rotations is None else batch.rotations.view(-1, 3, 3)
+
+    def _offsets_of(self, frames: int) -> Tensor:
+        """Where `frames` frames that a model reads are, and those before them, from the first target frame."""
+        earlier = 0 if self._rays is None else HISTORY - 1  # that the ray frame needs
+        return torch.arange(-earlier, frames, device=self.frame_device) - self._target
+
+    def allocate(self, count: int, more: int = 0) -> Batch:
+        """An uninitialised batch of `count` windows on the device, or of stretches with `more` target frames."""
+        shape = count, self.num_frames + more
         inputs = torch.empty(*shape, self.skeleton.num_input_joints, self.channels, device=self.device)
         targets = torch.empty(*shape, self.skeleton.num_joints, 3, device=self.device)
-        return Batch(inputs, targets, None if self._rays is None else torch.empty(count, 3, 3, device=self.device))
+        turns = (count, 1 + more, 3, 3) if more else (count, 3, 3)
+        return Batch(inputs, targets, None if self._rays is None else torch.empty(turns, device=self.device))
 
     def stream(self, specs: Iterator[BatchSpec], *, reuse: bool = False) -> Iterator[Batch]:
         """Yield the batch of each item of `specs`.
@@ -193,7 +215,7 @@ class FrameStore:
             yield batch
 
     def _host_tables(self, spec: BatchSpec) -> _HostTables:
-        sequence = np.searchsorted(self._starts, spec.frames, side="right") - 1
+        sequence = self.sequence_of(spec.frames)
         rows = [spec.frames, self._starts[sequence], self._ends[sequence], 2 * sequence + spec.flips, spec.flips]
         if spec.distortions is not None:
             rows.append(spec.distortions)
@@ -204,15 +226,15 @@ class FrameStore:
             noise = self._noise.parameters(self._fps[sequence], spec.noise_draws)
         return _HostTables(torch.from_numpy(np.stack(rows)), cameras, noise)
 
-    def _fill(self, tables: _HostTables, batch: Batch) -> None:
-        """Gather n windows; `normalise`, centre, `mirror`, distort and turn them into `batch`.
+    def _fill(self, tables: _HostTables, batch: Batch, offsets: Tensor) -> None:
+        """Gather n windows, the frames at `offsets`; `normalise`, centre, `mirror`, distort and turn them into `batch`.
 
         Joints and coordinates are one axis of V*2 or V*3 numbers here: a CPU processes rows of 34 numbers several times
         faster than rows of 2.  Mirroring permutes the numbers and changes the signs of their divisors.
         """
         on_device = tables.to(self.device)
         local = on_device if self.frame_device == self.device else tables
-        pixels, millimetres = self._gather(local.rows, local.noise)
+        pixels, millimetres = self._gather(local.rows, local.noise, offsets)
         if on_device.cameras is not None and self._augmentation is not None:
             windows = pixels.unflatten(2, (-1, 2)), millimetres.unflatten(2, (-1, 3))
             augmented = self._augmentation.apply(*windows, on_device.cameras)
@@ -231,7 +253,8 @@ class FrameStore:
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
         torch.addcdiv(shifts, rows, half_widths, out=rows)
         if not exact:
-            self._finish_inputs(rows.unflatten(2, (-1, 2)), on_device.noise, local.rows, input_columns, inputs)
+            frames = _window_rows(local.rows, offsets)
+            self._finish_inputs(rows.unflatten(2, (-1, 2)), on_device.noise, frames, input_columns, inputs)
 
         rows = targets.flatten(2)
         torch.gather(millimetres, 2, columns.expand_as(millimetres), out=rows)
@@ -253,10 +276,11 @@ class FrameStore:
         poses, rotations = self._rays(inputs, lenses)
         batch.inputs.copy_(poses)
         batch.targets.copy_(turned(targets[:, HISTORY - 1 :], rotations))
-        batch.rotations.copy_(rotations[:, self._target])
+        last = len(batch.inputs[0]) - self.num_frames + self._target  # the last target frame of a stretch
+        batch.rotations.copy_(rotations[:, self._target : last + 1].reshape(batch.rotations.shape))
 
     def _finish_inputs(
-        self, poses: Tensor, noise: Tensor | None, index: Tensor, input_columns: Tensor, inputs: Tensor
+        self, poses: Tensor, noise: Tensor | None, frames: Tensor, input_columns: Tensor, inputs: Tensor
     ) -> None:
         """Write normalised 2D [n,T,V,2] and its confidences to inputs [n,T,V,C], with detector noise if given."""
         if noise is not None and self._noise is not None:
@@ -265,19 +289,19 @@ class FrameStore:
             return
         inputs[..., :2], inputs[..., 2] = poses, 1
         if self._confidence is not None:
-            (confidence,) = self._rows(_window_rows(index, self._offsets), self._confidence)
+            (confidence,) = self._rows(frames, self._confidence)
             joints = input_columns[..., ::2] // 2
             torch.gather(confidence, 2, joints.expand_as(confidence), out=inputs[..., 2])
 
-    def _gather(self, index: Tensor, noise: Tensor | None) -> tuple[Tensor, Tensor]:
+    def _gather(self, index: Tensor, noise: Tensor | None, offsets: Tensor) -> tuple[Tensor, Tensor]:
         """Raw pixels [n,T,V*2] and millimetres [n,T,V*3] on the device; the arguments must be on `frame_device`.
 
         With detector noise, windows have other frame rates, and frames are interpolated between those of the sequence.
         """
         if noise is None:
-            pixels, millimetres = self._rows(_window_rows(index, self._offsets), self._pixels, self._millimetres)
+            pixels, millimetres = self._rows(_window_rows(index, offsets), self._pixels, self._millimetres)
             return pixels, millimetres
-        places = self._offsets * noise[:, 2:]  # [n,T] frames of the sequence from the target frame
+        places = offsets * noise[:, 2:]  # [n,T] frames of the sequence from the target frame
         before = places.floor()
         share = (places - before)[..., None]
         if self.frame_device != self.device:

@@ -22,13 +22,13 @@ from glagcn.config.options import Config
 from glagcn.data.dataset import Cache, Split
 from glagcn.data.plan import BatchSpec, share_bounds
 from glagcn.data.selection import valid_frames
-from glagcn.data.windows import Batch, FrameStore
+from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import Benchmark, Evaluation, by_sequence
 from glagcn.files import write_text
 from glagcn.machine import describe, program
-from glagcn.model.cores import LEAST_WINDOWS, cpu_batch, on_every_core
+from glagcn.model.cores import LEAST_WINDOWS, cpu_batch, cpu_stretch, on_every_core
 from glagcn.model.interface import Model
-from glagcn.poses.lift import lifting
+from glagcn.poses.lift import lifting, stretches
 from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.poses.ray import turned_back
 from glagcn.skeletons import Skeleton
@@ -77,30 +77,36 @@ def predict_frames(
     zero_root   set the predicted root to zero.
     batch_size  frames per batch; None: suitable for the device.
     """
-    if batch_size is None:
-        on_cpu = store.device.type == "cpu"
-        windows = cpu_batch(model) if on_cpu else max(LEAST_WINDOWS, GPU_FLOATS // model.map_size)
-        batch_size = windows // (1 + flip)
     model = model.for_prediction()
     lift = lifting(model, flip)
-
-    def lifted(batch: Batch) -> Tensor:
-        return turned_back(lift(batch.inputs), batch.rotations)
-
+    if store.device.type == "cpu":
+        most, windows = cpu_stretch(model), cpu_batch(model) // (1 + flip)
+    else:
+        most, windows = (
+            max(LEAST_WINDOWS, GPU_FLOATS // size) for size in (model.sequence_map, (1 + flip) * model.map_size)
+        )
     bounds = [share_bounds(len(frames), rank, dist.world_size()) for rank in range(dist.world_size())]
-    begin, end = bounds[dist.rank()]
-    shares = (frames[first : min(first + batch_size, end)] for first in range(begin, end, batch_size))
-    batches = (BatchSpec(share, np.zeros(len(share), dtype=bool)) for share in shares)
+    shares = [frames[begin:end] for begin, end in bounds]
+    plans = [
+        list(stretches(share, np.diff(store.sequence_of(share)) != 0, batch_size or most, batch_size or windows))
+        for share in shares
+    ]
+
+    def lifted(part: tuple[bool, np.ndarray]) -> Tensor:
+        together, chosen = part
+        if together:
+            inputs, rotations = store.stretch(int(chosen[0]), int(chosen[-1]))
+        else:
+            inputs, _, rotations = store.windows(BatchSpec(chosen, np.zeros(len(chosen), dtype=bool)))
+        return turned_back(lift(inputs), rotations)
+
     # All ranks gather the same shape: that of rank 0, which has the largest share.
     poses = torch.zeros(bounds[0][1], store.skeleton.num_joints, 3, device=dist.device())
-
-    if store.device.type == "cpu":
-        parts = on_every_core(lambda ids: lifted(store.windows(ids)), batches)
-    else:
-        parts = (lifted(batch) for batch in store.stream(batches))
+    plan = plans[dist.rank()]
+    parts = on_every_core(lifted, plan) if store.device.type == "cpu" else (lifted(part) for part in plan)
     with closing(parts):
         done = 0
-        for number in range(-(-len(poses) // batch_size)):  # as many as on rank 0, so that all ranks check together
+        for number in range(max(map(len, plans))):  # so that all ranks check together
             for predicted in islice(parts, 1):
                 poses[done : done + len(predicted)] = predicted
                 done += len(predicted)

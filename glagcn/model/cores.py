@@ -20,8 +20,17 @@ MOST_FLOATS = 1 << 26  # what the feature maps of all threads may hold together,
 
 def cpu_batch(model: Model, windows: int | None = None) -> int:
     """The number of windows that a thread lifts fastest at once; of `windows` in all, so that each thread has some."""
-    share = CPU_FLOATS if windows is None else -(-windows // torch.get_num_threads())
-    return max(LEAST_WINDOWS, min(CPU_FLOATS // model.map_size, share))
+    return _batch(model.map_size, windows)
+
+
+def cpu_stretch(model: Model, frames: int | None = None) -> int:
+    """As `cpu_batch`, of neighbouring frames that `predict_sequence` lifts."""
+    return _batch(model.sequence_map, frames)
+
+
+def _batch(size: int, count: int | None) -> int:
+    share = CPU_FLOATS if count is None else -(-count // torch.get_num_threads())
+    return max(LEAST_WINDOWS, min(CPU_FLOATS // size, share))
 
 
 def batches_in_memory(model: Model) -> int:

@@ -84,6 +84,19 @@ class Model(nn.Module, ABC):
         """The weights of output layers, whose rows are coordinates instead of features."""
         yield from ()
 
+    def predict_sequence(self, x: Tensor) -> Tensor:
+        """The poses [n,V,3] of the target frames of all windows of normalised 2D poses [n-1+T,input joints,C], metres.
+
+        The model must be in eval mode.  By default, and up to rounding, these are the targets of `forward` for each
+        window; a subclass may compute once what windows share, and then says with `sequence_map` how much that is.
+        """
+        return self(x.unfold(0, self.frames, 1).permute(0, 3, 1, 2)).target[:, 0]
+
+    @property
+    def sequence_map(self) -> int:
+        """The size in numbers of the largest feature map in `predict_sequence`, of each frame."""
+        return self.map_size
+
     def flops(self) -> int:
         """Floating-point operations (two per multiply-add) of convolutions and matrix products for one window.
 

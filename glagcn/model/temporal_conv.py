@@ -44,6 +44,18 @@ class Layer(nn.Module):
             x, weight = F.pad(x, (0, missing)), F.pad(weight, (0, missing))
         return self.dropout(F.relu(self.norm(F.linear(x, weight))))
 
+    def along(self, x: Tensor, width: int = 1, dilation: int = 1) -> Tensor:
+        """A convolution along a sequence [T,C], in eval mode: [T - (width - 1) * dilation, C'].
+
+        One product for each tap, added up: on a CPU faster than a dilated convolution, which copies the map first.
+        """
+        taps = self.linear.weight.unflatten(1, (width, -1)).transpose(0, 2)  # [C,width,C']
+        frames = len(x) - (width - 1) * dilation
+        result = x[:frames] @ taps[:, 0]
+        for tap in range(1, width):
+            result.addmm_(x[tap * dilation :][:frames], taps[:, tap])
+        return F.relu_(self.norm(result))
+
 
 class Block(nn.Module):
     """A convolution over `width` frames and one over single frames, with a residual: [N,T,C] to [N,T/width,C].
@@ -61,6 +73,11 @@ class Block(nn.Module):
         n, t, c = x.shape
         y = self.narrow(self.wide(x.reshape(n * t // self.width, self.width * c)))
         return x[:, self.kept :: self.width] + y.view(n, t // self.width, c)
+
+    def along(self, x: Tensor, dilation: int) -> Tensor:
+        """The block for all windows of a sequence [T,C], in eval mode: [T - (width - 1) * dilation, C]."""
+        y = self.narrow.along(self.wide.along(x, self.width, dilation))
+        return y.add_(x[self.kept * dilation :][: len(y)])
 
 
 class TemporalConv(Model):
@@ -108,6 +125,20 @@ class TemporalConv(Model):
         with without_autocast(x):  # bfloat16 would round one metre to steps of 4 mm
             pose = self.shrink(x)
         return Prediction(pose.view(n, 1, self.skeleton.num_joints, 3), None)
+
+    def predict_sequence(self, x: Tensor) -> Tensor:
+        """See Model.  Each layer is computed once, as a dilated convolution along the sequence."""
+        x = self.expand.along(self.pose_input(x[None])[0].flatten(1), self.widths[0])
+        dilation = self.widths[0]
+        for block in self.blocks:
+            x = block.along(x, dilation)
+            dilation *= block.width
+        return self.shrink(x).unflatten(1, (-1, 3))
+
+    @property
+    def sequence_map(self) -> int:
+        """See Model."""
+        return max(len(self.input) * self.skeleton.num_joints, self.channels)
 
     @torch.no_grad()
     def initialise(self, recipe: str, mean_pose: Tensor) -> None:

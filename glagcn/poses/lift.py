@@ -16,7 +16,15 @@ from numpy.typing import ArrayLike
 from torch import Tensor
 
 from glagcn.errors import UserError
-from glagcn.model.cores import batches_in_memory, cpu_batch, full_precision, on_every_core, one_thread
+from glagcn.model.cores import (
+    LEAST_WINDOWS,
+    batches_in_memory,
+    cpu_batch,
+    cpu_stretch,
+    full_precision,
+    on_every_core,
+    one_thread,
+)
 from glagcn.model.interface import Model
 from glagcn.poses.checks import (
     WITH_DEPTH,
@@ -184,7 +192,7 @@ class Lifter:
         self._order = get_convention(joints) if joints else input_convention(model.skeleton)
         self._lift = lifting(self._model, flip)
         self._inputs = model_inputs(self._model, self._size, as_focal(focal))
-        self._frames = model.frames + EARLIER[model.frame]
+        self._earlier = EARLIER[model.frame]
         self.delay = model.frames - 1 - model.target_frame
         self._reset()
 
@@ -194,8 +202,10 @@ class Lifter:
     def _reset(self) -> None:
         stated = self._joints is not None
         self._checker = TrackChecker(self._order.points, self._size, self.fps, stated=stated)
-        # [frames,V,3] normalised, with confidence; before the first frame, that one repeated
-        self._window: Tensor | None = None
+        # Before the first frame, that one repeated: the newest frames [EARLIER+1,V,3] normalised, with confidence, and
+        # what the model reads, [T,V,C], with the rotations [T,3,3] of a model in the ray frame.
+        self._newest: Tensor | None = None
+        self._window: list[Tensor] = []
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
         second = max(1, round(min(self.fps, FASTEST_FPS)))
@@ -224,7 +234,7 @@ class Lifter:
         image, and a time before that of an earlier frame.
         """
         newest = None if keypoints is None else self._read(keypoints)
-        if newest is None and self._window is None:
+        if newest is None and self._newest is None:
             return None
         steps = self._steps(time)
         if newest is not None or steps:  # a frame without a person does not replace one of the same time
@@ -237,8 +247,8 @@ class Lifter:
         if self._with_person < self._second:
             self._name_unseen()
         left = []
-        for _ in range(self.delay if self._window is not None else 0):
-            self._place(self._window[-1:], 1)  # type: ignore[index]
+        for _ in range(self.delay if self._newest is not None else 0):
+            self._place(self._newest[-1:], 1)  # type: ignore[index]
             if self._count > self.delay:
                 left.append(self._pose())
         self._reset()
@@ -249,12 +259,12 @@ class Lifter:
         given = as_keypoints(values, "keypoints", 2, self._model.skeleton, self._joints)
         self._find_scale(given)
         keypoints = mark_missing(scaled(given, self._scale))
-        if self._window is None:
+        if self._newest is None:
             self._parts = are_parts(keypoints, self._size)
         if self._parts:
             keypoints[:, :2] *= self._size
         pixels, confidence, stated = keypoints[:, :2], keypoints[:, 2], self._joints is not None
-        if self._window is None:  # one frame is little to go by: it is refused, but nothing is said of it
+        if self._newest is None:  # one frame is little to go by: it is refused, but nothing is said of it
             found = check_track(pixels[None], confidence[None], self._order.points, self._size, stated=stated)
             if found and found[0].severity == "refuse":
                 raise UserError(f"keypoints: {found[0]}")
@@ -273,7 +283,7 @@ class Lifter:
         if self._with_person == self._second:
             self._name_unseen()
         newest = normalised(keypoints, self._size, 3)
-        newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._window is None else self._window[-1, ~seen, :2]
+        newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._newest is None else self._newest[-1, ~seen, :2]
         newest[~seen, 2] = 0
         return newest[None]
 
@@ -346,27 +356,35 @@ class Lifter:
         return steps
 
     def _place(self, newest: Tensor | None, steps: int) -> None:
-        """Move the window on by `steps` frames, the last of which is `newest` [1,V,3]; None: the places before."""
-        frames = self._frames
-        if self._window is None:
+        """Move the window on by `steps` frames, the last of which is `newest` [1,V,3]; None: the places before.
+
+        Each frame is turned into what the model reads of it once, when it comes.
+        """
+        if self._newest is None:
             assert newest is not None
-            self._window = newest.expand(frames, -1, -1)
+            past, come = newest.expand(self._earlier, -1, -1), newest.expand(self._model.frames, -1, -1)
         else:
-            held = self._window[-1:].clone()  # nothing was seen there
+            held = self._newest[-1:].clone()  # nothing was seen there
             held[..., 2] = 0
-            past = self._window if steps else self._window[:-1]
-            gap = held.expand(min(max(steps - 1, 0), frames), -1, -1)
-            self._window = torch.cat([past, gap, held if newest is None else newest])[-frames:]
+            past = self._newest if steps else self._newest[:-1]
+            gap = held.expand(min(max(steps, 1), self._model.frames) - 1, -1, -1)
+            come = torch.cat([gap, held if newest is None else newest])
+        frames = torch.cat([past, come])
+        self._newest = frames[-1 - self._earlier :]
+        read = [part[0] for part in self._inputs(frames[None, -self._earlier - len(come) :]) if part is not None]
+        if self._window:
+            kept = [part[len(come) :] if steps else part[:-1] for part in self._window]
+            read = [torch.cat(parts) for parts in zip(kept, read, strict=True)]
+        self._window = read
         self._count += steps
 
     @torch.inference_mode()
     def _pose(self) -> np.ndarray:
-        assert self._window is not None
         model = self._model
         with one_thread() if model.device.type == "cpu" else nullcontext():  # a window is too little work to share
-            window, rotations = self._inputs(self._window)
+            window, *rotations = self._window
             pose = self._lift(window[None].to(model.device, model.dtype)).cpu()
-            turns = None if rotations is None else rotations[None, model.target_frame]
+            turns = rotations[0][None, model.target_frame] if rotations else None
             return millimetres(turned_back(pose, turns), model.skeleton)[0]
 
 
@@ -449,88 +467,93 @@ def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor
 def model_inputs(
     model: Model, size: np.ndarray, focal: float | None
 ) -> Callable[[Tensor], tuple[Tensor, Tensor | None]]:
-    """The function from normalised keypoints [n,V,3] of images of this size to what the model reads of them.
+    """The function from normalised keypoints [N,n,V,3] of images of this size to what the model reads of them.
 
-    It gives T poses [T,V,C].  For a model in the camera's axes n is T, and the second value is None.  One in the ray
-    frame needs HISTORY - 1 frames before them, n = HISTORY - 1 + T, and the second value is the rotations [T,3,3] from
-    the camera's axes to those of each frame.
+    It gives poses [N,n,V,C], and None for a model in the camera's axes.  One in the ray frame needs HISTORY - 1 frames
+    before them, so that it gives these fewer, and the rotations [N,n,3,3] from the camera's axes to those of each.
     focal  length in pixels, as in `predict`.
     """
     channels = len(model.input)
     if model.frame == "camera":
         return lambda frames: (frames[..., :channels], None)
-    lens = normalised_lens(size, usual_lens(size, focal))
-    rays = Rays(model.skeleton, torch.device("cpu"))
-
-    def in_rays(frames: Tensor) -> tuple[Tensor, Tensor]:
-        poses, rotations = rays(frames[None, ..., :channels], lens)
-        return poses[0], rotations[0]
-
-    return in_rays
-
-
-def input_windows(
-    model: Model, keypoints: np.ndarray, size: np.ndarray, focal: float | None
-) -> tuple[Tensor, Tensor | None]:
-    """The windows [T,frames,V,C] that the model reads of keypoints [T,V,3] in pixels, without gaps; and rotations.
-
-    Frame t of the sequence is the target frame of window t; beyond the ends the first and the last frame are repeated.
-    The windows are a view.  The rotations [T,3,3] are those of `model_inputs` for the T frames, None in the camera's
-    axes.
-    """
-    pose, frames, target = normalised(keypoints, size, 3), model.frames, model.target_frame
-    earlier = target + EARLIER[model.frame]
-    before, after = pose[:1].expand(earlier, -1, -1), pose[-1:].expand(frames - 1 - target, -1, -1)
-    inputs, rotations = model_inputs(model, size, focal)(torch.cat([before, pose, after]))
-    windows = inputs.unfold(0, frames, 1).permute(0, 3, 1, 2)
-    return windows, None if rotations is None else rotations[target : target + len(pose)]
+    lens, rays = normalised_lens(size, usual_lens(size, focal)), Rays(model.skeleton, torch.device("cpu"))
+    return lambda frames: rays(frames[..., :channels], lens)
 
 
 def lifting(model: Model, flip: bool) -> Callable[[Tensor], Tensor]:
-    """The function from normalised windows [N,T,V,C] to the poses [N,V,3] of their target frames in metres.
+    """The function from normalised 2D poses to the poses [N,V,3] of their target frames in metres.
 
+    It takes windows [N,T,V,C], or the stretch [N-1+T,V,C] of a sequence that N windows cover.
     flip  average with the mirrored-back poses of the mirrored windows (test-time augmentation).
     """
     if not flip:
-        return lambda windows: model(windows).target[:, 0].float()
+        return lambda x: (model.predict_sequence(x) if x.dim() == 3 else model(x).target[:, 0]).float()
     input_order, order = (
         torch.tensor(order, device=model.device) for order in (model.skeleton.input_mirror, model.skeleton.mirror)
     )
 
-    def lift(windows: Tensor) -> Tensor:
-        poses, mirrored = model(torch.cat([windows, mirror(windows, input_order)])).target[:, 0].float().chunk(2)
+    def lift(x: Tensor) -> Tensor:
+        if x.dim() == 3:
+            poses, mirrored = (model.predict_sequence(each).float() for each in (x, mirror(x, input_order)))
+        else:
+            poses, mirrored = model(torch.cat([x, mirror(x, input_order)])).target[:, 0].float().chunk(2)
         return (poses + mirror(mirrored, order)) / 2
 
     return lift
 
 
-@torch.no_grad()
+def stretches(
+    frames: np.ndarray, breaks: np.ndarray | bool, most: int, windows: int
+) -> Iterator[tuple[bool, np.ndarray]]:
+    """Frames in parts, in order: (True, up to `most` neighbours), which `predict_sequence` lifts together, or (False,
+    up to `windows` frames) of which few are neighbours, so that a window of each is less work.
+
+    breaks  [len(frames) - 1] bool: the next frame is of another sequence.
+    """
+    apart: list[np.ndarray] = []
+
+    def single() -> Iterator[tuple[bool, np.ndarray]]:
+        joined = np.concatenate([frames[:0], *apart])
+        apart.clear()
+        return ((False, joined[begin : begin + windows]) for begin in range(0, len(joined), windows))
+
+    for run in np.split(frames, np.flatnonzero((np.diff(frames) != 1) | breaks) + 1):
+        if len(run) < LEAST_WINDOWS:
+            apart.append(run)
+            continue
+        yield from single()
+        yield from ((True, run[begin : begin + most]) for begin in range(0, len(run), most))
+    yield from single()
+
+
 def lift_frames(
     model: Model, keypoints: np.ndarray, size: np.ndarray, focal: float | None, flip: bool, numbers: Tensor
 ) -> Iterator[np.ndarray]:
     """The frames `numbers` [n] of keypoints [T,V,3] without gaps as [n,V,3] mm, in parts.
 
-    On the model's device, on a CPU on as many threads as PyTorch uses.  The model's training mode is as before at the
-    end.
+    Beyond the ends the first and the last frame are repeated.  On the model's device, on a CPU on as many threads as
+    PyTorch uses.
     """
-    (windows, rotations), lift = input_windows(model, keypoints, size, focal), lifting(model, flip)
-    training = [module for module in model.modules() if module.training]
-    model.eval()
+    model = model.for_prediction()
+    pose, lift, inputs = normalised(keypoints, size, 3), lifting(model, flip), model_inputs(model, size, focal)
+    before, after = model.target_frame + EARLIER[model.frame], model.frames - model.target_frame
 
-    def lifted(part: Tensor) -> Tensor:
-        poses = lift(windows[part].to(model.device, model.dtype)).cpu()
-        return turned_back(poses, None if rotations is None else rotations[part])
+    @torch.inference_mode()
+    def lifted(part: tuple[bool, np.ndarray]) -> np.ndarray:
+        together, frames = part
+        rows = torch.arange(-before, after + (len(frames) - 1) * together)
+        rows = (torch.from_numpy(frames[:1] if together else frames)[:, None] + rows).clamp(0, len(pose) - 1)
+        x, rotations = inputs(pose[rows])
+        poses = lift((x[0] if together else x).to(model.device, model.dtype)).cpu()
+        if rotations is not None:
+            shown = rotations[:, model.target_frame :][:, : len(rows[0]) - before - after + 1]
+            poses = turned_back(poses, shown.flatten(0, 1))
+        return millimetres(poses, model.skeleton)
 
-    try:
-        passes = 1 + flip  # windows and mirrored windows in one batch
-        on_cpu = model.device.type == "cpu"
-        count = cpu_batch(model, passes * len(numbers)) if on_cpu else BATCH
-        parts = numbers.split(count // passes) if len(numbers) else []
-        for part in on_every_core(lifted, parts, batches_in_memory(model)) if on_cpu else map(lifted, parts):
-            yield millimetres(part, model.skeleton)
-    finally:
-        for module in training:
-            module.training = True
+    on_cpu, count = model.device.type == "cpu", len(numbers)
+    windows = cpu_batch(model, (1 + flip) * count) // (1 + flip) if on_cpu else BATCH
+    parts = stretches(numbers.numpy(), False, cpu_stretch(model, count) if on_cpu else BATCH, windows)
+    return on_every_core(lifted, parts, batches_in_memory(model)) if on_cpu else map(lifted, parts)
 
 
 def millimetres(poses: Tensor, skeleton: Skeleton) -> np.ndarray:

@@ -13,9 +13,9 @@ from glagcn.data.plan import BatchSpec, select_target_frames
 from glagcn.data.windows import FrameStore, _ahead, distortions, mean_pose
 from glagcn.errors import UserError
 from glagcn.model.temporal_conv import TemporalConv
-from glagcn.poses.lift import input_windows
+from glagcn.poses.lift import model_inputs, normalised
 from glagcn.poses.normalise import mirror
-from glagcn.poses.ray import turned_back
+from glagcn.poses.ray import HISTORY, turned_back
 from glagcn.skeletons import get_skeleton
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "windows_3dhp_27f.npz"
@@ -233,9 +233,14 @@ def test_windows_in_the_ray_frame_are_those_that_are_lifted():
     model = TemporalConv(SKELETON, (3, 3), 4, input="xyc")
     model.frame = "ray"
     keypoints = np.concatenate([source.pixels, np.ones_like(source.pixels[..., :1])], axis=-1)
-    windows, rotations = input_windows(model, keypoints, np.array([source.info.width, source.info.height]), 900.0)
+    size = np.array([source.info.width, source.info.height])
+    rows = (ids[:, None] + np.arange(1 - HISTORY - 4, 5)).clip(0, len(ids) - 1)
+    windows, rotations = model_inputs(model, size, 900.0)(normalised(keypoints, size, 3)[rows])
     torch.testing.assert_close(plain.inputs, windows, atol=1e-5, rtol=0)
-    torch.testing.assert_close(plain.rotations, rotations, atol=1e-6, rtol=0)
+    torch.testing.assert_close(plain.rotations, rotations[:, 4], atol=1e-6, rtol=0)
+    together, rotations = store.stretch(0, len(ids) - 1)
+    torch.testing.assert_close(together.unfold(0, 9, 1).permute(0, 3, 1, 2), plain.inputs, atol=1e-6, rtol=0)
+    torch.testing.assert_close(rotations, plain.rotations, atol=1e-6, rtol=0)
 
     order = torch.tensor(SKELETON.mirror)
     torch.testing.assert_close(mirrored.inputs, mirror(plain.inputs, order), atol=1e-5, rtol=0)

@@ -7,7 +7,7 @@ from glagcn.data.windows import FrameStore
 from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import EvaluationSet, evaluate, predict_frames, scored_frames
 from glagcn.model.gla_gcn.network import LiftingNetwork
-from glagcn.model.interface import Prediction
+from glagcn.model.interface import Model, Prediction
 from glagcn.skeletons import get_skeleton
 from tests.splits import make_split
 
@@ -33,11 +33,11 @@ def test_thinning_is_even(most, expected):
     assert len(steps) == 0 or np.ptp(steps) <= 1
 
 
-class Echo(torch.nn.Module):
+class Echo(Model):
     """Says of every joint its own 2D position at the centre frame, and no depth."""
 
     map_size = 102
-    skeleton, device = SKELETON, torch.device("cpu")
+    skeleton, frames, device = SKELETON, 3, torch.device("cpu")
 
     def for_prediction(self):
         return self
@@ -63,7 +63,8 @@ def test_every_frame_is_predicted_in_order_in_mm_with_the_root_at_zero():
 
 
 def test_a_batch_is_as_large_as_its_feature_maps_allow(monkeypatch):
-    """Of 3 frames, 17 joints and 2 channels a window holds 102 numbers; flipping takes two windows a frame."""
+    """Of 3 frames, 17 joints and 2 channels a window holds 102 numbers; mirrored neighbours come after the others,
+    and those of single frames are in the same batch."""
     seen = []
 
     class Counting(Echo):
@@ -72,10 +73,12 @@ def test_a_batch_is_as_large_as_its_feature_maps_allow(monkeypatch):
             return super().forward(x)
 
     monkeypatch.setattr("glagcn.model.cores.CPU_FLOATS", 24 * 102 + 1)
-    split = split_of(30)
+    split = split_of(60)
     model = Counting()
-    for flip, sizes in ((False, [24, 6]), (True, [24, 24, 12])):
-        predict_frames(model, store_of(split), np.arange(30), flip=flip, zero_root=True)
+    for step, flip, sizes in (
+        (1, False, [24, 6]), (1, True, [24, 24, 6, 6]), (2, False, [24, 6]), (2, True, [24, 24, 12]),
+    ):  # fmt: skip
+        predict_frames(model, store_of(split), np.arange(0, 30 * step, step), flip=flip, zero_root=True)
         assert seen == sizes
         seen.clear()
 

@@ -655,7 +655,7 @@ def table() -> list[str]:
         for person in range(len(demo_people())):
             keypoints, size, truth = given(name, person)
             filled = fill_gaps(mark_missing(keypoints), 15) if name not in NOT_LIFTED else keypoints
-            lifted = np.concatenate([*lift_frames(model, filled, size, True, torch.from_numpy(ROWS))])
+            lifted = np.concatenate([*lift_frames(model, filled, size, None, True, torch.from_numpy(ROWS))])
             errors.append(mpjpe(lifted, truth[ROWS]))
             with all_warnings() as warned:
                 try:

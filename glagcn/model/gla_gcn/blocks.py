@@ -88,8 +88,10 @@ class AdaptiveGraphConv(nn.Module):
         """`padded` features [N,C,T,P] and the fixed graph A [3,V,V] to features [N,C',T,V]."""
         v = adjacency.shape[-1]
         theta, phi, offset, mixed = self._theta_phi(x)
-        # A column of a graph is a receiving joint, so the transposed graph gathers.
-        graph = self._attention(theta, phi, offset, v) + (adjacency + self.free_graph).transpose(1, 2)  # [N,3,V,V]
+        size = theta.shape[1] * theta.shape[2]
+        scores = JointProducts.apply(phi.flatten(1, 2), theta.flatten(1, 2)).to(self.free_graph.dtype)
+        scores = scores + offset.to(self.free_graph.dtype).sum(2)
+        graph = self._graph(scores[:, :v, :v] / size, adjacency)
         bias = self.mix.bias.sum(0)
         mixed = self._aggregate_mixed(mixed, graph, bias) if self.mixes_first else self._mix_aggregated(x, graph, bias)
         return F.relu_(self.dropout(self.bn(mixed, bias)).add_(self.skip(x[..., :v])))
@@ -110,28 +112,53 @@ class AdaptiveGraphConv(nn.Module):
         rows = JointRows.apply(x, weight.flatten(0, 1).to(x.dtype))
         return rows.view(n * NUM_SUBSETS, -1, t, p).split([part.shape[1] for part in parts], dim=1)
 
-    def _attention(self, theta: Tensor, phi: Tensor, offset: Tensor, num_joints: int) -> Tensor:
-        """The transposes of the data-dependent graphs C of Eq. 3, [N,3,V,V]; each row sums to 1.
+    def windows(self, x: Tensor, adjacency: Tensor, frames: int) -> Tensor:
+        """As `forward` for all windows of a sequence [1,C,T,V] on a CPU in eval mode: to [T-frames+1,C',frames,V].
 
-        The softmax keeps the parameters' precision under autocast.
+        Embeddings, their products and the skip are computed once for each frame; a window's scores are sums over it.
         """
-        size = theta.shape[1] * theta.shape[2]
-        scores = JointProducts.apply(phi.flatten(1, 2), theta.flatten(1, 2)).to(self.free_graph.dtype)
-        scores = scores + offset.to(self.free_graph.dtype).sum(2)
-        scores = scores[:, :num_joints, :num_joints] / size
-        return torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS))
+        c, t, v = x.shape[1:]
+        theta, phi, offset, _ = (rows.transpose(1, 2) for rows in self._theta_phi(x))  # [3,T,e,V]
+        scores = (phi.transpose(2, 3) @ theta + offset).double().cumsum(1)  # [3,T,V,V], of the frames so far
+        scores = F.pad(scores, (0, 0, 0, 0, 1, 0))
+        scores = (scores[:, frames:] - scores[:, :-frames]).transpose(0, 1).to(x.dtype) / (frames * theta.shape[2])
+        graph = self._graph(scores.flatten(0, 1), adjacency)
+        # A window's coordinates are neighbours in memory, joint by joint: one product aggregates all its frames.
+        points = x[0].permute(2, 1, 0).reshape(v, t * c).unfold(1, frames * c, c).transpose(0, 1)  # [N,V,frames*C]
+        gathered = torch.bmm(graph.transpose(1, 2).reshape(-1, v * NUM_SUBSETS, v), points)
+        gathered = gathered.view(-1, v, NUM_SUBSETS, frames, c).permute(0, 3, 1, 2, 4).flatten(3)
+        bias = self.mix.bias.sum(0)
+        mixed = self.bn(self._mix(gathered, x, bias), bias)
+        return F.relu_(mixed.add_(windows_of(self.skip(x), frames)))
+
+    def _graph(self, scores: Tensor, adjacency: Tensor) -> Tensor:
+        """The transposes [N,3,V,V] of the graphs A + B + C of Eq. 2; a column of a graph is a receiving joint.
+
+        C, from scores [N*3,V,V] (Eq. 3), keeps the parameters' precision under autocast.
+        """
+        learned = torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS))
+        return learned + (adjacency + self.free_graph).transpose(1, 2)
 
     def _mix_aggregated(self, x: Tensor, graph: Tensor, bias: Tensor) -> Tensor:
         """The sum over k of Eq. 2: aggregate the three maps, then mix them in one product over 3*C channels."""
         n, c, t, p = x.shape
         v = graph.shape[-1]
         # [N,V,3,V]: the three sums of a receiving joint are adjacent, as the mix needs them.
-        gather = F.pad(graph.transpose(1, 2), (0, p - v)).to(x.dtype).reshape(n, 1, NUM_SUBSETS * v, p)
-        gather = gather.expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
-        aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n * t, p, c))  # [N*T,V*3,C]
+        gather = F.pad(graph.transpose(1, 2), (0, p - v)).to(x.dtype).reshape(n, NUM_SUBSETS * v, p)
+        rows = x.permute(0, 2, 3, 1)
+        if is_plain(x) and torch.is_inference_mode_enabled() and rows.is_contiguous():
+            aggregated = x.new_empty(n, t, NUM_SUBSETS * v, c)
+            for window in range(n):  # a graph for each frame would have to be copied
+                torch.bmm(gather[window].expand(t, -1, -1), rows[window], out=aggregated[window])
+        else:
+            gather = gather[:, None].expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
+            aggregated = torch.bmm(gather, rows.reshape(n * t, p, c))  # [N*T,V*3,C]
+        return self._mix(aggregated.view(n, t, v, NUM_SUBSETS * c), x, bias)
+
+    def _mix(self, aggregated: Tensor, x: Tensor, bias: Tensor) -> Tensor:
+        """Mix aggregated features [N,T,V,3*C] of a map x to [N,C',T,V]."""
         weight = matching(self.mix.weight, x).permute(0, 2, 3, 1).flatten(1)  # [C',3*C]
-        aggregated = aggregated.view(n, t, v, NUM_SUBSETS * c)
-        if _is_plain(x):  # on a CPU, convolutions are up to twice as fast as matrix products
+        if is_plain(x):  # on a CPU, convolutions are up to twice as fast as matrix products
             return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.layer_bias(bias))
         return F.linear(aggregated, weight, self.bn.layer_bias(bias)).permute(0, 3, 1, 2)
 
@@ -232,9 +259,17 @@ class AGCN(nn.Module):
         v = x.shape[3]
         x = padded(split(x) if self.coordinates else x)
         skip = None if self.residual is None else self.residual(x[..., :v])
-        x = self.graph_conv(x, adjacency)
+        return self._temporal(self.graph_conv(x, adjacency), skip)
+
+    def windows(self, x: Tensor, adjacency: Tensor, frames: int) -> Tensor:
+        """As `forward` for all windows of a sequence [1,C,T,V] on a CPU in eval mode: to [T-frames+1,C',frames,V]."""
+        skip = None if self.residual is None else windows_of(self.residual(x), frames)
+        return self._temporal(self.graph_conv.windows(x, adjacency, frames), skip)
+
+    def _temporal(self, x: Tensor, skip: Tensor | None) -> Tensor:
+        """The convolution over frames [N,C',T,V] to [N,C',ceil(T/S),V], and the residual."""
         weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
-        if not _is_plain(x):
+        if not is_plain(x):
             weight = weight.contiguous(memory_format=torch.channels_last)
         stride, padding = (self.temporal.stride[1], 1), (TEMPORAL_KERNEL // 2, 0)
         x = self.bn(F.conv2d(x, weight, self.bn.layer_bias(bias), stride, padding), bias)
@@ -265,9 +300,14 @@ class StridedModule(nn.Module):
         return self.reduce(self.spread(x, adjacency), adjacency) + skip
 
 
+def windows_of(x: Tensor, frames: int) -> Tensor:
+    """All windows [T-frames+1,C,frames,V] of a sequence [1,C,T,V], as a view."""
+    return x[0].unfold(1, frames, 1).permute(1, 0, 3, 2)
+
+
 def padded(x: Tensor) -> Tensor:
     """[N,C,T,V] to [N,C,T,P]: pad joints with zeros to a multiple of 8, except for float32 on a CPU."""
-    return x if _is_plain(x) else F.pad(x, (0, -x.shape[3] % ALIGNMENT))
+    return x if is_plain(x) else F.pad(x, (0, -x.shape[3] % ALIGNMENT))
 
 
 def split(x: Tensor) -> Tensor:
@@ -279,7 +319,7 @@ def split(x: Tensor) -> Tensor:
     """
     autocast = x.device.type != "meta" and torch.is_autocast_enabled(x.device.type)
     rounded = x.to(torch.bfloat16) if autocast else x
-    if _is_plain(rounded):
+    if is_plain(rounded):
         return x
     rest = (x - rounded).to(rounded.dtype)
     return F.pad(torch.cat([rounded, rest], dim=1), (0, 0, 0, 0, 0, ALIGNMENT - 2 * x.shape[1]))
@@ -293,6 +333,6 @@ def matching(weight: Tensor, x: Tensor) -> Tensor:
     return torch.cat([weight, weight, weight.new_zeros(len(weight), rest, *weight.shape[2:])], dim=1)
 
 
-def _is_plain(x: Tensor) -> bool:
+def is_plain(x: Tensor) -> bool:
     """Whether products of x need no alignment: float32 on a CPU."""
     return x.device.type in ("cpu", "meta") and x.dtype != torch.bfloat16

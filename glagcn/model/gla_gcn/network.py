@@ -10,7 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.errors import UserError
-from glagcn.model.gla_gcn.blocks import AGCN, NUM_SUBSETS, AdaptiveGraphConv, Conv, ConvNorm, GraphLinear, StridedModule
+from glagcn.model.gla_gcn.blocks import (
+    AGCN,
+    NUM_SUBSETS,
+    AdaptiveGraphConv,
+    Conv,
+    ConvNorm,
+    GraphLinear,
+    StridedModule,
+    is_plain,
+)
 from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
 from glagcn.model.interface import Model, Prediction
 from glagcn.model.layers import BatchNorm, Folded, PoseInput
@@ -93,14 +102,30 @@ class LiftingNetwork(Model):
     def forward(self, x: Tensor) -> Prediction:
         """Normalised 2D poses [N,T,input joints,2|3] to a Prediction in metres; raises UserError: see `check_input`."""
         self.check_input(x)
-        x = self._features(x)
-        x = self.expand(x, self.adjacency)
+        x = self.expand(self._features(x), self.adjacency)
         for block in self.sequence:
             x = block(x, self.adjacency)
         sequence = None if self.sequence_head is None else self.sequence_head(x, self.adjacency)
+        return Prediction(self._target(x), sequence)
+
+    def predict_sequence(self, x: Tensor) -> Tensor:
+        """See Model.
+
+        Windows share what the first block computes of single frames.  Its graph depends on the whole window, so that
+        every map after its first aggregation does.
+        """
+        if not is_plain(x) or self.expand.graph_conv.mixes_first:
+            return super().predict_sequence(x)
+        x = self.expand.windows(self._features(x[None]), self.adjacency, self.frames)
+        for block in self.sequence:
+            x = block(x, self.adjacency)
+        return self._target(x)[:, 0]
+
+    def _target(self, x: Tensor) -> Tensor:
+        """Features [N,C,T,V] of windows to the poses [N,1,V,3] of their target frames."""
         for module in self.strided:
             x = module(x, self.adjacency)
-        return Prediction(self.head(x.mean(dim=2, keepdim=True)), sequence)
+        return self.head(x.mean(dim=2, keepdim=True))
 
     def _features(self, x: Tensor) -> Tensor:
         """The input feature map [N,2 or 3,T,V]; x and y are normalised per joint and axis over batch and time.
@@ -241,7 +266,9 @@ def _start_at(head: JointHead, mean_pose: Tensor) -> None:
 
 def _folded(layer: Conv | GraphLinear, norm: nn.Module) -> Folded:
     """Fold the scale and shift of `norm` into `layer`; a GraphLinear has three biases, of which the sum counts."""
-    assert isinstance(norm, BatchNorm), "a model is folded once"
+    if isinstance(norm, Folded):
+        return norm
+    assert isinstance(norm, BatchNorm)
     scale = norm.weight.double() / (norm.running_var.double() + norm.eps).sqrt()
     shift = norm.bias.double() - norm.running_mean.double() * scale
     bias = layer.bias.double() * scale

@@ -58,7 +58,7 @@ def recorded_evaluation() -> list:
     """A forward pass in float32, in the form that a GPU computes."""
     model = network().for_prediction()
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        patch.setattr(blocks, "_is_plain", lambda x: False)
+        patch.setattr(blocks, "is_plain", lambda x: False)
         with Recorder() as recorder:
             model(torch.empty(WINDOWS, FRAMES, 17, 2))
     return recorder.calls
