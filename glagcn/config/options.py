@@ -212,7 +212,7 @@ class OptimConfig(Group):
 
     recipe: str = option(choices=RECIPES, common=True, names_preset=True,
         help="weight initialisation and defaults of the optimisation options: tuned (ours; default for 3dhp, mocap, "
-        "demo) or published (the paper's scripts; default for h36m, humaneva15)")
+        "people, demo) or published (the paper's scripts; default for h36m, humaneva15)")
     epochs: int = option(resumable=True, common=True, flags=("-e",), least=1, debug=1,
         help="length of training and schedule, in passes over the training windows")
     windows: int | None = option(None, resumable=True, least=1, instead_of="epochs",

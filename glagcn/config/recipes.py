@@ -69,6 +69,10 @@ PRESETS: dict[str, Preset] = {
         "flip": "random", "test_flip": True, "frames": 27, "channels": 64, "sequence_layers": 1, "head": "unshared",
         "epochs": 3, "batch_size": None, "micro_batch": 64, "validation": ("S02",),
     }, {"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
+    "people": Preset("tuned", {
+        "flip": "random", "test_flip": True, "frames": 27, "channels": 64, "sequence_layers": 1, "head": "unshared",
+        "epochs": 3, "batch_size": None, "micro_batch": 64, "validation": ("S02",),
+    }, {"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
     "demo": Preset("tuned", {
         "flip": "random", "test_flip": True, "frames": 27, "channels": 32, "sequence_layers": 1, "head": "unshared",
         "epochs": 2, "batch_size": 128, "micro_batch": 64, "log_steps": 10, "validation_frames": 400,

@@ -13,7 +13,7 @@ from glagcn.skeletons import SKELETONS
 
 
 def test_an_unknown_name_is_refused_with_those_that_there_are(monkeypatch):
-    with pytest.raises(UserError, match="unknown data set 'h37m': must be one of h36m, humaneva15, 3dhp, mocap, demo"):
+    with pytest.raises(UserError, match="h37m.: must be one of h36m, humaneva15, 3dhp, mocap, people, demo"):
         get_dataset("h37m")
     with pytest.raises(UserError, match="unknown data set 'h37m'"):
         benchmark_of("h37m")

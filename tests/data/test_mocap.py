@@ -22,6 +22,7 @@ from glagcn.data.mocap.motion import (
     demo_source,
     joints_of,
     mocap_source,
+    people_source,
     set_up,
     trials,
 )
@@ -30,6 +31,7 @@ from tests.prepared import prepared
 
 REPOSITORY = Path(__file__).parents[2]
 WALK = "02_01"
+LIMB_ENDS = ("elbow", "wrist", "knee", "ankle")
 PHONE = Lens(1080, 1920, np.array([1500.0, 1510.0]), np.array([545.0, 950.0]), held=True)
 CAMCORDER = Lens(1920, 1080, np.array([1700.0, 1700.0]), np.array([960.0, 540.0]), held=False)
 
@@ -182,6 +184,81 @@ def test_people_are_apart():
     assert len(recorded["train"]) == 8
     assert recorded["test"] <= set(TEST_PEOPLE)
     assert {trial.activity for trial in trials().values()} == {1, 2, 3, 4, 6, 7}
+
+
+# --- mixed motion ---
+
+
+@pytest.fixture(scope="module")
+def people():
+    return people_source()
+
+
+def bones(joints):
+    """The lengths [T,V] of the bones of mpi3dhp17, and the trunk [T] in parts of the left leg."""
+    skeleton = get_skeleton("mpi3dhp17")
+    at = {name: joints[:, number] for number, name in enumerate(skeleton.joints)}
+    leg = sum(
+        np.linalg.norm(at[f"left_{a}"] - at[f"left_{b}"], axis=-1) for a, b in (("hip", "knee"), ("knee", "ankle"))
+    )
+    trunk = np.linalg.norm((at["left_shoulder"] + at["right_shoulder"]) / 2 - at["pelvis"], axis=-1)
+    return np.linalg.norm(joints - joints[:, list(skeleton.parents)], axis=-1), trunk / leg
+
+
+def test_people_are_tested_as_those_of_mocap_are(people):
+    for ours, mocap in zip(people.read("test"), mocap_source().read("test"), strict=True):
+        np.testing.assert_array_equal(ours.pixels, mocap.pixels)
+
+
+def test_mixed_people_have_bones_of_constant_length_and_proportions_of_adults(people):
+    ratios = []
+    for take in people.takes["train"][::3]:
+        joints = people._world(take)
+        lengths, trunk = bones(joints)
+        assert np.isfinite(joints).all()
+        limbs = [number for number, joint in enumerate(get_skeleton("mpi3dhp17").joints) if joint.endswith(LIMB_ENDS)]
+        assert lengths[:, limbs].std(axis=0).max() < 0.001, take
+        np.testing.assert_allclose(
+            joints[:, place("mpi3dhp17", "pelvis")],
+            (joints[:, place("mpi3dhp17", "left_hip")] + joints[:, place("mpi3dhp17", "right_hip")]) / 2,
+            atol=1e-3,
+        )
+        ratios.append(trunk.mean())
+    assert abs(np.median(ratios) - 0.615) < 0.02
+    assert 0.04 < np.std(ratios) < 0.07
+
+
+def test_a_mixed_take_has_the_legs_of_one_trial_and_the_arms_of_another(people):
+    """Angles of knees and elbows are those of the two trials, whatever the proportions, where nobody crouches."""
+
+    def bend(joints, limb):
+        a, b, c = (joints[:, place("mpi3dhp17", f"left_{joint}")] for joint in limb)
+        along, back = a - b, c - b
+        return np.degrees(
+            np.arccos((along * back).sum(-1) / np.linalg.norm(along, axis=-1) / np.linalg.norm(back, axis=-1))
+        )
+
+    def follows(part, whole):
+        begins = range(len(whole) - len(part) + 1)
+        return any(np.abs(part - whole[begin : begin + len(part)]).max() < 0.5 for begin in begins)
+
+    takes = [take for take in people.takes["train"] if take.upper != take.trial][:40]
+    standing = 0
+    for take in takes:
+        joints, lower, upper = (*(people._world(take),), *(joints_of(t, "mpi3dhp17") for t in (take.trial, take.upper)))
+        elbow, knee = ("shoulder", "elbow", "wrist"), ("hip", "knee", "ankle")
+        assert follows(bend(joints, elbow), bend(upper, elbow)), take
+        standing += follows(bend(joints, knee), bend(lower, knee))
+    assert 0.4 < standing / len(takes) < 0.9
+
+
+def test_nobody_of_the_tests_or_the_validation_is_mixed_into_the_training(people):
+    (validation,) = (person.removeprefix("S") for person in PRESETS["people"].options["validation"])
+    for take in people.takes["train"]:
+        persons = {trials()[take.trial].person, trials()[take.upper].person}
+        assert not persons & set(TEST_PEOPLE)
+        assert (validation in persons) == (persons == {validation})
+        assert take.name.startswith(f"S{trials()[take.trial].person}/")
 
 
 def test_other_joints_are_trained_and_scored_by_action(monkeypatch, train, tmp_path):

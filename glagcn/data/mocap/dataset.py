@@ -1,4 +1,4 @@
-"""Recorded people before made-up cameras, as two data sets: all of the recordings, and a demo of minutes."""
+"""Recorded people before made-up cameras, as data sets: all, more that is made of it, and a demo of minutes."""
 
 from __future__ import annotations
 
@@ -53,12 +53,28 @@ class _Mocap(_Demo):
         return self.skeletons[0] if keypoints == "gt" else keypoints
 
 
+class _People(_Demo):
+    """All of it, and training motion that is mixed from it, before more cameras: for models that meet real people."""
+
+    def find(self, root: Path, keypoints: str, annotation: str) -> Source:  # noqa: ARG002
+        from glagcn.data.mocap.motion import people_source
+
+        return people_source()
+
+
 MOCAP = _Mocap(
     name="mocap",
     title="recorded people (CMU) before made-up cameras",
     skeletons=("mpi3dhp17", "h36m17", "humaneva15"),
     keypoints=("gt", "h36m17", "humaneva15"),
     # Not that of MPI-INF-3DHP, which knows one joint set only.
+    benchmark="by_action",
+    many_takes=True,
+)
+PEOPLE = _People(
+    name="people",
+    title="mocap, with mixed motion and more cameras to train on",
+    skeletons=("mpi3dhp17",),
     benchmark="by_action",
     many_takes=True,
 )

@@ -1,14 +1,16 @@
 """Recorded people before drawn cameras: sequences made on the spot."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
 from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, Source, SplitName
+from glagcn.data.mocap.mixed import mixed
 from glagcn.skeletons import get_skeleton
 
 # ---- The recorded motion: trials of cmu_motion.npz (see README.md) as joints of the program's skeletons.
@@ -77,10 +79,19 @@ def _read(name: str) -> np.ndarray:
 
 SIZES = ((1920, 1080), (1280, 720), (640, 480), (2048, 2048), (1080, 1920), (720, 1280))  # width, height
 FOCAL = (0.65, 1.4)  # of the longer side: from a phone's wide lens to a portrait lens
-ELEVATION = (-3.0, 25.0)  # degrees above the target, mostly low
 HELD = 0.2  # of those that are not upright; upright pictures are from a phone in a hand
 FILLED = {False: 0.92, True: 0.8}  # of the picture at most, by whether the camera is held
-FARTHER = (1.0, 1.5)  # than what would fill that
+
+
+class Views(NamedTuple):
+    """Where cameras stand: degrees above the target, mostly low, and how much farther than what fills the picture."""
+
+    elevation: tuple[float, float] = (-3.0, 25.0)
+    farther: tuple[float, float] = (1.0, 1.5)
+
+
+USUAL = Views()
+
 
 # Of a held camera, as (seconds, size): a wave of about so many seconds, with this standard deviation.
 FOLLOWING_SECONDS = 0.7  # how late it follows
@@ -125,12 +136,14 @@ def draw_lens(rng: np.random.Generator) -> Lens:
     return Lens(width, height, focal, centre, held=bool(rng.random() < HELD) or height > width)
 
 
-def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: float, root: int) -> Pinhole:
+def set_up(
+    lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: float, root: int, views: Views = USUAL
+) -> Pinhole:
     """The camera that films joints [T,V,3], metres, from a direction about the vertical.
 
     A tripod looks at the middle of all that happens; a held camera follows the joint `root`, and shakes.
     """
-    low, high = ELEVATION
+    low, high = views.elevation
     direction = np.array([azimuth])
     elevation = np.radians(low + (high - low) * rng.random() ** 2)
     angles = np.radians(rng.normal(0, [[0, 0, 1.5]]))
@@ -144,7 +157,7 @@ def set_up(lens: Lens, rng: np.random.Generator, world: np.ndarray, azimuth: flo
         direction = azimuth + np.radians(_wave(rng, frames, 1, *WALK)[:, 0])
         angles = angles + np.radians(_wave(rng, frames, 3, *DRIFT) + _wave(rng, frames, 3, *TREMBLE))
     rotation = _looking(direction, elevation)
-    farther = rng.uniform(*FARTHER)
+    farther = rng.uniform(*views.farther)
     distance = farther * _least_distance(lens, (world - target[:, None]) @ rotation.swapaxes(1, 2))
     position = target - distance * rotation[:, 2] + sway
     rotation = _turn(angles) @ rotation
@@ -200,16 +213,24 @@ DEMO_TRAIN = (
     ("60_01", "60_11"), ("88_04", "88_11"), ("135_file03", "135_file06"),
 )  # fmt: skip
 DEMO_TEST = ("14_05", "14_27", "94_04", "10_01", "01_01", "14_12")
+# People: the cameras of a take, how many other upper bodies a trial gets, and the person of the preset's validation.
+PEOPLE_CAMERAS, PEOPLE_MIXED, VALIDATION_PERSON = 3, 3, "02"
+PEOPLE_VIEWS = Views(elevation=(-10.0, 60.0), farther=(1.0, 3.0))
+
 DEMO_FRAMES = {"train": 250, "test": 150}
 
 
 @dataclass(frozen=True)
 class Take:
-    """A trial, or `frames` from its middle, under a name that begins with the subject, such as "S1/Seq1"."""
+    """A trial, or `frames` from its middle, under a name that begins with the subject, such as "S1/Seq1".
+
+    upper  the trial whose upper body this one gets, with other proportions (mixed.py).
+    """
 
     name: str
     trial: str
     frames: int | None = None
+    upper: str | None = None
 
 
 def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
@@ -222,10 +243,30 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
     return MocapSource("mocap", takes, {"train": 8, "test": 2}, keypoints, seed)
 
 
+def people_source(seed: int = 0) -> "MocapSource":
+    """`mocap_source` with more training motion and views, for models that are to meet real people.
+
+    Each training trial comes with other proportions, and with the upper body of other trials: of the same person for
+    the one that the preset validates on, of all others for these.  Longer trials are drawn more often.
+    """
+    source = mocap_source(seed=seed)
+    source.dataset, source.cameras["train"], source.views["train"] = "people", PEOPLE_CAMERAS, PEOPLE_VIEWS
+    takes, rng = source.takes["train"], np.random.default_rng([seed, len(SPLITS)])
+    alone = {take.trial for take in takes if trials()[take.trial].person == VALIDATION_PERSON}
+    length = {take.trial: len(joints_of(take.trial, source.skeleton)) for take in takes}
+    for take in list(takes):
+        partners = [trial for trial in length if (trial in alone) == (take.trial in alone)]
+        chance = np.array([length[trial] for trial in partners], float)
+        for number, upper in enumerate(rng.choice(partners, PEOPLE_MIXED, p=chance / chance.sum()), start=1):
+            takes.append(Take(f"{take.name} mixed {number}", take.trial, upper=str(upper)))
+    source.takes["train"] = [replace(take, upper=take.upper or take.trial) for take in takes]
+    return source
+
+
 @cache
 def lenses(dataset: str) -> dict[str, np.ndarray]:
-    """The focal lengths and principal points (fx, fy, cx, cy) of the sequences of "mocap" or "demo", by their names."""
-    source = mocap_source() if dataset == "mocap" else demo_source()
+    """The focal lengths and principal points (fx, fy, cx, cy) of the sequences of a data set of this file, by name."""
+    source = {"mocap": mocap_source, "people": people_source, "demo": demo_source}[dataset]()
     found: dict[str, np.ndarray] = {}
     for split in SPLITS:
         for number, take in enumerate(source.takes[split]):
@@ -262,6 +303,7 @@ class MocapSource(Source):
         super().__init__(MOTION.parent, {"motion": MOTION})
         self.dataset, self.keypoints, self.seed = dataset, keypoints, seed
         self.takes, self.cameras = takes, cameras
+        self.views: dict[SplitName, Views] = dict.fromkeys(SPLITS, USUAL)
         self.skeleton = "mpi3dhp17" if keypoints == "gt" else keypoints
         self.note(
             "recorded people before made-up cameras; motion from mocap.cs.cmu.edu, created with funding from NSF "
@@ -289,7 +331,7 @@ class MocapSource(Source):
             for camera in range(cameras):
                 lens, rng = self.lens(split, number, camera)
                 azimuth = begin + 2 * np.pi * (camera + rng.uniform(-0.4, 0.4)) / cameras
-                seen = set_up(lens, rng, world, azimuth, root).view(world)
+                seen = set_up(lens, rng, world, azimuth, root, self.views[split]).view(world)
                 pixels, millimetres = (part.astype(np.float32) for part in seen)
                 yield Sequence(next(infos), pixels, millimetres, np.ones(len(world), dtype=bool), activity)
 
@@ -300,6 +342,10 @@ class MocapSource(Source):
 
     def _world(self, take: Take) -> np.ndarray:
         joints = joints_of(take.trial, self.skeleton)
+        if take.upper:
+            rng = np.random.default_rng([self.seed, *take.name.encode()])
+            upper = joints if take.upper == take.trial else joints_of(take.upper, self.skeleton)
+            return mixed(joints, upper, self.skeleton, FPS, rng)
         frames = take.frames or len(joints)
         begin = (len(joints) - frames) // 2
         return joints[begin : begin + frames]
