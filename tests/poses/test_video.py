@@ -1,7 +1,6 @@
 """Videos read and animations written: real files, by the FFmpeg in PyAV."""
 
 import re
-import resource
 import signal
 import struct
 import wave
@@ -288,6 +287,7 @@ def test_what_the_encoder_refuses_names_the_file_and_what_was_asked(tmp_path, si
 @pytest.mark.parametrize("name", ["a.gif", "a.mp4"])
 @pytest.mark.parametrize("share", [0.01, 0.5, 0.95])  # the last bytes are written after all pictures
 def test_a_full_disk_leaves_the_old_file(tmp_path, name, share):
+    resource = pytest.importorskip("resource", reason="Windows sets no such limits")
     write_animation(tmp_path / name, noise(), SIZE, 10, 3000)
     whole, (soft, hard) = (tmp_path / name).read_bytes(), resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
