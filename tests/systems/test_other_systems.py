@@ -1,4 +1,7 @@
-"""Every module and the commands on an emulated Windows; SYSTEMS="windows macos" adds macOS, SYSTEMS=native takes the true one."""
+"""Every module and the commands on an emulated Windows.
+
+SYSTEMS="windows macos" adds macOS; SYSTEMS=native takes the system at hand.
+"""
 
 import ast
 import os
@@ -51,7 +54,8 @@ def test_the_commands_work_on_another_system(demo_root, tmp_path, system):
         f"export {tmp_path}/r/best.pt --layout safetensors --out {tmp_path}/r.safetensors",
     ]
     path = os.pathsep.join([str(HERE), str(REPOSITORY)])
-    settings = {"EMULATED_SYSTEM": system.removeprefix("native"), "PYTHONPATH": path, "OMP_NUM_THREADS": "1", "PYTHONWARNDEFAULTENCODING": "1"}
+    settings = {"EMULATED_SYSTEM": system.removeprefix("native"), "PYTHONPATH": path}
+    settings |= {"OMP_NUM_THREADS": "1", "PYTHONWARNDEFAULTENCODING": "1"}
     command = [sys.executable, "-W", "ignore::EncodingWarning", "-c", PROGRAM, *lines]
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path, env=os.environ | settings, timeout=240)
     assert done.returncode == 0, done.stdout + done.stderr
