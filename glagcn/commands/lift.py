@@ -242,7 +242,12 @@ def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, 
     if not floor:
         return placed
     ground = find_ground(placed)
-    if ground.doubt:
+    if ground.pitch is not None:
+        logger.info(
+            f"floor: uncertain ({ground.doubt}); by how people stand, the camera looks "
+            f"{abs(ground.pitch):.0f} degrees {'down' if ground.pitch >= 0 else 'up'}"
+        )
+    elif ground.doubt:
         logger.info(f"floor: uncertain ({ground.doubt}); the camera is taken as level")
     else:
         logger.info(f"floor: found, {-ground.height / 1000:.2f} m below the camera")

@@ -17,6 +17,9 @@ STEEPEST_DEGREES = 60.0
 UNSURE_DEGREES = 5.0
 NARROWEST_MM = 150.0  # depth errors can spread the feet of a standing person about this far
 LOWEST_PERCENT = 5.0
+# Where the feet do not tell: how far trunk and legs may be bent for a frame to count as upright, and the part of the
+# frames that must be.  People lean to a side more than cameras do, so only the pitch of the camera is taken from them.
+UPRIGHT_DEGREES, LEAST_UPRIGHT = 40.0, 0.5
 
 
 @dataclass(frozen=True)
@@ -25,12 +28,14 @@ class Ground:
 
     up      [3] unit normal of the floor in camera axes.
     height  of the floor relative to the camera along `up`, in millimetres; negative if the floor is below the camera.
-    doubt   None if the plane was estimated; else the reason why the camera is assumed to be level.
+    doubt   None if the plane was estimated from the feet; else the reason why it was not.
+    pitch   degrees by which the camera looks down, where that was taken from how people stand; else None.
     """
 
     up: np.ndarray
     height: float
     doubt: str | None
+    pitch: float | None = None
 
     @property
     def rotation(self) -> np.ndarray:
@@ -43,26 +48,28 @@ class Ground:
 def find_ground(people: Sequence[Poses]) -> Ground:
     """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people.
 
-    The camera is assumed to be level, with the reason in `doubt`, if no person has a root path, if the ankles cover
-    less than NARROWEST_MM in any direction (standard deviation), if their distance from the plane over this width
-    exceeds UNSURE_DEGREES, or if the plane is steeper than STEEPEST_DEGREES.
+    The feet do not tell, with the reason in `doubt`, if no person has a root path, if the ankles cover less than
+    NARROWEST_MM in any direction (standard deviation), if their distance from the plane over this width exceeds
+    UNSURE_DEGREES, or if the plane is steeper than STEEPEST_DEGREES.  Then the camera is assumed to have no roll, and
+    the pitch at which people stand upright (`_pitch`); if they do not, it is assumed to be level.
     people  in camera axes.
     """
+    pitch = _pitch(people)
     pairs = []
     for person in people:
         if person.root is not None:
             ankles = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
             pairs.append(person.xyz[:, ankles] + person.root[:, None])
     if not pairs:
-        return Ground(CAMERA_UP, 0.0, "no person has a root path")
+        return _below(None, pitch, "no person has a root path")
     points, up = np.concatenate(pairs), CAMERA_UP  # [n,2,3] mm
     for _ in range(ROUNDS):
         lower = points[np.arange(len(points)), (points @ up).argmin(axis=1)]
         up, scatter, width = _fit_plane(lower)
     if np.degrees(np.arccos(-up[1])) > STEEPEST_DEGREES:
-        return _level(points, f"the ankles lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
+        return _below(points, pitch, f"the ankles lie on a plane steeper than {STEEPEST_DEGREES:g} degrees")
     if width < NARROWEST_MM or scatter > width * np.tan(np.radians(UNSURE_DEGREES)):
-        return _level(points, f"the ankles cover a strip {width:.0f} mm wide, at {scatter:.0f} mm from a plane")
+        return _below(points, pitch, f"the ankles cover a strip {width:.0f} mm wide, at {scatter:.0f} mm from a plane")
     return Ground(up, float(np.median(lower @ up)) - ANKLE_HEIGHT_MM, None)
 
 
@@ -99,7 +106,33 @@ def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     return up, float(1.4826 * np.median(off)), float(widths[1]) if len(widths) > 1 else 0.0
 
 
-def _level(points: np.ndarray, doubt: str) -> Ground:
-    """The floor of a level camera, at the lowest of the ankles [n,2,3]."""
-    heights = (points @ CAMERA_UP).min(axis=1)
-    return Ground(CAMERA_UP, float(np.percentile(heights, LOWEST_PERCENT)) - ANKLE_HEIGHT_MM, doubt)
+def _pitch(people: Sequence[Poses]) -> float | None:
+    """By how many degrees the camera looks down if people stand upright: the median over the frames in which they do.
+
+    None if they are bent, or lie, in more than 1 - LEAST_UPRIGHT of the frames.
+    """
+    bodies, bends = [], []
+    for person in people:
+        shoulders, hips, ankles = (
+            person.xyz[:, [person.skeleton.joints.index(f"{side}_{joint}") for side in ("left", "right")]].mean(axis=1)
+            for joint in ("shoulder", "hip", "ankle")
+        )
+        trunk, legs = shoulders - hips, hips - ankles
+        lengths = np.linalg.norm(trunk, axis=-1) * np.linalg.norm(legs, axis=-1)
+        bends.append((trunk * legs).sum(axis=-1) / np.maximum(lengths, 1e-6))
+        bodies.append(shoulders - ankles)
+    body = np.concatenate(bodies)
+    pitch = np.degrees(np.arctan2(-body[:, 2], -body[:, 1]))
+    upright = np.concatenate(bends) > np.cos(np.radians(UPRIGHT_DEGREES))
+    upright &= (np.abs(pitch) < STEEPEST_DEGREES) & (-body[:, 1] > np.abs(body[:, 0]))
+    return float(np.median(pitch[upright])) if upright.mean() > LEAST_UPRIGHT else None
+
+
+def _below(points: np.ndarray | None, pitch: float | None, doubt: str) -> Ground:
+    """The floor of a camera without roll and with this pitch, at the lowest of the ankles [n,2,3]; None: level."""
+    angle = np.radians(pitch or 0.0)
+    up = np.array([0.0, -np.cos(angle), -np.sin(angle)])
+    lowest = (
+        0.0 if points is None else float(np.percentile((points @ up).min(axis=1), LOWEST_PERCENT)) - ANKLE_HEIGHT_MM
+    )
+    return Ground(up, lowest, doubt, pitch)

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from glagcn.data.mocap.motion import joints_of
-from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, find_ground, on_ground
+from glagcn.poses.ground import ANKLE_HEIGHT_MM, CAMERA_UP, Ground, find_ground, on_ground
 from glagcn.poses.result import Z_UP
 from glagcn.poses.root_path import smoothed, with_root
 from glagcn.poses.writers.bvh import bvh_text
@@ -68,19 +68,35 @@ def test_coordinates_have_the_floor_at_zero():
     assert floor.rotation[0, 0] > 0
 
 
-def test_a_level_camera_is_taken_where_the_feet_tell_nothing():
-    people, _, _ = walkers(20, 0)
+@pytest.mark.parametrize("pitch", [-10, 0, 20, 40])
+def test_where_the_feet_tell_nothing_people_who_stand_tell_the_pitch(pitch):
+    people, up, _ = walkers(pitch, 0)
     one = people[0]
-    still = person(one.xyz[:1].repeat(50, axis=0), SKELETON.name, root=one.root[:1].repeat(50, axis=0))
-    lonely = person(one.xyz[:1], SKELETON.name, root=one.root[:1])
+    still = person(one.xyz, SKELETON.name, root=one.root[:1].repeat(len(one.xyz), axis=0))
     rng = np.random.default_rng(3)
     floating = person(one.xyz, SKELETON.name, root=one.root + rng.normal(0, 400, one.root.shape))
-    for someone, words in ((still, "strip"), (lonely, "strip"), (floating, "from a plane")):
+    nowhere = person(one.xyz, SKELETON.name)
+    for someone, words in ((still, "strip"), (floating, "from a plane"), (nowhere, "no person has a root path")):
+        floor = find_ground([someone])
+        assert words in floor.doubt
+        assert floor.pitch == pytest.approx(-pitch, abs=5)  # a positive pitch of `walkers` looks up
+        assert degrees_apart(floor.up, up) < 5
+        if someone.root is not None:
+            ankles = on_ground(someone, floor).xyz[:, [10, 13], 2] + on_ground(someone, floor).root[:, None, 2]
+            assert np.percentile(ankles.min(axis=1), 5) == pytest.approx(ANKLE_HEIGHT_MM, abs=1e-2)
+
+
+def test_a_level_camera_is_taken_where_nobody_stands():
+    """Somebody who lies tells no pitch, nor does somebody who bends."""
+    people, _, _ = walkers(20, 0)
+    lying = person(people[0].xyz[:50, :, [1, 0, 2]], SKELETON.name)
+    bent = people[0].xyz[:50].copy()
+    above = [place for place, joint in enumerate(SKELETON.joints) if joint.endswith(("shoulder", "elbow", "wrist"))]
+    bent[:, above] = bent[:, above][..., [0, 2, 1]]
+    for someone in (lying, person(bent, SKELETON.name)):
         floor = find_ground([someone])
         np.testing.assert_array_equal(floor.up, CAMERA_UP)
-        assert words in floor.doubt
-        ankles = on_ground(someone, floor).xyz[:, [10, 13], 2] + on_ground(someone, floor).root[:, None, 2]
-        assert np.percentile(ankles.min(axis=1), 5) == pytest.approx(ANKLE_HEIGHT_MM, abs=1e-2)
+        assert floor.pitch is None
 
 
 def test_a_wall_is_no_floor():
@@ -88,12 +104,12 @@ def test_a_wall_is_no_floor():
     assert "steeper" in find_ground(people).doubt
 
 
-def test_without_a_path_the_camera_is_level():
+def test_without_a_path_people_have_no_place():
     people, _, _ = walkers(0, 0, frames=5)
     nowhere = person(people[0].xyz, SKELETON.name)
     floor = find_ground([nowhere])
     assert floor.doubt == "no person has a root path"
-    moved = on_ground(nowhere, floor)
+    moved = on_ground(nowhere, Ground(CAMERA_UP, 0.0, floor.doubt))
     assert moved.root is None
     np.testing.assert_allclose(moved.xyz, nowhere.xyz[..., [0, 2, 1]] * [1, 1, -1])
 
