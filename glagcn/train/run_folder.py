@@ -21,6 +21,7 @@ import logging
 import os
 import shutil
 import socket
+import sys
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
@@ -70,7 +71,8 @@ def run_lock(folder: Path) -> Iterator[None]:
         except Timeout:
             logger.info(f"Another {other()}; waiting for it to end, at most {TIMEOUT_S:.0f} s")
             lock.acquire(timeout=TIMEOUT_S, poll_interval=POLL_INTERVAL_S)
-        path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
+        if sys.platform != "win32":  # there nobody can write or read a locked file
+            path.write_text(f"process {os.getpid()} on {socket.gethostname()}\n", encoding="utf-8")
     except Timeout:
         raise UserError(f"another {other()}; wait for it or stop it, or give {OTHER_FOLDER}") from None
     except OSError as error:

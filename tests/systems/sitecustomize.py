@@ -4,8 +4,8 @@
 
 Python imports this file at its start, in subprocesses too.  The modules of glagcn get other `os`, `sys`, `signal`,
 `time`, `faulthandler`, `socket` and `select`, without what the system lacks, and cannot import what it does not have.
-As on Windows, a file that is open or mapped cannot be replaced or removed, a folder cannot be opened, what is only
-read cannot be flushed, and some characters cannot be in file names.  Other packages see Linux.
+As on Windows, a file that is open or mapped cannot be replaced or removed, a locked one not written, a folder cannot be
+opened, what is only read cannot be flushed, and some characters cannot be in file names.  Other packages see Linux.
 """
 
 import builtins
@@ -115,6 +115,22 @@ def refusing(function, positions):
     return work
 
 
+def is_locked(path):
+    """Whether the file has an exclusive lock, also of this process."""
+    import fcntl
+
+    descriptor = LINUX_OPEN(path, os.O_RDONLY) if Path(path).is_file() else None
+    if descriptor is None:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
 def windows_open(path, flags, *more, **options):
     if from_glagcn() and Path(path).is_dir():
         raise PermissionError(errno.EACCES, "Permission denied", os.fspath(path))
@@ -134,6 +150,8 @@ def check_name(event, arguments):
     if event == "open":
         path, _, flags = arguments
         made = path if isinstance(path, str) and (flags or 0) & os.O_CREAT else ""
+        if made and from_glagcn() and is_locked(made):
+            raise PermissionError(errno.EACCES, "Permission denied", made)
     elif event in ("os.mkdir", "os.rename"):
         made = arguments[event == "os.rename"]
     else:
