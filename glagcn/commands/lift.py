@@ -32,7 +32,8 @@ def add_lift(verbs: Any) -> None:
     parser.add_argument("file", type=Path, metavar="FILE", help="what a detector wrote, a folder of it, .npy or .npz")
     parser.add_argument(
         "--out", type=Path, action="append", required=True, metavar="FILE",
-        help="write .npz, .json, .csv, .bvh, .html, .mp4 or .gif, by the name; several times for several files",
+        help="write .npz, .json, .csv, .bvh, .trc, .mot, .c3d, .html, .mp4 or .gif, by the name; may be given several "
+        "times",
     )  # fmt: skip
     parser.add_argument(
         "--checkpoint", type=in_home, default="centred", metavar="FILE",
@@ -68,6 +69,11 @@ def add_lift(verbs: Any) -> None:
         "--flip", action=argparse.BooleanOptionalAction, default=True,
         help="average with the prediction for the mirrored poses (default: on)",
     )  # fmt: skip
+    parser.add_argument("--rigid", action="store_true", help="constant bone lengths, in every file")
+    parser.add_argument(
+        "--names", default="glagcn", metavar="WHOSE", help="names of the joints of a .bvh: glagcn (default) or mixamo"
+    )
+    parser.add_argument("--wide", action="store_true", help="a row a frame in a .csv, not a row a joint")
     parser.set_defaults(verb=lambda options: lift(**options))
 
 
@@ -87,6 +93,9 @@ def lift(
     smooth: float | None = None,
     min_confidence: float | None = None,
     flip: bool = True,
+    rigid: bool = False,
+    names: str = "glagcn",
+    wide: bool = False,
     device: "str | torch.device | None" = None,
 ) -> "list[Poses]":
     """Lift the people of a keypoint file to 3D, as `glagcn lift` does: options are named as its flags, which messages
@@ -108,6 +117,9 @@ def lift(
     smooth          cut-off of a low-pass filter against jitter, in Hz, such as 6; None: no filter.
     min_confidence  joints of less are missing, in the unit of the file; None: 0.05 of what counts as 1.
     flip            average with the prediction for the mirrored poses.
+    rigid           constant bone lengths: the median of each.
+    names           of the joints of a .bvh: "glagcn", or "mixamo" for programs that retarget by name.
+    wide            a .csv has a row a frame, not a row a joint.
     device          where to compute, such as "cpu" or "cuda:1"; None: a GPU if there is one.
     Returns the people by their numbers.  What flags and input files decide is decided before PyTorch is loaded.
     Messages go to the logger "glagcn".  Raises UserError.
@@ -116,7 +128,9 @@ def lift(
     from glagcn.files import make_folder
     from glagcn.poses.draw.video import SUFFIXES, open_video
     from glagcn.poses.recording import read_recording
+    from glagcn.poses.result import rigid as constant_bones
     from glagcn.poses.root_path import check_cutoff
+    from glagcn.poses.writers.markers import load_ezc3d
     from glagcn.poses.writers.tables import WRITERS, write_people
 
     outputs = [Path(path) for path in ([out] if isinstance(out, str | Path) else out or [])]
@@ -131,6 +145,7 @@ def lift(
         person=str(person),
         focal=focal,
         min_confidence=min_confidence,
+        names=names,
     )
     check_flags(flags, (*WRITERS, *SUFFIXES))
     model = find_model(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
@@ -147,11 +162,16 @@ def lift(
     )
     if smooth is not None:
         check_cutoff(smooth, recording.fps)
+    if any(path.suffix.lower() == ".c3d" for path in outputs):
+        load_ezc3d(max(track.start + len(track.keypoints) for track in recording.tracks))
     for path in outputs:
         make_folder(path.parent, "--out")
     people = _in_space(_lifted(model, recording, flip, focal, device), focal, smooth, floor)
+    if rigid:
+        people = [constant_bones(one) for one in people]
+    length = len(film.times) if film else None
     for path in outputs:
-        write_people(path, people, recording.video, recording.times, len(film.times) if film else None)
+        write_people(path, people, recording.video, recording.times, length, names=names, wide=wide)
     return people
 
 
@@ -160,6 +180,7 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
     from glagcn.poses.checks import MOST_SCORE  # with NumPy, which --help does without
     from glagcn.poses.gaps import FASTEST_FPS
     from glagcn.poses.joints import get_convention
+    from glagcn.poses.writers.bvh import NAMES
 
     size, fps, focal, least = flags.image_size, flags.fps, flags.focal, flags.min_confidence
     named = flags.person in CHOICES or all(number.isdecimal() for number in flags.person.split(","))
@@ -167,6 +188,7 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
         ("--fps", fps, fps is None or 0 < fps <= FASTEST_FPS, f"above 0, up to {FASTEST_FPS:g}"),
         ("--focal", focal, focal is None or 1 <= focal <= LONGEST_FOCAL, f"from 1 to {LONGEST_FOCAL:g} pixels"),
         ("--min_confidence", least, least is None or 0 <= least <= MOST_SCORE, f"from 0 to {MOST_SCORE:g}"),
+        ("--names", flags.names, flags.names in NAMES, " or ".join(NAMES)),
         ("--person", flags.person, named, f"{', '.join(CHOICES)} or the number of a person, or numbers such as 1,7"),
     ):
         if not valid:

@@ -190,6 +190,12 @@ def conventions_of(joints: int) -> list[Convention]:
     return [convention for convention in CONVENTIONS.values() if len(convention.joints) == joints]
 
 
+def own_points(skeleton: Skeleton) -> tuple[str, ...]:
+    """What the V joints of a skeleton are, in common words; their own names where it is not known here."""
+    known = (order.points for order in CONVENTIONS.values() if order.joints == skeleton.joints)
+    return next(known, skeleton.joints)
+
+
 def input_convention(skeleton: Skeleton) -> Convention:
     """The joints that models of a skeleton are fed; for one that is not known here, its own by their names."""
     name = INPUTS.get(skeleton.name, skeleton.name)

@@ -20,6 +20,13 @@ AXES = {
     CAMERA: "x right, y down, z forward; the camera is the origin",
     Z_UP: "x right, y away from the camera, z up; the origin is the floor below the camera",
 }
+TO_Y_UP = {  # the rotation [3,3] from these axes to x right, y up, z towards the camera
+    CAMERA: np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),
+    Z_UP: np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
+}
+
+
+SHORTEST_MM = 1e-6  # a shorter bone has no direction
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -75,16 +82,17 @@ class Poses:
             f", {self.skeleton.name}, {where})"
         )
 
-    def save(self, path: str | Path, *others: "Poses") -> list[Path]:
+    def save(self, path: str | Path, *others: "Poses", names: str = "glagcn", wide: bool = False) -> list[Path]:
         """Write this person, and others of the same video, in the format of the suffix; returns the paths written.
 
-        The suffixes are those of `glagcn lift --out`, such as .bvh, .csv, .npz, .html, .gif and .mp4.  Folders are
+        The suffixes are those of `glagcn lift --out`, such as .bvh, .trc, .csv, .npz, .html and .mp4.  Folders are
         made.  Raises UserError for another suffix and where the file cannot be written.
+        names  of the bones of a .bvh: "glagcn" or "mixamo";  wide  a .csv has a row a frame.
         """
         path = Path(path).expanduser()
         make_folder(path.parent, "the folder")
         # By name: writers import this module.
-        return import_module("glagcn.poses.writers.tables").write_people(path, [self, *others])
+        return import_module("glagcn.poses.writers.tables").write_people(path, [self, *others], names=names, wide=wide)
 
     def to_dataframe(self) -> "pandas.DataFrame":
         """A row for each frame and joint, with the columns of the .csv that belong to them.
@@ -146,6 +154,32 @@ def in_space(people: Sequence[Poses]) -> list[np.ndarray]:
     roots = [person.root for person in people if person.root is not None]
     middle = np.concatenate(roots).mean(axis=0) if roots else np.zeros(3)
     return [person.xyz + (middle if person.root is None else person.root[:, None]) for person in people]
+
+
+def rigid(person: Poses) -> Poses:
+    """The person with bones of constant length: the median of each, in the direction that it has in each frame.
+
+    So is the head from its middle to its top, where both hang from the neck: their angle is its median.
+    The root path stays, so that hands and feet no longer project exactly onto their 2D joints.
+    """
+    parents, bones = list(person.parents), person.xyz.astype(np.float64)
+    bones = bones - bones[:, parents]
+    lengths = np.linalg.norm(bones, axis=-1, keepdims=True)
+    bones /= np.maximum(lengths, SHORTEST_MM)
+    if {"head", "head_top"} <= {*person.joints}:
+        head, top = (bones[:, person.joints.index(name)] for name in ("head", "head_top"))
+        along = (head * top).sum(axis=-1, keepdims=True)
+        aside = head - along * top
+        apart = np.linalg.norm(aside, axis=-1, keepdims=True)
+        angle = np.median(np.arctan2(apart, along))
+        head[:] = np.cos(angle) * top + np.sin(angle) * aside / np.maximum(apart, SHORTEST_MM)
+    bones *= np.median(lengths, axis=0)
+    xyz, order = np.zeros_like(bones), [person.skeleton.root]
+    for above in order:
+        below = [joint for joint, parent in enumerate(parents) if parent == above != joint]
+        xyz[:, below] = xyz[:, [above]] + bones[:, below]
+        order += below
+    return replace(person, xyz=xyz.astype(np.float32))
 
 
 def joined(parts: list[Poses]) -> Poses:

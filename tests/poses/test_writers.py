@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
+from glagcn.poses.result import rigid
 from glagcn.poses.writers.tables import WRITERS, write_comparison, write_people
-from glagcn.skeletons import get_skeleton
+from glagcn.skeletons import SKELETONS, get_skeleton
 from tests.poses.people import person, random_poses
 
 SKELETON = get_skeleton("h36m17")
@@ -25,6 +26,11 @@ def table(path) -> list[dict[str, str]]:
 
 def numbers(row: dict[str, str], names: str) -> list[float]:
     return [float(row[name] or "nan") for name in names.split()]
+
+
+def installed(suffix: str) -> None:
+    if suffix == ".c3d":
+        pytest.importorskip("ezc3d")
 
 
 def two(root=True):
@@ -86,11 +92,14 @@ def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
     people = two(root)
     write_people(tmp_path / "a.csv", people)
     expected = [(someone, index, joint) for someone in people for index, joint in np.ndindex(len(someone.frames), 17)]
-    for row, (someone, index, joint) in zip(table(tmp_path / "a.csv"), expected, strict=True):
+    rows = table(tmp_path / "a.csv")
+    assert [row["parent"] for row in rows[:17]] == [SKELETON.joints[parent] for parent in SKELETON.parents]
+    assert {row["parent"] for row in rows[17:]} == {""}
+    for number, (row, (someone, index, joint)) in enumerate(zip(rows, expected, strict=True)):
         assert (row["person"], row["frame"]) == (str(someone.person), str(someone.frames[index]))
-        assert (row["joint"], row["parent"]) == (SKELETON.joints[joint], SKELETON.joints[SKELETON.parents[joint]])
-        same = tuple(row[name] for name in ("skeleton", "axes", "fps", "image_width", "image_height"))
-        assert same == ("h36m17", "camera", "29.97", "640", "480")
+        assert row["joint"] == SKELETON.joints[joint]
+        once = tuple(row[name] for name in ("skeleton", "axes", "fps", "image_width", "image_height"))
+        assert once == (("", "", "", "", "") if number else ("h36m17", "camera", "29.97", "640", "480"))
         values = {
             "x_mm y_mm z_mm": someone.xyz[index, joint],
             "root_x_mm root_y_mm root_z_mm": someone.root[index] if root else np.full(3, np.nan),
@@ -102,8 +111,44 @@ def test_csv_has_a_row_per_person_frame_and_joint(tmp_path, root):
             np.testing.assert_allclose(numbers(row, names), value, atol=6e-4)
 
 
+def test_a_wide_csv_has_a_row_per_person_and_frame(tmp_path):
+    people = two()
+    write_people(tmp_path / "a.csv", people, wide=True)
+    expected = [(someone, index) for someone in people for index in range(len(someone.frames))]
+    for number, (row, (someone, index)) in enumerate(zip(table(tmp_path / "a.csv"), expected, strict=True)):
+        assert (row["person"], row["frame"]) == (str(someone.person), str(someone.frames[index]))
+        assert float(row["time_s"]) == pytest.approx(someone.frames[index] / 29.97, abs=1e-6)
+        np.testing.assert_allclose(numbers(row, "root_x_mm root_y_mm root_z_mm"), someone.root[index], atol=6e-4)
+        for joint, name in enumerate(SKELETON.joints):
+            parts = ("x_mm", "y_mm", "z_mm", "confidence", "u_px", "v_px")
+            found = numbers(row, " ".join(f"{name}_{part}" for part in parts))
+            sure, pixels = someone.confidence[index, joint], someone.pixels[index, joint]
+            np.testing.assert_allclose(found, [*someone.xyz[index, joint], sure, *pixels], atol=6e-4)
+        assert (row["skeleton"], row["fps"]) == (("", "") if number else ("h36m17", "29.97"))
+
+
+@pytest.mark.parametrize("name", SKELETONS)
+def test_rigid_keeps_directions_and_makes_lengths_constant(name):
+    skeleton = get_skeleton(name)
+    poses = random_poses(skeleton, 9)
+    stretched = poses * np.random.default_rng(0).uniform(0.8, 1.2, (9, 1, 1))
+    one = person(stretched, name, root=np.ones((9, 3)))
+    fixed = rigid(one)
+    bones, before = (xyz - xyz[:, skeleton.parents] for xyz in (fixed.xyz.astype(float), stretched))
+    lengths, given = (np.linalg.norm(of, axis=-1, keepdims=True) for of in (bones, before))
+    np.testing.assert_allclose(lengths, np.broadcast_to(np.median(given, axis=0), lengths.shape), atol=1e-3)
+    kept = [joint for joint, point in enumerate(skeleton.joints) if point != "head" or name != "mpi3dhp17"]
+    apart = bones / np.maximum(lengths, 1) - before / np.maximum(given, 1)
+    np.testing.assert_allclose(apart[:, kept], 0, atol=1e-5)
+    np.testing.assert_array_equal(fixed.root, one.root)
+    if name == "mpi3dhp17":  # both hang from the neck; the bone of the BVH between them is constant too
+        head = fixed.xyz[:, 0].astype(float) - fixed.xyz[:, 16]
+        assert np.ptp(np.linalg.norm(head, axis=-1)) < 1e-3
+
+
 @pytest.mark.parametrize("suffix", WRITERS)
 def test_a_write_that_fails_leaves_the_old_file(tmp_path, suffix, monkeypatch):
+    installed(suffix)
     path = tmp_path / f"a{suffix}"
     path.write_text("old")
 
@@ -127,7 +172,8 @@ def test_one_person_may_have_no_path(tmp_path):
     one, other = two()
     nowhere = replace(other, root=None)
     for suffix in WRITERS:
-        write_people(tmp_path / f"a{suffix}", [one, nowhere])
+        if suffix != ".c3d":
+            write_people(tmp_path / f"a{suffix}", [one, nowhere])
     held = load(tmp_path / "a.npz")
     np.testing.assert_array_equal(np.isnan(held["root_mm"]).all(axis=1), held["person"] == other.person)
 

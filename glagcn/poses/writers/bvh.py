@@ -8,15 +8,14 @@ from typing import NamedTuple
 import numpy as np
 from scipy.spatial.transform import Rotation
 
+from glagcn.errors import UserError
 from glagcn.files import write_text
-from glagcn.poses.result import CAMERA, Z_UP, Poses, filled
+from glagcn.poses.joints import own_points
+from glagcn.poses.result import TO_Y_UP, Poses, filled
+from glagcn.poses.writers.markers import one_file_each
 from glagcn.skeletons import Skeleton
 
 MM_PER_UNIT = 10.0  # BVH does not define a unit; centimetres are usual
-TO_Y_UP = {  # to the axes x right, y up, z towards the camera
-    CAMERA: np.array([[1.0, 0, 0], [0, -1, 0], [0, 0, -1]]),
-    Z_UP: np.array([[1.0, 0, 0], [0, 0, 1], [0, -1, 0]]),
-}
 ORDER = "ZXY"  # intrinsic Euler angles of a joint
 CHANNELS = " ".join(f"{axis}rotation" for axis in ORDER)
 ROOT_CHANNELS = "Xposition Yposition Zposition"
@@ -33,12 +32,24 @@ OTHER_DIRECTION = (0.0, 0.0, 1.0)  # for other joints of new skeletons, such as 
 # collinear bones: above the rounding of float32 poses, far below a bone.
 PARENT_WEIGHT = 1e-5
 NO_LENGTH = 1e-6  # a shorter vector has no direction
+# Where the bone of a child begins, as a part of it from a joint with several children (see Node).  Long enough for
+# Blender, which reports bones below a millimetre and gives them another length; so short that it costs no millimetre.
+BEGIN = 0.05
+# Names of joints and of the bones that begin beside a joint, "PARENT>CHILD", for programs that retarget by name.  Sides
+# are Left and Right before them.
+MIXAMO = {
+    "pelvis": "Hips", "pelvis>spine": "Spine", "pelvis>neck": "Spine", "spine": "Spine1", "neck": "Spine2",
+    "neck>head": "Neck", "neck>head_top": "Neck", "head": "Head", "head_top": "HeadTop_End",
+    "shoulder": "Arm", "neck>shoulder": "Shoulder", "elbow": "ForeArm", "wrist": "Hand",
+    "hip": "UpLeg", "pelvis>hip": "HipJoint", "knee": "Leg", "ankle": "Foot",
+}  # fmt: skip
+NAMES = ("glagcn", "mixamo")
 
 
 class Node(NamedTuple):
     """A joint of the rig, and the bone that leads to it.
 
-    name       of the joint; "PARENT_CHILD" for an intermediate node.
+    name       of the joint; "PARENT>CHILD" for an intermediate node.
     parent     number of the parent node; -1 for the root.
     joint      number of the joint in the skeleton.
     end        the joint where the bone ends: `joint`, or that of its child for an intermediate node.
@@ -46,7 +57,8 @@ class Node(NamedTuple):
     offset     [3] rest position relative to the parent node.
 
     In predicted poses the angles between sibling bones vary, which a single rotation of their parent cannot reproduce.
-    A joint with several children therefore has an intermediate node of length 0 for each child.
+    A joint with several children therefore has an intermediate node for each child, a small part of the way towards it
+    in the rest pose, which turns to where the child is.
     """
 
     name: str
@@ -57,51 +69,66 @@ class Node(NamedTuple):
     offset: np.ndarray
 
 
-def write_bvh(path: Path, people: Sequence[Poses]) -> list[Path]:
+def write_bvh(path: Path, people: Sequence[Poses], names: str = "glagcn") -> list[Path]:
     """Write one BVH file per person: `path` for one person, else NAME_personN.bvh, where N is the person's number.
 
     Units and axes: centimetres and degrees; x right, y up, z towards the camera.  A root path that is unknown is 0.
     Rest pose: arms out, facing z, with the median length of each bone.  Bone lengths are constant, so joints differ
-    from the poses by as much as the lengths in the poses vary.  A joint with several children has an additional joint
-    of length 0 for each child (see `Node`).
+    from the poses by as much as the lengths in the poses vary.  A joint with several children has an additional one
+    close to it for each child (see `Node`), which costs up to a millimetre.  The top of the head follows the head.
+    names  of the joints, one of NAMES: the skeleton's, or those of Mixamo's characters (without "mixamorig:").
     Frames: all files have the frames from that with number 0 to the last of all people, so that they stay synchronous
     with each other and with the video; of a video of a variable rate, frames of a constant one at the same times.
     Gaps are interpolated; before and after its own frames a person does not move.
     BVH cannot hold confidence, pixels, frame numbers and image size.
+    Raises UserError for other names.
     """
+    if names not in NAMES:
+        raise UserError(f"unknown names {names!r}; must be one of {', '.join(NAMES)}")
     last = max(round(float(person.places[-1])) for person in people)
-    paths = []
-    for person in people:
-        own = path if len(people) == 1 else path.with_name(f"{path.stem}_person{person.person}{path.suffix}")
-        paths.append(write_text(own, bvh_text(person, last)))
-    return paths
+    return one_file_each(path, people, lambda own, person: write_text(own, bvh_text(person, last, names)))
 
 
-def bvh_text(person: Poses, last: int) -> str:
+def bvh_text(person: Poses, last: int, names: str = "glagcn") -> str:
     """The content of the BVH file of one person, for the frames 0..`last` of the video (both included)."""
     turn = TO_Y_UP[person.axes].T / MM_PER_UNIT
     # Bone lengths come from the person's own frames: interpolated poses have shorter bones.
-    rig = rig_for(person.skeleton, person.xyz.astype(np.float64) / MM_PER_UNIT)
+    rig = rig_for(person.skeleton, person.xyz.astype(np.float64) @ turn)
     first = int(person.places[0])
     whole = filled(person, first, last)
     root = np.zeros((len(whole.frames), 3)) if whole.root is None else whole.root @ turn
-    angles = euler_angles(turns(rig, whole.xyz.astype(np.float64) @ turn))
+    angles = euler_angles(turns(rig, whole.xyz.astype(np.float64) @ turn)[0])
     rows = np.concatenate([root, angles.reshape(len(angles), -1)], axis=1)
-    lines = ["HIERARCHY", *_hierarchy(rig, 0, "")]
-    lines += ["MOTION", f"Frames: {last + 1}", f"Frame Time: {1 / person.fps:.8f}"]
+    lines = ["HIERARCHY", *_hierarchy(rig, 0, "", node_names(rig, person.skeleton, names))]
+    lines += ["MOTION", f"Frames: {last + 1}", f"Frame Time: {1 / person.fps:.9f}"]
     lines += [_row(rows[0])] * first + [_row(row) for row in rows]
     return "\n".join(lines) + "\n"
 
 
-def _hierarchy(rig: list[Node], number: int, indent: str) -> list[str]:
+def node_names(rig: list[Node], skeleton: Skeleton, names: str) -> list[str]:
+    """The names of the nodes in the file."""
+    if names == "glagcn":
+        return [node.name.replace(">", "_") for node in rig]
+    points = own_points(skeleton)
+
+    def name(node: Node) -> str:
+        side, _, part = points[node.end].rpartition("_")
+        side, part = (side, part) if side in ("left", "right") else ("", points[node.end])
+        key = part if node.end == node.joint else f"{points[node.joint]}>{part}"
+        return side.capitalize() + MIXAMO[key] if key in MIXAMO else node.name.replace(">", "_")
+
+    return [name(node) for node in rig]
+
+
+def _hierarchy(rig: list[Node], number: int, indent: str, names: list[str]) -> list[str]:
     """The lines of a node and its descendants."""
     node, inner = rig[number], indent + "\t"
     kind, channels = ("JOINT", f"3 {CHANNELS}") if number else ("ROOT", f"6 {ROOT_CHANNELS} {CHANNELS}")
-    lines = [f"{indent}{kind} {node.name}", indent + "{"]
+    lines = [f"{indent}{kind} {names[number]}", indent + "{"]
     lines += [f"{inner}OFFSET {_row(node.offset)}", f"{inner}CHANNELS {channels}"]
     children = _children(rig, number)
     for child in children:
-        lines += _hierarchy(rig, child, inner)
+        lines += _hierarchy(rig, child, inner, names)
     if not children:
         lines += [f"{inner}End Site", inner + "{", f"{inner}\tOFFSET {_row(node.direction * END_CM)}", inner + "}"]
     return [*lines, indent + "}"]
@@ -112,8 +139,11 @@ def _row(values: np.ndarray) -> str:
 
 
 def rig_for(skeleton: Skeleton, poses: np.ndarray) -> list[Node]:
-    """The rig of a skeleton, depth first, with the median bone lengths of poses [T,V,3], in their unit."""
-    lengths = np.median(np.linalg.norm(poses - poses[:, skeleton.parents], axis=-1), axis=0)
+    """The rig of a skeleton, depth first, with the median bone lengths of poses [T,V,3], in their unit and axes."""
+    parents = list(skeleton.parents)
+    if {"head", "head_top"} <= {*skeleton.joints}:  # one chain, whatever the skeleton has
+        parents[skeleton.joints.index("head_top")] = skeleton.joints.index("head")
+    lengths = np.median(np.linalg.norm(poses - poses[:, parents], axis=-1), axis=0)
     rig: list[Node] = []
 
     def hang(joint: int, parent: int) -> None:
@@ -121,14 +151,20 @@ def rig_for(skeleton: Skeleton, poses: np.ndarray) -> list[Node]:
         name, node = skeleton.joints[joint], len(rig)
         direction = np.array(rest_direction(name))
         rig.append(Node(name, parent, joint, joint, direction, direction * lengths[joint]))
-        children = [child for child, above in enumerate(skeleton.parents) if above == joint != child]
+        children = [child for child, above in enumerate(parents) if above == joint != child]
         for child in children:
             if len(children) > 1:
                 towards = np.array(rest_direction(skeleton.joints[child]))
-                rig.append(Node(f"{name}_{skeleton.joints[child]}", node, joint, child, towards, towards * 0.0))
+                begin = towards * BEGIN * lengths[child]
+                rig.append(Node(f"{name}>{skeleton.joints[child]}", node, joint, child, towards, begin))
             hang(child, len(rig) - 1 if len(children) > 1 else node)
 
     hang(skeleton.root, -1)
+    # A bone that begins beside its joint is as long as the way from there.
+    _, ways = turns(rig, poses)
+    for number, way in ways.items():
+        end = rig[number + 1]
+        rig[number + 1] = end._replace(offset=end.direction * np.median(np.linalg.norm(way, axis=-1)))
     return rig
 
 
@@ -138,19 +174,24 @@ def rest_direction(joint: str) -> tuple[float, float, float]:
     return (-x if joint.startswith("right_") else x, y, z)
 
 
-def turns(rig: list[Node], poses: np.ndarray) -> list[Rotation]:
+def turns(rig: list[Node], poses: np.ndarray) -> tuple[list[Rotation], dict[int, np.ndarray]]:
     """The rotation of each node relative to its parent, T each, that reproduces the bone directions of poses [T,V,3].
 
     With one child it is the smallest rotation, which has no twist about the bone; with several children the best fit to
     all directions (Kabsch).  A bone of length 0 does not rotate.
+    The second value has for each intermediate node the way [T,3] from it to its child, the node after it.
     """
     count = len(poses)
     axes: list[Rotation] = []  # rotations in space
-    local = []
+    local, ways = [], {}
     for number, node in enumerate(rig):
         before = axes[node.parent] if number else Rotation.identity(count)
         children = [rig[child] for child in _children(rig, number)]
-        seen = [_direction(poses, node.joint, child.end) for child in children]
+        start = poses[:, node.joint]
+        if node.end != node.joint:
+            start = start + before.apply(node.offset)
+            ways[number] = poses[:, node.end] - start
+        seen = [_unit(poses[:, child.end] - start) for child in children]
         if len(children) == 1:
             turn = _smallest_turn(children[0].direction, before.inv().apply(seen[0]))
         elif children:
@@ -161,18 +202,17 @@ def turns(rig: list[Node], poses: np.ndarray) -> list[Rotation]:
             turn = Rotation.identity(count)
         local.append(turn)
         axes.append(before * turn)
-    return local
+    return local, ways
 
 
 def _children(rig: list[Node], number: int) -> list[int]:
     return [child for child, node in enumerate(rig) if node.parent == number]
 
 
-def _direction(poses: np.ndarray, start: int, end: int) -> np.ndarray:
-    """Unit vectors [T,3] from joint `start` to joint `end`; zero if they coincide."""
-    bone = poses[:, end] - poses[:, start]
-    length = np.linalg.norm(bone, axis=-1, keepdims=True)
-    return np.where(length > NO_LENGTH, bone / np.maximum(length, NO_LENGTH), 0.0)
+def _unit(ways: np.ndarray) -> np.ndarray:
+    """Ways [T,3] as unit vectors; zero where they have no length."""
+    length = np.linalg.norm(ways, axis=-1, keepdims=True)
+    return np.where(length > NO_LENGTH, ways / np.maximum(length, NO_LENGTH), 0.0)
 
 
 def _smallest_turn(rest: np.ndarray, seen: np.ndarray) -> Rotation:

@@ -15,6 +15,7 @@ from glagcn.poses.draw.video import SUFFIXES
 from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
 from glagcn.poses.writers.html import people_html
+from glagcn.poses.writers.markers import write_c3d, write_mot, write_trc
 from glagcn.tables import write_csv
 
 if TYPE_CHECKING:
@@ -23,10 +24,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 # Facts about the whole file are columns too, because many programs cannot read comment lines in a CSV file.
-COLUMNS = (
-    "person", "frame", "joint", "x_mm", "y_mm", "z_mm", "root_x_mm", "root_y_mm", "root_z_mm", "confidence",
-    "u_px", "v_px", "time_s", "parent", "skeleton", "axes", "fps", "image_width", "image_height",
-)  # fmt: skip
+ONCE = ("skeleton", "axes", "fps", "image_width", "image_height")
+ROOT, PLACE, SEEN = ("root_x_mm", "root_y_mm", "root_z_mm"), ("x_mm", "y_mm", "z_mm"), ("confidence", "u_px", "v_px")
 DECIMALS = 3  # of millimetres and pixels in text
 ABOUT = (
     "poses_mm: millimetres relative to the root joint. root_mm: position of the root joint in millimetres, NaN if "
@@ -46,11 +45,17 @@ def write_people(
     video: "Video | None" = None,
     times: np.ndarray | None = None,
     length: int | None = None,
+    *,
+    names: str = "glagcn",
+    wide: bool = False,
 ) -> list[Path]:
     """Write the people of a video in the format of the suffix of `path`; returns the paths written.
 
-    Each file is written atomically.  The other arguments are of pictures (.gif, .mp4): what is drawn behind the 2D
-    poses, the seconds of all frames of the video, and their number; see `animate_people`.
+    Each file is written atomically.
+    video, times, length  of pictures (.gif, .mp4): what is drawn behind the 2D poses, the seconds of all frames of the
+                          video, and their number; see `animate_people`.
+    names                 of the bones of a .bvh, a key of bvh.NAMES.
+    wide                  a .csv has a row per frame, not per frame and joint.
     Raises UserError if there are no people, the suffix is unknown or a file cannot be written, ValueError if the people
     differ in skeleton, fps, image size or axes.
     """
@@ -67,7 +72,8 @@ def write_people(
     if suffix not in WRITERS:
         expected = ", ".join((*WRITERS, *SUFFIXES))
         raise UserError(f"invalid file {path}: ends in {path.suffix or 'nothing'!r}; must end in {expected}")
-    written = WRITERS[suffix](path, people)
+    options: dict[str, dict[str, Any]] = {".bvh": {"names": names}, ".csv": {"wide": wide}}
+    written = WRITERS[suffix](path, people, **options.get(suffix, {}))
     for file in written:
         logger.info(f"Wrote {file}")
     return written
@@ -101,25 +107,41 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
     return [write_atomically(path, lambda file: np.savez_compressed(file, **arrays))]
 
 
-def people_csv(path: Path, people: Sequence[Poses]) -> list[Path]:
+def people_csv(path: Path, people: Sequence[Poses], wide: bool = False) -> list[Path]:
     """Write a CSV file with a header and a row per person, frame and joint, sorted in this order.
 
     x_mm, y_mm, z_mm are relative to the root joint, root_x_mm, ... its position, empty if unknown; confidence is that
     of the 2D joint u_px, v_px (x right, y down; empty if unknown); time_s that of the frame after the start of the
-    video; the root is its own parent.  The columns from skeleton on are equal in all rows: its name, a key of
-    result.AXES, frames per second, pixels.
+    video.  What does not change is written once: parent in the rows of the first frame (the root is its own), and the
+    columns of ONCE in the first row: the skeleton's name, a key of result.AXES, frames per second, pixels.
+    wide  a row per person and frame instead, with columns of each joint, such as left_knee_x_mm.
     """
-    return [write_csv(path, COLUMNS, (row for person in people for row in _rows(person)))]
+    one = people[0]
+    about = [one.skeleton.name, one.axes, f"{one.fps:.10g}", *map(str, one.image_size)]
+    if wide:
+        of_joints = [f"{joint}_{name}" for joint in one.joints for name in (*PLACE, *SEEN)]
+        columns = ["person", "frame", "time_s", *ROOT, *of_joints, *ONCE]
+    else:
+        columns = ["person", "frame", "joint", *PLACE, *ROOT, *SEEN, "time_s", "parent", *ONCE]
 
+    def rows() -> Iterator[list[Any]]:
+        parents, once = [one.joints[parent] for parent in one.parents], about
+        for person in people:
+            joints = np.concatenate([person.xyz, person.confidence[..., None], person.pixels], axis=-1)
+            numbers = (person.frames.tolist(), person.seconds.tolist(), _root(person).tolist(), joints.tolist())
+            for frame, seconds, root, pose in zip(*numbers, strict=True):
+                time, at = f"{seconds:.6f}", _cells(root)
+                if wide:
+                    yield [person.person, frame, time, *at, *(cell for joint in pose for cell in _cells(joint)), *once]
+                    once = [""] * len(ONCE)
+                    continue
+                for name, joint, parent in zip(one.joints, pose, parents, strict=True):
+                    cells = _cells(joint)
+                    yield [person.person, frame, name, *cells[:3], *at, *cells[3:], time, parent, *once]
+                    once = [""] * len(ONCE)
+                parents = [""] * len(parents)
 
-def _rows(person: Poses) -> Iterator[list[Any]]:
-    parents = [person.joints[parent] for parent in person.parents]
-    about = [person.skeleton.name, person.axes, f"{person.fps:.10g}", *person.image_size]
-    seconds = [f"{time:.6f}" for time in person.seconds]
-    numbers = (person.frames, _root(person), person.xyz, person.confidence[..., None], person.pixels)
-    for time, frame, root, pose, confidence, pixels in zip(seconds, *(a.tolist() for a in numbers), strict=True):
-        for joint, parent, place, sure, pixel in zip(person.joints, parents, pose, confidence, pixels, strict=True):
-            yield [person.person, frame, joint, *_cells([*place, *root, *sure, *pixel]), time, parent, *about]
+    return [write_csv(path, columns, rows())]
 
 
 def _root(person: Poses) -> np.ndarray:
@@ -175,11 +197,14 @@ def _numbers(values: np.ndarray) -> Any:
 
 
 # A writer takes the path and the people, and returns the paths of the files that it wrote.
-WRITERS: dict[str, Callable[[Path, Sequence[Poses]], list[Path]]] = {
+WRITERS: dict[str, Callable[..., list[Path]]] = {
     ".npz": people_npz,
     ".json": people_json,
     ".csv": people_csv,
     ".bvh": write_bvh,
+    ".trc": write_trc,
+    ".mot": write_mot,
+    ".c3d": write_c3d,
     ".html": people_html,
 }
 
