@@ -308,10 +308,9 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
                 ended(job, _error_message(job, begin) if process.returncode else None)
             time.sleep(POLL_INTERVAL_S)
     finally:
-        for process in (
-            running if sys.platform != "win32" else ()
-        ):  # there it kills, and Ctrl-C has reached them already
-            process.terminate()
+        if sys.platform != "win32":  # there it kills at once, and Ctrl-C has reached the runs too
+            for process in running:
+                process.terminate()
         for process in running:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(TERMINATE_TIMEOUT_S)
