@@ -14,7 +14,8 @@ fi
 picture=(--dataset demo --viz_subject TS1 --viz_size 3)
 if [ $# -eq 0 ]; then
     echo "Lifting a sequence that comes with the program, with a model that comes with it"
-    "$python" -m glagcn render "${picture[@]}" --evaluate centred --viz_limit 60 --viz_output checkpoint/first.gif
+    "$python" -m glagcn render "${picture[@]}" --evaluate centred --viz_limit 60 \
+        --viz_output checkpoint/first.gif > /dev/null # what is wrong is on the other stream
     echo "Look at the first skeletons: checkpoint/first.gif.  Now a model of its own is trained, which takes minutes."
 fi
 "$python" main_sagcn_gpus.py --dataset demo "$@"
