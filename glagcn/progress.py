@@ -76,7 +76,7 @@ class Progress:
     def __init__(self, doing: str) -> None:
         self.doing = doing
         self.bar = tqdm(desc=doing, unit=" frames", unit_scale=True, leave=False) if sys.stderr.isatty() else None
-        self.last = time.monotonic()
+        self.began = self.last = time.monotonic()
 
     def __enter__(self) -> "Progress":
         return self
@@ -93,7 +93,10 @@ class Progress:
             self.bar.update(done - self.bar.n)
         elif time.monotonic() - self.last >= SECONDS_BETWEEN_LINES:
             self.last = time.monotonic()
-            logger.info(f"{self.doing} {done} of {total} frames{reached and f', up to {reached}'}")
+            left = (self.last - self.began) / max(done, 1) * (total - done)
+            text = f"{left:.0f} s" if left < 90 else f"{left / 60:.0f} min" if left < 5400 else f"{left / 3600:.1f} h"
+            when = f", about {text} left" if done < total else ""
+            logger.info(f"{self.doing} {done} of {total} frames{reached and f', up to {reached}'}{when}")
 
 
 def with_progress(items: Iterable[Item], total: int, doing: str, each: int = 1) -> Iterator[Item]:

@@ -1,8 +1,9 @@
-"""`glagcn lift` and `glagcn.lift`: own 2D keypoints to 3D poses, as files and as a picture over the video."""
+"""`glagcn lift` and `glagcn.lift`: a video or own 2D keypoints to 3D poses, as files and as a picture."""
 
 import argparse
 import logging
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,11 @@ SMOOTH_HZ = 6.0  # the usual cut-off for human movement
 
 def add_lift(verbs: Any) -> None:
     """Add the verb to the command line."""
-    parser = verbs.add_parser("lift", help="lift own 2D keypoints to 3D poses")
-    parser.add_argument("file", type=Path, metavar="FILE", help="what a detector wrote, a folder of it, .npy or .npz")
+    parser = verbs.add_parser("lift", help="lift a video or own 2D keypoints to 3D poses")
+    parser.add_argument(
+        "file", type=Path, metavar="FILE",
+        help="a video or a folder of pictures; or keypoints: what a detector wrote, a folder of it, .npy or .npz",
+    )  # fmt: skip
     parser.add_argument(
         "--out", type=Path, action="append", required=True, metavar="FILE",
         help="write .npz, .json, .csv, .bvh, .trc, .mot, .c3d, .html, .mp4 or .gif, by the name; may be given several "
@@ -38,6 +42,11 @@ def add_lift(verbs: Any) -> None:
     parser.add_argument(
         "--checkpoint", type=in_home, default="centred", metavar="FILE",
         help="a trained model: a file, or centred (default) or causal, which come with the program",
+    )  # fmt: skip
+    add_detector(parser)
+    parser.add_argument(
+        "--keep_keypoints", "--keep-keypoints", action="store_true",
+        help="keep what is detected in a video, beside the first --out as NAME.keypoints.npz, to lift it again",
     )  # fmt: skip
     parser.add_argument("--video", type=Path, metavar="FILE", help="the video in which the keypoints were detected")
     parser.add_argument(
@@ -77,11 +86,26 @@ def add_lift(verbs: Any) -> None:
     parser.set_defaults(verb=lambda options: lift(**options))
 
 
+def add_detector(parser: argparse.ArgumentParser) -> None:
+    """Add the flags that choose a detector."""
+    parser.add_argument(
+        "--detector", metavar="NAME",
+        help="mediapipe, ultralytics or rtmlib, to find people in a video (default: the first that is installed)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--detector_model", "--detector-model", type=in_home, metavar="FILE",
+        help="its model, such as pose_landmarker_full.task (default: the one that comes with it)",
+    )  # fmt: skip
+
+
 def lift(
     file: "str | Path | ArrayLike",
     out: "str | Path | Iterable[str | Path] | None" = None,
     *,
     checkpoint: "str | Path | Model" = "centred",
+    detector: str | None = None,
+    detector_model: str | Path | None = None,
+    keep_keypoints: bool = False,
     video: str | Path | None = None,
     image_size: tuple[int, int] | None = None,
     fps: float | None = None,
@@ -98,13 +122,17 @@ def lift(
     wide: bool = False,
     device: "str | torch.device | None" = None,
 ) -> "list[Poses]":
-    """Lift the people of a keypoint file to 3D, as `glagcn lift` does: options are named as its flags, which messages
-    name.
+    """Lift the people of a video or a keypoint file to 3D, as `glagcn lift` does.
 
-    file            what a detector wrote, a folder of it, or an array: [T,V,2] pixels of one person, or [T,V,3] with a
-                    confidence, or [T,P,V,2 or 3] of up to P people.
+    Options are named as its flags, which messages name.
+
+    file            a video or a folder of pictures; what a detector wrote, or a folder of it; or an array: [T,V,2]
+                    pixels of one person, or [T,V,3] with a confidence, or [T,P,V,2 or 3] of up to P people.
     out             files to write: a path, several, or None.  The suffix is the format, as in `Poses.save`.
     checkpoint      a model, the path of one, or "centred" or "causal", which come with the program.
+    detector        that finds the people of a video, "mediapipe", "ultralytics" or "rtmlib"; None: the first installed.
+    detector_model  its model file; None: the one that comes with it.
+    keep_keypoints  keep what it finds beside the first file to write, as NAME.keypoints.npz, which can be lifted again.
     video           in which the keypoints were detected: gives its size, rate and times, and is drawn behind them.
     image_size      (width, height) in pixels, and
     fps             frames per second: of the file or the video, if None.
@@ -126,7 +154,8 @@ def lift(
     """
     from glagcn.checkpoints.find import find_model
     from glagcn.files import make_folder
-    from glagcn.poses.draw.video import SUFFIXES, open_video
+    from glagcn.poses.detect import detected, keypoints_path
+    from glagcn.poses.draw.video import SUFFIXES, is_video, open_video
     from glagcn.poses.recording import read_recording
     from glagcn.poses.result import rigid as constant_bones
     from glagcn.poses.root_path import check_cutoff
@@ -148,31 +177,56 @@ def lift(
         names=names,
     )
     check_flags(flags, (*WRITERS, *SUFFIXES))
+    filmed = source if isinstance(source, Path) and is_video(source) else None
+    if filmed:
+        _refuse(f"{filmed} is a video itself", video=video, image_size=image_size, format=format)
+    else:
+        why = "people are detected in a video only, and FILE is none"
+        _refuse(why, detector=detector, detector_model=detector_model, keep_keypoints=keep_keypoints)
     model = find_model(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    film = open_video(flags.video, "--video") if flags.video else None
-    recording = read_recording(
-        source,
-        film,
-        format=format,
-        joints=joints,
-        image_size=image_size,
-        fps=fps,
-        person=flags.person,
-        min_confidence=min_confidence,
-    )
-    if smooth is not None:
-        check_cutoff(smooth, recording.fps)
-    if any(path.suffix.lower() == ".c3d" for path in outputs):
-        load_ezc3d(max(track.start + len(track.keypoints) for track in recording.tracks))
-    for path in outputs:
-        make_folder(path.parent, "--out")
-    people = _in_space(_lifted(model, recording, flip, focal, device), focal, smooth, floor)
-    if rigid:
-        people = [constant_bones(one) for one in people]
-    length = len(film.times) if film else None
-    for path in outputs:
-        write_people(path, people, recording.video, recording.times, length, names=names, wide=wide)
+    c3d = any(path.suffix.lower() == ".c3d" for path in outputs)
+    with ExitStack() as until_written:
+        film = open_video(flags.video, "--video") if flags.video else None
+        if filmed:
+            if c3d:
+                load_ezc3d(0)
+            for path in outputs:
+                make_folder(path.parent, "--out")
+            source = keypoints_path(outputs[0] if outputs else None, filmed, keep_keypoints)
+            weights = Path(detector_model) if detector_model else None
+            several = flags.person != "largest"
+            found = detected(filmed, source, detector, weights, joints, several, keep_keypoints)
+            film = until_written.enter_context(found)
+        recording = read_recording(
+            source,
+            film,
+            format=format,
+            joints=joints,
+            image_size=image_size,
+            fps=fps,
+            person=flags.person,
+            min_confidence=min_confidence,
+        )
+        if smooth is not None:
+            check_cutoff(smooth, recording.fps)
+        if c3d:
+            load_ezc3d(max(track.start + len(track.keypoints) for track in recording.tracks))
+        for path in outputs:
+            make_folder(path.parent, "--out")
+        people = _in_space(_lifted(model, recording, flip, focal, device), focal, smooth, floor)
+        if rigid:
+            people = [constant_bones(one) for one in people]
+        length = len(film.times) if film else None
+        for path in outputs:
+            write_people(path, people, recording.video, recording.times, length, names=names, wide=wide)
     return people
+
+
+def _refuse(why: str, **flags: object) -> None:
+    """Raise UserError for a flag that has no use."""
+    for name, value in flags.items():
+        if value:
+            raise UserError(f"invalid --{name}: {why}; leave it out")
 
 
 def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:

@@ -187,6 +187,7 @@ class Lifter:
     ) -> None:
         if not 0 < fps < float("inf"):
             raise UserError(f"invalid fps {fps}: must be a number above 0")
+        self.skeleton = model.skeleton
         self._model, self._size, self.fps, self._joints = model.for_prediction(), as_size(image_size), fps, joints
         self._map = get_convention(joints).map_to(model.skeleton) if joints else None
         self._order = get_convention(joints) if joints else input_convention(model.skeleton)

@@ -80,7 +80,8 @@ def read_recording(
     sizes = (video.size, len(video.times)) if video else (None, None)
     path = source if isinstance(source, Path) else Path("keypoints")  # in messages
     found = read_keypoints(source, format, joints, image_size, min_confidence, *sizes)
-    found = set_times(path, found, fps, video, prefix)
+    # The times in a file that this program detected are those of the video.
+    found = set_times(path, found, fps, None if found.detected else video, prefix)
     uneven = found.times is not None
     if video and not may_end and found.frames[-1] >= len(video.times):
         raise UserError(

@@ -89,13 +89,20 @@ def _usual_rate(steps: np.ndarray) -> float:
 
 def _of_video(video: "Video") -> np.ndarray | None:
     """[length] seconds after the first frame; None, with a warning, where they do not grow."""
-    times = video.times
-    known = np.flatnonzero(np.isfinite(times))
-    if len(known) * 2 <= len(times) or (np.diff(times[known]) <= 0).any():
+    if video.path.is_dir():  # pictures have no times
+        return None
+    if (times := growing(video.times)) is None:
         logger.warning(f"{video.path}: the times of its frames are missing or go back; they count as evenly spaced")
         return None
-    times = np.interp(np.arange(len(times)), known, times[known])
     return times - times[0]
+
+
+def growing(times: np.ndarray) -> np.ndarray | None:
+    """Times [N] of frames, some of which may be NaN, without gaps; None where half are missing, or they do not grow."""
+    known = np.flatnonzero(np.isfinite(times))
+    if len(known) * 2 <= len(times) or (np.diff(times[known]) <= 0).any():
+        return None
+    return np.interp(np.arange(len(times)), known, times[known])
 
 
 def _numbered(

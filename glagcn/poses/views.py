@@ -35,24 +35,29 @@ def as_seen(
     Says what the pictures were taken for where there is a choice.  Raises UserError where the keypoints are those of
     pictures of another shape.
     """
+    if found.detected:
+        film, (width, height) = video.upright()
+        if found.image_size and abs(found.image_size[0] / found.image_size[1] / (width / height) - 1) >= SAME:
+            _refuse(path, found, video, False, prefix)
+        return found, film
     transposed, across, down = video.shown
     mirrored = (across * down < 0) != transposed
-    upright = 2 - down if transposed else 1 - down  # quarter turns clockwise of the stored picture
-    by_opencv = upright if transposed else 1 - across
+    turns_up = video.turns
+    by_opencv = turns_up if transposed else 1 - across
     width, height = video.size[::-1] if transposed else video.size
-    turned = ((False, 1, 1), (True, -1, 1), (False, -1, -1), (True, 1, -1))[upright]
+    turned = video.upright()[0].shown
     # What it is, the quarter turns until it is upright, how the upright picture is shown.
-    views = [("as OpenCV turns it", upright - by_opencv, turned), ("as it is stored", upright, turned)]
+    views = [("as OpenCV turns it", turns_up - by_opencv, turned), ("as it is stored", turns_up, turned)]
     if mirrored:
         views.append(("mirrored, as players show it", 0, video.shown))
     fitting = []
     for words, turns, shown in views[by_opencv == 0 :]:  # else OpenCV's is the stored one
         for pixel, pixels in ((1.0, ", not stretched"), (video.pixel, ", stretched")):
-            seen = _turned_size((width * pixel, height), upright - turns)
+            seen = _turned_size((width * pixel, height), turns_up - turns)
             size = found.image_size or seen
             if abs(size[0] / size[1] / (seen[0] / seen[1]) - 1) < SAME:
                 whole = list(_turned_size(size, turns))
-                whole[upright % 2] *= video.pixel / pixel
+                whole[turns_up % 2] *= video.pixel / pixel
                 final = round(whole[0]), round(whole[1])
                 # Parts of the image were multiplied by the size of the video.
                 units = video.size if found.in_parts and not found.image_size else size
@@ -67,7 +72,7 @@ def as_seen(
     best = fitting[0] if len(fitting) == 1 else min(fitting, key=lambda view: _misfit(view[0], view[1], order))
     keypoints, final, words, turns, shown = best
     if turns or mirrored or video.pixel != 1:
-        about = [f"turned by {90 * upright} degrees"] * (upright > 0) + ["mirrored"] * mirrored
+        about = [f"turned by {90 * turns_up} degrees"] * (turns_up > 0) + ["mirrored"] * mirrored
         about += [f"with pixels that are not square (sample aspect ratio {video.pixel:.4g})"] * (video.pixel != 1)
         logger.warning(
             f"{video.path} is stored as {width}x{height}, to be shown {' and '.join(about)}, and detectors differ in "

@@ -1,22 +1,25 @@
-"""Read the frames of a video, to show them behind the 2D poses, and write animations as .gif or .mp4."""
+"""Read the frames of a video or a folder of pictures, and write animations as .gif or .mp4."""
 
 import logging
+import sys
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import av
 import numpy as np
 from av.stream import Disposition
-from PIL import GifImagePlugin, Image
+from PIL import GifImagePlugin, Image, ImageOps
 
 from glagcn.errors import UserError
 from glagcn.files import replacement, write_atomically, write_errors
+from glagcn.poses.keypoints.content import NUMPY, ZIP, frames_of_names
 from glagcn.progress import Progress
 
 logger = logging.getLogger(__name__)
@@ -27,12 +30,18 @@ GIF_MAX_FPS = 50.0  # players slow down a GIF with less than 0.02 s per frame
 GIF_MAX_DELAY = 2**16 - 1  # hundredths of a second per frame
 MP4_TIME = Fraction(1, 90_000)  # seconds: the unit of the times of an .mp4 of a variable rate
 SQUARE = 0.01  # pixels so little wider or higher come from rounding when a video was scaled
+MOST_STRETCHED = 8  # pixels are never so much wider or higher: the file is wrong
 SUFFIXES = (".gif", ".mp4")
+# How stored pictures are shown after so many quarter turns clockwise, as `Video.shown`.
+TURNED = ((False, 1, 1), (True, -1, 1), (False, -1, -1), (True, 1, -1))
+PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff")
+FILMS = (".mp4", ".mov", ".avi", ".mkv", ".webm", ".m4v", ".mpg", ".mpeg", ".ts", ".mts", ".wmv", ".flv", ".gif")
+KEYPOINTS = (".json", ".jsonl", ".csv", ".tsv", ".txt", ".npy", ".npz", ".gz")
 
 
 @dataclass(frozen=True)
 class Video:
-    """A video file.
+    """A video file, or a folder of pictures, which are its frames in the order of the numbers in their names.
 
     size   (width, height) in pixels as displayed, after the rotation stored in the file.
     fps    frames per second; 0 if unknown.
@@ -49,12 +58,30 @@ class Video:
     shown: tuple[bool, int, int] = (False, 1, 1)
     pixel: float = 1.0
 
+    @property
+    def turns(self) -> int:
+        """The quarter turns clockwise after which a stored picture is upright; it may also have to be mirrored."""
+        transposed, _, down = self.shown
+        return 2 - down if transposed else 1 - down
+
+    def upright(self) -> tuple["Video", tuple[int, int]]:
+        """The video shown upright and never mirrored, and (width, height) of its pictures with square pixels."""
+        width, height = self.size
+        if self.shown[0]:
+            height = round(height * self.pixel)
+        else:
+            width = round(width * self.pixel)
+        return replace(self, shown=TURNED[self.turns]), (width, height)
+
     @cached_property
     def times(self) -> np.ndarray:
         """[N] seconds, the presentation times of the frames that can be decoded; NaN where there is none.
 
         Decodes the whole video: packets need not be frames.  Where it is damaged, it ends there, with a warning.
+        Pictures of a folder have no times.
         """
+        if self.path.is_dir():
+            return np.full(len(_pictures_in(self.path)), np.nan)
         times: list[float] = []
         try:
             with closing(_decoded(self.path, self.flag)) as frames, Progress("read") as progress:
@@ -73,14 +100,23 @@ class Video:
         Counts the stored frames and ignores their times, because poses are numbered by stored frames.  Close the
         iterator to stop early.  Raises UserError if the file is damaged, or if a frame has another size than the first.
         """
+        with closing(self.timed_frames(size, skip, step)) as frames:
+            for picture, _, _ in frames:
+                yield picture
+
+    def timed_frames(
+        self, size: tuple[int, int], skip: int = 0, step: int = 1
+    ) -> Generator[tuple[np.ndarray, float, int], None, None]:
+        """`frames`, each with its time in seconds, NaN where it has none, and how many there may be, 0 if unknown."""
         with closing(_decoded(self.path, self.flag)) as frames:
-            for number, (frame, _) in enumerate(islice(frames, skip, None, step)):
+            for number, (frame, stream) in enumerate(islice(frames, skip, None, step)):
                 if (found := _size(frame, self.shown)) != self.size:
                     raise UserError(
                         f"{self.flag} {self.path}: frame {skip + step * number} is {found[0]}x{found[1]}, and the "
                         f"first is {self.size[0]}x{self.size[1]}; {ADVICE}, with frames of one size"
                     )
-                yield _picture(frame, size, self.shown)
+                total = stream.frames or round(float((stream.duration or 0) * (stream.time_base or 0)) * self.fps)
+                yield _picture(frame, size, self.shown), np.nan if frame.time is None else frame.time, total
 
     def count(self, skip: int, step: int, most: int) -> int:
         """The number of frames that `frames` yields, at most `most`.  Raises UserError where they are damaged."""
@@ -88,15 +124,55 @@ class Video:
             return sum(1 for _ in islice(frames, skip, skip + step * most, step))
 
 
+def is_video(path: Path) -> bool:
+    """Whether there is a video or a folder of pictures at a path, rather than keypoints."""
+    if path.is_dir():
+        suffixes = {file.suffix.lower() for file in path.iterdir()}
+        return bool(suffixes & set(PICTURES)) and not suffixes & {".json", ".txt"}
+    suffix = path.suffix.lower()
+    if suffix in FILMS or suffix in KEYPOINTS or not path.is_file():
+        return suffix in FILMS
+    with path.open("rb") as file:
+        begin = file.read(4096)
+    return b"\0" in begin and not begin.startswith((ZIP, NUMPY, b"\xff\xfe", b"\xfe\xff"))
+
+
 def open_video(path: Path, flag: str = FLAG) -> Video:
-    """Open a video.  Raises UserError, naming flag and file, if it does not exist or has no readable frame."""
-    if not path.is_file():
+    """Open a video or a folder of pictures.
+
+    Raises UserError, naming flag and file, if it does not exist or has no readable frame.
+    """
+    if not path.is_file() and not path.is_dir():
         raise UserError(f"invalid {flag} {path}: no such file")
     with closing(_decoded(path, flag)) as frames:
         for frame, stream in frames:
-            shown, fps, pixel = _turn(frame), float(stream.average_rate or 0), float(stream.sample_aspect_ratio or 1)
-            return Video(path, _size(frame, shown), fps, flag, shown, pixel if abs(pixel - 1) > SQUARE else 1.0)
-    raise UserError(f"invalid {flag} {path}: has no frame; give another video, or leave the flag out")
+            return _facts(path, flag, frame, stream)
+    raise UserError(f"invalid {flag} {path}: has no frame; give another video")
+
+
+def stream_pictures(path: Path, flag: str) -> Generator[tuple[np.ndarray, float], None, None]:
+    """The upright pictures [h,w,3] uint8 of a video, or of a stream on standard input for "-", with their seconds.
+
+    Each is decoded when it is asked for, and the video is read once.  A time is NaN where the frame has none.
+    Raises UserError as `open_video` and `Video.frames` do.
+    """
+    video = None
+    with closing(_decoded(path, flag)) as frames:
+        for frame, stream in frames:
+            if video is None:
+                video, size = _facts(path, flag, frame, stream).upright()
+            if _size(frame, video.shown) != video.size:
+                raise UserError(f"{flag} {path}: the size of its frames changes; {ADVICE}, with frames of one size")
+            yield _picture(frame, size, video.shown), np.nan if frame.time is None else frame.time
+    if video is None:
+        raise UserError(f"invalid {flag} {path}: has no frame; give another video")
+
+
+def _facts(path: Path, flag: str, frame: av.VideoFrame, stream: Any) -> Video:
+    """A video by its first frame."""
+    shown, fps, pixel = _turn(frame), float(stream.average_rate or 0), float(stream.sample_aspect_ratio or 1)
+    usual = abs(pixel - 1) <= SQUARE or not 1 / MOST_STRETCHED < pixel < MOST_STRETCHED
+    return Video(path, _size(frame, shown), fps, flag, shown, 1.0 if usual else pixel)
 
 
 def _stream(container: Any, path: Path, flag: str) -> Any:
@@ -107,12 +183,35 @@ def _stream(container: Any, path: Path, flag: str) -> Any:
     raise UserError(f"{flag} {path} cannot be read as a video (it has no video stream); {ADVICE}")
 
 
+def _pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder, in the order of their numbers.  Raises UserError where they are of no one sequence."""
+    files = [file for file in folder.iterdir() if file.suffix.lower() in PICTURES and not file.name.startswith(".")]
+    numbers = frames_of_names(folder, [file.name for file in files]) if len(files) > 1 else {}
+    return sorted(files, key=lambda file: numbers.get(file.name, 0))
+
+
+def _decoded_pictures(folder: Path, flag: str) -> Generator[tuple[av.VideoFrame, Any], None, None]:
+    """The pictures of a folder as frames without times, turned as their EXIF data says."""
+    files = _pictures_in(folder)
+    facts = SimpleNamespace(frames=len(files), average_rate=0, sample_aspect_ratio=1, duration=0, time_base=0)
+    for file in files:
+        try:
+            with Image.open(file) as image:
+                yield av.VideoFrame.from_image(ImageOps.exif_transpose(image).convert("RGB")), facts
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise UserError(f"{flag} {file} is no picture that can be read ({error}); replace or remove it") from error
+
+
 def _decoded(path: Path, flag: str) -> Generator[tuple[av.VideoFrame, Any], None, None]:
     """The stored frames in the order of their times, each with its stream."""
+    if path.is_dir():
+        yield from _decoded_pictures(path, flag)
+        return
     count = 0
     try:
         # "file:" disables special characters in the name.  Tags in other encodings must not raise.
-        with av.open(f"file:{path}", metadata_errors="replace") as container:
+        source: Any = sys.stdin.buffer if str(path) == "-" else f"file:{path}"
+        with av.open(source, "r", metadata_errors="replace") as container:
             stream = _stream(container, path, flag)
             stream.thread_type = "AUTO"
             for frame in container.decode(stream):

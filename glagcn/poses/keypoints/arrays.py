@@ -4,6 +4,9 @@
                       to P people in each frame, whose places are no ids.  An .npz holds one such array, under
                       "keypoints" where it holds others, and may hold "image_size" (width, height), "fps", "joints"
                       (the name of their convention), "confidence" [T,V] and "times" [T].
+    of this program   what `glagcn lift VIDEO --keep-keypoints` writes (see glagcn.poses.detect): keypoints [D,J,3] of D
+                      poses, frame [D], person [D] (-1 without an id), times [T] in seconds of all T frames (NaN where
+                      the video has none), image_size, fps and joints.
     a detector's npz  boxes [T,2] and keypoints [T,2] of objects: [[], [P,5]] and [[], [P,4,17]] (x, y, a number, a heat
                       map's peak) a frame: what VideoPose3D's script for Detectron writes.
     its custom npz    positions_2d {video: {"custom": [[T,17,2]]}}, metadata {"layout_name": "coco", "video_metadata":
@@ -31,6 +34,7 @@ KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
 TIMES = ("times", "timestamps", "timestamps_ms", "timestamp_ms", "timestamp", "time")
 DESCRIBING = ("image_size", "fps", "joints", *CONFIDENCE, *TIMES)
 LARGEST_SIDE = 100_000
+OWN = (KEY, "frame", "person", "times")
 
 
 def _read(content: Content) -> Iterator[Found]:
@@ -41,6 +45,23 @@ def _read(content: Content) -> Iterator[Found]:
     for frame, people in enumerate(with_confidence(points if points.ndim == 4 else points[:, None])):
         yield frame, None, None
         yield from ((frame, keypoints, None) for keypoints in people)
+
+
+def _read_detected(content: Content) -> Iterator[Found]:
+    arrays = _load(content)
+    poses, frames, persons, times = (arrays[name] for name in OWN)
+    length = len(times)
+    whole = all(array.ndim == 1 and array.dtype.kind == "i" and len(array) == len(poses) for array in (frames, persons))
+    if poses.ndim != 3 or poses.shape[2] != 3 or poses.dtype.kind != "f" or not whole or times.dtype.kind != "f":
+        raise UserError(f"{content.path} is damaged: its arrays do not fit each other; detect again")
+    if len(frames) and not (frames.min() >= 0 and frames.max() < length):
+        raise UserError(f"{content.path} is damaged: it has {length} frames, and poses in frame {frames.max()}")
+    timed = length > 1 and bool(np.isfinite(times).all())
+    _describe(content, {name: arrays.get(name) for name in ("image_size", "joints") + ("fps",) * (not timed)})
+    content.times, content.detected = dict(enumerate(times.tolist())) if timed else None, True
+    yield from ((frame, None, None) for frame in range(length))
+    for frame, pose, person in zip(frames.tolist(), poses, persons.tolist(), strict=True):
+        yield frame, pose, person if person >= 0 else None
 
 
 def _load(content: Content) -> dict[str, np.ndarray]:
@@ -269,6 +290,7 @@ def _people(path: Path, frame: int, found: Any) -> np.ndarray:
 
 
 ARRAYS = (
+    Format("detected", "keypoints that glagcn detected", ("npz",), lambda c: set(OWN) <= _members(c), _read_detected),
     Format("videopose3d", "VideoPose3D's custom npz", ("npz",), lambda c: "positions_2d" in _members(c), _read_custom,
            usual=False),
     Format("detectron", "a detector's npz", ("npz",), lambda c: {"boxes", "keypoints"} <= _members(c), _read_detector),

@@ -47,6 +47,7 @@ class Content:
     fps         frames per second, where the content says them: set by the reader of a format.
     times       {frame: a number that grows with time}, where the content has them.
     counted     frames have no number but a time: they are counted.
+    detected    by this program: the pictures were upright with square pixels, and the times are seconds.
     people      what recognising the format has found, for its reader.
     """
 
@@ -58,6 +59,7 @@ class Content:
     fps: float | None = None
     times: "dict[int, float] | None" = None
     counted: bool = False
+    detected: bool = False
     people: Any = None
 
     def open(self) -> IO[bytes]:

@@ -47,6 +47,7 @@ class KeypointFile:
     length      1 + that of the last.
     counted     frames have a time and no number: they are counted.
     in_parts    the file has parts of the image.
+    detected    by this program, in upright pictures with square pixels; the times are those of the video.
     format      the title of the file's format; "" where these are not read from a file.
     """
 
@@ -61,6 +62,7 @@ class KeypointFile:
     length: int = 0
     counted: bool = False
     in_parts: bool = False
+    detected: bool = False
     format: str = ""
 
 
@@ -123,10 +125,10 @@ def read_keypoints(
             f"{path}: person {person} is {count.max()} times in frame {frame}; expected once. Files of several videos "
             "or without a tracker cannot be followed by their ids; remove the ids"
         )
-    times = _seconds(path, content.times, length)
+    times = _seconds(path, content, length)
     return KeypointFile(
         convention, frames, keypoints, persons, size, content.fps, times, first, length, content.counted, in_parts,
-        known.title,
+        content.detected, known.title,
     )  # fmt: skip
 
 
@@ -215,8 +217,9 @@ def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, 
     return keypoints * [*size, 1]
 
 
-def _seconds(path: Path, times: dict[int, float] | None, length: int) -> np.ndarray | None:
+def _seconds(path: Path, content: Content, length: int) -> np.ndarray | None:
     """[length] seconds of the frames, by times of some in any unit; None, with a warning, where they do not grow."""
+    times = content.times
     if times is None or len(times) < 2:
         return None
     frames, known = np.array(sorted(times.items()), np.float64).T
@@ -224,7 +227,8 @@ def _seconds(path: Path, times: dict[int, float] | None, length: int) -> np.ndar
     if not np.isfinite(steps).all() or steps.min() < 0 or not np.median(steps):
         logger.warning(f"{path}: its times stand still, go back or are no numbers; they are not used")
         return None
-    unit = next(unit for longest, unit in UNITS if np.quantile(steps, 0.75) < longest)  # times may come in pairs
+    usual = 0.0 if content.detected else np.quantile(steps, 0.75)  # times may come in pairs
+    unit = next(unit for longest, unit in UNITS if usual < longest)
     first = known[0] - frames[0] * np.median(steps)
     return np.interp(np.arange(length), [-1e-9, *frames], [first, *known]) / unit
 
