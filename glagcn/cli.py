@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from glagcn import dist, signals
 from glagcn.commands.export import export
 from glagcn.commands.lift import add_lift
+from glagcn.commands.live import add_live
 from glagcn.commands.prepare import add_prepare
 from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig
 from glagcn.config.parse import Parser, add_options, comma_separated, in_home
@@ -142,6 +143,7 @@ def _parser() -> Parser:
     evaluate.set_defaults(verb=_evaluate)
 
     add_lift(verbs)
+    add_live(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
     export_parser.add_argument("checkpoint", type=in_home, metavar="CHECKPOINT")
     layouts = "onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too"
