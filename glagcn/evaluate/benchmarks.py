@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from scipy.io import savemat
 
 from glagcn.data.dataset import SequenceInfo, Split
 from glagcn.data.datasets import get_dataset
@@ -372,6 +371,8 @@ class _MpiInf3dhp(Benchmark):
             info.name: np.asarray(poses, np.float64).transpose(2, 1, 0)[:, :, None]
             for info, poses in zip(evaluation.sequences, evaluation.predicted, strict=True)
         }
+        from scipy.io import savemat  # slow to import
+
         write_atomically(folder / INFERENCE_MAT, lambda file: savemat(file, poses))
 
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from scipy.optimize import least_squares
 
 from glagcn.poses.result import CAMERA, Z_UP, Poses
 
@@ -91,6 +90,8 @@ def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
     -> (up [3], distance of the points from the plane, their spread along the narrower direction of the plane); the last
     two are standard deviations in millimetres.
     """
+    from scipy.optimize import least_squares  # slow to import
+
     centred = points - np.median(points, axis=0)
     columns = np.column_stack([centred[:, 0], centred[:, 2], np.ones(len(centred))])
     fit = least_squares(

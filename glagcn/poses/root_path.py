@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 import numpy as np
-from scipy.signal import butter, sosfiltfilt
 
 from glagcn.errors import UserError
 from glagcn.poses.result import CAMERA, Poses, filled, interpolated
@@ -15,6 +14,7 @@ from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 LEAST_JOINTS = 4
 # Standard deviation of the joints' rays, in radians.  A person below this is hundreds of metres away.
 LEAST_SPREAD = 1e-3
+PART_FRAMES = 4096
 
 
 def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
@@ -29,8 +29,12 @@ def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
     """
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
-    rays = (person.pixels - np.asarray(person.image_size) / 2) / focal
-    root, found = find_root(person.xyz.astype(np.float64), rays, person.confidence)
+    centre, estimates = np.asarray(person.image_size) / 2, []
+    for begin in range(0, len(person.frames), PART_FRAMES):  # a long video would take as much memory again as its poses
+        part = slice(begin, begin + PART_FRAMES)
+        rays = (person.pixels[part] - centre) / focal
+        estimates.append(find_root(person.xyz[part].astype(np.float64), rays, person.confidence[part]))
+    root, found = (np.concatenate(each) for each in zip(*estimates, strict=True))
     path = interpolated(person.places[found], root[found], person.places) if found.any() else None
     return replace(person, root=path), found
 
@@ -149,6 +153,8 @@ def smoothed(person: Poses, cutoff: float) -> Poses:
     Raises UserError if the cut-off is out of range.
     """
     check_cutoff(cutoff, person.fps)
+    from scipy.signal import butter, sosfiltfilt  # slow to import
+
     whole = filled(person, int(person.places[0]), int(np.ceil(person.places[-1])))
     # The bilinear transform maps frequencies to tangents; the factor is exact after this mapping.
     each = np.arctan(np.tan(np.pi * cutoff / person.fps) * EACH_PASS_HIGHER) / np.pi

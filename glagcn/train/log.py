@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from matplotlib.figure import Figure
 from tqdm import tqdm
 
 from glagcn import dist
@@ -275,6 +274,8 @@ def draw_training_curves(folder: Path, against: str, baseline: float, name: str)
     Raises UserError if the file cannot be written.
     """
     records = [record for _, record in read_lines(folder / "metrics.jsonl") if record]
+    from matplotlib.figure import Figure  # not needed before the first evaluation
+
     figure = Figure(figsize=(7, 4.5), layout="constrained")
     axes = figure.subplots()
     for (kind, name), label in curves().items():

@@ -1,6 +1,8 @@
 """Schedules, and the optimisers of the recipes."""
 
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -400,3 +402,24 @@ def test_the_average_of_weights_is_that_of_its_formula_and_leaves_training_as_it
         assert (layer.weight.item(), layer.num_batches_tracked.item()) == (pytest.approx(expected), 8)
     assert layer.weight.item() == 8
     assert WeightAverage(None, layer).weights == {}
+
+
+def test_neither_training_nor_lifting_imports_what_takes_seconds():
+    """PyTorch's compiler, which its optimisers import on their own, and SciPy's filters and solvers."""
+    program = """
+import sys, torch
+from types import SimpleNamespace
+import glagcn.commands.train, glagcn.poses.lift, glagcn.poses.writers.tables
+import glagcn.poses.root_path, glagcn.poses.ground
+from glagcn.train.optim import build_optimizer, step_unless
+layer = torch.nn.Linear(3, 3)
+for name in ("adam", "muon"):
+    optimizer = build_optimizer(SimpleNamespace(optimizer=name, lr=0.1), layer)
+    layer(torch.ones(1, 3)).sum().backward()
+    if name == "muon":
+        step_unless(torch.zeros(()), optimizer)
+        optimizer.load_state_dict(optimizer.state_dict())
+print([name for name in ("torch._dynamo", "scipy.linalg", "scipy.signal", "matplotlib.figure") if name in sys.modules])
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

@@ -7,10 +7,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.ndimage import gaussian_filter1d
 
 from glagcn.data.dataset import SPLITS, Sequence, SequenceInfo, Source, SplitName
-from glagcn.data.mocap.mixed import mixed
 from glagcn.skeletons import get_skeleton
 
 # ---- The recorded motion: trials of cmu_motion.npz (see README.md) as joints of the program's skeletons.
@@ -150,6 +148,8 @@ def set_up(
     target = ((world.min(axis=(0, 1)) + world.max(axis=(0, 1))) / 2)[None]
     sway = np.zeros((1, 3))
     if lens.held:
+        from scipy.ndimage import gaussian_filter1d  # only where data are made: slow to import
+
         frames = len(world)
         followed = gaussian_filter1d(world[:, root], FOLLOWING_SECONDS * FPS, axis=0, mode="nearest")
         followed[:, 1] = target[:, 1]
@@ -196,6 +196,8 @@ def _turn(angles: np.ndarray) -> np.ndarray:
 
 def _wave(rng: np.random.Generator, frames: int, columns: int, seconds: float, size: float) -> np.ndarray:
     """[T,columns]: smooth noise of standard deviation `size`, which changes within about `seconds`."""
+    from scipy.ndimage import gaussian_filter1d
+
     width = seconds * FPS / 2
     smooth = gaussian_filter1d(rng.normal(size=(frames, columns)), width, axis=0)
     return smooth * size * np.sqrt(2 * width * np.sqrt(np.pi))
@@ -345,6 +347,8 @@ class MocapSource(Source):
         if take.upper:
             rng = np.random.default_rng([self.seed, *take.name.encode()])
             upper = joints if take.upper == take.trial else joints_of(take.upper, self.skeleton)
+            from glagcn.data.mocap.mixed import mixed  # with SciPy, only where data are made: slow to import
+
             return mixed(joints, upper, self.skeleton, FPS, rng)
         frames = take.frames or len(joints)
         begin = (len(joints) - frames) // 2

@@ -1,12 +1,13 @@
 """People as BVH, a format of animation programs: a joint hierarchy, then joint angles for each frame."""
 
+from __future__ import annotations
+
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 
 from glagcn.errors import UserError
 from glagcn.files import write_text
@@ -14,6 +15,9 @@ from glagcn.poses.joints import own_points
 from glagcn.poses.result import TO_Y_UP, Poses, filled
 from glagcn.poses.writers.markers import one_file_each
 from glagcn.skeletons import Skeleton
+
+if TYPE_CHECKING:  # slow to import, and the other formats do without
+    from scipy.spatial.transform import Rotation
 
 MM_PER_UNIT = 10.0  # BVH does not define a unit; centimetres are usual
 ORDER = "ZXY"  # intrinsic Euler angles of a joint
@@ -181,6 +185,8 @@ def turns(rig: list[Node], poses: np.ndarray) -> tuple[list[Rotation], dict[int,
     all directions (Kabsch).  A bone of length 0 does not rotate.
     The second value has for each intermediate node the way [T,3] from it to its child, the node after it.
     """
+    from scipy.spatial.transform import Rotation
+
     count = len(poses)
     axes: list[Rotation] = []  # rotations in space
     local, ways = [], {}
@@ -220,6 +226,8 @@ def _smallest_turn(rest: np.ndarray, seen: np.ndarray) -> Rotation:
 
     Identity for a zero vector; half a turn about some perpendicular axis for the opposite vector.
     """
+    from scipy.spatial.transform import Rotation
+
     seen = np.where(seen.any(axis=-1, keepdims=True), seen, rest)
     between = rest + seen
     length = np.linalg.norm(between, axis=-1, keepdims=True)
@@ -231,6 +239,8 @@ def _smallest_turn(rest: np.ndarray, seen: np.ndarray) -> Rotation:
 
 def _nearest_rotation(matrices: np.ndarray) -> Rotation:
     """The nearest rotations to matrices [T,3,3]."""
+    from scipy.spatial.transform import Rotation
+
     left, _, right = np.linalg.svd(matrices)
     left[:, :, 2] *= np.linalg.det(left @ right)[:, None]
     return Rotation.from_matrix(left @ right)
