@@ -24,7 +24,7 @@ import glagcn
 from glagcn import cli, signals
 assert not hasattr(signals.os, "sched_getaffinity")
 for module in pkgutil.walk_packages(glagcn.__path__, "glagcn."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith("__main__") and ".examples." not in module.name:  # which need other packages
         importlib.import_module(module.name)
 for line in sys.argv[1:]:
     if code := cli.main(shlex.split(line)):
