@@ -1,6 +1,7 @@
 import csv
 import json
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -85,6 +86,30 @@ def test_json_holds_everything(tmp_path, root):
             np.testing.assert_allclose(row["root"], someone.root, atol=6e-4)
         else:
             assert row["root"] is None
+
+
+def matches(value, schema: dict) -> bool:
+    """Whether a value is as a JSON schema says, of the words that docs/poses.schema.json uses."""
+    kinds = {"object": dict, "array": list, "string": str, "integer": int, "number": (int, float), "null": type(None)}
+    names = schema.get("type", [*kinds])
+    fits = any(isinstance(value, kinds[name]) for name in ([names] if isinstance(names, str) else names))
+    if isinstance(value, dict):
+        fits &= {*schema.get("required", ())} <= {*value}
+        fits &= all(matches(value[name], part) for name, part in schema.get("properties", {}).items() if name in value)
+    if isinstance(value, list):
+        fits &= all(matches(item, schema.get("items", {})) for item in value)
+    return fits and value in schema.get("enum", [value])
+
+
+@pytest.mark.parametrize("root", [True, False])
+def test_json_is_as_its_schema_in_docs_says(tmp_path, root):
+    schema = json.loads((Path(__file__).parents[2] / "docs/poses.schema.json").read_text())
+    write_people(tmp_path / "a.json", two(root))
+    content = json.loads((tmp_path / "a.json").read_text())
+    assert matches(content, schema)
+    assert content.keys() == schema["properties"].keys()
+    assert content["people"][0].keys() == schema["properties"]["people"]["items"]["properties"].keys()
+    assert not matches({**content, "fps": "25"}, schema)
 
 
 @pytest.mark.parametrize("root", [True, False])
