@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -190,6 +191,18 @@ def test_every_set_of_requirements_is_installed_once_into_one_environment(checko
     for files in (["requirements.txt", "requirements-dev.txt"], ["requirements.txt"]):  # as .ci/run does
         assert source_environment(checkout, *files, PYTHON=python).returncode == 0
     assert len(lines(tmp_path / "pip.log")) == 6
+
+
+def test_the_demo_lifts_first_and_takes_the_environment_that_has_the_program(checkout, tmp_path):
+    for name in ("demo.sh", "environment.sh"):
+        shutil.copy(REPOSITORY / "launch" / name, checkout / "launch")
+    stub(tmp_path, "python", f'echo "$*" >> {tmp_path}/calls.log; [ "$1" != -c ] || echo /here/python')
+    settings = os.environ | {"PYTHON": str(tmp_path / "python")}
+    done = subprocess.run(["bash", "launch/demo.sh"], cwd=checkout, capture_output=True, text=True, env=settings)
+    assert (done.returncode, done.stdout.splitlines()[0]) == (0, "glagcn is installed for /here/python: using it")
+    assert not (checkout / ".venv").exists()
+    called = [" ".join(line.split()[:3]) for line in lines(tmp_path / "calls.log") if "--dataset" in line]
+    assert called == ["-m glagcn render", "main_sagcn_gpus.py --dataset demo", "-m glagcn render"]
 
 
 def test_the_snippets_of_the_documentation_run(shipped):
