@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 60.0  # what is found is written so often: a killed process loses no more
 MOST_PEOPLE = 6  # that MediaPipe looks for
+LEAST_BOX = 0.25  # score of a person of Ultralytics who has no id
 MODEL_PAGE = "https://ai.google.dev/edge/mediapipe/solutions/vision/pose_landmarker#models"
 INSTALL = 'pip install "glagcn[detect]"'
 OPENCV = "pip install opencv-python"
@@ -115,9 +116,11 @@ def _ultralytics(model: Path | None, several: bool) -> Iterator[Detect]:  # noqa
         found = follow(np.ascontiguousarray(image[..., ::-1]), verbose=False, **options)[0].cpu().numpy()
         if found.keypoints is None:
             raise UserError(f"the model {model} finds no poses; expected a pose model, such as yolo11n-pose.pt")
-        ids = found.boxes.id if found.boxes is not None else None
-        poses = found.keypoints.data
-        return [(pose, None if ids is None else int(ids[row])) for row, pose in enumerate(poses) if pose.size]
+        poses, ids = found.keypoints.data, found.boxes.id
+        if ids is not None:
+            return [(pose, int(number)) for pose, number in zip(poses, ids, strict=True)]
+        # A tracker asks for weak detections too; in frames without sure ones they come without ids.
+        return [(pose, None) for pose, score in zip(poses, found.boxes.conf, strict=True) if score >= LEAST_BOX]
 
     yield detect
 

@@ -130,7 +130,12 @@ class _Yolo:
     def _result(self, image, ids):
         poses = found_in(np.ascontiguousarray(image[..., ::-1]), "coco17")
         data = np.stack(poses) if poses else np.empty((0, 17, 3))
-        boxes = SimpleNamespace(id=np.arange(len(poses)) + 7.0 if ids and poses else None)
+        if not ids:  # a weak detection beside the people
+            data = np.concatenate([data, data[:1] + 1])
+        boxes = SimpleNamespace(
+            id=np.arange(len(poses)) + 7.0 if ids and poses else None,
+            conf=np.r_[np.full(len(poses), 0.9), 0.2][: len(data)],
+        )
         result = SimpleNamespace(keypoints=SimpleNamespace(data=data), boxes=boxes)
         result.cpu = lambda: SimpleNamespace(numpy=lambda: result)
         return result
