@@ -14,14 +14,14 @@ from scipy.spatial.transform import Rotation
 
 from glagcn.skeletons import get_skeleton
 
-# Mean and standard deviation, of a body: lengths in parts of the leg's, and the shoulders' in parts of the recorded.
-TRUNK, HIPS, SHOULDERS = (0.62, 0.05), (0.225, 0.035), (0.96, 0.06)
+# Mean and standard deviation of lengths, in parts of the leg's.
+TRUNK, HIPS = (0.62, 0.045), (0.225, 0.035)
 # Of the takes, how many; the largest angle in degrees, and how much of the leg the hips sink by at most.
 BENDING, BEND = 0.4, (15.0, 80.0)
 CROUCHING, CROUCH = 0.35, (0.1, 0.55)
 LYING, LIE = 0.08, (50.0, 100.0)
 SECONDS = (1.0, 4.0)  # within about which a bend or crouch comes and goes
-LEG, ARM = ("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")
+LEG = ("hip", "knee", "ankle")
 UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -43,12 +43,12 @@ def mixed(lower: np.ndarray, upper: np.ndarray, skeleton: str, fps: float, rng: 
     leg = _leg(legs, at)
     trunk = (trunk - trunk[:, at["pelvis"], None]) * (leg / _leg(trunk, at))
     trunk = _spun(trunk, UP[None], _heading(legs, at) - _heading(trunk, at))
-    _give_proportions(legs, trunk, at, leg, rng)
     if not recorded and rng.random() < BENDING:
         angle = np.radians(rng.uniform(*BEND)) * _now_and_then(frames, fps, rng)
         trunk = _spun(trunk, _across(legs, at), angle)
+    _give_proportions(legs, trunk, at, leg, rng)
     if not recorded and rng.random() < CROUCHING:
-        _crouch(legs, at, leg * rng.uniform(*CROUCH) * _now_and_then(frames, fps, rng))
+        _crouch(legs, at, _now_and_then(frames, fps, rng) * rng.uniform(*CROUCH) * leg)
     person = legs
     person[:, above] = legs[:, at["pelvis"], None] + trunk[:, above]
     if not recorded and rng.random() < LYING:
@@ -62,18 +62,15 @@ def mixed(lower: np.ndarray, upper: np.ndarray, skeleton: str, fps: float, rng: 
 def _give_proportions(
     legs: np.ndarray, trunk: np.ndarray, at: dict[str, int], leg: float, rng: np.random.Generator
 ) -> None:
-    """Change the lengths of trunk, hips and shoulders of poses [T,V,3], in place, and move what hangs on them."""
-    left, right = trunk[:, at["left_shoulder"]], trunk[:, at["right_shoulder"]]
-    longer = np.clip(rng.normal(*TRUNK) * leg / np.linalg.norm((left + right) / 2, axis=-1).mean(), 0.8, 1.4)
-    narrower = (left - right) / 2 * (rng.normal(*SHOULDERS) - 1)
+    """Change the lengths of trunk and hips of poses [T,V,3], in place, and move what hangs on them."""
+    shoulders = (trunk[:, at["left_shoulder"]] + trunk[:, at["right_shoulder"]]) / 2
+    longer = np.clip(rng.normal(*TRUNK) * leg / np.linalg.norm(shoulders, axis=-1).mean(), 0.8, 1.4)
     hips = np.linalg.norm(legs[0, at["left_hip"]] - legs[0, at["right_hip"]])
     wider = np.clip(rng.normal(*HIPS) * leg / hips, 0.8, 1.5)
-    higher = (longer - 1) * trunk[:, at["neck"]]
-    spine = trunk[:, at["spine"]] * longer
+    higher, spine = (longer - 1) * trunk[:, at["neck"]], trunk[:, at["spine"]] * longer
     trunk += higher[:, None]
     trunk[:, at["spine"]] = spine
-    for side, sign in (("left", 1), ("right", -1)):
-        trunk[:, [at[f"{side}_{joint}"] for joint in ARM]] += sign * narrower[:, None]
+    for side in ("left", "right"):
         aside = (wider - 1) * (legs[:, at[f"{side}_hip"]] - legs[:, at["pelvis"]])
         legs[:, [at[f"{side}_{joint}"] for joint in LEG]] += aside[:, None]
 

@@ -216,7 +216,7 @@ DEMO_TRAIN = (
 )  # fmt: skip
 DEMO_TEST = ("14_05", "14_27", "94_04", "10_01", "01_01", "14_12")
 # People: the cameras of a take, how many other upper bodies a trial gets, and the person of the preset's validation.
-PEOPLE_CAMERAS, PEOPLE_MIXED, VALIDATION_PERSON = 3, 3, "02"
+PEOPLE_CAMERAS, PEOPLE_MIXED, VALIDATION_PERSON, PEOPLE_DRAWS = 4, 2, "02", 77
 PEOPLE_VIEWS = Views(elevation=(-10.0, 60.0), farther=(1.0, 3.0))
 
 DEMO_FRAMES = {"train": 250, "test": 150}
@@ -253,15 +253,16 @@ def people_source(seed: int = 0) -> "MocapSource":
     """
     source = mocap_source(seed=seed)
     source.dataset, source.cameras["train"], source.views["train"] = "people", PEOPLE_CAMERAS, PEOPLE_VIEWS
-    takes, rng = source.takes["train"], np.random.default_rng([seed, len(SPLITS)])
-    alone = {take.trial for take in takes if trials()[take.trial].person == VALIDATION_PERSON}
-    length = {take.trial: len(joints_of(take.trial, source.skeleton)) for take in takes}
-    for take in list(takes):
-        partners = [trial for trial in length if (trial in alone) == (take.trial in alone)]
-        chance = np.array([length[trial] for trial in partners], float)
-        for number, upper in enumerate(rng.choice(partners, PEOPLE_MIXED, p=chance / chance.sum()), start=1):
-            takes.append(Take(f"{take.name} mixed {number}", take.trial, upper=str(upper)))
-    source.takes["train"] = [replace(take, upper=take.upper or take.trial) for take in takes]
+    recorded, rng = source.takes["train"], np.random.default_rng([seed, PEOPLE_DRAWS])
+    takes = [replace(take, upper=take.trial) for take in recorded]
+    for take in recorded:
+        alone = trials()[take.trial].person == VALIDATION_PERSON
+        partners = [each.trial for each in recorded if (trials()[each.trial].person == VALIDATION_PERSON) == alone]
+        lengths = np.array([len(joints_of(trial, source.skeleton)) for trial in partners], float)
+        for number in range(PEOPLE_MIXED):
+            upper = str(rng.choice(partners, p=None if alone else lengths / lengths.sum()))
+            takes.append(Take(f"{take.name} with {upper} {number}", take.trial, upper=upper))
+    source.takes["train"] = takes
     return source
 
 
