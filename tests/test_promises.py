@@ -51,7 +51,7 @@ def test_every_training_command_parses():
         assert config.data.dataset in DATASETS, line
     assert sum("--dataset 3dhp --frames 81" in line for line in lines) >= 6
     assert sum(line.startswith("--dataset demo") for line in lines) >= 3
-    assert any("--windows 300000" in line for line in lines)  # launch/pretrain.sh
+    assert any("--windows 150000" in line for line in lines)  # launch/pretrain.sh
 
 
 def test_every_verb_parses():
@@ -91,6 +91,7 @@ def test_flags_in_the_documentation_exist():
         "--raw", "--npz", "--mark_missing", "--subjects",
         "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half", "--index-url",
+        "--background", "--python", "--base", "--data", "--detach",
         "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference", "--stream",
     }  # fmt: skip
     for path in TEXTS:

@@ -58,7 +58,7 @@ def test_an_unknown_name_lists_those_of_the_program(shipped, verb, demo):
 
 def test_a_missing_file_says_how_to_make_it(shipped, verb, demo):
     (shipped / "causal.safetensors").unlink()
-    message = r"the model causal of this program is missing: no file .*; make it with launch/pretrain\.sh, or give"
+    message = r"the model causal of this program is missing: no file .*; install glagcn again, or give"
     with pytest.raises(UserError, match=message):
         glagcn.Lifter("causal", SIZE)
     assert_refused(verb("lift k.json --checkpoint causal --out p.npz"), message)
@@ -105,7 +105,7 @@ def test_the_files_are_what_the_model_card_says():
         model, options = loaded.model, loaded.options
         assert (type(model).__name__, model.frames, model.input) == ("LiftingNetwork", 27, "xyc")
         assert (model.skeleton.name, model.causal) == ("mpi3dhp17", path.stem == "causal")
-        assert (options["dataset"], options["detections"]) == ("mocap", "heavy")
+        assert (options["dataset"], options["detections"]) == ("people", "moderate")
         assert f"({sum(weight.numel() for weight in model.parameters()):,} parameters)" in card
         for name, weight in model.named_parameters():
             assert torch.equal(weight, weight.half().float()), name
@@ -143,7 +143,7 @@ def test_the_commands_of_the_script_make_both(script, demo_root, train, verb):
     for name in SHIPPED:
         loaded = load(Path(f"made/{name}.safetensors"))
         assert (loaded.model.causal, loaded.model.input, loaded.model.frames) == (name == "causal", "xyc", 9)
-        assert loaded.options["detections"] == "heavy"
+        assert (loaded.options["detections"], loaded.model.frame) == ("moderate", "ray")
         assert all(torch.equal(weight, weight.half().float()) for weight in loaded.model.parameters())
         levels = ("none", "moderate", "heavy")
         results = [json.loads(Path(f"runs/{name}_{level}/result.json").read_text()) for level in levels]
