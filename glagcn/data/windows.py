@@ -253,8 +253,8 @@ class FrameStore:
         torch.gather(pixels, 2, input_columns.expand_as(pixels), out=rows)
         torch.addcdiv(shifts, rows, half_widths, out=rows)
         if not exact:
-            frames = _window_rows(local.rows, offsets)
-            self._finish_inputs(rows.unflatten(2, (-1, 2)), on_device.noise, frames, input_columns, inputs)
+            numbers = _window_rows(local.rows, offsets)
+            self._finish_inputs(rows.unflatten(2, (-1, 2)), on_device.noise, numbers, input_columns, inputs)
 
         rows = targets.flatten(2)
         torch.gather(millimetres, 2, columns.expand_as(millimetres), out=rows)

@@ -130,9 +130,10 @@ class TemporalConv(Model):
         """See Model.  Each layer is computed once, as a dilated convolution along the sequence."""
         x = self.expand.along(self.pose_input(x[None])[0].flatten(1), self.widths[0])
         dilation = self.widths[0]
-        for block in self.blocks:
+        for block, width in zip(self.blocks, self.widths[1:], strict=True):
+            assert isinstance(block, Block)
             x = block.along(x, dilation)
-            dilation *= block.width
+            dilation *= width
         return self.shrink(x).unflatten(1, (-1, 3))
 
     @property

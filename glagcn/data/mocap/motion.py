@@ -269,7 +269,7 @@ def people_source(seed: int = 0) -> "MocapSource":
 @cache
 def lenses(dataset: str) -> dict[str, np.ndarray]:
     """The focal lengths and principal points (fx, fy, cx, cy) of the sequences of a data set of this file, by name."""
-    source = {"mocap": mocap_source, "people": people_source, "demo": demo_source}[dataset]()
+    source = mocap_source() if dataset == "mocap" else people_source() if dataset == "people" else demo_source()
     found: dict[str, np.ndarray] = {}
     for split in SPLITS:
         for number, take in enumerate(source.takes[split]):
