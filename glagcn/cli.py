@@ -153,6 +153,10 @@ def _parser() -> Parser:
     export_parser.set_defaults(verb=export)
     _add_bench(verbs)
     _add_study(verbs)
+    report = verbs.add_parser("report", help="a run as Markdown: options, data, machine, results")
+    report.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, such as checkpoint/NAME")
+    report.add_argument("--out", type=Path, metavar="FILE", help="write it here (FILE.md) instead of printing it")
+    report.set_defaults(verb=_report)
     return parser
 
 
@@ -218,6 +222,12 @@ def _study(options: dict) -> None:
     from glagcn.study.run import run_study
 
     run_study(options["file"], options["out"], options["jobs"], options["root_path"], options["only"])
+
+
+def _report(options: dict) -> None:
+    from glagcn.commands.report import report
+
+    report(options["run"], options["out"])
 
 
 if __name__ == "__main__":

@@ -61,6 +61,11 @@ class Option:
     type: Any = None
     default: Any = None
 
+    @property
+    def is_path(self) -> bool:
+        """The value is a folder or file, which only the machine of the run has."""
+        return self.argparse.get("metavar") in ("DIR", "FILE", "CHECKPOINT")
+
 
 def option(default: Any = REQUIRED, **described: Any) -> Any:
     """Declare a field of an options group: the attributes of Option, and arguments of argparse's add_argument."""

@@ -197,7 +197,7 @@ def _arguments(option: Option) -> dict[str, Any]:
         return {"action": argparse.BooleanOptionalAction if option.switch else "store_true"} | dict(option.argparse)
     if get_origin(kind) is tuple:
         return {"type": comma_separated(get_args(kind)[0])} | dict(option.argparse)
-    if option.argparse.get("metavar") in ("DIR", "FILE", "CHECKPOINT"):
+    if option.is_path:
         return {"type": in_home} | dict(option.argparse)
     return ({"type": int, "metavar": "N"} if kind is int else {"type": kind}) | dict(option.argparse)
 
