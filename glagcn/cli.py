@@ -157,6 +157,7 @@ def _parser() -> Parser:
     report.add_argument("run", type=Path, metavar="RUN", help="the folder of a run, such as checkpoint/NAME")
     report.add_argument("--out", type=Path, metavar="FILE", help="write it here (FILE.md) instead of printing it")
     report.set_defaults(verb=_report)
+    _add_compare(verbs)
     return parser
 
 
@@ -186,6 +187,19 @@ def _add_study(verbs: Any) -> None:
     only = "run only these configurations; report all"
     study.add_argument("--only", type=comma_separated(str), metavar="NAME,...", help=only)
     study.set_defaults(verb=_study)
+
+
+def _add_compare(verbs: Any) -> None:
+    runs = verbs.add_parser("runs", help="list training runs: what differs, their state and errors")
+    folder = "where they are, or up to three folders below (default checkpoint)"
+    runs.add_argument("folder", nargs="?", type=Path, default=Path("checkpoint"), metavar="DIR", help=folder)
+    runs.set_defaults(verb=_runs)
+    compare = verbs.add_parser("compare", help="compare the results of runs, by action and sequence, with the first")
+    folders = "folders of runs or of results; one alone: all finished runs in it"
+    compare.add_argument("folders", nargs="+", type=Path, metavar="RUN", help=folders)
+    compare.add_argument("--csv", type=Path, metavar="FILE", help="write all metrics to this file")
+    compare.add_argument("--html", type=Path, metavar="FILE", help="write a page with the tables and the curves")
+    compare.set_defaults(verb=_compare)
 
 
 def evaluation_options(options: dict[str, Any]) -> dict[str, Any]:
@@ -228,6 +242,18 @@ def _report(options: dict) -> None:
     from glagcn.commands.report import report
 
     report(options["run"], options["out"])
+
+
+def _runs(options: dict) -> None:
+    from glagcn.compare import runs_table
+
+    logger.info(runs_table(options["folder"]))
+
+
+def _compare(options: dict) -> None:
+    from glagcn.compare import compare
+
+    logger.info(compare(options["folders"], options["csv"], options["html"]))
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ TEXTS = sorted(
 # A command begins after code marks, "$ " or a comment sign and ends at a mark, a comment or the line's end.
 TRAINER = re.compile(r"(?:main_sagcn_gpus\.py|\bglagcn train)((?: +(?!#)[^\s`|;>]+)*)")
 SBATCH = re.compile(r"launch/slurm\.sbatch((?: +(?!#)[^\s`|;>]+)*)")
-VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study|lift|report)(?: +(?!#)[^\s`|;>]+)+)")
+VERBS = re.compile(r"\bglagcn ((?:prepare|evaluate|export|bench|study|lift|report|runs|compare)(?: +(?!#)[^\s`|;>]+)+)")
 
 
 def text_of(path: Path) -> str:
@@ -58,7 +58,8 @@ def test_every_verb_parses():
     lines = commands(VERBS)
     for line in lines:
         assert callable(vars(glagcn.cli._parser().parse_args(shlex.split(line)))["verb"]), line
-    assert {line.split()[0] for line in lines} == {"prepare", "evaluate", "export", "bench", "study", "lift", "report"}
+    shown = {"prepare", "evaluate", "export", "bench", "study", "lift", "report", "runs", "compare"}
+    assert {line.split()[0] for line in lines} == shown
 
 
 def test_every_file_that_is_named_exists():

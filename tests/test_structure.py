@@ -20,6 +20,7 @@ ROOMS = (
     "api metrics",
     "__main__",
     "cli",
+    "compare",  # draws with the figure of a study
     "bench commands study",
     "train",
     "evaluate checkpoints",
