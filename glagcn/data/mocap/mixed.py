@@ -3,9 +3,9 @@
 The recordings hold 20 minutes of 14 people, nobody on the floor, and skeletons that were fitted to markers with short
 trunks: 0.51 to 0.64 of the legs, where adults have about 0.59 (Winter, "Biomechanics and motor control of human
 movement", 2009, figure 4.1) and detectors, many of whose hips are lower, find up to 0.69.  A network that expects a
-short trunk takes a long one for a person who leans.  Here every take has proportions of its own; and the legs of a
-trial are joined to the upper body of others, of which some bend forward, some crouch, and a few lie.  Each part moves
-as it was recorded; balance, and feet that stay where they are, are lost.
+short trunk takes a long one for a person who leans, and one that expects long shins sees bent knees.  Here every take
+has proportions of its own; and the legs of a trial are joined to the upper body of others, of which some bend forward,
+some crouch, and a few lie.  Each part moves as it was recorded; balance, and feet that stay where they are, are lost.
 """
 
 import numpy as np
@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from glagcn.skeletons import get_skeleton
 
 # Mean and standard deviation of lengths, in parts of the leg's.
-TRUNK, HIPS = (0.62, 0.045), (0.225, 0.035)
+TRUNK, HIPS, THIGH = (0.62, 0.045), (0.225, 0.035), (0.505, 0.012)
 # Of the takes, how many; the largest angle in degrees, and how much of the leg the hips sink by at most.
 BENDING, BEND = 0.4, (15.0, 80.0)
 CROUCHING, CROUCH = 0.35, (0.1, 0.55)
@@ -56,6 +56,7 @@ def mixed(lower: np.ndarray, upper: np.ndarray, skeleton: str, fps: float, rng: 
         axis = np.array([[np.cos(direction), 0, np.sin(direction)]])
         person = root + _spun(person - root, axis, np.full(frames, np.radians(rng.uniform(*LIE))))
         person[..., 1] -= person[..., 1].min()
+    _move_knees(person, at, rng.normal(*THIGH))
     return person
 
 
@@ -73,6 +74,16 @@ def _give_proportions(
     for side in ("left", "right"):
         aside = (wider - 1) * (legs[:, at[f"{side}_hip"]] - legs[:, at["pelvis"]])
         legs[:, [at[f"{side}_{joint}"] for joint in LEG]] += aside[:, None]
+
+
+def _move_knees(person: np.ndarray, at: dict[str, int], thigh: float) -> None:
+    """Make the thighs of poses [T,V,3] this part of the legs, in place; thighs and shins keep their directions."""
+    for side in ("left", "right"):
+        hip, knee, ankle = (person[:, at[f"{side}_{joint}"]].copy() for joint in LEG)
+        upper, lower = (np.linalg.norm(end - knee, axis=-1, keepdims=True) for end in (hip, ankle))
+        moved = hip + (knee - hip) * (thigh * (upper + lower) / upper)
+        person[:, at[f"{side}_knee"]] = moved
+        person[:, at[f"{side}_ankle"]] = moved + (ankle - knee) * ((1 - thigh) * (upper + lower) / lower)
 
 
 def _crouch(legs: np.ndarray, at: dict[str, int], drop: np.ndarray) -> None:
