@@ -38,7 +38,7 @@ def extended(tmp_path_factory):
             text = text[:end] + code + text[end:]
         path.write_text(text, encoding="utf-8")
     table = root / "glagcn/data/datasets.py"
-    table.write_text(table.read_text().replace("MOCAP, DEMO)", "MOCAP, DEMO, CSV)"))
+    table.write_text(table.read_text().replace("PEOPLE, DEMO)", "PEOPLE, DEMO, CSV)"))
     return root
 
 

@@ -90,7 +90,7 @@ def test_flags_in_the_documentation_exist():
         "--master_addr", "--master_port", "--pid", "--time", "--array", "--dependency",
         "--cpu", "--nodes", "--gpus-per-node", "--cpus-per-task", "--logdir",
         "--raw", "--npz", "--mark_missing", "--subjects",
-        "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense",
+        "--out", "--run-path", "--nepoch", "--version", "--layout", "--dense", "--csv", "--html",
         "--json", "--dataset-scale", "--repeats", "--profile", "--jobs", "--only", "--half", "--index-url",
         "--background", "--python", "--base", "--data", "--detach",
         "--gpus", "--device", "--fp16", "--wandb", "--num_workers", "--keypoint_scale", "--reference", "--stream",

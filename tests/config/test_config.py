@@ -63,7 +63,7 @@ def test_spellings_values_and_paths():
 
 
 PATHS = {
-    "lift": "--out=~/x.bvh --checkpoint=~/x --video=~/x",
+    "lift": "--out=~/x.bvh --checkpoint=~/x --detector_model=~/x --video=~/x",
     "prepare": "--raw=~/x --npz=~/x --out=~/x",
     "export": "--out=~/x",
     "bench": "--json=~/x",

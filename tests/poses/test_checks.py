@@ -192,6 +192,9 @@ GIVEN = {
     ),
 }  # fmt: skip
 
+# Read as it is meant, but with less to tell a pose from: joints that nobody saw, and a film in which nothing moves.
+LESS_KNOWN = {"missing joints as NaN": 1.2, "one picture": 1.4}
+
 # What somebody else, another camera or another film would give as well: nothing is said.
 UNNOTICED = {
     "x mirrored": lambda k, s: (k * (-1, 1, 1) + (s[0], 0, 0), s),
@@ -641,7 +644,7 @@ def test_whatever_is_given_is_read_rightly_or_something_is_said(tmp_path, caplog
         said = " ".join([said, *(each for each in warnings if "interpolated" not in each)])
         assert GIVEN[name][1] in said or (way is by_stream and name in NOT_OF_A_SECOND), way
         if way is by_predict and not said.strip():
-            assert mpjpe(poses, truth[ROWS]) < 1.05 * error_of_the_person()
+            assert mpjpe(poses, truth[ROWS]) < LESS_KNOWN.get(name, 1.05) * error_of_the_person()
 
 
 # --- the table of docs/lift.md ---

@@ -111,12 +111,17 @@ def test_a_causal_model_needs_no_frames_to_come():
 
 def test_each_thread_of_predict_computes_alone(model):
     """Threads that share an operation wait for each other at its end, and beside another process that takes longest."""
-    seen = []
-    model.register_forward_pre_hook(lambda *_: seen.append((threading.get_ident(), torch.get_num_threads())))
+    seen, along = [], model.predict_sequence
+
+    def predict_sequence(x):
+        seen.append((threading.get_ident(), torch.get_num_threads()))
+        return along(x)
+
+    model.predict_sequence = predict_sequence
     torch.set_num_threads(4)
     predict(model, pixels(100), SIZE)
     assert {count for _, count in seen} == {1}
-    assert len(seen) == 4  # 25 windows each, and their mirror images
+    assert len(seen) >= 4  # a stretch each, and their mirror images
     assert threading.get_ident() not in {thread for thread, _ in seen}
     assert torch.get_num_threads() == 4
 
