@@ -158,7 +158,7 @@ def parse_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     """
     keys = {flag.lstrip("-"): key for key, option in OPTIONS.items() for flag in (option.flag, *option.flags)}
     given = {keys.get(name, name): value for name, value in options.items() if value is not None}
-    return parse_flags([word for key, value in given.items() for word in _words("", key, value)])
+    return parse_flags([word for key, value in given.items() for word in flag_words("", key, value)])
 
 
 def other_spellings() -> str:
@@ -232,7 +232,7 @@ def read_flags(path: Path) -> dict[str, Any]:
         raise UserError(f"invalid --config {path}: holds a {type(content).__name__}, must hold flags with their values")
     if path.suffix == ".json":
         content = _for_another_run(content)
-    words = [word for key, value in _flat(content) for word in _words(f"{path}: ", key, value)]
+    words = [word for key, value in _flat(content) for word in flag_words(f"{path}: ", key, value)]
     try:
         return parse_flags(words)
     except UserError as error:
@@ -273,7 +273,7 @@ def _flat(content: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         yield from _flat(value) if isinstance(value, dict) else [(key, value)]
 
 
-def _words(source: str, key: str, value: Any) -> list[str]:
+def flag_words(source: str, key: str, value: Any) -> list[str]:
     """The equivalent command-line arguments; `source` begins the message about an unknown key."""
     option = OPTIONS.get(key.replace("-", "_"))
     if option is None:

@@ -1,6 +1,6 @@
 """The results of a study: the finished runs, and the tables and figures of their mean and deviation over seeds."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
 from glagcn.errors import UserError
+from glagcn.evaluate.metrics import METRICS, MPJPE, PCK
 from glagcn.files import read_json, write_atomically, write_text
+from glagcn.study.statistics import over_seeds, paired_p
 from glagcn.tables import Table
 from glagcn.train.run_folder import read_lines
 
@@ -23,6 +25,7 @@ AXES = {"windows": "training windows", "seconds": "seconds of training"}
 WIDE = {"x": 10, "y": 3}  # an axis is logarithmic if max / min is above this
 STYLES = ("-", "--", ":", "-.")  # the next style when the ten colours are used up
 COLOURS = 10
+SHOWN = tuple(metric for metric in METRICS if metric.name in (MPJPE.name, "p_mpjpe_mm", PCK.name))
 
 
 class Evaluation(NamedTuple):
@@ -36,12 +39,25 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True)
 class Run:
-    """A finished run: all its evaluations, in order, and the test error of the selected checkpoint in mm."""
+    """A finished run: all its evaluations, in order, and the test metrics of the selected checkpoint, by name."""
 
     configuration: str
     seed: int
     evaluations: tuple[Evaluation, ...]
-    test_mm: float
+    test: Mapping[str, float]
+
+    @property
+    def test_mm(self) -> float:
+        """The test error, MPJPE."""
+        return self.test[MPJPE.name]
+
+    @property
+    def errors(self) -> str:
+        """The lowest error of its curve, and the metrics on the test set."""
+        best = min(self.curve, key=lambda point: point.mpjpe_mm)
+        test = ", ".join(metric.text(self.test[metric.name]) for metric in SHOWN if metric.name in self.test)
+        validated = f"validation {MPJPE.text(best.mpjpe_mm)}, " if best.split == "validation" else ""
+        return f"{validated}test {test}"
 
     @property
     def curve(self) -> list[Evaluation]:
@@ -64,7 +80,9 @@ def read_run(folder: Path, configuration: str, seed: int) -> Run:
         raise UserError(f"{records} holds no evaluation; {advice}")
     try:
         points = (Evaluation(line["windows"], line["seconds"], line["kind"], line["mpjpe_mm"]) for line in lines)
-        return Run(configuration, seed, tuple(points), read_json(folder / "result.json")["mpjpe_mm"])
+        result = read_json(folder / "result.json")
+        known = {metric.name for metric in METRICS if isinstance(result.get(metric.name), int | float)} | {MPJPE.name}
+        return Run(configuration, seed, tuple(points), {name: result[name] for name in known})
     except (LookupError, TypeError):
         raise UserError(f"{records} or result.json beside it lacks windows, seconds or mpjpe_mm; {advice}") from None
 
@@ -85,9 +103,11 @@ def write_report(
     full, short = summaries(names, runs)
     about = (
         f"MPJPE in mm over n seeds, mean ± sample standard deviation: {split} error after a number of training "
-        "windows and at the end, then the test error of the selected checkpoint. Seconds exclude evaluations."
+        "windows and at the end, then the test error of the selected checkpoint, with Student's 95 % interval of its "
+        "mean. Seconds exclude evaluations."
     )
-    summary = "\n\n".join([f"# {title}", about, *notes, short.markdown()]) + "\n"
+    parts = [f"# {title}", about, *notes, short.markdown(), *paired(names, runs)]
+    summary = "\n\n".join(parts) + "\n"
     for name, text in (("study.csv", evaluations.csv()), ("summary.csv", full.csv()), ("summary.md", summary)):
         write_text(folder / name, text)
     for against in AXES:
@@ -107,20 +127,51 @@ def summaries(names: Sequence[str], runs: list[Run]) -> tuple[Table, Table]:
     budgets = common_budgets(runs)
     keys = [*(f"at_{budget}_windows" for budget in budgets), "at_end", "test"]
     columns = [column for key in keys for column in (f"{key}_mm", f"{key}_mm_deviation")]
+    others = [metric for metric in SHOWN[1:] if runs and all(metric.name in run.test for run in runs)]
+    columns += ["test_mm_low", "test_mm_high", *(f"test_{metric.name}" for metric in others)]
     full = Table("configuration", "n", *columns, "windows", "seconds", "windows_per_second")
-    headings = [*(f"{budget:,} windows" for budget in budgets), "end", "test"]
-    short = Table("configuration", "n", *headings, "windows/s", "seconds")
+    headings = [*(f"{budget:,} windows" for budget in budgets), "end", "test", "95 %"]
+    short = Table("configuration", "n", *headings, *(metric.title for metric in others), "windows/s", "seconds")
     for name, own in _by_name(names, runs).items():
         ends = [run.curve[-1] for run in own]
         errors = [[point.mpjpe_mm for run in own if (point := run.at(budget))] for budget in budgets]
         errors += [[point.mpjpe_mm for point in ends], [run.test_mm for run in own]]
         windows, seconds = fmean(point.windows for point in ends), fmean(point.seconds for point in ends)
         speed = windows / max(seconds, 1e-9)
+        interval = over_seeds([run.test_mm for run in own])
+        limits = [interval.low, interval.high] if len(own) > 1 else []
+        means = [fmean(run.test[metric.name] for run in own) for metric in others]
         cells = [cell for found in errors for cell in (f"{fmean(found):.4f}", _deviation(found, "{:.4f}"))]
+        cells += [f"{limit:.4f}" for limit in limits] or ["", ""]
+        cells += [f"{value:.4f}" for value in means]
         full.add(name, len(own), *cells, round(windows), f"{seconds:.1f}", f"{speed:.1f}")
         cells = [f"{fmean(found):.2f}" + _deviation(found, " ± {:.2f}") for found in errors]
+        cells += ["{:.2f} to {:.2f}".format(*limits) if limits else "", *(f"{value:.2f}" for value in means)]
         short.add(name, len(own), *cells, f"{speed:,.0f}", f"{seconds:,.0f}")
     return full, short
+
+
+def paired(names: Sequence[str], runs: list[Run]) -> list[str]:
+    """The test errors of all configurations compared with those of the first, seed by seed, as parts of a summary."""
+    (first, reference), *others = _by_name(names, runs).items() or [("", [])]
+    pairs = {}
+    for name, own in others:
+        by_seed = {run.seed: run.test_mm for run in own}
+        pairs[name] = [(by_seed[run.seed], run.test_mm) for run in reference if run.seed in by_seed]
+    if reference and max([len(reference), *map(len, pairs.values())]) < 2:
+        return ["One seed: no intervals and no test over seeds. Give several, such as seeds = [0, 1, 2]."]
+    table = Table(f"compared with {first}", "n", "difference, mm", "95 %", "p")
+    for name, found in pairs.items():
+        if len(found) > 1:
+            interval, p = over_seeds([one - other for one, other in found]), paired_p(*zip(*found, strict=True))
+            table.add(
+                name, len(found), f"{interval.mean:+.2f}", f"{interval.low:+.2f} to {interval.high:+.2f}", f"{p:.2g}"
+            )
+    about = (
+        "Test errors with the same seeds, which train on the same windows in the same order: mean difference, and p of "
+        "the paired t-test, not corrected for the number of comparisons."
+    )
+    return [about, table.markdown()] if table.rows else []
 
 
 def common_budgets(runs: list[Run]) -> list[int]:

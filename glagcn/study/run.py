@@ -8,43 +8,63 @@
     published = "--recipe published"
     "no dropout" = "--dropout 0"
 
+    [grid]                              # every combination of these, for each of the configurations if there are any
+    lr = [0.004, 0.008]
+    dropout = {from = 0, to = 0.2, step = 0.1}          # or {from = 1e-3, to = 1e-1, count = 3, log = true}
+
 The values are flags of `glagcn train`.  The flags of a configuration override the common flags.  Every run is a
-process of its own.  The same command starts what is not finished, and reports what is.
+process of its own, forked from one that has imported everything: it starts without the seconds that imports take, and
+with no state of another run.  The same command starts what is not finished, and reports what is.
 """
 
 import contextlib
+import importlib
 import json
 import logging
+import math
+import multiprocessing
 import os
 import re
 import shlex
 import signal
-import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import tqdm
 
 from glagcn import dist
 from glagcn.config.open_data import fingerprint_now, prepare_cache
 from glagcn.config.options import GROUPS, OPTIONS, Config, RenderConfig, options_of
-from glagcn.config.parse import parse_flags
+from glagcn.config.parse import flag_words, parse_flags
 from glagcn.config.resolve import plain_values, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
 from glagcn.machine import cores
-from glagcn.study.results import read_run, write_report
+from glagcn.study.results import Run, read_run, write_report
 
 logger = logging.getLogger(__name__)
 
-KEYS = ("title", "seeds", "common", "configurations")
+KEYS = ("title", "seeds", "common", "configurations", "grid")
+RANGE = "{from = 0, to = 0.2, step = 0.1} or {from = 1e-3, to = 1e-1, count = 3, log = true}"
+MOST_RUNS = 1000
 NAME = re.compile(r"(?=.*\w)[^,\s]([^,]{0,98}[^,\s])?")
-TRAINER = (sys.executable, "-c", "import sys; from glagcn.cli import train_main; sys.exit(train_main())")
+# What a run imports, some of it only when it comes to it.
+IMPORTED = (
+    "glagcn.cli",
+    "glagcn.commands.train",
+    "glagcn.evaluate.figures",
+    "torch._dynamo",
+    "torch.utils.tensorboard",
+    "matplotlib.pyplot",
+)
 POLL_INTERVAL_S = 0.1
 TERMINATE_TIMEOUT_S = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -94,18 +114,16 @@ def read_study(path: Path) -> Study:
 
 def _study(path: Path, content: dict[str, Any]) -> Study:
     title, seeds = content.get("title", path.stem), content.get("seeds", [0])
+    seeds = _range("seeds", seeds) if isinstance(seeds, dict) else seeds
     if not isinstance(title, str):
         raise UserError(f"invalid title {title!r}: must be text in quotes")
     integers = isinstance(seeds, list) and all(type(seed) is int and seed >= 0 for seed in seeds)
     if not integers or not seeds or len(set(seeds)) < len(seeds):
         raise UserError(f"invalid seeds {seeds!r}: must be different integers from 0 up, such as [0, 1, 2]")
     common, given = _flags("common", content.get("common", ""))
-    table = content.get("configurations")
-    if not isinstance(table, dict) or not table:
-        raise UserError('no configurations; add [configurations] and below it lines NAME = "FLAGS"')
     configurations: list[Configuration] = []
     resolved: list[Config] = []
-    for name, text in table.items():
+    for name, text in _named(content.get("configurations", {}), content.get("grid", {}), len(seeds)).items():
         if not NAME.fullmatch(name):
             raise UserError(
                 f"invalid configurations.{name!r}: must be 1 to 100 characters, without commas and without spaces "
@@ -123,6 +141,61 @@ def _study(path: Path, content: dict[str, Any]) -> Study:
             raise UserError(f"configurations.{name} (after common): {error}") from None
     windows = _differences(resolved)
     return Study(title, tuple(seeds), tuple(configurations), resolved[0].selection.select_on, windows)
+
+
+def _named(table: Any, grid: Any, seeds: int) -> dict[str, Any]:
+    """{name: flags} of the configurations in the table, combined with every point of the grid."""
+    if not isinstance(table, dict) or not isinstance(grid, dict) or (not table and not grid):
+        raise UserError(
+            'no configurations; add [configurations] and below it lines NAME = "FLAGS", or [grid] and lines FLAG = '
+            "[VALUES]"
+        )
+    axes = {key: _range(f"grid.{key}", value) for key, value in grid.items()}
+    count = math.prod(map(len, axes.values())) * max(1, len(table)) * seeds
+    if count > MOST_RUNS:
+        sizes = " x ".join(f"{len(values)} ({key})" for key, values in axes.items())
+        raise UserError(
+            f"{count:,} runs, {sizes or len(table)} x {seeds} seeds: must be at most {MOST_RUNS:,}; leave some out"
+        )
+    if not axes:
+        return table
+    points = {}
+    for values in product(*axes.values()):
+        words = [word for key, value in zip(axes, values, strict=True) for word in flag_words("grid: ", key, value)]
+        texts = ("+".join(map(str, value)) if isinstance(value, list) else f"{value}" for value in values)
+        points[" ".join(f"{key}={text}" for key, text in zip(axes, texts, strict=True))] = shlex.join(words)
+    return (
+        points
+        if not table
+        else {
+            f"{name} {point}": f"{text} {flags}" if isinstance(text, str) else text
+            for name, text in table.items()
+            for point, flags in points.items()
+        }
+    )
+
+
+def _range(key: str, value: Any) -> list[Any]:
+    """The values of a list, or of a range {from, to, step} or {from, to, count, log}, its end included."""
+    if isinstance(value, list) and value:
+        return value
+    numbers = {name: entry for name, entry in value.items() if name != "log"} if isinstance(value, dict) else {}
+    log, whole = numbers and value.get("log", False), all(type(entry) is int for entry in numbers.values())
+    forms = {"from", "to", "step"}, {"from", "to", "count"}
+    if numbers.keys() not in forms or any(type(entry) not in (int, float) for entry in numbers.values()):
+        raise UserError(f"invalid {key} {value!r}: must be a list of values or a range, {RANGE}")
+    first, last = numbers["from"], numbers["to"]
+    parts = numbers["count"] - 1 if "count" in numbers else numbers["step"] and (last - first) / numbers["step"] + 1e-9
+    if not 0 <= parts < math.inf or type(log) is not bool or (log and not 0 < first <= last):
+        raise UserError(f"invalid {key} {value!r}: must be a range that goes up, {RANGE}")
+    if parts >= MOST_RUNS:
+        raise UserError(f"{key} has {parts + 1:,.0f} values: must be at most {MOST_RUNS:,}; give fewer")
+    found = []
+    for number in range(int(parts) + 1):
+        step = numbers.get("step", (last - first) / max(parts, 1))
+        point = first * (last / first) ** (number / max(parts, 1)) if log else first + number * step
+        found.append(point if whole and "step" in numbers else float(f"{point:.9g}"))
+    return found
 
 
 def _flags(key: str, text: Any) -> tuple[tuple[str, ...], dict[str, Any]]:
@@ -169,6 +242,10 @@ class Job:
     run_folder: Path
     log: Path  # the output of its process
     mark: Path  # says that it has finished, with which options: result.json may be of a shorter run
+
+    def run(self) -> Run:
+        """What its folder holds.  Raises UserError naming an incomplete file."""
+        return read_run(self.run_folder, self.configuration.name, self.seed)
 
     def options(self) -> dict[str, Any]:
         """The options that make it this run; not those that the study sets, or that depend on the machine."""
@@ -219,18 +296,27 @@ def run_study(
     missing = [job for job in chosen if not job.is_finished]
     logger.info(f"{path}: {len(jobs)} runs, {len(missing)} to do, {len(devices)} at once; results in {out}")
     failures: list[str] = []
+    visible = sys.stderr.isatty() and sys.stdout.isatty()
+    bar = tqdm(total=len(missing), unit="run", smoothing=0, dynamic_ncols=True, disable=not visible or not missing)
+    count, began = 0, time.monotonic()
 
     def ended(job: Job, error: str | None) -> None:
         """Report a run that has ended."""
+        nonlocal count
+        count += 1
+        bar.update()
+        left = timedelta(seconds=round((time.monotonic() - began) / count * (len(missing) - count)))
+        about = f"{count} of {len(missing)} runs" + (f", about {left} left" if count < len(missing) else "")
         if error is None:
             write_text(job.mark, json.dumps(job.options(), indent=2) + "\n")
-            logger.info(f"{job.config.run_name}: done")
+            logger.info(f"{job.config.run_name}: {job.run().errors} ({about})")
             _report(study, jobs, failures, out)
         else:
             failures.append(f"{job.configuration.name}, seed {job.seed}: {error} (log: {job.log})")
-            logger.info(f"FAILED: {failures[-1]}")
+            logger.info(f"FAILED: {failures[-1]} ({about})")
 
-    stopped = run_jobs(missing, devices, ended)
+    with bar:
+        stopped = run_jobs(missing, devices, ended)
     logger.info("\n" + _report(study, jobs, failures, out))
     if stopped:
         raise UserError("the study was stopped; the same command resumes its runs from their last checkpoints")
@@ -268,7 +354,7 @@ def _job(configuration: Configuration, seed: int, folder: Path, root_path: str |
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
     """Write the tables and figures of the finished runs.  Returns the summary."""
-    runs = [read_run(job.run_folder, job.configuration.name, job.seed) for job in jobs if job.is_finished]
+    runs = [job.run() for job in jobs if job.is_finished]
     notes = []
     if study.other_windows:
         notes.append(f"NOT THE SAME WINDOWS: the configurations differ in {', '.join(study.other_windows)}.")
@@ -293,45 +379,50 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
     All processes have ended when it returns or raises.  Raises UserError if a log cannot be written.
     """
     waiting, free = list(jobs), list(devices)
-    running: dict[subprocess.Popen, tuple[Job, str | None, int]] = {}
+    running: dict[Any, tuple[Job, str | None, int]] = {}  # by process
+    context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
+    if hasattr(os, "fork"):
+        context.set_forkserver_preload(list(IMPORTED))
     received: list[int] = []
     before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
     try:
         while (waiting or running) and not received:
             while waiting and free:
                 job, device = waiting.pop(0), free.pop(0)
-                process, begin = _start(job, device)
+                with write_errors(job.log, "give another folder with --out DIR"), job.log.open("ab") as file:
+                    begin = file.tell()
+                process = context.Process(target=_train, args=(job.arguments, job.log, device))
+                process.start()
                 running[process] = job, device, begin
-            for process in [process for process in running if process.poll() is not None]:
+            for process in [process for process in running if process.exitcode is not None]:
                 job, device, begin = running.pop(process)
                 free.append(device)
-                ended(job, _error_message(job, begin) if process.returncode else None)
+                ended(job, _error_message(job, begin) if process.exitcode else None)
             time.sleep(POLL_INTERVAL_S)
     finally:
         if sys.platform != "win32":  # there it kills at once, and Ctrl-C has reached the runs too
             for process in running:
                 process.terminate()
         for process in running:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(TERMINATE_TIMEOUT_S)
+            process.join(TERMINATE_TIMEOUT_S)
             process.kill()
-            process.wait()
+            process.join()
         for number, handler in before.items():
             signal.signal(number, handler)
     return bool(received)
 
 
-def _start(job: Job, device: str | None) -> tuple[subprocess.Popen, int]:
-    """Start a run.  Returns its process and where its output begins in its log, which earlier calls may have written
-    to."""
-    environment = {name: value for name, value in os.environ.items() if name not in dist.VARIABLES}
-    environment["WORLD_SIZE"] = "1"  # a job is one process, whatever started the study
+def _train(arguments: tuple[str, ...], log: Path, device: str | None) -> None:
+    """Train in this process, whose output goes to the end of `log`."""
+    for name in dist.VARIABLES:
+        os.environ.pop(name, None)
+    os.environ["WORLD_SIZE"] = "1"  # a job is one process, whatever started the study
     if device is not None:
-        environment["CUDA_VISIBLE_DEVICES"] = device
-    with write_errors(job.log, "give another folder with --out DIR"), job.log.open("ab") as file:
-        begin = file.tell()
-        command = [*TRAINER, *job.arguments]
-        return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, env=environment), begin
+        os.environ["CUDA_VISIBLE_DEVICES"] = device
+    with log.open("ab") as file:
+        for number in (1, 2):
+            os.dup2(file.fileno(), number)
+    sys.exit(importlib.import_module("glagcn.cli").train_main(list(arguments)))
 
 
 def _error_message(job: Job, begin: int) -> str:

@@ -13,7 +13,7 @@ NAMES = ("b", "a|c", "late")
 
 def run(name, seed, windows, errors, *, rate=100.0, test=50.0):
     points = zip(windows, errors, strict=True)
-    return Run(name, seed, tuple(Evaluation(w, w / rate, "validation", e) for w, e in points), test)
+    return Run(name, seed, tuple(Evaluation(w, w / rate, "validation", e) for w, e in points), {"mpjpe_mm": test})
 
 
 def write_run(folder, lines, result='{"mpjpe_mm": 48.5}'):
@@ -39,7 +39,9 @@ def runs():
 def test_a_run_is_read(tmp_path):
     lines = [{"kind": "train", "step": 1, "mpjpe_mm": 3}, line("validation", 10, 70.0), line("test", 10, 48.5)]
     found = read_run(write_run(tmp_path / "r", lines), "a", 3)
-    assert found == Run("a", 3, (Evaluation(10, 1.0, "validation", 70.0), Evaluation(10, 1.0, "test", 48.5)), 48.5)
+    assert found == Run(
+        "a", 3, (Evaluation(10, 1.0, "validation", 70.0), Evaluation(10, 1.0, "test", 48.5)), {"mpjpe_mm": 48.5}
+    )
     assert [point.mpjpe_mm for point in found.curve] == [70.0]
     tested = read_run(write_run(tmp_path / "t", [line("test", 10, 70.0), line("test", 20, 60.0)]), "a", 0)
     assert len(tested.curve) == 2
@@ -77,11 +79,23 @@ def test_the_tables(runs):
     lines = full.csv().splitlines()
     assert lines[0].startswith("configuration,n,at_100_windows_mm,at_100_windows_mm_deviation,at_200_windows_mm,")
     assert lines[1:] == [  # in the order of the names; "late" has no run yet
-        "b,2,91.0000,1.4142,82.0000,2.8284,73.0000,4.2426,62.0000,2.8284,300,3.0,100.0",
-        "a|c,1,50.0000,,40.0000,,30.0000,,20.0000,,300,3.0,100.0",
+        "b,2,91.0000,1.4142,82.0000,2.8284,73.0000,4.2426,62.0000,2.8284,36.5876,87.4124,300,3.0,100.0",
+        "a|c,1,50.0000,,40.0000,,30.0000,,20.0000,,,,300,3.0,100.0",
     ]
-    assert short.columns == ("configuration", "n", "100 windows", "200 windows", "end", "test", "windows/s", "seconds")
-    assert short.rows[0] == ("b", 2, "91.00 ± 1.41", "82.00 ± 2.83", "73.00 ± 4.24", "62.00 ± 2.83", "100", "3")
+    headings = "configuration", "n", "100 windows", "200 windows", "end", "test", "95 %", "windows/s", "seconds"
+    assert short.columns == headings
+    errors = "91.00 ± 1.41", "82.00 ± 2.83", "73.00 ± 4.24", "62.00 ± 2.83", "36.59 to 87.41"  # 62 ± 2 * 12.706
+    assert short.rows[0] == ("b", 2, *errors, "100", "3")
+
+
+def test_configurations_are_compared_seed_by_seed(runs):
+    about, table = results.paired(NAMES, [*runs, run("a|c", 1, [300], [33.0], test=30.0)])
+    assert "paired t-test" in about
+    # Differences -40 and -34: mean -37, standard error 3, times 12.706; p of t = -37 / 3 with one degree of freedom.
+    cells = [cell.strip() for cell in table.splitlines()[2].split("|")]
+    assert cells[-5:-1] == ["2", "-37.00", "-75.12 to +1.12", "0.052"]
+    assert results.paired(NAMES, [run("b", 0, [300], [1.0]), run("a|c", 0, [300], [2.0])])[0].startswith("One seed: no")
+    assert results.paired(NAMES, []) == []
 
 
 def test_the_report(runs, tmp_path):
