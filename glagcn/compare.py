@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 import psutil
 
-from glagcn.config.options import OPTIONS, DataConfig, ModelConfig, OptimConfig, SelectionConfig, options_of
+from glagcn.config.options import MAKING, OPTIONS
 from glagcn.config.resolve import from_dict, plain_values
 from glagcn.errors import UserError
 from glagcn.evaluate.benchmarks import SEQUENCE_CSV
@@ -33,12 +33,6 @@ from glagcn.train.run_folder import read_lines
 DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # where runs are looked for below a folder: a study has them in NAME/runs/
 LISTED = ("mpjpe_mm", "p_mpjpe_mm", "pck", "auc")  # metrics in the table of runs
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
-# Options that make a run what it is: not its folders, nor what depends on the machine.
-MAKING = tuple(
-    option.key
-    for option in options_of(DataConfig, ModelConfig, OptimConfig, SelectionConfig)
-    if option.argparse.get("metavar") != "DIR" and not option.machine
-)
 # What must be equal in result.json for errors to be comparable: {entry: its name in the warning}.
 SAME_TEST = {
     "data_fingerprint": "data fingerprint", "dataset": "data set", "annotation": "3D annotation",

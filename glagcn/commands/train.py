@@ -2,6 +2,7 @@
 
 import logging
 from contextlib import ExitStack, suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +12,27 @@ from glagcn.checkpoints.find import find_checkpoint
 from glagcn.checkpoints.load import check_weights
 from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
-from glagcn.config.resolve import to_dict
+from glagcn.config.resolve import given_options, to_dict
+from glagcn.data.plan import share
 from glagcn.errors import UserError
 from glagcn.evaluate.benchmarks import benchmark_of
-from glagcn.evaluate.evaluate import Result, about_evaluation, write_results
+from glagcn.evaluate.evaluate import Result, about_evaluation, predict_frames, write_results
 from glagcn.files import make_folder
+from glagcn.model.cores import full_precision
 from glagcn.model.interface import Model
 from glagcn.train import hardware
+from glagcn.train.hardware import peak_memory, seconds
 from glagcn.train.log import RunLog, check_tracker
-from glagcn.train.loop import Trainer
-from glagcn.train.optim import last_step
+from glagcn.train.loop import Stepper, Trainer
+from glagcn.train.optim import last_step, micro_batch, next_evaluation
 from glagcn.train.reports import end_text, mean_pose_error, summary_text
 from glagcn.train.resume import Progress, is_over, other_length, start_from
 from glagcn.train.run_folder import RunFolder, finished_result, run_lock
 from glagcn.train.setup import RunData, build_model, load_data, select_data, settle
 
 logger = logging.getLogger(__name__)
+
+TRIAL_S, TRIAL_FRAMES = 6.0, 256  # of the estimate of --dry_run: at most about so long for steps, and so many frames
 
 
 def train(config: Config, origin: dict[str, str]) -> Result | None:
@@ -52,7 +58,8 @@ def train(config: Config, origin: dict[str, str]) -> Result | None:
     model = build_model(config, data)
     summary = summary_text(config, origin, data, model) if dist.is_main() else ""
     if config.run.dry_run:
-        logger.info(f"{summary}\nDry run: nothing was trained; the run folder would be {folder.path}")
+        logger.info(f"{summary}\n{_estimate(config, data, model)}")
+        logger.info(f"Dry run: nothing was trained; the run folder would be {folder.path}")
         return None
 
     with ExitStack() as until_end:
@@ -65,7 +72,7 @@ def train(config: Config, origin: dict[str, str]) -> Result | None:
         if is_over(config, data.plan, progress) and (finished := _finished(config, folder, done)):
             logger.info(f"{folder.path} is finished at step {done}: {finished.headline}. --fresh starts over.")
             return finished
-        log = _open_log(config, folder, content)
+        log = _open_log(config, origin, folder, content)
         logger.info(summary)
         logger.info(f"Run folder: {folder.path}" + (f", resumed at step {done} of {end}" if content else ""))
         if note:
@@ -87,6 +94,45 @@ def train(config: Config, origin: dict[str, str]) -> Result | None:
             raise
         finally:
             log.close()
+
+
+def _estimate(config: Config, data: RunData, model: Model) -> str:
+    """Time and memory of the run by a few steps and predictions, which take some seconds.
+
+    Starts with a few windows and doubles them up to a whole batch, as far as that stays short: 256 channels on a CPU
+    need minutes for a batch.
+    """
+    if dist.world_size() > 1:
+        return "Estimate: only with one process"
+    optim, plan, device = config.optim, data.plan, dist.device()
+    stepper = Stepper(optim, model)
+    whole = data.train.windows(plan.batch(0, 0))
+    count, size, taken = len(whole.inputs), 4, 0.0
+    while taken < TRIAL_S / 3 and size < count:
+        size = min(2 * size, count)
+        part, mine = whole.part(slice(0, size)), share(size, micro_batch(optim, plan.batch_size), 0, 1)
+
+        def step() -> None:
+            stepper.gradient(part, mine)  # noqa: B023  # called in this round only
+            stepper.apply(optim.lr)
+
+        taken = seconds(step, device)
+    rate = size / min(taken, *(seconds(step, device) for _ in range(2)))
+    end, steps = last_step(optim, plan), [0]
+    while steps[-1] < end:
+        steps.append(min(end, next_evaluation(config, plan, steps[-1])))
+    sets = [data.test] + [data.validation or data.test] * (config.selection.select_on != "last") * (len(steps) - 1)
+    frames, flip = data.test.frames[:TRIAL_FRAMES], config.data.test_flip
+    with full_precision():
+        predicting = seconds(lambda: predict_frames(model, data.test.store, frames, flip=flip, zero_root=True), device)
+    each = predicting / len(frames)
+    training, evaluating = plan.windows_until(end) / rate, each * sum(len(part.frames) for part in sets)
+    both, kind = timedelta(seconds=round(training + evaluating)), "GPU memory" if device.type == "cuda" else "memory"
+    return (
+        f"Estimate: {both} in all, {timedelta(seconds=round(training))} of it training ({rate:,.0f} windows/s) and "
+        f"{timedelta(seconds=round(evaluating))} {len(sets)} evaluations; {peak_memory(device) / 1e9:.1f} GB of {kind}"
+        + (f", more with whole batches: tried with {size} of {count} windows" if size < count else "")
+    )
 
 
 def _finished(config: Config, folder: RunFolder, step: int) -> Result | None:
@@ -152,14 +198,16 @@ def _open_folder(
     return content, state, note
 
 
-def _open_log(config: Config, folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
+def _open_log(config: Config, origin: dict[str, str], folder: RunFolder, content: dict[str, Any] | None) -> RunLog:
     """Undo everything after last.pt and open the log of the run; it is silent on all ranks except rank 0."""
     progress = content["progress"] if content else {"step": 0, "evaluated_step": 0, "best_step": 0}
     with dist.agree():
         if dist.is_main():
             folder.rewind(*(progress[name] for name in ("step", "evaluated_step", "best_step")))
         log_with, step = config.run.log_with, progress["step"]
-        return RunLog(folder.path, resumed_at=step, log_with=log_with, options=to_dict(config))
+        # TensorBoard compares runs by their options: fifty that are the same in all would hide the one that differs.
+        options = given_options(config, origin) if log_with == "tensorboard" else to_dict(config)
+        return RunLog(folder.path, resumed_at=step, log_with=log_with, options=options)
 
 
 def _best_state(trainer: Trainer) -> tuple[Path, dict[str, Any]]:

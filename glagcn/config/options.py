@@ -413,6 +413,12 @@ GROUPS: dict[str, type[Group]] = {
 }
 # fmt: on
 OPTIONS: dict[str, Option] = {known.key: known for known in options_of(*GROUPS.values())}
+# The options that make a run what it is: not where its data and its folder are, nor what the machine decides.
+MAKING = tuple(
+    known.key
+    for known in options_of(DataConfig, ModelConfig, OptimConfig, SelectionConfig)
+    if known.argparse.get("metavar") != "DIR" and not known.machine
+)
 
 
 def foreign_options(kind: str) -> set[str]:

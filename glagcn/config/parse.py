@@ -121,11 +121,13 @@ def add_options(
     *groups: type[Group],
     keys: Iterable[str] | None = None,
     listed: Callable[[Option], bool] = lambda _: True,
+    usual: Mapping[str, Any] | None = None,
 ) -> None:
     """Add the flags of groups of options.  Flags that are not given have no value in the parsed namespace.
 
     keys    of the options to add; None: all.
     listed  whether the help lists an option.
+    usual   values by key that the help gives as defaults, such as those of a preset; None: those of all presets.
     The help lists one spelling of each flag; `other_spellings` lists the others.
     """
     for group in groups:
@@ -133,8 +135,10 @@ def add_options(
         heading = parser.add_argument_group(group.title) if chosen else parser
         for option in chosen:
             shared: dict[str, Any] = {"dest": option.key, "default": argparse.SUPPRESS}
-            has_default = isinstance(option.default, str | int | float) and not isinstance(option.default, bool)
-            text = option.help + (f" (default {option.default})" if has_default else "")
+            default = usual.get(option.key) if usual else option.default
+            has_default = isinstance(default, str | int | float | tuple) and (usual or not isinstance(default, bool))
+            value = ",".join(map(str, default)) if isinstance(default, tuple) else default
+            text = option.help + (f" (default {value})" if has_default and value != "" else "")
             shown = text if listed(option) else argparse.SUPPRESS
             heading.add_argument(option.flag, help=shown, **shared, **_arguments(option))
             if others := [s for s in _spellings((option.flag, *option.flags)) if s != option.flag]:
@@ -159,6 +163,18 @@ def parse_keywords(options: Mapping[str, Any]) -> dict[str, Any]:
     keys = {flag.lstrip("-"): key for key, option in OPTIONS.items() for flag in (option.flag, *option.flags)}
     given = {keys.get(name, name): value for name, value in options.items() if value is not None}
     return parse_flags([word for key, value in given.items() for word in flag_words("", key, value)])
+
+
+def named_preset(words: Iterable[str]) -> dict[str, Any]:
+    """The values of --dataset and --recipe among the words of a command line, by key."""
+    parser = Parser(prog="glagcn train", add_help=False)
+    add_options(parser, *GROUPS.values(), keys=[key for key, option in OPTIONS.items() if option.names_preset])
+    return vars(argparse.ArgumentParser.parse_known_args(parser, list(words))[0])  # ignores the others
+
+
+def flags_file(content: dict[str, Any]) -> str:
+    """The options of a config.json as a TOML file that `read_flags` reads."""
+    return "\n".join(f"{key} = {json.dumps(value)}" for key, value in _for_another_run(content).items())
 
 
 def other_spellings() -> str:

@@ -11,6 +11,7 @@ from typing import Any
 
 from glagcn.config.options import (
     GROUPS,
+    MAKING,
     OPTIONS,
     Config,
     Option,
@@ -19,7 +20,17 @@ from glagcn.config.options import (
     foreign_options,
     options_of,
 )
-from glagcn.config.parse import HELP_ALL, REFUSED, Parser, add_options, combined, other_spellings, read_flags
+from glagcn.config.parse import (
+    HELP_ALL,
+    REFUSED,
+    Parser,
+    add_options,
+    combined,
+    flags_file,
+    named_preset,
+    other_spellings,
+    read_flags,
+)
 from glagcn.config.recipes import preset, tuned_rate
 from glagcn.data.datasets import get_dataset
 from glagcn.errors import UserError
@@ -71,7 +82,14 @@ def parse_command_line(
         "--config", type=Path, dest="config_file", metavar="FILE", default=argparse.SUPPRESS,
         help="read flags from this TOML file, or from the config.json of a run; command-line flags win",
     )  # fmt: skip
+    parser.add_argument(
+        "--print_config", "--print-config", action="store_true", default=argparse.SUPPRESS,
+        help="print the options that these flags mean, as a file for --config, and exit",
+    )  # fmt: skip
     draws = {option.key for option in options_of(RenderConfig)}
+    helps = {"-h", "--help", HELP_ALL}.intersection(words)
+    named = named_preset(word for word in words if word not in helps) if helps else {}
+    usual = plain_values(resolve(named)[0]) if named else None
 
     def listed(option: Option) -> bool:
         if renders:
@@ -79,9 +97,9 @@ def parse_command_line(
         return (HELP_ALL in words or option.common) and not (prog.endswith(" train") and option.key in draws)
 
     groups = list(GROUPS.values())
-    add_options(parser, *([RenderConfig, *groups] if renders else [*groups, RenderConfig]), listed=listed)
+    add_options(parser, *([RenderConfig, *groups] if renders else [*groups, RenderConfig]), listed=listed, usual=usual)
     given = vars(parser.parse_args(words))
-    path = given.pop("config_file", None)
+    path, printed = given.pop("config_file", None), given.pop("print_config", False)
     file = read_flags(path) if path else {}
     drawing = {option.key: given.pop(option.key) for option in options_of(RenderConfig) if option.key in given}
     if drawing and not drawing.get("render"):
@@ -91,6 +109,9 @@ def parse_command_line(
         config, origin = resolve(combined(file, given))
     except UserError as error:
         raise UserError(f"{error} (with the flags in {path})" if path else str(error)) from None
+    if printed:
+        print(flags_file(to_dict(config)))
+        raise SystemExit
     origin |= {key: "file" for key in file if key not in given and origin[key] == "flag"}
     render = filled(RenderConfig, drawing) if drawing else None
     for option in options_of(RenderConfig) if render else ():
@@ -193,6 +214,15 @@ def changed(config: Config, **values: Any) -> Config:
     if unknown := values.keys() - OPTIONS.keys():
         raise TypeError(f"no options {', '.join(sorted(unknown))}")
     return from_values(plain_values(config) | values)
+
+
+def given_options(config: Config, origin: Origin) -> dict[str, Any]:
+    """The options that tell a run from others: those that were given, in a file too, or capped, and its preset."""
+    return {
+        key: value
+        for key, value in to_dict(config).items()
+        if OPTIONS[key].names_preset or (key in MAKING and origin[key] in ("flag", "file", "debug"))
+    }
 
 
 def to_dict(config: Config) -> dict[str, Any]:

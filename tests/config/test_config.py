@@ -12,7 +12,15 @@ from glagcn.cli import _parser
 from glagcn.config.options import GROUPS, OPTIONS, RenderConfig, options_of
 from glagcn.config.parse import REFUSED
 from glagcn.config.recipes import PRESETS, RECIPES
-from glagcn.config.resolve import changed, from_dict, listed_differences, parse_command_line, plain_values, to_dict
+from glagcn.config.resolve import (
+    changed,
+    from_dict,
+    given_options,
+    listed_differences,
+    parse_command_line,
+    plain_values,
+    to_dict,
+)
 from glagcn.data.datasets import DATASETS
 from glagcn.errors import UserError
 from tests.command_line import assert_refused
@@ -292,3 +300,19 @@ def test_a_bad_file_of_flags_is_named(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=message):
         parse(f"--config {tmp_path / name}")
+
+
+def test_a_printed_configuration_is_read_back_and_help_has_the_values_of_the_named_preset(tmp_path, capsys):
+    flags = ["--dataset", "3dhp", "--recipe", "published", "--frames", "27", "--causal"]
+    with pytest.raises(SystemExit):
+        parse_command_line([*flags, "--print-config"])
+    (tmp_path / "c.toml").write_text(capsys.readouterr().out)
+    assert parse_command_line(["--config", str(tmp_path / "c.toml")])[0] == parse_command_line(flags)[0]
+    with pytest.raises(SystemExit):
+        parse_command_line(["--help", "--dataset", "demo"])
+    assert re.search(r"27,\s+81\s+or\s+243\s+\(default\s+27\)", capsys.readouterr().out)
+
+
+def test_tensorboard_gets_the_options_that_were_given():
+    config, origin, _ = parse_command_line(["--dataset", "demo", "--lr", "0.1", "--run", "x", "--root_path", "y"])
+    assert given_options(config, origin) == {"dataset": "demo", "recipe": "tuned", "lr": 0.1}
