@@ -22,7 +22,7 @@ import numpy as np
 import psutil
 
 from glagcn.config.options import MAKING, OPTIONS
-from glagcn.config.resolve import from_dict, plain_values
+from glagcn.config.resolve import from_dict, from_values, plain_values
 from glagcn.errors import UserError
 from glagcn.evaluate.benchmarks import SEQUENCE_CSV
 from glagcn.evaluate.metrics import METRICS, MPJPE, Metric
@@ -32,6 +32,7 @@ from glagcn.train.run_folder import read_lines
 
 DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # where runs are looked for below a folder: a study has them in NAME/runs/
 LISTED = ("mpjpe_mm", "p_mpjpe_mm", "pck", "auc")  # metrics in the table of runs
+DRAWN_FRAMES, MOST_FRAMES = 3, 4000  # skeletons on the page, and the frames in which they are looked for
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
 # What must be equal in result.json for errors to be comparable: {entry: its name in the warning}.
 SAME_TEST = {
@@ -371,6 +372,13 @@ def _page(runs: list[FoundRun], warnings: list[str], tables: dict[str, Table], n
         body.append(f'<h2>Curves</h2>\n<img alt="errors by training windows" src="data:image/png;base64,{picture}">')
     else:
         body.append("<p>No curves: the folders have no evaluations in metrics.jsonl.</p>")
+    try:
+        alt = "true poses, and those of every result over them"
+        body.append(
+            f'<h2>Where they differ most</h2>\n<img alt="{alt}" src="data:image/png;base64,{_skeletons(runs)}">'
+        )
+    except UserError as error:
+        body.append(f"<p>{html.escape(f'No skeletons: {error}')}</p>")
     return PAGE.format(title=title, body="\n".join(body))
 
 
@@ -386,11 +394,62 @@ def _curves(runs: list[FoundRun]) -> str:
             if record["kind"] in ("validation", "test") and {"windows", "seconds", MPJPE.name} <= record.keys()
         ]
         if points:
-            drawn.append(Run(run.name, run.options.get("seed", 0), tuple(points), np.nan))
+            drawn.append(Run(run.name, run.options.get("seed", 0), tuple(points), {}))
     splits = " and ".join(sorted({point.split for run in drawn for point in run.curve}))
     figure = curves_figure("While training", splits, [run.configuration for run in drawn], drawn, "windows")
     if figure is None:
         return ""
+    return _encoded(figure)
+
+
+def _encoded(figure: Any) -> str:
+    """A matplotlib figure as a PNG in base64."""
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png")
     return base64.b64encode(stream.getvalue()).decode()
+
+
+def _skeletons(runs: list[FoundRun]) -> str:
+    """The frames of different sequences in which the results differ most, as a PNG in base64.
+
+    The runs predict up to 4,000 evenly spaced frames of the test set anew.  Raises UserError if checkpoints or data are
+    not there, or the results are not of the same test.
+    """
+    from glagcn import dist  # these import torch and take seconds
+    from glagcn.checkpoints.load import load
+    from glagcn.config.open_data import open_data
+    from glagcn.evaluate.evaluate import place_test_set, predict_frames, select_test
+    from glagcn.evaluate.figures import poses_figure
+    from glagcn.model.cores import full_precision
+
+    if _other_tests(runs):
+        raise UserError("the results are not of the same test")
+    predicted = []
+    for run in runs:
+        if not run.options:
+            raise UserError(f"{run.path} is not the folder of a run")
+        config, loaded = from_values(run.options), load(run.path / "best.pt")
+        path = loaded.content and loaded.content.get("data_path")
+        cache = open_data(config.data, Path(path) if path else None)
+        split, frames = select_test(config, cache)
+        frames = frames[np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames))).round().astype(int)]
+        model = loaded.model.to(dist.device())
+        with full_precision():
+            store = place_test_set(cache, model, split, frames).store
+            predicted.append(predict_frames(model, store, frames, flip=config.data.test_flip, zero_root=True))
+    target = split.millimetres[frames]
+    target = target - target[:, store.skeleton.root, None]
+    apart = np.max([np.linalg.norm(poses - predicted[0], axis=-1).mean(axis=-1) for poses in predicted[1:]], axis=0)
+    sequences = np.searchsorted(split.starts, frames, side="right") - 1
+    chosen: list[int] = []
+    for number in np.argsort(-apart):
+        if len(chosen) < DRAWN_FRAMES and sequences[number] not in sequences[chosen]:
+            chosen.append(int(number))
+    titles = []
+    for number in chosen:
+        errors = [np.linalg.norm(poses[number] - target[number], axis=-1).mean() for poses in predicted]
+        frame = frames[number] - split.starts[sequences[number]]
+        name = split.sequences[sequences[number]].name
+        titles.append(f"{name}, frame {frame}\nerrors {', '.join(f'{error:.0f}' for error in errors)} mm")
+    poses = {run.name: found[chosen] for run, found in zip(runs, predicted, strict=True)}
+    return _encoded(poses_figure(titles, target[chosen], poses, store.skeleton))

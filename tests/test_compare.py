@@ -37,6 +37,7 @@ def test_two_runs(two, verb, said, tmp_path):
     picture = re.search(r'src="data:image/png;base64,([^"]+)"', page.read_text())
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
     assert not re.search(r'(src|href)="(?!data:)', page.read_text())
+    assert page.read_text().count("data:image/png") == 2  # curves and skeletons
 
     text = (two / "b/result.json").read_text()
     (two / "b/result.json").write_text(text.replace(result["data_fingerprint"], "other"))

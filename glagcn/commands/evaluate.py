@@ -9,18 +9,13 @@ from glagcn.checkpoints.load import Loaded, check_skeleton, differences, load_fo
 from glagcn.config.open_data import cache_of_run, open_data
 from glagcn.config.options import Config
 from glagcn.config.resolve import to_dict
-from glagcn.data.detector_noise import with_detector_noise
-from glagcn.data.lenses import find_lenses
-from glagcn.data.selection import select
-from glagcn.data.windows import FrameStore
-from glagcn.evaluate.benchmarks import benchmark_of
 from glagcn.evaluate.evaluate import (
     Evaluation,
-    EvaluationSet,
     Result,
     about_evaluation,
     evaluate,
-    scored_frames,
+    place_test_set,
+    select_test,
     write_results,
 )
 from glagcn.files import make_folder
@@ -48,10 +43,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> Result | None:
     folder = results_folder(config, loaded)
     with dist.agree():
         check_skeleton(loaded, skeleton, str(cache.path))
-        split = select(cache, "test", config.data.subjects_test, config.data.actions, config.data.downsample)
-        level = config.selection.test_detections
-        split = with_detector_noise(split, skeleton, level)
-        frames = scored_frames(split, config.selection.test_frames)
+        split, frames = select_test(config, cache)
         if dist.is_main() and not config.run.dry_run:  # before the evaluation, not after it
             name = "--output" if config.run.output else "the results folder"
             make_folder(folder, name, "give a writable folder with --output")
@@ -59,6 +51,7 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> Result | None:
     warnings = differences(loaded, cache)
     for warning in warnings:
         logger.warning(warning)
+    level = config.selection.test_detections
     simulated = f" with simulated detections ({level})" if level else ""
     logger.info(
         f"Evaluating {loaded.path} on {len(frames):,} frames{simulated}, with {dist.world_size()} process(es), "
@@ -67,18 +60,13 @@ def run_evaluation(config: Config, origin: dict[str, str]) -> Result | None:
     if config.run.dry_run:
         logger.info(f"Dry run: nothing was evaluated; the results would be in {folder}")
         return None
-    channels = len(model.input)
-    lenses = find_lenses(cache, split, training=False) if model.frame == "ray" else None
-    store = FrameStore(
-        split, skeleton, model.frames, dist.device(), channels=channels, causal=model.causal, lenses=lenses
-    )
+    data = place_test_set(cache, model, split, frames)
     with full_precision():
-        data = EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
         evaluation = evaluate(model, data, annotation=cache.annotation, flip=config.data.test_flip)
     result = None
     with dist.agree():
         if evaluation:
-            about = about_evaluation(config, cache, loaded.path, store) | {"warnings": warnings}
+            about = about_evaluation(config, cache, loaded.path, data.store) | {"warnings": warnings}
             result = write_results(evaluation, folder, about)
             _report(config, evaluation, folder)
     return result

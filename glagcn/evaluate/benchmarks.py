@@ -169,10 +169,7 @@ class _ByAction(Benchmark):
             **every,
             "subjects": subjects,
             "cell_mean": _mean_row(cells.values()),
-            "sequences": {
-                info.name: {name: row[name] for name in ("frames", MPJPE.name)}
-                for info, row in zip(infos, alone, strict=True)
-            },
+            "sequences": {info.name: row for info, row in zip(infos, alone, strict=True)},
             "notes": _notes(every["actions"], "over actions") + _notes(cells, "over subject x action"),
         }
 
@@ -331,14 +328,19 @@ class _MpiInf3dhp(Benchmark):
         named = protocols.scores_by_protocol(errors, evaluation.annotation, names)
         protocol = next(iter(named))
         others = [metric for metric in frame_metrics() if metric.name not in named[protocol]]
+        found = {metric.name: _frame_errors(metric, evaluation) for metric in others}
         return {
             **named[protocol],
-            **{metric.name: _mean_error(metric, evaluation) for metric in others},
+            **{metric: float(mean(np.concatenate(parts))) for metric, parts in found.items()},
             "frames": sum(map(len, errors)),
             "protocol": protocol,
             "protocols": named,
             "scenes": protocols.scenes(errors, evaluation.annotation, names),
-            "sequences": {name: {"frames": len(frames)} for name, frames in zip(names, errors, strict=True)},
+            "sequences": {
+                name: {"frames": len(errors[number]), **protocols.joint_scores(errors[number])}
+                | {metric: float(mean(parts[number])) for metric, parts in found.items()}
+                for number, name in enumerate(names)
+            },
         }
 
     def mpjpe(self, errors: np.ndarray, split: Split, frames: np.ndarray) -> float:  # noqa: ARG002
@@ -376,14 +378,13 @@ class _MpiInf3dhp(Benchmark):
         write_atomically(folder / INFERENCE_MAT, lambda file: savemat(file, poses))
 
 
-def _mean_error(metric: FrameMetric, evaluation: Evaluation) -> float:
-    """The mean of a metric over all frames, or all pairs of consecutive frames."""
+def _frame_errors(metric: FrameMetric, evaluation: Evaluation) -> list[np.ndarray]:
+    """For each sequence the errors of its frames, or of its pairs of consecutive frames."""
     errors = []
     for frames, *poses in zip(evaluation.frames, evaluation.predicted, evaluation.target, strict=True):
-        if len(frames):
-            found = metric.errors(*poses)
-            errors.append(found[np.diff(frames) == 1] if metric.of_pairs else found)
-    return float(mean(np.concatenate(errors)))
+        found = metric.errors(*poses) if len(frames) else np.empty(0)
+        errors.append(found[np.diff(frames) == 1] if metric.of_pairs and len(frames) else found)
+    return errors
 
 
 def official_tables(evaluation: Evaluation) -> protocols.OfficialTables:

@@ -20,10 +20,12 @@ from torch import Tensor
 from glagcn import dist
 from glagcn.config.options import Config
 from glagcn.data.dataset import Cache, Split
+from glagcn.data.detector_noise import with_detector_noise
+from glagcn.data.lenses import find_lenses
 from glagcn.data.plan import BatchSpec, share_bounds
-from glagcn.data.selection import valid_frames
+from glagcn.data.selection import select, valid_frames
 from glagcn.data.windows import FrameStore
-from glagcn.evaluate.benchmarks import Benchmark, Evaluation, by_sequence
+from glagcn.evaluate.benchmarks import Benchmark, Evaluation, benchmark_of, by_sequence
 from glagcn.files import write_text
 from glagcn.machine import describe, program
 from glagcn.model.cores import LEAST_WINDOWS, cpu_batch, cpu_stretch, on_every_core
@@ -31,7 +33,7 @@ from glagcn.model.interface import Model
 from glagcn.poses.lift import lifting, stretches
 from glagcn.poses.normalise import MM_PER_METRE
 from glagcn.poses.ray import turned_back
-from glagcn.skeletons import Skeleton
+from glagcn.skeletons import Skeleton, get_skeleton
 
 GPU_FLOATS = 1 << 25  # floats of the largest feature map of a batch that fills a GPU
 BATCHES_BETWEEN_CHECKS = 4  # batches between checks for a stop signal
@@ -54,6 +56,21 @@ def scored_frames(split: Split, max_frames: int | None = None) -> np.ndarray:
     if max_frames is None or max_frames >= len(frames):
         return frames
     return frames[np.linspace(0, len(frames) - 1, max_frames).round().astype(int)]
+
+
+def place_test_set(cache: Cache, model: Model, split: Split, frames: np.ndarray) -> EvaluationSet:
+    """The `frames` of a test split on the device, as a model reads them."""
+    lenses = find_lenses(cache, split, training=False) if model.frame == "ray" else None
+    form: dict[str, Any] = {"channels": len(model.input), "causal": model.causal, "lenses": lenses}
+    store = FrameStore(split, get_skeleton(cache.skeleton), model.frames, dist.device(), **form)
+    return EvaluationSet("test", split, store, frames, benchmark_of(cache.dataset))
+
+
+def select_test(config: Config, cache: Cache) -> tuple[Split, np.ndarray]:
+    """The test split of the options, with simulated detections if they say so, and its scored frames [n]."""
+    split = select(cache, "test", config.data.subjects_test, config.data.actions, config.data.downsample)
+    split = with_detector_noise(split, get_skeleton(cache.skeleton), config.selection.test_detections)
+    return split, scored_frames(split, config.selection.test_frames)
 
 
 def evaluate(model: Model, data: EvaluationSet, *, annotation: str, flip: bool) -> Evaluation | None:

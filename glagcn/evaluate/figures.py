@@ -47,6 +47,29 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
+def poses_figure(titles: list[str], target: np.ndarray, predicted: dict[str, np.ndarray], skeleton: Skeleton) -> Figure:
+    """Poses [n,V,3] mm of several models (thin, a colour each) over true poses (wide and pale), a column for each.
+
+    predicted  {name of the model: poses};  titles  of the n columns.
+    """
+    figure = Figure(figsize=(max(3.2 * len(titles), 6.4), 7.0), layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(len(VIEWS), len(titles), squeeze=False)
+    for number, title in enumerate(titles):
+        axes[0, number].set_title(title, fontsize=9)
+        for axis, horizontal in zip(axes[:, number], VIEWS.values(), strict=True):
+            draw_pose(axis, target[number], skeleton, horizontal, TRUE, width=6)
+            for colour, poses in enumerate(predicted.values()):
+                draw_pose(axis, poses[number], skeleton, horizontal, dict.fromkeys(TRUE, f"C{colour}"), width=2)
+            axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
+    for axis, name in zip(axes[:, 0], VIEWS, strict=True):
+        axis.set_ylabel(name, fontsize=11)
+    handles = [Line2D([], [], color=TRUE["middle"], linewidth=6, label="true")]
+    handles += [Line2D([], [], color=f"C{colour}", label=name) for colour, name in enumerate(predicted)]
+    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    return figure
+
+
 def draw_pose(
     axis: Axes, pose: np.ndarray, skeleton: Skeleton, horizontal: int, colours: dict[str, str], width: float
 ) -> None:

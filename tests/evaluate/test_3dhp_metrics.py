@@ -11,6 +11,7 @@ from glagcn import metrics
 from glagcn.data.mpi_inf_3dhp.facts import TEST_SEQUENCES
 from glagcn.evaluate.benchmarks import benchmark_of, format_tables, official_csv, official_tables
 from glagcn.evaluate.evaluate import scored_frames, summarise, write_results
+from glagcn.evaluate.metrics import METRICS
 from glagcn.evaluate.protocols import (
     GROUPS,
     PSTMO_WEIGHTS,
@@ -56,7 +57,10 @@ def test_a_known_error_gives_known_metrics():
     assert metrics["mpjpe_mm"] == pytest.approx(50 / 17)
     assert metrics["pck"] == pytest.approx(100)
     assert metrics["frames"] == 7
-    assert metrics["sequences"] == {"TS1": {"frames": 4}, "TS2": {"frames": 3}}
+    assert {name: row["frames"] for name, row in metrics["sequences"].items()} == {"TS1": 4, "TS2": 3}
+    for name in ("mpjpe_mm", "p_mpjpe_mm", "pck", "auc"):
+        weighted = sum(row["frames"] * row[name] for row in metrics["sequences"].values()) / 7
+        assert weighted == pytest.approx(metrics[name])
 
 
 def test_velocity_is_taken_between_neighbouring_valid_frames_of_one_sequence():
@@ -75,7 +79,9 @@ def test_a_sequence_without_scored_frames_keeps_its_place(tmp_path):
     assert [len(poses) for poses in evaluation.predicted] == [3, 0, 3]
     assert list(official_tables(evaluation)["sequencewise"]["MPJPE"]) == ["TestSeq1", "TestSeq2", "TestSeq3"]
     assert evaluation.scalars["mpjpe_mm"] == 0
-    assert write_results(evaluation, tmp_path, {})["sequences"]["TS2"] == {"frames": 0}
+    assert write_results(evaluation, tmp_path, {})["sequences"]["TS2"] == {
+        "frames": 0, **dict.fromkeys(metric.name for metric in METRICS)
+    }  # fmt: skip
 
 
 PSTMO = {
