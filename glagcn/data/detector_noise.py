@@ -168,7 +168,7 @@ def _highest(noise: np.ndarray, share: float) -> np.ndarray:
 
 
 def _limbs(points: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """The number of the limb of each joint [V], and its kind [V].
+    """Of each joint, the number of its limb [V] and its kind [V].
 
     Kinds: 0 arms, 1 legs, 2 the rest.  Limbs: 0 left arm, 1 right arm, 2 left leg, 3 right leg, 4 the rest.
     """
