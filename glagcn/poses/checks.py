@@ -14,7 +14,6 @@ distances between joints are those of a body.  Every threshold stands beside wha
 """
 
 import logging
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -24,6 +23,7 @@ import numpy as np
 from glagcn.errors import UserError
 from glagcn.poses.gaps import LEAST_CONFIDENCE
 from glagcn.poses.joints import CONVENTIONS, Convention, both_sides
+from glagcn.poses.sides import mirrored, sides_put_right
 
 logger = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ JUMP, OFTEN, FEW = 0.15, 0.15, 2
 # From one frame to the next, the sides are nearer to the other sides by this factor, while all move by so much.  mocap
 # with or without noise: never, at 30 and at 2 frames a second.
 CHANGED, SIDES = 0.5, 0.04
+MOST_NAMED = 10  # stretches of frames in a message
 # A place at which so many of all joints are, of so many different ones: never, and five times less at the next place.
 MARKED, AT_MARK = 0.01, 1 / 3
 # A point that is at one place, within so many diagonals, while most of the joints move by more than MOVING.
@@ -186,16 +187,17 @@ def check_track(
     return found + ([marked] if marked else [])
 
 
-def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[Finding]:
+def check_movement(
+    tracks: Sequence[np.ndarray], joints: Sequence[str], starts: Sequence[int] | None = None
+) -> list[Finding]:
     """What about the tracks [T,J,3] of some people no camera films: poses that jump, and sides that change.
 
     joints  J names in common words; the confidence is 0 where a joint is missing.
+    starts  the first frame of each track, to name frames by their numbers; None: they are not named.
     """
-    jumps, steps, changes = 0, 0, 0
-    exchanged = {"left": "right", "right": "left"}
-    others = [re.sub("left|right", lambda side: exchanged[side[0]], joint) for joint in joints]
-    mirrored = [joints.index(other) if other in joints else place for place, other in enumerate(others)]
-    for track in tracks:
+    jumps, steps, changes = 0, 0, list[int]()
+    other = mirrored(joints)
+    for track, start in zip(tracks, starts or [0] * len(tracks), strict=True):
         places = np.where(track[..., 2:] > 0, track[..., :2], np.nan)
         frames = np.flatnonzero(np.isfinite(places[..., 0]).mean(axis=1) >= 0.5)
         if len(frames) < 3:
@@ -206,9 +208,9 @@ def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[
         step = _apart(places[1:], places[:-1]) / size * near
         jump = _apart(places[2:] + places[:-2], 2 * places[1:-1]) / size[1:] * (near[1:] & near[:-1])
         jumps, steps = jumps + int((jump > JUMP).sum()), steps + len(jump)
-        sides = _apart(places[1:, mirrored], places[:-1]) / size
+        sides = _apart(places[1:, other], places[:-1]) / size
         if np.median(step) < JUMP:
-            changes += int(((sides < CHANGED * step) & (step > SIDES)).sum())
+            changes += (start + frames[1:][(sides < CHANGED * step) & (step > SIDES)]).tolist()
     found = []
     if jumps > max(FEW, OFTEN * steps):
         found.append(Finding(
@@ -220,11 +222,42 @@ def check_movement(tracks: Sequence[np.ndarray], joints: Sequence[str]) -> list[
     elif changes:
         found.append(Finding(
             "sides_change", "warn",
-            f"left and right change places {changes} times from one frame to the next: the detector has exchanged them "
-            "for a while, and the poses turn over there",
+            f"left and right change places {len(changes)} times from one frame to the next"
+            + f" ({in_words(changes)})" * (starts is not None)
+            + ": the detector has exchanged them for a while, and the poses turn over there",
             "detect again with a larger model, or mark the joints of those frames as missing (confidence 0)",
         ))  # fmt: skip
     return found
+
+
+def with_right_sides(
+    keypoints: np.ndarray,
+    joints: Sequence[str],
+    fps: float,
+    where: str,
+    start: int = 0,
+    places: np.ndarray | None = None,
+) -> np.ndarray:
+    """A person [T,J,3] after `sides_put_right`, with a warning that names the frames.
+
+    where  what holds the person, for the message;  start  the number of the first frame.
+    """
+    put, frames = sides_put_right(keypoints, joints, fps, places)
+    if len(frames):
+        logger.warning(
+            f"{where}: left and right change places for a while, between frames where they are as before; put right in "
+            f"{in_words((start + frames).tolist())}"
+        )
+    return put
+
+
+def in_words(frames: Sequence[int]) -> str:
+    """Ascending numbers of frames in words: "frames 3, 5 to 9 and 2 more"."""
+    ends = np.flatnonzero(np.diff(frames, append=np.inf) != 1) + 1
+    runs = [frames[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
+    shown = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:MOST_NAMED]]
+    more = sum(map(len, runs[MOST_NAMED:]))
+    return f"frame{'s' * (len(frames) > 1)} {', '.join(shown)}{f' and {more} more' if more else ''}"
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:

@@ -39,11 +39,13 @@ from glagcn.poses.checks import (
     hidden_flags,
     scaled,
     warn_of,
+    with_right_sides,
     without_marked,
 )
 from glagcn.poses.gaps import (
     FAR,
     FASTEST_FPS,
+    USUAL_FPS,
     Counts,
     fill_gaps,
     gap_frames,
@@ -83,7 +85,8 @@ def predict(
 ) -> np.ndarray:
     """Lift a sequence [T,J,2 or 3] to 3D poses [T,V,3] in millimetres; see glagcn.predict (api.py)."""
     size = as_size(image_size)
-    keypoints = seen_joints(as_keypoints(pose_2d, "pose_2d", 3, model.skeleton, joints), size, model.skeleton, joints)
+    keypoints = as_keypoints(pose_2d, "pose_2d", 3, model.skeleton, joints)
+    keypoints = seen_joints(keypoints, size, model.skeleton, joints, fps)
     if not keypoints[..., 2].any():
         raise UserError(
             f"pose_2d holds no joint in any of {len(keypoints)} frames: all are NaN, (0, 0), without confidence or far "
@@ -437,15 +440,18 @@ def frame_numbers(frames: Sequence[int] | np.ndarray | None, length: int) -> Ten
     return torch.from_numpy(chosen.astype(np.int64))
 
 
-def seen_joints(keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None) -> np.ndarray:
-    """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `as_confidences` and `check_poses`."""
+def seen_joints(
+    keypoints: np.ndarray, size: np.ndarray, skeleton: Skeleton, joints: str | None, fps: float | None
+) -> np.ndarray:
+    """Keypoints [T,J,3] float32 with (0, 0, 0) for missing joints, after `as_confidences` and the checks of poses."""
     keypoints = as_confidences(keypoints, "pose_2d", joints)[0]
     if are_parts(mark_missing(keypoints), size):
         keypoints = keypoints * [*size, 1]
     keypoints = mark_missing(keypoints)
     order = get_convention(joints) if joints else input_convention(skeleton)
     keypoints = check_poses(keypoints, size, order, "pose_2d", stated=joints is not None)
-    warn_of(check_movement([keypoints], order.points), "pose_2d")
+    keypoints = with_right_sides(keypoints, order.points, fps or USUAL_FPS, "pose_2d")
+    warn_of(check_movement([keypoints], order.points, [0]), "pose_2d")
     return mark_missing(keypoints, (float(size[0]), float(size[1])))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.checks import ORDERS, check_movement, check_poses, fit_orders, warn_of
+from glagcn.poses.checks import ORDERS, check_movement, check_poses, fit_orders, warn_of, with_right_sides
 from glagcn.poses.gaps import mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of
 from glagcn.poses.keypoints.read import KeypointFile, read_keypoints
@@ -106,8 +106,13 @@ def read_recording(
         f"{len(found.frames)} poses in {len(np.unique(found.frames))} of the frames 0 to {found.frames[-1]}"
     )
     chosen = _choose(found, rate, person, prefix)
-    warn_of(check_movement([track.keypoints for track in chosen], order.points), str(path), prefix)
-    return Recording(convention, chosen, size, rate, found.times, video)
+    recording = Recording(convention, chosen, size, rate, found.times, video)
+    put = [
+        with_right_sides(track.keypoints, order.points, rate, str(path), track.start, recording.places(track))
+        for track in chosen
+    ]
+    warn_of(check_movement(put, order.points, [track.start for track in chosen]), str(path), prefix)
+    return replace(recording, tracks=[replace(track, keypoints=each) for track, each in zip(chosen, put, strict=True)])
 
 
 def _near_image(path: Path, found: KeypointFile, size: tuple[int, int]) -> KeypointFile:
