@@ -554,6 +554,8 @@ def _turned(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Find
     if share <= (MOSTLY if legs[long].mean() > 0.5 else MOSTLY_WITHOUT_LEGS):
         trunk = (_pair(pixels, joints, "shoulder") - _pair(pixels, joints, "hip"))[long]
         leans = np.degrees([np.arctan2(x, -y) for x, y in ((across, down), trunk.T)])
+        if np.isnan(trunk).all():
+            return None
         to, least = ("right", leans.min(axis=0)) if np.nanmedian(leans) > 0 else ("left", -leans.max(axis=0))
         if len(pixels) < LONG or not np.nanquantile(least, 0.25) > LEANING:
             return None

@@ -45,23 +45,29 @@ class Ground:
 
 
 def find_ground(people: Sequence[Poses]) -> Ground:
-    """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people.
+    """Estimate the floor by a robust plane fit to the lower ankle of every frame of all people in which one is seen.
 
-    The feet do not tell, with the reason in `doubt`, if no person has a root path, if the ankles cover less than
-    NARROWEST_MM in any direction (standard deviation), if their distance from the plane over this width exceeds
-    UNSURE_DEGREES, or if the plane is steeper than STEEPEST_DEGREES.  Then the camera is assumed to have no roll, and
+    The feet do not tell, with the reason in `doubt`, if no person has a root path, if no ankle is seen (the floor is
+    then below those that were guessed), if the ankles cover less than NARROWEST_MM in any direction (standard
+    deviation), if their distance from the plane over this width exceeds UNSURE_DEGREES, or if the plane is steeper than
+    STEEPEST_DEGREES.  Then the camera is assumed to have no roll, and
     the pitch at which people stand upright (`_pitch`); if they do not, it is assumed to be level.
     people  in camera axes.
     """
     pitch = _pitch(people)
-    pairs = []
+    pairs, seen = [], []
     for person in people:
         if person.root is not None:
             ankles = [person.skeleton.joints.index(name) for name in ("left_ankle", "right_ankle")]
             pairs.append(person.xyz[:, ankles] + person.root[:, None])
+            seen.append(person.confidence[:, ankles] > 0)
     if not pairs:
         return _below(None, pitch, "no person has a root path")
-    points, up = np.concatenate(pairs), CAMERA_UP  # [n,2,3] mm
+    points, known = np.concatenate(pairs), np.concatenate(seen)  # [n,2,3] mm
+    if not known.any():
+        return _below(points, pitch, "no ankle is seen")
+    points = np.where(known[..., None], points, points[:, ::-1])[known.any(axis=1)]
+    up = CAMERA_UP
     for _ in range(ROUNDS):
         lower = points[np.arange(len(points)), (points @ up).argmin(axis=1)]
         up, scatter, width = _fit_plane(lower)
@@ -110,14 +116,18 @@ def _fit_plane(points: np.ndarray) -> tuple[np.ndarray, float, float]:
 def _pitch(people: Sequence[Poses]) -> float | None:
     """By how many degrees the camera looks down if people stand upright: the median over the frames in which they do.
 
-    None if they are bent, or lie, in more than 1 - LEAST_UPRIGHT of the frames.
+    None if they are bent, or lie, in more than 1 - LEAST_UPRIGHT of the frames in which shoulders, hips and ankles are
+    seen, of one side at least.
     """
     bodies, bends = [], []
     for person in people:
-        shoulders, hips, ankles = (
-            person.xyz[:, [person.skeleton.joints.index(f"{side}_{joint}") for side in ("left", "right")]].mean(axis=1)
-            for joint in ("shoulder", "hip", "ankle")
-        )
+        parts, all_seen = [], np.ones(len(person.frames), bool)
+        for joint in ("shoulder", "hip", "ankle"):
+            sides = [person.skeleton.joints.index(f"{side}_{joint}") for side in ("left", "right")]
+            seen = person.confidence[:, sides, None] > 0
+            parts.append((person.xyz[:, sides] * seen).sum(axis=1) / seen.sum(axis=1).clip(1))
+            all_seen &= seen.any(axis=(1, 2))
+        shoulders, hips, ankles = (part[all_seen] for part in parts)
         trunk, legs = shoulders - hips, hips - ankles
         lengths = np.linalg.norm(trunk, axis=-1) * np.linalg.norm(legs, axis=-1)
         bends.append((trunk * legs).sum(axis=-1) / np.maximum(lengths, 1e-6))
@@ -126,7 +136,7 @@ def _pitch(people: Sequence[Poses]) -> float | None:
     pitch = np.degrees(np.arctan2(-body[:, 2], -body[:, 1]))
     upright = np.concatenate(bends) > np.cos(np.radians(UPRIGHT_DEGREES))
     upright &= (np.abs(pitch) < STEEPEST_DEGREES) & (-body[:, 1] > np.abs(body[:, 0]))
-    return float(np.median(pitch[upright])) if upright.mean() > LEAST_UPRIGHT else None
+    return float(np.median(pitch[upright])) if upright.sum() > LEAST_UPRIGHT * len(upright) else None
 
 
 def _below(points: np.ndarray | None, pitch: float | None, doubt: str) -> Ground:

@@ -99,6 +99,24 @@ def test_a_level_camera_is_taken_where_nobody_stands():
         assert floor.pitch is None
 
 
+def test_ankles_that_nobody_saw_tell_no_floor():
+    """Legs that are cut off by the image are guesses: the camera is not pitched by them."""
+    people, up, _ = walkers(20, 0)
+    joints = [SKELETON.joints.index(name) for name in ("left_ankle", "right_ankle")]
+    one = people[0]
+    one.xyz[:, joints] += np.random.default_rng(2).normal(0, 300, (len(one.xyz), 1, 1)).astype(np.float32)
+    one.confidence[:, joints] = 0
+    floor = find_ground([one])
+    assert floor.doubt == "no ankle is seen"
+    assert floor.pitch is None
+    one = walkers(20, 0)[0][0]
+    one.xyz[:, joints[0]] += 5000 * -CAMERA_UP.astype(np.float32)
+    one.confidence[:, joints[0]] = 0  # the other leg is seen
+    floor = find_ground([one])
+    assert degrees_apart(floor.up, up) < 8
+    assert floor.height == pytest.approx(-CAMERA_HEIGHT_MM, abs=400)
+
+
 def test_a_wall_is_no_floor():
     people, _, _ = walkers(70, 0)
     assert "steeper" in find_ground(people).doubt

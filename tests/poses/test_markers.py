@@ -185,7 +185,7 @@ def test_mot(tmp_path):
         np.testing.assert_allclose(found[name], values, atol=6e-4)
 
 
-def test_mot_has_no_nan_at_which_opensim_would_stop(tmp_path):
+def test_mot_has_no_nan_at_which_opensim_would_stop(tmp_path, caplog):
     confidence = np.ones((60, 17), np.float32)
     confidence[10:40, SKELETON.joints.index("left_wrist")] = 0
     confidence[:, SKELETON.joints.index("right_ankle")] = 0
@@ -197,8 +197,12 @@ def test_mot_has_no_nan_at_which_opensim_would_stop(tmp_path):
     assert "knee_angle_r" not in found
     np.testing.assert_allclose(found["time"], np.arange(55) / 10)  # known for half a second more
     np.testing.assert_allclose(np.diff(found["elbow_flex_l"][15:34], 2), 0, atol=2e-3)
-    with pytest.raises(UserError, match="no joint angle of person 0 is known"):
-        write_people(tmp_path / "b.mot", [person(one.xyz, "mpi3dhp17", confidence=np.zeros_like(confidence))])
+    unseen = person(one.xyz, "mpi3dhp17", confidence=np.zeros_like(confidence), person=4, fps=10.0)
+    with pytest.raises(UserError, match=r"b\.mot: no joint angle is known"):
+        write_people(tmp_path / "b.mot", [unseen])
+    # Somebody of whom nothing but a face is seen takes nothing from the others.
+    assert write_people(tmp_path / "b.mot", [one, unseen]) == [tmp_path / "b_person0.mot"]
+    assert "b_person4.mot is not written: no joint angle of person 4" in caplog.text
     assert not (tmp_path / "b.mot").exists()
 
 

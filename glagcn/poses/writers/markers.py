@@ -4,6 +4,7 @@ One file a person, in axes x right, y up, z towards the camera.  A joint is left
 and where the detector has not seen it for GAP_SECONDS: these files have no confidence that would tell a guess.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -18,17 +19,19 @@ from glagcn.poses.joints import own_points
 from glagcn.poses.result import TO_Y_UP, Poses, interpolated
 from glagcn.skeletons import Skeleton
 
+logger = logging.getLogger(__name__)
+
 # Names of Pose2Sim's set-ups for OpenSim, where they have the joint; sides are L and R.
 MIDDLE = {"pelvis": "Hip", "spine": "Spine", "neck": "Neck", "head": "MidHead", "head_top": "Head"}
 
 MOST_FRAMES = 65_535  # that the header of a C3D file can count; readers stop there without a word
 
 
-def one_file_each(path: Path, people: Sequence[Poses], write: Callable[[Path, Poses], Path]) -> list[Path]:
-    """`path` for one person, else NAME_personN.SUFFIX, where N is the person's number."""
-    if len(people) == 1:
-        return [write(path, people[0])]
-    return [write(path.with_name(f"{path.stem}_person{one.person}{path.suffix}"), one) for one in people]
+def one_file_each(path: Path, people: Sequence[Poses], write: Callable[[Path, Poses], Path | None]) -> list[Path]:
+    """`path` for one person, else NAME_personN.SUFFIX, where N is the person's number; those that are written."""
+    several = len(people) > 1
+    paths = [path.with_name(f"{path.stem}_person{one.person}{path.suffix}") if several else path for one in people]
+    return [done for own, one in zip(paths, people, strict=True) if (done := write(own, one))]
 
 
 def marker_names(skeleton: Skeleton) -> list[str]:
@@ -166,18 +169,28 @@ def write_mot(path: Path, people: Sequence[Poses]) -> list[Path]:
 
     At NaN OpenSim's Storage stops reading, without a word.  So an angle that is not known in any frame has no column,
     and frames in which none is known have no row; others that are not known are interpolated over time, and constant at
-    both ends.  Raises UserError if no angle is known.
+    both ends.  Of several people those without any angle have no file, with a warning.  Raises UserError if nobody has.
     """
-    return one_file_each(path, people, lambda own, person: write_text(own, mot_text(own.name, person)))
+
+    def write(own: Path, person: Poses) -> Path | None:
+        text = mot_text(own.name, person)
+        if text is None:
+            logger.warning(f"{own} is not written: no joint angle of person {person.person} is known in any frame")
+        return write_text(own, text) if text else None
+
+    if written := one_file_each(path, people, write):
+        return written
+    raise UserError(f"cannot write {path}: no joint angle is known in any frame")
 
 
-def mot_text(title: str, person: Poses) -> str:
-    """The content of the MOT file called `title`.  nColumns counts the time, as OpenSim's readers do."""
+def mot_text(title: str, person: Poses) -> str | None:
+    """The content of the MOT file called `title`; None if no angle is known.  nColumns counts the time, as OpenSim's
+    readers do."""
     angles = joint_angles(person.skeleton, markers(person, person.places))
     known = {name: np.isfinite(values) for name, values in angles.items()}
     names = [name for name in angles if known[name].any()]
     if not names:
-        raise UserError(f"cannot write {title}: no joint angle of person {person.person} is known in any frame")
+        return None
     rows = np.any([known[name] for name in names], axis=0)
     seconds = person.seconds[rows]
     columns = [np.interp(seconds, person.seconds[known[name]], angles[name][known[name]]) for name in names]
