@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from glagcn.checkpoints import ours as checkpoint
 from glagcn.checkpoints.load import load
+from glagcn.config.options import without_paths
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
 from glagcn.model.interface import Model
@@ -35,7 +36,7 @@ LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and
 def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     """Write the weights of `source`, a checkpoint of this program, as `target`, which load reads like a checkpoint.
 
-    The options and the form of the model are in the metadata as JSON, and the model's description beside them.
+    The options, without folders, and the form of the model are in the metadata as JSON, with its description.
     half  weights in half precision; statistics of BatchNorm and the graph stay as they are.
     Raises UserError where the name does not end in .safetensors.
     """
@@ -50,7 +51,7 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     metadata = description(loaded.model) | {
         "format": checkpoint.FORMAT,
         "version": json.dumps(checkpoint.VERSION),
-        "config": json.dumps(content["config"]),
+        "config": json.dumps(without_paths(content["config"])),
         "model_config": json.dumps(content["model_config"]),
     }
     metadata["digest"] = checkpoint.digest(checkpoint.assemble(metadata, weights))

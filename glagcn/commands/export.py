@@ -3,6 +3,7 @@
 import logging
 
 from glagcn.checkpoints.find import model_path
+from glagcn.config.options import without_paths
 from glagcn.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -27,5 +28,6 @@ def export(options: dict) -> None:
         from glagcn.checkpoints.load import load
 
         content = checkpoint.require_glagcn(load(source).content, source)
-        checkpoint.save(target, {name: content[name] for name in checkpoint.WEIGHTS})
+        weights = {name: content[name] for name in checkpoint.WEIGHTS}
+        checkpoint.save(target, weights | {"config": without_paths(content["config"])})
     logger.info(f"{target}: the weights of {source}, for sharing")

@@ -346,7 +346,7 @@ class RunConfig(Group):
     debug: bool = option(False, resumable=False, common=True, flags=("-dg",), call=True,
         help="a complete run in about a minute: small model, few steps, few test frames")
     dry_run: bool = option(False, common=True, call=True, not_in_study="a study only trains",
-        help="print the summary of the run and stop")
+        help="print the summary of the run, with an estimate of time and memory, and stop")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -417,8 +417,13 @@ OPTIONS: dict[str, Option] = {known.key: known for known in options_of(*GROUPS.v
 MAKING = tuple(
     known.key
     for known in options_of(DataConfig, ModelConfig, OptimConfig, SelectionConfig)
-    if known.argparse.get("metavar") != "DIR" and not known.machine
+    if not known.is_path and not known.machine
 )
+
+
+def without_paths(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Values of options by key, with the defaults in place of folders and files: for others, who have none of them."""
+    return {key: OPTIONS[key].default if key in OPTIONS and OPTIONS[key].is_path else values[key] for key in values}
 
 
 def foreign_options(kind: str) -> set[str]:

@@ -1,3 +1,7 @@
+import json
+import socket
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -68,6 +72,18 @@ def test_a_file_of_another_program_is_refused(tmp_path):
     save_file({"weight": torch.zeros(3)}, tmp_path / "model.safetensors", {"format": "pt"})
     with pytest.raises(UserError, match="its metadata has no version, config, model_config, digest; expected a file"):
         glagcn.load_model(tmp_path / "model.safetensors")
+
+
+def test_no_folder_of_the_machine_is_in_what_is_shared(verb, trained, tmp_path):
+    config = json.loads((trained / "config.json").read_text())
+    folders = [config["root_path"].encode(), config["checkpoint"].encode()]
+    assert all(folder in (trained / "best.pt").read_bytes() for folder in folders)
+    folders += [str(Path(glagcn.__file__).parent).encode(), socket.gethostname().encode()]
+    for name, flags in (("a.pt", ""), ("a.safetensors", "--layout safetensors"), ("a.onnx", "--layout onnx")):
+        assert verb(f"export {trained}/best.pt {flags} --out {tmp_path}/{name}").code == 0
+        content = (tmp_path / name).read_bytes()
+        assert [folder for folder in folders if folder in content] == []
+        assert name == "a.onnx" or load(tmp_path / name).content["config"]["root_path"] == "data"
 
 
 @pytest.mark.parametrize(
