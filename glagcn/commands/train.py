@@ -107,9 +107,9 @@ def _estimate(config: Config, data: RunData, model: Model) -> str:
     optim, plan, device = config.optim, data.plan, dist.device()
     stepper = Stepper(optim, model)
     whole = data.train.windows(plan.batch(0, 0))
-    count, size, taken = len(whole.inputs), 4, 0.0
+    count, size, taken = len(whole.inputs), 0, 0.0
     while taken < TRIAL_S / 3 and size < count:
-        size = min(2 * size, count)
+        size = min(max(8, 2 * size), count)
         part, mine = whole.part(slice(0, size)), share(size, micro_batch(optim, plan.batch_size), 0, 1)
 
         def step() -> None:

@@ -153,10 +153,9 @@ def _named(table: Any, grid: Any, seeds: int) -> dict[str, Any]:
     axes = {key: _range(f"grid.{key}", value) for key, value in grid.items()}
     count = math.prod(map(len, axes.values())) * max(1, len(table)) * seeds
     if count > MOST_RUNS:
-        sizes = " x ".join(f"{len(values)} ({key})" for key, values in axes.items())
-        raise UserError(
-            f"{count:,} runs, {sizes or len(table)} x {seeds} seeds: must be at most {MOST_RUNS:,}; leave some out"
-        )
+        sizes = {key: len(values) for key, values in axes.items()} | {"configurations": len(table), "seeds": seeds}
+        factors = " x ".join(f"{size:,} ({key})" for key, size in sizes.items() if size)
+        raise UserError(f"{count:,} runs, {factors}: must be at most {MOST_RUNS:,}; leave some out")
     if not axes:
         return table
     points = {}
@@ -186,7 +185,7 @@ def _range(key: str, value: Any) -> list[Any]:
         raise UserError(f"invalid {key} {value!r}: must be a list of values or a range, {RANGE}")
     first, last = numbers["from"], numbers["to"]
     parts = numbers["count"] - 1 if "count" in numbers else numbers["step"] and (last - first) / numbers["step"] + 1e-9
-    if not 0 <= parts < math.inf or type(log) is not bool or (log and not 0 < first <= last):
+    if not 0 <= parts < math.inf or type(log) is not bool or (log and ("step" in numbers or not 0 < first <= last)):
         raise UserError(f"invalid {key} {value!r}: must be a range that goes up, {RANGE}")
     if parts >= MOST_RUNS:
         raise UserError(f"{key} has {parts + 1:,.0f} values: must be at most {MOST_RUNS:,}; give fewer")
@@ -194,7 +193,8 @@ def _range(key: str, value: Any) -> list[Any]:
     for number in range(int(parts) + 1):
         step = numbers.get("step", (last - first) / max(parts, 1))
         point = first * (last / first) ** (number / max(parts, 1)) if log else first + number * step
-        found.append(point if whole and "step" in numbers else float(f"{point:.9g}"))
+        point = float(f"{point:.9g}") if type(point) is float else point
+        found.append(int(point) if whole and point == int(point) else point)
     return found
 
 

@@ -39,9 +39,18 @@ def test_an_end_between_evaluations_leaves_no_trace(train, demo_root, tmp_path):
 
 
 def test_dry_run_stops_after_the_summary(demo, tmp_path):
-    done = demo("--dry_run")
+    done = demo("--dry_run --batch_size 3")
     assert done.code == 0
-    for words in ("Processes: 1", "parameters", "GFLOP per window", "steps in all", "* channels", "Dry run"):
+    for words in (
+        "Estimate: 0:",
+        "GB of memory\n",
+        "Processes: 1",
+        "parameters",
+        "GFLOP per window",
+        "steps in all",
+        "* channels",
+        "Dry run",
+    ):
         assert words in done.out
     assert list(tmp_path.iterdir()) == []
 

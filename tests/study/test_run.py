@@ -77,6 +77,7 @@ def test_a_grid_is_every_combination_for_each_configuration(tmp_path):
     assert len(study.configurations) == 12
     assert study.configurations[0].given == {"dataset": "demo", "dropout": 0.0, "causal": True, "lr": 0.1}
     assert study_run._range("x", {"from": 0, "to": 0.3, "step": 0.1}) == [0, 0.1, 0.2, 0.3]
+    assert list(map(str, study_run._range("x", {"from": 1, "to": 5, "count": 3}))) == ["1", "3", "5"]
 
 
 @pytest.mark.parametrize(
@@ -96,11 +97,12 @@ def test_a_grid_is_every_combination_for_each_configuration(tmp_path):
         ("[grid]\nlrr = [1]", ["grid: no flag --lrr; did you mean lr"]),
         ("[grid]\nlr = {from = 1, step = 1}", ["invalid grid.lr .*: must be a list of values or a range, {from"]),
         ("[grid]\nlr = {from = 2, to = 1, step = 1}", ["invalid grid.lr .*: must be a range that goes up"]),
+        ("[grid]\nlr = {from = 1, to = 9, step = 2, log = true}", ["invalid grid.lr .*: must be a range that goes up"]),
         ("[grid]\nlr = {from = 0, to = 1, step = 1e-9}", ["grid.lr has 1,000,000,001 values: must be at most 1,000"]),
         (
             "seeds = [0, 1]\n[grid]\n"
             + "\n".join(f"{key} = {{from = 1, to = 100, step = 1}}" for key in ("lr", "epochs")),
-            ["20,000 runs, 100 .lr. x 100 .epochs. x 2 seeds: must be at most 1,000"],
+            ["20,000 runs, 100 .lr. x 100 .epochs. x 2 .seeds.: must be at most 1,000"],
         ),
         (one('"'), ["configurations.a", "close every quotation mark"]),
         (one("--lrr 1"), ["configurations.a: unrecognized --lrr; did you mean --lr"]),
