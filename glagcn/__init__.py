@@ -8,7 +8,7 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-from glagcn.version import __version__
+from glagcn.version import __version__ as __version__
 
 MODULES = {
     "Lifter": "glagcn.api",
@@ -19,18 +19,7 @@ MODULES = {
     "predict": "glagcn.api",
 }
 VERBS = ("evaluate", "train")  # functions of glagcn.api, and packages
-__all__ = [
-    "Lifter",
-    "Poses",
-    "UserError",
-    "__version__",
-    "evaluate",
-    "lift",
-    "load_model",
-    "metrics",
-    "predict",
-    "train",
-]
+__all__ = sorted([*MODULES, *VERBS, "metrics", "__version__"])
 
 
 def __dir__() -> list[str]:

@@ -10,15 +10,3 @@ from glagcn.errors import UserError as UserError
 from glagcn.poses.result import Poses as Poses
 
 __version__: str
-__all__ = [
-    "Lifter",
-    "Poses",
-    "UserError",
-    "__version__",
-    "evaluate",
-    "lift",
-    "load_model",
-    "metrics",
-    "predict",
-    "train",
-]
