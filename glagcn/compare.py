@@ -10,7 +10,8 @@ import html
 import io
 import re
 import socket
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -33,6 +34,7 @@ from glagcn.train.run_folder import read_lines
 DEPTHS = ("", "*/", "*/*/", "*/*/*/")  # where runs are looked for below a folder: a study has them in NAME/runs/
 LISTED = ("mpjpe_mm", "p_mpjpe_mm", "pck", "auc")  # metrics in the table of runs
 DRAWN_FRAMES, MOST_FRAMES = 3, 4000  # skeletons on the page, and the frames in which they are looked for
+NO_TIME = 1e10  # seconds; larger numbers are no date
 LEVEL, RESAMPLES = 0.95, 9999  # of the bootstrap
 # What must be equal in result.json for errors to be comparable: {entry: its name in the warning}.
 SAME_TEST = {
@@ -76,13 +78,24 @@ class FoundRun:
             if psutil.pid_exists(int(process[1])):
                 return "running"
         trained = max((record["step"] for record in self.records if record["kind"] == "train"), default=0)
-        return "finished" if self.result and trained <= self.result.get("trained_steps", trained) else "stopped"
+        return "stopped" if not self.result or trained > _number(self.result.get("trained_steps")) else "finished"
+
+    @property
+    def is_scored(self) -> bool:
+        """Whether it has an error on the test set."""
+        return not np.isnan(_number(self.result.get(MPJPE.name)))
 
     @property
     def validation_mm(self) -> float:
         """The lowest error on held-out training sequences; NaN without one."""
         errors = [_number(record.get(MPJPE.name)) for record in self.records if record["kind"] == "validation"]
         return min((error for error in errors if error == error), default=np.nan)
+
+    @property
+    def when(self) -> float:
+        """The time of its newest record, or else of its options, in seconds since 1970."""
+        newest = self.last("time")
+        return newest if 0 < newest < NO_TIME else (self.path / "config.json").stat().st_mtime
 
     def last(self, name: str) -> float:
         """The newest value of `name` in metrics.jsonl; NaN without one."""
@@ -150,6 +163,8 @@ def read_folder(folder: Path, name: str = "") -> FoundRun:
         if content is None and origin.exists():  # of an evaluation: the options of the run it is of
             content = _read_object(origin)
         options = {} if content is None else plain_values(from_dict(content))
+    except UserError as error:
+        raise UserError(str(error) if str(folder) in str(error) else f"{folder}: {error}") from None
     except (TypeError, ValueError, LookupError, AttributeError):
         raise UserError(
             f"{folder}: config.json or result.json is not as this program writes it; restore or remove it"
@@ -158,41 +173,67 @@ def read_folder(folder: Path, name: str = "") -> FoundRun:
     return FoundRun(name or folder.resolve().name, folder, options, records, scores)
 
 
-def find_runs(folder: Path) -> list[FoundRun]:
-    """The runs in a folder and up to three folders below, by name.
+def find_runs(folder: Path) -> tuple[list[FoundRun], list[str]]:
+    """The runs in a folder and up to three folders below, by name, and what is wrong with those that are damaged.
 
-    Raises UserError if there is none, or if one cannot be read.
+    Raises UserError if there is none that can be read.
     """
     paths = sorted({path.parent for depth in DEPTHS for path in folder.glob(f"{depth}config.json")})
     if not paths:
         problem = "no run in it or up to three folders below" if folder.is_dir() else "no such folder"
         raise UserError(f"{folder}: {problem}; give the folder of runs (-c of training), or the --out of a study")
-    return [read_folder(path, path.relative_to(folder).as_posix() if path != folder else "") for path in paths]
+    names = ["" if path == folder else path.relative_to(folder).as_posix() for path in paths]
+    runs, problems = _readable(zip(paths, names, strict=True))
+    if not runs:
+        raise UserError("\n".join(problems))
+    return runs, problems
+
+
+def _readable(named: Iterable[tuple[Path, str]]) -> tuple[list[FoundRun], list[str]]:
+    """The runs in folders (folder, name), and the problems of those that cannot be read."""
+    runs, problems = [], []
+    for folder, name in named:
+        try:
+            runs.append(read_folder(folder, name))
+        except UserError as error:
+            problems.append(str(error))
+    return runs, problems
 
 
 def runs_table(folder: Path) -> str:
-    """A row for each run in a folder, the newest last, and a line about what they have in common."""
-    runs = find_runs(folder)
-    when = {run.name: run.last("time") for run in runs}
-    for run in runs:
-        if np.isnan(when[run.name]):
-            when[run.name] = (run.path / "config.json").stat().st_mtime
-    runs.sort(key=lambda run: when[run.name])
+    """A row for each run in a folder, the newest last, what they have in common, and which are damaged, as text."""
+    runs, problems = find_runs(folder)
+    runs.sort(key=lambda run: run.when)
     metrics = [metric for metric in METRICS if metric.name in LISTED]
+    texts = [{key: _flag_text(key, run.options[key]) for key in _differing(runs)} for run in runs]
+    usual = {key: Counter(text[key] for text in texts).most_common(1)[0][0] for key in texts[0]}
+    others = [", ".join(text[key] for key in text if text[key] != usual[key]) or "-" for text in texts]
+    width = max(map(len, [*others, "what differs"]))
     table = Table(
         "run", "state", "windows", "validation", *(metric.title for metric in metrics), "seconds", "when",
-        "what differs",
+        "what differs".ljust(width),
     )  # fmt: skip
-    keys = _differing(runs)
-    for run in runs:
-        about = ", ".join(f"{OPTIONS[key].flag} {option_text(run.options.get(key))}" for key in keys)
+    for run, other in zip(runs, others, strict=True):
         table.add(
             run.name, run.state, _shown(run.last("windows"), ",.0f"), _shown(run.validation_mm),
             *(_shown(_number(run.result.get(metric.name))) for metric in metrics), _shown(run.last("seconds"), ",.0f"),
-            f"{datetime.fromtimestamp(when[run.name]):%Y-%m-%d %H:%M}", about or "-",
+            f"{datetime.fromtimestamp(run.when):%Y-%m-%d %H:%M}", other.ljust(width),
         )  # fmt: skip
-    more = "" if len(runs) > 1 else "\n\nOne run: nothing to compare it with."
-    return table.text(left=2) + more
+    lines = [table.text(left=2), "", "Errors in mm: the lowest MPJPE on validation, and the metrics on the test set."]
+    lines += [f"Where a run does not say otherwise: {', '.join(usual.values())}."] if usual else []
+    lines += ["One run: nothing to compare it with."] * (len(runs) == 1)
+    return "\n".join([*lines, *_left_out(problems)])
+
+
+def _flag_text(key: str, value: Any) -> str:
+    """An option as on a command line."""
+    if value is None or isinstance(value, bool):
+        return f"{'' if value else 'no '}{OPTIONS[key].flag}"
+    return f"{OPTIONS[key].flag} {option_text(value)}"
+
+
+def _left_out(problems: list[str]) -> list[str]:
+    return [f"Left out: {problem}" for problem in problems]
 
 
 def compare(folders: Sequence[Path], csv_file: Path | None, html_file: Path | None) -> str:
@@ -200,60 +241,74 @@ def compare(folders: Sequence[Path], csv_file: Path | None, html_file: Path | No
 
     folders    of runs or results; one alone stands for all finished runs in it.
     csv_file   gets all metrics;  html_file  a page with the tables and the curves.
-    Raises UserError for fewer than two results, a run without one, or a file that cannot be written.
+    Raises UserError for fewer than two results, or a file that cannot be written.
     """
-    runs = _to_compare(folders)
-    warnings = _other_tests(runs)
-    tables = {"Options that differ": _options(runs)}
-    for metric in METRICS:
-        for level in ("action", "sequence"):
-            if rows := _side_by_side(runs, level, metric):
-                unit = f", {metric.unit}" if metric.unit else ""
-                tables[f"{metric.title}{unit}, by {level}"] = rows
-    tables["Paired differences"], notes = paired_differences(runs)
-    if not tables["Options that differ"].rows:
+    runs, problems = _to_compare(folders)
+    warnings = [*_other_tests(runs), *_left_out(problems)]
+    options, (differences, notes) = _options(runs), paired_differences(runs)
+    if not options.rows:
         notes.insert(0, "No option differs." if all(run.options for run in runs) else "The options are not all known.")
     notes.append(
         f"Differences are from {runs[0].name}. Intervals are over test sequences or actions: other seeds may differ by "
         "more (`glagcn study` trains several)."
     )
-    shown = {title: table for title, table in tables.items() if table.rows}
+    summary = {"Options that differ": options, "Paired differences": differences}
+    summary = {title: table for title, table in summary.items() if table.rows}
+    brief: dict[str, Table] = {}  # for a terminal: the sequences of Human3.6M are hundreds
+    whole: dict[str, Table] = {}
+    for metric in METRICS:
+        unit, found = f", {metric.unit}" if metric.unit else "", {}
+        for level in ("action", "sequence"):
+            if table := _side_by_side(runs, level, metric):
+                found[f"{metric.title}{unit}, by {level}"] = table
+        brief |= dict(list(found.items())[:1])
+        whole |= found
     written = []
     if csv_file:
         written.append(write_text(csv_file, _all_metrics(runs).csv()))
     if html_file:
-        written.append(write_text(html_file, _page(runs, warnings, shown, notes)))
-    texts = [f"{title}\n{table.text(left=1)}" for title, table in shown.items()]
+        written.append(write_text(html_file, _page(runs, warnings, summary, notes, whole)))
+    texts = [f"{title}\n{table.text(left=1)}" for title, table in (brief | summary).items()]
     return "\n\n".join([*warnings, *texts, *notes, *(f"Written: {path}" for path in written)])
 
 
-def _to_compare(folders: Sequence[Path]) -> list[FoundRun]:
-    """The results to compare, with different names."""
+def _to_compare(folders: Sequence[Path]) -> tuple[list[FoundRun], list[str]]:
+    """The results to compare, with different names, and why others are left out.
+
+    Raises UserError for fewer than two.
+    """
     first = folders[0]
-    if len(folders) == 1 and not any((first / name).exists() for name in ("config.json", "result.json")):
-        runs = [run for run in find_runs(first) if MPJPE.name in run.result]
-        if len(runs) < 2:
-            raise UserError(f"{first} holds {len(runs)} finished run{'s' * (len(runs) != 1)}; comparing needs two")
-        return runs
-    if len(folders) == 1:
+    if len(folders) > 1:
+        names = [folder.resolve().name for folder in folders]
+        names = [name if names.count(name) == 1 else str(path) for name, path in zip(names, folders, strict=True)]
+        names = [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, 1)]
+        runs, problems = _readable(zip(folders, names, strict=True))
+        problems += [
+            f"{run.path} has no result{'' if run.result else ' yet; the command that started the run goes on with it'}"
+            for run in runs
+            if not run.is_scored
+        ]
+    elif any((first / name).exists() for name in ("config.json", "result.json")):
         raise UserError(f"{first} alone cannot be compared; give two or more folders of runs or results")
-    names = [folder.resolve().name for folder in folders]
-    names = [name if names.count(name) == 1 else str(path) for name, path in zip(names, folders, strict=True)]
-    names = [name if names.count(name) == 1 else f"{name} ({number})" for number, name in enumerate(names, 1)]
-    runs = [read_folder(*pair) for pair in zip(folders, names, strict=True)]
-    for run in runs:
-        if np.isnan(_number(run.result.get(MPJPE.name))):
-            raise UserError(f"{run.path} has no result yet; the command that started the run goes on with it")
-    return runs
+    else:
+        runs, problems = find_runs(first)
+    runs = [run for run in runs if run.is_scored]
+    if len(runs) < 2:
+        found = "\n".join([f"comparing needs two results, and there {'is one' if runs else 'is none'}", *problems])
+        raise UserError(found if len(folders) > 1 else f"{first}: {found}")
+    return runs, problems
 
 
 def _other_tests(runs: list[FoundRun]) -> list[str]:
     """A warning if the results are not of the same test."""
     found = []
     for key, title in SAME_TEST.items():
-        values = [option_text(run.result.get(key)) for run in runs]
-        if len(set(values)) > 1:
-            found.append(f"{title} {' / '.join(values)}")
+        names: dict[str, list[str]] = {}
+        for run in runs:
+            names.setdefault(option_text(run.result.get(key)), []).append(run.name)
+        if len(names) > 1:
+            parts = (f"{value} ({', '.join(own)})" for value, own in names.items())
+            found.append(f"{title} {' / '.join(parts)}")
     return [f"WARNING: NOT THE SAME TEST, errors cannot be compared: {'; '.join(found)}"] if found else []
 
 
@@ -308,6 +363,7 @@ def paired_differences(runs: list[FoundRun]) -> tuple[Table, list[str]]:
     table = Table("run", "metric", "pairs", "lower in", "mean difference", "95 % interval")
     notes = []
     for run in runs[1:]:
+        single = []
         for metric in METRICS:
             for level in ("sequence", "action"):
                 first, other = runs[0].parts[level], run.parts[level]
@@ -319,9 +375,10 @@ def paired_differences(runs: list[FoundRun]) -> tuple[Table, list[str]]:
                     pairs = f"{len(differences)} {level}{'s' * (len(differences) > 1)}"
                     lower = sum(difference < 0 for difference in differences)
                     table.add(run.name, metric.title, pairs, lower, f"{np.mean(differences):+.2f}", limits)
-                    if len(differences) == 1:
-                        notes.append(f"{run.name}, {metric.title}: one pair of values, so there is no interval.")
+                    single += [metric.title] * (len(differences) == 1)
                     break
+        if single:
+            notes.append(f"{run.name}: one pair of values, so there is no interval ({', '.join(single)}).")
     if not table.rows:
         notes.append("No paired differences: the results have no sequence or action in common.")
     return table, notes
@@ -359,61 +416,65 @@ def _all_metrics(runs: list[FoundRun]) -> Table:
     return table
 
 
-def _page(runs: list[FoundRun], warnings: list[str], tables: dict[str, Table], notes: list[str]) -> str:
-    """A page of HTML that needs no other file: the tables, and the curves as a PNG inside it."""
-    title = html.escape(" and ".join(run.name for run in runs))
+def _page(
+    runs: list[FoundRun], warnings: list[str], summary: dict[str, Table], notes: list[str], details: dict[str, Table]
+) -> str:
+    """A page of HTML that needs no other file: the tables, and the pictures as PNG inside it."""
+    names = [html.escape(run.name) for run in runs]
+    title = f"{', '.join(names[:-1])} and {names[-1]}"
     body = [f"<h1>{title}</h1>", *(f'<p class="warning">{html.escape(text)}</p>' for text in warnings)]
-    for heading, table in tables.items():
-        rows = [f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.rows]
-        head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
-        body.append(f"<h2>{html.escape(heading)}</h2>\n<table><tr>{head}</tr>\n{''.join(rows)}</table>")
+    body += [_table(*titled) for titled in summary.items()]
     body += [f"<p>{html.escape(note)}</p>" for note in notes]
     if picture := _curves(runs):
-        body.append(f'<h2>Curves</h2>\n<img alt="errors by training windows" src="data:image/png;base64,{picture}">')
+        body.append(f'<h2>While training</h2>\n<img alt="errors by training windows" src="{picture}">')
     else:
         body.append("<p>No curves: the folders have no evaluations in metrics.jsonl.</p>")
     try:
         alt = "true poses, and those of every result over them"
-        body.append(
-            f'<h2>Where they differ most</h2>\n<img alt="{alt}" src="data:image/png;base64,{_skeletons(runs)}">'
-        )
+        body.append(f'<h2>Where they differ most</h2>\n<img alt="{alt}" src="{_skeletons(runs)}">')
     except UserError as error:
         body.append(f"<p>{html.escape(f'No skeletons: {error}')}</p>")
+    body += [_table(*titled) for titled in details.items()]
     return PAGE.format(title=title, body="\n".join(body))
 
 
+def _table(title: str, table: Table) -> str:
+    """A table of HTML below its title."""
+    rows = [f"<tr>{''.join(f'<td>{html.escape(str(cell))}</td>' for cell in row)}</tr>" for row in table.rows]
+    head = "".join(f"<th>{html.escape(column)}</th>" for column in table.columns)
+    return f"<h2>{html.escape(title)}</h2>\n<table><tr>{head}</tr>\n{''.join(rows)}</table>"
+
+
 def _curves(runs: list[FoundRun]) -> str:
-    """The errors while training, one line for each run, as a PNG in base64; empty if none has any."""
+    """The errors while training, one line for each run, as the address of a picture; empty if none has any."""
     from glagcn.study.results import Evaluation, Run, curves_figure
 
     drawn = []
     for run in runs:
-        points = [
-            Evaluation(record["windows"], record["seconds"], record["kind"], record[MPJPE.name])
-            for record in run.records
-            if record["kind"] in ("validation", "test") and {"windows", "seconds", MPJPE.name} <= record.keys()
-        ]
+        points = []
+        for record in run.records:
+            windows, seconds, error = (_number(record.get(key)) for key in ("windows", "seconds", MPJPE.name))
+            if record["kind"] in ("validation", "test") and not np.isnan([windows, seconds, error]).any():
+                points.append(Evaluation(int(windows), seconds, record["kind"], error))
         if points:
             drawn.append(Run(run.name, run.options.get("seed", 0), tuple(points), {}))
     splits = " and ".join(sorted({point.split for run in drawn for point in run.curve}))
-    figure = curves_figure("While training", splits, [run.configuration for run in drawn], drawn, "windows")
-    if figure is None:
-        return ""
-    return _encoded(figure)
+    figure = curves_figure("", splits, [run.configuration for run in drawn], drawn, "windows")
+    return _picture(figure) if figure else ""
 
 
-def _encoded(figure: Any) -> str:
-    """A matplotlib figure as a PNG in base64."""
+def _picture(figure: Any) -> str:
+    """A matplotlib figure as an address that holds the whole picture."""
     stream = io.BytesIO()
     figure.savefig(stream, dpi=110, format="png")
-    return base64.b64encode(stream.getvalue()).decode()
+    return f"data:image/png;base64,{base64.b64encode(stream.getvalue()).decode()}"
 
 
 def _skeletons(runs: list[FoundRun]) -> str:
-    """The frames of different sequences in which the results differ most, as a PNG in base64.
+    """The frames of different sequences in which the results differ most, as the address of a picture.
 
-    The runs predict up to 4,000 evenly spaced frames of the test set anew.  Raises UserError if checkpoints or data are
-    not there, or the results are not of the same test.
+    The models predict up to 4,000 evenly spaced frames of the test set anew.  Raises UserError if checkpoints or data
+    are not there, or the results are not of the same test.
     """
     from glagcn import dist  # these import torch and take seconds
     from glagcn.checkpoints.load import load
@@ -427,10 +488,14 @@ def _skeletons(runs: list[FoundRun]) -> str:
     predicted = []
     for run in runs:
         if not run.options:
-            raise UserError(f"{run.path} is not the folder of a run")
-        config, loaded = from_values(run.options), load(run.path / "best.pt")
+            raise UserError(f"the run of {run.path} is not there")
+        as_scored = {key: run.result[key] for key in ("keypoints", "annotation") if key in run.result}
+        config, best = from_values(run.options | as_scored), run.path / "best.pt"
+        loaded = load(best if best.exists() else Path(run.result.get("checkpoint") or best))
         path = loaded.content and loaded.content.get("data_path")
         cache = open_data(config.data, Path(path) if path else None)
+        if cache.fingerprint != run.result.get("data_fingerprint"):
+            raise UserError(f"{cache.path} has other data than the results of {run.path}")
         split, frames = select_test(config, cache)
         frames = frames[np.linspace(0, len(frames) - 1, min(MOST_FRAMES, len(frames))).round().astype(int)]
         model = loaded.model.to(dist.device())
@@ -452,4 +517,4 @@ def _skeletons(runs: list[FoundRun]) -> str:
         name = split.sequences[sequences[number]].name
         titles.append(f"{name}, frame {frame}\nerrors {', '.join(f'{error:.0f}' for error in errors)} mm")
     poses = {run.name: found[chosen] for run, found in zip(runs, predicted, strict=True)}
-    return _encoded(poses_figure(titles, target[chosen], poses, store.skeleton))
+    return _picture(poses_figure(titles, target[chosen], poses, store.skeleton))

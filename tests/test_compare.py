@@ -22,18 +22,19 @@ def two(demo, tmp_path):
 
 def test_two_runs(two, verb, said, tmp_path):
     assert verb(f"runs {two}").code == 0
-    lines = {line.split()[0]: line for line in said[-1].splitlines()}
+    lines = {line.split()[0]: line for line in said[-1].splitlines() if line}
     result = json.loads((two / "b/result.json").read_text())
     for part in ("finished", f"{result['mpjpe_mm']:.2f}", f"{result['validation_mm']:.2f}", "--dropout 0.3"):
         assert part in lines["b"]
     assert "--dropout 0.3" not in lines["a"]
+    assert lines["Where"].endswith("--dropout 0.")  # what a has
 
     page, table = tmp_path / "page.html", tmp_path / "metrics.csv"
     assert verb(f"compare {two / 'a'} {two / 'b'} --csv {table} --html {page}").code == 0
     assert "NOT THE SAME" not in said[-1]
     assert re.search(r"--dropout +\S+ +0.3", said[-1])
     assert re.search(r"b +MPJPE +6 sequences +\d +[+-][\d.]+ +[+-][\d.]+ to [+-][\d.]+", said[-1])
-    assert f"all,all,mpjpe_mm,{find_runs(two)[0].result['mpjpe_mm']}" in table.read_text()
+    assert f"all,all,mpjpe_mm,{find_runs(two)[0][0].result['mpjpe_mm']}" in table.read_text()
     picture = re.search(r'src="data:image/png;base64,([^"]+)"', page.read_text())
     assert base64.b64decode(picture[1]).startswith(b"\x89PNG")
     assert not re.search(r'(src|href)="(?!data:)', page.read_text())
@@ -43,12 +44,28 @@ def test_two_runs(two, verb, said, tmp_path):
     (two / "b/result.json").write_text(text.replace(result["data_fingerprint"], "other"))
     assert verb(f"compare {two}").code == 0
     assert "WARNING: NOT THE SAME TEST, errors cannot be compared: data fingerprint" in said[-1]
+    assert " / other (b)" in said[-1]
+
+    shutil.copytree(two / "b", two / "c")
+    for command in (f"runs {two}", f"compare {two}", f"compare {two / 'a'} {two / 'b'} {two / 'c'}"):
+        for file, content in (("result.json", text[:500]), ("config.json", "[]"), ("result.json", text)):
+            before = (two / "c" / file).read_text()
+            (two / "c" / file).write_text(content)
+            assert verb(command).code == 0
+            problems = [line for line in said[-1].splitlines() if line.startswith("Left out: ")]
+            assert [f"{two}/c/{file} is not" in line for line in problems] == [True] * (content != text)
+            (two / "c" / file).write_text(before)
+    (two / "c/result.json").write_text(text[:500])
+    assert_refused(
+        verb(f"compare {two / 'a'} {two / 'c'}"), "needs two results, and there is one\n.*c/result.json is not"
+    )
+    shutil.rmtree(two / "c")
 
     (two / "b/result.json").unlink()
     (two / ".a.lock").write_text("process 1 on elsewhere\n")
-    assert {run.name: run.state for run in find_runs(two)} == {"a": "running on elsewhere", "b": "stopped"}
+    assert {run.name: run.state for run in find_runs(two)[0]} == {"a": "running on elsewhere", "b": "stopped"}
     assert_refused(verb(f"compare {two / 'a'} {two / 'b'}"), "b has no result yet")
-    assert_refused(verb(f"compare {two}"), "holds 1 finished run;")
+    assert_refused(verb(f"compare {two}"), "runs: comparing needs two results, and there is one")
     assert_refused(verb(f"compare {two / 'a'}"), "alone cannot be compared")
     shutil.rmtree(two / "b")
     assert verb(f"runs {two}").code == 0

@@ -1,6 +1,7 @@
 """Matplotlib figures of predicted and true poses."""
 
 import numpy as np
+from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -47,6 +48,7 @@ def skeleton_figure(evaluation: Evaluation) -> Figure:
     return figure
 
 
+@rc_context({"text.parse_math": False})  # show a $ in a name as it is
 def poses_figure(titles: list[str], target: np.ndarray, predicted: dict[str, np.ndarray], skeleton: Skeleton) -> Figure:
     """Poses [n,V,3] mm of several models (thin, a colour each) over true poses (wide and pale), a column for each.
 
@@ -64,9 +66,10 @@ def poses_figure(titles: list[str], target: np.ndarray, predicted: dict[str, np.
             axis.set(xlim=(-REACH_MM, REACH_MM), ylim=(REACH_MM, -REACH_MM), aspect="equal", xticks=[], yticks=[])
     for axis, name in zip(axes[:, 0], VIEWS, strict=True):
         axis.set_ylabel(name, fontsize=11)
-    handles = [Line2D([], [], color=TRUE["middle"], linewidth=6, label="true")]
-    handles += [Line2D([], [], color=f"C{colour}", label=name) for colour, name in enumerate(predicted)]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=10)
+    lines = [Line2D([], [], color=TRUE["middle"], linewidth=6)]
+    lines += [Line2D([], [], color=f"C{colour}") for colour in range(len(predicted))]
+    labels = ["true (left blue, right red)", *predicted]
+    figure.legend(lines, labels, loc="outside lower center", ncols=min(4, len(lines)), frameon=False, fontsize=10)
     return figure
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from statistics import fmean, stdev
 from typing import Any, NamedTuple
 
+import numpy as np
 from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -15,7 +16,6 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from glagcn.errors import UserError
 from glagcn.evaluate.metrics import METRICS, MPJPE, PCK
 from glagcn.files import read_json, write_atomically, write_text
-from glagcn.study.statistics import over_seeds, paired_p
 from glagcn.tables import Table
 from glagcn.train.run_folder import read_lines
 
@@ -25,6 +25,7 @@ AXES = {"windows": "training windows", "seconds": "seconds of training"}
 WIDE = {"x": 10, "y": 3}  # an axis is logarithmic if max / min is above this
 STYLES = ("-", "--", ":", "-.")  # the next style when the ten colours are used up
 COLOURS = 10
+LEVEL = 0.95  # of Student's intervals
 SHOWN = tuple(metric for metric in METRICS if metric.name in (MPJPE.name, "p_mpjpe_mm", PCK.name))
 
 
@@ -138,8 +139,7 @@ def summaries(names: Sequence[str], runs: list[Run]) -> tuple[Table, Table]:
         errors += [[point.mpjpe_mm for point in ends], [run.test_mm for run in own]]
         windows, seconds = fmean(point.windows for point in ends), fmean(point.seconds for point in ends)
         speed = windows / max(seconds, 1e-9)
-        interval = over_seeds([run.test_mm for run in own])
-        limits = [interval.low, interval.high] if len(own) > 1 else []
+        limits = student([run.test_mm for run in own]) if len(own) > 1 else ()
         means = [fmean(run.test[metric.name] for run in own) for metric in others]
         cells = [cell for found in errors for cell in (f"{fmean(found):.4f}", _deviation(found, "{:.4f}"))]
         cells += [f"{limit:.4f}" for limit in limits] or ["", ""]
@@ -163,15 +163,30 @@ def paired(names: Sequence[str], runs: list[Run]) -> list[str]:
     table = Table(f"compared with {first}", "n", "difference, mm", "95 %", "p")
     for name, found in pairs.items():
         if len(found) > 1:
-            interval, p = over_seeds([one - other for one, other in found]), paired_p(*zip(*found, strict=True))
-            table.add(
-                name, len(found), f"{interval.mean:+.2f}", f"{interval.low:+.2f} to {interval.high:+.2f}", f"{p:.2g}"
-            )
+            differences, p = [own - first_mm for own, first_mm in found], paired_p(*zip(*found, strict=True))
+            low, high = student(differences)
+            table.add(name, len(found), f"{fmean(differences):+.2f}", f"{low:+.2f} to {high:+.2f}", f"{p:.2g}")
     about = (
         "Test errors with the same seeds, which train on the same windows in the same order: mean difference, and p of "
         "the paired t-test, not corrected for the number of comparisons."
     )
     return [about, table.markdown()] if table.rows else []
+
+
+def student(values: Sequence[float]) -> tuple[float, float]:
+    """Student's 95 % interval of the mean of two or more numbers; a bootstrap of few would be far too narrow."""
+    from scipy import stats  # takes a second to import
+
+    error = max(float(stats.sem(values)), 1e-300)
+    low, high = stats.t.interval(LEVEL, len(values) - 1, fmean(values), error)
+    return float(low), float(high)
+
+
+def paired_p(first: Sequence[float], second: Sequence[float]) -> float:
+    """The p of the paired t-test of two or more pairs; NaN if all differences are equal."""
+    from scipy import stats
+
+    return float(stats.ttest_rel(first, second).pvalue) if np.ptp(np.subtract(first, second)) else np.nan
 
 
 def common_budgets(runs: list[Run]) -> list[int]:
@@ -200,8 +215,9 @@ def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run],
     FigureCanvasAgg(figure)
     axes = figure.subplots()
     values: dict[str, list[float]] = {"x": [], "y": []}
-    lines, labels = [], []
-    for name, own in _by_name(names, runs).items():
+    lines, labels, by_name = [], [], _by_name(names, runs)
+    has_seeds = any(len(own) > 1 for own in by_name.values())
+    for name, own in by_name.items():
         curve = mean_curve(own)
         if not curve["windows"]:
             continue
@@ -210,7 +226,7 @@ def curves_figure(title: str, split: str, names: Sequence[str], runs: list[Run],
         style: dict[str, Any] = {"color": f"C{colour}", "linestyle": STYLES[round_ % len(STYLES)]}
         lines += axes.plot(where, mean, marker="." if len(mean) < 30 else None, **style)
         axes.fill_between(where, curve["low"], curve["high"], color=style["color"], alpha=0.15, linewidth=0)
-        labels.append(f"{name} (n={len(own)})")
+        labels.append(f"{name} (n={len(own)})" if has_seeds else name)
         values["x"] += where
         values["y"] += mean
     if not lines:

@@ -119,5 +119,7 @@ def test_pictures_show_names_and_titles_as_they_are(name, tmp_path):
     figure = results.curves_figure(name, "test", [name], runs, "windows")
     figure.savefig(tmp_path / "a.png")
     shown = [figure.axes[0].title, *figure.legends[0].texts]
-    assert [(text.get_text(), text.get_parse_math()) for text in shown] == [(name, False), (f"{name} (n=1)", False)]
+    assert [(text.get_text(), text.get_parse_math()) for text in shown] == [(name, False), (name, False)]
     assert figure.axes[0].get_ylabel() == "test MPJPE, mm"
+    figure = results.curves_figure(name, "test", [name], [*runs, run(name, 1, [100, 200], [91.0, 80.0])], "windows")
+    assert figure.legends[0].texts[0].get_text() == f"{name} (n=2)"
