@@ -2,6 +2,7 @@
 
 import contextlib
 import glob
+import io
 import json
 import os
 import secrets
@@ -32,6 +33,16 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     with replacement(path) as temporary, write_errors(path), temporary.open("wb") as file:
         write(file)
     return path
+
+
+def write_arrays(path: Path, save: Callable[..., object], arrays: dict[str, Any]) -> Path:
+    """`write_atomically` for arrays by their names; `save` is np.savez or np.savez_compressed.
+
+    The file is made in memory first: on a full disk an archive that is not closed would print a traceback.
+    """
+    content = io.BytesIO()
+    save(content, **arrays)
+    return write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 
 def write_text(path: Path, text: str) -> Path:

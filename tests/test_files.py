@@ -1,10 +1,20 @@
+import gc
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.files import LEFTOVER_S, read_json, remove_leftovers, replacement, write_atomically, write_text
+from glagcn.files import (
+    LEFTOVER_S,
+    read_json,
+    remove_leftovers,
+    replacement,
+    write_arrays,
+    write_atomically,
+    write_text,
+)
 
 
 def names(folder):
@@ -42,6 +52,16 @@ def test_an_interrupted_write_leaves_nothing(tmp_path, error):
         write_atomically(path, write)
     assert path.read_bytes() == b"old"
     assert names(tmp_path) == ["last.pt"]
+
+
+def test_arrays_that_do_not_fit_on_the_disk_leave_nothing(tmp_path):
+    pytest.importorskip("resource")
+    from tests.full_disk import files_limited_to
+
+    with files_limited_to(1000), pytest.raises(UserError, match=r"cannot write .*a\.npz"):
+        write_arrays(tmp_path / "a.npz", np.savez, {"a": np.zeros(10_000)})
+    gc.collect()  # an archive that is still open would be closed here, with a traceback
+    assert names(tmp_path) == []
 
 
 def test_a_refusing_system_names_the_file(tmp_path):

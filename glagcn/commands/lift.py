@@ -2,8 +2,8 @@
 
 import argparse
 import logging
-from collections.abc import Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from glagcn.model.interface import Model
+    from glagcn.poses.draw.video import Video
     from glagcn.poses.recording import Recording
     from glagcn.poses.result import Poses
 
@@ -153,52 +154,37 @@ def lift(
     Messages go to the logger "glagcn".  Raises UserError.
     """
     from glagcn.checkpoints.find import find_model
-    from glagcn.files import make_folder
-    from glagcn.poses.detect import detected, keypoints_path
-    from glagcn.poses.draw.video import SUFFIXES, is_video, open_video
+    from glagcn.poses.draw.video import is_video, open_video
     from glagcn.poses.recording import read_recording
     from glagcn.poses.result import rigid as constant_bones
     from glagcn.poses.root_path import check_cutoff
-    from glagcn.poses.writers.markers import load_ezc3d
-    from glagcn.poses.writers.tables import WRITERS, write_people
+    from glagcn.poses.writers.tables import write_people
 
-    outputs = [Path(path) for path in ([out] if isinstance(out, str | Path) else out or [])]
     source = Path(file) if isinstance(file, str | Path) else file
+    outputs = [Path(path) for path in ([out] if isinstance(out, str | Path) else out or [])]
     flags = SimpleNamespace(
         file=source if isinstance(source, Path) else None,
         out=outputs,
+        detector=detector,
+        detector_model=Path(detector_model) if detector_model else None,
+        keep_keypoints=keep_keypoints,
         video=Path(video) if video else None,
         image_size=image_size,
         fps=fps,
+        format=format,
         joints=joints,
         person=str(person),
         focal=focal,
         min_confidence=min_confidence,
         names=names,
     )
-    check_flags(flags, (*WRITERS, *SUFFIXES))
-    filmed = source if isinstance(source, Path) and is_video(source) else None
-    if filmed:
-        _refuse(f"{filmed} is a video itself", video=video, image_size=image_size, format=format)
-    else:
-        why = "people are detected in a video only, and FILE is none"
-        _refuse(why, detector=detector, detector_model=detector_model, keep_keypoints=keep_keypoints)
+    filmed = flags.file is not None and is_video(flags.file)
+    check_flags(flags, filmed)
     model = find_model(checkpoint) if isinstance(checkpoint, str | Path) else checkpoint
-    c3d = any(path.suffix.lower() == ".c3d" for path in outputs)
-    with ExitStack() as until_written:
-        film = open_video(flags.video, "--video") if flags.video else None
-        if filmed:
-            if c3d:
-                load_ezc3d(0)
-            for path in outputs:
-                make_folder(path.parent, "--out")
-            source = keypoints_path(outputs[0] if outputs else None, filmed, keep_keypoints)
-            weights = Path(detector_model) if detector_model else None
-            several = flags.person != "largest"
-            found = detected(filmed, source, detector, weights, joints, several, keep_keypoints)
-            film = until_written.enter_context(found)
+    film = open_video(flags.video, "--video") if flags.video else None
+    with _detected(flags) if filmed else nullcontext((source, film)) as (keypoints, film):
         recording = read_recording(
-            source,
+            keypoints,
             film,
             format=format,
             joints=joints,
@@ -209,10 +195,7 @@ def lift(
         )
         if smooth is not None:
             check_cutoff(smooth, recording.fps)
-        if c3d:
-            load_ezc3d(max(track.start + len(track.keypoints) for track in recording.tracks))
-        for path in outputs:
-            make_folder(path.parent, "--out")
+        _make_ready(outputs, max(track.start + len(track.keypoints) for track in recording.tracks))
         people = _in_space(_lifted(model, recording, flip, focal, device), focal, smooth, floor)
         if rigid:
             people = [constant_bones(one) for one in people]
@@ -222,15 +205,8 @@ def lift(
     return people
 
 
-def _refuse(why: str, **flags: object) -> None:
-    """Raise UserError for a flag that has no use."""
-    for name, value in flags.items():
-        if value:
-            raise UserError(f"invalid --{name}: {why}; leave it out")
-
-
-def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
-    """Raise UserError, naming the flag, if a value cannot work; `suffixes` are those that can be written."""
+def check_flags(flags: SimpleNamespace, filmed: bool) -> None:
+    """Raise UserError, naming the flag, if a value cannot work; `filmed`: FILE is a video, not keypoints."""
     from glagcn.poses.checks import MOST_SCORE  # with NumPy, which --help does without
     from glagcn.poses.gaps import FASTEST_FPS
     from glagcn.poses.joints import get_convention
@@ -251,20 +227,64 @@ def check_flags(flags: SimpleNamespace, suffixes: Sequence[str]) -> None:
         raise UserError(f"invalid --image_size {','.join(map(str, size))}: must be width and height, such as 1920,1080")
     if flags.joints is not None:
         get_convention(flags.joints)
-    inputs = {path.resolve(): name for path, name in ((flags.file, "FILE"), (flags.video, "--video")) if path}
+    _check_out(flags)
+    why, useless = f"{flags.file} is a video itself", ("video", "image_size", "format")
+    if not filmed:
+        why = "people are detected in a video only, and FILE is none"
+        useless = ("detector", "detector_model", "keep_keypoints")
+    for name in useless:
+        if vars(flags)[name]:
+            raise UserError(f"invalid --{name}: {why}; leave it out")
+
+
+def _check_out(flags: SimpleNamespace) -> None:
+    """Raise UserError if a path to write has no known suffix, or is that of another file."""
+    from glagcn.poses.draw.video import SUFFIXES
+    from glagcn.poses.writers.tables import WRITERS
+
+    suffixes = (*WRITERS, *SUFFIXES)
+    taken = {path.resolve(): name for path, name in ((flags.file, "FILE"), (flags.video, "--video")) if path}
     written = set()
     for path in flags.out:
         if path.suffix.lower() not in suffixes:
-            raise UserError(
-                f"invalid --out {path}: ends in {path.suffix or 'nothing'!r}; must end in {', '.join(suffixes)}"
-            )
+            more = "; Blender makes .fbx and .glb of a .bvh" if path.suffix.lower() in (".fbx", ".glb") else ""
+            raise UserError(f"invalid --out {path}: must end in {', '.join(suffixes)}{more}")
         if path.is_dir():
             raise UserError(f"invalid --out {path}: is a folder; give the name of a file")
-        if (name := inputs.get(path.resolve())) is not None:
+        if (name := taken.get(path.resolve())) is not None:
             raise UserError(f"invalid --out {path}: would replace {name}; give another name")
         if path.resolve() in written:
             raise UserError(f"invalid --out {path}: is given twice; give each file once")
         written.add(path.resolve())
+
+
+@contextmanager
+def _detected(flags: SimpleNamespace) -> "Iterator[tuple[Path, Video]]":
+    """The file of the keypoints that a detector finds in FILE, while the context lasts, and the video.
+
+    What cannot be written is said before anything is detected.
+    """
+    from glagcn.poses.detect import detected, find_detector, keypoints_path
+    from glagcn.poses.draw.video import open_video
+
+    detector, film = find_detector(flags.detector, flags.detector_model), open_video(flags.file, "video")
+    _make_ready(flags.out)
+    path = keypoints_path(flags.out[0] if flags.out else None, flags.file, flags.keep_keypoints)
+    several = flags.person != "largest"
+    found = detected(film, path, detector, flags.detector_model, flags.joints, several, flags.keep_keypoints)
+    with found as film:
+        yield path, film
+
+
+def _make_ready(outputs: list[Path], frames: int = 0) -> None:
+    """Make the folders of the files to write, of so many frames.  Raises UserError if a file cannot be written."""
+    from glagcn.files import make_folder
+    from glagcn.poses.writers.markers import load_ezc3d
+
+    if any(path.suffix.lower() == ".c3d" for path in outputs):
+        load_ezc3d(frames)
+    for path in outputs:
+        make_folder(path.parent, "--out")
 
 
 def _lifted(

@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.files import WRITE_ADVICE, replacement, write_errors
-from glagcn.poses.draw.video import Video, open_video
+from glagcn.files import write_arrays
+from glagcn.poses.draw.video import Video
 from glagcn.poses.gaps import FASTEST_FPS, USUAL_FPS
 from glagcn.poses.joints import conventions_of
 from glagcn.poses.times import growing
@@ -222,9 +222,9 @@ def order_of(joints: int, stated: str | None, detector: str) -> str:
 
 @contextmanager
 def detected(
-    path: Path,
+    video: Video,
     keypoints: Path,
-    detector: str | None = None,
+    detector: Detector,
     model: Path | None = None,
     joints: str | None = None,
     several: bool = False,
@@ -232,17 +232,16 @@ def detected(
 ) -> Iterator[Video]:
     """Detect people in a video or a folder of pictures, and write the file `keypoints`.  Yields the video.
 
-    detector, model  as `find_detector` takes them.
+    detector, model  from `find_detector`, and its model file or None.
     joints           the order of the joints that the detector finds, where it has several of as many; None: the usual.
     several          look for several people, where a detector must know that.
     keep             leave the file; else it is removed at the end, unless an error or a signal ends the block: what is
                      found is then kept, also of the frames before a damaged one, and the message says where.
     Pictures are read one by one; only what is found stays in memory.  Raises UserError where nobody is found, too.
     """
-    chosen, video = find_detector(detector, model), open_video(path, "video")
     written = False
     try:
-        video = _detect(video, keypoints, chosen, model, joints, several)
+        video = _detect(video, keypoints, detector, model, joints, several)
         written = True
         yield video
     except BaseException as error:
@@ -269,6 +268,7 @@ def _detect(
     order = None
 
     def save() -> None:
+        """Write what is found so far, if anything is."""
         if not poses:
             return
         known = growing(np.array(times))
@@ -280,8 +280,7 @@ def _detect(
         }  # fmt: skip
         if 0 < video.fps <= FASTEST_FPS:
             found["fps"] = np.array(video.fps)
-        with replacement(path) as temporary, write_errors(path, WRITE_ADVICE), temporary.open("wb") as file:
-            np.savez(file, **found)
+        write_arrays(path, np.savez, found)
 
     path.unlink(missing_ok=True)  # of another video
     saved = time.monotonic()

@@ -500,6 +500,7 @@ def lifting(model: Model, flip: bool) -> Callable[[Tensor], Tensor]:
     )
 
     def lift(x: Tensor) -> Tensor:
+        """The mean of the poses and of those of the mirror image, mirrored back."""
         if x.dim() == 3:
             poses, mirrored = (model.predict_sequence(each).float() for each in (x, mirror(x, input_order)))
         else:
@@ -520,6 +521,7 @@ def stretches(
     apart: list[np.ndarray] = []
 
     def single() -> Iterator[tuple[bool, np.ndarray]]:
+        """The frames of short runs so far, in parts."""
         joined = np.concatenate([frames[:0], *apart])
         apart.clear()
         return ((False, joined[begin : begin + windows]) for begin in range(0, len(joined), windows))
@@ -547,6 +549,7 @@ def lift_frames(
 
     @torch.inference_mode()
     def lifted(part: tuple[bool, np.ndarray]) -> np.ndarray:
+        """The poses [n,V,3] mm of a part of `stretches`."""
         together, frames = part
         rows = torch.arange(-before, after + (len(frames) - 1) * together)
         rows = (torch.from_numpy(frames[:1] if together else frames)[:, None] + rows).clamp(0, len(pose) - 1)

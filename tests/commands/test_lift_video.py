@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-import glagcn.poses.detect
 from glagcn import signals
+from glagcn.poses import detect
 from glagcn.poses.draw.video import open_video, write_animation
 from glagcn.poses.keypoints.read import read_keypoints
 from tests.command_line import assert_refused
@@ -110,6 +110,7 @@ def test_a_detector_sees_upright_pictures_that_are_never_mirrored(lift, matrix, 
 
 def test_a_folder_of_pictures(lift):
     Path("film").mkdir()
+    Path("film/readme.txt").touch()
     for number, picture in enumerate(pictures(12), start=8):
         exif = Image.Exif()
         exif[0x112] = 6  # stored turned, as phones do
@@ -156,7 +157,7 @@ def test_models_that_cannot_be_loaded(lift, monkeypatch):
     ("clip.mp4 --image_size 4,3", ("--image_size", "is a video itself")),
     ("k.json --detector mediapipe", ("--detector", "FILE is none")),
     ("k.json --keep-keypoints", ("--keep_keypoints", "FILE is none")),
-    ("missing.mp4", ("missing.mp4: no such file",)),
+    ("missing.mp4 --out new/a.npz", ("missing.mp4: no such file",)),
     ("broken.mp4", ("broken.mp4 cannot be read as a video",)),
     ("noise", ("noise cannot be read as a video",)),
     ("empty.mp4", ("empty.mp4 cannot be read as a video",)),
@@ -229,7 +230,7 @@ def test_memory_does_not_grow_with_the_length_of_a_video(tmp_path, monkeypatch):
     for frames in (20, 120):
         film_people(tmp_path / "clip.mp4", frames)
         tracemalloc.start()
-        with glagcn.poses.detect.detected(tmp_path / "clip.mp4", tmp_path / "k.npz"):
+        with detect.detected(open_video(tmp_path / "clip.mp4"), tmp_path / "k.npz", detect.find_detector(None)):
             most.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert most[1] - most[0] < 2 * SIZE[0] * SIZE[1] * 3

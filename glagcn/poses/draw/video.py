@@ -127,8 +127,11 @@ class Video:
 def is_video(path: Path) -> bool:
     """Whether there is a video or a folder of pictures at a path, rather than keypoints."""
     if path.is_dir():
-        suffixes = {file.suffix.lower() for file in path.iterdir()}
-        return bool(suffixes & set(PICTURES)) and not suffixes & {".json", ".txt"}
+        names: dict[str, set[str]] = {}  # of the files of each suffix
+        for file in path.iterdir():
+            names.setdefault(file.suffix.lower(), set()).add(file.stem)
+        shown = set().union(*(names.get(suffix, ()) for suffix in PICTURES))
+        return bool(shown) and ".json" not in names and not shown & names.get(".txt", set())  # labels of the pictures
     suffix = path.suffix.lower()
     if suffix in FILMS or suffix in KEYPOINTS or not path.is_file():
         return suffix in FILMS

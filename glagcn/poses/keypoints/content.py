@@ -162,7 +162,7 @@ def _load_folder(path: Path, joints: str | None) -> Content:
         return Content(path, "folder", values, joints)
     if files := [file for file in inside if file.suffix.lower() == ".txt"]:
         return Content(path, "labels", {file.name: _read_text(file) for file in files}, joints)
-    raise UserError(f"{path} holds no .json and no .txt file; expected the folder that a detector wrote")
+    raise UserError(f"{path} holds no pictures, no .json and no .txt file; expected a folder of one of these")
 
 
 def _check_size(path: Path, size: int, most: int | None = None) -> None:

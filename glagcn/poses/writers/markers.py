@@ -133,6 +133,7 @@ def write_c3d(path: Path, people: Sequence[Poses]) -> list[Path]:
     ezc3d = load_ezc3d(last + 1)
 
     def write(own: Path, person: Poses) -> Path:
+        """Write the file of one person."""
         found = markers(person, np.arange(last + 1, dtype=np.float64)).transpose(2, 1, 0)  # [3,V,T]
         content = ezc3d.c3d()
         point = content["parameters"]["POINT"]

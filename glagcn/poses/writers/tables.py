@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.files import write_atomically, write_text
+from glagcn.files import write_arrays, write_text
 from glagcn.poses.draw.video import SUFFIXES
 from glagcn.poses.result import AXES, Poses
 from glagcn.poses.writers.bvh import write_bvh
@@ -70,8 +70,7 @@ def write_people(
         animate_people(path, people, video, times, length)
         return [path]
     if suffix not in WRITERS:
-        expected = ", ".join((*WRITERS, *SUFFIXES))
-        raise UserError(f"invalid file {path}: ends in {path.suffix or 'nothing'!r}; must end in {expected}")
+        raise UserError(f"invalid file {path}: must end in {', '.join((*WRITERS, *SUFFIXES))}")
     options: dict[str, dict[str, Any]] = {".bvh": {"names": names}, ".csv": {"wide": wide}}
     written = WRITERS[suffix](path, people, **options.get(suffix, {}))
     for file in written:
@@ -104,7 +103,7 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
         "axes": np.array(one.axes),
         "about": np.array(ABOUT.format(axes=AXES[one.axes])),
     }
-    return [write_atomically(path, lambda file: np.savez_compressed(file, **arrays))]
+    return [write_arrays(path, np.savez_compressed, arrays)]
 
 
 def people_csv(path: Path, people: Sequence[Poses], wide: bool = False) -> list[Path]:
@@ -125,6 +124,7 @@ def people_csv(path: Path, people: Sequence[Poses], wide: bool = False) -> list[
         columns = ["person", "frame", "joint", *PLACE, *ROOT, *SEEN, "time_s", "parent", *ONCE]
 
     def rows() -> Iterator[list[Any]]:
+        """The cells of each row; what is written once is empty in the later ones."""
         parents, once = [one.joints[parent] for parent in one.parents], about
         for person in people:
             joints = np.concatenate([person.xyz, person.confidence[..., None], person.pixels], axis=-1)
@@ -248,4 +248,4 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
     }
     if target:
         arrays["target_mm"] = target[0]
-    write_atomically(path, lambda file: np.savez_compressed(file, **arrays))
+    write_arrays(path, np.savez_compressed, arrays)
