@@ -27,6 +27,7 @@ logger = logging.getLogger(__name__)
 FPS = 30.0  # of the grid on which the frames are placed
 SIDE, REACH_MM = 480, 1200  # of the window with the pose, pixels; half of what it shows
 BONE = (90, 60, 30)
+WITHOUT_WINDOW = "give --out FILE or --out -, for lines of JSON"
 Frames = Generator[tuple["np.ndarray", float], None, None]
 """Upright pictures [H,W,3] uint8, red first, and their seconds, which may be NaN."""
 
@@ -146,7 +147,7 @@ def _camera(number: int) -> Frames:
 
 
 def _opencv() -> ModuleType:
-    os.environ.setdefault("OPENCV_LOG_LEVEL", "ERROR")
+    os.environ.setdefault("OPENCV_LOG_LEVEL", "FATAL")  # a camera that is not there is said below
     try:
         import cv2
     except ImportError as error:
@@ -179,6 +180,7 @@ def _output(out: str) -> Iterator[Show]:
         def write(
             image: "np.ndarray", lifter: "Lifter | None", pose: "np.ndarray | None", at: float, seen: bool
         ) -> bool:
+            """Write a pose, after what describes all; go on."""
             nonlocal begun
             if lifter is None or pose is None:
                 return True
@@ -201,18 +203,19 @@ def _window() -> Iterator[Show]:
     """Show the picture, and the pose from the person's side, until q is pressed or a window is closed."""
     import numpy as np
 
+    if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        raise UserError(f"there is no display for a window; {WITHOUT_WINDOW}")  # OpenCV would end the process
     cv2 = _opencv()
 
     def show(image: "np.ndarray", lifter: "Lifter | None", pose: "np.ndarray | None", at: float, seen: bool) -> bool:  # noqa: ARG001
+        """Show both windows; go on until the first is closed or q is pressed."""
         try:
             cv2.imshow("camera", np.ascontiguousarray(image[..., ::-1]))
             if lifter is not None and pose is not None:
                 cv2.imshow("3D, from the side", _side_view(cv2, pose, lifter.skeleton))
             return cv2.waitKey(1) != ord("q") and cv2.getWindowProperty("camera", cv2.WND_PROP_VISIBLE) >= 1
         except cv2.error as error:
-            raise UserError(
-                "OpenCV cannot open a window here; give --out FILE or --out -, for lines of JSON"
-            ) from error
+            raise UserError(f"OpenCV cannot open a window here; {WITHOUT_WINDOW}") from error
 
     yield show
     cv2.destroyAllWindows()

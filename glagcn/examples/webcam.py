@@ -11,12 +11,16 @@ import sys
 import time
 from collections.abc import Callable
 
-import cv2
 import numpy as np
-from ultralytics import YOLO
 
 import glagcn
 from glagcn.skeletons import get_skeleton
+
+try:
+    import cv2
+    from ultralytics import YOLO
+except ImportError as error:
+    sys.exit(f"this example needs {error.name}: pip install opencv-python ultralytics")
 
 SKELETON = get_skeleton("mpi3dhp17")
 SIDE, REACH_MM = 480, 1200  # of the window, pixels; half of what it shows
@@ -60,4 +64,5 @@ def main(camera: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 0)
+    camera = sys.argv[1] if len(sys.argv) > 1 else "0"
+    main(int(camera)) if camera.isdecimal() else sys.exit(__doc__)

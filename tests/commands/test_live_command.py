@@ -48,5 +48,9 @@ def test_live_refusals(verb, shipped, tmp_path, monkeypatch):
     assert_refused(verb("live front --out -"), "CAMERA front", "number of a camera, a video file, or -")
     assert_refused(verb("live empty.mp4 --out a.jsonl"), "finds nobody in any of 6 frames")
     assert_refused(verb("live empty.mp4 --out no/a.jsonl"), "cannot write no/a.jsonl")
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    if sys.platform == "linux":
+        assert_refused(verb("live empty.mp4"), "no display for a window", "--out -")
     monkeypatch.setitem(sys.modules, "cv2", None)
     assert_refused(verb("live 0 --out -"), "pip install opencv-python")

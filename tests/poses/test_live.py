@@ -371,6 +371,12 @@ def test_the_webcam_example_shows_a_pose_for_every_picture(shipped, monkeypatch)
     runpy.run_module("glagcn.examples.webcam", run_name="__main__")
     assert shown.count("camera") == 3
     assert shown.count("3D, from the side") == 2
+    monkeypatch.setattr(sys, "argv", ["webcam.py", "--help"])
+    with pytest.raises(SystemExit, match="CAMERA"):
+        runpy.run_module("glagcn.examples.webcam", run_name="__main__")
+    monkeypatch.setitem(sys.modules, "ultralytics", None)
+    with pytest.raises(SystemExit, match="needs ultralytics: pip install opencv-python ultralytics"):
+        runpy.run_module("glagcn.examples.webcam", run_name="__main__")
 
 
 def test_joints_that_are_never_seen_are_named_once(caplog):
