@@ -90,6 +90,9 @@ def run_lock(folder: Path) -> Iterator[None]:
             with contextlib.suppress(OSError):
                 path.unlink()  # while the lock is held: a waiting process notices and makes a new file
         lock.release()
+        if sys.platform == "win32":
+            with contextlib.suppress(OSError):  # only now can it be removed, and not if another process has it open
+                path.unlink()
         if is_first:
             with contextlib.suppress(OSError):  # not empty, unless the run was refused
                 folder.parent.rmdir()
