@@ -50,7 +50,8 @@ class PoseInput(nn.Module):
 
 def without_autocast(x: Tensor) -> AbstractContextManager:
     """A context that disables autocast on the device of x, which must be float32 already."""
-    return torch.autocast(x.device.type, enabled=False) if x.device.type != "meta" else nullcontext()
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if kind != "meta" and torch.is_autocast_enabled(kind) else nullcontext()
 
 
 class BatchNorm(nn.BatchNorm2d):

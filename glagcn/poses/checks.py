@@ -362,6 +362,14 @@ def scaled(keypoints: np.ndarray, scale: float | None) -> np.ndarray:
     return np.concatenate([keypoints[..., :2], confidence[..., None]], axis=-1)
 
 
+def are_unusual(values: np.ndarray) -> bool:
+    """Whether third values are above what is about 1, or negative but for -1: else they are confidences in parts of 1.
+
+    A live stream asks at every frame.
+    """
+    return bool((((values < 0) & (values != -1) | (values > ABOUT_ONE)) & np.isfinite(values)).any())
+
+
 def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) -> tuple[float | None, str | None]:
     """The confidence that counts as 1, and what is to be said of it; (None, text) for a depth, to be left out.
 
@@ -371,11 +379,9 @@ def confidence_scale(values: np.ndarray, where: str, has_depth: bool = False) ->
     Raises UserError where the values are no confidences.
     """
     values = np.asarray(values, np.float64)
+    if not are_unusual(values):
+        return 1.0, None
     scores = values[np.isfinite(values) & (values != 0) & (values != -1)]
-    if not scores.size:
-        return 1.0, None
-    if scores.min() >= 0 and scores.max() <= ABOUT_ONE:  # nearly always, and a live stream asks at every frame
-        return 1.0, None
     low, high = np.quantile(scores, (SOME, 0.99))
     spans = f"the third value of the joints is from {scores.min():.3g} to {scores.max():.3g}"
     negative = low < -BELOW_ZERO * np.abs(scores).max()

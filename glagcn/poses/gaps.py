@@ -20,7 +20,8 @@ FASTEST_FPS = 1000.0
 
 def with_confidence(points: np.ndarray) -> np.ndarray:
     """[...,2] or [...,3] as [...,3] float64, with a confidence of 1 where there was none; masked values are NaN."""
-    points = np.ma.filled(np.ma.asarray(points).astype(np.float64), np.nan)
+    masked = isinstance(points, np.ma.MaskedArray)
+    points = np.ma.filled(points.astype(np.float64), np.nan) if masked else np.asarray(points, np.float64)
     if points.shape[-1] == 3:
         return points
     return np.concatenate([points, np.ones((*points.shape[:-1], 1))], axis=-1)
@@ -40,7 +41,7 @@ def mark_missing(
     size beyond the image.
     """
     xy, confidence = keypoints[..., :2], keypoints[..., 2]
-    seen = np.isfinite(keypoints).all(axis=-1) & (np.abs(keypoints) < FAR).all(axis=-1)
+    seen = (np.abs(keypoints) < FAR).all(axis=-1)  # which NaN and infinities are not
     seen &= ~((xy == 0).all(axis=-1) | (xy == -1).all(axis=-1)) & (confidence >= max(least_confidence, 1e-12))
     if image_size is not None:
         size = np.array(image_size)

@@ -31,6 +31,7 @@ from glagcn.poses.checks import (
     Finding,
     TrackChecker,
     are_parts,
+    are_unusual,
     as_confidences,
     check_movement,
     check_poses,
@@ -56,7 +57,7 @@ from glagcn.poses.gaps import (
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.content import as_array
 from glagcn.poses.keypoints.tracks import Track
-from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
+from glagcn.poses.normalise import MM_PER_METRE, mirror
 from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_lens
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses, interpolated, joined
@@ -213,7 +214,8 @@ class Lifter:
         self._count = 0  # frames of the grid so far
         self._start: float | None = None  # the time of the grid's first frame, once a time is known
         second = max(1, round(min(self.fps, FASTEST_FPS)))
-        self._given: deque[np.ndarray] = deque(maxlen=second)
+        self._given: deque[np.ndarray] = deque(maxlen=second)  # the frames of the last second
+        self._read_frames, self._unusual = 0, 0  # frames so far, and those until the last unusual confidence leaves it
         self._marks: list[Finding] = []
         self._parts = False  # the keypoints are parts of the image, 0 to 1
         self._scale: float | None = 1.0  # the confidence that counts as 1; None: a depth is in its place
@@ -222,6 +224,7 @@ class Lifter:
         self._second, self._with_person = second, 0  # frames with somebody so far
         self._ever_seen = np.zeros(self._model.skeleton.num_input_joints, bool)
 
+    @torch.inference_mode()
     def push(self, keypoints: ArrayLike | None, time: float | None = None) -> np.ndarray | None:
         """Take the next frame; the pose [V,3] of the frame `delay` before it, in mm relative to the root (exactly 0).
 
@@ -245,6 +248,7 @@ class Lifter:
             self._place(newest, steps)
         return self._pose() if self._count > self.delay else None
 
+    @torch.inference_mode()
     def finish(self) -> np.ndarray:
         """End the stream: the poses [n,V,3] that are left of its last frames, at most `delay`; then begin anew."""
         warn_of(self._checker.finish(), "keypoints")
@@ -307,16 +311,19 @@ class Lifter:
         The largest of the stream so far.  Raises UserError where they are none.
         """
         self._given.append(keypoints)
-        given = np.stack(self._given)
-        try:
-            scale, text = confidence_scale(given[..., 2], "keypoints", self._joints in WITH_DEPTH)
-        except UserError:
-            self._given.pop()
-            raise
-        if len(given) == self._given.maxlen:
-            self._say("flags", hidden_flags(given, "keypoints"))
-        self._scale = None if self._scale is None or scale is None else max(self._scale, scale)
-        self._say("scale", text)
+        self._unusual = self._second if are_unusual(keypoints[:, 2]) else self._unusual - 1
+        if self._unusual > 0:
+            try:
+                values = np.stack(self._given)[..., 2]
+                scale, text = confidence_scale(values, "keypoints", self._joints in WITH_DEPTH)
+            except UserError:
+                self._given.pop()
+                raise
+            self._scale = None if self._scale is None or scale is None else max(self._scale, scale)
+            self._say("scale", text)
+        self._read_frames += 1
+        if self._read_frames % self._second == 0:
+            self._say("flags", hidden_flags(np.stack(self._given), "keypoints"))
 
     def _say(self, kind: str, text: str | None) -> None:
         """Warn once of each kind."""
@@ -368,11 +375,12 @@ class Lifter:
             assert newest is not None
             past, come = newest.expand(self._earlier, -1, -1), newest.expand(self._model.frames, -1, -1)
         else:
-            held = self._newest[-1:].clone()  # nothing was seen there
-            held[..., 2] = 0
-            past = self._newest if steps else self._newest[:-1]
-            gap = held.expand(min(max(steps, 1), self._model.frames) - 1, -1, -1)
-            come = torch.cat([gap, held if newest is None else newest])
+            past, come = self._newest if steps else self._newest[:-1], newest
+            if come is None or steps > 1:  # nothing was seen there
+                unseen = self._newest[-1:].clone()
+                unseen[..., 2] = 0
+                gap = unseen.expand(min(max(steps, 1), self._model.frames) - 1, -1, -1)
+                come = torch.cat([gap, unseen if newest is None else newest])
         frames = torch.cat([past, come])
         self._newest = frames[-1 - self._earlier :]
         read = [part[0] for part in self._inputs(frames[None, -self._earlier - len(come) :]) if part is not None]
@@ -382,7 +390,6 @@ class Lifter:
         self._window = read
         self._count += steps
 
-    @torch.inference_mode()
     def _pose(self) -> np.ndarray:
         model = self._model
         with one_thread() if model.device.type == "cpu" else nullcontext():  # a window is too little work to share
@@ -465,10 +472,12 @@ def as_focal(focal: float | None) -> float | None:
 def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
     """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
 
-    x and y become normalised coordinates (see `normalise`), confidences are cut off at 1.
+    x and y become normalised coordinates (see poses.normalise), confidences are cut off at 1.
     """
-    given, image_size = torch.from_numpy(keypoints.astype(np.float32)), torch.from_numpy(size.astype(np.float32))
-    return torch.cat([normalise(given[..., :2], image_size), given[..., 2:].clamp(max=1)], dim=-1)[..., :channels]
+    result, (width, height) = keypoints.astype(np.float32), size.astype(np.float32)
+    result[..., :2] = result[..., :2] / width * 2 - np.array([1, height / width], np.float32)
+    result[..., 2].clip(max=1, out=result[..., 2])
+    return torch.from_numpy(result)[..., :channels]
 
 
 def model_inputs(

@@ -102,7 +102,7 @@ class Rays:
         lens = lens[..., None, None, :]
         plane = (poses[..., :2] - lens[..., 2:]) / lens[..., :2]  # x / z and y / z in the camera's axes
         rays = F.pad(plane, (0, 1), value=1.0)
-        unit = rays / rays.norm(dim=-1, keepdim=True)
+        unit = rays / torch.linalg.vector_norm(rays, dim=-1, keepdim=True)
         hips = F.normalize(unit.index_select(2, self._hips).sum(dim=2), dim=-1)
         rotations = _looking_along(_means(hips))
         x, y, z = rays[:, HISTORY - 1 :].split(1, dim=-1)
@@ -119,7 +119,8 @@ class Rays:
         unit   [N,T,V,3] the unit vectors from the camera to the joints.
         poses  [N,T,V,C] the same joints, for their confidence.
         """
-        bones = (unit.index_select(2, self._begin) - unit.index_select(2, self._end)).norm(dim=-1) / self._lengths
+        bones = unit.index_select(2, self._begin) - unit.index_select(2, self._end)
+        bones = torch.linalg.vector_norm(bones, dim=-1) / self._lengths
         sizes = bones.topk(NTH_LARGEST, dim=2).values[..., -1]
         if poses.shape[-1] == 2:
             return sizes
@@ -132,6 +133,8 @@ class Rays:
 def _means(values: Tensor) -> Tensor:
     """The mean [N,T,C] of each frame and the HISTORY - 1 before it, of values [N,HISTORY-1+T,C]."""
     frames = values.shape[1] - HISTORY + 1
+    if frames == 1:  # a live stream
+        return values.mean(dim=1, keepdim=True)
     return torch.stack([values[:, begin : begin + frames] for begin in range(HISTORY)]).mean(dim=0)
 
 
@@ -140,7 +143,7 @@ def _looking_along(axes: Tensor) -> Tensor:
     x, y, z = F.normalize(axes, dim=-1).unbind(-1)
     flat = (x**2 + z**2).sqrt().clamp_min(1e-6)
     rows = (z / flat, torch.zeros_like(x), -x / flat), (-x * y / flat, flat, -y * z / flat), (x, y, z)
-    return torch.stack([torch.stack(row, dim=-1) for row in rows], dim=-2)
+    return torch.stack([entry for row in rows for entry in row], dim=-1).unflatten(-1, (3, 3))
 
 
 def turned(poses: Tensor, rotations: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
+import gc
 import runpy
 import sys
 import threading
+import tracemalloc
 from types import SimpleNamespace
 
 import numpy as np
@@ -395,3 +397,20 @@ def test_joints_that_are_never_seen_are_named_once(caplog):
     caplog.clear()
     stream(Lifter(model, SIZE, fps=FPS), pixels(40))
     assert not [message for message in caplog.messages if "not seen" in message]
+
+
+def test_the_memory_of_a_long_stream_does_not_grow(caplog):
+    """Not beyond the first second and the first minute, after which the checks begin anew."""
+    caplog.set_level("ERROR", "glagcn")  # what is kept of messages would count
+    lifter, frames = Lifter(a_model("temporal_conv", causal=True), SIZE, fps=2, flip=False), pixels(20)
+    tracemalloc.start()
+    try:
+        held = []
+        for number in range(601):
+            lifter.push(frames[number % 20], number / 2)
+            if number in (300, 600):
+                gc.collect()
+                held.append(tracemalloc.get_traced_memory()[0])
+    finally:
+        tracemalloc.stop()
+    assert held[1] - held[0] < 20_000, held  # bytes: 300 frames as they come are 80,000

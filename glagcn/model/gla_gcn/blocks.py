@@ -104,32 +104,19 @@ class AdaptiveGraphConv(nn.Module):
         same to all scores of a softmax.
         """
         n, _, t, p = x.shape
-        theta, phi = matching(self.embed.weight, x).flatten(1).unflatten(0, (2, NUM_SUBSETS, -1))
+        weight = self.joint_rows(matching(self.embed.weight, x))
+        rows = JointRows.apply(x, weight.flatten(0, 1).to(x.dtype)).view(n * NUM_SUBSETS, -1, t, p)
+        size = self.embed_channels
+        return rows.split([size, size, 1, rows.shape[1] - 2 * size - 1], dim=1)
+
+    def joint_rows(self, embed: Tensor) -> Tensor:
+        """The weights [3,R,C] of what `_theta_phi` returns, from those of theta and phi [2*3*e,C,1,1]."""
+        theta, phi = embed.flatten(1).unflatten(0, (2, NUM_SUBSETS, -1))
         bias = self.embed.bias.unflatten(0, (2, NUM_SUBSETS, -1, 1))[1]
         parts = [theta, phi, (bias * theta).sum(1, keepdim=True)]
-        parts.append(self.mix.weight.squeeze(3).permute(2, 0, 1) if self.mixes_first else theta[:, :0])
-        weight = torch.cat(parts, dim=1)  # [3,R,C]
-        rows = JointRows.apply(x, weight.flatten(0, 1).to(x.dtype))
-        return rows.view(n * NUM_SUBSETS, -1, t, p).split([part.shape[1] for part in parts], dim=1)
-
-    def windows(self, x: Tensor, adjacency: Tensor, frames: int) -> Tensor:
-        """As `forward` for all windows of a sequence [1,C,T,V] on a CPU in eval mode: to [T-frames+1,C',frames,V].
-
-        Embeddings, their products and the skip are computed once for each frame; a window's scores are sums over it.
-        """
-        c, t, v = x.shape[1:]
-        theta, phi, offset, _ = (rows.transpose(1, 2) for rows in self._theta_phi(x))  # [3,T,e,V]
-        scores = (phi.transpose(2, 3) @ theta + offset).double().cumsum(1)  # [3,T,V,V], of the frames so far
-        scores = F.pad(scores, (0, 0, 0, 0, 1, 0))
-        scores = (scores[:, frames:] - scores[:, :-frames]).transpose(0, 1).to(x.dtype) / (frames * theta.shape[2])
-        graph = self._graph(scores.flatten(0, 1), adjacency)
-        # A window's coordinates are neighbours in memory, joint by joint: one product aggregates all its frames.
-        points = x[0].permute(2, 1, 0).reshape(v, t * c).unfold(1, frames * c, c).transpose(0, 1)  # [N,V,frames*C]
-        gathered = torch.bmm(graph.transpose(1, 2).reshape(-1, v * NUM_SUBSETS, v), points)
-        gathered = gathered.view(-1, v, NUM_SUBSETS, frames, c).permute(0, 3, 1, 2, 4).flatten(3)
-        bias = self.mix.bias.sum(0)
-        mixed = self.bn(self._mix(gathered, x, bias), bias)
-        return F.relu_(mixed.add_(windows_of(self.skip(x), frames)))
+        if self.mixes_first:
+            parts.append(self.mix.weight.squeeze(3).permute(2, 0, 1))
+        return torch.cat(parts, dim=1)
 
     def _graph(self, scores: Tensor, adjacency: Tensor) -> Tensor:
         """The transposes [N,3,V,V] of the graphs A + B + C of Eq. 2; a column of a graph is a receiving joint.
@@ -145,18 +132,8 @@ class AdaptiveGraphConv(nn.Module):
         v = graph.shape[-1]
         # [N,V,3,V]: the three sums of a receiving joint are adjacent, as the mix needs them.
         gather = F.pad(graph.transpose(1, 2), (0, p - v)).to(x.dtype).reshape(n, NUM_SUBSETS * v, p)
-        rows = x.permute(0, 2, 3, 1)
-        if is_plain(x) and torch.is_inference_mode_enabled() and rows.is_contiguous():
-            aggregated = x.new_empty(n, t, NUM_SUBSETS * v, c)
-            for window in range(n):  # a graph for each frame would have to be copied
-                torch.bmm(gather[window].expand(t, -1, -1), rows[window], out=aggregated[window])
-        else:
-            gather = gather[:, None].expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
-            aggregated = torch.bmm(gather, rows.reshape(n * t, p, c))  # [N*T,V*3,C]
-        return self._mix(aggregated.view(n, t, v, NUM_SUBSETS * c), x, bias)
-
-    def _mix(self, aggregated: Tensor, x: Tensor, bias: Tensor) -> Tensor:
-        """Mix aggregated features [N,T,V,3*C] of a map x to [N,C',T,V]."""
+        gather = gather[:, None].expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, p)
+        aggregated = torch.bmm(gather, x.permute(0, 2, 3, 1).reshape(n * t, p, c)).view(n, t, v, NUM_SUBSETS * c)
         weight = matching(self.mix.weight, x).permute(0, 2, 3, 1).flatten(1)  # [C',3*C]
         if is_plain(x):  # on a CPU, convolutions are up to twice as fast as matrix products
             return F.conv2d(aggregated.permute(0, 3, 1, 2), weight[..., None, None], self.bn.layer_bias(bias))
@@ -261,11 +238,6 @@ class AGCN(nn.Module):
         skip = None if self.residual is None else self.residual(x[..., :v])
         return self._temporal(self.graph_conv(x, adjacency), skip)
 
-    def windows(self, x: Tensor, adjacency: Tensor, frames: int) -> Tensor:
-        """As `forward` for all windows of a sequence [1,C,T,V] on a CPU in eval mode: to [T-frames+1,C',frames,V]."""
-        skip = None if self.residual is None else windows_of(self.residual(x), frames)
-        return self._temporal(self.graph_conv.windows(x, adjacency, frames), skip)
-
     def _temporal(self, x: Tensor, skip: Tensor | None) -> Tensor:
         """The convolution over frames [N,C',T,V] to [N,C',ceil(T/S),V], and the residual."""
         weight, bias = self.temporal.weight.transpose(2, 3), self.temporal.bias
@@ -298,11 +270,6 @@ class StridedModule(nn.Module):
         """Features [N,C,T,V] to features [N,C,T/w,V]."""
         skip = x[:, :, self.kept :: self.width]
         return self.reduce(self.spread(x, adjacency), adjacency) + skip
-
-
-def windows_of(x: Tensor, frames: int) -> Tensor:
-    """All windows [T-frames+1,C,frames,V] of a sequence [1,C,T,V], as a view."""
-    return x[0].unfold(1, frames, 1).permute(1, 0, 3, 2)
 
 
 def padded(x: Tensor) -> Tensor:

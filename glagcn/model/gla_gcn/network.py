@@ -21,6 +21,7 @@ from glagcn.model.gla_gcn.blocks import (
     is_plain,
 )
 from glagcn.model.gla_gcn.heads import HEADS, JointHead, SequenceHead, UnsharedLinear
+from glagcn.model.gla_gcn.prepared import PreparedAGCN
 from glagcn.model.interface import Model, Prediction
 from glagcn.model.layers import BatchNorm, Folded, PoseInput
 from glagcn.model.widths import check_widths
@@ -111,12 +112,12 @@ class LiftingNetwork(Model):
     def predict_sequence(self, x: Tensor) -> Tensor:
         """See Model.
 
-        Windows share what the first block computes of single frames.  Its graph depends on the whole window, so that
-        every map after its first aggregation does.
+        After `for_prediction`, on a CPU, windows share what the first block computes of single frames.  Its graph
+        depends on the whole window, so that every map after its first aggregation does.
         """
-        if not is_plain(x) or self.expand.graph_conv.mixes_first:
+        if not isinstance(self.expand, PreparedAGCN) or not is_plain(x):
             return super().predict_sequence(x)
-        x = self.expand.windows(self._features(x[None]), self.adjacency, self.frames)
+        x = self.expand.windows(self._features(x[None]), self.frames)
         for block in self.sequence:
             x = block(x, self.adjacency)
         return self._target(x)[:, 0]
@@ -210,8 +211,8 @@ class LiftingNetwork(Model):
     def for_prediction(self) -> "LiftingNetwork":
         """A faster copy in eval mode that predicts the same target frame up to rounding.
 
-        It has no sequence head, whose output only the loss uses, and BatchNorm is folded into the layers before, in
-        float64, and rounded once.
+        It has no sequence head, whose output only the loss uses.  BatchNorm is folded into the layers before, in
+        float64, and rounded once.  Its blocks lift without what depends on weights alone; see `PreparedAGCN`.
         """
         result = copy.deepcopy(self).eval()
         result.sequence_head = None
@@ -223,6 +224,11 @@ class LiftingNetwork(Model):
                     module.bn = _folded(module.temporal, module.bn)
                 elif isinstance(module, ConvNorm):
                     module[1] = _folded(module.conv, module[1])
+            for module in list(result.modules()):
+                for name, child in module.named_children():
+                    prepared = isinstance(module, PreparedAGCN)
+                    if isinstance(child, AGCN) and not prepared and not child.graph_conv.mixes_first:
+                        setattr(module, name, PreparedAGCN(child, self.adjacency))
         return result
 
 

@@ -10,7 +10,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from glagcn.model.gla_gcn import blocks
+from glagcn.model.gla_gcn import blocks, prepared
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
 
@@ -58,7 +58,8 @@ def recorded_evaluation() -> list:
     """A forward pass in float32, in the form that a GPU computes."""
     model = network().for_prediction()
     with pytest.MonkeyPatch.context() as patch, FakeTensorMode(allow_non_fake_inputs=True), torch.no_grad():
-        patch.setattr(blocks, "is_plain", lambda x: False)
+        for module in (blocks, prepared):
+            patch.setattr(module, "is_plain", lambda x: False)
         with Recorder() as recorder:
             model(torch.empty(WINDOWS, FRAMES, 17, 2))
     return recorder.calls
