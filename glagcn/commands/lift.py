@@ -160,15 +160,15 @@ def lift(
     from glagcn.poses.root_path import check_cutoff
     from glagcn.poses.writers.tables import write_people
 
-    source = Path(file) if isinstance(file, str | Path) else file
-    outputs = [Path(path) for path in ([out] if isinstance(out, str | Path) else out or [])]
+    source = Path(in_home(file)) if isinstance(file, str | Path) else file
+    outputs = [Path(in_home(path)) for path in ([out] if isinstance(out, str | Path) else out or [])]
     flags = SimpleNamespace(
         file=source if isinstance(source, Path) else None,
         out=outputs,
         detector=detector,
-        detector_model=Path(detector_model) if detector_model else None,
+        detector_model=Path(in_home(detector_model)) if detector_model else None,
         keep_keypoints=keep_keypoints,
-        video=Path(video) if video else None,
+        video=Path(in_home(video)) if video else None,
         image_size=image_size,
         fps=fps,
         format=format,

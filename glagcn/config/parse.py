@@ -200,7 +200,7 @@ def comma_separated(kind: type) -> Callable[[str], tuple]:
     return parse
 
 
-def in_home(path: str) -> str:
+def in_home(path: str | Path) -> str:
     """The path with the home folder for a `~` at its start, which a shell leaves in --flag=~/x."""
     return os.path.expanduser(path)  # noqa: PTH111  # that of Path raises where there is no home
 

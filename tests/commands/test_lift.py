@@ -362,7 +362,7 @@ def test_python_lifts_as_the_command_does(lift, detected, trained, tmp_path):
     both = arrays(tmp_path / "both.npz")
     np.testing.assert_array_equal(both["root_mm"], python["root_mm"])
     assert repr(people[0]).startswith("Poses(person 1, 40 frames, 0.00 to 1.56 s at 25 fps, ")
-    with pytest.raises(glagcn.UserError, match=r"ends in '.txt'; must end in .npz, .*\.gif"):
+    with pytest.raises(glagcn.UserError, match=r"people\.txt: must end in \.npz, .*\.gif"):
         people[0].save("people.txt")
 
 
@@ -375,8 +375,10 @@ def test_python_lifts_arrays(trained, tmp_path, monkeypatch):
     (of_file,), (of_array,) = (glagcn.lift(given, joints="coco17", **options) for given in ("k.npy", found))
     np.testing.assert_array_equal(of_array.xyz, of_file.xyz)
     np.testing.assert_array_equal(of_array.root, of_file.root)
-    (of_tensor,) = glagcn.lift(torch.from_numpy(found), joints="coco17", **options)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: str(path).replace("~", str(tmp_path)))
+    (of_tensor,) = glagcn.lift(torch.from_numpy(found), "~/a.npz", joints="coco17", **options)
     np.testing.assert_array_equal(of_tensor.xyz, of_file.xyz)
+    assert Path("a.npz").is_file()
     of_array.save("a.gif")
     with Image.open("a.gif") as picture:
         assert picture.n_frames == len(found)
