@@ -8,6 +8,7 @@ import os
 import secrets
 import sys
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -35,13 +36,20 @@ def write_atomically(path: str | os.PathLike[str], write: Callable[[BinaryIO], o
     return path
 
 
-def write_arrays(path: Path, save: Callable[..., object], arrays: dict[str, Any]) -> Path:
-    """`write_atomically` for arrays by their names; `save` is np.savez or np.savez_compressed.
+def write_arrays(path: Path, arrays: dict[str, Any], compress: bool = False) -> Path:
+    """`write_atomically` for arrays by their names, as an .npz.
 
     The file is made in memory first: on a full disk an archive that is not closed would print a traceback.
     """
+    import numpy as np  # commands that write none do without
+
     content = io.BytesIO()
-    save(content, **arrays)
+    # Poses are 0.5 % smaller at the usual level, in half as much time again.
+    form = zipfile.ZIP_DEFLATED if compress else zipfile.ZIP_STORED
+    with zipfile.ZipFile(content, "w", form, compresslevel=1) as file:
+        for name, array in arrays.items():
+            with file.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
     return write_atomically(path, lambda file: file.write(content.getbuffer()))
 
 

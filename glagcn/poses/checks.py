@@ -343,6 +343,8 @@ def as_confidences(keypoints: np.ndarray, where: str, joints: str | None) -> tup
 
 def hidden_flags(keypoints: np.ndarray, where: str) -> str | None:
     """What to say of third values [...,3] that are 0 or 1, and 0 for most of the joints that have a place."""
+    if not (keypoints[..., 2] == 0).any():  # most files
+        return None
     placed = np.isfinite(keypoints).all(axis=-1) & ~np.isin(keypoints[..., :2], (0, -1)).all(axis=-1)
     flags = keypoints[placed][:, 2]
     hidden = (flags == 0).mean() if flags.size else 0.0

@@ -280,7 +280,7 @@ def _detect(
         }  # fmt: skip
         if 0 < video.fps <= FASTEST_FPS:
             found["fps"] = np.array(video.fps)
-        write_arrays(path, np.savez, found)
+        write_arrays(path, found)
 
     path.unlink(missing_ok=True)  # of another video
     saved = time.monotonic()

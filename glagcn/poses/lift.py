@@ -141,7 +141,8 @@ def lift_people(
             # The model reads frames of a constant rate.  Where the frames are not, those around them are lifted.
             places = recording.places(track)
             places = places - np.floor(places[0])
-            even = interpolated(places, keypoints, np.arange(int(np.ceil(places[-1])) + 1)).astype(np.float32)
+            even = interpolated(places, keypoints, np.arange(int(np.ceil(places[-1])) + 1))
+            even = even.astype(np.float32, copy=False)
             around = np.unique([np.floor(places[own]), np.ceil(places[own])]).astype(np.int64)
             parts = []
             for part in lift_frames(model, even, size, focal, flip, torch.from_numpy(around)):
@@ -149,7 +150,7 @@ def lift_people(
                 progress(min(done + sum(map(len, parts)), total), total)
             done += len(own)
             if parts:
-                xyz = interpolated(around, np.concatenate(parts), places[own]).astype(np.float32)
+                xyz = interpolated(around, np.concatenate(parts), places[own]).astype(np.float32, copy=False)
                 poses = _poses(track, own, xyz, skeleton, recording)
                 people.setdefault(track.person, []).append(poses)
     return [joined(people[number]) for number in sorted(people)]
@@ -310,7 +311,7 @@ class Lifter:
 
         The largest of the stream so far.  Raises UserError where they are none.
         """
-        self._given.append(keypoints)
+        self._given.append(keypoints.copy())  # the caller may reuse it
         self._unusual = self._second if are_unusual(keypoints[:, 2]) else self._unusual - 1
         if self._unusual > 0:
             try:

@@ -184,6 +184,8 @@ def rigid(person: Poses) -> Poses:
 
 def joined(parts: list[Poses]) -> Poses:
     """One person from poses of the same person in frames that follow each other."""
+    if len(parts) == 1:
+        return parts[0]
     return replace(
         parts[0],
         frames=np.concatenate([part.frames for part in parts]),
@@ -218,7 +220,12 @@ def filled(poses: Poses, first: int, last: int) -> Poses:
 
 
 def interpolated(frames: np.ndarray, values: np.ndarray, wanted: np.ndarray) -> np.ndarray:
-    """Interpolate values [T,...] of ascending `frames` [T] linearly at `wanted` [n]; constant beyond both ends."""
+    """Interpolate values [T,...] of ascending `frames` [T] linearly at `wanted` [n]; constant beyond both ends.
+
+    Where all are wanted, these are the values themselves, not a copy.
+    """
+    if np.array_equal(frames, wanted):
+        return values
     columns = values.reshape(len(values), -1).T
     found = np.stack([np.interp(wanted, frames, column) for column in columns], axis=-1)
     return found.reshape(len(wanted), *values.shape[1:])

@@ -1,4 +1,9 @@
-"""Read the frames of a video or a folder of pictures, and write animations as .gif or .mp4."""
+"""Read the frames of a video or a folder of pictures, and write animations as .gif or .mp4.
+
+PyAV and Pillow are loaded when pictures are read or written: who lifts a file of keypoints waits for neither.
+"""
+
+from __future__ import annotations
 
 import logging
 import sys
@@ -10,17 +15,18 @@ from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import av
 import numpy as np
-from av.stream import Disposition
-from PIL import GifImagePlugin, Image, ImageOps
 
 from glagcn.errors import UserError
 from glagcn.files import replacement, write_atomically, write_errors
 from glagcn.poses.keypoints.content import NUMPY, ZIP, frames_of_names
 from glagcn.progress import Progress
+
+if TYPE_CHECKING:
+    import av
+    from PIL import Image
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +70,7 @@ class Video:
         transposed, _, down = self.shown
         return 2 - down if transposed else 1 - down
 
-    def upright(self) -> tuple["Video", tuple[int, int]]:
+    def upright(self) -> tuple[Video, tuple[int, int]]:
         """The video shown upright and never mirrored, and (width, height) of its pictures with square pixels."""
         width, height = self.size
         if self.shown[0]:
@@ -180,6 +186,8 @@ def _facts(path: Path, flag: str, frame: av.VideoFrame, stream: Any) -> Video:
 
 def _stream(container: Any, path: Path, flag: str) -> Any:
     """The first video stream that is no cover picture."""
+    from av.stream import Disposition
+
     for stream in container.streams.video:
         if not stream.disposition & Disposition.attached_pic:
             return stream
@@ -195,6 +203,9 @@ def _pictures_in(folder: Path) -> list[Path]:
 
 def _decoded_pictures(folder: Path, flag: str) -> Generator[tuple[av.VideoFrame, Any], None, None]:
     """The pictures of a folder as frames without times, turned as their EXIF data says."""
+    import av
+    from PIL import Image, ImageOps
+
     files = _pictures_in(folder)
     facts = SimpleNamespace(frames=len(files), average_rate=0, sample_aspect_ratio=1, duration=0, time_base=0)
     for file in files:
@@ -210,6 +221,8 @@ def _decoded(path: Path, flag: str) -> Generator[tuple[av.VideoFrame, Any], None
     if path.is_dir():
         yield from _decoded_pictures(path, flag)
         return
+    import av
+
     count = 0
     try:
         # "file:" disables special characters in the name.  Tags in other encodings must not raise.
@@ -283,6 +296,8 @@ def _gif_parts(pictures: Iterable[np.ndarray], fps: float, times: np.ndarray | N
 
     Each picture has its own palette of 256 colours and is one frame, even if it equals the previous one.
     """
+    from PIL import GifImagePlugin
+
     begin = 0  # in hundredths of a second, the unit of GIF; rounding the times, not the delays, keeps the mean rate
     for number, picture in enumerate(pictures):
         image = _with_palette(picture)
@@ -300,6 +315,8 @@ def _gif_parts(pictures: Iterable[np.ndarray], fps: float, times: np.ndarray | N
 
 def _with_palette(picture: np.ndarray) -> Image.Image:
     """A picture [H,W,3], reduced to 256 colours."""
+    from PIL import Image
+
     # Choosing the colours takes most of the time; every other row and column is enough for it.
     sample = Image.fromarray(np.ascontiguousarray(picture[::2, ::2]))
     palette = sample.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
@@ -314,6 +331,8 @@ def _write_mp4(
     bitrate: int,
     times: np.ndarray | None,
 ) -> None:
+    import av
+
     rate = max(Fraction(fps).limit_denominator(100_000), Fraction(1, 100_000))  # 0 would select a default rate
     try:
         # H.264 in yuv420p with the index at the front: browsers and presentation programs play it.

@@ -27,7 +27,7 @@ from glagcn.errors import UserError
 from glagcn.poses.checks import check_axes
 from glagcn.poses.gaps import FASTEST_FPS, with_confidence, without_depth
 from glagcn.poses.joints import CONVENTIONS
-from glagcn.poses.keypoints.content import Content, Format, Found, as_numbers
+from glagcn.poses.keypoints.content import NO_ID, Content, Format, Found, Whole, as_numbers
 from glagcn.safe_pickle import ZIP_ERRORS, load_object
 
 KEY, CONFIDENCE = "keypoints", ("confidence", "scores", "keypoint_scores")
@@ -37,17 +37,18 @@ LARGEST_SIDE = 100_000
 OWN = (KEY, "frame", "person", "times")
 
 
-def _read(content: Content) -> Iterator[Found]:
+def _read(content: Content) -> Whole:
     arrays = _load(content)
     points = _points(content, arrays)
     _describe(content, arrays)
     _take_times(content, arrays, len(points))
-    for frame, people in enumerate(with_confidence(points if points.ndim == 4 else points[:, None])):
-        yield frame, None, None
-        yield from ((frame, keypoints, None) for keypoints in people)
+    keypoints = with_confidence(points if points.ndim == 4 else points[:, None])
+    length, people = keypoints.shape[:2]
+    frames = np.repeat(np.arange(length), people)
+    return Whole(frames, keypoints.reshape(-1, *keypoints.shape[2:]), np.full(len(frames), NO_ID), length)
 
 
-def _read_detected(content: Content) -> Iterator[Found]:
+def _read_detected(content: Content) -> Whole:
     arrays = _load(content)
     poses, frames, persons, times = (arrays[name] for name in OWN)
     length = len(times)
@@ -59,9 +60,7 @@ def _read_detected(content: Content) -> Iterator[Found]:
     timed = length > 1 and bool(np.isfinite(times).all())
     _describe(content, {name: arrays.get(name) for name in ("image_size", "joints") + ("fps",) * (not timed)})
     content.times, content.detected = dict(enumerate(times.tolist())) if timed else None, True
-    yield from ((frame, None, None) for frame in range(length))
-    for frame, pose, person in zip(frames.tolist(), poses, persons.tolist(), strict=True):
-        yield frame, pose, person if person >= 0 else None
+    return Whole(frames.astype(np.int64), poses, np.maximum(persons, NO_ID).astype(np.int64), length)
 
 
 def _load(content: Content) -> dict[str, np.ndarray]:

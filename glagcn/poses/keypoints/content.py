@@ -34,6 +34,18 @@ Found = tuple[int | str, "np.ndarray | ValueError | None", int | None]
 None for keypoints says that there is such a frame, a ValueError that a person in it cannot be read, and why; then a
 name may stand for the frame."""
 
+NO_ID = -1
+
+
+@dataclass(frozen=True)
+class Whole:
+    """All poses of a file at once: their frames [D] of `length`, keypoints [D,J,3], and persons [D] or NO_ID."""
+
+    frames: "np.ndarray"
+    keypoints: "np.ndarray"
+    persons: "np.ndarray"
+    length: int
+
 
 @dataclass(eq=False)
 class Content:
@@ -85,7 +97,7 @@ class Format:
     title  for messages.
     kinds  the kinds of content that it comes in.
     fits   whether a content of these kinds is of this format; never raises.
-    read   its poses, in any order; raises UserError where the file is damaged as a whole.
+    read   its poses, in any order, or all at once; raises UserError where the file is damaged as a whole.
     usual  of files that do not say their joints: they are in the usual order of detectors with so many joints.
     """
 
@@ -93,7 +105,7 @@ class Format:
     title: str
     kinds: tuple[str, ...]
     fits: Callable[[Content], bool]
-    read: Callable[[Content], Iterator[Found]]
+    read: Callable[[Content], Iterator[Found] | Whole]
     usual: bool = True
 
 

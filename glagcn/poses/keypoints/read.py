@@ -2,8 +2,9 @@
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from glagcn.poses.checks import are_parts, as_confidences
 from glagcn.poses.gaps import LEAST_CONFIDENCE, mark_missing
 from glagcn.poses.joints import CONVENTIONS, conventions_of, get_convention
 from glagcn.poses.keypoints.arrays import ARRAYS
-from glagcn.poses.keypoints.content import Content, Format, Found, array_content, load_content, shown
+from glagcn.poses.keypoints.content import NO_ID, Content, Format, Found, Whole, array_content, load_content, shown
 from glagcn.poses.keypoints.detectors import DETECTORS
 from glagcn.poses.keypoints.landmarks import LANDMARKS
 from glagcn.skeletons import SKELETONS
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 # The first that fits is taken; those that say most of themselves come first.
 FORMATS = {format.name: format for format in (*DETECTORS, *LANDMARKS, *ARRAYS)}
 MOST_FRAMES = 1_000_000  # more than five hours of 50 frames per second; a larger number is no frame number
-NO_ID = -1
 # Times whose steps are shorter than this are in units of which a second has so many: hardly anybody detects one frame
 # in 4 seconds, or films 250 in one.
 UNITS = ((4.0, 1.0), (4e3, 1e3), (4e6, 1e6), (np.inf, 1e9))
@@ -93,12 +93,11 @@ def read_keypoints(
     content = load_content(path, joints) if isinstance(source, str | Path) else array_content(path, source, joints)
     known = _format(content, format)
     try:
-        poses, first, length = _collect(content, known.read(content), video_length)
+        (frames, keypoints, persons), first, length = _collect(content, known.read(content), video_length)
     except UserError:
         raise
     except ValueError as error:
         raise UserError(f"{path}: {error}") from None
-    frames, keypoints, persons = (np.array(column) for column in zip(*poses, strict=True))
     size = image_size or content.image_size
     convention = content.joints or _usual_joints(path, keypoints.shape[1], known)
     keypoints, scale = as_confidences(keypoints, str(path), convention)
@@ -149,9 +148,9 @@ def _format(content: Content, stated: str | None) -> Format:
 
 
 def _collect(
-    content: Content, found: Iterable[Found], video_length: int | None
-) -> tuple[list[tuple[int, np.ndarray, int]], int, int]:
-    """(frame, keypoints, id or NO_ID) of all poses, the first frame, and the number after the last.
+    content: Content, found: Iterable[Found] | Whole, video_length: int | None
+) -> tuple[Sequence[np.ndarray], int, int]:
+    """Frames [D], keypoints [D,J,3] and ids [D] or NO_ID of all poses, the first frame, and the number after the last.
 
     Numbers that are too far apart to be those of frames become times of the content, and the frames are counted.
 
@@ -159,6 +158,12 @@ def _collect(
     Raises UserError where they are more, where there is no pose, or for a frame number that is none.
     """
     path, known = content.path, set()
+    if isinstance(found, Whole):
+        joints = len(CONVENTIONS[content.joints].joints) if content.joints else found.keypoints.shape[1]
+        if len(found.frames) and found.keypoints.shape[1] == joints and found.length <= MOST_FRAMES:
+            return (found.frames, found.keypoints, found.persons), 0, found.length
+        each = zip(found.frames.tolist(), found.keypoints, found.persons.tolist(), strict=True)
+        found = chain(((frame, None, None) for frame in range(found.length)), each)
     poses: list[tuple[int, np.ndarray, int]] = []
     problems: list[tuple[int | str, object]] = []
     for frame, pose, person in found:
@@ -196,11 +201,12 @@ def _collect(
         )
         rank = {number: place for place, number in enumerate(numbers)}
         content.times, content.counted = {place: number for number, place in rank.items()}, True
-        return [(rank[frame], pose, person) for frame, pose, person in kept], 0, len(numbers)
+        kept = [(rank[frame], pose, person) for frame, pose, person in kept]
+        return [np.array(column) for column in zip(*kept, strict=True)], 0, len(numbers)
     for number in (numbers[0], numbers[-1]):
         if not 0 <= number < MOST_FRAMES:
             raise UserError(f"{path}: frame number {number}; expected 0 to {MOST_FRAMES - 1}")
-    return kept, numbers[0], numbers[-1] + 1
+    return [np.array(column) for column in zip(*kept, strict=True)], numbers[0], numbers[-1] + 1
 
 
 def _in_pixels(path: Path, keypoints: np.ndarray, size: tuple[int, int] | None, least_confidence: float) -> np.ndarray:

@@ -103,7 +103,7 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
         "axes": np.array(one.axes),
         "about": np.array(ABOUT.format(axes=AXES[one.axes])),
     }
-    return [write_arrays(path, np.savez_compressed, arrays)]
+    return [write_arrays(path, arrays, compress=True)]
 
 
 def people_csv(path: Path, people: Sequence[Poses], wide: bool = False) -> list[Path]:
@@ -248,4 +248,4 @@ def write_comparison(path: Path, poses: Poses, truth: Poses | None, name: str) -
     }
     if target:
         arrays["target_mm"] = target[0]
-    write_arrays(path, np.savez_compressed, arrays)
+    write_arrays(path, arrays, compress=True)

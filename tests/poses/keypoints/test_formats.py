@@ -235,7 +235,7 @@ def test_a_content_that_does_not_fit_its_name_is_refused(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         read_keypoints(tmp_path / "none.json")
     (tmp_path / "empty").mkdir()
-    with pytest.raises(UserError, match=r"empty holds no \.json and no \.txt file"):
+    with pytest.raises(UserError, match=r"empty holds no pictures, no \.json and no \.txt file"):
         read_keypoints(tmp_path / "empty")
 
 
