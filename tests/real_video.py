@@ -54,7 +54,7 @@ def main(folder: Path) -> None:
 
     def glagcn(*arguments: str | Path) -> str:
         command = [python, "-m", "glagcn", *map(str, arguments)]
-        return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
     pixels, lifted = [], []
     for number, film in enumerate(films, start=1):

@@ -134,8 +134,8 @@ def is_video(path: Path) -> bool:
     """Whether there is a video or a folder of pictures at a path, rather than keypoints."""
     if path.is_dir():
         names: dict[str, set[str]] = {}  # of the files of each suffix
-        for file in path.iterdir():
-            names.setdefault(file.suffix.lower(), set()).add(file.stem)
+        for inside in path.iterdir():
+            names.setdefault(inside.suffix.lower(), set()).add(inside.stem)
         shown = set().union(*(names.get(suffix, ()) for suffix in PICTURES))
         return bool(shown) and ".json" not in names and not shown & names.get(".txt", set())  # labels of the pictures
     suffix = path.suffix.lower()
