@@ -253,7 +253,7 @@ def with_right_sides(
 
 def in_words(frames: Sequence[int]) -> str:
     """Ascending numbers of frames in words: "frames 3, 5 to 9 and 2 more"."""
-    ends = np.flatnonzero(np.diff(frames, append=np.inf) != 1) + 1
+    ends = (np.flatnonzero(np.diff(frames, append=np.inf) != 1) + 1).tolist()
     runs = [frames[begin:end] for begin, end in zip([0, *ends], ends, strict=False)]
     shown = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:MOST_NAMED]]
     more = sum(map(len, runs[MOST_NAMED:]))
