@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.joints import STANDING
 
 # A joint less sure than this is not where it is said to be; detectors write such joints rather than none.
 LEAST_CONFIDENCE = 0.05
@@ -61,7 +62,7 @@ class Counts:
     missing  joints that were missing, of those
     filled   in gaps short enough to be interpolated,
     held     in longer ones and at the ends, where the nearest place was taken, and
-    unseen   of joints never seen, which lie in the middle of the pose.
+    unseen   of joints never seen, which lie as in somebody who stands.
     """
 
     missing: int = 0
@@ -85,14 +86,19 @@ class Counts:
 
 
 def fill_gaps(
-    keypoints: np.ndarray, longest: int, counts: Counts | None = None, places: np.ndarray | None = None
+    keypoints: np.ndarray,
+    longest: int,
+    counts: Counts | None = None,
+    places: np.ndarray | None = None,
+    points: Sequence[str] = (),
 ) -> np.ndarray:
     """[T,J,3] with every joint somewhere: what has confidence 0 keeps it, and gets a place.
 
     places  [T] ascending: where the frames are, in frames of a constant rate; None: one after the other.
+    points  J names in common words (`Convention.points`).
 
     Gaps of up to `longest` frames are interpolated; in longer ones and at the ends the nearest place is held; a joint
-    that is never seen lies in the middle of those that are.  Raises UserError where there is no joint at all.
+    that is never seen lies as `like_standing` says.  Raises UserError where there is no joint at all.
     """
     counts = Counts() if counts is None else counts
     seen = keypoints[..., 2] > 0
@@ -119,5 +125,31 @@ def fill_gaps(
             filled[missing, joint, axis] = np.where(short, places, held)[missing]
         counts.filled += int((missing & short).sum())
         counts.held += int((missing & ~short).sum())
-    filled[:, never, :2] = filled[:, ~never, :2].mean(axis=1, keepdims=True)
+    filled[:, never, :2] = like_standing(filled, never, points)
     return filled
+
+
+def like_standing(keypoints: np.ndarray, never: np.ndarray, points: Sequence[str] = ()) -> np.ndarray:
+    """Places [T,n,2] for the n joints that are `never` [J] seen: those of somebody who stands around the others.
+
+    keypoints  [T,J,2 or 3] with places of the others, y down;  points  J names in common words.
+
+    The height of the standing person is that at which the others are as far apart as they are; the width, which is
+    negative for a back, that which fits them best.  Joints whose name is not in STANDING lie in the middle of all.
+    """
+    seen, places = keypoints[:, ~never, :2], np.full((len(never), 2), np.nan)
+    for joint, point in enumerate(points):
+        places[joint] = np.array(STANDING.get(point, (np.nan,) * 3))[:2] * (1, -1)
+    middle = seen.mean(axis=1, keepdims=True)
+    found = np.repeat(middle, never.sum(), axis=1)
+    known = np.isfinite(places[~never, 0])
+    if not known.any():
+        return found
+    body = places[~never][known]
+    body, wanted = body - body.mean(axis=0), places[never] - body.mean(axis=0)
+    middle = seen[:, known].mean(axis=1, keepdims=True)
+    around = seen[:, known] - middle
+    height = np.linalg.norm(around, axis=-1).sum(axis=1) / max(np.linalg.norm(body, axis=-1).sum(), 1e-9)
+    width = (around[..., 0] * body[:, 0]).sum(axis=1) / max((body[:, 0] ** 2).sum(), 1e-9)
+    scale = np.stack([width.clip(-height, height), height], axis=-1)
+    return np.where(np.isfinite(wanted), middle + scale[:, None] * np.nan_to_num(wanted), found)

@@ -174,6 +174,22 @@ CONVENTIONS = {
     )
 }  # fmt: skip
 
+# Somebody who stands, by the common words of joints: in metres, x to the left, y up, z forward; the right side mirrors
+# the left.
+STANDING = {
+    "head_top": (0, 1.75, 0), "head": (0, 1.60, 0.03), "nose": (0, 1.60, 0.12), "upper_neck": (0, 1.52, 0.02),
+    "neck": (0, 1.45, 0), "spine": (0, 1.20, 0), "chest": (0, 1.25, 0.02), "pelvis": (0, 0.95, 0),
+    "left_eye": (0.03, 1.64, 0.10),
+    "left_eye_inner": (0.02, 1.64, 0.11), "left_eye_outer": (0.05, 1.64, 0.09), "left_ear": (0.075, 1.61, 0),
+    "mouth_left": (0.02, 1.56, 0.11), "mouth_right": (-0.02, 1.56, 0.11), "left_shoulder": (0.18, 1.43, 0),
+    "left_elbow": (0.28, 1.17, 0), "left_wrist": (0.30, 0.95, 0.08), "left_hand": (0.30, 0.88, 0.12),
+    "left_hand_tip": (0.30, 0.80, 0.13), "left_index": (0.30, 0.86, 0.13), "left_pinky": (0.31, 0.87, 0.10),
+    "left_thumb": (0.27, 0.88, 0.14), "left_hip": (0.11, 0.93, 0), "left_knee": (0.12, 0.50, 0.03),
+    "left_ankle": (0.12, 0.09, 0), "left_heel": (0.12, 0.03, -0.05), "left_foot": (0.13, 0.03, 0.12),
+    "left_big_toe": (0.12, 0.02, 0.18), "left_foot_index": (0.12, 0.02, 0.17), "left_small_toe": (0.18, 0.02, 0.14),
+}  # fmt: skip
+STANDING |= {f"right{point[4:]}": (-x, y, z) for point, (x, y, z) in STANDING.items() if point.startswith("left")}
+
 # Skeletons whose input is not, or not by its name, their own joints.
 INPUTS = {"humaneva15_tree": "humaneva15", "humaneva15_coco17": "coco17"}
 

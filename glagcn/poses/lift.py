@@ -50,6 +50,7 @@ from glagcn.poses.gaps import (
     Counts,
     fill_gaps,
     gap_frames,
+    like_standing,
     mark_missing,
     with_confidence,
     without_depth,
@@ -97,7 +98,7 @@ def predict(
     order = input_convention(model.skeleton)
     if joints:
         keypoints = get_convention(joints).map_to(model.skeleton).apply(keypoints)
-    keypoints = fill_gaps(keypoints, gap_frames(fps), counts)
+    keypoints = fill_gaps(keypoints, gap_frames(fps), counts, points=order.points)
     if counts.missing:
         logger.warning("pose_2d has %s", counts.words(order.joints))
     numbers = frame_numbers(frames, len(keypoints))
@@ -128,7 +129,8 @@ def lift_people(
     if not tracks:
         raise UserError(f"no joint that the model reads ({skeleton.name}) is seen in any frame; nothing can be lifted")
     counts, longest = Counts(), gap_frames(recording.fps)
-    filled = [fill_gaps(track.keypoints, longest, counts, recording.places(track)) for track in tracks]
+    points = input_convention(skeleton).points
+    filled = [fill_gaps(track.keypoints, longest, counts, recording.places(track), points) for track in tracks]
     if counts.missing:
         (logger.warning if counts.unseen else logger.info)(counts.words(input_convention(skeleton).joints))
     rows = [np.arange(len(track.keypoints)) for track in tracks]
@@ -231,8 +233,8 @@ class Lifter:
 
         keypoints  [J,2] pixels, or [J,3] with a confidence, of `joints`.  Missing joints (as in `glagcn.predict`: NaN,
                    masked, (0, 0), (-1, -1), a confidence below 0.05, or far outside the image) stay at their last
-                   place, without confidence; in the first frame they lie in the middle of the others.  None where
-                   nobody was found: all joints are missing.
+                   place, without confidence; until they are seen they lie as in somebody who stands around the
+                   others.  None where nobody was found: all joints are missing.
         time       seconds by any clock, with a warning of other units and a clock that stands still; None: one frame
                    after the one before.  The frame is placed at the nearest place of the grid.  Places that are left
                    out have the keypoints before them; of several frames for the same place the last in which a joint
@@ -292,8 +294,12 @@ class Lifter:
         if self._with_person == self._second:
             self._name_unseen()
         newest = normalised(keypoints, self._size, 3)
-        newest[~seen, :2] = newest[seen, :2].mean(dim=0) if self._newest is None else self._newest[-1, ~seen, :2]
+        if self._newest is not None:
+            newest[~seen, :2] = self._newest[-1, ~seen, :2]
         newest[~seen, 2] = 0
+        if not self._ever_seen.all():
+            never, points = ~self._ever_seen, input_convention(self._model.skeleton).points
+            newest[never, :2] = torch.from_numpy(like_standing(newest[None].numpy(), never, points)[0]).float()
         return newest[None]
 
     def _name_unseen(self) -> None:
@@ -303,7 +309,7 @@ class Lifter:
         if unseen and self._with_person:
             self._say("unseen", (
                 f"keypoints: {', '.join(unseen)} were not seen in the first {self._with_person} frames; they are "
-                "placed in the middle of the others, and the pose is a guess there"
+                "placed as of somebody who stands, and the pose is a guess there"
             ))  # fmt: skip
 
     def _find_scale(self, keypoints: np.ndarray) -> None:

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from glagcn.errors import UserError
-from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, mark_missing
+from glagcn.poses.gaps import Counts, fill_gaps, gap_frames, like_standing, mark_missing
+from glagcn.poses.joints import CONVENTIONS, STANDING
 
 
 def moving(frames: int) -> np.ndarray:
@@ -33,6 +34,29 @@ def test_gaps_of_a_joint_are_interpolated_held_or_put_in_the_middle():
     )
     with pytest.raises(UserError, match="every joint is missing"):
         fill_gaps(np.zeros((3, 2, 3)), 2)
+
+
+@pytest.mark.parametrize("facing", [1, -1])
+@pytest.mark.parametrize("name", ["mpi3dhp17", "coco17", "h36m17"])
+def test_joints_that_nobody_ever_saw_hang_below_those_of_somebody_who_stands(name, facing):
+    """Facing the camera, and turning the back; in the second frame they are larger."""
+    points = CONVENTIONS[name].points
+    body = np.array([STANDING[point][:2] for point in points]) * (facing, -1)
+    sizes = np.array([[100.0], [150.0]])[..., None]
+    keypoints = np.concatenate([body * sizes + 7 * sizes, np.ones((2, len(points), 1))], axis=-1)
+    for parts in (("knee", "ankle"), ("hip", "knee", "ankle", "pelvis", "spine"), ("left_shoulder", "wrist")):
+        given = keypoints.copy()
+        given[:, [point.endswith(parts) for point in points]] = 0
+        filled = fill_gaps(given, 2, points=points)
+        np.testing.assert_allclose(filled[..., :2], keypoints[..., :2], atol=1e-6)
+        np.testing.assert_array_equal(filled[..., 2], given[..., 2])
+
+
+def test_one_joint_alone_and_unknown_names_leave_the_others_at_its_place():
+    one = np.array([[[5.0, 6, 1], [0, 0, 0], [0, 0, 0]]])
+    never = np.array([False, True, True])
+    for points in ((), ("left_wrist", "left_knee", "tail"), ("tail", "nose", "left_knee")):
+        np.testing.assert_allclose(like_standing(one, never, points), [[[5, 6], [5, 6]]])
 
 
 def test_what_is_all_there_stays_as_it_is():

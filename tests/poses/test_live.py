@@ -414,3 +414,9 @@ def test_the_memory_of_a_long_stream_does_not_grow(caplog):
     finally:
         tracemalloc.stop()
     assert held[1] - held[0] < 20_000, held  # bytes: 300 frames as they come are 80,000
+
+
+def test_joints_that_are_never_seen_are_where_predict_has_them():
+    model, frames = a_model(causal=True), pixels(12)
+    frames[:, [SKELETON.joints.index(f"left_{part}") for part in ("hip", "knee", "ankle")]] = np.nan
+    assert_same(stream(Lifter(model, SIZE, fps=FPS), frames), glagcn.predict(model, frames, SIZE, fps=FPS))
