@@ -81,22 +81,26 @@ def steadied(person: Poses, found: np.ndarray) -> tuple[Poses, float]:
     """
     if person.root is None or len(person.frames) < 3:
         return person, 0.0
-    places = person.frames - person.frames[0]
-    weights = np.zeros(places[-1] + 1)
-    weights[places[found]] = 1
-    distance, spread = _fitted_line(np.log(person.root[:, 2]), places, weights, DISTANCE_SECONDS * person.fps)
-    rays = [
-        _fitted_line(person.root[:, axis] / person.root[:, 2], places, weights, DIRECTION_SECONDS * person.fps)[0]
-        for axis in (0, 1)
-    ]
+    own = person.places - person.places[0]
+    grid = np.arange(int(np.ceil(own[-1])) + 1)
+    after = np.searchsorted(own, grid).clip(max=len(own) - 1)
+    before = (np.searchsorted(own, grid, side="right") - 1).clip(min=0)
+    weights = found[before] & found[after] & (person.frames[after] - person.frames[before] <= 1) & (grid <= own[-1])
+
+    def line(values: np.ndarray, seconds: float) -> tuple[np.ndarray, float]:
+        fitted, spread = _fitted_line(np.interp(grid, own, values), weights.astype(float), seconds * person.fps)
+        return np.interp(own, grid, fitted), spread
+
+    distance, spread = line(np.log(person.root[:, 2]), DISTANCE_SECONDS)
+    rays = [line(person.root[:, axis] / person.root[:, 2], DIRECTION_SECONDS)[0] for axis in (0, 1)]
     depth = np.exp(distance)
     return replace(person, root=np.column_stack([rays[0] * depth, rays[1] * depth, depth])), spread
 
 
-def _fitted_line(values: np.ndarray, places: np.ndarray, weights: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
-    """The values [T] at these places of an even grid, of lines through those around; and how far values are from them.
+def _fitted_line(values: np.ndarray, weights: np.ndarray, sigma: float) -> tuple[np.ndarray, float]:
+    """The values [T], at even places, of lines through those around; and how far values are from them.
 
-    weights  [grid]; a place without enough weight around it keeps its value.
+    weights  [T]; a place without enough weight around it keeps its value.
     sigma    places, standard deviation of the weights by distance.
     """
     reach = max(1, int(WIDEST * sigma))
@@ -108,19 +112,17 @@ def _fitted_line(values: np.ndarray, places: np.ndarray, weights: np.ndarray, si
         padded = np.pad(of, reach)
         return [np.convolve(padded, kernel[::-1], "valid") for kernel in kernels[:powers]]
 
-    given = np.zeros(len(weights))
-    given[places] = values
     known = weights > 0
     for _ in range(FITS):
         zeroth, first, second = sums(weights, 3)
-        level, slope = sums(weights * given, 2)
+        level, slope = sums(weights * values, 2)
         whole = zeroth * second - first**2
         enough = whole > 1e-9 * zeroth * second
-        line = np.where(enough, (second * level - first * slope) / np.where(enough, whole, 1), given)
-        apart = np.abs(given - line)
+        line = np.where(enough, (second * level - first * slope) / np.where(enough, whole, 1), values)
+        apart = np.abs(values - line)
         usual = 1.4826 * np.median(apart[known])
         weights = np.where(known, 1 / (1 + (apart / max(2 * usual, 1e-9)) ** 2), 0)
-    return line[places], float(usual)
+    return line, float(usual)
 
 
 # ---- Zero-phase low-pass filter against jitter of lifted poses.

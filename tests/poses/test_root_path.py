@@ -122,6 +122,16 @@ def test_a_path_that_shakes_is_steadied_and_not_late_at_its_ends():
     assert 0.002 < spread < 0.05
 
 
+def test_the_path_of_uneven_frames_is_steadied_over_time():
+    """Thirty frames a second, then ten, of somebody who walks at a constant speed."""
+    someone, even = walking(120)
+    times = np.concatenate([[0], np.cumsum(np.where(np.arange(119) % 40 < 20, 1 / 30, 1 / 10))])
+    root = np.stack([np.interp(times, np.linspace(0, times[-1], 120), axis) for axis in even.T], axis=1)
+    pixels = project(someone.xyz.astype(np.float64) + root[:, None], FOCAL, SIZE)
+    shaken, good = with_root(replace(someone, pixels=pixels, times=times), FOCAL)
+    assert np.linalg.norm(steadied(shaken, good)[0].root - root, axis=1).max() < 30
+
+
 def test_a_path_that_does_not_shake_stays():
     someone, root = walking()
     steady, spread = steadied(*with_root(someone, FOCAL))
