@@ -378,6 +378,7 @@ class Lifter:
 
         Each frame is turned into what the model reads of it once, when it comes.
         """
+        come: Tensor | None
         if self._newest is None:
             assert newest is not None
             past, come = newest.expand(self._earlier, -1, -1), newest.expand(self._model.frames, -1, -1)
