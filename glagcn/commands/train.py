@@ -3,6 +3,7 @@
 import logging
 from contextlib import ExitStack, suppress
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,7 @@ from glagcn.train.setup import RunData, build_model, load_data, select_data, set
 
 logger = logging.getLogger(__name__)
 
-TRIAL_S, TRIAL_FRAMES = 6.0, 256  # of the estimate of --dry_run: at most about so long for steps, and so many frames
+TRIAL_S, TRIAL_FRAMES = 6.0, (2, 16, 256)  # of the estimate of --dry_run: more frames where fewer took no third of it
 
 
 def train(config: Config, origin: dict[str, str]) -> Result | None:
@@ -109,7 +110,7 @@ def _estimate(config: Config, data: RunData, model: Model) -> str:
     whole = data.train.windows(plan.batch(0, 0))
     count, size, taken = len(whole.inputs), 0, 0.0
     while taken < TRIAL_S / 3 and size < count:
-        size = min(max(8, 2 * size), count)
+        size = min(max(2, 2 * size), count)
         part, mine = whole.part(slice(0, size)), share(size, micro_batch(optim, plan.batch_size), 0, 1)
 
         def step() -> None:
@@ -117,19 +118,23 @@ def _estimate(config: Config, data: RunData, model: Model) -> str:
             stepper.apply(optim.lr)
 
         taken = seconds(step, device)
-    rate = size / min(taken, *(seconds(step, device) for _ in range(2)))
+    rate = size / min([taken] + [seconds(step, device) for _ in range(2) if taken < TRIAL_S / 3])
     end, steps = last_step(optim, plan), [0]
     while steps[-1] < end:
         steps.append(min(end, next_evaluation(config, plan, steps[-1])))
     sets = [data.test] + [data.validation or data.test] * (config.selection.select_on != "last") * (len(steps) - 1)
-    frames, flip = data.test.frames[:TRIAL_FRAMES], config.data.test_flip
-    with full_precision():
-        predicting = seconds(lambda: predict_frames(model, data.test.store, frames, flip=flip, zero_root=True), device)
-    each = predicting / len(frames)
+    store, flip, each, taken = data.test.store, config.data.test_flip, 0.0, 0.0
+    for frames in (data.test.frames[:most] for most in TRIAL_FRAMES):
+        if taken < TRIAL_S / 3:
+            with full_precision():
+                predict = partial(predict_frames, model, store, frames, flip=flip, zero_root=True)
+                taken = seconds(predict, device)
+            each = taken / len(frames)
     training, evaluating = plan.windows_until(end) / rate, each * sum(len(part.frames) for part in sets)
-    both, kind = timedelta(seconds=round(training + evaluating)), "GPU memory" if device.type == "cuda" else "memory"
+    both, speed = timedelta(seconds=round(training + evaluating)), f"{rate:,.{1 if rate < 10 else 0}f} windows/s"
+    kind = "GPU memory" if device.type == "cuda" else "memory"
     return (
-        f"Estimate: {both} in all, {timedelta(seconds=round(training))} of it training ({rate:,.0f} windows/s) and "
+        f"Estimate: {both} in all, {timedelta(seconds=round(training))} of it training ({speed}) and "
         f"{timedelta(seconds=round(evaluating))} {len(sets)} evaluations; {peak_memory(device) / 1e9:.1f} GB of {kind}"
         + (f", more with whole batches: tried with {size} of {count} windows" if size < count else "")
     )

@@ -11,6 +11,7 @@ from tests.published_files import write_folder, write_published
 
 SMALL = "--workers 1 --log_steps 1 -ch 8 -b 32 -e 1 --max_steps 2 --test_frames 30"
 GT = "humaneva/96_gt_27_supervised_epoch_819.bin"
+DRY = f"{SMALL} -arc 3,3 --dry_run"
 COCO = "humaneva/96_detectron_pt_coco_27_supervised_epoch_990.bin"
 
 
@@ -71,7 +72,7 @@ def test_training_starts_from_published_weights(start, files, tmp_path, flags, n
     ],
 )
 def test_weights_that_do_not_fit_are_refused_with_the_flag_that_would(start, files, tmp_path, flags, parts):
-    assert start("--dry_run").code == start("--dry_run -d humaneva15").code == 0  # the caches are there
+    assert start(DRY).code == start(f"{DRY} -d humaneva15").code == 0  # the caches are there
     before = listing(files)
     assert_refused(start(f"-ch 8 {flags.format(files / 'checkpoint')}"), *parts)
     assert listing(files) == before
@@ -165,6 +166,6 @@ def test_a_published_file_is_a_warning_unless_its_name_fits_the_data(start, file
 
 
 def test_who_is_trained_on_and_tested_on_is_warned(start):
-    ended = start("-str S1,S9 --dry_run")
+    ended = start(f"-str S1,S9 {DRY}")
     assert "WARNING: subjects in both training and test set: S9" in ended.out
-    assert "WARNING: trained on" not in start("--dry_run").out
+    assert "WARNING: trained on" not in start(DRY).out

@@ -13,7 +13,7 @@ from glagcn.dist import REQUESTS, TASKS, VARIABLES
 
 REPOSITORY = Path(__file__).parents[2]
 TRAINER = [sys.executable, str(REPOSITORY / "main_sagcn_gpus.py")]
-DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--dry_run"]
+DRY = ["--dataset", "demo", "--frames", "9", "--channel", "8", "--batch_size", "8", "--dry_run"]
 OURS = {*VARIABLES, *TASKS, *(f"ACCELERATE_{name.upper()}" for name in REQUESTS)}
 LAUNCHED = {"LOCAL_RANK": "0", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"}
 
