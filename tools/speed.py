@@ -10,11 +10,14 @@ seconds: other work on the machine stretches wall seconds only.
 | part | measured |
 |---|---|
 | temporal_conv_27, temporal_conv_243 | prediction of mocap's test set with 256 channels, and a plain dense pass of the same network |
-| gla_gcn, gla_gcn_ray | the same with the shipped model; the same weights in the ray frame (this checkout only) |
-| live | 300 calls of `Lifter.push` of the shipped causal model |
-| lift_30, lift_long | `glagcn lift` of 30 frames with the shipped model, of --long frames with temporal_conv_27; peak memory |
+| gla_gcn, gla_gcn_ray | the same with GLA-GCN as shipped, but in the axes of the camera, which the other checkout may \
+not know otherwise; in the ray frame (this checkout only) |
+| live, live_flip | 300 calls of `Lifter.push` of the causal model that each checkout ships, without flips; with (this \
+checkout only) |
+| lift_30, lift_long | `glagcn lift` of 30 frames with the model that each checkout ships, of --long frames with \
+temporal_conv_27; peak memory |
 | start | `main_sagcn_gpus.py --dataset mocap` from the command to its first step |
-| step | a training step of temporal_conv (27 frames, 256 channels) and of GLA-GCN (27 frames, 32 channels) |
+| step_* | a training step of temporal_conv (27 frames, 256 channels) and of GLA-GCN (27 frames, 32 channels) |
 """  # noqa: E501
 
 import argparse
@@ -99,7 +102,9 @@ def work():
 """
 LIVE = """
 track = np.load({tracks!r})["0"]
-lifter = glagcn.Lifter(glagcn.load_model({model!r}), {size})
+model, flip = glagcn.load_model({model!r}), dict(flip={flip})
+try: lifter = glagcn.Lifter(model, {size}, **flip)
+except TypeError: lifter = glagcn.Lifter(model, {size})  # 0c19949 has none
 def work():
     for frame in range(300): lifter.push(track[frame % len(track)])
 """
@@ -111,9 +116,9 @@ optimizer = torch.optim.Adam(model.parameters())
 def work():
     for _ in range({steps}):
         optimizer.zero_grad()
-        prediction = model(x)
-        loss = (prediction.target - targets[:, 13:14]).norm(dim=-1).mean()
-        if prediction.sequence is not None: loss = loss + (prediction.sequence - targets).norm(dim=-1).mean()
+        target, sequence = model(x)
+        loss = (target - targets[:, 13:14]).norm(dim=-1).mean()
+        if sequence is not None: loss = loss + (sequence - targets).norm(dim=-1).mean()
         loss.backward()
         optimizer.step()
 """
@@ -180,8 +185,8 @@ def _cpu(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def untrained(folder: Path, kind: str, frames: int, channels: int) -> str:
-    """The path of a model with its first weights, which both checkouts can read."""
+def untrained(folder: Path, kind: str, frames: int, channels: int, **form: object) -> str:
+    """The path of a model with its first weights, which both checkouts can read; `form` is as its constructor's."""
     from glagcn.checkpoints import ours
     from glagcn.model.registry import get_kind, model_config
     from glagcn.model.widths import widths_for
@@ -190,13 +195,18 @@ def untrained(folder: Path, kind: str, frames: int, channels: int) -> str:
     path = folder / f"{kind}_{frames}.safetensors"
     with safe_open(HERE / "glagcn/models/centred.safetensors", "pt") as file:
         metadata = file.metadata()
-    model = get_kind(kind).load()(get_skeleton("mpi3dhp17"), widths_for(frames), channels)  # type: ignore[call-arg]
+    model = get_kind(kind).load()(get_skeleton("mpi3dhp17"), widths_for(frames), channels, **form)  # type: ignore[call-arg]
     config = {key: value for key, value in model_config(model).items() if key != "frame"}  # earlier versions lack it
     metadata |= {"model_config": json.dumps(config)}
     weights = {name: value.clone(memory_format=torch.contiguous_format) for name, value in model.state_dict().items()}
     metadata["digest"] = ours.digest(ours.assemble(metadata, weights))
     path.write_bytes(safetensors.torch.save(weights, metadata))
     return str(path)
+
+
+def shipped(checkout: Path, name: str) -> str:
+    """The path of a model that a checkout ships."""
+    return str(checkout / f"glagcn/models/{name}.safetensors")
 
 
 def tracks_of(data: Path, most: int) -> dict[str, np.ndarray]:
@@ -216,7 +226,6 @@ def tracks_of(data: Path, most: int) -> dict[str, np.ndarray]:
 def works(part: str, arguments: argparse.Namespace, folder: Path) -> dict:
     """{column: work} of a part; the columns are "base", "now" and "dense"."""
     base, data = arguments.base, arguments.data
-    shipped = {name: str(HERE / f"glagcn/models/{name}.safetensors") for name in ("centred", "causal")}
     fill = {"tracks": str(folder / "tracks.npz"), "size": SIZE, "frame": "camera", "frames": arguments.frames}
     fill["data"] = str(data / "mocap_gt.h5")
 
@@ -227,12 +236,17 @@ def works(part: str, arguments: argparse.Namespace, folder: Path) -> dict:
         frames = part.rpartition("_")[2]
         model = untrained(folder, "temporal_conv", int(frames), 256)
         return both(PREDICT, model=model) | {"dense": Worker(HERE, DENSE.format(**fill, model=model))}
-    if part == "gla_gcn":
-        return both(PREDICT, model=shipped["centred"])
-    if part == "gla_gcn_ray":
-        return {"now": Worker(HERE, PREDICT.format(**fill | {"frame": "ray"}, model=shipped["centred"]))}
-    if part == "live":
-        return both(LIVE, model=shipped["causal"])
+    if part.startswith("gla_gcn"):
+        model = untrained(folder, "gla_gcn", 27, 32, sequence_layers=0, input="xyc", relative=True)
+        if part == "gla_gcn":
+            return both(PREDICT, model=model)
+        return {"now": Worker(HERE, PREDICT.format(**fill | {"frame": "ray"}, model=model))}
+    if part.startswith("live"):
+        checkouts = {"base": base, "now": HERE} if part == "live" else {"now": HERE}
+        return {
+            name: Worker(where, LIVE.format(**fill, model=shipped(where, "causal"), flip=part == "live_flip"))
+            for name, where in checkouts.items()
+        }
     if part == "start":
         flags = ["main_sagcn_gpus.py", "--dataset", "mocap", "--root_path", data, "-c", folder, "--log_steps", 1]
         return {
@@ -243,22 +257,23 @@ def works(part: str, arguments: argparse.Namespace, folder: Path) -> dict:
         conv = part == "step_temporal_conv"
         model = untrained(folder, "temporal_conv", 27, 256) if conv else untrained(folder, "gla_gcn", 27, 32)
         return both(STEP, model=model, count=256 if conv else 64, steps=4)
-    count, model = 30, shipped["centred"]
+    count, models = 30, {name: shipped(where, "centred") for name, where in (("base", base), ("now", HERE))}
     if part == "lift_long":
-        count, model = arguments.long, untrained(folder, "temporal_conv", 27, 256)
+        count, models = arguments.long, dict.fromkeys(models, untrained(folder, "temporal_conv", 27, 256))
     track = np.concatenate([*np.load(fill["tracks"]).values()])
     track = np.concatenate([track, track[::-1]])
     np.save(folder / f"{count}.npy", np.concatenate([track] * -(-count // len(track)))[:count])
     flags = ["-m", "glagcn", "lift", folder / f"{count}.npy", "--image_size", "2048,2048", "--fps", 30,
-             "--joints", "mpi3dhp17", "--checkpoint", model]  # fmt: skip
+             "--joints", "mpi3dhp17", "--checkpoint"]  # fmt: skip
     return {
-        name: Command(where, *flags, "--out", folder / f"{name}.npz") for name, where in (("base", base), ("now", HERE))
+        name: Command(where, *flags, models[name], "--out", folder / f"{name}.npz")
+        for name, where in (("base", base), ("now", HERE))
     }
 
 
 PARTS = (
-    "temporal_conv_27", "temporal_conv_243", "gla_gcn", "gla_gcn_ray", "live", "lift_30", "lift_long", "start",
-    "step_temporal_conv", "step_gla_gcn",
+    "temporal_conv_27", "temporal_conv_243", "gla_gcn", "gla_gcn_ray", "live", "live_flip", "lift_30", "lift_long",
+    "start", "step_temporal_conv", "step_gla_gcn",
 )  # fmt: skip
 
 
