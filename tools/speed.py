@@ -16,7 +16,7 @@ not know otherwise; in the ray frame (this checkout only) |
 checkout only) |
 | lift_30, lift_long | `glagcn lift` of 30 frames with the model that each checkout ships, of --long frames with \
 temporal_conv_27; peak memory |
-| start | `main_sagcn_gpus.py --dataset mocap` from the command to its first step |
+| start | `main_sagcn_gpus.py --dataset mocap` from the command to its first step, of 16 windows |
 | step_* | a training step of temporal_conv (27 frames, 256 channels) and of GLA-GCN (27 frames, 32 channels) |
 """  # noqa: E501
 
@@ -248,7 +248,8 @@ def works(part: str, arguments: argparse.Namespace, folder: Path) -> dict:
             for name, where in checkouts.items()
         }
     if part == "start":
-        flags = ["main_sagcn_gpus.py", "--dataset", "mocap", "--root_path", data, "-c", folder, "--log_steps", 1]
+        flags = ["main_sagcn_gpus.py", "--dataset", "mocap", "--root_path", data, "-c", folder, "--log_steps", 1,
+                 "--batch_size", 16]  # fmt: skip
         return {
             name: Command(where, *flags, "--run", name, "--fresh", until=folder / name / "metrics.jsonl")
             for name, where in (("base", base), ("now", HERE))

@@ -9,11 +9,22 @@ from typing import Any, ClassVar, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils import flop_counter
 
 from glagcn.errors import UserError
 from glagcn.model.widths import target_frame
 from glagcn.skeletons import Skeleton, get_skeleton
+
+
+def without_compiler(function: Any) -> None:
+    """Let a function of PyTorch work without importing its compiler, which takes nearly two seconds at every start.
+
+    It imports it to keep itself out of compiled functions.  Here only the loss is compiled, and so the function stands
+    for the version that the compiler leaves alone.  Nothing is done where this PyTorch has no such function.
+    """
+    plain = getattr(function, "__wrapped__", None)
+    if plain is not None and not hasattr(plain, "__dynamo_disable"):
+        setattr(plain, "__dynamo_disable", plain)  # see torch/_compile.py
 
 
 class Prediction(NamedTuple):
@@ -100,11 +111,12 @@ class Model(nn.Module, ABC):
     def flops(self) -> int:
         """Floating-point operations (two per multiply-add) of convolutions and matrix products for one window.
 
-        This is how papers count.  The model runs on the meta device, so nothing is computed.
+        This is how papers count.  A copy lifts a window on the CPU: the meta device would load PyTorch's compiler.
         """
-        shadow = copy.deepcopy(self).to("meta").eval()
-        window = torch.empty(1, *self.window_shape, device="meta", dtype=self.dtype)
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        without_compiler(getattr(getattr(flop_counter, "_FlopCounterMode", None), "__torch_dispatch__", None))
+        shadow = copy.deepcopy(self).cpu().eval()
+        window = torch.zeros(1, *self.window_shape, dtype=self.dtype)
+        with torch.no_grad(), flop_counter.FlopCounterMode(display=False) as counter:
             shadow(window)
         return counter.get_total_flops()
 

@@ -19,7 +19,7 @@ from torch.optim.sgd import sgd
 from glagcn import dist
 from glagcn.config.options import Config, OptimConfig
 from glagcn.data.plan import EpochPlan, Share, share
-from glagcn.model.interface import Model
+from glagcn.model.interface import Model, without_compiler
 
 # Defaults when --batch_size and --warmup are not given: aim for FITTING_STEPS steps in batches of LEAST to MOST
 # windows, the first WARMUP_STEPS of which warm up (docs/recipe.md).
@@ -332,7 +332,8 @@ def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimiz
             Human3.6M and HumanEva-I scripts).
     muon    orthogonalised momentum for the weights of layers, Adam for the rest (the tuned recipe).
     """
-    _keep_compiler_out()
+    for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
+        without_compiler(getattr(torch.optim.Optimizer, name))
     if optim.optimizer == "muon":
         return Muon(*split(model), lr=optim.lr)
     if optim.optimizer == "ranger":
@@ -344,18 +345,6 @@ def build_optimizer(optim: OptimConfig, model: nn.Module) -> torch.optim.Optimiz
         )  # fmt: skip
     on_cuda = any(parameter.is_cuda for parameter in model.parameters())
     return torch.optim.Adam(model.parameters(), lr=optim.lr, amsgrad=True, fused=True, capturable=on_cuda)
-
-
-def _keep_compiler_out() -> None:
-    """Let PyTorch's optimisers work without importing its compiler, which takes nearly two seconds at every start.
-
-    They import it to keep themselves out of compiled functions.  Here only the loss is compiled, never a step, and so
-    their functions stand for the versions that the compiler leaves alone.
-    """
-    for name in ("add_param_group", "state_dict", "load_state_dict", "zero_grad"):
-        plain = getattr(getattr(torch.optim.Optimizer, name), "__wrapped__", None)
-        if plain is not None and not hasattr(plain, "__dynamo_disable"):
-            setattr(plain, "__dynamo_disable", plain)  # see torch/_compile.py
 
 
 def is_capturable(optimizer: torch.optim.Optimizer) -> bool:

@@ -411,6 +411,8 @@ import sys, torch
 from types import SimpleNamespace
 import glagcn.commands.train, glagcn.poses.lift, glagcn.poses.writers.tables
 import glagcn.poses.root_path, glagcn.poses.ground
+from glagcn.model.gla_gcn.network import LiftingNetwork
+from glagcn.skeletons import get_skeleton
 from glagcn.train.optim import build_optimizer, step_unless
 layer = torch.nn.Linear(3, 3)
 for name in ("adam", "muon"):
@@ -419,6 +421,7 @@ for name in ("adam", "muon"):
     if name == "muon":
         step_unless(torch.zeros(()), optimizer)
         optimizer.load_state_dict(optimizer.state_dict())
+LiftingNetwork(get_skeleton("mpi3dhp17"), (3,), 2).flops()
 print([name for name in ("torch._dynamo", "scipy.linalg", "scipy.signal", "matplotlib.figure") if name in sys.modules])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
