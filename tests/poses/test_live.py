@@ -13,6 +13,8 @@ import glagcn
 from glagcn.api import Lifter
 from glagcn.errors import UserError
 from glagcn.model.cores import on_every_core, one_thread
+from glagcn.poses.gaps import like_standing
+from glagcn.poses.joints import input_convention
 from glagcn.poses.lift import normalised
 from glagcn.skeletons import get_skeleton
 from tests.checkpoints.exported_models import a_checkpoint, a_model
@@ -163,7 +165,8 @@ def test_missing_joints_stay_where_they_were_without_confidence(input):
     pushed = given.copy()
     pushed[0, 6], pushed[2, 3], pushed[3, 3] = (np.nan, 0, 0), (5, 5, 0.01), (0, 0, 0)
     held = given.copy()
-    held[0, 6, :2] = np.delete(given[0, :, :2], 6, axis=0).mean(axis=0)
+    points = input_convention(model.skeleton).points
+    held[0, 6, :2] = like_standing(given[:1], np.arange(17) == 6, points)[0, 0]
     held[0, 6, 2], held[2:4, 3, 2], held[2:4, 3, :2] = 0, 0, given[1, 3, :2]
     lifter = Lifter(model, SIZE, flip=False)
     found = [lifter.push(frame) for frame in pushed]
