@@ -21,7 +21,8 @@ class Preset:
 
 # fmt: off
 NO_AUGMENTATION = {"turn": 0.0, "tilt": 0.0, "roll": 0.0, "distance": 0.0}
-CAMERA_AUGMENTATION = {"turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
+# For data whose 2D are projections of the 3D by known cameras.
+CAMERA_TUNED = {"frame": "ray", "turn": 180.0, "tilt": 10.0, "roll": 5.0, "distance": 0.2}
 # {recipe: options for all data sets}
 RECIPES: dict[str, Options] = {
     "tuned": {
@@ -64,20 +65,20 @@ PRESETS: dict[str, Preset] = {
     "3dhp": Preset("tuned", {
         "flip": "copy", "test_flip": True, "frames": 81, "channels": 256, "sequence_layers": 3, "head": "unshared",
         "epochs": 49, "batch_size": 1200, "micro_batch": 150, "validation": ("S4/Seq1", "S8/Seq2"),
-    }, {"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED_3DHP}),
+    }, {"tuned": CAMERA_TUNED, "published": PUBLISHED_3DHP}),
     "mocap": Preset("tuned", {
         "flip": "random", "test_flip": True, "frames": 27, "channels": 64, "sequence_layers": 1, "head": "unshared",
         "epochs": 3, "batch_size": None, "micro_batch": 64, "validation": ("S02",),
-    }, {"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
+    }, {"tuned": CAMERA_TUNED, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
     "people": Preset("tuned", {
         "flip": "random", "test_flip": True, "frames": 27, "channels": 64, "sequence_layers": 1, "head": "unshared",
         "epochs": 3, "batch_size": None, "micro_batch": 64, "validation": ("S02",),
-    }, {"tuned": CAMERA_AUGMENTATION, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
+    }, {"tuned": CAMERA_TUNED, "published": PUBLISHED_3DHP | {"batch_size": 1200}}),
     "demo": Preset("tuned", {
         "flip": "random", "test_flip": True, "frames": 27, "channels": 32, "sequence_layers": 1, "head": "unshared",
         "epochs": 2, "batch_size": 128, "micro_batch": 64, "log_steps": 10, "validation_frames": 400,
         "validation": ("S1",),
-    }, {"tuned": CAMERA_AUGMENTATION | {"batch_size": 128, "warmup": 1000}, "published": PUBLISHED_3DHP}),
+    }, {"tuned": CAMERA_TUNED | {"batch_size": 128, "warmup": 1000}, "published": PUBLISHED_3DHP}),
 }
 
 # fmt: on

@@ -101,7 +101,7 @@ def test_weights_that_cannot_be_are_refused_by_every_way_in(demo, verb, trained,
 
 def test_a_checkpoint_that_is_not_there(demo, verb, demo_root, tmp_path):
     ended = demo("--evaluate")
-    name = "demo_gt_f27_c4_unshared1_tuned_seed0"
+    name = "demo_gt_f27_c4_unshared1_ray_tuned_seed0"
     assert_refused(ended, "best.pt: no such checkpoint", f"{tmp_path}/runs/{name}/best.pt", "Train first")
     assert_refused(demo("--evaluate nowhere.pt"), "nowhere.pt: no such checkpoint")
     assert_refused(verb(f"evaluate {tmp_path}/no.pt --dataset demo --root_path {demo_root}"), "no.pt: no such")

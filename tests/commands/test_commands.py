@@ -70,7 +70,7 @@ def test_3dhp_from_the_release_to_the_official_tables(release, train, tmp_path):
     assert ended.code == 0, ended.err
     assert "3dhp_gt_univ.h5 does not exist yet: writing it to" in ended.out
     assert "graph mpi3dhp17" in ended.out
-    folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_tuned_seed0"
+    folder = tmp_path / "runs/3dhp_gt_univ_f9_c4_unshared1_ray_tuned_seed0"
     left = {path.name for path in folder.iterdir()}
     state = {"config.json", "history.jsonl", "training_curves.png", "last.pt", "last.pt.1", "best.pt"}
     assert left == RESULT_FILES | CURVES | state
@@ -116,13 +116,13 @@ def test_the_published_command_evaluates_the_run_of_the_same_flags(release, trai
         get_skeleton("mpi3dhp17"), config.model.widths, config.model.channels,
         sequence_layers=config.model.sequence_layers, head=config.model.head,
     )  # fmt: skip
-    folder = tmp_path / "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
+    folder = tmp_path / "checkpoint/3dhp_gt_univ_f81_c256_unshared3_ray_tuned_seed0"
     content = {"config": {"dataset": "3dhp", "keypoints": "gt", "annotation": "univ"}}
     checkpoint.save(folder / "best.pt", content | {"model_config": model_config(model), "model": model.state_dict()})
     ended = train(f"{PUBLISHED} --test_frames 2 --workers 1 --no-test_flip")
     assert ended.code == 0, ended.err
     assert {path.name for path in folder.iterdir()} == RESULT_FILES | CURVES | {"best.pt"}
-    assert result(folder)["checkpoint"] == "checkpoint/3dhp_gt_univ_f81_c256_unshared3_tuned_seed0/best.pt"
+    assert result(folder)["checkpoint"] == "checkpoint/3dhp_gt_univ_f81_c256_unshared3_ray_tuned_seed0/best.pt"
     assert (result(folder)["dataset"], result(folder)["warnings"]) == ("3dhp", [])
 
 

@@ -207,7 +207,7 @@ def test_debug_shrinks_what_flags_ask_for():
 
 def test_run_name_follows_from_the_flags_that_define_the_run():
     name = parse("-d 3dhp")[0].run_name
-    assert name == "3dhp_gt_univ_f81_c256_unshared3_tuned_seed0"
+    assert name == "3dhp_gt_univ_f81_c256_unshared3_ray_tuned_seed0"
     for flag in ("frames 27", "channel 32", "seed 1", "recipe published", "head shared", "annotation annot3"):
         assert parse(f"-d 3dhp --{flag}")[0].run_name != name
     for flag in ("workers 3", "epochs 60", "max_steps 5", "log_steps 7"):

@@ -16,7 +16,7 @@ def test_debug_goes_the_whole_way_and_says_nothing_that_is_not_its_own(run, tmp_
     assert (done.code, done.err) == (0, "")
     assert "Processes: 2" in done.out
     assert "DEBUG:" in done.out
-    folder = tmp_path / "demo_gt_f27_c8_unshared1_tuned_seed0_debug"
+    folder = tmp_path / "demo_gt_f27_c8_unshared1_ray_tuned_seed0_debug"
     assert {"last.pt", "best.pt", "result.json", "log.txt", "tensorboard"} <= {p.name for p in folder.iterdir()}
 
 
