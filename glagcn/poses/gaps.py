@@ -108,7 +108,7 @@ def fill_gaps(
         raise UserError("every joint is missing in every frame; expected at least one")
     filled, rows = keypoints.copy(), np.arange(len(keypoints))
     frames = rows if places is None else places
-    never = ~seen.any(axis=0)
+    never = np.array(~seen.any(axis=0))
     counts.missing += int((~seen).sum())
     counts.unseen += int(never.sum()) * len(keypoints)
     counts.lost += np.flatnonzero(never).tolist()
