@@ -3,10 +3,13 @@
 The recordings hold 20 minutes of 14 people, nobody on the floor, and skeletons that were fitted to markers with short
 trunks: 0.51 to 0.64 of the legs, where adults have about 0.59 (Winter, "Biomechanics and motor control of human
 movement", 2009, figure 4.1) and detectors, many of whose hips are lower, find up to 0.69.  A network that expects a
-short trunk takes a long one for a person who leans, and one that expects long shins sees bent knees.  Here every take
-has proportions of its own; and the legs of a trial are joined to the upper body of others, of which some bend forward,
-some crouch, and a few lie.  Each part moves as it was recorded; balance, and feet that stay where they are, are lost.
+short trunk takes a long one for a person who leans, and one that expects long shins sees bent knees.  Here the legs of
+a trial are joined to the upper body of another, with proportions drawn for each take; some of these people bend
+forward, some crouch, and a few lie.  Each part moves as it was recorded; balance, and feet that stay where they are,
+are lost.
 """
+
+from itertools import pairwise
 
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
@@ -15,13 +18,14 @@ from scipy.spatial.transform import Rotation
 from glagcn.skeletons import get_skeleton
 
 # Mean and standard deviation of lengths, in parts of the leg's.
-TRUNK, HIPS, THIGH = (0.62, 0.045), (0.225, 0.035), (0.505, 0.012)
+TRUNK, HIPS, THIGH = (0.61, 0.06), (0.225, 0.04), (0.507, 0.016)
+UPPER_ARM, FOREARM = (0.36, 0.018), (0.32, 0.016)
 # Of the takes, how many; the largest angle in degrees, and how much of the leg the hips sink by at most.
 BENDING, BEND = 0.4, (15.0, 80.0)
 CROUCHING, CROUCH = 0.35, (0.1, 0.55)
 LYING, LIE = 0.08, (50.0, 100.0)
 SECONDS = (1.0, 4.0)  # within about which a bend or crouch comes and goes
-LEG = ("hip", "knee", "ankle")
+LEG, ARM = ("hip", "knee", "ankle"), ("shoulder", "elbow", "wrist")
 UP = np.array([0.0, 1.0, 0.0])
 
 
@@ -71,7 +75,13 @@ def _give_proportions(
     higher, spine = (longer - 1) * trunk[:, at["neck"]], trunk[:, at["spine"]] * longer
     trunk += higher[:, None]
     trunk[:, at["spine"]] = spine
+    lengths = [leg * rng.normal(*length) for length in (UPPER_ARM, FOREARM)]
+    recorded = [np.linalg.norm(trunk[0, at[f"left_{b}"]] - trunk[0, at[f"left_{a}"]]) for a, b in pairwise(ARM)]
     for side in ("left", "right"):
+        shoulder, elbow, wrist = (trunk[:, at[f"{side}_{joint}"]].copy() for joint in ARM)
+        moved = shoulder + (elbow - shoulder) * (lengths[0] / recorded[0])
+        trunk[:, at[f"{side}_elbow"]] = moved
+        trunk[:, at[f"{side}_wrist"]] = moved + (wrist - elbow) * (lengths[1] / recorded[1])
         aside = (wider - 1) * (legs[:, at[f"{side}_hip"]] - legs[:, at["pelvis"]])
         legs[:, [at[f"{side}_{joint}"] for joint in LEG]] += aside[:, None]
 

@@ -1,7 +1,7 @@
 """Recorded people before drawn cameras: sequences made on the spot."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -216,7 +216,7 @@ DEMO_TRAIN = (
 )  # fmt: skip
 DEMO_TEST = ("14_05", "14_27", "94_04", "10_01", "01_01", "14_12")
 # People: the cameras of a take, how many other upper bodies a trial gets, and the person of the preset's validation.
-PEOPLE_CAMERAS, PEOPLE_MIXED, VALIDATION_PERSON, PEOPLE_DRAWS = 4, 2, "02", 77
+PEOPLE_CAMERAS, PEOPLE_MIXED, VALIDATION_PERSON, PEOPLE_DRAWS = 3, 5, "02", 77
 PEOPLE_VIEWS = Views(elevation=(-10.0, 60.0), farther=(1.0, 3.0))
 
 DEMO_FRAMES = {"train": 250, "test": 150}
@@ -248,13 +248,13 @@ def mocap_source(keypoints: str = "gt", seed: int = 0) -> "MocapSource":
 def people_source(seed: int = 0) -> "MocapSource":
     """`mocap_source` with more training motion and views, for models that are to meet real people.
 
-    Each training trial comes with other proportions, and with the upper body of other trials: of the same person for
-    the one that the preset validates on, of all others for these.  Longer trials are drawn more often.
+    Each training trial comes as it was recorded, and with other proportions and the upper body of other trials: of the
+    same person for the one that the preset validates on, of all others for these.  Longer trials are drawn more often.
     """
     source = mocap_source(seed=seed)
     source.dataset, source.cameras["train"], source.views["train"] = "people", PEOPLE_CAMERAS, PEOPLE_VIEWS
     recorded, rng = source.takes["train"], np.random.default_rng([seed, PEOPLE_DRAWS])
-    takes = [replace(take, upper=take.trial) for take in recorded]
+    takes = list(recorded)
     for take in recorded:
         alone = trials()[take.trial].person == VALIDATION_PERSON
         partners = [each.trial for each in recorded if (trials()[each.trial].person == VALIDATION_PERSON) == alone]
