@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from glagcn.model.interface import Model, Prediction
-from glagcn.model.layers import BatchNorm, PoseInput, without_autocast
+from glagcn.model.layers import BatchNorm, Dropout, PoseInput, without_autocast
 from glagcn.model.widths import check_widths
 from glagcn.skeletons import Skeleton
 
@@ -31,7 +31,7 @@ class Layer(nn.Module):
         self.coordinates = coordinates
         self.linear = nn.Linear(inputs, outputs, bias=False)
         self.norm = BatchNorm(outputs)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
         """Rows [N,C] to rows [N,C']."""

@@ -53,9 +53,10 @@ def test_constant_confidences_do_not_trouble_training(kind):
     assert all(torch.isfinite(buffer).all() for buffer in model.buffers())
 
 
-def test_dropout_drops_its_share_and_keeps_the_mean():
+@pytest.mark.parametrize("shape", [(64, 32, 17, 9), (1000, 315)])
+def test_dropout_drops_its_share_and_keeps_the_mean(shape):
     torch.manual_seed(0)
-    x = torch.ones(64, 32, 17, 9, requires_grad=True)
+    x = torch.ones(shape, requires_grad=True)
     y = Dropout(0.1)(x)
     assert y.unique().tolist() == pytest.approx([0.0, 1 / 0.9], rel=1e-4)
     assert (y == 0).float().mean().item() == pytest.approx(0.1, abs=0.003)
@@ -66,8 +67,9 @@ def test_dropout_drops_its_share_and_keeps_the_mean():
     assert torch.isfinite(Dropout(0.999999)(x)).all()
 
 
-def test_dropout_follows_the_seed_and_draws_anew_every_time():
-    dropout, x = Dropout(0.5), torch.ones(2, 3, 5, 7)
+@pytest.mark.parametrize("shape", [(2, 3, 5, 7), (30, 7)])
+def test_dropout_follows_the_seed_and_draws_anew_every_time(shape):
+    dropout, x = Dropout(0.5), torch.ones(shape)
     torch.manual_seed(3)
     first, second = dropout(x), dropout(x)
     torch.manual_seed(3)
