@@ -57,6 +57,26 @@ def test_a_camera_that_turns_gives_the_same_pose(model: TemporalConv, person: np
     assert np.abs(off - ahead @ yaw(15).T).max() > 20  # another focal length is another angle
 
 
+def test_in_float64_it_is_the_same_pose_to_a_ten_thousandth_of_a_millimetre(model: TemporalConv, person: np.ndarray):
+    """The equations themselves, for a camera that turns any way about its vertical, and for any lens."""
+    model, rays = model.double(), Rays(SKELETON, torch.device("cpu"))
+
+    def exact(person: np.ndarray, focal: float) -> np.ndarray:
+        plane = torch.from_numpy(
+            np.concatenate([focal * person[..., :2] / person[..., 2:], np.ones((60, 17, 1))], axis=-1)
+        )
+        window, rotations = rays(plane[None], torch.tensor([focal, focal, 0, 0], dtype=torch.float64))
+        poses = model.predict_sequence(window[0])
+        poses = turned_back(poses, rotations[0, model.target_frame :][: len(poses)])
+        return poses.detach().numpy() * 1000
+
+    ahead = exact(person, 1.5)
+    for degrees in (-20, 7, 15):
+        for focal in (1.5, 0.8):
+            aside = exact(person @ yaw(degrees).T, focal)
+            np.testing.assert_allclose(aside, ahead @ yaw(degrees).T, atol=1e-4)
+
+
 def test_a_larger_picture_with_a_longer_focal_length_gives_the_same_pose(model: TemporalConv, person: np.ndarray):
     twice = lifted(model, seen_by(person, 2 * FOCAL, 2 * SIZE), 2 * FOCAL, 2 * SIZE)
     np.testing.assert_allclose(twice, lifted(model, seen_by(person)), atol=1e-4)
