@@ -18,19 +18,19 @@ score() {
     python main_sagcn_gpus.py --dataset people "$@" --evaluate "$MODELS/$model.safetensors" --output "$RUNS/${model}_$level"
 }
 
-# pretrain NAME WINDOWS FLAG...: train a model, write it in half precision, and test that file.
+# pretrain NAME FLAG...: train a model, write it in half precision, and test that file.
 pretrain() {
-    local model=$1 windows=$2 level
-    shift 2
+    local model=$1 level
+    shift
     python main_sagcn_gpus.py --dataset people --input xyc --detections moderate --frame ray --frames 27 \
-        --channel 32 --sequence_layers 0 --windows "$windows" --eval_windows 100000 -c "$RUNS" --run "$model" "$@"
+        --channel 32 --sequence_layers 0 --eval_windows 100000 -c "$RUNS" --run "$model" "$@"
     mkdir -p "$MODELS"
     python -m glagcn export "$RUNS/$model/best.pt" --layout safetensors --half --out "$MODELS/$model.safetensors"
     for level in none moderate heavy; do score "$model" "$level" "$@" --test_detections "$level"; done
 }
 
-pretrain centred 250000 "$@"
-pretrain causal 200000 --causal "$@"
+pretrain centred --windows 250000 "$@"
+pretrain causal --causal --windows 200000 "$@"
 python - "$RUNS" "$MODELS" <<'PY'
 """The rows of docs/models.md: errors in mm of the files in half precision, and what training took."""
 import json, pathlib, sys

@@ -59,7 +59,7 @@ def test_arrays_that_do_not_fit_on_the_disk_leave_nothing(tmp_path):
     from tests.full_disk import files_limited_to
 
     with files_limited_to(1000), pytest.raises(UserError, match=r"cannot write .*a\.npz"):
-        write_arrays(tmp_path / "a.npz", np.savez, {"a": np.zeros(10_000)})
+        write_arrays(tmp_path / "a.npz", {"a": np.zeros(10_000)})
     gc.collect()  # an archive that is still open would be closed here, with a traceback
     assert names(tmp_path) == []
 

@@ -44,7 +44,7 @@ PUBLISHED_H36M = {
 # `glagcn bench`: a small model and batch, with input and step of the published recipe.
 BENCH = {
     "frames": 27, "channels": 32, "batch_size": 128, "optimizer": "adam", "relative_input": False, "dropout": 0.1,
-    **NO_AUGMENTATION,
+    "frame": "camera", **NO_AUGMENTATION,
 }
 PRESETS: dict[str, Preset] = {
     # h36m and humaneva15: the defaults of the published scripts.  Their network has no sequence stage and a shared

@@ -240,6 +240,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
         known["compile"] = "on" if known["compile"] else "off"
     if known.get("accumulate") == 1:
         known["accumulate"] = None
+    known.setdefault("frame", "camera")  # which 0.1.0 knew alone
     return from_values(preset(known.get("dataset"), known.get("recipe")) | known)
 
 

@@ -124,7 +124,8 @@ class Dropout(nn.Dropout):
     """nn.Dropout for feature maps [N,C,T,V] and rows [N,C], several times as fast on a CPU.
 
     On a CPU, PyTorch draws one random number per value, which took a fifth to a third of a training step.  Here one
-    64-bit number serves four values.  The probability is rounded to a multiple of 1/65536, and kept values are scaled to match.
+    64-bit number serves four values.  The probability is rounded to a multiple of 1/65536, and kept values are scaled
+    to match.
     """
 
     def forward(self, x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from tests.command_line import assert_refused
 OLDER = Path(__file__).parents[1] / "golden" / "older_run"
 FLAGS = (
     "-d demo --channel 4 --frames 9 --sequence_layers 1 -b 16 --no_eval --test_frames 60 --validation_frames 60 "
-    "--workers 1 --run r --validation S4/Seq1,S8/Seq2"
+    "--workers 1 --run r --validation S4/Seq1,S8/Seq2 --frame camera"
 )
 
 
