@@ -67,7 +67,7 @@ def mixed(lower: np.ndarray, upper: np.ndarray, skeleton: str, fps: float, rng: 
 def _give_proportions(
     legs: np.ndarray, trunk: np.ndarray, at: dict[str, int], leg: float, rng: np.random.Generator
 ) -> None:
-    """Change the lengths of trunk and hips of poses [T,V,3], in place, and move what hangs on them."""
+    """Change the lengths of trunk, hips and arms of poses [T,V,3], in place, and move what hangs on them."""
     shoulders = (trunk[:, at["left_shoulder"]] + trunk[:, at["right_shoulder"]]) / 2
     longer = np.clip(rng.normal(*TRUNK) * leg / np.linalg.norm(shoulders, axis=-1).mean(), 0.8, 1.4)
     hips = np.linalg.norm(legs[0, at["left_hip"]] - legs[0, at["right_hip"]])
@@ -78,10 +78,7 @@ def _give_proportions(
     lengths = [leg * rng.normal(*length) for length in (UPPER_ARM, FOREARM)]
     recorded = [np.linalg.norm(trunk[0, at[f"left_{b}"]] - trunk[0, at[f"left_{a}"]]) for a, b in pairwise(ARM)]
     for side in ("left", "right"):
-        shoulder, elbow, wrist = (trunk[:, at[f"{side}_{joint}"]].copy() for joint in ARM)
-        moved = shoulder + (elbow - shoulder) * (lengths[0] / recorded[0])
-        trunk[:, at[f"{side}_elbow"]] = moved
-        trunk[:, at[f"{side}_wrist"]] = moved + (wrist - elbow) * (lengths[1] / recorded[1])
+        _stretch(trunk, [at[f"{side}_{joint}"] for joint in ARM], lengths[0] / recorded[0], lengths[1] / recorded[1])
         aside = (wider - 1) * (legs[:, at[f"{side}_hip"]] - legs[:, at["pelvis"]])
         legs[:, [at[f"{side}_{joint}"] for joint in LEG]] += aside[:, None]
 
@@ -89,11 +86,19 @@ def _give_proportions(
 def _move_knees(person: np.ndarray, at: dict[str, int], thigh: float) -> None:
     """Make the thighs of poses [T,V,3] this part of the legs, in place; thighs and shins keep their directions."""
     for side in ("left", "right"):
-        hip, knee, ankle = (person[:, at[f"{side}_{joint}"]].copy() for joint in LEG)
+        limb = [at[f"{side}_{joint}"] for joint in LEG]
+        hip, knee, ankle = (person[:, joint] for joint in limb)
         upper, lower = (np.linalg.norm(end - knee, axis=-1, keepdims=True) for end in (hip, ankle))
-        moved = hip + (knee - hip) * (thigh * (upper + lower) / upper)
-        person[:, at[f"{side}_knee"]] = moved
-        person[:, at[f"{side}_ankle"]] = moved + (ankle - knee) * ((1 - thigh) * (upper + lower) / lower)
+        _stretch(person, limb, thigh * (upper + lower) / upper, (1 - thigh) * (upper + lower) / lower)
+
+
+def _stretch(
+    poses: np.ndarray, limb: list[int], first: np.ndarray | np.floating, second: np.ndarray | np.floating
+) -> None:
+    """Multiply the lengths of the two bones of a limb of poses [T,V,3], in place; they keep their directions."""
+    begin, middle, end = (poses[:, joint].copy() for joint in limb)
+    poses[:, limb[1]] = begin + (middle - begin) * first
+    poses[:, limb[2]] = poses[:, limb[1]] + (end - middle) * second
 
 
 def _crouch(legs: np.ndarray, at: dict[str, int], drop: np.ndarray) -> None:
