@@ -58,7 +58,7 @@ from glagcn.poses.gaps import (
 from glagcn.poses.joints import CONVENTIONS, get_convention, input_convention
 from glagcn.poses.keypoints.content import as_array
 from glagcn.poses.keypoints.tracks import Track
-from glagcn.poses.normalise import MM_PER_METRE, mirror
+from glagcn.poses.normalise import MM_PER_METRE, mirror, normalise
 from glagcn.poses.ray import EARLIER, Rays, normalised_lens, turned_back, usual_lens
 from glagcn.poses.recording import Recording
 from glagcn.poses.result import Poses, interpolated, joined
@@ -480,12 +480,12 @@ def as_focal(focal: float | None) -> float | None:
 def normalised(keypoints: np.ndarray, size: np.ndarray, channels: int) -> Tensor:
     """The C input channels [...,C] float32 of keypoints [...,3]: pixels of images of this size, and confidences.
 
-    x and y become normalised coordinates (see poses.normalise), confidences are cut off at 1.
+    x and y become normalised coordinates (see `normalise`), confidences are cut off at 1.
     """
-    result, (width, height) = keypoints.astype(np.float32), size.astype(np.float32)
-    result[..., :2] = result[..., :2] / width * 2 - np.array([1, height / width], np.float32)
-    result[..., 2].clip(max=1, out=result[..., 2])
-    return torch.from_numpy(result)[..., :channels]
+    result = torch.from_numpy(keypoints.astype(np.float32))
+    result[..., :2] = normalise(result[..., :2], torch.from_numpy(size.astype(np.float32)))
+    result[..., 2].clamp_(max=1)
+    return result[..., :channels]
 
 
 def model_inputs(
