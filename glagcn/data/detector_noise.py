@@ -168,9 +168,10 @@ def _highest(noise: np.ndarray, share: float) -> np.ndarray:
 
 
 def _limbs(points: tuple[str, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Of each joint, the number of its limb [V] and its kind [V].
+    """The limb [V] and the kind [V] of each joint.
 
-    Kinds: 0 arms, 1 legs, 2 the rest.  Limbs: 0 left arm, 1 right arm, 2 left leg, 3 right leg, 4 the rest.
+    A limb is 0 for the left arm, 1 for the right arm, 2 for the left leg, 3 for the right leg, 4 for the rest.  A kind
+    is 0 for arms, 1 for legs, 2 for the rest.
     """
     parts = [point.split("_", 1)[-1] if point.startswith(("left_", "right_")) else "" for point in points]
     kinds = np.array([0 if part in ARM else 1 if part in LEG else 2 for part in parts])

@@ -76,6 +76,7 @@ def _mediapipe(model: Path | None, several: bool) -> Iterator[Detect]:
         with mediapipe.solutions.pose.Pose() as network:
 
             def find(image: np.ndarray, _: float) -> list[Person]:
+                """The landmarks of the one person that it looks for."""
                 found = network.process(image).pose_landmarks
                 return [] if found is None else [(_landmarks(found.landmark, image), None)]
 
@@ -90,6 +91,7 @@ def _mediapipe(model: Path | None, several: bool) -> Iterator[Detect]:
     with vision.PoseLandmarker.create_from_options(options) as landmarker:
 
         def detect(image: np.ndarray, seconds: float) -> list[Person]:
+            """The landmarks of each person."""
             nonlocal last
             last = max(round(1000 * seconds), last + 1)  # milliseconds that must increase
             picture = mediapipe.Image(image_format=mediapipe.ImageFormat.SRGB, data=image)
@@ -113,6 +115,7 @@ def _ultralytics(model: Path | None, several: bool) -> Iterator[Detect]:  # noqa
     options = {"persist": True} if follow == network.track else {}
 
     def detect(image: np.ndarray, _: float) -> list[Person]:
+        """Each person, with the number that the tracker gives if it has one."""
         found = follow(np.ascontiguousarray(image[..., ::-1]), verbose=False, **options)[0].cpu().numpy()
         if found.keypoints is None:
             raise UserError(f"the model {model} finds no poses; expected a pose model, such as yolo11n-pose.pt")
@@ -140,6 +143,7 @@ def _rtmlib(model: Path | None, several: bool) -> Iterator[Detect]:  # noqa: ARG
         network.model_input_size = (width, height) if boxes else (height, width)
 
     def detect(image: np.ndarray, _: float) -> list[Person]:
+        """The joints of the person in each box, or of each that one network finds."""
         picture = np.ascontiguousarray(image[..., ::-1])
         found = boxes(picture) if boxes else None
         if found is not None and not len(found):  # the pose model would take the whole picture for a person

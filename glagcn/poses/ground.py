@@ -50,8 +50,8 @@ def find_ground(people: Sequence[Poses]) -> Ground:
     The feet do not tell, with the reason in `doubt`, if no person has a root path, if no ankle is seen (the floor is
     then below those that were guessed), if the ankles cover less than NARROWEST_MM in any direction (standard
     deviation), if their distance from the plane over this width exceeds UNSURE_DEGREES, or if the plane is steeper than
-    STEEPEST_DEGREES.  Then the camera is assumed to have no roll, and
-    the pitch at which people stand upright (`_pitch`); if they do not, it is assumed to be level.
+    STEEPEST_DEGREES.  Then the camera is assumed to have no roll, and the pitch at which people stand upright
+    (`_pitch`); if they do not, it is assumed to be level.
     people  in camera axes.
     """
     pitch = _pitch(people)

@@ -11,12 +11,10 @@ from itertools import pairwise
 
 import numpy as np
 
-SURE = 0.35  # the sides of two frames are known if one reading is nearer than the other by this factor,
-NEAR, APART = (
-    0.1,
-    0.08,
-)  # nearer than this, and, where it says that they changed, the other so far (diagonals of a pose)
-REACH_SECONDS = 0.1  # between these frames: within it nobody turns round
+# The sides of two frames are known if one reading is nearer than the other by the factor SURE, and nearer than NEAR.
+# Where it says that they changed, the other must also be as far as APART (diagonals of a pose).
+SURE, NEAR, APART = 0.35, 0.1, 0.08
+REACH_SECONDS = 0.1  # between the two frames: within it nobody turns round
 LEAST_SECONDS, MOST = 1.0, 1 / 3  # of frames whose sides are known to each other; the part that may be exchanged
 LEAST_PAIRS = 0.5  # of the joints that have two sides must be there
 
@@ -70,15 +68,9 @@ def sides_put_right(
     wrong, unclear = np.zeros(len(keypoints), bool), np.zeros(len(keypoints), bool)
     for rows, state in _chains(steps):
         state = state ^ (state.mean() > 0.5)
-        long = rows[-1] - rows[0] + 1 >= LEAST_SECONDS * fps
-        if (
-            state.any()
-            and long
-            and not state[0]
-            and not state[-1]
-            and state.mean() <= MOST
-            and _agree(steps, rows, state)
-        ):
+        between = state.any() and not state[0] and not state[-1]
+        enough_known = rows[-1] - rows[0] + 1 >= LEAST_SECONDS * fps
+        if between and enough_known and state.mean() <= MOST and _agree(steps, rows, state):
             wrong[rows[state > 0]] = True
             unclear[rows[0] : rows[-1]] = True
             unclear[rows] = False

@@ -185,8 +185,10 @@ def write_mot(path: Path, people: Sequence[Poses]) -> list[Path]:
 
 
 def mot_text(title: str, person: Poses) -> str | None:
-    """The content of the MOT file called `title`; None if no angle is known.  nColumns counts the time, as OpenSim's
-    readers do."""
+    """The content of the MOT file called `title`; None if no angle is known.
+
+    nColumns counts the time, as OpenSim's readers do.
+    """
     angles = joint_angles(person.skeleton, markers(person, person.places))
     known = {name: np.isfinite(values) for name, values in angles.items()}
     names = [name for name in angles if known[name].any()]
