@@ -6,6 +6,7 @@ for the projection only.  The difference between given and projected 2D, from jo
 to the re-projected 2D.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from glagcn.errors import UserError
 from glagcn.skeletons import Skeleton
 
 FITTED_FRAMES = 60  # frames of each sequence to fit, evenly spaced
+FITTED_AT_ONCE = 32  # sequences: 2 MB an array, which stays in a core's cache
 MAX_ERROR = 0.02  # largest accepted reprojection error, as a fraction of the image width
 MIN_DEPTH_MM = 500.0  # smallest depth of a joint in front of a moved camera
 
@@ -55,68 +57,84 @@ def find_cameras(split: Split, skeleton: Skeleton) -> tuple[np.ndarray, np.ndarr
             "--turn, --tilt, --roll and --distance need 2D and 3D with the same joints; "
             f"{skeleton.name} maps other 2D joints. Leave these flags out."
         )
-    cameras, ups = [], []
     middle = [joint for joint, other in enumerate(skeleton.mirror) if joint == other and joint != skeleton.root]
+    cameras, errors = fit_cameras(split, range(len(split.sequences)), skeleton)
+    ups = np.zeros((len(cameras), 3))
     for row, info in enumerate(split.sequences):
-        camera, error = fit_camera(split, row, skeleton)
-        if not error < MAX_ERROR * info.width:
+        if not errors[row] < MAX_ERROR * info.width:
             raise UserError(
-                f"the best-fitting camera of {info.name} has a reprojection error of {error:.0f} px; --turn, --tilt, "
-                "--roll and --distance need matching 2D and 3D. Leave these flags out for this data."
+                f"the best-fitting camera of {info.name} has a reprojection error of {errors[row]:.0f} px; --turn, "
+                "--tilt, --roll and --distance need matching 2D and 3D. Leave these flags out for this data."
             )
-        poses = split.millimetres[_fitted_frames(split, row)].astype(np.float64)
+        poses = split.millimetres[np.unique(_fitted_frames(split, row))].astype(np.float64)
         directions = (poses - poses[:, skeleton.root, None])[:, middle].mean(axis=1)
         up = (directions / np.linalg.norm(directions, axis=-1, keepdims=True)).mean(axis=0)
-        cameras.append(camera)
-        ups.append(up / np.linalg.norm(up))
-    return np.array(cameras), np.array(ups)
+        ups[row] = up / np.linalg.norm(up)
+    return cameras, ups
 
 
-def fit_camera(split: Split, row: int, skeleton: Skeleton) -> tuple[np.ndarray, float]:
-    """The camera [5] of a sequence, as in `find_cameras`, and its median reprojection error in pixels.
+def fit_cameras(split: Split, rows: Iterable[int], skeleton: Skeleton) -> tuple[np.ndarray, np.ndarray]:
+    """The cameras [n,5] of some sequences, as in `find_cameras`, and their median reprojection errors [n] in pixels.
 
     The error is infinite where the fit diverges.
     """
-    frames = _fitted_frames(split, row)
-    pixels, poses = split.pixels[frames].astype(np.float64), split.millimetres[frames].astype(np.float64)
-    root = poses[:, skeleton.root, None]
-    return _fit(pixels, root, poses - root)
+    cameras, errors, rows = [], [], list(rows)
+    for begin in range(0, len(rows), FITTED_AT_ONCE):
+        frames = np.stack([_fitted_frames(split, row) for row in rows[begin : begin + FITTED_AT_ONCE]])
+        poses = split.millimetres[frames].astype(np.float64)
+        root = poses[:, :, skeleton.root, None]
+        camera, error = _fit(split.pixels[frames].astype(np.float64), root, poses - root)
+        cameras.append(camera)
+        errors.append(error)
+    return np.concatenate([*cameras, np.zeros((0, 5))]), np.concatenate([*errors, np.zeros(0)])
 
 
 def _fitted_frames(split: Split, row: int) -> np.ndarray:
+    """The frames [FITTED_FRAMES] to fit; a shorter sequence has some of them twice."""
     length = split.sequences[row].length
-    return int(split.starts[row]) + np.unique(np.linspace(0, length - 1, FITTED_FRAMES).astype(int))
+    return int(split.starts[row]) + np.linspace(0, length - 1, FITTED_FRAMES).astype(int)
 
 
-def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, float]:
+def _fit(pixels: np.ndarray, root: np.ndarray, offsets: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Fit a scale s and a pinhole by Gauss-Newton: pixels = centre + focal (X, Y) / Z, (X, Y, Z) = root + s offsets.
 
-    pixels [n,V,2], root [n,1,3], offsets [n,V,3].
-    Returns the camera [5], as in `find_cameras`, and the median reprojection error in pixels, infinite if the fit
-    diverges.
+    pixels [n,F,V,2], root [n,F,1,3], offsets [n,F,V,3].
+    Returns the cameras [n,5], as in `find_cameras`, and the median reprojection errors [n] in pixels, infinite where
+    the fit diverges.
     """
-    scale, focal, centre = 1.0, np.ones(2), np.zeros(2)
+    count, camera = len(pixels), np.tile([1.0, 1, 0, 0, 1], (len(pixels), 1))
+    # Coordinates first, [2 or 3,n,F*V]: everything below then runs along the points.
+    root, offsets, pixels = (
+        np.ascontiguousarray(np.moveaxis(part.reshape(count, -1, part.shape[-1]), 2, 0))
+        for part in (np.broadcast_to(root, offsets.shape), offsets, pixels)
+    )
+
+    def project() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        focal, centre, scale = camera[:, :2].T[..., None], camera[:, 2:4].T[..., None], camera[:, 4:]
+        points = root + scale * offsets
+        rays = points[:2] / points[2]
+        return rays, pixels - centre - focal * rays, focal * (offsets[:2] - rays * offsets[2]) / points[2]
+
     with np.errstate(all="ignore"):
         for round_number in range(10):
-            points = root + scale * offsets
-            rays = points[..., :2] / points[..., 2:]
-            residuals = pixels - centre - focal * rays
-            by_scale = focal * (offsets[..., :2] - rays * offsets[..., 2:]) / points[..., 2:]
-            columns = np.zeros((*residuals.shape, 5))
-            columns[..., 0] = by_scale
-            for axis in (0, 1):
-                columns[..., axis, 1 + axis] = rays[..., axis]
-                columns[..., axis, 3 + axis] = 1
-            flat = columns.reshape(-1, 5)
-            if not np.isfinite(flat).all():
-                return np.zeros(5), np.inf
+            rays, residuals, by_scale = project()
             if round_number == 0:  # keep the scale first: the other parameters are then a linear problem
-                flat[:, 0] = 0
-            change = np.linalg.lstsq(flat, residuals.ravel(), rcond=None)[0]
-            scale, focal, centre = scale + change[0], focal + change[1:3], centre + change[3:5]
-    points = root + scale * offsets
-    distances = np.linalg.norm(pixels - centre - focal * points[..., :2] / points[..., 2:], axis=-1)
-    return np.array([*focal, *centre, scale]), float(np.median(distances))
+                by_scale[:] = 0
+            # Normal equations.  A coordinate depends on a focal length and a centre of its own, and on the scale.
+            columns = np.stack([rays, np.ones_like(rays), by_scale], axis=-1)
+            products = np.swapaxes(columns, 2, 3) @ np.concatenate([columns, residuals[..., None]], axis=-1)
+            system, side = np.zeros((count, 5, 5)), np.zeros((count, 5))
+            for axis, own in enumerate(([0, 2, 4], [1, 3, 4])):
+                system[:, np.array(own)[:, None], own] += products[axis, :, :, :3]
+                side[:, own] += products[axis, :, :, 3]
+            diverged = ~np.isfinite(system).all(axis=(1, 2)) | ~np.isfinite(side).all(axis=1)
+            system[diverged], side[diverged] = np.eye(5), np.nan
+            change = np.einsum("nij,nj->ni", np.linalg.pinv(system, hermitian=True), side)
+            camera += change
+            if np.all(diverged | (np.abs(change) <= 1e-10 * (1 + np.abs(camera))).all(axis=1)):
+                break
+        errors = np.median(np.linalg.norm(project()[1], axis=0), axis=1)
+    return camera, np.where(np.isfinite(errors), errors, np.inf)
 
 
 class CameraAugmentation:

@@ -1,10 +1,12 @@
 """Windows seen from elsewhere, against a camera that is known and moved by hand."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, find_cameras
+from glagcn.data.camera_augmentation import CameraAugmentation, CameraRange, find_cameras, fit_cameras
 from glagcn.data.dataset import SequenceInfo, Split
 from glagcn.data.plan import BatchSpec
 from glagcn.data.windows import FrameStore
@@ -54,6 +56,25 @@ def test_the_camera_is_found_from_the_data_alone(split):
     cameras, ups = find_cameras(split, SKELETON)
     np.testing.assert_allclose(cameras, [[*FOCAL, *CENTRE, SCALE]], rtol=1e-4)
     np.testing.assert_allclose(ups, [UP], atol=1e-5)
+
+
+def test_sequences_that_are_fitted_together_do_not_disturb_each_other(split):
+    """A short sequence, one that no camera sees, and one at the camera itself, beside the whole one."""
+    noise, at_the_camera = split.pixels[::-1], np.zeros_like(split.millimetres)
+    whole = split.sequences[0]
+    sequences = (whole, replace(whole, length=7), whole, whole)
+    pixels = np.concatenate([split.pixels, split.pixels[:7], noise, split.pixels])
+    poses = np.concatenate([split.millimetres, split.millimetres[:7], split.millimetres, at_the_camera])
+    starts = np.array([0, 80, 87, 167])
+    together = Split(sequences, starts, pixels, poses, np.ones(len(pixels), dtype=bool), None)
+    cameras, errors = fit_cameras(together, range(4), SKELETON)
+    np.testing.assert_allclose(cameras[:2], [[*FOCAL, *CENTRE, SCALE]] * 2, rtol=1e-4)
+    assert (errors[:2] < 0.01).all()
+    assert errors[2] > 50
+    assert errors[3] == np.inf
+    alone, _ = fit_cameras(together, [1], SKELETON)
+    np.testing.assert_allclose(alone[0], cameras[1], rtol=1e-12)
+    assert fit_cameras(together, [], SKELETON)[0].shape == (0, 5)
 
 
 @pytest.mark.parametrize("draw", [(0.5, 0, 0, 0), (0, -1, 0, 0), (0, 0, 0.3, 0), (0, 0, 0, 1), (1, 0.5, -0.25, -0.5)])
