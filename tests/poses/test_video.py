@@ -55,8 +55,22 @@ def test_the_wanted_frames_are_read_at_the_wanted_size(film, skip, step):
     frames = list(video.frames((20, 10), skip, step))
     assert {frame.shape for frame in frames} == {(10, 20, 3)}
     np.testing.assert_allclose([frame.mean() for frame in frames], LEVELS[skip::step], atol=4)
-    assert video.count(skip, step, 100) == len(frames)
-    assert video.count(skip, step, 1) == 1
+    for asked in (video, open_video(film)):  # whose times are known, and are not
+        assert asked.count(skip, step, 100) == len(frames)
+        assert asked.count(skip, step, 1) == 1
+
+
+def test_frames_are_counted_by_their_times_if_those_are_known(film, monkeypatch):
+    """A video of an hour takes minutes to decode."""
+    video = open_video(film)
+    assert len(video.times) == 12
+    monkeypatch.setattr("glagcn.poses.draw.video._decoded", None)
+    assert (video.count(0, 1, 100), video.count(3, 4, 100), video.count(3, 4, 2), video.count(12, 1, 1)) == (
+        12,
+        3,
+        2,
+        0,
+    )
 
 
 def test_a_frame_of_another_size_ends_the_reading(tmp_path):

@@ -125,7 +125,12 @@ class Video:
                 yield _picture(frame, size, self.shown), np.nan if frame.time is None else frame.time, total
 
     def count(self, skip: int, step: int, most: int) -> int:
-        """The number of frames that `frames` yields, at most `most`.  Raises UserError where they are damaged."""
+        """The number of frames that `frames` yields, at most `most`: of `times`, if they were asked for before.
+
+        Raises UserError where the frames are damaged.
+        """
+        if "times" in vars(self):  # saves decoding the video once more
+            return len(self.times[skip : skip + step * most : step])
         with closing(_decoded(self.path, self.flag)) as frames:
             return sum(1 for _ in islice(frames, skip, skip + step * most, step))
 
