@@ -45,6 +45,7 @@ SPINS = 5000  # of an OpenMP thread: about as long as suspending and waking it
 
 # The state of this process; set by `start`.
 _device: "torch.device | None" = None
+_free_threads = 0  # the number that `start` set because nobody gave one; 0 where somebody did
 _store: "Store | None" = None  # shared by all ranks
 _heartbeat: "Heartbeat | None" = None
 _waits = 0
@@ -83,6 +84,11 @@ def device() -> "torch.device":
     import torch
 
     return _device or torch.device("cpu")
+
+
+def may_choose_threads() -> bool:
+    """Whether this is the only process, on a CPU, and nobody said how many threads it has."""
+    return bool(_free_threads) and world_size() == 1 and device().type == "cpu"
 
 
 # ---------------------------------------------------------------- start: the environment
@@ -229,13 +235,15 @@ def start(workers: int | None = None, timeout: timedelta = TIMEOUT) -> None:
     timeout  how long a rank may be missing, at the start and later, before the others end.
     Raises UserError if there are fewer GPUs than processes, or the port of the run is taken.
     """
-    global _device
+    global _device, _free_threads
     import torch
 
     processes, text = processes_on_this_node(), os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     # Launchers set it to 1 where nothing is set.
     chosen = int(text) if text.isdecimal() and int(text) > signals.is_launched() else None
+    chosen = None if chosen == _free_threads else chosen  # set here, by an earlier call
     threads = workers or chosen or max(1, cores() // processes)
+    _free_threads = 0 if workers or chosen else threads
     os.environ.setdefault("OMP_NUM_THREADS", str(threads))
     if torch.cuda.is_available():
         if processes > (count := torch.cuda.device_count()):

@@ -258,6 +258,7 @@ def _conclude(trainer: Trainer, target: Path) -> Result | None:
         "trained_windows": marks["windows"],
         "ended_early": progress.step < trainer.last_step,
         "training_seconds": marks["seconds"],
+        "training_threads": progress.threads,
         "mean_pose_mm": mean_pose_error(data, data.test),
         "parameters": sum(weights.numel() for weights in trainer.stepper.model.parameters()),
     }

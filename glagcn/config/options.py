@@ -341,8 +341,8 @@ class RunConfig(Group):
     log_with: str = option("tensorboard", choices=("tensorboard", "wandb", "mlflow", "none"), common=True,
         help="where the curves go beside metrics.jsonl; wandb and mlflow obey their own environment variables")
     workers: int | None = option(None, off=0, least=0, evaluate="flag", machine=True, bench=True,
-        help="CPU threads per process; default: OMP_NUM_THREADS, or the cores divided by the processes (there are no "
-        "loader processes)")
+        help="CPU threads per process; default: OMP_NUM_THREADS, or the cores divided by the processes, of which a "
+        "single process trains on as many as a trial finds fastest (there are no loader processes)")
     debug: bool = option(False, resumable=False, common=True, flags=("-dg",), call=True,
         help="a complete run in about a minute: small model, few steps, few test frames")
     dry_run: bool = option(False, common=True, call=True, not_in_study="a study only trains",

@@ -1,5 +1,6 @@
 """What a run asks of its hardware: precision, compilation, memory, equal replicas, and the peak arithmetic rate."""
 
+import logging
 import os
 import sys
 import time
@@ -17,6 +18,11 @@ from glagcn.errors import UserError, first_line
 from glagcn.model.cores import allow_tf32
 from glagcn.model.interface import Model
 
+logger = logging.getLogger(__name__)
+
+LONGEST_S = 3.0  # a longer step of training keeps all threads: it is no small work
+TRIALS, TRIAL_S = 3, 1.0  # of each number of threads: so many, or as many as take so long
+LESS, WORSE = 0.9, 1.5  # of the time with all: fewer must take at most this; of the best: even fewer are not tried
 TRIAL_RUNS = 3  # CUDA graphs: the first run warms up, the second is captured, the third replays
 PEAK_SECONDS = {"cuda": 0.1, "cpu": 0.03}  # per kind of product: long enough for a GPU to raise its clock
 TRAINING_PASSES = 3  # the backward pass has two products, for inputs and for weights, for each forward one
@@ -79,6 +85,49 @@ def rehearsed(run: Callable[[], None]) -> str | None:
     if any(full for full, _ in found):
         raise torch.OutOfMemoryError
     return next((problem for _, problem in found if problem), None)
+
+
+def best_threads(step: Callable[[], object], before: int | None = None) -> int | None:
+    """The number of CPU threads for steps of training where nobody gave it: that in which a trial was fastest.
+
+    Threads that share an operation wait for each other at its end.  Where operations are small, or other work holds a
+    core, that costs more than it saves.  So all threads are tried, then a half, a quarter ... one.
+
+    step    a step that changes nothing that matters.
+    before  the number of the run that goes on, which it keeps: another would change its last digits.
+    Returns None where all threads are used because the number was given, or there is nothing to choose.
+    """
+    most, cpu = torch.get_num_threads(), torch.device("cpu")
+    if not dist.may_choose_threads() or most == 1:
+        return None
+    if before and before <= most:
+        return before
+    first = seconds(step, cpu)  # also warms up
+    if first > LONGEST_S:
+        return most
+    trials, times = max(1, min(TRIALS, int(TRIAL_S / max(first, 1e-9)))), dict[int, float]()
+    for number in (most >> halvings for halvings in range(most.bit_length())):
+        with threads(number):
+            times[number] = min(seconds(step, cpu) for _ in range(trials))
+        if times[number] > WORSE * min(times.values()):
+            break
+    best = min(times, key=lambda number: times[number])
+    if times[best] > LESS * times[most]:
+        best = most
+    tried = ", ".join(f"{1000 * taken:.0f} ms with {number}" for number, taken in times.items())
+    logger.info(f"Threads of a training step: {best} of {most}, by a trial ({tried}); --workers gives the number")
+    return best
+
+
+@contextmanager
+def threads(number: int | None) -> Iterator[None]:
+    """Compute with this many threads in the context; None changes nothing."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(number or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def peak_memory(device: torch.device) -> int:

@@ -157,9 +157,9 @@ class Stepper:
             targets = [torch.where(taken > 0, batch, running) for batch, running in pairs]
             torch._foreach_lerp_(self._running, targets, self._momenta)
             torch._foreach_add_(self._counts, [taken.long()] * len(self._counts))
-        self._clear()
+        self.clear()
 
-    def _clear(self) -> None:
+    def clear(self) -> None:
         """Clear gradients and batch statistics."""
         if self._batches:
             torch._foreach_zero_(self._batches)
@@ -194,7 +194,7 @@ class Stepper:
                 self._compiles = self._captures = False
             if dist.world_size() > 1:
                 self.gradient(batch, mine)
-        self._clear()
+        self.clear()
         return problem
 
 
@@ -212,9 +212,8 @@ class Trainer:
         self.selection_set = {"validation": data.validation, "test": data.test}.get(config.selection.select_on)
         terms, rows = len(self.stepper.loss.names), min(config.run.log_steps, self.last_step)
         self._rows = torch.zeros(rows, terms, dtype=torch.float64, device=dist.device())  # the loss sums of steps
-        self._num_rows = self._failed_saves = 0  # since the last drain; in a row
+        self._num_rows = self._failed_saves = self._next_check = 0  # since the last drain; in a row; the step of it
         self._first_step = self._checked_step = self.progress.step
-        self._next_check = self._first_step + 1
         self._checked_at = now = time.monotonic()
         self._save_at = now + min(FIRST_SAVE_S, 60 * (config.run.save_minutes or 0))
         self.reports = TrainingReports(config, data, self.stepper.loss, self.progress, log)
@@ -224,8 +223,9 @@ class Trainer:
         mine = optim.own_share(self.config.optim, self.plan, 0)
         first = self.data.train.windows(self.plan.batch(0, 0).part(mine.begin, mine.end))
         if problem := self.stepper.rehearse(first, mine):
-            slower = "the run continues without it, slower. --compile off skips it"
-            logger.warning(f"torch.compile failed ({problem}); {slower}")
+            logger.warning(f"torch.compile failed ({problem}); the run goes on without, slower. --compile off skips it")
+        self.progress.threads = hardware.best_threads(lambda: self.stepper.gradient(first, mine), self.progress.threads)
+        self.stepper.clear()
 
     def run(self) -> None:
         """Train to the last step.  On a stop signal, save the state and raise Stopped on all ranks."""
@@ -266,7 +266,7 @@ class Trainer:
         try:
             for index, batch in enumerate(self.data.train.stream(windows, reuse=True), begin):
                 mine, rate = shares[index], optim.learning_rate(config, plan, self.progress.step)
-                with hardware.out_of_memory(max(mine.sizes)):
+                with hardware.out_of_memory(max(mine.sizes)), hardware.threads(self.progress.threads):
                     sums = stepper.gradient(batch, mine, partial(optim.dropout_seed, config.seed, epoch, index))
                     norm = stepper.apply(rate)
                 self._rows[self._num_rows] = sums

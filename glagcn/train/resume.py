@@ -50,6 +50,7 @@ class Progress:
     interval  sums since the last log interval.
     epoch     sums since the start of the epoch.
     stale     scheduled evaluations since the best one (--patience).
+    threads   CPU threads of a step, as a trial chose them; None: all.
     """
 
     step: int = 0
@@ -60,6 +61,7 @@ class Progress:
     interval: Sums = field(default_factory=Sums)
     epoch: Sums = field(default_factory=Sums)
     stale: int = 0
+    threads: int | None = None
 
     @classmethod
     def of(cls, content: Mapping[str, Any]) -> "Progress":

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from glagcn import dist
 from glagcn.config.resolve import parse_command_line
 from glagcn.errors import UserError
 from glagcn.train import hardware
@@ -46,3 +47,54 @@ def test_a_work_is_repeated_for_a_while_and_its_best_counts(monkeypatch):
     monkeypatch.setattr(hardware, "seconds", lambda work, device: work() or next(times))
     assert hardware._least_seconds(lambda: calls.append("once"), torch.device("cpu")) == 0.01
     assert len(calls) == 4  # the first of them does not count
+
+
+@pytest.fixture
+def four_threads(monkeypatch):
+    """Four threads, which nobody gave."""
+    before = torch.get_num_threads()
+    monkeypatch.setattr(dist, "_free_threads", 4)
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("four_threads")
+@pytest.mark.parametrize(
+    ("times", "first", "expected", "tried"),
+    [
+        ({4: 0.2, 2: 0.1, 1: 0.12}, 0.3, 2, [4, 4, 4, 2, 2, 2, 1, 1, 1]),
+        ({4: 0.2, 2: 0.18, 1: 0.1}, 0.3, 1, [4, 4, 4, 2, 2, 2, 1, 1, 1]),
+        ({4: 0.2, 2: 0.19, 1: 0.21}, 0.3, 4, [4, 4, 4, 2, 2, 2, 1, 1, 1]),  # the difference may be noise
+        ({4: 0.2, 2: 0.4}, 0.3, 4, [4, 4, 4, 2, 2, 2]),  # even fewer would be slower still
+        ({4: 0.6, 2: 0.4, 1: 0.3}, 0.7, 1, [4, 2, 1]),  # long steps are tried once
+    ],
+)
+def test_the_threads_of_the_fastest_trial_are_taken(monkeypatch, caplog, times, first, expected, tried):
+    caplog.set_level("INFO")
+    calls, extra = [], iter([first - times[4], 0.05])  # the first call warms up; one disturbed trial does not decide
+
+    def seconds(work, device):
+        work()
+        return times[torch.get_num_threads()] + next(extra, 0.0)
+
+    monkeypatch.setattr(hardware, "seconds", seconds)
+    assert hardware.best_threads(lambda: calls.append(torch.get_num_threads())) == expected
+    assert calls == [4, *tried]
+    assert torch.get_num_threads() == 4
+    (message,) = caplog.messages
+    assert message.startswith(f"Threads of a training step: {expected} of 4, by a trial (")
+    assert f", {1000 * times[2]:.0f} ms with 2" in message
+
+
+@pytest.mark.usefixtures("four_threads")
+def test_threads_are_not_tried_where_a_step_is_long_a_run_goes_on_or_somebody_gave_them(monkeypatch):
+    calls = []
+    monkeypatch.setattr(hardware, "seconds", lambda work, device: calls.append(1) or 4.0)
+    assert hardware.best_threads(list) == 4
+    assert len(calls) == 1
+    assert hardware.best_threads(list, before=2) == 2
+    assert len(calls) == 1
+    assert hardware.best_threads(list, before=8) == 4  # on a smaller machine
+    monkeypatch.setattr(dist, "_free_threads", 0)
+    assert hardware.best_threads(list, before=2) is None

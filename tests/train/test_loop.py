@@ -19,6 +19,7 @@ from glagcn.evaluate.metrics import MPJPE
 from glagcn.files import WriteError
 from glagcn.model.gla_gcn.network import LiftingNetwork
 from glagcn.skeletons import get_skeleton
+from glagcn.train import hardware
 from glagcn.train.hardware import check_replicas
 from glagcn.train.loop import Stepper, Trainer
 from glagcn.train.resume import Progress, Sums
@@ -236,6 +237,40 @@ def test_replicas_that_differ_are_named(monkeypatch):
     names = [name for name, tensor in model.state_dict().items() if tensor.numel()]
     with pytest.raises(UserError, match=rf"after step 7 .* rank\(s\) 1 differ .* first in {names[2]}\."):
         check_replicas(model, 7)
+
+
+def test_threads_are_chosen_once_for_the_steps_of_a_run_alone(demo, tmp_path, monkeypatch):
+    """Where nobody gives their number.  A run that goes on keeps it, whatever a trial would now find."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(dist, "cores", lambda: 2)
+    monkeypatch.setattr(dist, "_free_threads", 0)  # restored after the test
+    step, evaluate, used, fastest = Stepper.gradient, Trainer.evaluate, [], [1]
+
+    def seconds(work, device, calls=1):
+        return 0.1 if torch.get_num_threads() == fastest[0] else 0.2
+
+    def noted(name, work):
+        return lambda self, *args, **more: (used.append((name, torch.get_num_threads())), work(self, *args, **more))[1]
+
+    monkeypatch.setattr(hardware, "seconds", seconds)
+    monkeypatch.setattr(Stepper, "gradient", noted("step", step))
+    monkeypatch.setattr(Trainer, "evaluate", noted("evaluation", evaluate))
+    before = torch.get_num_threads()
+    try:
+        ended = demo("--run r --frames 9 --workers 0 --max_steps 2")
+        assert (ended.code, ended.out.count("Threads of a training step: 1 of 2")) == (0, 1), ended.err
+        fastest[0] = 2
+        again = demo("--run r --frames 9 --workers 0 --max_steps 4")
+        assert (again.code, again.out.count("Threads of")) == (0, 0), again.err
+    finally:
+        torch.set_num_threads(before)
+    assert used.count(("step", 1)) == 4
+    assert {number for name, number in used if name == "evaluation"} == {2}
+    assert torch.load(tmp_path / "runs/r/last.pt", weights_only=True)["progress"]["threads"] == 1
+    result = json.loads((tmp_path / "runs/r/result.json").read_text())
+    assert (result["training_threads"], result["machine"]["threads"]) == (1, 2)
+    assert demo("--run given --frames 9 --max_steps 2").out.count("Threads of") == 0  # with --workers 1
+    assert json.loads((tmp_path / "runs/given/result.json").read_text())["training_threads"] is None
 
 
 @pytest.fixture
