@@ -89,12 +89,12 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
     one = people[0]
     arrays: dict[str, Any] = {
         "person": np.concatenate([np.full(len(p.frames), p.person, dtype=np.int64) for p in people]),
-        "frame": np.concatenate([p.frames for p in people]).astype(np.int64),
-        "time_s": np.concatenate([p.seconds for p in people]),
-        "poses_mm": np.concatenate([p.xyz for p in people]).astype(np.float32),
-        "root_mm": np.concatenate([_root(p) for p in people]).astype(np.float32),
-        "confidence": np.concatenate([p.confidence for p in people]).astype(np.float32),
-        "pixels": np.concatenate([p.pixels for p in people]).astype(np.float32),
+        "frame": _together([p.frames for p in people], np.int64),
+        "time_s": _together([p.seconds for p in people], np.float64),
+        "poses_mm": _together([p.xyz for p in people], np.float32),
+        "root_mm": _together([_root(p) for p in people], np.float32),
+        "confidence": _together([p.confidence for p in people], np.float32),
+        "pixels": _together([p.pixels for p in people], np.float32),
         "skeleton": np.array(one.skeleton.name),
         "joints": np.array(one.joints),
         "parents": np.array(one.parents, dtype=np.int64),
@@ -104,6 +104,13 @@ def people_npz(path: Path, people: Sequence[Poses]) -> list[Path]:
         "about": np.array(ABOUT.format(axes=AXES[one.axes])),
     }
     return [write_arrays(path, arrays, compress=True)]
+
+
+def _together(parts: list[np.ndarray], kind: type) -> np.ndarray:
+    """The rows of several people in a type; those of one person as they are: hours of them are not copied."""
+    if len(parts) == 1:
+        return parts[0].astype(kind, copy=False)
+    return np.concatenate(parts, dtype=kind, casting="same_kind")
 
 
 def people_csv(path: Path, people: Sequence[Poses], wide: bool = False) -> list[Path]:
