@@ -145,7 +145,10 @@ def _parser() -> Parser:
     add_lift(verbs)
     add_live(verbs)
     export_parser = verbs.add_parser("export", help="write a checkpoint's weights without the optimiser")
-    export_parser.add_argument("checkpoint", type=in_home, metavar="CHECKPOINT")
+    export_parser.add_argument(
+        "checkpoint", type=in_home, nargs="+", metavar="CHECKPOINT",
+        help="a checkpoint; several become one model that lifts to the mean of their poses",
+    )  # fmt: skip
     layouts = "onnx: for ONNX Runtime (FILE.onnx); safetensors: FILE.safetensors, which this program reads too"
     export_parser.add_argument("--layout", choices=("ours", "onnx", "safetensors"), default="ours", help=layouts)
     export_parser.add_argument("--half", action="store_true", help="weights in half precision (safetensors)")

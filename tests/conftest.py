@@ -65,7 +65,7 @@ def tiny_models(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("models")
     for name in SHIPPED:
         path = a_checkpoint(folder / "best.pt", a_model(causal=name == "causal", input="xyc"))
-        export_safetensors(path, folder / f"{name}.safetensors", half=True)
+        export_safetensors([path], folder / f"{name}.safetensors", half=True)
     return folder
 
 

@@ -4,6 +4,7 @@ import io
 import json
 import logging
 import warnings
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -14,10 +15,11 @@ import torch
 from torch import Tensor, nn
 
 from glagcn.checkpoints import ours as checkpoint
-from glagcn.checkpoints.load import load
+from glagcn.checkpoints.load import Loaded, load
 from glagcn.config.options import without_paths
 from glagcn.errors import UserError
 from glagcn.files import write_atomically
+from glagcn.model.ensemble import Ensemble
 from glagcn.model.interface import Model
 from glagcn.model.registry import model_config, name_of
 from glagcn.poses.ray import EARLIER, Rays, turned_back
@@ -33,8 +35,24 @@ TRACED, TRIED = 2, 3  # windows; not the same number, so that one that the trace
 LARGEST_DIFFERENCE = 1e-4  # of the largest coordinate, between ONNX Runtime and PyTorch
 
 
-def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
-    """Write the weights of `source`, a checkpoint of this program, as `target`, which load reads like a checkpoint.
+def load_together(sources: Sequence[Path]) -> Loaded:
+    """The model of a checkpoint, or one that lifts to the mean of several, whose content is that of a checkpoint.
+
+    Its training options are those of the first, and `configs` of the description has those of all.
+    Raises UserError where one cannot be read, is published, or does not fit the others.
+    """
+    loaded = [load(source) for source in sources]
+    if len(loaded) == 1:
+        return loaded[0]
+    contents = [checkpoint.require_glagcn(each.content, each.path) for each in loaded]
+    model = Ensemble([each.model for each in loaded]).eval()
+    content = contents[0] | {"model_config": model_config(model), "model": model.state_dict()}
+    content["description"] = {"configs": json.dumps([without_paths(each["config"]) for each in contents])}
+    return Loaded(model, loaded[0].path, content, loaded[0].keypoints, ())
+
+
+def export_safetensors(sources: Sequence[Path], target: Path, half: bool = False) -> None:
+    """Write the weights of checkpoints of this program as `target`, which load reads like a checkpoint.
 
     The options, without folders, and the form of the model are in the metadata as JSON, with its description.
     half  weights in half precision; statistics of BatchNorm and the graph stay as they are.
@@ -42,8 +60,8 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
     """
     if target.suffix != ".safetensors":
         raise UserError(f"--out {target}: expected a name that ends in .safetensors")
-    loaded = load(source)
-    content = checkpoint.require_glagcn(loaded.content, source)
+    loaded = load_together(sources)
+    content = checkpoint.require_glagcn(loaded.content, sources[0])
     # Tensors of their own, whose numbers lie in order.
     weights = {name: tensor.clone(memory_format=torch.contiguous_format) for name, tensor in content["model"].items()}
     if half:
@@ -54,6 +72,8 @@ def export_safetensors(source: Path, target: Path, half: bool = False) -> None:
         "config": json.dumps(without_paths(content["config"])),
         "model_config": json.dumps(content["model_config"]),
     }
+    if configs := content.get("description", {}).get("configs"):
+        metadata["configs"] = configs
     metadata["digest"] = checkpoint.digest(checkpoint.assemble(metadata, weights))
     write_atomically(target, lambda file: file.write(safetensors.torch.save(weights, metadata)))
 
@@ -96,8 +116,8 @@ def input_shape(model: Model) -> tuple[int, int, int]:
     return (frames + EARLIER[model.frame], *rest)  # type: ignore[return-value]
 
 
-def export_onnx(source: Path, target: Path) -> None:
-    """Write the model of `source`, a checkpoint of this program or a published one, as the ONNX file `target`.
+def export_onnx(sources: Sequence[Path], target: Path) -> None:
+    """Write the model of checkpoints of this program, or of a published one, as the ONNX file `target`.
 
     The file has the input `keypoints`, for a model of the ray frame also `lens`, and one output, `poses` (see Lifted),
     for any N from 0, and says what they are in its metadata (`description`).  It is run and compared with the model
@@ -107,7 +127,7 @@ def export_onnx(source: Path, target: Path) -> None:
     if target.suffix != ".onnx":
         raise UserError(f"--out {target}: expected a name that ends in .onnx")
     onnx, onnxruntime = _package("onnx"), _package("onnxruntime")
-    loaded = load(source)
+    loaded = load_together(sources)
     for assumption in loaded.assumed:
         logger.warning(assumption)
     lifted = Lifted(loaded.model).eval()
@@ -118,7 +138,7 @@ def export_onnx(source: Path, target: Path) -> None:
     onnx.helper.set_model_props(graph, description(loaded.model, exported=True))
     onnx.checker.check_model(graph)
     content = graph.SerializeToString()
-    _check_same(lifted, content, onnxruntime, source)
+    _check_same(lifted, content, onnxruntime, sources[0])
     write_atomically(target, lambda file: file.write(content))
 
 

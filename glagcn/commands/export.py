@@ -1,4 +1,4 @@
-"""`glagcn export`: write a checkpoint's weights without the optimiser."""
+"""`glagcn export`: write a checkpoint's weights without the optimiser, or several as one model."""
 
 import logging
 
@@ -10,24 +10,27 @@ logger = logging.getLogger(__name__)
 
 
 def export(options: dict) -> None:
-    """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or another program's."""
-    source, target, layout, half = (options[name] for name in ("checkpoint", "out", "layout", "half"))
-    source = model_path(source)
+    """Write the weights of `options["checkpoint"]` to `options["out"]`, in our layout or another program's.
+
+    Of several checkpoints the mean of the poses is written, as an ensemble (model/ensemble.py).
+    """
+    given, target, layout, half = (options[name] for name in ("checkpoint", "out", "layout", "half"))
+    sources = [model_path(source) for source in given]
     if half and layout != "safetensors":
         raise UserError(f"invalid --half with --layout {layout}: only --layout safetensors has half precision")
     if layout == "onnx":
         from glagcn.checkpoints.exports import export_onnx
 
-        export_onnx(source, target)
+        export_onnx(sources, target)
     elif layout == "safetensors":
         from glagcn.checkpoints.exports import export_safetensors
 
-        export_safetensors(source, target, half)
+        export_safetensors(sources, target, half)
     else:
         from glagcn.checkpoints import ours as checkpoint
-        from glagcn.checkpoints.load import load
+        from glagcn.checkpoints.exports import load_together
 
-        content = checkpoint.require_glagcn(load(source).content, source)
+        content = checkpoint.require_glagcn(load_together(sources).content, sources[0])
         weights = {name: content[name] for name in checkpoint.WEIGHTS}
         checkpoint.save(target, weights | {"config": without_paths(content["config"])})
-    logger.info(f"{target}: the weights of {source}, for sharing")
+    logger.info(f"{target}: the weights of {' and '.join(map(str, sources))}, for sharing")

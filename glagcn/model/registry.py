@@ -52,19 +52,25 @@ MODELS: dict[str, ModelKind] = {
     ),
 }
 # fmt: on
+ENSEMBLE = "ensemble"  # no choice of --model: it is made of trained models
+KINDS = MODELS | {
+    ENSEMBLE: ModelKind(
+        "mean of several models", "glagcn.model.ensemble:Ensemble", None, label=lambda options: ENSEMBLE,  # noqa: ARG005
+    ),
+}  # fmt: skip
 
 
 def get_kind(name: str) -> ModelKind:
     """The kind called `name`.  Raises UserError that lists the known names."""
-    if name not in MODELS:
-        raise UserError(f"unknown model {name!r}; must be one of {', '.join(MODELS)}")
-    return MODELS[name]
+    if name not in KINDS:
+        raise UserError(f"unknown model {name!r}; must be one of {', '.join(KINDS)}")
+    return KINDS[name]
 
 
 def name_of(model: Model) -> str:
     """The name of a model's kind.  Raises KeyError if its class is not registered."""
     location = f"{type(model).__module__}:{type(model).__name__}"
-    return {kind.location: name for name, kind in MODELS.items()}[location]
+    return {kind.location: name for name, kind in KINDS.items()}[location]
 
 
 def model_config(model: Model) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from glagcn.config.resolve import from_dict, listed_differences, to_dict
 from glagcn.data.plan import EpochPlan
 from glagcn.errors import UserError
 from glagcn.model.interface import Model
-from glagcn.model.registry import model_config
+from glagcn.model.registry import ENSEMBLE, model_config
 from glagcn.skeletons import get_skeleton, graph_flag
 from glagcn.train.optim import WeightAverage, last_step, learning_rate, planned_windows
 from glagcn.train.setup import RunData
@@ -151,6 +151,8 @@ def start_from(
 def _check_same_network(loaded: Loaded, model: Model) -> None:
     """Raise UserError, naming the flags that differ, if the checkpoint is of another network than `model`."""
     theirs, ours = model_config(loaded.model), model_config(model)
+    if theirs["kind"] == ENSEMBLE:
+        raise UserError(f"{loaded.path} is the mean of several models, which cannot be trained; start from one of them")
     # A published file does not store whether joints are relative.
     ignored = NOT_COMPARED if loaded.content else (*NOT_COMPARED, "relative")
     # If one of these differs, the other entries cannot be compared.

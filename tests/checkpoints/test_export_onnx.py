@@ -29,7 +29,7 @@ def session(path):
 @pytest.fixture
 def exported(tmp_path):
     def export(model):
-        export_onnx(a_checkpoint(tmp_path / "best.pt", model), tmp_path / "model.onnx")
+        export_onnx([a_checkpoint(tmp_path / "best.pt", model)], tmp_path / "model.onnx")
         return session(tmp_path / "model.onnx")
 
     return export
@@ -94,7 +94,7 @@ def test_a_trace_that_holds_for_one_batch_size_is_not_written(tmp_path, monkeypa
         exporting.Lifted, "forward", lambda self, x: self.model(x).target[:, 0] * self.others * (len(x) - 1)
     )
     with pytest.raises(UserError, match=r"best\.pt: as ONNX it gives other poses than in PyTorch, by 0\.5"):
-        export_onnx(source, tmp_path / "model.onnx")
+        export_onnx([source], tmp_path / "model.onnx")
     assert list(tmp_path.iterdir()) == [source]
 
 
@@ -111,7 +111,7 @@ def test_the_example_lifts_a_sequence_without_torch(tmp_path, frame):
     model = a_model("temporal_conv")
     model.frame = frame
     source = a_checkpoint(tmp_path / "best.pt", model)
-    export_onnx(source, tmp_path / "model.onnx")
+    export_onnx([source], tmp_path / "model.onnx")
     pixels = np.random.default_rng(0).uniform((0, 0), (1920, 1080), (40, 17, 2))
     np.save(tmp_path / "keypoints.npy", pixels)
     program = REPOSITORY / "glagcn/examples/onnx_lift.py"

@@ -17,7 +17,7 @@ from tests.command_line import assert_refused
 @pytest.fixture
 def exported(tmp_path):
     def export(model, half=False):
-        export_safetensors(a_checkpoint(tmp_path / "best.pt", model), tmp_path / "model.safetensors", half)
+        export_safetensors([a_checkpoint(tmp_path / "best.pt", model)], tmp_path / "model.safetensors", half)
         return tmp_path / "model.safetensors"
 
     return export

@@ -182,7 +182,7 @@ def _spoil_published(rng: Random, path: Path) -> None:
 
 
 def _safetensors(folder: Path) -> Path:
-    export_safetensors(a_checkpoint(folder / "last.pt", a_model()), folder / "model.safetensors")
+    export_safetensors([a_checkpoint(folder / "last.pt", a_model())], folder / "model.safetensors")
     return folder / "model.safetensors"
 
 
