@@ -61,10 +61,10 @@ IMPORTED = (
     "glagcn.cli",
     "glagcn.commands.train",
     "glagcn.evaluate.figures",
-    "torch._dynamo",
     "torch.utils.tensorboard",
     "matplotlib.pyplot",
 )
+COMPILER = ("torch._dynamo",)  # of runs on a GPU; others do without
 POLL_INTERVAL_S = 0.1
 TERMINATE_TIMEOUT_S = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -382,22 +382,24 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
     running: dict[Any, tuple[Job, str | None, int]] = {}  # by process
     context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
     if hasattr(os, "fork"):
-        context.set_forkserver_preload(list(IMPORTED))
+        context.set_forkserver_preload([*IMPORTED, *COMPILER * torch.cuda.is_available()])
     received: list[int] = []
     before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
     try:
         while (waiting or running) and not received:
-            while waiting and free:
+            over = [
+                (process.exitcode, *running.pop(process)) for process in list(running) if process.exitcode is not None
+            ]
+            free += [device for _, _, device, _ in over]
+            while waiting and free:  # before those that are over are reported: figures take a second
                 job, device = waiting.pop(0), free.pop(0)
                 with write_errors(job.log, "give another folder with --out DIR"), job.log.open("ab") as file:
                     begin = file.tell()
                 process = context.Process(target=_train, args=(job.arguments, job.log, device))
                 process.start()
                 running[process] = job, device, begin
-            for process in [process for process in running if process.exitcode is not None]:
-                job, device, begin = running.pop(process)
-                free.append(device)
-                ended(job, _error_message(job, begin) if process.exitcode else None)
+            for code, job, _, begin in over:
+                ended(job, _error_message(job, begin) if code else None)
             time.sleep(POLL_INTERVAL_S)
     finally:
         if sys.platform != "win32":  # there it kills at once, and Ctrl-C has reached the runs too
