@@ -387,9 +387,8 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
     before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
     try:
         while (waiting or running) and not received:
-            over = [
-                (process.exitcode, *running.pop(process)) for process in list(running) if process.exitcode is not None
-            ]
+            exited = [process for process in running if process.exitcode is not None]
+            over = [(process.exitcode, *running.pop(process)) for process in exited]
             free += [device for _, _, device, _ in over]
             while waiting and free:  # before those that are over are reported: figures take a second
                 job, device = waiting.pop(0), free.pop(0)
