@@ -78,15 +78,15 @@ def fit_cameras(split: Split, rows: Iterable[int], skeleton: Skeleton) -> tuple[
 
     The error is infinite where the fit diverges.
     """
-    cameras, errors, rows = [], [], list(rows)
+    rows = list(rows)
+    cameras, errors = np.zeros((len(rows), 5)), np.zeros(len(rows))
     for begin in range(0, len(rows), FITTED_AT_ONCE):
-        frames = np.stack([_fitted_frames(split, row) for row in rows[begin : begin + FITTED_AT_ONCE]])
+        part = slice(begin, begin + FITTED_AT_ONCE)
+        frames = np.stack([_fitted_frames(split, row) for row in rows[part]])
         poses = split.millimetres[frames].astype(np.float64)
         root = poses[:, :, skeleton.root, None]
-        camera, error = _fit(split.pixels[frames].astype(np.float64), root, poses - root)
-        cameras.append(camera)
-        errors.append(error)
-    return np.concatenate([*cameras, np.zeros((0, 5))]), np.concatenate([*errors, np.zeros(0)])
+        cameras[part], errors[part] = _fit(split.pixels[frames].astype(np.float64), root, poses - root)
+    return cameras, errors
 
 
 def _fitted_frames(split: Split, row: int) -> np.ndarray:

@@ -105,7 +105,8 @@ def best_threads(step: Callable[[], object], before: int | None = None) -> int |
     first = seconds(step, cpu)  # also warms up
     if first > LONGEST_S:
         return most
-    trials, times = max(1, min(TRIALS, int(TRIAL_S / max(first, 1e-9)))), dict[int, float]()
+    trials = TRIALS if TRIALS * first <= TRIAL_S else max(1, int(TRIAL_S / first))
+    times: dict[int, float] = {}
     for number in (most >> halvings for halvings in range(most.bit_length())):
         with threads(number):
             times[number] = min(seconds(step, cpu) for _ in range(trials))

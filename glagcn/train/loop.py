@@ -212,7 +212,7 @@ class Trainer:
         self.selection_set = {"validation": data.validation, "test": data.test}.get(config.selection.select_on)
         terms, rows = len(self.stepper.loss.names), min(config.run.log_steps, self.last_step)
         self._rows = torch.zeros(rows, terms, dtype=torch.float64, device=dist.device())  # the loss sums of steps
-        self._num_rows = self._failed_saves = self._next_check = 0  # since the last drain; in a row; the step of it
+        self._num_rows = self._failed_saves = self._next_check = 0  # since the last drain; in a row; a step
         self._first_step = self._checked_step = self.progress.step
         self._checked_at = now = time.monotonic()
         self._save_at = now + min(FIRST_SAVE_S, 60 * (config.run.save_minutes or 0))
