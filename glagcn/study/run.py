@@ -23,6 +23,7 @@ import json
 import logging
 import math
 import multiprocessing
+import multiprocessing.connection
 import os
 import re
 import shlex
@@ -35,9 +36,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from tqdm import tqdm
 
 from glagcn import dist
@@ -48,7 +48,9 @@ from glagcn.config.resolve import plain_values, resolve, to_dict
 from glagcn.errors import UserError
 from glagcn.files import make_folder, read_json, write_errors, write_text
 from glagcn.machine import cores
-from glagcn.study.results import Run, read_run, write_report
+
+if TYPE_CHECKING:
+    from glagcn.study.results import Run
 
 logger = logging.getLogger(__name__)
 
@@ -64,7 +66,6 @@ IMPORTED = (
     "torch.utils.tensorboard",
     "matplotlib.pyplot",
 )
-COMPILER = ("torch._dynamo",)  # of runs on a GPU; others do without
 POLL_INTERVAL_S = 0.1
 TERMINATE_TIMEOUT_S = 10.0
 STOPPING = (signal.SIGINT, signal.SIGTERM)
@@ -243,8 +244,10 @@ class Job:
     log: Path  # the output of its process
     mark: Path  # says that it has finished, with which options: result.json may be of a shorter run
 
-    def run(self) -> Run:
+    def run(self) -> "Run":
         """What its folder holds.  Raises UserError naming an incomplete file."""
+        from glagcn.study.results import read_run  # with Matplotlib: while the first run trains
+
         return read_run(self.run_folder, self.configuration.name, self.seed)
 
     def options(self) -> dict[str, Any]:
@@ -277,10 +280,13 @@ def run_study(
     if dist.world_size() > 1:
         raise UserError("glagcn study starts the processes it needs; call it without torchrun or accelerate launch")
     study = read_study(path)
+    if at_once is not None and at_once < 1:
+        raise UserError(f"invalid --jobs {at_once}: must be at least 1")
     names = [configuration.name for configuration in study.configurations]
     if unknown := [name for name in only or () if name not in names]:
         listed = ", ".join(map(repr, names))
         raise UserError(f"invalid --only {unknown[0]!r}: must be among the configurations of {path}: {listed}")
+    _prepare_processes()
     devices = _devices(at_once)
     out = out or Path("study") / path.stem
     pairs = [(configuration, seed) for seed in study.seeds for configuration in study.configurations]
@@ -327,10 +333,19 @@ def run_study(
         )
 
 
+def _prepare_processes() -> None:
+    """Start the process from which the runs are forked: it imports what they need while this one goes on."""
+    if hasattr(os, "fork"):
+        from multiprocessing import forkserver
+
+        forkserver.set_forkserver_preload([*IMPORTED])
+        forkserver.ensure_running()
+
+
 def _devices(at_once: int | None) -> list[str | None]:
     """CUDA_VISIBLE_DEVICES of each parallel process; None on a machine without a CUDA device."""
-    if at_once is not None and at_once < 1:
-        raise UserError(f"invalid --jobs {at_once}: must be at least 1")
+    import torch  # here: it takes seconds, in which the process of the runs imports too
+
     count = torch.cuda.device_count()
     if count == 0:
         return [None] * (at_once or 1)
@@ -354,6 +369,8 @@ def _job(configuration: Configuration, seed: int, folder: Path, root_path: str |
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
     """Write the tables and figures of the finished runs.  Returns the summary."""
+    from glagcn.study.results import write_report  # as above
+
     runs = [job.run() for job in jobs if job.is_finished]
     notes = []
     if study.other_windows:
@@ -381,8 +398,6 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
     waiting, free = list(jobs), list(devices)
     running: dict[Any, tuple[Job, str | None, int]] = {}  # by process
     context: Any = multiprocessing.get_context("forkserver" if hasattr(os, "fork") else "spawn")
-    if hasattr(os, "fork"):
-        context.set_forkserver_preload([*IMPORTED, *COMPILER * torch.cuda.is_available()])
     received: list[int] = []
     before = {number: signal.signal(number, lambda got, _: received.append(got)) for number in STOPPING}
     try:
@@ -399,7 +414,7 @@ def run_jobs(jobs: list[Job], devices: list[str | None], ended: Callable[[Job, s
                 running[process] = job, device, begin
             for code, job, _, begin in over:
                 ended(job, _error_message(job, begin) if code else None)
-            time.sleep(POLL_INTERVAL_S)
+            multiprocessing.connection.wait([process.sentinel for process in running], POLL_INTERVAL_S)
     finally:
         if sys.platform != "win32":  # there it kills at once, and Ctrl-C has reached the runs too
             for process in running:

@@ -13,7 +13,6 @@ from glagcn import dist
 from glagcn.config.options import OPTIONS, Config, OptimConfig, foreign_options
 from glagcn.config.resolve import plain_values
 from glagcn.data.plan import micro_batches, share_bounds
-from glagcn.data.windows import mean_pose
 from glagcn.evaluate.benchmarks import BLOCK
 from glagcn.evaluate.evaluate import Evaluation, EvaluationSet
 from glagcn.evaluate.metrics import MPJPE, joint_errors
@@ -282,7 +281,7 @@ def speed_text(speed: float, share: float, seconds_left: float, now: datetime | 
 def mean_pose_error(data: RunData, scored: EvaluationSet) -> float:
     """MPJPE in mm, averaged as the benchmark does, if the mean training pose is predicted for every scored frame."""
     split, skeleton, frames = scored.split, get_skeleton(data.cache.skeleton), scored.frames
-    mean = mean_pose(data.train_split, data.plan.target_frames, skeleton).numpy() * MM_PER_METRE
+    mean = data.mean_pose.numpy() * MM_PER_METRE
     errors = []
     for begin in range(0, len(frames), BLOCK):
         target = split.millimetres[frames[begin : begin + BLOCK]]

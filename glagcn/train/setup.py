@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,11 @@ class RunData:
     train_split: Split  # the frames behind `train`; `plan` refers to their numbers
     test: EvaluationSet
     validation: EvaluationSet | None  # the held-out training sequences, with --select_on validation
+
+    @cached_property
+    def mean_pose(self) -> torch.Tensor:
+        """`windows.mean_pose` of the training windows: where models start, and the baseline of their errors."""
+        return mean_pose(self.train_split, self.plan.target_frames, get_skeleton(self.cache.skeleton))
 
 
 def select_data(config: Config, cache: Cache) -> Selection:
@@ -144,5 +149,5 @@ def build_model(config: Config, data: RunData) -> Model:
     torch.manual_seed(config.optim.seed)
     model = get_kind(config.model.kind).load().build(skeleton, config.model)
     model.frame = config.model.frame
-    model.initialise(config.optim.recipe, mean_pose(data.train_split, data.plan.target_frames, skeleton))
+    model.initialise(config.optim.recipe, data.mean_pose)
     return model

@@ -314,3 +314,22 @@ def test_the_summary_says_what_its_errors_are_and_where_states_were_chosen_on_th
     text = study_run._report(found, [], [], tmp_path)
     assert f": {split} error after" in text
     assert ("SELECTED ON THE TEST SET" in text) == (select_on == "test")
+
+
+def test_the_process_of_the_runs_starts_before_this_one_imports_pytorch(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(GOOD)
+    program = f"""
+import multiprocessing.forkserver, sys
+from pathlib import Path
+from glagcn.study import run
+
+def started():
+    print([name for name in ("torch", "matplotlib", "scipy") if name in sys.modules])
+    raise SystemExit
+
+multiprocessing.forkserver.ensure_running = started
+run.run_study(Path({str(path)!r}), None, None, None, None)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=tmp_path)
+    assert done.stdout.strip() == "[]", done.stderr
