@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.gaps import LEAST_CONFIDENCE
+from glagcn.poses.gaps import LEAST_CONFIDENCE, parts
 from glagcn.poses.joints import CONVENTIONS, STANDING, Convention, both_sides
 from glagcn.poses.sides import mirrored, sides_put_right
 
@@ -205,10 +205,11 @@ def check_movement(
         places, gaps = places[frames], np.diff(frames)
         size = _diagonal(places)[1:]
         near = gaps <= np.median(gaps)  # who was not there may be anywhere
-        step = _apart(places[1:], places[:-1]) / size * near
-        jump = _apart(places[2:] + places[:-2], 2 * places[1:-1]) / size[1:] * (near[1:] & near[:-1])
+        step = _windowed(lambda part: _apart(part[1:], part[:-1]), places, 2) / size * near
+        jump = _windowed(lambda part: _apart(part[2:] + part[:-2], 2 * part[1:-1]), places, 3)
+        jump = jump / size[1:] * (near[1:] & near[:-1])
         jumps, steps = jumps + int((jump > JUMP).sum()), steps + len(jump)
-        sides = _apart(places[1:, other], places[:-1]) / size
+        sides = _windowed(lambda part: _apart(part[1:, other], part[:-1]), places, 2) / size
         if np.median(step) < JUMP:
             changes += (start + frames[1:][(sides < CHANGED * step) & (step > SIDES)]).tolist()
     found = []
@@ -258,6 +259,12 @@ def in_words(frames: Sequence[int]) -> str:
     shown = [str(run[0]) if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs[:MOST_NAMED]]
     more = sum(map(len, runs[MOST_NAMED:]))
     return f"frame{'s' * (len(frames) > 1)} {', '.join(shown)}{f' and {more} more' if more else ''}"
+
+
+def _windowed(work: Callable[[np.ndarray], np.ndarray], places: np.ndarray, frames: int) -> np.ndarray:
+    """work(places), which has a number for each window of so many frames, computed for parts of them."""
+    more = frames - 1
+    return np.concatenate([work(places[part.start : part.stop + more]) for part in parts(len(places) - more)])
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -418,10 +425,15 @@ PARTS, LOWEST, MOST_NEGATIVE = 4.0, -0.1, 0.2
 
 def are_parts(keypoints: np.ndarray, size: Sequence[float] | np.ndarray | None) -> bool:
     """Whether the coordinates of poses [...,3] are parts, 0 to 1, of an image (width, height; None: not known)."""
-    given = keypoints[keypoints[..., 2] > 0][:, :2]
-    if not len(given) or (size is not None and max(size) <= LEAST_IMAGE):
+    if size is not None and max(size) <= LEAST_IMAGE:
         return False
-    return bool(np.abs(given).max() <= PARTS and (given < LOWEST).mean() <= MOST_NEGATIVE)
+    numbers = low = 0
+    for part in parts(len(keypoints)):
+        given = keypoints[part][keypoints[part][..., 2] > 0][:, :2]
+        if (np.abs(given) > PARTS).any():
+            return False
+        numbers, low = numbers + given.size, low + int((given < LOWEST).sum())
+    return numbers > 0 and low <= MOST_NEGATIVE * numbers
 
 
 def _unit(pixels: np.ndarray, joints: Sequence[str], size: np.ndarray) -> Finding | None:

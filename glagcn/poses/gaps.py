@@ -3,7 +3,7 @@
 Every way in uses these functions: keypoint files, arrays, streams and data sets.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +17,16 @@ FAR = 1e7  # beyond any image and any confidence
 GAP_SECONDS = 0.5  # the longest gap that is interpolated
 USUAL_FPS = 25.0  # where nothing states the frames per second
 FASTEST_FPS = 1000.0
+PART_FRAMES = 4096
+
+
+def parts(frames: int) -> Iterator[slice]:
+    """Slices of at most PART_FRAMES of so many frames.
+
+    What is computed on the way takes memory for a part only: that of a whole long video would be many times its poses.
+    """
+    for begin in range(0, frames, PART_FRAMES):
+        yield slice(begin, min(begin + PART_FRAMES, frames))
 
 
 def with_confidence(points: np.ndarray) -> np.ndarray:
@@ -41,6 +51,11 @@ def mark_missing(
     Missing is: not finite, (0, 0) and (-1, -1), a confidence below `least_confidence`, or a place more than one image
     size beyond the image.
     """
+    if keypoints.ndim == 3 and len(keypoints) > PART_FRAMES:
+        marked = np.empty(keypoints.shape, np.float32)
+        for part in parts(len(keypoints)):
+            marked[part] = mark_missing(keypoints[part], image_size, least_confidence)
+        return marked
     xy, confidence = keypoints[..., :2], keypoints[..., 2]
     seen = (np.abs(keypoints) < FAR).all(axis=-1)  # which NaN and infinities are not
     seen &= ~((xy == 0).all(axis=-1) | (xy == -1).all(axis=-1)) & (confidence >= max(least_confidence, 1e-12))

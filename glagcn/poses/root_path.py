@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from glagcn.errors import UserError
+from glagcn.poses.gaps import parts
 from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 
 # ---- The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose.
@@ -14,7 +15,6 @@ from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 LEAST_JOINTS = 4
 # Standard deviation of the joints' rays, in radians.  A person below this is hundreds of metres away.
 LEAST_SPREAD = 1e-3
-PART_FRAMES = 4096
 
 
 def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
@@ -30,8 +30,7 @@ def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     centre, estimates = np.asarray(person.image_size) / 2, []
-    for begin in range(0, len(person.frames), PART_FRAMES):  # a long video would take as much memory again as its poses
-        part = slice(begin, begin + PART_FRAMES)
+    for part in parts(len(person.frames)):
         rays = (person.pixels[part] - centre) / focal
         estimates.append(find_root(person.xyz[part].astype(np.float64), rays, person.confidence[part]))
     root, found = (np.concatenate(each) for each in zip(*estimates, strict=True))

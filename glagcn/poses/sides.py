@@ -6,10 +6,12 @@ the detector counts as right most of the time.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
 import numpy as np
+
+from glagcn.poses.gaps import parts
 
 # The sides of two frames are known if one reading is nearer than the other by the factor SURE, and nearer than NEAR.
 # Where it says that they changed, the other must also be as far as APART (diagonals of a pose).
@@ -40,29 +42,35 @@ def sides_put_right(
     """
     other = mirrored(joints)
     paired = [place for place, mirror in enumerate(other) if mirror != place]
-    there = keypoints[..., 2] > 0
-    there &= there[:, other]
-    points = np.where(there[..., None], keypoints[..., :2], np.nan)[:, paired].astype(np.float64)
-    swapped = points[:, [paired.index(other[place]) for place in paired]]
-    enough = there[:, paired].mean(axis=1) >= LEAST_PAIRS if paired else np.zeros(len(keypoints), bool)
-    sizes = np.full(len(keypoints), np.nan)
-    sizes[enough] = np.linalg.norm(np.nanmax(points[enough], axis=1) - np.nanmin(points[enough], axis=1), axis=-1)
+    sides = [paired.index(other[place]) for place in paired]
     at = np.arange(len(keypoints)) if places is None else places
 
-    def links(step: int) -> np.ndarray:
-        """[T - step]: 0 where the sides are the same `step` frames later, 1 where they have changed, -1 not known."""
-        with np.errstate(invalid="ignore", divide="ignore"):
-            size = np.minimum(sizes[step:], sizes[:-step])
-            kept, changed = (_apart(points[:-step], later[step:]) / size for later in (points, swapped))
-            same = (kept < SURE * changed) & (kept < NEAR)
-            new = (changed < SURE * kept) & (changed < NEAR) & (kept > APART)
-        return np.where(at[step:] - at[:-step] <= REACH_SECONDS * fps, np.where(new, 1, np.where(same, 0, -1)), -1)
+    def links(frames: np.ndarray, at: np.ndarray) -> Iterator[np.ndarray]:
+        """For 1, 2, ... `reach` frames later [T - step]: 0 where the sides are the same, 1 changed, -1 not known."""
+        there = (frames[:, paired, 2] > 0) & (frames[:, [other[place] for place in paired], 2] > 0)
+        enough = there.mean(axis=1) >= LEAST_PAIRS
+        points = np.where(there[..., None], frames[:, paired, :2], np.nan).astype(np.float64)
+        sizes = np.full(len(frames), np.nan)
+        sizes[enough] = np.linalg.norm(np.nanmax(points[enough], axis=1) - np.nanmin(points[enough], axis=1), axis=-1)
+        for step in range(1, reach + 1):
+            with np.errstate(invalid="ignore", divide="ignore"):
+                size = np.minimum(sizes[step:], sizes[:-step])
+                kept, changed = (_apart(points[:-step], later[step:]) / size for later in (points, points[:, sides]))
+                same = (kept < SURE * changed) & (kept < NEAR)
+                new = (changed < SURE * kept) & (changed < NEAR) & (kept > APART)
+            near = at[step:] - at[:-step] <= REACH_SECONDS * fps
+            yield np.where(near, np.where(new, 1, np.where(same, 0, -1)), -1)
 
     nothing = keypoints, np.zeros(0, np.int64)
-    reach = int(REACH_SECONDS * fps + 1e-6)
-    if not reach or len(keypoints) < 3 or not enough.any():
+    reach = min(int(REACH_SECONDS * fps + 1e-6), len(keypoints) - 1)
+    if not reach or len(keypoints) < 3 or not paired:
         return nothing
-    steps = [links(step) for step in range(1, min(reach, len(keypoints) - 1) + 1)]
+    found: list[list[np.ndarray]] = [[] for _ in range(reach)]
+    for part in parts(len(keypoints)):
+        piece = slice(part.start, part.stop + reach)
+        for pieces, each in zip(found, links(keypoints[piece], at[piece]), strict=True):
+            pieces.append(each[: part.stop - part.start])
+    steps = [np.concatenate(pieces) for pieces in found]
     if not any((each == 1).any() for each in steps):
         return nothing
     wrong, unclear = np.zeros(len(keypoints), bool), np.zeros(len(keypoints), bool)

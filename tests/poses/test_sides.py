@@ -7,6 +7,8 @@ import pytest
 
 import glagcn
 from glagcn.data.mocap.motion import demo_source
+from glagcn.poses.checks import are_parts, check_movement
+from glagcn.poses.gaps import mark_missing
 from glagcn.poses.joints import CONVENTIONS
 from glagcn.poses.sides import mirrored, sides_put_right
 from tests.checkpoints.exported_models import a_model
@@ -80,3 +82,21 @@ def test_predict_names_the_frames_and_lifts_the_person_as_without_the_exchange(c
     caplog.clear()
     glagcn.predict(model, exchanged(given, (110, 150)), size, fps=30, frames=frames)
     assert "left and right change places 1 times from one frame to the next (frame 110)" in caplog.text
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 149, 150])
+def test_parts_of_a_long_video_join_without_a_seam(monkeypatch, size):
+    wrong = exchanged(people()[1], (30, 52), (60, 61), (70, 80))
+    wrong[100:104] = 0
+    whole, frames = sides_put_right(wrong, JOINTS, 60)
+    found, marked, pixels = check_movement([wrong], JOINTS, [0]), mark_missing(wrong), are_parts(wrong, None)
+    monkeypatch.setattr("glagcn.poses.gaps.PART_FRAMES", size)
+    put, again = sides_put_right(wrong, JOINTS, 60)
+    np.testing.assert_array_equal(put, whole)
+    np.testing.assert_array_equal(again, frames)
+    assert len(frames) == 33
+    assert check_movement([wrong], JOINTS, [0]) == found
+    assert found
+    np.testing.assert_array_equal(mark_missing(wrong), marked)
+    assert are_parts(wrong, None) is pixels is False
+    assert are_parts(wrong * [1e-3, 1e-3, 1], None)
