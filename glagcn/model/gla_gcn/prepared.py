@@ -1,7 +1,8 @@
 """The blocks of GLA-GCN as they lift on a CPU: what depends on weights alone is computed once, not for each window.
 
 A live stream lifts one window at a time.  A block is then 20 small operators, so each one that is left out counts.
-The results are those of the blocks in blocks.py, which GPUs use.
+The results are those of the blocks in blocks.py, which GPUs use.  Shapes are plain numbers (int), with -1 for the
+windows: a trace for ONNX would else compute them from those of the input at every call.
 """
 
 import torch
@@ -46,7 +47,7 @@ class PreparedAGCN(nn.Module):
         """Features [N,C,T,V] and the fixed graph A [3,V,V] to features [N,C',ceil(T/S),V]."""
         if not is_plain(x):
             return self.block(x, adjacency)
-        n, c, t, v = x.shape
+        n, (c, t, v) = x.shape[0], map(int, x.shape[1:])
         theta, phi, offset = self._theta_phi(x)
         scores = torch.bmm(phi.transpose(1, 2), theta) + offset.sum(1, keepdim=True)
         graph = self._graph(scores / (self.embed_channels * t))
@@ -58,9 +59,8 @@ class PreparedAGCN(nn.Module):
             for each, made, by in zip(rows, aggregated, graph, strict=True):
                 torch.bmm(by.expand(t, -1, -1), each, out=made)
         else:
-            graph = graph[:, None].expand(-1, t, -1, -1).reshape(n * t, NUM_SUBSETS * v, v)
-            aggregated = torch.bmm(graph, rows.reshape(n * t, v, c))
-        return self._mixed(aggregated.view(n, t, v, NUM_SUBSETS * c), self.block.graph_conv.skip(x), self._residual(x))
+            aggregated = graph[:, None] @ rows
+        return self._mixed(aggregated.view(-1, t, v, NUM_SUBSETS * c), self.block.graph_conv.skip(x), self._residual(x))
 
     def windows(self, x: Tensor, frames: int) -> Tensor:
         """As `forward` for all windows of a sequence [1,C,T,V]: to [T-frames+1,C',frames/S,V].
@@ -83,15 +83,16 @@ class PreparedAGCN(nn.Module):
 
     def _theta_phi(self, x: Tensor) -> tuple[Tensor, ...]:
         """Theta and phi [N*3,e*T,V] and the term of the scores from phi's bias [N*3,T,V] of features [N,C,T,V]."""
-        n, _, t, v = x.shape
-        rows = torch.bmm(self.rows.expand(n, -1, -1), x.flatten(2)).view(n * NUM_SUBSETS, -1, v)
+        c, t, v = map(int, x.shape[1:])
         size = self.embed_channels * t
+        rows = (self.rows @ x.reshape(-1, c, t * v)).view(-1, 2 * size + t, v)
         return rows.split_with_sizes([size, size, t], dim=1)
 
     def _graph(self, scores: Tensor) -> Tensor:
         """The graphs of Eq. 2 [N,V*3,V] from scores [N*3,V,V]: three sums in a row for each receiving joint."""
-        graph = torch.softmax(scores, dim=-1).unflatten(0, (-1, NUM_SUBSETS)) + self.graph
-        return graph.transpose(1, 2).flatten(1, 2)
+        v = int(scores.shape[-1])
+        graph = torch.softmax(scores, dim=-1).view(-1, NUM_SUBSETS, v, v) + self.graph
+        return graph.transpose(1, 2).reshape(-1, NUM_SUBSETS * v, v)
 
     def _residual(self, x: Tensor) -> Tensor | None:
         return None if self.block.residual is None else self.block.residual(x)
