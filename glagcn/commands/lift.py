@@ -1,6 +1,7 @@
 """`glagcn lift` and `glagcn.lift`: a video or own 2D keypoints to 3D poses, as files and as a picture."""
 
 import argparse
+import copy
 import logging
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -305,9 +306,11 @@ def _lifted(
         path, loaded = model, load(model)
         for assumption in loaded.assumed:
             logger.info(f"note: {assumption}")
-        model = loaded.model
+        model = loaded.model.to(chosen)
         logger.info(f"lifting with {path}, {chosen.type}")
-    return lift_people(model.for_prediction().to(chosen), recording, flip, focal=focal)
+    elif model.device != chosen:
+        model = copy.deepcopy(model).to(chosen)
+    return lift_people(model, recording, flip, focal=focal)
 
 
 def _in_space(people: "list[Poses]", given: float | None, cutoff: float | None, floor: bool) -> "list[Poses]":
