@@ -21,7 +21,7 @@ from typing import Literal
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.gaps import LEAST_CONFIDENCE, parts
+from glagcn.poses.gaps import LEAST_CONFIDENCE, slices
 from glagcn.poses.joints import CONVENTIONS, STANDING, Convention, both_sides
 from glagcn.poses.sides import mirrored, sides_put_right
 
@@ -264,7 +264,7 @@ def in_words(frames: Sequence[int]) -> str:
 def _windowed(work: Callable[[np.ndarray], np.ndarray], places: np.ndarray, frames: int) -> np.ndarray:
     """work(places), which has a number for each window of so many frames, computed for parts of them."""
     more = frames - 1
-    return np.concatenate([work(places[part.start : part.stop + more]) for part in parts(len(places) - more)])
+    return np.concatenate([work(places[part.start : part.stop + more]) for part in slices(len(places) - more)])
 
 
 def _apart(one: np.ndarray, other: np.ndarray) -> np.ndarray:
@@ -428,7 +428,7 @@ def are_parts(keypoints: np.ndarray, size: Sequence[float] | np.ndarray | None) 
     if size is not None and max(size) <= LEAST_IMAGE:
         return False
     numbers = low = 0
-    for part in parts(len(keypoints)):
+    for part in slices(len(keypoints)):
         given = keypoints[part][keypoints[part][..., 2] > 0][:, :2]
         if (np.abs(given) > PARTS).any():
             return False

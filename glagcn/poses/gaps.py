@@ -20,7 +20,7 @@ FASTEST_FPS = 1000.0
 PART_FRAMES = 4096
 
 
-def parts(frames: int) -> Iterator[slice]:
+def slices(frames: int) -> Iterator[slice]:
     """Slices of at most PART_FRAMES of so many frames.
 
     What is computed on the way takes memory for a part only: that of a whole long video would be many times its poses.
@@ -53,7 +53,7 @@ def mark_missing(
     """
     if keypoints.ndim == 3 and len(keypoints) > PART_FRAMES:
         marked = np.empty(keypoints.shape, np.float32)
-        for part in parts(len(keypoints)):
+        for part in slices(len(keypoints)):
             marked[part] = mark_missing(keypoints[part], image_size, least_confidence)
         return marked
     xy, confidence = keypoints[..., :2], keypoints[..., 2]

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 
 from glagcn.errors import UserError
-from glagcn.poses.gaps import parts
+from glagcn.poses.gaps import slices
 from glagcn.poses.result import CAMERA, Poses, filled, interpolated
 
 # ---- The root path in camera space: the root position of each frame that projects the 3D pose onto the 2D pose.
@@ -30,7 +30,7 @@ def with_root(person: Poses, focal: float) -> tuple[Poses, np.ndarray]:
     if person.axes != CAMERA:
         raise ValueError(f"the axes of person {person.person} are {person.axes}; expected {CAMERA}")
     centre, estimates = np.asarray(person.image_size) / 2, []
-    for part in parts(len(person.frames)):
+    for part in slices(len(person.frames)):
         rays = (person.pixels[part] - centre) / focal
         estimates.append(find_root(person.xyz[part].astype(np.float64), rays, person.confidence[part]))
     root, found = (np.concatenate(each) for each in zip(*estimates, strict=True))

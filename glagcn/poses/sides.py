@@ -11,7 +11,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from glagcn.poses.gaps import parts
+from glagcn.poses.gaps import slices
 
 # The sides of two frames are known if one reading is nearer than the other by the factor SURE, and nearer than NEAR.
 # Where it says that they changed, the other must also be as far as APART (diagonals of a pose).
@@ -66,7 +66,7 @@ def sides_put_right(
     if not reach or len(keypoints) < 3 or not paired:
         return nothing
     found: list[list[np.ndarray]] = [[] for _ in range(reach)]
-    for part in parts(len(keypoints)):
+    for part in slices(len(keypoints)):
         piece = slice(part.start, part.stop + reach)
         for pieces, each in zip(found, links(keypoints[piece], at[piece]), strict=True):
             pieces.append(each[: part.stop - part.start])

@@ -369,7 +369,7 @@ def _job(configuration: Configuration, seed: int, folder: Path, root_path: str |
 
 def _report(study: Study, jobs: list[Job], failures: list[str], out: Path) -> str:
     """Write the tables and figures of the finished runs.  Returns the summary."""
-    from glagcn.study.results import write_report  # as above
+    from glagcn.study.results import write_report  # with Matplotlib, as in Job.run
 
     runs = [job.run() for job in jobs if job.is_finished]
     notes = []
